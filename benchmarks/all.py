@@ -4,10 +4,10 @@
     python benchmarks/all.py --json > here.json  # one JSON object: {"machine": {...}, "benchmarks": {NAME: ...}}
     python benchmarks/all.py --only train_speed sample_speed
 
-Each benchmark runs in its own process with `--json`, and is killed after MOST_SECONDS. Failures are named, and the exit
-code is then 1. Not included: `config/architectures.py` (half an hour), `time_to_loss.py` (needs a text) and
-`gpu_check.py` (needs a GPU). To imitate an older processor, limit the instruction set; the description of the machine
-says so:
+Each benchmark runs in its own process with `--json`, and is killed after MOST_SECONDS. Failures are
+named, and the exit code is then 1. Not included: `config/architectures.py` (half an hour),
+`time_to_loss.py` (needs a text) and `gpu_check.py` (needs a GPU). To imitate an older processor,
+limit the instruction set; the description of the machine says so:
 
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/all.py
 """
@@ -57,7 +57,9 @@ def main() -> int:
     """Run all, print the tables or one JSON object, and return 1 if one failed."""
     parser = make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter texts")
-    parser.add_argument("--only", nargs="+", choices=sorted(FULL), metavar="NAME", help=", ".join(FULL))
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(FULL), metavar="NAME", help=", ".join(FULL)
+    )
     arguments = parser.parse_args()
     machine = describe_machine() | measure_limits()
     if not arguments.json:

@@ -1,11 +1,13 @@
-"""Compare every cell type and depth at equal parameters and equal minutes: loss on a text's last tenth.
+"""Compare every cell type and depth at equal parameters and equal minutes: loss on a text's last
+tenth.
 
     python benchmarks/architectures.py shakespeare.txt --minutes 1 --parameters 300000 --seeds 3 --jobs 2
 
-Each run is `charrnn train CORPUS --cell C --depth D --layers L --hidden-size H --minutes M --seed S` with one thread,
---jobs of them at a time, each on its own core. H is the even size whose model has the number of parameters closest to
---parameters; the recipe sets everything else. Losses are those of the best validated step, by `charrnn evaluate`. The
-spread is the largest loss of all seeds minus the smallest. The row of a run that diverges says so.
+Each run is `charrnn train CORPUS --cell C --depth D --layers L --hidden-size H --minutes M --seed
+S` with one thread, --jobs of them at a time, each on its own core. H is the even size whose model
+has the number of parameters closest to --parameters; the recipe sets everything else. Losses are
+those of the best validated step, by `charrnn evaluate`. The spread is the largest loss of all seeds
+minus the smallest. The row of a run that diverges says so.
 """
 
 import argparse
@@ -37,11 +39,18 @@ ARCHITECTURES = [
 
 
 def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[int, int]:
-    """Return the even hidden size whose number of parameters is closest to the given one, and that number."""
+    """Return the even hidden size whose number of parameters is closest to the given one, and that
+    number."""
 
     def count(hidden_size: int) -> int:
-        sizes = {"num_layers": num_layers, "hidden_size": hidden_size, "embedding_size": EMBEDDING_SIZE}
-        return CharRNN(Config(cell=cell, depth=depth, dropout=0.0, **sizes), VOCAB_SIZE).num_parameters
+        sizes = {
+            "num_layers": num_layers,
+            "hidden_size": hidden_size,
+            "embedding_size": EMBEDDING_SIZE,
+        }
+        return CharRNN(
+            Config(cell=cell, depth=depth, dropout=0.0, **sizes), VOCAB_SIZE
+        ).num_parameters
 
     small, large = 2, 4
     while count(large) < parameters:
@@ -49,29 +58,45 @@ def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[i
     while large - small > 2:
         middle = (small + large) // 4 * 2
         small, large = (middle, large) if count(middle) < parameters else (small, middle)
-    return min(((size, count(size)) for size in (small, large)), key=lambda found: abs(found[1] - parameters))
+    return min(
+        ((size, count(size)) for size in (small, large)),
+        key=lambda found: abs(found[1] - parameters),
+    )
 
 
 def train(
     arguments: argparse.Namespace, folder: Path, task: tuple[str, str, int, int, int]
 ) -> tuple[float, float, int] | None:
-    """Train and evaluate once; return (stateful, windowed-256 nats/char, steps), or None if it diverged."""
+    """Train and evaluate once; return (stateful, windowed-256 nats/char, steps), or None if it
+    diverged."""
     cell, depth, num_layers, hidden_size, seed = task
     run = folder / f"{cell}-{depth}-{num_layers}-{seed}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    options = f"--cell {cell} --depth {depth} --layers {num_layers} --hidden-size {hidden_size} --seed {seed}"
-    options += f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
+    options = (
+        f"--cell {cell} --depth {depth} --layers {num_layers} --hidden-size {hidden_size} --seed"
+        f" {seed}"
+    )
+    options += (
+        f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
+    )
     options += " --set ngram_rows=0"
     charrnn = [sys.executable, "-m", "charrnn"]
     trained = subprocess.run(
-        [*charrnn, "train", arguments.corpus, *options.split()], env=environment, capture_output=True, text=True
+        [*charrnn, "train", arguments.corpus, *options.split()],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if trained.returncode == DIVERGED:
         return None
     if trained.returncode:
         sys.exit(trained.stderr)
     found = subprocess.run(
-        [*charrnn, "evaluate", run, "--json"], env=environment, check=True, capture_output=True, text=True
+        [*charrnn, "evaluate", run, "--json"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     report = json.loads(found.stdout)
     steps = int((run / "latest").read_text().split("-")[1])
@@ -80,15 +105,23 @@ def train(
 
 def main() -> None:
     """Train all and print a table sorted by loss."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus")
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--only", nargs="+", metavar="CELL:DEPTH:LAYERS", help="only these, such as lstm:residual:3")
+    parser.add_argument(
+        "--only", nargs="+", metavar="CELL:DEPTH:LAYERS", help="only these, such as lstm:residual:3"
+    )
     parser.add_argument("--parameters", type=int, default=300_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    chosen = [one for one in ARCHITECTURES if not arguments.only or ":".join(map(str, one)) in arguments.only]
+    chosen = [
+        one
+        for one in ARCHITECTURES
+        if not arguments.only or ":".join(map(str, one)) in arguments.only
+    ]
     sizes = [size_for(arguments.parameters, *architecture) for architecture in chosen]
     tasks = [
         (*architecture, size, seed)
@@ -98,18 +131,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         results = list(pool.map(partial(train, arguments, Path(folder)), tasks))
     rows = []
-    for index, ((cell, depth, num_layers), (size, count)) in enumerate(zip(chosen, sizes, strict=True)):
+    for index, ((cell, depth, num_layers), (size, count)) in enumerate(
+        zip(chosen, sizes, strict=True)
+    ):
         found = results[index * arguments.seeds : (index + 1) * arguments.seeds]
         good = [result for result in found if result is not None]
         name = f"| `{cell}` | {depth} | {num_layers}×{size} | {count:,} |"
         if len(good) < len(found):
-            rows.append((math.inf, f"{name} {len(found) - len(good)} of {len(found)} diverged | | | |"))
+            rows.append(
+                (math.inf, f"{name} {len(found) - len(good)} of {len(found)} diverged | | | |")
+            )
             continue
         stateful, windowed, steps = (list(column) for column in zip(*good, strict=True))
         mean, spread = statistics.mean(stateful), max(stateful) - min(stateful)
         losses = f"{mean:.4f} | {spread:.4f} | {statistics.mean(windowed):.4f}"
         rows.append((mean, f"{name} {statistics.median(steps):,.0f} | {losses} |"))
-    print(f"charrnn train {arguments.corpus}, {arguments.minutes} min, one thread, {arguments.seeds} seeds\n")
+    print(
+        f"charrnn train {arguments.corpus}, {arguments.minutes} min, one thread, {arguments.seeds}"
+        " seeds\n"
+    )
     print("| cell | depth | size | parameters | steps | stateful | spread | windowed-256 |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(row for _, row in sorted(rows)))

@@ -1,12 +1,14 @@
-"""Measure how long everything about every cell takes, how much memory, and how large the exported files are.
+"""Measure how long everything about every cell takes, how much memory, and how large the exported
+files are.
 
     python benchmarks/atlas.py                       # 1x512 over 131,072 characters, initial weights
     python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
     python benchmarks/atlas.py --different 2860      # a generated text with an alphabet of 2,860 characters
 
-The first call measures, part by part; the second takes all but the values from the findings saved in a run, in a
-temporary folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives
-CPU seconds that hardly depend on it. Then the page and the .json that `visualize --export` writes.
+The first call measures, part by part; the second takes all but the values from the findings saved
+in a run, in a temporary folder; neither counts loading the program. On a machine that does other
+work, too, `OMP_NUM_THREADS=1` gives CPU seconds that hardly depend on it. Then the page and the
+.json that `visualize --export` writes.
 """
 
 import resource
@@ -41,7 +43,9 @@ def make_chinese_text(num_chars: int, num_different: int) -> str:
     generator = np.random.default_rng(0)
     weights = 1 / np.arange(3, num_different + 3)
     drawn = generator.choice(num_different, num_chars, p=weights / weights.sum())
-    return "".join("\n" if place % 31 == 30 else chr(0x4E00 + number) for place, number in enumerate(drawn))
+    return "".join(
+        "\n" if place % 31 == 30 else chr(0x4E00 + number) for place, number in enumerate(drawn)
+    )
 
 
 def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
@@ -49,7 +53,9 @@ def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
     config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64)
     vocab = Vocab.from_text(text, min_count=1)
     network = CharRNN(config, len(vocab))
-    return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()})
+    return Model(
+        config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}
+    )
 
 
 def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
@@ -72,7 +78,9 @@ def export(model: Model, text: EncodedText, found: FoundCells, suffix: str) -> i
     values = dict.fromkeys((*findings.applying, "--find", "--json", "--top"))
     values |= {"--export": Path("atlas").with_suffix(suffix)}
     options = Options(values=values, runs=(), detectors=[])
-    subject = Subject(model=model, content="", context="", text=text, num_available=len(text), options=options)
+    subject = Subject(
+        model=model, content="", context="", text=text, num_available=len(text), options=options
+    )
     return len(FORMATS[suffix].write(findings.show(subject, found)))
 
 
@@ -83,7 +91,10 @@ def peak_gib() -> float:
 
 def since(begin: tuple[float, float]) -> dict[str, float]:
     """Return the wall seconds and the processor seconds since a reading of both clocks."""
-    return {"seconds": time.perf_counter() - begin[0], "cpu_seconds": time.process_time() - begin[1]}
+    return {
+        "seconds": time.perf_counter() - begin[0],
+        "cpu_seconds": time.process_time() - begin[1],
+    }
 
 
 def main() -> None:
@@ -91,7 +102,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--run")
     parser.add_argument("--chars", type=int, default=131_072)
-    parser.add_argument("--different", type=int, help="generate a text with an alphabet of this size")
+    parser.add_argument(
+        "--different", type=int, help="generate a text with an alphabet of this size"
+    )
     parser.add_argument("--num-layers", type=int, default=1)
     parser.add_argument("--hidden-size", type=int, default=512)
     arguments = parser.parse_args()
@@ -116,14 +129,18 @@ def main() -> None:
             getattr(study, part)()
             report.add(part=part, **since(started), most_memory_gib=peak_gib())
         study.atlas()
-        report.add(part="everything", **since(begin), most_memory_gib=peak_gib(), memory_before_gib=before)
+        report.add(
+            part="everything", **since(begin), most_memory_gib=peak_gib(), memory_before_gib=before
+        )
         begin = time.perf_counter(), time.process_time()
         atlas = start_study(model, text, Path(folder)).atlas()
         report.add(part="second call", **since(begin), most_memory_gib=peak_gib())
     part = slice(study.half, study.half + chars_on_page(len(atlas.cells)))
     trace = model.trace(text.part(part.start, part.stop), num_guesses=5)
     labels = label_by_name(text.text, [score.detector for score in atlas.findings.scores], None)
-    found = FoundCells(atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas)
+    found = FoundCells(
+        atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas
+    )
     for suffix, shows in ((".html", found), (".json", replace(found, trace=None))):
         begin = time.perf_counter(), time.process_time()
         size = export(model, text, shows, suffix)

@@ -1,11 +1,13 @@
-"""Measure microseconds per character of beam search: wide beams beside one of width 1, alternating in one process.
+"""Measure microseconds per character of beam search: wide beams beside one of width 1, alternating
+in one process.
 
     python benchmarks/beam_cost.py                       # 2x256 LSTM, 65 characters, random weights
     OMP_NUM_THREADS=1 python benchmarks/beam_cost.py     # on one core
 
-A figure is the median time of a search of LENGTH characters, divided by LENGTH. Searches repeat for SECONDS, at least
-REPEATS times, after one to warm up. The last column is the ratio to width 1. `step` is the time of the model alone,
-without the search. The matrix products of a beam of width N do N times the work.
+A figure is the median time of a search of LENGTH characters, divided by LENGTH. Searches repeat for
+SECONDS, at least REPEATS times, after one to warm up. The last column is the ratio to width 1.
+`step` is the time of the model alone, without the search. The matrix products of a beam of width N
+do N times the work.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,9 @@ PRIME = np.arange(20)
 
 def make_stepper(cell: str, num_layers: int, hidden_size: int) -> Stepper:
     """Build a network with random weights."""
-    config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
+    config = Config(
+        cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0
+    )
     tensors = CharRNN(config, VOCAB_SIZE).state_dict()
     return Stepper(config, {name: value.numpy() for name, value in tensors.items()})
 
@@ -61,7 +65,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to measure")
     arguments = parser.parse_args()
     report = Report("beam_cost", as_json=arguments.json)
-    stepper, width = make_stepper(arguments.cell, arguments.layers, arguments.hidden), arguments.width
+    stepper, width = (
+        make_stepper(arguments.cell, arguments.layers, arguments.hidden),
+        arguments.width,
+    )
     runs = {
         "plain, width 1": search(stepper, 1),
         f"plain, width {width}": search(stepper, width),
@@ -71,9 +78,13 @@ def main() -> None:
         "step, width 1": steps(stepper, 1),
         f"step, width {width}": steps(stepper, width),
     }
-    medians = in_turn(*runs.values(), warm_ups=1, repeats=REPEATS, at_least_seconds=arguments.seconds)
+    medians = in_turn(
+        *runs.values(), warm_ups=1, repeats=REPEATS, at_least_seconds=arguments.seconds
+    )
     for name, median in zip(runs, medians, strict=True):
-        single = medians[list(runs).index("step, width 1")] if name.startswith("step") else medians[0]
+        single = (
+            medians[list(runs).index("step, width 1")] if name.startswith("step") else medians[0]
+        )
         report.add(
             search=name,
             model=f"{arguments.cell} {arguments.layers}x{arguments.hidden}",

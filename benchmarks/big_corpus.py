@@ -1,22 +1,27 @@
-"""Measure the memory and the time of training on a text that is larger than the memory that training may use.
+"""Measure the memory and the time of training on a text that is larger than the memory that
+training may use.
 
     python benchmarks/big_corpus.py                      # 2 GB, 10,000 steps: about four minutes, Linux only
     python benchmarks/big_corpus.py --gigabytes 10 --folder /mnt/large
 
-The text is random words by Zipf's law in lines of twelve; --cyrillic writes them in another script. It, the cache and
-the runs lie in a temporary folder (--folder: where), which is removed; the disk needs twice the size of the text.
+The text is random words by Zipf's law in lines of twelve; --cyrillic writes them in another script.
+It, the cache and the runs lie in a temporary folder (--folder: where), which is removed; the disk
+needs twice the size of the text.
 
-Each command is its own process, observed from outside every SAMPLE_SECONDS. Two figures of its memory are reported:
+Each command is its own process, observed from outside every SAMPLE_SECONDS. Two figures of its
+memory are reported:
 
-- `peak_mb`: the largest RssAnon of /proc/PID/status, the memory that the process has written to. It has to fit.
-- `resident_mb`: VmHWM. It also counts pages of the mapped ids, which are read from the file and which the kernel drops
-  at any time without writing them. So it depends on how much memory happens to be free, and is no need of the program.
+- `peak_mb`: the largest RssAnon of /proc/PID/status, the memory that the process has written to. It
+  has to fit.
+- `resident_mb`: VmHWM. It also counts pages of the mapped ids, which are read from the file and
+  which the kernel drops at any time without writing them. So it depends on how much memory happens
+  to be free, and is no need of the program.
 
-`growth_percent` compares the median RssAnon in the last tenth of the steps with that in the fourth: until then every
-kind of work (steps, validations, checkpoints, samples) was done for the first time, and allocated what it uses again.
-The medians of all tenths go to stderr. `encode_mb_per_second` is the size of the
-text over the difference between the first start, which reads and encodes it, and the second, which finds the ids in the
-cache and verifies them.
+`growth_percent` compares the median RssAnon in the last tenth of the steps with that in the fourth:
+until then every kind of work (steps, validations, checkpoints, samples) was done for the first
+time, and allocated what it uses again. The medians of all tenths go to stderr.
+`encode_mb_per_second` is the size of the text over the difference between the first start, which
+reads and encodes it, and the second, which finds the ids in the cache and verifies them.
 """
 
 import json
@@ -39,14 +44,24 @@ SAMPLE_SECONDS = 0.1
 CHUNK_LINES = 200_000
 NUM_WORDS = 5_000
 SCRIPTS = {"latin": "etaoinshrdlucmfwypvbgkjqxz", "cyrillic": "оеаинтсрвлкмдпуяыьгзбчйхжш"}
-SMALL_MODEL = ("--hidden-size", "64", "--layers", "1", "--set", "num_lanes=32", "--set", "bptt_length=32")
+SMALL_MODEL = (
+    "--hidden-size",
+    "64",
+    "--layers",
+    "1",
+    "--set",
+    "num_lanes=32",
+    "--set",
+    "bptt_length=32",
+)
 VALIDATION_CHARS = 1 << 18
 EVALUATED_CHARS = 1 << 20
 """Fewer than by default: the time for them says nothing of the memory."""
 
 
 def write_text(path: Path, num_bytes: int, script: str) -> None:
-    """Write lines of twelve random words, `num_bytes` bytes in all: one chunk of lines, again and again reordered."""
+    """Write lines of twelve random words, `num_bytes` bytes in all: one chunk of lines, again and
+    again reordered."""
     draw = np.random.default_rng(0)
     letters = np.array(list(SCRIPTS[script]))
     words = ["".join(draw.choice(letters, size)) for size in draw.integers(2, 9, NUM_WORDS)]
@@ -56,7 +71,10 @@ def write_text(path: Path, num_bytes: int, script: str) -> None:
     left = num_bytes
     with path.open("wb") as file:
         while left > 0:
-            data = "\n".join([lines[index] for index in draw.permutation(CHUNK_LINES)]).encode() + b"\n"
+            data = (
+                "\n".join([lines[index] for index in draw.permutation(CHUNK_LINES)]).encode()
+                + b"\n"
+            )
             # Cut at a line, so that no character is cut.
             data = data[: data.find(b"\n", left) + 1] if len(data) > left else data
             file.write(data)
@@ -82,7 +100,11 @@ class Observed:
 
     def time_of(self, name: str, step: int | None = None) -> float:
         """Return when an event came, in seconds since the start."""
-        return next(at for at, event in self.events if event.get("event") == name and step in (None, event.get("step")))
+        return next(
+            at
+            for at, event in self.events
+            if event.get("event") == name and step in (None, event.get("step"))
+        )
 
     def median_between(self, begin: float, end: float) -> float:
         """Return the median RssAnon in a span of seconds."""
@@ -96,7 +118,9 @@ def observe(arguments: list[str], folder: Path) -> Observed:
     found = Observed()
     begin = time.perf_counter()
     command = [sys.executable, "-m", "charrnn", *arguments, "--json", "--quiet"]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
 
     def watch() -> None:
         while process.poll() is None:
@@ -136,18 +160,37 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
     """Add one row per command."""
     begin = time.perf_counter()
     write_text(folder / "text.txt", num_bytes, script)
-    print(f"wrote {num_bytes:,} bytes in {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-    train = ["train", "text.txt", *SMALL_MODEL, "--set", f"validation_chars={VALIDATION_CHARS}", "--out"]
+    print(
+        f"wrote {num_bytes:,} bytes in {time.perf_counter() - begin:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+    train = [
+        "train",
+        "text.txt",
+        *SMALL_MODEL,
+        "--set",
+        f"validation_chars={VALIDATION_CHARS}",
+        "--out",
+    ]
 
     def add(name: str, seen: Observed, **more: float | None) -> None:
-        row = {"seconds": seen.seconds, "peak_mb": seen.peak / 1e6, "resident_mb": seen.resident / 1e6}
-        report.add(command=name, **row, **{"encode_mb_per_second": None, "growth_percent": None, **more})
+        row = {
+            "seconds": seen.seconds,
+            "peak_mb": seen.peak / 1e6,
+            "resident_mb": seen.resident / 1e6,
+        }
+        report.add(
+            command=name, **row, **{"encode_mb_per_second": None, "growth_percent": None, **more}
+        )
 
     first = observe([*train, "run", "--steps", str(steps)], folder)
     second = observe([*train, "again", "--steps", "1"], folder)
     times = [first.time_of("step", max(1, steps * tenth // 10)) for tenth in range(11)]
     medians = [first.median_between(begin - SAMPLE_SECONDS, end) for begin, end in pairwise(times)]
-    print("MB by tenth:", *(f"{median / 1e6:.2f}" for median in medians), file=sys.stderr, flush=True)
+    print(
+        "MB by tenth:", *(f"{median / 1e6:.2f}" for median in medians), file=sys.stderr, flush=True
+    )
     growth = medians[-1] / medians[3] - 1
     encoding = first.time_of("start") - second.time_of("start")
     add(
@@ -169,10 +212,16 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
 def main() -> None:
     """Report what each command needs."""
     parser = make_parser(__doc__)
-    parser.add_argument("--gigabytes", type=float, default=2.0, metavar="GB", help="size of the text")
-    parser.add_argument("--steps", type=int, default=10_000, metavar="N", help="optimizer steps of the training")
+    parser.add_argument(
+        "--gigabytes", type=float, default=2.0, metavar="GB", help="size of the text"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10_000, metavar="N", help="optimizer steps of the training"
+    )
     parser.add_argument("--cyrillic", action="store_true", help="write the words in another script")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the files lie for a while")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the files lie for a while"
+    )
     arguments = parser.parse_args()
     report = Report("big_corpus", as_json=arguments.json, with_limits=False)
     script = "cyrillic" if arguments.cyrillic else "latin"

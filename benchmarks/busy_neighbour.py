@@ -1,8 +1,10 @@
-"""Measure how much a process that keeps one core busy slows training, with the chosen threads and with all.
+"""Measure how much a process that keeps one core busy slows training, with the chosen threads and
+with all.
 
     python benchmarks/busy_neighbour.py
 
-The threads are chosen as for `--minutes`. Rates are medians of the optimizer steps of SECONDS after the choice.
+The threads are chosen as for `--minutes`. Rates are medians of the optimizer steps of SECONDS after
+the choice.
 """
 
 import statistics

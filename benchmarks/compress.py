@@ -1,4 +1,5 @@
-"""Measure compression by a model: sizes beside xz, PPMd and zstd, speeds beside published ones, the gain of n-grams.
+"""Measure compression by a model: sizes beside xz, PPMd and zstd, speeds beside published ones, the
+gain of n-grams.
 
     python benchmarks/compress.py --corpora FOLDER    # trains on shakespeare.txt and war-and-peace.txt of the folder
     python benchmarks/compress.py --run RUN ...       # trained runs, each with its own text; no training
@@ -7,19 +8,21 @@
 
 --minutes N: of each training. --quick: shorter texts and one repeat, under two minutes with --run.
 
-Sizes: the held-out text of a run (its test text, if it has one); MESSAGES paragraphs of it, compressed one by one;
-random bytes. The model is included once for all messages. xz is `xz -9e`. PPMd is variant H in 256 MiB (`pyppmd`), its
-order the best of PPMD_ORDERS for the whole text; `after_training`: what the held-out text adds to the file of training
-and held-out text together. zstd is level 19 with a trained dictionary of 110 KiB (`zstandard`). Where a package is
-missing, its column is empty.
+Sizes: the held-out text of a run (its test text, if it has one); MESSAGES paragraphs of it,
+compressed one by one; random bytes. The model is included once for all messages. xz is `xz -9e`.
+PPMd is variant H in 256 MiB (`pyppmd`), its order the best of PPMD_ORDERS for the whole text;
+`after_training`: what the held-out text adds to the file of training and held-out text together.
+zstd is level 19 with a trained dictionary of 110 KiB (`zstandard`). Where a package is missing, its
+column is empty.
 
-Speeds: characters per second of random weights and 65 characters, without an order and with ORDER. One row is read by
-the stepper in NumPy and by compiled code, 64 rows by compiled code. The last rows are of other programs, as their
-authors publish them.
+Speeds: characters per second of random weights and 65 characters, without an order and with ORDER.
+One row is read by the stepper in NumPy and by compiled code, 64 rows by compiled code. The last
+rows are of other programs, as their authors publish them.
 
-Mixing: bits per character of the fp32 model mixed with n-gram counts of the text itself, which grow as it is read
-(Witten & Bell 1991, interpolated from order 1 on). A mixture has a weight for each length of the longest context that
-occurred, learned as the text is read. Rows start with empty counts.
+Mixing: bits per character of the fp32 model mixed with n-gram counts of the text itself, which grow
+as it is read (Witten & Bell 1991, interpolated from order 1 on). A mixture has a weight for each
+length of the longest context that occurred, learned as the text is read. Rows start with empty
+counts.
 """
 
 import argparse
@@ -61,7 +64,8 @@ SHAPES = ((1, 512), (2, 128))
 ROWS, ROW_CHARS, ONE_ROW_CHARS = 64, 4_096, 1_500
 """Rows and characters of a row for compiled code; characters of the one row in NumPy."""
 PUBLISHED = {"lstm-compress": 4_400, "NNCP, small LSTM": 42_000}
-"""Bytes per second of other compressors by recurrent networks, as published; the machines differ."""
+"""Bytes per second of other compressors by recurrent networks, as published; the machines differ.
+"""
 
 
 def content(text: str | bytes) -> bytes:
@@ -74,7 +78,9 @@ def trained_run(path: Path | None, minutes: float, folder: Path) -> Model:
     name = "stdlib" if path is None else path.stem
     print(f"training on {name}, {minutes:g} minutes ...", file=sys.stderr, flush=True)
     settings: dict[str, Any] = {} if path is None else {"corpus": (str(path),)}
-    for _ in charrnn.train(Config(minutes=minutes, split=(80, 10, 10), **settings), out=folder / name):
+    for _ in charrnn.train(
+        Config(minutes=minutes, split=(80, 10, 10), **settings), out=folder / name
+    ):
         pass
     return charrnn.load(folder / name)
 
@@ -86,7 +92,8 @@ def parts_of(model: Model) -> tuple[bytes, bytes]:
 
 
 def messages_of(text: bytes, num_messages: int) -> list[bytes]:
-    """Return paragraphs that are spread evenly over a text; of a text with too few, pieces of 200 bytes."""
+    """Return paragraphs that are spread evenly over a text; of a text with too few, pieces of 200
+    bytes."""
     paragraphs = [one for one in text.split(b"\n\n") if one.strip()]
     if len(paragraphs) < num_messages:
         paragraphs = [text[begin : begin + 200] for begin in range(0, len(text), 200)]
@@ -109,7 +116,8 @@ def ppmd_with(order: int) -> Callable[[bytes], int] | None:
 
 
 def zstd_with(training: bytes) -> Callable[[bytes], int] | None:
-    """Return what counts the bytes of zstd with a dictionary of a training text; None if it is not installed."""
+    """Return what counts the bytes of zstd with a dictionary of a training text; None if it is not
+    installed."""
     try:
         import zstandard
     except ImportError:
@@ -163,7 +171,10 @@ def rates_of(coder: RowCoder, texts: list[bytes], repeats: int) -> list[float]:
     sizes = [len(text) for text in texts]
     assert coder.decode(coded, sizes) == texts, "coded rows are restored"
     calls = (lambda: coder.encode(texts), lambda: coder.decode(coded, sizes))
-    return [sum(sizes) / seconds for seconds in in_turn(*calls, warm_ups=0, repeats=repeats, at_least_seconds=0.0)]
+    return [
+        sum(sizes) / seconds
+        for seconds in in_turn(*calls, warm_ups=0, repeats=repeats, at_least_seconds=0.0)
+    ]
 
 
 def compare_speeds(report: Report, repeats: int) -> None:
@@ -173,12 +184,29 @@ def compare_speeds(report: Report, repeats: int) -> None:
     rows = [drawn[begin : begin + ROW_CHARS] for begin in range(0, len(drawn), ROW_CHARS)]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     for num_layers, hidden_size in SHAPES:
-        config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
-        tensors = {name: value.numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()}
+        config = Config(
+            cell="lstm",
+            num_layers=num_layers,
+            hidden_size=hidden_size,
+            embedding_size=64,
+            dropout=0.0,
+        )
+        tensors = {
+            name: value.numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()
+        }
         coder = RowCoder(Stepper(config, tensors, "int8"), vocab)
-        many = [(rows, ROW_CHARS, num, order) for num in (1, 2) if num <= len(cores) for order in (0, ORDER)]
+        many = [
+            (rows, ROW_CHARS, num, order)
+            for num in (1, 2)
+            if num <= len(cores)
+            for order in (0, ORDER)
+        ]
         slowest = None
-        for texts, length, num_threads, order in [(rows[:1], ONE_ROW_CHARS, 1, 0), (rows[:1], ROW_CHARS, 1, 0), *many]:
+        for texts, length, num_threads, order in [
+            (rows[:1], ONE_ROW_CHARS, 1, 0),
+            (rows[:1], ROW_CHARS, 1, 0),
+            *many,
+        ]:
             texts, coder.order = [text[:length] for text in texts], order
             sampling.COMPILED_FROM = sys.maxsize if length == ONE_ROW_CHARS else 0
             sampling.UNCACHED_FROM = 0
@@ -215,7 +243,8 @@ def log_probabilities(model: Model, ids: Any, context: Any) -> Any:
 
 
 def count_ngrams(ids: list[int], order: int, vocab_size: int) -> tuple[Any, Any]:
-    """Return p (N, V) by the counts so far, and the length (N,) of the longest context that occurred, plus 1."""
+    """Return p (N, V) by the counts so far, and the length (N,) of the longest context that
+    occurred, plus 1."""
     counts: dict[tuple[int, ...], Any] = {}
     found, lengths = np.empty((len(ids), vocab_size)), np.zeros(len(ids), np.int64)
     for at, id in enumerate(ids):
@@ -234,7 +263,8 @@ def count_ngrams(ids: list[int], order: int, vocab_size: int) -> tuple[Any, Any]
 
 
 def linear_bits(model: Any, ngrams: Any, lengths: Any) -> float:
-    """Sum -log2 of (1 - s) p + s q over characters with probabilities p and q (N,); s is learned by gradient."""
+    """Sum -log2 of (1 - s) p + s q over characters with probabilities p and q (N,); s is learned by
+    gradient."""
     weights, total = np.full(lengths.max() + 1, -2.0), 0.0
     for p, q, length in zip(model.tolist(), ngrams.tolist(), lengths.tolist(), strict=True):
         share = 1 / (1 + np.exp(-weights[length]))
@@ -245,7 +275,8 @@ def linear_bits(model: Any, ngrams: Any, lengths: Any) -> float:
 
 
 def product_bits(model: Any, ngrams: Any, lengths: Any, ids: list[int]) -> float:
-    """Sum -log2 of the normalized p^v q^w over characters, with ln p and ln q (N, V); v and w are learned."""
+    """Sum -log2 of the normalized p^v q^w over characters, with ln p and ln q (N, V); v and w are
+    learned."""
     weights, total = np.tile((1.0, 0.0), (lengths.max() + 1, 1)), 0.0
     for at, (id, length) in enumerate(zip(ids, lengths.tolist(), strict=True)):
         scores = np.stack((model[at], ngrams[at]))
@@ -258,9 +289,13 @@ def product_bits(model: Any, ngrams: Any, lengths: Any, ids: list[int]) -> float
 
 
 def compare_mixing(report: Report, model: Model, orders: list[int], most_chars: int) -> None:
-    """Add the bits per character of the model alone and mixed with n-grams of each order, by the length of rows."""
+    """Add the bits per character of the model alone and mixed with n-grams of each order, by the
+    length of rows."""
     held_out = model.held_out("test" if len(model.config.split) > 2 else "validation")
-    context, ids = model.vocab.encode(held_out.context[-512:]), model.vocab.encode(held_out[:most_chars])
+    context, ids = (
+        model.vocab.encode(held_out.context[-512:]),
+        model.vocab.encode(held_out[:most_chars]),
+    )
     logs = log_probabilities(model, ids, context)
     alone = -logs[np.arange(len(ids)), ids].mean() / np.log(2)
     for order in orders:
@@ -274,7 +309,15 @@ def compare_mixing(report: Report, model: Model, orders: list[int], most_chars: 
                 product += product_bits(by_model, np.log(by_counts), lengths, some)
             figures = {"linear": linear / len(ids), "product": product / len(ids)}
             gains = {f"{name}_gain_%": 100 * (1 - bpc / alone) for name, bpc in figures.items()}
-            report.add(run=model.name, chars=len(ids), order=order, row_chars=row, alone=alone, **figures, **gains)
+            report.add(
+                run=model.name,
+                chars=len(ids),
+                order=order,
+                row_chars=row,
+                alone=alone,
+                **figures,
+                **gains,
+            )
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
@@ -284,7 +327,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     chosen = arguments.only or ["sizes", "speeds"]
     report = Report("compress", as_json=arguments.json, with_limits=False)
     if {"sizes", "mixing"} & {*chosen}:
-        paths = [path for name in TEXTS if arguments.corpora and (path := arguments.corpora / name).exists()]
+        paths = [
+            path
+            for name in TEXTS
+            if arguments.corpora and (path := arguments.corpora / name).exists()
+        ]
         models = [charrnn.load(run) for run in arguments.run] or [
             trained_run(path, arguments.minutes, folder) for path in paths or [None]
         ]
@@ -303,11 +350,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     """Read the options, and measure in a folder that is removed."""
     parser = make_parser(__doc__)
-    parser.add_argument("--corpora", type=Path, metavar="FOLDER", help=f"with {' and '.join(TEXTS)}")
+    parser.add_argument(
+        "--corpora", type=Path, metavar="FOLDER", help=f"with {' and '.join(TEXTS)}"
+    )
     parser.add_argument("--run", nargs="+", default=[], help="trained runs")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each training")
-    parser.add_argument("--only", nargs="+", choices=("sizes", "speeds", "mixing"), help="default: sizes and speeds")
-    parser.add_argument("--orders", nargs="+", type=int, default=[4, 6], metavar="N", help="of mixing")
+    parser.add_argument(
+        "--only", nargs="+", choices=("sizes", "speeds", "mixing"), help="default: sizes and speeds"
+    )
+    parser.add_argument(
+        "--orders", nargs="+", type=int, default=[4, 6], metavar="N", help="of mixing"
+    )
     parser.add_argument("--quick", action="store_true", help="shorter texts, one repeat")
     with tempfile.TemporaryDirectory(prefix="charrnn-compress-") as folder:
         measure(parser.parse_args(), Path(folder))

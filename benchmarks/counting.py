@@ -1,19 +1,23 @@
-"""Train every cell type on formal languages with strings up to 50 characters, and test it on strings up to 500.
+"""Train every cell type on formal languages with strings up to 50 characters, and test it on
+strings up to 500.
 
     python benchmarks/counting.py counting.jsonl --jobs 2          # all: about ten minutes on two cores
     python benchmarks/counting.py counting.jsonl --seconds 60      # again and again: it continues where it ended
     python benchmarks/counting.py counting.jsonl --table           # only print what the log contains
 
-A model has one layer of HIDDEN_SIZE units and reads STEPS windows of NUM_LANES x BPTT_LENGTH characters, as `charrnn
-train --documents lines` does. Of the training strings, NUM_SHORT have at most SHORT characters and NUM_LONG at most
-LONG, because no cell type learns parity from long strings alone.
+A model has one layer of HIDDEN_SIZE units and reads STEPS windows of NUM_LANES x BPTT_LENGTH
+characters, as `charrnn train --documents lines` does. Of the training strings, NUM_SHORT have at
+most SHORT characters and NUM_LONG at most LONG, because no cell type learns parity from long
+strings alone.
 
-A string is right if, at every character whose successor depends on what was counted or kept, each character that may
-follow is more likely than each that may not: each b after the first b of anbn and the end, say; all characters of dyck.
-The result is the largest multiple of 10 such that at least 95 % of the test strings are right at every length up to it.
+A string is right if, at every character whose successor depends on what was counted or kept, each
+character that may follow is more likely than each that may not: each b after the first b of anbn
+and the end, say; all characters of dyck. The result is the largest multiple of 10 such that at
+least 95 % of the test strings are right at every length up to it.
 
-The log (JSON Lines) has one line per model, with the share of right strings at every length. Models are trained on one
-thread for a number of steps, so the result does not depend on how busy the machine is.
+The log (JSON Lines) has one line per model, with the share of right strings at every length. Models
+are trained on one thread for a number of steps, so the result does not depend on how busy the
+machine is.
 """
 
 import argparse
@@ -36,7 +40,13 @@ from charrnn.config.settings import Config
 from charrnn.hooks.extensions import plugin_names
 from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
-from charrnn.text.formal_languages import END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
+from charrnn.text.formal_languages import (
+    END,
+    FORMAL_LANGUAGES,
+    FormalString,
+    find_language,
+    make_strings,
+)
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
@@ -117,7 +127,9 @@ def train(task: Task, strings: Sequence[FormalString], vocab: Vocab) -> tuple[Ch
 def are_right(network: CharRNN, vocab: Vocab, strings: Sequence[FormalString]) -> NDArray[np.bool_]:
     """Return for each of B strings whether it is right."""
     longest = max(len(string.text) for string in strings)
-    ids = np.full((longest + 1, len(strings)), len(vocab) - 1, np.int64)  # padded with any character, unread
+    ids = np.full(
+        (longest + 1, len(strings)), len(vocab) - 1, np.int64
+    )  # padded with any character, unread
     may_follow = np.zeros((longest, len(strings), len(vocab)), bool)
     is_tested = np.zeros((longest, len(strings)), bool)
     for column, string in enumerate(strings):
@@ -137,12 +149,15 @@ def strings_to_test(language: str, length: int) -> list[FormalString]:
     """Return different strings of one length, the longest of the language up to `length`."""
     find = find_language(language)
     exact = find.lengths(1, length)[-1]
-    drawn = make_strings(find, NUM_TESTS, min_length=exact, max_length=exact, seed=TEST_SEED + length)
+    drawn = make_strings(
+        find, NUM_TESTS, min_length=exact, max_length=exact, seed=TEST_SEED + length
+    )
     return list({string.text: string for string in drawn}.values())
 
 
 def reach_of(shares: Sequence[float]) -> int:
-    """Return the largest test length such that the share of right strings is enough at every length up to it, or 0."""
+    """Return the largest test length such that the share of right strings is enough at every length
+    up to it, or 0."""
     reach = 0
     for length, share in zip(TEST_LENGTHS, shares, strict=True):
         if share < ENOUGH:
@@ -159,7 +174,8 @@ def run(task: Task) -> dict[str, Any]:
     vocab = Vocab.from_text("".join(string.text + END for string in strings[:1000]))
     network, loss = train(task, strings, vocab)
     shares = [
-        float(are_right(network, vocab, strings_to_test(task.language, length)).mean()) for length in TEST_LENGTHS
+        float(are_right(network, vocab, strings_to_test(task.language, length)).mean())
+        for length in TEST_LENGTHS
     ]
     return {
         **asdict(task),
@@ -177,13 +193,23 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def write_table(records: Sequence[dict[str, Any]], cells: Sequence[str], languages: Sequence[str]) -> str:
-    """Return the table of the results in Markdown: one per seed, a dash where not even length 10 is right."""
-    lines = ["| cell | " + " | ".join(f"`{name}`" for name in languages) + " |", "| --- |" + " --- |" * len(languages)]
+def write_table(
+    records: Sequence[dict[str, Any]], cells: Sequence[str], languages: Sequence[str]
+) -> str:
+    """Return the table of the results in Markdown: one per seed, a dash where not even length 10 is
+    right."""
+    lines = [
+        "| cell | " + " | ".join(f"`{name}`" for name in languages) + " |",
+        "| --- |" + " --- |" * len(languages),
+    ]
     for cell in cells:
         entries = []
         for language in languages:
-            found = [record for record in records if (record["cell"], record["language"]) == (cell, language)]
+            found = [
+                record
+                for record in records
+                if (record["cell"], record["language"]) == (cell, language)
+            ]
             found.sort(key=lambda record: record["seed"])
             entries.append(" · ".join(str(record["reach"] or "–") for record in found))
         lines.append(f"| `{cell}` | " + " | ".join(entries) + " |")
@@ -191,7 +217,8 @@ def write_table(records: Sequence[dict[str, Any]], cells: Sequence[str], languag
 
 
 def run_all(tasks: Sequence[Task], log: Path, jobs: int, deadline: float) -> None:
-    """Run tasks in processes of their own and append their records to the log, until the deadline."""
+    """Run tasks in processes of their own and append their records to the log, until the
+    deadline."""
     waiting = list(tasks)
     running: set[Future[dict[str, Any]]] = set()
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -205,16 +232,25 @@ def run_all(tasks: Sequence[Task], log: Path, jobs: int, deadline: float) -> Non
 
 
 def main() -> int:
-    """Train until all models are in the log or the time is over, and print the table; return 1 if some are missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train until all models are in the log or the time is over, and print the table; return 1 if
+    some are missing."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("log", type=Path, help="JSON Lines")
     parser.add_argument("--cells", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES))
+    parser.add_argument(
+        "--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES)
+    )
     parser.add_argument("--depth", choices=DEPTHS, default="stacked")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--jobs", type=int, default=1, help="models that are trained at a time, one thread each")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no model after about that long")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="models that are trained at a time, one thread each"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="start no model after about that long"
+    )
     parser.add_argument("--table", action="store_true", help="only print the table of the log")
     arguments = parser.parse_args()
     deadline = time.monotonic() + arguments.seconds
@@ -227,13 +263,17 @@ def main() -> int:
     ]
 
     def missing() -> list[Task]:
-        done = {tuple(record[name] for name in asdict(tasks[0])) for record in read_log(arguments.log)}
+        done = {
+            tuple(record[name] for name in asdict(tasks[0])) for record in read_log(arguments.log)
+        }
         return [task for task in tasks if tuple(asdict(task).values()) not in done]
 
     if not arguments.table:
         run_all(missing(), arguments.log, arguments.jobs, deadline)
     asked = (arguments.depth, arguments.steps)
-    records = [record for record in read_log(arguments.log) if (record["depth"], record["steps"]) == asked]
+    records = [
+        record for record in read_log(arguments.log) if (record["depth"], record["steps"]) == asked
+    ]
     print(write_table(records, arguments.cells, arguments.languages))
     return 1 if missing() else 0
 

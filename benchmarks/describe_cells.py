@@ -3,8 +3,9 @@
     python benchmarks/describe_cells.py                    # 1x512 over 131,072 characters, with its untrained baseline
     python benchmarks/describe_cells.py --hidden-size 64   # another size
 
-The network has initial weights, the text is drawn from WORDS. The second call takes the report from the findings saved
-in a run, in a temporary folder; it builds the conditions again to check that they are the same.
+The network has initial weights, the text is drawn from WORDS. The second call takes the report from
+the findings saved in a run, in a temporary folder; it builds the conditions again to check that
+they are the same.
 """
 
 import random
@@ -49,17 +50,25 @@ def make_text(num_chars: int) -> str:
 
 
 def main() -> None:
-    """Report the seconds of a first and a second call, the explained cells, and the peak memory of this process."""
+    """Report the seconds of a first and a second call, the explained cells, and the peak memory of
+    this process."""
     parser = make_parser(__doc__)
     parser.add_argument("--chars", type=int, default=131_072)
     parser.add_argument("--num-layers", type=int, default=1)
     parser.add_argument("--hidden-size", type=int, default=512)
     arguments = parser.parse_args()
     text = make_text(arguments.chars)
-    config = Config(cell="lstm", num_layers=arguments.num_layers, hidden_size=arguments.hidden_size, embedding_size=64)
+    config = Config(
+        cell="lstm",
+        num_layers=arguments.num_layers,
+        hidden_size=arguments.hidden_size,
+        embedding_size=64,
+    )
     vocab = Vocab.from_text(text, min_count=1)
     network = CharRNN(config, len(vocab))
-    model = Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()})
+    model = Model(
+        config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}
+    )
     report = Report("describe_cells", as_json=arguments.json)
     with tempfile.TemporaryDirectory() as folder:
         for call in ("first", "second"):

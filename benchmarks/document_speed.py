@@ -4,9 +4,10 @@
     python benchmarks/document_speed.py --hidden 256 --cells gru
     python benchmarks/document_speed.py --max-piece 16         # other pieces (charrnn.model.reading.MAX_PIECE)
 
-Both are whole optimizer steps (`Trainer.take_step`) over windows of 32 batch rows and 128 characters, alternating;
-figures are medians. Documents have lengths around the given mean (normal, a quarter of it as the deviation), and END
-counts as a character, as in every loss. Nothing is padded.
+Both are whole optimizer steps (`Trainer.take_step`) over windows of 32 batch rows and 128
+characters, alternating; figures are medians. Documents have lengths around the given mean (normal,
+a quarter of it as the deviation), and END counts as a character, as in every loss. Nothing is
+padded.
 
 ratio: characters per second with documents divided by those without.
 """
@@ -72,7 +73,9 @@ def main() -> None:
                     Trainer(replace(config, documents=kind), lanes, VOCAB_SIZE, torch.device("cpu"))
                     for kind in ("none", "lines")
                 )
-                times = in_turn(plain.take_step, documents.take_step, at_least_seconds=arguments.seconds)
+                times = in_turn(
+                    plain.take_step, documents.take_step, at_least_seconds=arguments.seconds
+                )
                 rates = [NUM_LANES * LENGTH / seconds for seconds in times]
                 report.add(
                     model=f"{cell} 1x{hidden_size}",

@@ -1,11 +1,13 @@
-"""Tune the constants of dynamic evaluation on training text: the loss for each combination of settings.
+"""Tune the constants of dynamic evaluation on training text: the loss for each combination of
+settings.
 
     charrnn train TEXT --split 81/9/10 --out RUN         # the last tenth, usually validated on, is the test text here
     python benchmarks/dynamic_tuning.py RUN --log dynamic.jsonl --minutes 10
 
-The loss is that of the first `--chars` characters of the run's validation text, which is the last tenth of the text
-that a run with the usual split is trained on. The text that a figure is quoted for is thus never read. Every result is
-a line of the log, and what is in the log is not computed again. `gain` is the static loss minus the dynamic one.
+The loss is that of the first `--chars` characters of the run's validation text, which is the last
+tenth of the text that a run with the usual split is trained on. The text that a figure is quoted
+for is thus never read. Every result is a line of the log, and what is in the log is not computed
+again. `gain` is the static loss minus the dynamic one.
 """
 
 import itertools
@@ -29,7 +31,12 @@ DAMPINGS = (0.1, 0.3, 1.0)
 def combinations() -> list[DynamicSettings]:
     """List all combinations, those that differ least from the defaults first."""
     usual = asdict(DynamicSettings())
-    axes = {"segment_length": SEGMENT_LENGTHS, "learning_rate": LEARNING_RATES, "decay": DECAYS, "damping": DAMPINGS}
+    axes = {
+        "segment_length": SEGMENT_LENGTHS,
+        "learning_rate": LEARNING_RATES,
+        "decay": DECAYS,
+        "damping": DAMPINGS,
+    }
     found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     found.sort(key=lambda settings: sum(settings[name] != usual[name] for name in axes))
     return [DynamicSettings(**settings) for settings in found]
@@ -40,13 +47,18 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("run", help="a run that was trained with --split 81/9/10")
     parser.add_argument("--chars", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=10.0, help="start no combination after so many")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="start no combination after so many"
+    )
     parser.add_argument("--log", type=Path, default=Path("dynamic-tuning.jsonl"))
     arguments = parser.parse_args()
     end = time.monotonic() + 60 * arguments.minutes
     model = charrnn.load(arguments.run)
     if len(model.config.split) < 3:
-        parser.error(f"{model.name} has no test text: do not tune on its validation text. Train with --split 81/9/10")
+        parser.error(
+            f"{model.name} has no test text: do not tune on its validation text. Train with --split"
+            " 81/9/10"
+        )
     part = model.held_out()
     ids = part.ids[: part.begin + arguments.chars]
     static = char_losses(model.network, ids, part.begin, precision="fp32").mean
@@ -62,8 +74,12 @@ def main() -> None:
                 break
             length = settings.segment_length
             if length not in scales:
-                scales[length] = root_mean_square_gradients(model.network, ids[: part.begin], length)
-            nats = adapt(model.network, ids, part.begin, scale=scales[length], settings=settings).losses.mean
+                scales[length] = root_mean_square_gradients(
+                    model.network, ids[: part.begin], length
+                )
+            nats = adapt(
+                model.network, ids, part.begin, scale=scales[length], settings=settings
+            ).losses.mean
             with arguments.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "nats": nats}) + "\n")
         report.add(**asdict(settings), static=static, nats=nats, gain=static - nats)

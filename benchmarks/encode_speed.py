@@ -2,8 +2,9 @@
 
     python benchmarks/encode_speed.py [--megabytes 256]
 
-Texts of random words by Zipf's law: ASCII, Cyrillic in UTF-8, Cyrillic in KOI8-R, ASCII with CRLF line ends, and
-ASCII for the byte alphabet. For each, in megabytes of the file per second of wall time, the minimum of REPEATS:
+Texts of random words by Zipf's law: ASCII, Cyrillic in UTF-8, Cyrillic in KOI8-R, ASCII with CRLF
+line ends, and ASCII for the byte alphabet. For each, in megabytes of the file per second of wall
+time, the minimum of REPEATS:
 
 - build: read, hash, count and encode into a temporary file;
 - processor: the same per second of processor time, which the disk does not slow down.
@@ -37,10 +38,14 @@ def make_block(letters: str, line_end: str, num_words: int = 200_000) -> str:
     """Draw words by Zipf's law, twelve per line."""
     shelf = random.Random(0)
     weights = [1 / rank for rank in range(1, len(letters) + 1)]
-    words = np.array(["".join(shelf.choices(letters, weights, k=shelf.randint(2, 9))) for _ in range(20_000)])
+    words = np.array(
+        ["".join(shelf.choices(letters, weights, k=shelf.randint(2, 9))) for _ in range(20_000)]
+    )
     chances = 1 / np.arange(1, len(words) + 1)
     drawn = np.random.default_rng(0).choice(words, num_words, p=chances / chances.sum())
-    return "".join(" ".join(drawn[start : start + 12]) + line_end for start in range(0, len(drawn), 12))
+    return "".join(
+        " ".join(drawn[start : start + 12]) + line_end for start in range(0, len(drawn), 12)
+    )
 
 
 def measure(path: Path, encoding: str, alphabet: str) -> tuple[float, float]:
@@ -57,7 +62,9 @@ def measure(path: Path, encoding: str, alphabet: str) -> tuple[float, float]:
 def main() -> None:
     """Measure every text and print the table."""
     parser = make_parser(__doc__)
-    parser.add_argument("--megabytes", type=int, default=256, help="size of each text (default: %(default)s)")
+    parser.add_argument(
+        "--megabytes", type=int, default=256, help="size of each text (default: %(default)s)"
+    )
     parser.add_argument("--folder", help="where the texts are written (default: the system's)")
     arguments = parser.parse_args()
     report = Report("encode_speed", as_json=arguments.json, with_limits=False)

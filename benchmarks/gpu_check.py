@@ -4,24 +4,27 @@
     python benchmarks/gpu_check.py --json gpu.json       # also writes the rows to a file
     python benchmarks/gpu_check.py --device cpu --quick  # the same code on a CPU, in small sizes
 
-The text is generated. Only the time to a loss needs tiny Shakespeare: a file of 1,115,394 bytes named shakespeare.txt,
-tinyshakespeare.txt or input.txt in corpora/ or in a folder of $CHARRNN_CORPORA; without it that part is skipped.
+The text is generated. Only the time to a loss needs tiny Shakespeare: a file of 1,115,394 bytes
+named shakespeare.txt, tinyshakespeare.txt or input.txt in corpora/ or in a folder of
+$CHARRNN_CORPORA; without it that part is skipped.
 
-Each row is a check (pass or fail: the figure may be at most the limit), a measurement, or a part that was skipped, with
-the reason. The exit code is 1 if a check failed. docs/scaling.md says how charrnn computes on a GPU. The parts:
+Each row is a check (pass or fail: the figure may be at most the limit), a measurement, or a part
+that was skipped, with the reason. The exit code is 1 if a check failed. docs/scaling.md says how
+charrnn computes on a GPU. The parts:
 
-- steps, optimizers: a step in fp32 with every cell, depth and kind of noise, and three of each optimizer, have the
-  loss (1e-4 nats), the gradients and the weights (0.1 % of the largest) of the CPU.
-- resume: a run that was saved and restored ends in the same bits in every precision. moves: a run that moves from the
-  CPU to the GPU and back ends within 0.01 nats.
+- steps, optimizers: a step in fp32 with every cell, depth and kind of noise, and three of each
+  optimizer, have the loss (1e-4 nats), the gradients and the weights (0.1 % of the largest) of the
+  CPU.
+- resume: a run that was saved and restored ends in the same bits in every precision. moves: a run
+  that moves from the CPU to the GPU and back ends within 0.01 nats.
 - precisions: after 200 steps in bf16 and fp16, the loss is within 0.1 nats of fp32.
 - evaluation: losses agree to 1e-4 nats, cell values to 0.01, scores of cells to 0.005.
-- sampling: a captured graph draws the texts of single operations; at most 10 % of the characters differ from NumPy's
-  after a draw within rounding.
-- training_speed, sampling_speed: characters/s, beside a stock loop around nn.LSTM and as a share of the GPU's own rate
-  of matrix products.
-- time_to_loss: seconds to a windowed-256 loss of at most 1.4697 nats on tiny Shakespeare; three seeds, the worst
-  counts, goal 30 seconds.
+- sampling: a captured graph draws the texts of single operations; at most 10 % of the characters
+  differ from NumPy's after a draw within rounding.
+- training_speed, sampling_speed: characters/s, beside a stock loop around nn.LSTM and as a share of
+  the GPU's own rate of matrix products.
+- time_to_loss: seconds to a windowed-256 loss of at most 1.4697 nats on tiny Shakespeare; three
+  seeds, the worst counts, goal 30 seconds.
 """
 
 import argparse
@@ -74,11 +77,24 @@ TARGET_NATS = 1.4697
 GOAL_SECONDS = 30.0
 TIMED_STEPS = 1_300
 """Steps of that run: on a CPU, 1,236 end at 1.4517 nats windowed-256 (benchmarks/LOG.md)."""
-TIMED_SETTINGS = ("num_layers=1", "hidden_size=512", "num_lanes=32", "bptt_length=128", "learning_rate=9e-3")
-SMALL_SETTINGS = ("num_layers=1", "hidden_size=16", "num_lanes=4", "bptt_length=8", "learning_rate=9e-3", "threads=1")
+TIMED_SETTINGS = (
+    "num_layers=1",
+    "hidden_size=512",
+    "num_lanes=32",
+    "bptt_length=128",
+    "learning_rate=9e-3",
+)
+SMALL_SETTINGS = (
+    "num_layers=1",
+    "hidden_size=16",
+    "num_lanes=4",
+    "bptt_length=8",
+    "learning_rate=9e-3",
+    "threads=1",
+)
 
-# Tolerances. Both devices add up the same products in fp32, in another order and with other approximations of exp:
-# relative errors of some 1e-6 in each of some hundred steps.
+# Tolerances. Both devices add up the same products in fp32, in another order and with other
+# approximations of exp: relative errors of some 1e-6 in each of some hundred steps.
 LOSS_LIMIT = 1e-4
 """Nats per character."""
 GRADIENT_LIMIT = 1e-3
@@ -88,13 +104,16 @@ MIN_CHANGE = 1e-3
 WEIGHT_LIMIT = 1e-3
 """Largest difference of a weight after a step, as a share of the largest change of its weight."""
 CELL_LIMIT = 1e-2
-"""Largest difference of a cell value, which lies in [-1, 1]: h / o is inexact where the output gate o is almost 0."""
+"""Largest difference of a cell value, which lies in [-1, 1]: h / o is inexact where the output gate
+o is almost 0."""
 SCORE_LIMIT = 5e-3
 """Difference of the strength of a detector's best cell."""
 MOVED_LIMIT = 1e-2
-"""Nats per character after training on both devices in turn: rounding errors grow with every step."""
+"""Nats per character after training on both devices in turn: rounding errors grow with every step.
+"""
 DIVERGED_SHARE = 0.1
-"""Share of characters that may differ between devices: a draw within rounding of a border changes all after it."""
+"""Share of characters that may differ between devices: a draw within rounding of a border changes
+all after it."""
 
 
 @dataclass(frozen=True)
@@ -130,21 +149,28 @@ class Results:
 
     rows: list[dict[str, str | float | None]] = field(default_factory=list)
 
-    def add(self, result: str, name: str, figure: float | None, limit: float | None, note: str = "") -> None:
+    def add(
+        self, result: str, name: str, figure: float | None, limit: float | None, note: str = ""
+    ) -> None:
         if not self.rows:
             print("\n| result | what | figure | limit | note |\n| --- | --- | --- | --- | --- |")
         shown = [
-            "" if value is None else f"{value:,.0f}" if value >= 1e4 else f"{value:.3g}" for value in (figure, limit)
+            "" if value is None else f"{value:,.0f}" if value >= 1e4 else f"{value:.3g}"
+            for value in (figure, limit)
         ]
         note = " ".join(note.split())[:160].replace("|", "/")
-        self.rows.append({"result": result, "what": name, "figure": figure, "limit": limit, "note": note})
+        self.rows.append(
+            {"result": result, "what": name, "figure": figure, "limit": limit, "note": note}
+        )
         print(f"| {result} | {name} | {shown[0]} | {shown[1]} | {note} |", flush=True)
 
     def check(self, name: str, figure: float, limit: float, note: str = "") -> None:
         """Add a check, which passes if the figure is at most the limit; nan is not."""
         self.add("pass" if figure <= limit else "FAIL", name, figure, limit, note)
 
-    def measure(self, name: str, figure: float, note: str = "", *, limit: float | None = None) -> None:
+    def measure(
+        self, name: str, figure: float, note: str = "", *, limit: float | None = None
+    ) -> None:
         self.add("measured", name, figure, limit, note)
 
     def skip(self, name: str, reason: str) -> None:
@@ -210,9 +236,11 @@ def name_of(case: dict[str, Any]) -> str:
 
 
 def largest_share(pairs: list[tuple[Any, Any]], floor: float) -> float:
-    """Return the largest difference within pairs (found, expected), as a share of the largest expected value.
+    """Return the largest difference within pairs (found, expected), as a share of the largest
+    expected value.
 
-    Smaller ones than `floor` count as that: they are differences of larger numbers, whose rounding errors remain.
+    Smaller ones than `floor` count as that: they are differences of larger numbers, whose rounding
+    errors remain.
     """
     return max(
         float((found.cpu() - expected.cpu()).abs().max() / expected.abs().max().clamp(min=floor))
@@ -221,7 +249,8 @@ def largest_share(pairs: list[tuple[Any, Any]], floor: float) -> float:
 
 
 def check_steps(setup: Setup, results: Results) -> None:
-    """Take one step on both devices with every cell, depth and kind of noise, and compare loss, gradient, weights."""
+    """Take one step on both devices with every cell, depth and kind of noise, and compare loss,
+    gradient, weights."""
     size = setup.size(128, 32, 12)
     cases: list[dict[str, Any]] = [{"cell": cell} for cell in CELLS]
     cases += [{"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"]
@@ -229,22 +258,37 @@ def check_steps(setup: Setup, results: Results) -> None:
     cases += [{"cell": "gru", "sum_outputs": True}, {"documents": "lines"}]
     losses, shares = [], []
     for case in cases:
-        # Plain gradient descent: Muon and AdamW take a step of the same size along the smallest gradient.
-        options = {"optimizer": "sgd", "learning_rate": 0.1, "hidden_size": size, "bptt_length": setup.size(48, 24, 8)}
+        # Plain gradient descent: Muon and AdamW take a step of the same size along the smallest
+        # gradient.
+        options = {
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "hidden_size": size,
+            "bptt_length": setup.size(48, 24, 8),
+        }
         trainers = [make_trainer(device, **options, **case) for device in (setup.device, CPU)]
         before = [weight.detach().clone() for weight in trainers[1].network.parameters()]
         found, expected = (trainer.take_step() for trainer in trainers)
         weights = [list(trainer.network.parameters()) for trainer in trainers]
         gradients = [(one.grad, other.grad) for one, other in zip(*weights, strict=True)]
         changes = [
-            (one.detach().cpu() - old, other.detach() - old) for one, other, old in zip(*weights, before, strict=True)
+            (one.detach().cpu() - old, other.detach() - old)
+            for one, other, old in zip(*weights, before, strict=True)
         ]
-        largest = max(float(weight.grad.abs().max()) for weight in weights[1] if weight.grad is not None)
+        largest = max(
+            float(weight.grad.abs().max()) for weight in weights[1] if weight.grad is not None
+        )
         losses.append((abs(found.train_nats - expected.train_nats), name_of(case)))
         shares.append((largest_share(changes, MIN_CHANGE), name_of(case)))
-        results.check(f"step: gradient, {name_of(case)}", largest_share(gradients, largest / 100), GRADIENT_LIMIT)
+        results.check(
+            f"step: gradient, {name_of(case)}",
+            largest_share(gradients, largest / 100),
+            GRADIENT_LIMIT,
+        )
     results.check("step: loss, the worst of all", *max(losses)[:1], LOSS_LIMIT, max(losses)[1])
-    results.check("step: weights after it, the worst of all", *max(shares)[:1], WEIGHT_LIMIT, max(shares)[1])
+    results.check(
+        "step: weights after it, the worst of all", *max(shares)[:1], WEIGHT_LIMIT, max(shares)[1]
+    )
 
 
 def check_optimizers(setup: Setup, results: Results) -> None:
@@ -254,7 +298,9 @@ def check_optimizers(setup: Setup, results: Results) -> None:
         before = [weight.detach().clone() for weight in trainers[1].network.parameters()]
         for number in (1, 2, 3):
             generator = torch.Generator().manual_seed(number)
-            for weights in zip(*(trainer.network.parameters() for trainer in trainers), strict=True):
+            for weights in zip(
+                *(trainer.network.parameters() for trainer in trainers), strict=True
+            ):
                 gradient = torch.randn(weights[0].shape, generator=generator)
                 for weight in weights:
                     weight.grad = gradient.to(weight.device)
@@ -294,12 +340,16 @@ def check_resume(setup: Setup, results: Results) -> None:
             second.take_step()
         found, expected = digest(second), digest(whole)
         results.check(
-            f"exact resume: {name_of(case)}", float(found != expected), 0, f"{found[:12]} and {expected[:12]}"
+            f"exact resume: {name_of(case)}",
+            float(found != expected),
+            0,
+            f"{found[:12]} and {expected[:12]}",
         )
 
 
 def check_moves(setup: Setup, results: Results) -> None:
-    """Train a run on the CPU, then on the device, then on the CPU, and compare it with one that stayed on the CPU."""
+    """Train a run on the CPU, then on the device, then on the CPU, and compare it with one that
+    stayed on the CPU."""
     part = setup.size(40, 20, 6)
     config = Config(
         cell="lstm",
@@ -320,7 +370,8 @@ def check_moves(setup: Setup, results: Results) -> None:
         moved, stayed = Path(folder) / "moved", Path(folder) / "stayed"
         losses = []
         for run, devices in ((moved, ("cpu", setup.device.type, "cpu")), (stayed, ("cpu",))):
-            # Stopped after a third, so that the learning rates are those of a run that was not interrupted.
+            # Stopped after a third, so that the learning rates are those of a run that was not
+            # interrupted.
             for number, device in enumerate(devices, 1):
                 num_steps = part * number if len(devices) > 1 else 3 * part
                 stop = StopAfter(num_steps)
@@ -330,10 +381,16 @@ def check_moves(setup: Setup, results: Results) -> None:
                     events = resume(run, {"device": device}, should_stop=stop)
                 for event in events:
                     stop.see(event)
-            assert isinstance(event, DoneEvent) and event.step == 3 * part and event.val_nats is not None, event
+            assert (
+                isinstance(event, DoneEvent)
+                and event.step == 3 * part
+                and event.val_nats is not None
+            ), event
             losses.append(event.val_nats)
     note = f"{losses[0]:.5f} and {losses[1]:.5f} nats"
-    results.check("CPU, device, CPU: validation loss", abs(losses[0] - losses[1]), MOVED_LIMIT, note)
+    results.check(
+        "CPU, device, CPU: validation loss", abs(losses[0] - losses[1]), MOVED_LIMIT, note
+    )
 
 
 class StopAfter:
@@ -356,22 +413,33 @@ def check_precisions(setup: Setup, results: Results) -> None:
     for cell in ("lstm", "gru", "mlstm"):
         finals: dict[str, float] = {}
         for precision in setup.precisions():
-            trainer = make_trainer(setup.device, cell=cell, precision=precision, steps=num_steps, **size)
+            trainer = make_trainer(
+                setup.device, cell=cell, precision=precision, steps=num_steps, **size
+            )
             losses = [trainer.take_step().train_nats for _ in range(num_steps)]
             finals[precision] = float(np.mean(losses[-5:]))
             tensors = {**trainer.model_tensors(), **trainer.snapshot()[0]}
             num_wrong = sum(int((~np.isfinite(tensor)).sum()) for tensor in tensors.values())
             name = f"{precision}, {cell}, {num_steps} steps"
-            results.check(f"numbers that are not finite: {name}", num_wrong, 0, f"{losses[0]:.3f} to {losses[-1]:.3f}")
+            results.check(
+                f"numbers that are not finite: {name}",
+                num_wrong,
+                0,
+                f"{losses[0]:.3f} to {losses[-1]:.3f}",
+            )
             if precision != "fp32":
-                results.check(f"loss above that of fp32: {name}", finals[precision] - finals["fp32"], 0.1)
+                results.check(
+                    f"loss above that of fp32: {name}", finals[precision] - finals["fp32"], 0.1
+                )
         del trainer
 
 
 def trained_network(setup: Setup) -> CharRNN:
     """Return a network on the CPU that has learned a little of the text."""
     size = {"hidden_size": setup.size(128, 48, 16), "num_lanes": setup.size(32, 16, 8)}
-    trainer = make_trainer(setup.device, **size, dropout=0.0, input_dropout=0.0, weight_average=0.0, steps=200)
+    trainer = make_trainer(
+        setup.device, **size, dropout=0.0, input_dropout=0.0, weight_average=0.0, steps=200
+    )
     for _ in range(setup.size(150, 40, 8)):
         trainer.take_step()
     return trainer.network.to(CPU)
@@ -395,25 +463,43 @@ def check_evaluation(setup: Setup, results: Results) -> None:
         found.append((losses, trace, find_cells(trace, detectors)))
     (losses, trace, cells), (expected, expected_trace, expected_cells) = found
     for name, one, other in zip(("stateful", "windowed-256"), losses, expected, strict=True):
-        results.check(f"evaluate: {name} loss", abs(one - other), LOSS_LIMIT, f"{one:.6f} and {other:.6f} nats")
+        results.check(
+            f"evaluate: {name} loss",
+            abs(one - other),
+            LOSS_LIMIT,
+            f"{one:.6f} and {other:.6f} nats",
+        )
     difference = np.abs(trace.cells - expected_trace.cells)
-    results.check("visualize: largest difference of a cell value", float(difference.max()), CELL_LIMIT)
+    results.check(
+        "visualize: largest difference of a cell value", float(difference.max()), CELL_LIMIT
+    )
     results.check("visualize: mean difference of cell values", float(difference.mean()), LOSS_LIMIT)
     logprobs = np.abs(trace.logprobs - expected_trace.logprobs)
-    results.check("visualize: mean difference of log-probabilities", float(np.nanmean(logprobs)), LOSS_LIMIT)
-    strengths = [{score.detector: score.strength for score in one.scores} for one in (cells, expected_cells)]
+    results.check(
+        "visualize: mean difference of log-probabilities", float(np.nanmean(logprobs)), LOSS_LIMIT
+    )
+    strengths = [
+        {score.detector: score.strength for score in one.scores} for one in (cells, expected_cells)
+    ]
     for name, strength in strengths[1].items():
         figure = abs(strengths[0].get(name, math.nan) - strength)
         results.check(f"visualize: strength of the best cell, {name}", figure, SCORE_LIMIT)
 
 
 def sampler_of(
-    setup: Setup, trainer: Trainer, num_streams: int, *, captures: bool = True, temperature: float = 0.8
+    setup: Setup,
+    trainer: Trainer,
+    num_streams: int,
+    *,
+    captures: bool = True,
+    temperature: float = 0.8,
 ) -> GraphSampler:
     """Return a sampler of a trainer's weights."""
     shapings = [Shaping(temperature=temperature, banned=(0,))] * num_streams
     tensors = trainer.averaged.state_dict()
-    return GraphSampler(trainer.config, len(VOCAB), tensors, shapings, setup.device, captures=captures)
+    return GraphSampler(
+        trainer.config, len(VOCAB), tensors, shapings, setup.device, captures=captures
+    )
 
 
 def check_sampling(setup: Setup, results: Results) -> None:
@@ -426,13 +512,19 @@ def check_sampling(setup: Setup, results: Results) -> None:
     texts = []
     for captures in (True, False):
         sampler = sampler_of(setup, trainer, num_streams, captures=captures)
-        texts.append(np.concatenate([block.ids for block in sampler.sample(prime, seeds, length)], axis=1))
+        texts.append(
+            np.concatenate([block.ids for block in sampler.sample(prime, seeds, length)], axis=1)
+        )
     stepper = Stepper(trainer.config, trainer.model_tensors())
     shapings = [Shaping(temperature=0.8, banned=(0,))] * num_streams
     blocks = sample_ids(stepper, prime_model(stepper, prime), shapings, seeds, length=length)
     texts.append(np.concatenate([block.ids for block in blocks], axis=1))
     kind = "captured graph" if sampler_of(setup, trainer, 1).is_captured else "eager"
-    results.check(f"sampling: characters that differ, {kind} and eager", float((texts[0] != texts[1]).mean()), 0)
+    results.check(
+        f"sampling: characters that differ, {kind} and eager",
+        float((texts[0] != texts[1]).mean()),
+        0,
+    )
     results.check(
         f"sampling: share of characters that differ, {kind} and NumPy",
         float((texts[0] != texts[2]).mean()),
@@ -441,14 +533,21 @@ def check_sampling(setup: Setup, results: Results) -> None:
 
 
 def measure_training(setup: Setup, results: Results) -> None:
-    """Measure characters per second of whole steps beside stock's, and the share of the device's matrix rate."""
+    """Measure characters per second of whole steps beside stock's, and the share of the device's
+    matrix rate."""
     side = setup.size(8192, 1024, 256)
     rates: dict[str, float] = {}
     for precision in setup.precisions():
         with exact_arithmetic(setup.device):
             rates[precision] = matmul_rate(getattr(torch, DTYPES[precision]), side, setup.device)
         results.measure(f"matrix products of {side}, {precision}: TFLOP/s", rates[precision] / 1e12)
-    shapes = [(2, 32)] if setup.is_quick else [(2, 128)] if setup.is_small else [(2, 512), (3, 1024), (1, 2048)]
+    shapes = (
+        [(2, 32)]
+        if setup.is_quick
+        else [(2, 128)]
+        if setup.is_small
+        else [(2, 512), (3, 1024), (1, 2048)]
+    )
     seconds = setup.size(1, 1, 0)
     for num_layers, hidden_size in shapes:
         for num_lanes in (4,) if setup.is_quick else (16,) if setup.is_small else (64, 512):
@@ -461,11 +560,21 @@ def measure_training(setup: Setup, results: Results) -> None:
             results.measure(f"stock nn.LSTM, fp32, {shape}: characters/s", chars / stock_seconds)
             del stock
             for precision in setup.precisions():
-                ours = our_step("lstm", num_layers, hidden_size, num_lanes, length, precision, device=setup.device)
+                ours = our_step(
+                    "lstm",
+                    num_layers,
+                    hidden_size,
+                    num_lanes,
+                    length,
+                    precision,
+                    device=setup.device,
+                )
                 (median,) = in_turn(waiting(ours.take_step, setup.device), at_least_seconds=seconds)
                 share = num_operations(ours.config) / median / rates[precision]
                 note = f"{stock_seconds / median:.2f} times stock, {share:.1%} of the matrix rate"
-                results.measure(f"charrnn, {precision}, {shape}: characters/s", chars / median, note)
+                results.measure(
+                    f"charrnn, {precision}, {shape}: characters/s", chars / median, note
+                )
                 del ours
 
 
@@ -497,7 +606,9 @@ def find_tiny_shakespeare() -> Path | None:
     """Return the file of tiny Shakespeare, if there is one."""
     folders = [ROOT / "corpora", Path("corpora")]
     folders += [
-        Path(folder).expanduser() for folder in os.environ.get("CHARRNN_CORPORA", "").split(os.pathsep) if folder
+        Path(folder).expanduser()
+        for folder in os.environ.get("CHARRNN_CORPORA", "").split(os.pathsep)
+        if folder
     ]
     for folder in folders:
         for name in TINY_SHAKESPEARE_NAMES:
@@ -514,27 +625,51 @@ def measure_time_to_loss(setup: Setup, results: Results) -> None:
             text = Path(folder) / "text.txt"
             text.write_text(TEXT[:8_000], encoding="utf-8")
             seconds, nats = timed_run(setup, text, Path(folder) / "run", 0, num_steps=3)
-            results.measure("generated text, 3 steps in a new process: seconds", seconds, f"{nats:.4f} nats")
+            results.measure(
+                "generated text, 3 steps in a new process: seconds", seconds, f"{nats:.4f} nats"
+            )
             return
-        corpus, name = find_tiny_shakespeare(), f"tiny Shakespeare to {TARGET_NATS} nats windowed-256"
+        corpus, name = (
+            find_tiny_shakespeare(),
+            f"tiny Shakespeare to {TARGET_NATS} nats windowed-256",
+        )
         if corpus is None:
-            results.skip(name, "tiny Shakespeare is neither in corpora/ nor in a folder of $CHARRNN_CORPORA")
+            results.skip(
+                name, "tiny Shakespeare is neither in corpora/ nor in a folder of $CHARRNN_CORPORA"
+            )
             return
         found: list[tuple[float, float]] = []
         for seed in (0, 1, 2):
             found.append(timed_run(setup, corpus, Path(folder) / f"run{seed}", seed))
-            results.measure(f"{name}, seed {seed}: seconds", found[-1][0], f"{found[-1][1]:.4f} nats")
+            results.measure(
+                f"{name}, seed {seed}: seconds", found[-1][0], f"{found[-1][1]:.4f} nats"
+            )
     seconds, nats = (max(column) for column in zip(*found, strict=True))
     results.check(f"{name}: the worst loss of three seeds", nats, TARGET_NATS)
     results.check(f"{name}: the longest time of three seeds, in seconds", seconds, GOAL_SECONDS)
 
 
-def timed_run(setup: Setup, corpus: Path, run: Path, seed: int, num_steps: int = TIMED_STEPS) -> tuple[float, float]:
-    """Train a run in a new process: seconds from its start to its end, and the loss of its best step."""
+def timed_run(
+    setup: Setup, corpus: Path, run: Path, seed: int, num_steps: int = TIMED_STEPS
+) -> tuple[float, float]:
+    """Train a run in a new process: seconds from its start to its end, and the loss of its best
+    step."""
     chosen = SMALL_SETTINGS if setup.is_small else TIMED_SETTINGS
     settings = [word for setting in chosen for word in ("--set", setting)]
-    options = ["--device", setup.device.type, "--steps", str(num_steps), "--seed", str(seed), "--quiet", *settings]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    options = [
+        "--device",
+        setup.device.type,
+        "--steps",
+        str(num_steps),
+        "--seed",
+        str(seed),
+        "--quiet",
+        *settings,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+    }
     begin = time.perf_counter()
     charrnn = partial(subprocess.run, check=True, capture_output=True, text=True, env=environment)
     charrnn([sys.executable, "-m", "charrnn", "train", str(corpus), "--out", str(run), *options])
@@ -561,24 +696,31 @@ PARTS: dict[str, Callable[[Setup, Results], None]] = {
 
 @contextmanager
 def counted_warnings(results: Results) -> Iterator[None]:
-    """Check that torch warns neither of kernels that are not deterministic nor of weights that cuDNN has to copy."""
+    """Check that torch warns neither of kernels that are not deterministic nor of weights that
+    cuDNN has to copy."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     messages = [str(warning.message) for warning in caught]
-    found = [message for message in messages if "determinis" in message or "contiguous chunk" in message]
-    results.check("warnings of slow or nondeterministic kernels", len(found), 0, found[0] if found else "")
+    found = [
+        message for message in messages if "determinis" in message or "contiguous chunk" in message
+    ]
+    results.check(
+        "warnings of slow or nondeterministic kernels", len(found), 0, found[0] if found else ""
+    )
 
 
 FAILURES = (
     *(CharRNNError, OSError, subprocess.SubprocessError, RuntimeError, AssertionError),
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
 )
-"""What a part can raise on a machine that nobody has tried: it is reported as failed, and the others still run."""
+"""What a part can raise on a machine that nobody has tried: it is reported as failed, and the
+others still run."""
 
 
 def run_parts(setup: Setup, results: Results, names: list[str]) -> None:
-    """Run parts one after the other. One that breaks off counts as a failed check, and the others still run."""
+    """Run parts one after the other. One that breaks off counts as a failed check, and the others
+    still run."""
     with counted_warnings(results):
         for name in names:
             begin = time.perf_counter()
@@ -586,7 +728,13 @@ def run_parts(setup: Setup, results: Results, names: list[str]) -> None:
                 PARTS[name](setup, results)
             except FAILURES as error:
                 detail = getattr(error, "stderr", None) or str(error)
-                results.add("FAIL", f"{name} broke off", None, None, f"{type(error).__name__}: {detail[-300:]}")
+                results.add(
+                    "FAIL",
+                    f"{name} broke off",
+                    None,
+                    None,
+                    f"{type(error).__name__}: {detail[-300:]}",
+                )
             if setup.device.type == "cuda":
                 torch.cuda.empty_cache()
             print(f"{name}: {time.perf_counter() - begin:.1f} seconds", file=sys.stderr)
@@ -609,11 +757,15 @@ def describe_device(device: torch.device) -> dict[str, Any]:
 
 def main() -> int:
     """Run the parts, print the table, write the file, and return 1 if a check failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes: to test this script")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write one JSON object to FILE")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write one JSON object to FILE"
+    )
     arguments = parser.parse_args()
     try:
         setup = Setup(pick_device(arguments.device), arguments.quick)
@@ -626,11 +778,18 @@ def main() -> int:
     machine = describe_machine() | describe_device(setup.device)
     cudnn = f"cuDNN {machine['cudnn']}" if machine.get("cudnn") else "no cuDNN"
     print(f"{machine['device']}, torch {machine['torch']}, {cudnn}, {machine['processor']}")
-    run_parts(setup, results, [name for name in PARTS if not arguments.only or name in arguments.only])
+    run_parts(
+        setup, results, [name for name in PARTS if not arguments.only or name in arguments.only]
+    )
     seconds = time.perf_counter() - begin
     print(f"\n{results.num_failed} of {len(results.rows)} rows failed, {seconds:.0f} seconds")
     if arguments.json is not None:
-        found = {"benchmark": "gpu_check", "machine": machine, "seconds": seconds, "rows": results.rows}
+        found = {
+            "benchmark": "gpu_check",
+            "machine": machine,
+            "seconds": seconds,
+            "rows": results.rows,
+        }
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 1 if results.num_failed else 0
 

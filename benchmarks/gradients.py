@@ -1,11 +1,13 @@
-"""Train five cell types briefly, and draw how their gradients vanish or explode: the picture of docs/theory.md.
+"""Train five cell types briefly, and draw how their gradients vanish or explode: the picture of
+docs/theory.md.
 
     python benchmarks/gradients.py shakespeare.txt             # about two minutes; writes docs/gradients-*.svg
     python benchmarks/gradients.py shakespeare.txt --steps 30 --out /tmp
     python benchmarks/gradients.py shakespeare.txt --runs runs # keeps the runs, and trains what is missing
 
-Four panels: the gradient's norm by lag before and after training, the largest singular value of the recurrent matrix
-during training, and the gradient's norm of a plain rnn trained by SGD with and without clipping.
+Four panels: the gradient's norm by lag before and after training, the largest singular value of the
+recurrent matrix during training, and the gradient's norm of a plain rnn trained by SGD with and
+without clipping.
 """
 
 import argparse
@@ -49,7 +51,8 @@ class Panel:
 
 
 def train(corpus: str, out: Path, cell: str, steps: int, **options: object) -> Path:
-    """Train a run of 64 units without averaging, save twenty times, and return its folder, if it does not exist yet."""
+    """Train a run of 64 units without averaging, save twenty times, and return its folder, if it
+    does not exist yet."""
     if (out / f"step-{steps:08d}").exists():
         return out
     shutil.rmtree(out, ignore_errors=True)  # of a call that was interrupted
@@ -72,7 +75,9 @@ def train(corpus: str, out: Path, cell: str, steps: int, **options: object) -> P
     try:
         for _ in charrnn.train(config, out=out):
             pass
-    except CharRNNError as error:  # Without clipping, training may diverge: what is logged until then is drawn.
+    except (
+        CharRNNError
+    ) as error:  # Without clipping, training may diverge: what is logged until then is drawn.
         print(f"{out.name}: {error}")
     return out
 
@@ -98,19 +103,32 @@ def measure(corpus: str, folder: Path, steps: int) -> list[Panel]:
     spectra = {cell: training_spectrum(run) for cell, run in runs.items()}
     norms = {}
     for name, clip_norm in (("clipped", 1.0), ("unclipped", LARGE_NORM)):
-        run = train(corpus, folder / name, "rnn", steps, optimizer="sgd", learning_rate=SGD_RATE, clip_norm=clip_norm)
+        run = train(
+            corpus,
+            folder / name,
+            "rnn",
+            steps,
+            optimizer="sgd",
+            learning_rate=SGD_RATE,
+            clip_norm=clip_norm,
+        )
         spectrum = training_spectrum(run)
         pairs = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
         norms[name] = [(step, math.log10(norm)) for step, norm in pairs]
         print(f"rnn, sgd, {name}: largest norm {max(spectrum.gradient_norms):.3g}")
     for reach in reaches:
-        print(f"{reach.name}: norm at lag 1 {reach.norms[0][0]:.2g}, at lag {reach.lags[-1]} {reach.norms[0][-1]:.2g}")
+        print(
+            f"{reach.name}: norm at lag 1 {reach.norms[0][0]:.2g}, at lag {reach.lags[-1]}"
+            f" {reach.norms[0][-1]:.2g}"
+        )
     for cell, spectrum in spectra.items():
         series = spectrum_points(spectrum)
         print(f"{cell}: largest singular value {series[0][1]:.3f} to {series[-1][1]:.3f}")
     title = "Gradient by the state k characters before"
     trained = {cell: reach_points(reach) for cell, reach in zip(CELLS, reaches[::2], strict=True)}
-    untrained = {cell: reach_points(reach) for cell, reach in zip(CELLS, reaches[1::2], strict=True)}
+    untrained = {
+        cell: reach_points(reach) for cell, reach in zip(CELLS, reaches[1::2], strict=True)
+    }
     return [
         Panel(f"{title}, untrained", "k", untrained),
         Panel(f"{title}, trained", "k", trained),
@@ -136,16 +154,29 @@ def draw_panel(panel: Panel, theme: Theme) -> str:
     parts = [text_at(-40, -14, panel.title, theme.ink, 14)]
     for tick in range(low, high + 1, max(1, (high - low) // 5)):
         parts.append(f'<path d="M0 {at_y(tick):.1f}H{width:g}" stroke="{theme.grid}"/>')
-        parts.append(text_at(-7, at_y(tick) + 4, f"1e{tick}" if panel.is_log else str(tick), theme.faint, 11, "end"))
+        parts.append(
+            text_at(
+                -7,
+                at_y(tick) + 4,
+                f"1e{tick}" if panel.is_log else str(tick),
+                theme.faint,
+                11,
+                "end",
+            )
+        )
     for share in (0, 0.5, 1):
-        parts.append(text_at(share * width, height + 17, f"{share * right:.0f}", theme.faint, 11, "middle"))
+        parts.append(
+            text_at(share * width, height + 17, f"{share * right:.0f}", theme.faint, 11, "middle")
+        )
     parts.append(text_at(width / 2, height + 34, panel.across, theme.faint, 11, "middle"))
     ends: list[float] = []
     colours = list(theme.lines.values())
     ordered = sorted(enumerate(panel.lines.items()), key=lambda one: one[1][1][-1][1])
     for number, (name, line) in ordered:
         route = "L".join(f"{at_x(x):.1f} {at_y(y):.1f}" for x, y in line)
-        parts.append(f'<path d="M{route}" fill="none" stroke="{colours[number]}" stroke-width="1.5"/>')
+        parts.append(
+            f'<path d="M{route}" fill="none" stroke="{colours[number]}" stroke-width="1.5"/>'
+        )
         # Names of lines that end at the same height are moved apart.
         x, y = at_x(line[-1][0]), at_y(line[-1][1])
         taken = [end for end in ends if abs(end - y) < 12]
@@ -175,7 +206,9 @@ def write_pictures(panels: Sequence[Panel], folder: Path) -> None:
 
 def main() -> None:
     """Train, measure and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", help="a text, such as shakespeare.txt of charrnn corpora")
     parser.add_argument("--steps", type=int, default=100, help="optimizer steps of each run")
     parser.add_argument("--runs", type=Path, help="a folder in which the runs are kept")

@@ -1,8 +1,9 @@
-"""Draw characters with torch on any device, for gpu_check.py; on an NVIDIA GPU, a block is one captured CUDA graph.
+"""Draw characters with torch on any device, for gpu_check.py; on an NVIDIA GPU, a block is one
+captured CUDA graph.
 
-Python would take longer to launch the kernels of one character than the GPU takes to run them. A graph is launched as a
-whole: it reads and writes the same memory every time, so its inputs and results are buffers. Without CUDA the same
-operations run one by one.
+Python would take longer to launch the kernels of one character than the GPU takes to run them. A
+graph is launched as a whole: it reads and writes the same memory every time, so its inputs and
+results are buffers. Without CUDA the same operations run one by one.
 
 Shapes: B streams, N characters of a block, V vocabulary; state as in `model.network`.
 """
@@ -27,14 +28,17 @@ from charrnn.model.reading import WINDOW
 BLOCK = 32
 """N: characters of a stream that one graph draws."""
 WARM_UPS = 3
-"""Blocks that are drawn before one is captured: libraries choose kernels and allocate memory when they are first
-used, which cannot be captured (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)."""
+"""Blocks that are drawn before one is captured: libraries choose kernels and allocate memory when
+they are first used, which cannot be captured
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)."""
 
 
 class GraphSampler:
-    """Draws texts of one model, B at a time, in fp32, as `sampling.sample_ids` does for the same seeds.
+    """Draws texts of one model, B at a time, in fp32, as `sampling.sample_ids` does for the same
+    seeds.
 
-    Two such samplers differ in draws within rounding (about 1e-6) of a border between two characters.
+    Two such samplers differ in draws within rounding (about 1e-6) of a border between two
+    characters.
     """
 
     def __init__(
@@ -48,13 +52,17 @@ class GraphSampler:
         block: int = BLOCK,
         captures: bool = True,
     ) -> None:
-        """Load the weights `tensors` to a device, for one stream per shaping. All shapings have the same banned ids.
+        """Load the weights `tensors` to a device, for one stream per shaping. All shapings have the
+        same banned ids.
 
-        Without `captures`, operations run one by one on CUDA, too. Raises CheckpointError if the weights do not fit
-        the configuration.
+        Without `captures`, operations run one by one on CUDA, too. Raises CheckpointError if the
+        weights do not fit the configuration.
         """
-        self._network = load_network(config, vocab_size, dict(tensors)).to(device).requires_grad_(False)
-        # The network would look at the ids in main memory, for which a graph cannot wait; `_advance` resets states.
+        self._network = (
+            load_network(config, vocab_size, dict(tensors)).to(device).requires_grad_(False)
+        )
+        # The network would look at the ids in main memory, for which a graph cannot wait;
+        # `_advance` resets states.
         self._network.end_id, self._end_id = None, config.end_id
         # The equations themselves: cuDNN would copy all weights for every character.
         self._ops = dict.fromkeys(range(len(self._network.recurrent_layers())), TORCH)
@@ -78,7 +86,8 @@ class GraphSampler:
         return self._graph is not None
 
     def sample(self, prime: Ids, seeds: Sequence[int], length: int) -> Iterator[Block]:
-        """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1, block by block.
+        """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1,
+        block by block.
 
         Stream b draws one uniform number per character from `generator_of(seeds[b])`.
         """
@@ -89,14 +98,22 @@ class GraphSampler:
             # The last block draws more than is needed.
             count = min(size, length - begin)
             uniforms = np.zeros((size, num_streams))
-            uniforms[:count] = np.stack([generator.random(count) for generator in generators], axis=1)
+            uniforms[:count] = np.stack(
+                [generator.random(count) for generator in generators], axis=1
+            )
             ids, logprobs = self._draw(uniforms)
-            yield Block(ids.T[:, :count], logprobs.T[:, :count], np.zeros((num_streams, count), np.float32))
+            yield Block(
+                ids.T[:, :count], logprobs.T[:, :count], np.zeros((num_streams, count), np.float32)
+            )
 
     @torch.no_grad()
     def _read(self, prime: Ids) -> None:
         """Read the prime in one stream, and copy its logits and state to all."""
-        cuts = {*range(0, len(prime), WINDOW), *np.flatnonzero(prime == self._end_id).tolist(), len(prime)}
+        cuts = {
+            *range(0, len(prime), WINDOW),
+            *np.flatnonzero(prime == self._end_id).tolist(),
+            len(prime),
+        }
         state = self._initial[:, :, :1]
         for begin, end in pairwise(sorted(cuts)):
             if prime[begin] == self._end_id:
@@ -130,7 +147,8 @@ class GraphSampler:
         return graph
 
     def _advance(self) -> None:
-        """Draw a block: from the buffers of uniforms, logits and state to those of ids, logits and state."""
+        """Draw a block: from the buffers of uniforms, logits and state to those of ids, logits and
+        state."""
         logits, state = self._logits, self._state
         for number, uniforms in enumerate(self._uniforms):
             ids = draw_ids(self._limits.probabilities(logits), uniforms)
@@ -160,13 +178,19 @@ class _Limits:
         self._is_banned = is_banned.to(device)
         # Greedy is the most likely character alone, at any temperature.
         self._temperature = column([shaping.temperature or 1.0 for shaping in shapings])
-        counts = [1 if shaping.temperature == 0 else shaping.top_k or vocab_size for shaping in shapings]
+        counts = [
+            1 if shaping.temperature == 0 else shaping.top_k or vocab_size for shaping in shapings
+        ]
         self._top_k = column([min(count, vocab_size) for count in counts])
-        self._top_p = column([2.0 if shaping.top_p is None else shaping.top_p for shaping in shapings])
+        self._top_p = column(
+            [2.0 if shaping.top_p is None else shaping.top_p for shaping in shapings]
+        )
         self._min_p = column([shaping.min_p or 0.0 for shaping in shapings])
         self._ranks = torch.arange(vocab_size, device=device)
         # Sorting is only needed for some of them.
-        self._keeps_all = min(counts) >= vocab_size and all(shaping.top_p is None for shaping in shapings)
+        self._keeps_all = min(counts) >= vocab_size and all(
+            shaping.top_p is None for shaping in shapings
+        )
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return probabilities (B, V) in float64, up to a factor, for logits (B, V)."""
@@ -177,7 +201,8 @@ class _Limits:
             order = scores.argsort(stable=True, dim=-1, descending=True)
             ordered = probs.gather(-1, order).masked_fill(self._ranks >= self._top_k, 0.0)
             sums = ordered.cumsum(-1)
-            # The most likely character is kept, and every other one before which there is less than top_p in all.
+            # The most likely character is kept, and every other one before which there is less than
+            # top_p in all.
             before = pad(sums[:, :-1], (1, 0), value=-1.0)
             ordered = ordered.masked_fill(before >= self._top_p * sums[:, -1:], 0.0)
             probs = torch.zeros_like(probs).scatter(-1, order, ordered)
@@ -185,7 +210,8 @@ class _Limits:
 
 
 def draw_ids(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw ids (B,) from probabilities (B, V), up to a factor, by inverting their running sum at uniforms (B,)."""
+    """Draw ids (B,) from probabilities (B, V), up to a factor, by inverting their running sum at
+    uniforms (B,)."""
     cumulative = probs.cumsum(-1)
     drawn = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
     # Rounding may take the product to the whole sum.

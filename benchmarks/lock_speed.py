@@ -2,8 +2,9 @@
 
     python benchmarks/lock_speed.py OTHER-CHECKOUT [--pairs 7] [--only NAME]
 
-A ratio above 1 means that this checkout is slower than the other one. Whole processes are timed, by the processor time
-of this process's children (`--wall` for the wall clock), with one thread; an idle machine gives the best figures.
+A ratio above 1 means that this checkout is slower than the other one. Whole processes are timed, by
+the processor time of this process's children (`--wall` for the wall clock), with one thread; an
+idle machine gives the best figures.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ COMMANDS = {
 
 def main() -> None:
     """Time each command with both checkouts in turn: A B A B."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("other", type=Path)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", choices=[*COMMANDS])
@@ -43,9 +46,12 @@ def main() -> None:
     checkouts = {"here": HERE, "other": given.other.resolve()}
     with tempfile.TemporaryDirectory(prefix="lock-speed-") as name:
         folder = Path(name)
-        # A text of source code that is already here; the runs it trains are deleted with the folder.
+        # A text of source code that is already here; the runs it trains are deleted with the
+        # folder.
         sources = sorted((HERE / "tests").glob("test_*.py"))
-        (folder / "text.txt").write_text("".join(path.read_text(encoding="utf-8") for path in sources[:40]))
+        (folder / "text.txt").write_text(
+            "".join(path.read_text(encoding="utf-8") for path in sources[:40])
+        )
         for checkout in checkouts:
             (folder / checkout).mkdir()
         _run(HERE, folder, folder / "here", f"{_TRAIN} --layers 2 --hidden-size 128 --out run")
@@ -54,7 +60,9 @@ def main() -> None:
             times: dict[str, list[float]] = {checkout: [] for checkout in checkouts}
             for pair in range(given.pairs + 1):
                 for checkout, path in checkouts.items():
-                    line = COMMANDS[label].replace("OUT", f"{checkout}-{label.replace(' ', '-')}-{pair}")
+                    line = COMMANDS[label].replace(
+                        "OUT", f"{checkout}-{label.replace(' ', '-')}-{pair}"
+                    )
                     taken = _run(path, folder, folder / checkout, line, is_wall=given.wall)
                     if pair:  # the first pair warms up: compiled functions, the cache of files
                         times[checkout].append(taken)
@@ -64,7 +72,12 @@ def main() -> None:
 
 def _run(checkout: Path, folder: Path, home: Path, line: str, *, is_wall: bool = False) -> float:
     """Run one command and return its seconds."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(checkout),
+        "OMP_NUM_THREADS": "1",
+    }
     before, start = os.times(), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "charrnn", *line.split()],
@@ -76,7 +89,9 @@ def _run(checkout: Path, folder: Path, home: Path, line: str, *, is_wall: bool =
     after, seconds = os.times(), time.perf_counter() - start
     if is_wall:
         return seconds
-    return after.children_user - before.children_user + after.children_system - before.children_system
+    return (
+        after.children_user - before.children_user + after.children_system - before.children_system
+    )
 
 
 if __name__ == "__main__":

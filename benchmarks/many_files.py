@@ -1,9 +1,11 @@
-"""Measure the seconds that a folder of many small files takes to be read, in a new process each time.
+"""Measure the seconds that a folder of many small files takes to be read, in a new process each
+time.
 
     python benchmarks/many_files.py                     # 100,000 files of 300 characters; --files N
 
-The files are written to a temporary folder (--folder: where), which is removed. The first reading finds them in the
-page cache, because they were just written. Seconds are wall time, from the name of the folder to the ids.
+The files are written to a temporary folder (--folder: where), which is removed. The first reading
+finds them in the page cache, because they were just written. Seconds are wall time, from the name
+of the folder to the ids.
 """
 
 import json
@@ -39,7 +41,9 @@ def write_files(folder: Path, num_files: int, num_chars: int) -> None:
 
 def read_once(folder: Path) -> tuple[float, float, int]:
     """Return wall seconds, processor seconds and characters of one reading in a new process."""
-    done = subprocess.run([sys.executable, "-c", READ, str(folder)], stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(folder)], stdout=subprocess.PIPE, check=True, text=True
+    )
     wall, cpu, num_chars = json.loads(done.stdout)
     return wall, cpu, num_chars
 
@@ -50,7 +54,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000, metavar="N")
     parser.add_argument("--chars", type=int, default=300, metavar="N", help="of each file")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the files are written for a while")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the files are written for a while"
+    )
     arguments = parser.parse_args()
     report = Report("many_files", as_json=arguments.json, with_limits=False)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:

@@ -1,7 +1,9 @@
-"""Shared by the benchmarks: description and limits of the machine, alternating timing, and one format of results.
+"""Shared by the benchmarks: description and limits of the machine, alternating timing, and one
+format of results.
 
-A benchmark creates one `Report`, adds its rows and closes it. Without `--json` each row is printed when it is measured;
-with it, stdout carries one JSON object, {"benchmark", "machine": {...}, "rows": [{...}, ...]}.
+A benchmark creates one `Report`, adds its rows and closes it. Without `--json` each row is printed
+when it is measured; with it, stdout carries one JSON object, {"benchmark", "machine": {...},
+"rows": [{...}, ...]}.
 """
 
 import argparse
@@ -27,11 +29,21 @@ CAPS = (
     "NUMBA_CPU_NAME",
     "NUMBA_CPU_FEATURES",
 )
-"""Environment variables that disable instructions: results under them are imitations of another processor."""
-INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+"""Environment variables that disable instructions: results under them are imitations of another
+processor."""
+INSTRUCTIONS = (
+    "avx2",
+    "avx512_f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "amx_int8",
+)
 SQUARE = 2048
 READ_BYTES = (262_144, 4_194_304, 268_435_456)
-"""Sizes of the arrays for measuring bandwidth: about a level-2 cache, a level-3 cache, main memory."""
+"""Sizes of the arrays for measuring bandwidth: about a level-2 cache, a level-3 cache, main memory.
+"""
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -46,8 +58,9 @@ def in_turn(
 ) -> list[float]:
     """Return the median wall seconds of each call.
 
-    The calls are taken in turn, so that a machine whose speed drifts treats them alike: first `warm_ups` rounds that
-    do not count, in which kernels are compiled and chosen, then at least `repeats` rounds and `at_least_seconds`.
+    The calls are taken in turn, so that a machine whose speed drifts treats them alike: first
+    `warm_ups` rounds that do not count, in which kernels are compiled and chosen, then at least
+    `repeats` rounds and `at_least_seconds`.
     """
     for _ in range(warm_ups):
         for call in calls:
@@ -70,8 +83,11 @@ def waiting(call: Callable[[], object], device: torch.device) -> Callable[[], No
     return called
 
 
-def matmul_rate(dtype: torch.dtype, size: int = SQUARE, device: torch.device | None = None) -> float:
-    """Return operations per second (2 * size^3 per product) of square matrix products on all of torch's threads."""
+def matmul_rate(
+    dtype: torch.dtype, size: int = SQUARE, device: torch.device | None = None
+) -> float:
+    """Return operations per second (2 * size^3 per product) of square matrix products on all of
+    torch's threads."""
     device = device or torch.device("cpu")
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     (median,) = in_turn(waiting(lambda: a @ b, device), at_least_seconds=0.5)
@@ -80,7 +96,8 @@ def matmul_rate(dtype: torch.dtype, size: int = SQUARE, device: torch.device | N
 
 @cache
 def _adder() -> Callable[[Any, int], Any]:
-    # Imported here: a machine for which numba is missing can still run the benchmarks that do not need it.
+    # Imported here: a machine for which numba is missing can still run the benchmarks that do not
+    # need it.
     from numba import njit
 
     def add_up(numbers: Any, repeats: int) -> Any:
@@ -103,12 +120,15 @@ def read_rate(num_bytes: int) -> float:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe the processor, the instructions that libraries may use, and its load. Measures nothing."""
+    """Describe the processor, the instructions that libraries may use, and its load. Measures
+    nothing."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     load = os.getloadavg() if hasattr(os, "getloadavg") else (None,) * 3
     return {
         "processor": _processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "instructions": [name for name in INSTRUCTIONS if capabilities.get(name)],
         "torch_uses": torch.backends.cpu.get_cpu_capability(),
@@ -122,11 +142,16 @@ def describe_machine() -> dict[str, Any]:
 
 
 def measure_limits() -> dict[str, Any]:
-    """Measure the machine's limits: matrix products in fp32 and bf16, and reading on one thread; about 4 seconds."""
+    """Measure the machine's limits: matrix products in fp32 and bf16, and reading on one thread;
+    about 4 seconds."""
     products = {"fp32": torch.float32, "bf16": torch.bfloat16}
     return {
-        "matrix_gflops": {name: round(matmul_rate(dtype) / 1e9, 1) for name, dtype in products.items()},
-        "read_gigabytes_per_second": {str(size): round(read_rate(size) / 1e9, 1) for size in READ_BYTES},
+        "matrix_gflops": {
+            name: round(matmul_rate(dtype) / 1e9, 1) for name, dtype in products.items()
+        },
+        "read_gigabytes_per_second": {
+            str(size): round(read_rate(size) / 1e9, 1) for size in READ_BYTES
+        },
     }
 
 
@@ -141,8 +166,12 @@ def _processor_name() -> str:
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the module's docstring as its help, and with `--json`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
     return parser
 
 
@@ -156,7 +185,8 @@ def show(value: str | int | float | None) -> str:
 
 
 def print_table(rows: list[Row], columns: tuple[str, ...] = ()) -> None:
-    """Print rows; a row whose columns differ from the last, first `columns`, starts a table with a header."""
+    """Print rows; a row whose columns differ from the last, first `columns`, starts a table with a
+    header."""
     for row in rows:
         if columns != tuple(row):
             columns = tuple(row)
@@ -169,7 +199,8 @@ class Report:
     """The rows of one benchmark, under a description of the machine."""
 
     def __init__(self, benchmark: str, *, as_json: bool, with_limits: bool = True) -> None:
-        """Describe the machine and, with `with_limits`, measure its own limits; print them unless `as_json`."""
+        """Describe the machine and, with `with_limits`, measure its own limits; print them unless
+        `as_json`."""
         self._benchmark, self._as_json = benchmark, as_json
         self.machine = describe_machine() | (measure_limits() if with_limits else {})
         self._rows: list[Row] = []
@@ -178,7 +209,8 @@ class Report:
             print_machine(self.machine)
 
     def add(self, **row: str | int | float | None) -> None:
-        """Add a row, and print it unless the report is JSON. A row with other columns than the last starts a table."""
+        """Add a row, and print it unless the report is JSON. A row with other columns than the last
+        starts a table."""
         self._rows.append(row)
         if self._as_json:
             return
@@ -189,7 +221,11 @@ class Report:
         """Print the JSON object, if the report is JSON, with the current load average."""
         self.machine["load_average_at_end"] = describe_machine()["load_average"]
         if self._as_json:
-            print(json.dumps({"benchmark": self._benchmark, "machine": self.machine, "rows": self._rows}))
+            print(
+                json.dumps(
+                    {"benchmark": self._benchmark, "machine": self.machine, "rows": self._rows}
+                )
+            )
         else:
             print(f"\nload average at the end: {self.machine['load_average_at_end'][0]}")
 

@@ -1,12 +1,14 @@
-"""Measure the pages of `charrnn export model.html`: their size, and characters per second in node and in a browser.
+"""Measure the pages of `charrnn export model.html`: their size, and characters per second in node
+and in a browser.
 
     python benchmarks/model_page.py            # normally distributed weights, alphabet of 100 characters
     python benchmarks/model_page.py --run RUN  # a trained run instead
 
-node: the network alone, after 500 characters that do not count; needs `node`. browser: the whole page with its colours,
-from a click on Generate, in a headless chromium; the page reports to a server on this machine, because the browser's
-own clock stands still while it is dumped. Both are the fastest of REPEATS texts, because other programs only slow them
-down. seconds: from opening the page until it is ready.
+node: the network alone, after 500 characters that do not count; needs `node`. browser: the whole
+page with its colours, from a click on Generate, in a headless chromium; the page reports to a
+server on this machine, because the browser's own clock stands still while it is dumped. Both are
+the fastest of REPEATS texts, because other programs only slow them down. seconds: from opening the
+page until it is ready.
 """
 
 import json
@@ -35,7 +37,10 @@ LENGTH = 500
 """Characters of each text."""
 PATIENCE_SECONDS = 120
 """Time that a browser has for all of its texts."""
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 NODE = shutil.which("node")
 IN_NODE = """
 unpackArrays(model, weights).then(arrays => {
@@ -97,11 +102,14 @@ def rate_in_node(page: str, folder: Path) -> float | None:
 
 
 def rate_in_browser(page: str, folder: Path) -> tuple[float | None, float | None]:
-    """Return characters per second of the whole page and the seconds until it is ready; None without a browser."""
+    """Return characters per second of the whole page and the seconds until it is ready; None
+    without a browser."""
     if BROWSER is None:
         return None, None
     begin, end = page.index('<meta http-equiv="Content-Security-Policy"'), page.index("<title>")
-    measured = (page[:begin] + page[end:]).replace("</body>", f"<script>{filled(IN_BROWSER)}</script></body>")
+    measured = (page[:begin] + page[end:]).replace(
+        "</body>", f"<script>{filled(IN_BROWSER)}</script></body>"
+    )
     answers: Queue[list[float]] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -121,10 +129,18 @@ def rate_in_browser(page: str, folder: Path) -> tuple[float | None, float | None
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
+        flags = (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--remote-debugging-port=0",
+        )
         address = f"http://127.0.0.1:{server.server_port}/"
         command = [BROWSER, *flags, f"--user-data-dir={folder / 'user'}", address]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as browser:
             try:
                 ready, *rates = answers.get(timeout=PATIENCE_SECONDS)
             except Empty:
@@ -140,7 +156,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--run", help="a trained run")
     arguments = parser.parse_args()
-    models = [charrnn.load(arguments.run)] if arguments.run else [make_model(*shape) for shape in SHAPES]
+    models = (
+        [charrnn.load(arguments.run)] if arguments.run else [make_model(*shape) for shape in SHAPES]
+    )
     report = Report("model_page", as_json=arguments.json, with_limits=False)
     for model in models:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:

@@ -1,12 +1,14 @@
-"""Measure the seconds and the memory of n-gram models, by order, and the loss on a split as in char-rnn.
+"""Measure the seconds and the memory of n-gram models, by order, and the loss on a split as in
+char-rnn.
 
     python benchmarks/ngram_speed.py                       # 3 MB of random words by Zipf's law, seeded
     python benchmarks/ngram_speed.py --text WAR.txt        # a text of your own, read as bytes
     python benchmarks/ngram_speed.py --text WAR.txt --rows 100
 
-Counted are the first 80 % of the bytes, scored are the last 10 %. Each order is measured in a new process; memory is
-what is added to the peak of that process, which already holds the text. `--rows N` divides the text into N rows of
-which each has its own 80/10/10 split, as the loader of char-rnn (Karpathy 2015) does with the rows of a batch.
+Counted are the first 80 % of the bytes, scored are the last 10 %. Each order is measured in a new
+process; memory is what is added to the peak of that process, which already holds the text. `--rows
+N` divides the text into N rows of which each has its own 80/10/10 split, as the loader of char-rnn
+(Karpathy 2015) does with the rows of a batch.
 """
 
 import multiprocessing
@@ -65,7 +67,13 @@ def main() -> None:
     """Report one row per order."""
     parser = make_parser(__doc__)
     parser.add_argument("--text", type=Path, metavar="FILE")
-    parser.add_argument("--rows", type=int, default=1, metavar="N", help="of which each has its own split; default 1")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of which each has its own split; default 1",
+    )
     parser.add_argument("--orders", type=int, nargs="+", default=ORDERS, metavar="N")
     arguments = parser.parse_args()
     data = arguments.text.read_bytes() if arguments.text else make_text(3_000_000, seed=1).encode()

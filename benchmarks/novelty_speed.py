@@ -3,12 +3,14 @@
     python benchmarks/novelty_speed.py                            # 1 MB and 100 MB of random words
     python benchmarks/novelty_speed.py --shares ONE.txt OTHER.txt
 
-Speed: corpora of random words by Zipf's law, seeded; texts of the same words, a tenth of each copied in segments of
-100 characters; then periodic texts and corpora. Seconds are the minimum of REPEATS, wall and processor. Memory is what
-the search adds to the peak of its own process, which already holds the corpus.
+Speed: corpora of random words by Zipf's law, seeded; texts of the same words, a tenth of each
+copied in segments of 100 characters; then periodic texts and corpora. Seconds are the minimum of
+REPEATS, wall and processor. Memory is what the search adds to the peak of its own process, which
+already holds the corpus.
 
-Shares: for segments of several lengths, the share of the first 100,000 characters of the last tenth of one file
-that occurs in the nine tenths before it, and in the other file; the same with the files exchanged.
+Shares: for segments of several lengths, the share of the first 100,000 characters of the last tenth
+of one file that occurs in the nine tenths before it, and in the other file; the same with the files
+exchanged.
 """
 
 import multiprocessing
@@ -30,10 +32,13 @@ NUM_WORDS = 20_000
 
 
 def make_text(num_chars: int, seed: int) -> str:
-    """Draw words by Zipf's law from one vocabulary, which does not depend on the seed; twelve per line."""
+    """Draw words by Zipf's law from one vocabulary, which does not depend on the seed; twelve per
+    line."""
     shelf = random.Random(0)
     weights = [1 / rank for rank in range(1, len(LETTERS) + 1)]
-    words = np.array(["".join(shelf.choices(LETTERS, weights, k=shelf.randint(2, 9))) for _ in range(NUM_WORDS)])
+    words = np.array(
+        ["".join(shelf.choices(LETTERS, weights, k=shelf.randint(2, 9))) for _ in range(NUM_WORDS)]
+    )
     chances = 1 / np.arange(1, NUM_WORDS + 1)
     drawn = np.random.default_rng(seed).choice(words, num_chars // 4, p=chances / chances.sum())
     lines = (" ".join(drawn[start : start + 12]) for start in range(0, len(drawn), 12))
@@ -52,10 +57,14 @@ def with_copies(text: str, corpus: str) -> str:
 
 def peak_bytes() -> int:
     """Return the peak memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if platform.system() == "Darwin" else 1024
+    )
 
 
-def measure(report: Report, name: str, text: str, corpus: str, min_length: int = MIN_COPY_LENGTH) -> None:
+def measure(
+    report: Report, name: str, text: str, corpus: str, min_length: int = MIN_COPY_LENGTH
+) -> None:
     """Add one row, measured in a new process."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -123,7 +132,9 @@ def main() -> None:
     """Report one of the two tables."""
     parser = make_parser(__doc__)
     parser.add_argument("--shares", nargs=2, type=Path, metavar="FILE")
-    parser.add_argument("--largest", type=int, default=100_000_000, metavar="CHARS", help="of the largest corpus")
+    parser.add_argument(
+        "--largest", type=int, default=100_000_000, metavar="CHARS", help="of the largest corpus"
+    )
     arguments = parser.parse_args()
     report = Report("novelty_speed", as_json=arguments.json, with_limits=False)
     if arguments.shares:

@@ -1,20 +1,24 @@
-"""Train the grid of Karpathy, Johnson & Li (2015), Table 1, on War and Peace: cell types × layers × parameter budgets.
+"""Train the grid of Karpathy, Johnson & Li (2015), Table 1, on War and Peace: cell types × layers ×
+parameter budgets.
 
     python benchmarks/paper_table.py war-and-peace.txt paper.jsonl                # the 64 and the 128 row
     python benchmarks/paper_table.py war-and-peace.txt paper.jsonl --sizes 512 --cells lstm --layers 1
     python benchmarks/paper_table.py war-and-peace.txt paper.jsonl --seconds 60   # again and again: it continues
     python benchmarks/paper_table.py war-and-peace.txt paper.jsonl --table        # only print what the log contains
 
-A row of the table is a budget: the parameters of an LSTM with one layer of 64, 128, 256 or 512 units. Every other
-entry of the row has the largest number of units per layer with which it has at most as many (`train --parameters`).
-The text is read as bytes and split 80/10/10. An entry trains on one thread for --epochs passes over the training part
-rather than for a time, so its loss does not depend on how busy the machine is. It is validated NUM_VALIDATIONS times;
-the test part is read once, by the weights of the best validation, with the state carried through it (stateful).
+A row of the table is a budget: the parameters of an LSTM with one layer of 64, 128, 256 or 512
+units. Every other entry of the row has the largest number of units per layer with which it has at
+most as many (`train --parameters`). The text is read as bytes and split 80/10/10. An entry trains
+on one thread for --epochs passes over the training part rather than for a time, so its loss does
+not depend on how busy the machine is. It is validated NUM_VALIDATIONS times; the test part is read
+once, by the weights of the best validation, with the state carried through it (stateful).
 
-An entry whose loss or gradient becomes infinite is trained anew with 0.6 times the learning rate, and so on.
+An entry whose loss or gradient becomes infinite is trained anew with 0.6 times the learning rate,
+and so on.
 
-The log (JSON Lines) has one line per finished entry; an entry that is stopped is saved beside it and continued.
---published FILE.csv (columns size, cell, layers, nats) adds figures of the paper, each after a slash.
+The log (JSON Lines) has one line per finished entry; an entry that is stopped is saved beside it
+and continued. --published FILE.csv (columns size, cell, layers, nats) adds figures of the paper,
+each after a slash.
 """
 
 import argparse
@@ -49,7 +53,8 @@ SIZES = (64, 128, 256, 512)
 SPLIT = (0.8, 0.1, 0.1)
 """Shares of the training, validation and test parts."""
 EPOCHS = 3.0
-"""Passes over the training part: all entries of the rows 64 and 128 take about 35 minutes of one core."""
+"""Passes over the training part: all entries of the rows 64 and 128 take about 35 minutes of one
+core."""
 NUM_VALIDATIONS = 4
 """Validations of an entry, at equal distances."""
 RATES = (1.0, 0.6, 0.36)
@@ -94,7 +99,9 @@ class Entry:
             seed=self.seed,
         )
         units = fit_parameters(asked, VOCAB_SIZE, lambda size: choose_embedding_size(asked, size))
-        sized = choose_sizes(dataclasses.replace(asked, parameters=None, hidden_size=units), num_train_chars)
+        sized = choose_sizes(
+            dataclasses.replace(asked, parameters=None, hidden_size=units), num_train_chars
+        )
         return choose_steps(sized, num_train_chars, num_val_chars)
 
 
@@ -116,7 +123,8 @@ class Progress:
 
 
 def load_saved(saved: Path, trainer: Trainer) -> Progress:
-    """Return what an entry has measured and restore its trainer; nothing measured if it was not started."""
+    """Return what an entry has measured and restore its trainer; nothing measured if it was not
+    started."""
     if not saved.exists():
         return Progress([], 0.0, {})
     with np.load(saved, allow_pickle=False) as arrays:
@@ -131,7 +139,8 @@ def load_saved(saved: Path, trainer: Trainer) -> Progress:
 
 
 def save(saved: Path, trainer: Trainer, progress: Progress) -> None:
-    """Save an entry that is not finished, so that a kill while it is written leaves the file before it."""
+    """Save an entry that is not finished, so that a kill while it is written leaves the file before
+    it."""
     tensors, counters = trainer.snapshot()
     record = {"counters": counters, "curve": progress.curve, "cpu_seconds": progress.cpu_seconds}
     arrays = {f"training:{name}": value for name, value in tensors.items()}
@@ -142,14 +151,19 @@ def save(saved: Path, trainer: Trainer, progress: Progress) -> None:
     part.replace(saved)
 
 
-def train_entry(ids: NDArray[np.uint8], entry: Entry, saved: Path, deadline: float) -> dict[str, Any] | None:
-    """Train an entry by the first of RATES at which it does not diverge; return its record, or None at the deadline.
+def train_entry(
+    ids: NDArray[np.uint8], entry: Entry, saved: Path, deadline: float
+) -> dict[str, Any] | None:
+    """Train an entry by the first of RATES at which it does not diverge; return its record, or None
+    at the deadline.
 
     Raises NonFiniteError if it diverges at all of them.
     """
     for number, factor in enumerate(RATES):
         try:
-            return train_at_rate(ids, entry, factor, saved.with_stem(f"{saved.stem}-{number}"), deadline)
+            return train_at_rate(
+                ids, entry, factor, saved.with_stem(f"{saved.stem}-{number}"), deadline
+            )
         except NonFiniteError:
             if number == len(RATES) - 1:
                 raise
@@ -159,7 +173,8 @@ def train_entry(ids: NDArray[np.uint8], entry: Entry, saved: Path, deadline: flo
 def train_at_rate(
     ids: NDArray[np.uint8], entry: Entry, factor: float, saved: Path, deadline: float
 ) -> dict[str, Any] | None:
-    """Train an entry at `factor` times the recipe's rate and return its record; at the deadline, save it, return None.
+    """Train an entry at `factor` times the recipe's rate and return its record; at the deadline,
+    save it, return None.
 
     Raises NonFiniteError if it diverges.
     """
@@ -170,14 +185,19 @@ def train_at_rate(
     lanes = BatchRows(ids[train], resolved(config.num_lanes))
     trainer = Trainer(config, lanes, VOCAB_SIZE, torch.device("cpu"))
     progress = load_saved(saved, trainer)
-    num_steps, chars_per_step = config.steps or 0, resolved(config.num_lanes) * resolved(config.bptt_length)
+    num_steps, chars_per_step = (
+        config.steps or 0,
+        resolved(config.num_lanes) * resolved(config.bptt_length),
+    )
     due = {round(num_steps * k / NUM_VALIDATIONS) for k in range(1, NUM_VALIDATIONS + 1)}
     begin = time.thread_time()
     while trainer.step < num_steps:
         trainer.take_step()
         if trainer.step in due:
             progress.cpu_seconds += time.thread_time() - begin
-            nats = stateful_nats(trainer.averaged, ids[: val.stop], val.start, precision=config.precision)
+            nats = stateful_nats(
+                trainer.averaged, ids[: val.stop], val.start, precision=config.precision
+            )
             progress.curve.append([trainer.step * chars_per_step, round(nats, 4)])
             if nats <= progress.best_nats + 5e-5:
                 progress.best = trainer.model_tensors()
@@ -213,11 +233,15 @@ def read_published(path: Path | None) -> dict[tuple[int, str, int], str]:
     if path is None:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
-        return {(int(row["size"]), row["cell"], int(row["layers"])): row["nats"] for row in csv.DictReader(file)}
+        return {
+            (int(row["size"]), row["cell"], int(row["layers"])): row["nats"]
+            for row in csv.DictReader(file)
+        }
 
 
 def write_tables(records: list[dict[str, Any]], published: dict[tuple[int, str, int], str]) -> str:
-    """Return the table of test losses and the table of what was trained, in Markdown; a dash: not run."""
+    """Return the table of test losses and the table of what was trained, in Markdown; a dash: not
+    run."""
     found = {(record["size"], record["cell"], record["layers"]): record for record in records}
     columns = [(cell, layers) for cell in CELLS for layers in LAYERS]
     lines = ["| budget | " + " | ".join(f"{cell} {layers}" for cell, layers in columns) + " |"]
@@ -236,30 +260,42 @@ def write_tables(records: list[dict[str, Any]], published: dict[tuple[int, str, 
             if (size, cell, layers) in found:
                 record = found[size, cell, layers]
                 lines.append(
-                    f"| {size} | `{cell}` {layers}×{record['units']} | {record['parameters']:,} | {record['steps']:,} "
-                    f"| {record['val_nats']:.4f} | {record['test_nats']:.4f} | {record['cpu_seconds']:.0f} |"
+                    f"| {size} | `{cell}` {layers}×{record['units']} | {record['parameters']:,} |"
+                    f" {record['steps']:,} | {record['val_nats']:.4f} | {record['test_nats']:.4f} |"
+                    f" {record['cpu_seconds']:.0f} |"
                 )
     return "\n".join(lines)
 
 
 def read_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("text", type=Path, help="War and Peace: 3,258,246 bytes")
     parser.add_argument("log", type=Path, help="JSON Lines; unfinished entries are saved beside it")
-    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=[64, 128], help="rows of the table")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", choices=SIZES, default=[64, 128], help="rows of the table"
+    )
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
     parser.add_argument("--layers", type=int, nargs="+", choices=LAYERS, default=LAYERS)
-    parser.add_argument("--epochs", type=float, default=EPOCHS, help=f"passes over the training part ({EPOCHS:g})")
+    parser.add_argument(
+        "--epochs", type=float, default=EPOCHS, help=f"passes over the training part ({EPOCHS:g})"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after about that long")
-    parser.add_argument("--published", type=Path, help="CSV with figures of the paper: size, cell, layers, nats")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="end after about that long"
+    )
+    parser.add_argument(
+        "--published", type=Path, help="CSV with figures of the paper: size, cell, layers, nats"
+    )
     parser.add_argument("--table", action="store_true", help="only print the table of the log")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Train until all entries are in the log or the time is over, and print the table; return 1 if some are missing."""
+    """Train until all entries are in the log or the time is over, and print the table; return 1 if
+    some are missing."""
     arguments = read_arguments()
     deadline = time.monotonic() + arguments.seconds
     ids = np.frombuffer(arguments.text.read_bytes(), dtype=np.uint8)
@@ -286,7 +322,11 @@ def main() -> int:
             for file in saved.parent.glob(f"{saved.stem}-*.npz"):
                 file.unlink()
             missing.pop(0)
-    matching = [record for record in read_log(arguments.log) if {name: record[name] for name in shared} == shared]
+    matching = [
+        record
+        for record in read_log(arguments.log)
+        if {name: record[name] for name in shared} == shared
+    ]
     print(write_tables(matching, read_published(arguments.published)))
     return 1 if missing else 0
 

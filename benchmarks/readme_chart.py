@@ -1,4 +1,5 @@
-"""Draw the bar chart of the README: time and validation loss on tiny Shakespeare, for light and for dark pages.
+"""Draw the bar chart of the README: time and validation loss on tiny Shakespeare, for light and for
+dark pages.
 
     python benchmarks/readme_chart.py            # reads docs/results.csv, writes docs/pictures/shakespeare-*.svg
 
@@ -46,11 +47,15 @@ def read_rows() -> list[dict[str, str]]:
 
 
 def draw(rows: list[dict[str, str]], theme: Theme) -> str:
-    """Return the chart: for each row its name, a bar of minutes and a bar of nats, each from zero."""
+    """Return the chart: for each row its name, a bar of minutes and a bar of nats, each from
+    zero."""
 
-    def text(x: float, y: float, words: str, fill: str, size: int = 14, anchor: str = "start") -> str:
+    def text(
+        x: float, y: float, words: str, fill: str, size: int = 14, anchor: str = "start"
+    ) -> str:
         return (
-            f'<text x="{x:g}" y="{y:g}" fill="{fill}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
+            f'<text x="{x:g}" y="{y:g}" fill="{fill}" font-size="{size}"'
+            f' text-anchor="{anchor}">{escape(words)}</text>'
         )
 
     height = TOP + ROW * len(rows) + 10
@@ -73,13 +78,15 @@ def draw(rows: list[dict[str, str]], theme: Theme) -> str:
             (NATS, nats / highest, row["windowed_nats"]),
         ):
             parts.append(
-                f'<rect x="{left}" y="{y}" width="{max(2, share * width):.1f}" height="24" rx="3" fill="{fill}"/>'
+                f'<rect x="{left}" y="{y}" width="{max(2, share * width):.1f}" height="24" rx="3"'
+                f' fill="{fill}"/>'
             )
             parts.append(text(left + max(2, share * width) + 7, y + 17, label, theme.ink))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'role="img" font-family="{FONT}">\n<title>Minutes and validation loss on tiny Shakespeare</title>\n'
-        f'<rect width="100%" height="100%" rx="8" fill="{theme.paper}"/>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0'
+        f' {WIDTH} {height}" role="img" font-family="{FONT}">\n<title>Minutes and validation loss'
+        ' on tiny Shakespeare</title>\n<rect width="100%" height="100%" rx="8"'
+        f' fill="{theme.paper}"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 

@@ -1,8 +1,10 @@
-"""Draw the charts of docs/results.md from its summary of the sweep, each for light and for dark pages.
+"""Draw the charts of docs/results.md from its summary of the sweep, each for light and for dark
+pages.
 
     python benchmarks/recipe_charts.py            # reads docs/recipe-sweep.csv, writes docs/recipe-*.svg
 
-Only Python's standard library and the recipe itself are used, so the same summary gives the same bytes.
+Only Python's standard library and the recipe itself are used, so the same summary gives the same
+bytes.
 """
 
 import csv
@@ -25,7 +27,13 @@ LEFT, TOP, RIGHT, BOTTOM = 52.0, 34.0, 44.0, 44.0
 SHORT_TEXTS = [(kind, 100_000) for kind in ("play", "code", "russian", "markup")]
 SHORT_TEXTS += [("play", 20_000), ("code", 20_000), ("play", 300_000)]
 """Kinds and characters of the texts that are read often."""
-LONG_TEXTS = [("play", 10**6), ("novel", 3 * 10**6), ("code", 10**7), ("markup", 10**7), ("russian", 2_400_000)]
+LONG_TEXTS = [
+    ("play", 10**6),
+    ("novel", 3 * 10**6),
+    ("code", 10**7),
+    ("markup", 10**7),
+    ("russian", 2_400_000),
+]
 """Kinds and characters of the long texts."""
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""
@@ -51,7 +59,14 @@ THEMES = (
         "#1f2328",
         "#59636e",
         "#e1e4e8",
-        {64: "#b07d00", 128: "#00857a", 256: "#2563c9", 512: "#8b2fb3", 1024: "#c4265a", 2048: "#6b4a2b"},
+        {
+            64: "#b07d00",
+            128: "#00857a",
+            256: "#2563c9",
+            512: "#8b2fb3",
+            1024: "#c4265a",
+            2048: "#6b4a2b",
+        },
     ),
     Theme(
         "dark",
@@ -59,7 +74,14 @@ THEMES = (
         "#e6edf3",
         "#9198a1",
         "#2b323b",
-        {64: "#e3b341", 128: "#3fc7b8", 256: "#79a8ff", 512: "#cf8df0", 1024: "#ff7b9c", 2048: "#c9a27e"},
+        {
+            64: "#e3b341",
+            128: "#3fc7b8",
+            256: "#79a8ff",
+            512: "#cf8df0",
+            1024: "#ff7b9c",
+            2048: "#c9a27e",
+        },
     ),
 )
 
@@ -90,7 +112,8 @@ Rows = list[dict[str, str]]
 def text_at(x: float, y: float, text: str, fill: str, size: int = 12, anchor: str = "start") -> str:
     """Return one line of text."""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
+        f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" font-size="{size}"'
+        f' text-anchor="{anchor}">{escape(text)}</text>'
     )
 
 
@@ -147,27 +170,32 @@ def write_chart(name: str, title: str, panels: Sequence[Panel], columns: int, sp
         parts = []
         for number, panel in enumerate(panels):
             x, y = number % columns * each[0] + LEFT, number // columns * each[1] + TOP
-            parts.append(f'<g transform="translate({x:g} {y:g})">{draw_panel(panel, theme, span)}</g>\n')
+            parts.append(
+                f'<g transform="translate({x:g} {y:g})">{draw_panel(panel, theme, span)}</g>\n'
+            )
         return columns * each[0], -(-len(panels) // columns) * each[1], "".join(parts)
 
     write_svg(name, title, body)
 
 
 def write_svg(name: str, title: str, body: Callable[[Theme], tuple[float, float, str]]) -> None:
-    """Write `docs/recipe-NAME-THEME.svg` for each theme; `body` returns width, height and elements."""
+    """Write `docs/recipe-NAME-THEME.svg` for each theme; `body` returns width, height and
+    elements."""
     for theme in THEMES:
         width, height, elements = body(theme)
         (DOCS / f"recipe-{name}-{theme.name}.svg").write_text(
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-            f'viewBox="0 0 {width:g} {height:g}" role="img" font-family="{FONT}">\n<title>{escape(title)}</title>\n'
-            f'<rect width="100%" height="100%" rx="8" fill="{theme.paper}"/>\n{elements}</svg>\n',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
+            f' viewBox="0 0 {width:g} {height:g}" role="img"'
+            f' font-family="{FONT}">\n<title>{escape(title)}</title>\n<rect width="100%"'
+            f' height="100%" rx="8" fill="{theme.paper}"/>\n{elements}</svg>\n',
             encoding="utf-8",
             newline="\n",
         )
 
 
 def is_plain(row: dict[str, str]) -> bool:
-    """Tell whether only text, size, dropout and characters read differ from the recipe's settings."""
+    """Tell whether only text, size, dropout and characters read differ from the recipe's
+    settings."""
     return (row["lanes"], row["window"], row["weight_decay"], row["rate"], row["seed"]) == (
         "32",
         "128",
@@ -178,13 +206,20 @@ def is_plain(row: dict[str, str]) -> bool:
 
 
 def lines_by_units(rows: Rows, x_of: Callable[[dict[str, str]], float]) -> tuple[Line, ...]:
-    """Return one line for each model size, and one for each with more dropout than the recipe's limit."""
+    """Return one line for each model size, and one for each with more dropout than the recipe's
+    limit."""
     lines = []
-    order = lambda row: (int(row["layers"]), int(row["units"]), float(row["dropout"]) > 0.4)  # noqa: E731
+    order = lambda row: (  # noqa: E731
+        int(row["layers"]),
+        int(row["units"]),
+        float(row["dropout"]) > 0.4,
+    )
     for (layers, units, is_strong), group in groupby(sorted(rows, key=order), order):
         points = tuple(sorted((x_of(row), float(row["val_nats"])) for row in group))
         name = f"{layers}×{units}" if layers > 1 else str(units)
-        lines.append(Line(name + (" · 0.6" if is_strong else ""), units, points, is_strong or layers > 1))
+        lines.append(
+            Line(name + (" · 0.6" if is_strong else ""), units, points, is_strong or layers > 1)
+        )
     return tuple(lines)
 
 
@@ -202,7 +237,11 @@ def draw_repeated(rows: Rows) -> None:
     """Draw what reading a short text more often does to models of several sizes."""
     panels = []
     for kind, chars in SHORT_TEXTS:
-        some = [row for row in rows if row["kind"] == kind and int(row["chars"]) == chars and float(row["dropout"]) > 0]
+        some = [
+            row
+            for row in rows
+            if row["kind"] == kind and int(row["chars"]) == chars and float(row["dropout"]) > 0
+        ]
         lines = lines_by_units(some, lambda row: int(row["read"]) / int(row["chars"]))
         ticks = tuple(sorted({int(row["read"]) / int(row["chars"]) for row in some}))
         panels.append(Panel(f"{kind}, {chars:,} characters", "epochs", lines, ticks))
@@ -213,8 +252,8 @@ def draw_repeated(rows: Rows) -> None:
 def draw_sizes(rows: Rows) -> None:
     """Draw which size is best for which time, on long texts.
 
-    The time is that of the characters read at the highest speed of any model of that size: other processes slowed down
-    some of them.
+    The time is that of the characters read at the highest speed of any model of that size: other
+    processes slowed down some of them.
     """
     panels = []
     sizes = sorted(rows, key=size_of)
@@ -222,7 +261,14 @@ def draw_sizes(rows: Rows) -> None:
     for kind, chars in LONG_TEXTS:
         some = [row for row in rows if row["kind"] == kind and int(row["chars"]) == chars]
         lines = lines_by_units(some, lambda row: int(row["read"]) * fastest[size_of(row)])
-        panels.append(Panel(f"{kind}, {short(chars)} characters", "seconds of one thread", lines, (5, 20, 60, 240)))
+        panels.append(
+            Panel(
+                f"{kind}, {short(chars)} characters",
+                "seconds of one thread",
+                lines,
+                (5, 20, 60, 240),
+            )
+        )
     panels = [panel for panel in panels if len(panel.ticks) > 1 and panel.lines]
     write_chart("time", "Validation loss by time, long texts", panels, 2, 0.7)
 
@@ -234,7 +280,9 @@ def inside(places: list[tuple[int, int]]) -> tuple[int, int]:
     def depth(place: tuple[int, int]) -> int:
         x, y = place
         for radius in range(1, 50):
-            if not area.issuperset({(x - radius, y), (x + radius, y), (x, y - radius), (x, y + radius)}):
+            if not area.issuperset(
+                {(x - radius, y), (x + radius, y), (x, y - radius), (x, y + radius)}
+            ):
                 return radius
         return 50
 
@@ -250,7 +298,9 @@ def draw_choice() -> None:
     def body(theme: Theme) -> tuple[float, float, str]:
         parts = [text_at(70, 26, "Units by text and budget: two threads with bf16", theme.ink, 14)]
         chosen = {
-            (column, row): choose_sizes(Config(minutes=budget / 60), int(0.9 * chars), CPU_RATE * math.sqrt(2))
+            (column, row): choose_sizes(
+                Config(minutes=budget / 60), int(0.9 * chars), CPU_RATE * math.sqrt(2)
+            )
             for column, chars in enumerate(sizes)
             for row, budget in enumerate(seconds)
         }
@@ -260,7 +310,10 @@ def draw_choice() -> None:
             for size, group in groupby(units[place, row] for place in range(len(sizes))):
                 width = len(list(group)) * cell
                 x = 70 + column * cell
-                parts.append(f'<path d="M{x:g} {y:g}h{width:g}v{cell:g}h-{width:g}z" fill="{theme.lines[size]}"/>')
+                parts.append(
+                    f'<path d="M{x:g} {y:g}h{width:g}v{cell:g}h-{width:g}z"'
+                    f' fill="{theme.lines[size]}"/>'
+                )
                 column += round(width / cell)
         for size in sorted(set(units.values())):
             x, y = inside([place for place, other in units.items() if other == size])
@@ -279,7 +332,16 @@ def draw_choice() -> None:
         ):
             y = 40 + (39 - math.log(budget / 2) / math.log(43_200) * 39) * cell + cell / 2
             parts.append(text_at(62, y + 4, name, theme.faint, 11, "end"))
-        parts.append(text_at(70 + 24 * cell, 40 + 40 * cell + 34, "characters of the text", theme.faint, 11, "middle"))
+        parts.append(
+            text_at(
+                70 + 24 * cell,
+                40 + 40 * cell + 34,
+                "characters of the text",
+                theme.faint,
+                11,
+                "middle",
+            )
+        )
         return 70 + 48 * cell + 24, 40 + 40 * cell + 48, "".join(parts) + "\n"
 
     write_svg("choice", "Units that the recipe chooses by text and budget", body)

@@ -1,12 +1,14 @@
-"""Train the points of the recipe's sweep, one after the other, on one thread; those that the log contains are skipped.
+"""Train the points of the recipe's sweep, one after the other, on one thread; those that the log
+contains are skipped.
 
     python benchmarks/recipe_sweep.py texts sweep.jsonl
     python benchmarks/recipe_sweep.py texts sweep.jsonl --seconds 50     # again and again: it continues where it ended
 
-`texts` is what `benchmarks/recipe_texts.py` made. A point trains on the first `chars` characters of a text, for a
-number of characters rather than minutes, and validates on the 60,000 characters that follow (stateful). So its loss
-does not depend on how busy the machine is; `cpu_seconds` is the time of its thread. The points are in the order
-of how much they decide. `--summary FILE.csv` writes the compact table that `benchmarks/recipe_charts.py` draws.
+`texts` is what `benchmarks/recipe_texts.py` made. A point trains on the first `chars` characters of
+a text, for a number of characters rather than minutes, and validates on the 60,000 characters that
+follow (stateful). So its loss does not depend on how busy the machine is; `cpu_seconds` is the time
+of its thread. The points are in the order of how much they decide. `--summary FILE.csv` writes the
+compact table that `benchmarks/recipe_charts.py` draws.
 """
 
 import argparse
@@ -73,32 +75,48 @@ class Point:
             ),
             self.chars,
         )
-        sized = dataclasses.replace(sized, learning_rate=min(3e-2, self.rate * float(sized.learning_rate)))
+        sized = dataclasses.replace(
+            sized, learning_rate=min(3e-2, self.rate * float(sized.learning_rate))
+        )
         return choose_steps(sized, self.chars, VALIDATION_CHARS)
 
 
 def read_often(kind: str, chars: int, *runs: tuple[int, int], dropout: float = 0.4) -> list[Point]:
     """Return points of (units, epochs) that read a text so often that models overfit."""
-    return [Point(kind=kind, chars=chars, units=units, read=epochs * chars, dropout=dropout) for units, epochs in runs]
+    return [
+        Point(kind=kind, chars=chars, units=units, read=epochs * chars, dropout=dropout)
+        for units, epochs in runs
+    ]
 
 
 def read_once(kind: str, chars: int, *runs: tuple[int, float], **settings: Any) -> list[Point]:
-    """Return points of (units, millions of characters) that read a text about once, or a part of it."""
+    """Return points of (units, millions of characters) that read a text about once, or a part of
+    it."""
     return [
-        Point(kind=kind, chars=chars, units=units, read=round(1e6 * millions), **settings) for units, millions in runs
+        Point(kind=kind, chars=chars, units=units, read=round(1e6 * millions), **settings)
+        for units, millions in runs
     ]
 
 
 def all_points() -> list[Point]:
     """Return every point."""
-    play, novel, code, markup = ("play", 10**6), ("novel", 3 * 10**6), ("code", 10**7), ("markup", 10**7)
+    play, novel, code, markup = (
+        ("play", 10**6),
+        ("novel", 3 * 10**6),
+        ("code", 10**7),
+        ("markup", 10**7),
+    )
     russian = ("russian", 2_400_000)
     return [
-        *read_often("play", 100_000, (128, 10), (256, 10), (512, 10), (128, 30), (256, 30), (512, 30)),
+        *read_often(
+            "play", 100_000, (128, 10), (256, 10), (512, 10), (128, 30), (256, 30), (512, 30)
+        ),
         *read_often("play", 20_000, (64, 30), (128, 30), (256, 30)),
         *read_once(*novel, (128, 1), (256, 1), (512, 1), (128, 4), (256, 4), (512, 4)),
         *read_once(*code, (128, 1), (256, 1), (512, 1)),
-        *read_once(*novel, (64, 0.3), (128, 0.3), (256, 0.3), (128, 1), (256, 1), window=48, rate=1.5),
+        *read_once(
+            *novel, (64, 0.3), (128, 0.3), (256, 0.3), (128, 1), (256, 1), window=48, rate=1.5
+        ),
         *read_often("play", 100_000, (256, 18), (256, 24), (128, 60), (256, 60)),
         *read_often("play", 100_000, (256, 6), dropout=0.33),
         *read_once(*novel, (256, 4), window=48, rate=1.5),
@@ -134,8 +152,11 @@ def all_points() -> list[Point]:
 
 
 def read_parts(folder: Path, point: Point) -> tuple[Vocab, Any, str]:
-    """Return the alphabet, the ids of training and validation text together, and the text's digest."""
-    text = (folder / f"{point.kind}.txt").read_text(encoding="utf-8")[: point.chars + VALIDATION_CHARS]
+    """Return the alphabet, the ids of training and validation text together, and the text's
+    digest."""
+    text = (folder / f"{point.kind}.txt").read_text(encoding="utf-8")[
+        : point.chars + VALIDATION_CHARS
+    ]
     if len(text) < point.chars + VALIDATION_CHARS // 2:
         raise SystemExit(f"{point.kind}.txt has {len(text):,} characters; {point} needs more")
     vocab = Vocab.from_text(text)
@@ -148,7 +169,8 @@ def key_of(point: Point) -> str:
 
 
 def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dict[str, Any] | None:
-    """Train one point to its end and return its record; at the deadline, save it and return None."""
+    """Train one point to its end and return its record; at the deadline, save it and return
+    None."""
     vocab, ids, digest = read_parts(folder, point)
     config = point.config()
     torch.set_num_threads(1)
@@ -177,7 +199,12 @@ def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dic
         if time.monotonic() > deadline and trainer.step < num_steps:
             tensors, counters = trainer.snapshot()
             cpu_seconds = before + time.thread_time() - begin
-            progress = {"counters": counters, "curve": curve, "losses": losses, "cpu_seconds": cpu_seconds}
+            progress = {
+                "counters": counters,
+                "curve": curve,
+                "losses": losses,
+                "cpu_seconds": cpu_seconds,
+            }
             arrays = {f"t:{name}": value for name, value in tensors.items()}
             arrays |= {f"m:{name}": value for name, value in trainer.model_tensors().items()}
             np.savez(saved, progress=np.array(json.dumps(progress)), **arrays)
@@ -204,22 +231,32 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def write_summary(log: Path, path: Path) -> None:
-    """Write the records of a log as CSV, in the order of their settings; the curve as validation losses only."""
-    rows = sorted(read_log(log), key=lambda row: [(type(v).__name__, v) for v in list(row.values())[:11]])
+    """Write the records of a log as CSV, in the order of their settings; the curve as validation
+    losses only."""
+    rows = sorted(
+        read_log(log), key=lambda row: [(type(v).__name__, v) for v in list(row.values())[:11]]
+    )
     names = [name for name in rows[0] if name != "curve"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*names, "curve"])
         for row in rows:
-            writer.writerow([row[name] for name in names] + [" ".join(f"{nats:.4f}" for _, nats in row["curve"])])
+            writer.writerow(
+                [row[name] for name in names]
+                + [" ".join(f"{nats:.4f}" for _, nats in row["curve"])]
+            )
 
 
 def main() -> None:
     """Train until all points are in the log or the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("texts", type=Path)
     parser.add_argument("log", type=Path, help="JSON Lines; unfinished points are saved beside it")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after about that long")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="end after about that long"
+    )
     parser.add_argument("--summary", type=Path, help="only write this CSV from the log")
     arguments = parser.parse_args()
     if arguments.summary is not None:

@@ -1,4 +1,5 @@
-"""Make the texts of `benchmarks/recipe_sweep.py`: five kinds, each as one file with its parts in a seeded order.
+"""Make the texts of `benchmarks/recipe_sweep.py`: five kinds, each as one file with its parts in a
+seeded order.
 
     apt-get download python3.11-doc manpages-ru && for file in *.deb; do dpkg-deb -x "$file" extracted; done
     python benchmarks/recipe_texts.py texts --play shakespeare.txt --novel war-and-peace.txt --extracted extracted
@@ -10,7 +11,8 @@
 | `markup.txt` | the `.html` files of python3.11-doc |
 | `russian.txt` | the pages of manpages-ru without their markup |
 
-Each file ends after 16 MB of UTF-8. Nothing of the texts is in the repository; `recipe_sweep.py` records their digests.
+Each file ends after 16 MB of UTF-8. Nothing of the texts is in the repository; `recipe_sweep.py`
+records their digests.
 """
 
 import argparse
@@ -41,7 +43,8 @@ def read_plain(path: Path) -> str:
 
 
 def read_manual_page(path: Path) -> str:
-    """Return a compressed manual page without requests, comments and escapes for fonts and dashes."""
+    """Return a compressed manual page without requests, comments and escapes for fonts and
+    dashes."""
     source = gzip.decompress(path.read_bytes()).decode("utf-8", errors="ignore")
     lines = (line for line in source.split("\n") if not line.startswith((".", "'")))
     return re.sub(r"\\f(?:\[\w*\]|\(..|.)|\\[&|^]", "", "\n".join(lines)).replace("\\-", "-")
@@ -60,11 +63,15 @@ def join(texts: Iterator[str]) -> str:
 
 def main() -> None:
     """Write the texts that the arguments allow into the given folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where to write the texts")
     parser.add_argument("--play", type=Path, required=True)
     parser.add_argument("--novel", type=Path, required=True)
-    parser.add_argument("--extracted", type=Path, required=True, help="the extracted Debian packages")
+    parser.add_argument(
+        "--extracted", type=Path, required=True, help="the extracted Debian packages"
+    )
     arguments = parser.parse_args()
     library = Path(sysconfig.get_path("stdlib"))
     sources = (path for path in library.rglob("*.py") if "site-packages" not in path.parts)

@@ -1,14 +1,17 @@
-"""Run one row of the table of records from nothing: train a model per seed, measure each, print the row's line.
+"""Run one row of the table of records from nothing: train a model per seed, measure each, print the
+row's line.
 
     python benchmarks/record.py shakespeare-3 --texts FOLDER --out benchmarks/records/2026-11-23-shakespeare-3
     python benchmarks/record.py --list
 
-FOLDER contains the texts, whose digests are checked. The rules are in benchmarks/records/README.md. The command of a
-row is `charrnn train TEXT --minutes M` and what fixes the split, nothing else. Every seed is a process of its own,
-whose minutes count from its start. Beside it, the same command is run with `--split 80/10/10`, so that the step is
-chosen on one tenth and the loss quoted on another. `--out` writes `record.json` (machine, commands, figures) and
-`log.jsonl` (every validation) after each run; the same command again, at the same commit and on the same kind of
-machine, goes on where it was stopped. `--against FOLDER` compares with an earlier record (Welch's t test, one-sided).
+FOLDER contains the texts, whose digests are checked. The rules are in benchmarks/records/README.md.
+The command of a row is `charrnn train TEXT --minutes M` and what fixes the split, nothing else.
+Every seed is a process of its own, whose minutes count from its start. Beside it, the same command
+is run with `--split 80/10/10`, so that the step is chosen on one tenth and the loss quoted on
+another. `--out` writes `record.json` (machine, commands, figures) and `log.jsonl` (every
+validation) after each run; the same command again, at the same commit and on the same kind of
+machine, goes on where it was stopped. `--against FOLDER` compares with an earlier record (Welch's t
+test, one-sided).
 """
 
 import argparse
@@ -29,7 +32,10 @@ from measuring import describe_machine
 from charrnn.system.files import write_atomically
 
 SHAKESPEARE = "shakespeare.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-WAR_AND_PEACE = "war-and-peace.txt", "fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e"
+WAR_AND_PEACE = (
+    "war-and-peace.txt",
+    "fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e",
+)
 ENWIK8 = "enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
 NONE = "", ""
 TEST_SPLIT = ("--split", "80/10/10")
@@ -41,7 +47,8 @@ class Row:
     """One line of the table."""
 
     text: tuple[str, str]
-    """The name of the file and its SHA-256; empty for the default corpus, which differs between versions of Python."""
+    """The name of the file and its SHA-256; empty for the default corpus, which differs between
+    versions of Python."""
     minutes: float
     protocol: str
     goal: float
@@ -52,7 +59,8 @@ class Row:
     target: float | None = None
     """Instead of a loss: seconds from process start until the loss is at most this one."""
     splits: tuple[tuple[str, ...], ...] = ((), TEST_SPLIT)
-    """The splits that are trained: the customary one (validation on the last tenth), and that with a test part."""
+    """The splits that are trained: the customary one (validation on the last tenth), and that with
+    a test part."""
 
 
 AS_BYTES = ("--alphabet", "byte")
@@ -62,7 +70,9 @@ ROWS = {
     "shakespeare-60": Row(SHAKESPEARE, 60, WINDOWED, 1.355),
     "war-and-peace-15": Row(WAR_AND_PEACE, 15, STATEFUL, 1.065, AS_BYTES, splits=(TEST_SPLIT,)),
     "war-and-peace-60": Row(WAR_AND_PEACE, 60, STATEFUL, 1.030, AS_BYTES, splits=(TEST_SPLIT,)),
-    "enwik8-6": Row(ENWIK8, 6, STATEFUL, 1.88, AS_BYTES, 5_000_000, "bits_per_byte", splits=(TEST_SPLIT,)),
+    "enwik8-6": Row(
+        ENWIK8, 6, STATEFUL, 1.88, AS_BYTES, 5_000_000, "bits_per_byte", splits=(TEST_SPLIT,)
+    ),
     "standard-library-3": Row(NONE, 3, STATEFUL, 1.00),
     "seconds-to-1.874": Row(SHAKESPEARE, 0.025, WINDOWED, 4, target=1.874, splits=((),)),
 }
@@ -75,7 +85,8 @@ OF_ONE_RECORD = (*COMPARABLE, "minutes", "commit", "torch")
 
 
 def check_text(row: Row, folder: Path, scratch: Path) -> list[str]:
-    """Return the corpus argument of `charrnn train`, after a check of the digest. Exits if the text is another one."""
+    """Return the corpus argument of `charrnn train`, after a check of the digest. Exits if the text
+    is another one."""
     name, digest = row.text
     if not name:
         return []
@@ -95,16 +106,30 @@ def check_text(row: Row, folder: Path, scratch: Path) -> list[str]:
 
 def run_json(*arguments: str) -> dict[str, Any]:
     """Return the JSON object that a command of charrnn prints."""
-    done = subprocess.run([sys.executable, "-m", "charrnn", *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "charrnn", *arguments], capture_output=True, text=True, check=True
+    )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def train(row: Row, corpus: list[str], split: tuple[str, ...], seed: int, run: Path) -> dict[str, Any]:
+def train(
+    row: Row, corpus: list[str], split: tuple[str, ...], seed: int, run: Path
+) -> dict[str, Any]:
     """Train one model and measure its best step; return its figures."""
     options = [*corpus, *row.options, "--minutes", f"{row.minutes:g}", *split]
     begin = time.monotonic()
-    command = ["-m", "charrnn", "train", *options, "--seed", str(seed), "--quiet", "--out", str(run)]
+    command = [
+        "-m",
+        "charrnn",
+        "train",
+        *options,
+        "--seed",
+        str(seed),
+        "--quiet",
+        "--out",
+        str(run),
+    ]
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - begin
     part = ("--part", "test") if split else ()
@@ -125,7 +150,8 @@ def train(row: Row, corpus: list[str], split: tuple[str, ...], seed: int, run: P
 
 
 def figure_of(row: Row, run: dict[str, Any]) -> float:
-    """Return what a row compares: a loss or, with a target, the seconds, which are infinite if it was missed."""
+    """Return what a row compares: a loss or, with a target, the seconds, which are infinite if it
+    was missed."""
     loss: float = run[row.protocol.replace("-", "_")]
     if row.target is None:
         return loss
@@ -134,23 +160,35 @@ def figure_of(row: Row, run: dict[str, Any]) -> float:
 
 
 def p_value(new: list[float], old: list[float]) -> float:
-    """Return the probability of so low a mean of `new` if it is no lower than that of `old` (Welch 1947)."""
+    """Return the probability of so low a mean of `new` if it is no lower than that of `old` (Welch
+    1947)."""
     variances = [statistics.variance(values) / len(values) for values in (new, old)]
     spread = sum(variances)
     if spread == 0:
         return 0.0 if statistics.mean(new) < statistics.mean(old) else 1.0
     t = (statistics.mean(new) - statistics.mean(old)) / math.sqrt(spread)
-    parts = (variance**2 / (len(values) - 1) for variance, values in zip(variances, (new, old), strict=True))
+    parts = (
+        variance**2 / (len(values) - 1)
+        for variance, values in zip(variances, (new, old), strict=True)
+    )
     freedom = spread**2 / sum(parts)
-    # The integral of Student's density, which x = tan(a) makes one of a power of the cosine, from -pi/2.
+    # The integral of Student's density, which x = tan(a) makes one of a power of the cosine, from
+    # -pi/2.
     end, count = math.atan(t / math.sqrt(freedom)), 20_000
     width = (end + math.pi / 2) / count
-    area = width * sum(math.cos(-math.pi / 2 + (index + 0.5) * width) ** (freedom - 1) for index in range(count))
-    return area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    area = width * sum(
+        math.cos(-math.pi / 2 + (index + 0.5) * width) ** (freedom - 1) for index in range(count)
+    )
+    return (
+        area
+        * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+        / math.sqrt(math.pi)
+    )
 
 
 def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
-    """Return a line of the table for each split: the mean over the seeds, its standard error, the seconds."""
+    """Return a line of the table for each split: the mean over the seeds, its standard error, the
+    seconds."""
     lines = []
     for split in dict.fromkeys(run["split"] for run in runs):
         chosen = [run for run in runs if run["split"] == split]
@@ -174,13 +212,19 @@ def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Train the models of a row, print its lines, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("row", nargs="?", choices=sorted(ROWS), metavar="ROW")
     parser.add_argument("--list", action="store_true", help="print the rows")
     parser.add_argument("--texts", type=Path, default=Path(), help="the folder of the texts")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on")
-    parser.add_argument("--minutes", type=float, help="another budget, to try the program: not a record")
-    parser.add_argument("--out", type=Path, help="write the record in this folder, or go on with it")
+    parser.add_argument(
+        "--minutes", type=float, help="another budget, to try the program: not a record"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="write the record in this folder, or go on with it"
+    )
     parser.add_argument("--against", type=Path, help="the folder of an earlier record of this row")
     arguments = parser.parse_args()
     if arguments.list or arguments.row is None:
@@ -196,7 +240,9 @@ def main() -> None:
     if arguments.out and (arguments.out / "record.json").exists():
         runs = read_runs(arguments.out, arguments.row, machine, OF_ONE_RECORD, "name another --out")
     if arguments.against:
-        before = read_runs(arguments.against, arguments.row, machine, COMPARABLE, "they do not compare")
+        before = read_runs(
+            arguments.against, arguments.row, machine, COMPARABLE, "they do not compare"
+        )
     with tempfile.TemporaryDirectory() as folder:
         corpus = check_text(row, arguments.texts, Path(folder))
         for split in row.splits:
@@ -204,12 +250,26 @@ def main() -> None:
                 if any((run["split"], run["seed"]) == (" ".join(split), seed) for run in runs):
                     continue
                 runs.append(train(row, corpus, split, seed, Path(folder) / f"{len(split)}-{seed}"))
-                print(json.dumps({key: value for key, value in runs[-1].items() if key != "validations"}), flush=True)
+                print(
+                    json.dumps(
+                        {key: value for key, value in runs[-1].items() if key != "validations"}
+                    ),
+                    flush=True,
+                )
                 if arguments.out:
-                    write(arguments.out, arguments.row, describe(arguments.row, row, runs), machine, runs)
+                    write(
+                        arguments.out,
+                        arguments.row,
+                        describe(arguments.row, row, runs),
+                        machine,
+                        runs,
+                    )
     print("\n".join(describe(arguments.row, row, runs)))
     for split in dict.fromkeys(run["split"] for run in before):
-        new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, before))
+        new, old = (
+            [figure_of(row, run) for run in some if run["split"] == split]
+            for some in (runs, before)
+        )
         if min(len(new), len(old)) > 1 and math.isfinite(sum((*new, *old))):
             print(f"against {arguments.against.name} {split}: p = {p_value(new, old):.2g}")
 
@@ -219,34 +279,52 @@ def read_runs(
 ) -> list[dict[str, Any]]:
     """Return the runs of a record, with their validations.
 
-    Exits if a file is missing or damaged, and with the `remedy` if the row is not `name` or a field of the machine
-    differs.
+    Exits if a file is missing or damaged, and with the `remedy` if the row is not `name` or a field
+    of the machine differs.
     """
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        log = [
+            json.loads(line)
+            for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
     except (OSError, ValueError) as error:
         sys.exit(f"{folder} has no whole record.json and log.jsonl: {error}")
     runs = [
         run
-        | {"validations": [event for event in log if (event["split"], event["seed"]) == (run["split"], run["seed"])]}
+        | {
+            "validations": [
+                event
+                for event in log
+                if (event["split"], event["seed"]) == (run["split"], run["seed"])
+            ]
+        }
         for run in record["runs"]
     ]
     if not all(run["validations"] for run in runs):
         sys.exit(f"{folder / 'log.jsonl'} lacks the validations of a run")
-    there, here = ([row, *map(of.get, fields)] for row, of in ((record["row"], record["machine"]), (name, machine)))
+    there, here = (
+        [row, *map(of.get, fields)]
+        for row, of in ((record["row"], record["machine"]), (name, machine))
+    )
     if there != here:
         sys.exit(f"{folder} has runs of {there}, and this is {here}: {remedy}")
     return runs
 
 
-def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+def write(
+    folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]
+) -> None:
     """Write `log.jsonl` and `record.json`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     events = [
-        {"split": run["split"], "seed": run["seed"]} | validation for run in runs for validation in run["validations"]
+        {"split": run["split"], "seed": run["seed"]} | validation
+        for run in runs
+        for validation in run["validations"]
     ]
-    write_atomically(folder / "log.jsonl", "".join(f"{json.dumps(event)}\n" for event in events).encode())
+    write_atomically(
+        folder / "log.jsonl", "".join(f"{json.dumps(event)}\n" for event in events).encode()
+    )
     figures = [{key: value for key, value in run.items() if key != "validations"} for run in runs]
     record = {"row": name, "lines": lines, "machine": machine, "runs": figures}
     write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
@@ -254,7 +332,9 @@ def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], ru
 
 def _commit() -> str:
     folder = Path(__file__).parents[1]
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=folder
+    )
     return done.stdout.strip() or "unknown"
 
 

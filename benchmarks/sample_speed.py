@@ -3,12 +3,13 @@
     python benchmarks/sample_speed.py              # random weights
     python benchmarks/sample_speed.py --run RUN    # also: the loss in int8, and the time to the first character
 
-Ours is `sample_ids` and `write_chunks`, decoding included, at temperature 0.8, on one thread for one text, after
-compilation. Stock is the common loop: an `nn.LSTM` called with one character, softmax, `torch.multinomial`, `item()`.
+Ours is `sample_ids` and `write_chunks`, decoding included, at temperature 0.8, on one thread for
+one text, after compilation. Stock is the common loop: an `nn.LSTM` called with one character,
+softmax, `torch.multinomial`, `item()`.
 
-ratio: ours divided by stock.
-share of one text: bytes of weights per second, divided by the rate at which one thread of this machine sums bytes.
-share of several texts: multiplications per second, divided by the rate at which all cores repeat the same dot-product
+ratio: ours divided by stock. share of one text: bytes of weights per second, divided by the rate at
+which one thread of this machine sums bytes. share of several texts: multiplications per second,
+divided by the rate at which all cores repeat the same dot-product
     instructions on a few kilobytes.
 """
 
@@ -50,13 +51,19 @@ DOT_COLUMNS = 256
 
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
     """Generate and decode `length` characters in each stream."""
-    shapings, seeds = [Shaping(temperature=0.8, banned=(0,))] * num_streams, list(range(num_streams))
+    shapings, seeds = (
+        [Shaping(temperature=0.8, banned=(0,))] * num_streams,
+        list(range(num_streams)),
+    )
     reading = prime_model(stepper, np.array([1]))
 
     def write() -> None:
         blocks = sample_ids(stepper, reading, shapings, seeds, length=length)
         if num_streams == 1:
-            assert sum(map(len, write_chunks(blocks, TextStream(VOCAB, (), keeps_stop=False)))) == length
+            assert (
+                sum(map(len, write_chunks(blocks, TextStream(VOCAB, (), keeps_stop=False))))
+                == length
+            )
         else:
             assert sum(block.ids.size for block in blocks) == num_streams * length
 
@@ -81,20 +88,30 @@ def stock(num_layers: int, hidden_size: int, length: int) -> Callable[[], object
 
 
 def num_weights(stepper: Stepper) -> int:
-    """Return the number of weights read per character; the input of the first layer is one row of a table."""
+    """Return the number of weights read per character; the input of the first layer is one row of a
+    table."""
     matrices: list[Matrix] = [linear.weight for linear in stepper.products.values()]
     return sum(matrix.values.size for matrix in matrices)
 
 
 def multiply_rate(num_threads: int) -> float:
-    """Return multiplications per second of a group of rows with the inputs of a few streams, repeated on threads."""
+    """Return multiplications per second of a group of rows with the inputs of a few streams,
+    repeated on threads."""
     dot, num_streams = make_dot(CHOSEN.streams), CHOSEN.streams
 
     @njit(nogil=True)
     def run(weights: Any, inputs: Any, start: Any, sums: Any, repeats: int) -> None:
         for _ in range(repeats):
             addresses = weights.ctypes.data, inputs.ctypes.data, start.ctypes.data, sums.ctypes.data
-            dot(addresses[0], DOT_COLUMNS, addresses[1], inputs.strides[0], addresses[2], addresses[3], sums.strides[0])
+            dot(
+                addresses[0],
+                DOT_COLUMNS,
+                addresses[1],
+                inputs.strides[0],
+                addresses[2],
+                addresses[3],
+                sums.strides[0],
+            )
 
     def arrays() -> tuple[Any, ...]:
         return (
@@ -107,7 +124,9 @@ def multiply_rate(num_threads: int) -> float:
     repeats = 100_000
 
     def on_all_threads() -> None:
-        threads = [threading.Thread(target=run, args=(*arrays(), repeats)) for _ in range(num_threads)]
+        threads = [
+            threading.Thread(target=run, args=(*arrays(), repeats)) for _ in range(num_threads)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -120,12 +139,18 @@ def multiply_rate(num_threads: int) -> float:
 def compare(report: Report, most_multiplications: float, shape: tuple[int, int, int, int]) -> None:
     """Add a row for each precision and number of texts."""
     num_layers, hidden_size, our_length, stock_length = shape
-    config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
-    tensors = {name: value.numpy() for name, value in CharRNN(config, len(VOCAB)).state_dict().items()}
+    config = Config(
+        cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0
+    )
+    tensors = {
+        name: value.numpy() for name, value in CharRNN(config, len(VOCAB)).state_dict().items()
+    }
     int8, fp32 = (Stepper(config, tensors, precision) for precision in ("int8", "fp32"))
     many = our_length // 8
     calls = [ours(int8, 1, our_length), ours(fp32, 1, our_length // 2), ours(int8, STREAMS, many)]
-    medians = in_turn(*calls, stock(num_layers, hidden_size, stock_length), warm_ups=1, repeats=REPEATS)
+    medians = in_turn(
+        *calls, stock(num_layers, hidden_size, stock_length), warm_ups=1, repeats=REPEATS
+    )
     lengths = (our_length, our_length // 2, STREAMS * many, stock_length)
     one, one_fp32, several, peer = (n / median for n, median in zip(lengths, medians, strict=True))
     size = num_weights(int8)
@@ -137,7 +162,13 @@ def compare(report: Report, most_multiplications: float, shape: tuple[int, int, 
     )
     for precision, texts, rate, share in rows:
         over_one = rate / one if texts > 1 else None
-        figures = {"chars_per_second": rate, "stock": peer, "ratio": rate / peer, "share": share, "over_one": over_one}
+        figures = {
+            "chars_per_second": rate,
+            "stock": peer,
+            "ratio": rate / peer,
+            "share": share,
+            "over_one": over_one,
+        }
         report.add(**common, precision=precision, texts=texts, **figures)
 
 
@@ -149,11 +180,16 @@ def cost_of_eight_bits(report: Report, run: str) -> None:
     losses = []
     for is_int8 in (False, True):
         tensors = {
-            name: torch.from_numpy(rounded(value) if is_int8 else value) for name, value in model.tensors.items()
+            name: torch.from_numpy(rounded(value) if is_int8 else value)
+            for name, value in model.tensors.items()
         }
         network = load_network(model.config, len(model.vocab), tensors)
-        losses.append(stateful_nats(network, np.concatenate((before, ids)), len(before), precision="fp32"))
-    report.add(run=model.name, fp32_nats_per_char=f"{losses[0]:.5f}", int8_nats_per_char=f"{losses[1]:.5f}")
+        losses.append(
+            stateful_nats(network, np.concatenate((before, ids)), len(before), precision="fp32")
+        )
+    report.add(
+        run=model.name, fp32_nats_per_char=f"{losses[0]:.5f}", int8_nats_per_char=f"{losses[1]:.5f}"
+    )
 
 
 def rounded(value: Any) -> Any:
@@ -189,13 +225,19 @@ def main() -> None:
     most = multiply_rate(report.machine["cores"])
     report.machine |= {"dot_products": CHOSEN.name, "multiplications_per_second": most}
     if not arguments.json:
-        print(f"dot products: {CHOSEN.name}, at most {most / 1e9:,.0f} billion multiplications a second on all cores")
+        print(
+            f"dot products: {CHOSEN.name}, at most {most / 1e9:,.0f} billion multiplications a"
+            " second on all cores"
+        )
     for shape in SHAPES:
         compare(report, most, shape)
     if arguments.run:
         cost_of_eight_bits(report, arguments.run)
         for length in (1, 1_000, 1_000_000):
-            report.add(length=length, seconds_to_first_char=first_character(arguments.run, "--length", str(length)))
+            report.add(
+                length=length,
+                seconds_to_first_char=first_character(arguments.run, "--length", str(length)),
+            )
     report.close()
 
 

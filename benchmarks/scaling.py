@@ -1,19 +1,23 @@
-"""Measure two processes of one thread against one process of two threads, and extrapolate to several machines.
+"""Measure two processes of one thread against one process of two threads, and extrapolate to
+several machines.
 
     python benchmarks/scaling.py                  # 1x128, 1x512, 2x512, 1x1024: about a minute and a half
     python benchmarks/scaling.py --sizes 1x128    # layers x units
 
-Two processes on loopback, started by torchrun as `charrnn train --processes 2` starts them. Steps are whole steps of
-`charrnn.training.trainer.Trainer` in fp32, with the recipe's Muon, B batch rows of T characters. The two kinds of step
-alternate: a pair is a few steps of each. While one process computes with two threads, the other one waits.
+Two processes on loopback, started by torchrun as `charrnn train --processes 2` starts them. Steps
+are whole steps of `charrnn.training.trainer.Trainer` in fp32, with the recipe's Muon, B batch rows
+of T characters. The two kinds of step alternate: a pair is a few steps of each. While one process
+computes with two threads, the other one waits.
 
-ratio: characters per second of 2 x 1 divided by those of 1 x 2, the median over the pairs; lower and upper quartile.
-exchange: time of the sum of all gradients over both processes, alone, through loopback.
-alone: time of a step of one process with one thread and B, B/2, B/4, B/8 batch rows: what each of N machines computes.
+ratio: characters per second of 2 x 1 divided by those of 1 x 2, the median over the pairs; lower
+and upper quartile. exchange: time of the sum of all gradients over both processes, alone, through
+loopback. alone: time of a step of one process with one thread and B, B/2, B/4, B/8 batch rows: what
+each of N machines computes.
 
-Extrapolated, not measured: the speed-up of N machines with one thread each over one, at equal B. A step takes the time
-of `alone` at B/N rows, and its exchange 2 (N - 1)/N times the bytes of all weights over the network's rate, plus
-2 (N - 1) latencies (a ring), and half the loopback time of `exchange` for copying and adding.
+Extrapolated, not measured: the speed-up of N machines with one thread each over one, at equal B. A
+step takes the time of `alone` at B/N rows, and its exchange 2 (N - 1)/N times the bytes of all
+weights over the network's rate, plus 2 (N - 1) latencies (a ring), and half the loopback time of
+`exchange` for copying and adding.
 """
 
 import argparse
@@ -42,7 +46,11 @@ NUM_PAIRS = 7
 STEPS_PER_PAIR = 2
 SECONDS_PER_SIZE = 12.0
 """Longest time for the pairs of one size."""
-NETWORKS = {"1 Gbit/s": (0.125e9, 100e-6), "10 Gbit/s": (1.25e9, 50e-6), "100 Gbit/s": (12.5e9, 20e-6)}
+NETWORKS = {
+    "1 Gbit/s": (0.125e9, 100e-6),
+    "10 Gbit/s": (1.25e9, 50e-6),
+    "100 Gbit/s": (12.5e9, 20e-6),
+}
 """Bytes per second and seconds of latency: assumed, not measured."""
 MACHINES = (2, 4, 8)
 
@@ -76,7 +84,8 @@ def seconds_of(call: Callable[[], object], repeats: int) -> float:
 
 
 def measure_pairs(size: str, group: ProcessGroup) -> tuple[list[float], list[float]]:
-    """Return the seconds per step of 1 x 2 and of 2 x 1, pair by pair; those of 1 x 2 in the first process only."""
+    """Return the seconds per step of 1 x 2 and of 2 x 1, pair by pair; those of 1 x 2 in the first
+    process only."""
     together = make_trainer(size, NUM_LANES, group)
     whole = make_trainer(size, NUM_LANES, SINGLE) if group.is_first else None
     one, two = [], []
@@ -94,16 +103,21 @@ def measure_pairs(size: str, group: ProcessGroup) -> tuple[list[float], list[flo
 
 
 def measure_exchange(size: str, group: ProcessGroup) -> tuple[int, float]:
-    """Return the bytes of all gradients, and the median seconds of their sum over both processes."""
+    """Return the bytes of all gradients, and the median seconds of their sum over both
+    processes."""
     torch.set_num_threads(1)
-    gradients = [torch.ones_like(weight) for weight in make_trainer(size, NUM_LANES, SINGLE).network.parameters()]
+    gradients = [
+        torch.ones_like(weight)
+        for weight in make_trainer(size, NUM_LANES, SINGLE).network.parameters()
+    ]
     num_bytes = sum(gradient.numel() * gradient.element_size() for gradient in gradients)
     times = [seconds_of(lambda: group.sum_in_place(gradients), 1) for _ in range(12)]
     return num_bytes, median(times[2:])
 
 
 def measure_alone(size: str) -> list[float]:
-    """Return the seconds of a step of one process with one thread and B, B/2, B/4, B/8 batch rows."""
+    """Return the seconds of a step of one process with one thread and B, B/2, B/4, B/8 batch
+    rows."""
     torch.set_num_threads(1)
     seconds = []
     for machines in (1, *MACHINES):
@@ -114,14 +128,26 @@ def measure_alone(size: str) -> list[float]:
 
 
 def speed_up(
-    alone: Sequence[float], num_bytes: int, exchange: float, machines: int, rate: float, latency: float, every: int = 1
+    alone: Sequence[float],
+    num_bytes: int,
+    exchange: float,
+    machines: int,
+    rate: float,
+    latency: float,
+    every: int = 1,
 ) -> tuple[float, float]:
-    """Return the modelled speed-up of `machines` over one, and the share of the time that the exchange takes.
+    """Return the modelled speed-up of `machines` over one, and the share of the time that the
+    exchange takes.
 
-    `alone` are the seconds of a step with B, B/2, B/4, B/8 rows; the gradients are exchanged `every` so many steps.
+    `alone` are the seconds of a step with B, B/2, B/4, B/8 rows; the gradients are exchanged
+    `every` so many steps.
     """
     computing = alone[(1, *MACHINES).index(machines)]
-    transfer = 2 * (machines - 1) / machines * num_bytes / rate + 2 * (machines - 1) * latency + exchange / 2
+    transfer = (
+        2 * (machines - 1) / machines * num_bytes / rate
+        + 2 * (machines - 1) * latency
+        + exchange / 2
+    )
     step = computing + transfer / every
     return alone[0] / step, transfer / every / step
 
@@ -160,7 +186,10 @@ def work(sizes: Sequence[str], *, as_json: bool) -> None:
 
 def _add_extrapolation(report: Report, measured: dict[str, tuple[list[float], int, float]]) -> None:
     for size, (alone, _, _) in measured.items():
-        report.add(size=size, **{f"alone_B/{n}_ms": 1e3 * s for n, s in zip((1, *MACHINES), alone, strict=True)})
+        report.add(
+            size=size,
+            **{f"alone_B/{n}_ms": 1e3 * s for n, s in zip((1, *MACHINES), alone, strict=True)},
+        )
     for size, (alone, num_bytes, exchange) in measured.items():
         for network, (rate, latency) in NETWORKS.items():
             columns: dict[str, float] = {}
@@ -168,22 +197,38 @@ def _add_extrapolation(report: Report, measured: dict[str, tuple[list[float], in
                 speed, share = speed_up(alone, num_bytes, exchange, machines, rate, latency)
                 columns |= {f"speedup_{machines}": speed, f"exchange_share_{machines}": share}
             rare, _ = speed_up(alone, num_bytes, exchange, MACHINES[-1], rate, latency, every=20)
-            report.add(size=size, network=network, **columns, **{f"speedup_{MACHINES[-1]}_every_20": rare})
+            report.add(
+                size=size, network=network, **columns, **{f"speedup_{MACHINES[-1]}_every_20": rare}
+            )
 
 
 def main() -> int:
     """Start two processes of this script by torchrun, or be one of them."""
     parser = make_parser(__doc__)
-    parser.add_argument("--sizes", nargs="+", default=list(SIZES), metavar="LxH", help="layers x units")
+    parser.add_argument(
+        "--sizes", nargs="+", default=list(SIZES), metavar="LxH", help="layers x units"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments.sizes, as_json=arguments.json)
         return 0
     options = ["--json"] if arguments.json else []
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     script = [str(Path(__file__).resolve()), "--worker", "--sizes", *arguments.sizes, *options]
-    environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "FATAL", **os.environ}
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "TORCH_CPP_LOG_LEVEL": "FATAL",
+        **os.environ,
+    }
     return subprocess.run([*torchrun, *script], env=environment, check=False).returncode
 
 

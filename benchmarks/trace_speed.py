@@ -1,10 +1,12 @@
-"""Measure characters per second of tracing every cell, beside reading without a trace, and of a survey.
+"""Measure characters per second of tracing every cell, beside reading without a trace, and of a
+survey.
 
     python benchmarks/trace_speed.py                        # lstm, gru and rnn of 2x512: rates, and their ratio
     python benchmarks/trace_speed.py --survey 1000000       # and a survey of 1,000,000 characters with every detector
 
-Both read the same ids in the same lanes (`model.reading`), alternating in one process; medians of REPEATS after one to
-warm up. The survey is `charrnn.Model.survey`, with the untrained baseline, compilation by numba and warm-up of BLAS.
+Both read the same ids in the same lanes (`model.reading`), alternating in one process; medians of
+REPEATS after one to warm up. The survey is `charrnn.Model.survey`, with the untrained baseline,
+compilation by numba and warm-up of BLAS.
 """
 
 import random
@@ -37,10 +39,14 @@ LINES = (
 
 def make_model(cell: str, num_layers: int, hidden_size: int) -> Model:
     """Build a model with initial weights: their values do not change the speed."""
-    config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=EMBEDDING_SIZE)
+    config = Config(
+        cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=EMBEDDING_SIZE
+    )
     vocab = Vocab.from_text("".join(LINES), min_count=1)
     network = CharRNN(config, len(vocab))
-    return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()})
+    return Model(
+        config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}
+    )
 
 
 def make_text(num_chars: int) -> str:
@@ -53,7 +59,11 @@ def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> Non
     """Add one row: characters per second read, traced, and their ratio."""
     network = make_model(cell, num_layers, hidden_size).network
     num_chars = 2 * WINDOW * MAX_LANES
-    ids = np.random.default_rng(0).integers(0, network.output.out_features, num_chars).astype(np.uint16)
+    ids = (
+        np.random.default_rng(0)
+        .integers(0, network.output.out_features, num_chars)
+        .astype(np.uint16)
+    )
 
     text = EncodedText(ids, 0, " " * num_chars, "char")
 

@@ -1,21 +1,24 @@
-"""Measure characters per second of whole optimizer steps: charrnn and a stock torch.nn loop, alternating.
+"""Measure characters per second of whole optimizer steps: charrnn and a stock torch.nn loop,
+alternating.
 
     python benchmarks/train_speed.py                 # 2x512 with every cell type, and torch-rnn's grid
     python benchmarks/train_speed.py --part cells    # 2x512 alone; grid: torch-rnn's grid alone
     python benchmarks/train_speed.py --quick         # lstm, gru and rnn of 2x512 and 2x128 only
     python benchmarks/train_speed.py --precision fp32    # as on a processor without bf16
 
-Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto` chooses
-and, as stock has, with AdamW for all weights; `--muon-scale 2` uses the recipe's Muon instead. Stock is the common
-loop: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of
-the steps of one second (at least 5), after two to warm up; the two loops alternate.
+Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto`
+chooses and, as stock has, with AdamW for all weights; `--muon-scale 2` uses the recipe's Muon
+instead. Stock is the common loop: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam,
+the state carried over. Figures are medians of the steps of one second (at least 5), after two to
+warm up; the two loops alternate.
 
-ratio: ours divided by stock.
-share of products: the time of our step's matrix products alone, divided by the time of the step. They are `torch.mm`
+ratio: ours divided by stock. share of products: the time of our step's matrix products alone,
+divided by the time of the step. They are `torch.mm`
     into allocated memory, in our precision and at our shapes: each layer's recurrent product (B x H by H x GH) T times,
     forward and backward; the products over all B * T rows, for the inputs of every layer except one that reads a table,
     the output, and all gradients of weights.
-share of matrix rate: multiplications per second of our step, divided by those of a large square product (first lines).
+share of matrix rate: multiplications per second of our step, divided by those of a large square
+product (first lines).
 """
 
 from collections.abc import Callable
@@ -70,11 +73,18 @@ def our_step(
         muon_scale=muon_scale,
     )
     lanes = BatchRows(IDS, num_lanes)
-    return Trainer(replace(config, precision=choose_precision(config, device)), lanes, VOCAB_SIZE, device)
+    return Trainer(
+        replace(config, precision=choose_precision(config, device)), lanes, VOCAB_SIZE, device
+    )
 
 
 def stock_step(
-    cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, device: torch.device = CPU
+    cell: str,
+    num_layers: int,
+    hidden_size: int,
+    num_lanes: int,
+    length: int,
+    device: torch.device = CPU,
 ) -> Callable[[], object]:
     """Return the optimizer step of the common loop."""
     embedding, output = nn.Embedding(VOCAB_SIZE, hidden_size), nn.Linear(hidden_size, VOCAB_SIZE)
@@ -87,7 +97,11 @@ def stock_step(
     def step() -> None:
         nonlocal state
         outputs, last = recurrent(embedding(text[:, :-1]), state)
-        state = last.detach() if isinstance(last, torch.Tensor) else tuple(part.detach() for part in last)
+        state = (
+            last.detach()
+            if isinstance(last, torch.Tensor)
+            else tuple(part.detach() for part in last)
+        )
         loss = cross_entropy(output(outputs).reshape(-1, VOCAB_SIZE), text[:, 1:].reshape(-1))
         optimizer.zero_grad()
         loss.backward()
@@ -98,9 +112,13 @@ def stock_step(
 
 
 def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-    """Return the step's matrix products as (rows, terms, columns): those per character, and those per window."""
+    """Return the step's matrix products as (rows, terms, columns): those per character, and those
+    per window."""
     cell, hidden_size = EQUATIONS[config.cell], resolved(config.hidden_size)
-    num_lanes, num_rows = resolved(config.num_lanes), resolved(config.num_lanes) * resolved(config.bptt_length)
+    num_lanes, num_rows = (
+        resolved(config.num_lanes),
+        resolved(config.num_lanes) * resolved(config.bptt_length),
+    )
     each_step, whole = [], []
     # (inputs, outputs) of a product over all rows.
     wide = [(hidden_size, VOCAB_SIZE)]
@@ -109,11 +127,16 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
             columns = blocks * hidden_size
             each_step += [(num_lanes, hidden_size, columns), (num_lanes, columns, hidden_size)]
             whole.append((columns, num_rows, hidden_size))
-        # oneDNN's LSTM reads embeddings; the others read rows of a table, so they need no product of this size.
+        # oneDNN's LSTM reads embeddings; the others read rows of a table, so they need no product
+        # of this size.
         if layer or config.cell == "lstm":
             wide.append((hidden_size if layer else EMBEDDING_SIZE, cell.input_blocks * hidden_size))
     for inputs, outputs in wide:
-        whole += [(num_rows, inputs, outputs), (num_rows, outputs, inputs), (outputs, num_rows, inputs)]
+        whole += [
+            (num_rows, inputs, outputs),
+            (num_rows, outputs, inputs),
+            (outputs, num_rows, inputs),
+        ]
     return each_step, whole
 
 
@@ -147,20 +170,28 @@ def products_alone(config: Config) -> Callable[[], object]:
 def num_operations(config: Config) -> float:
     """Return the floating-point operations of all matrix products of a step."""
     each_step, whole = product_shapes(config)
-    per_step, once = (sum(2.0 * rows * terms * columns for rows, terms, columns in part) for part in (each_step, whole))
+    per_step, once = (
+        sum(2.0 * rows * terms * columns for rows, terms, columns in part)
+        for part in (each_step, whole)
+    )
     return resolved(config.bptt_length) * per_step + once
 
 
 @cache
 def machine_rate(precision: str) -> float:
-    """Return the rate of large matrix products on this processor: measured once, and only where it is used."""
+    """Return the rate of large matrix products on this processor: measured once, and only where it
+    is used."""
     return matmul_rate(getattr(torch, DTYPES[precision]))
 
 
 def compare(report: Report, ours: Trainer) -> None:
     """Add one row."""
     config = ours.config
-    cell, num_layers, hidden_size = config.cell, resolved(config.num_layers), resolved(config.hidden_size)
+    cell, num_layers, hidden_size = (
+        config.cell,
+        resolved(config.num_layers),
+        resolved(config.hidden_size),
+    )
     num_lanes, length = resolved(config.num_lanes), resolved(config.bptt_length)
     calls: list[Callable[[], object]] = [ours.take_step, products_alone(config)]
     if cell in STOCK:
@@ -182,7 +213,9 @@ def compare(report: Report, ours: Trainer) -> None:
 def main() -> None:
     """Report every shape."""
     parser = make_parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="lstm, gru and rnn of 2x512 and 2x128 only")
+    parser.add_argument(
+        "--quick", action="store_true", help="lstm, gru and rnn of 2x512 and 2x128 only"
+    )
     parser.add_argument("--part", default="all", choices=("all", "cells", "grid"))
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--muon-scale", type=float, default=0.0)

@@ -5,7 +5,8 @@
     print(model.sample(temperature=0.8, length=500).text)
     findings = charrnn.find_cells(model.trace(text))
 
-The names are resolved when they are first used, so that importing the package imports neither NumPy nor torch.
+The names are resolved when they are first used, so that importing the package imports neither NumPy
+nor torch.
 """
 
 from importlib import import_module
@@ -28,7 +29,15 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-__all__ = ["CellFindings", "CharRNNError", "Config", "Evaluation", "GeneratedText", "LearningCurves", "LossReport"]
+__all__ = [
+    "CellFindings",
+    "CharRNNError",
+    "Config",
+    "Evaluation",
+    "GeneratedText",
+    "LearningCurves",
+    "LossReport",
+]
 __all__ += ["Model", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
 __all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "resume"]
 __all__ += ["run_summaries", "train"]
@@ -47,7 +56,9 @@ _NAMES = {
     "training.events": "TrainEvent",
     "training.loop": "resume train",
 }
-_HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
+_HOMES = {
+    name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()
+}
 """The module of each public name."""
 
 

@@ -25,7 +25,8 @@ def main() -> None:
             print_error(describe_unexpected(error))
         code = 1
     if code and os.environ.get("WORLD_SIZE", "1") != "1":
-        # The connection with the other processes, one of which is gone, may wait for it when it is closed.
+        # The connection with the other processes, one of which is gone, may wait for it when it is
+        # closed.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

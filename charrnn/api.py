@@ -73,7 +73,8 @@ class Model(Generating, Displayable, Extensible):
     val_nats: float | None = None
     """The validation loss at that step; None if it is not known."""
     instead_of: str | None = None
-    """What is wrong with the checkpoint that was asked for, if this is another one; `export` refuses it."""
+    """What is wrong with the checkpoint that was asked for, if this is another one; `export`
+    refuses it."""
 
     def __post_init__(self) -> None:
         self.generator = Generator(self.config, self.vocab, self.tensors, self.name)
@@ -90,7 +91,8 @@ class Model(Generating, Displayable, Extensible):
 
     @property
     def description(self) -> "overview.ModelDescription":
-        """The cells, the number of weights, the alphabet, the text, the step and the validation loss if it is known."""
+        """The cells, the number of weights, the alphabet, the text, the step and the validation
+        loss if it is known."""
         return overview.ModelDescription(
             name=self.name,
             cell=self.config.cell,
@@ -107,16 +109,19 @@ class Model(Generating, Displayable, Extensible):
 
     @property
     def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
+        """The model one character at a time, in NumPy and float32. Raises CheckpointError if
+        weights do not fit."""
         return self.generator.stepper
 
     def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
+        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
+        unknown symbol."""
         return self.generator.character(id)
 
     @cached_property
     def findings(self) -> FindingsCache:
-        """The findings saved in the run for these weights; empty for a model that was not loaded from a run."""
+        """The findings saved in the run for these weights; empty for a model that was not loaded
+        from a run."""
         from charrnn.cells.saved import program_digest
 
         program = program_digest()
@@ -126,46 +131,63 @@ class Model(Generating, Displayable, Extensible):
 
     @property
     def found_cells(self) -> "tuple[records.FoundCell, ...]":
-        """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
+        """The cells saved in the run that follow a built-in detector better than an untrained
+        network, best first."""
         from charrnn.cells.analysis import found_cells
 
-        return found_cells(self.findings, resolved(self.config.num_layers), resolved(self.config.hidden_size))
+        return found_cells(
+            self.findings, resolved(self.config.num_layers), resolved(self.config.hidden_size)
+        )
 
     @cached_property
     def network(self) -> "CharRNN":
-        """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or misshapen."""
+        """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
+        misshapen."""
         import torch
 
         from charrnn.model.network import load_network
 
         check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
-        return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
+        return load_network(
+            self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()}
+        )
 
     def untrained_baseline(self) -> "CharRNN":
         """Build the same network, or the same several, with newly drawn weights."""
         from charrnn.model.ensemble import build_network, tensors_of
 
         config = replace(self.config, seed=(self.config.seed + 1) % 2**32)
-        return replace(self, config=config, tensors=tensors_of(build_network(config, len(self.vocab)))).network
+        return replace(
+            self, config=config, tensors=tensors_of(build_network(config, len(self.vocab)))
+        ).network
 
     def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
-        """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
+        """Return warnings about characters outside the vocabulary, and about bytes that are parts
+        of characters."""
         if isinstance(text, bytes):
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            warning = f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled, as Latin-1."
+            warning = (
+                f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
+                " as Latin-1."
+            )
             return (warning,) if num_parts else ()
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
         is_or_are, it_or_each = ("is", "it") if num_unknown == 1 else ("are", "each of them")
-        unknown = f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to {self.name}"
+        unknown = (
+            f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to"
+            f" {self.name}"
+        )
         return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
 
     def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return the run's `validation` or `test` text in its corpus, which is read in blocks however large it is.
+        """Return the run's `validation` or `test` text in its corpus, which is read in blocks
+        however large it is.
 
-        Raises DataError if the corpus is not there any more, came from standard input, or has changed; UsageError if
-        the run has no such part; CharRNNError if the ids of a large corpus cannot be written to a disk.
+        Raises DataError if the corpus is not there any more, came from standard input, or has
+        changed; UsageError if the run has no such part; CharRNNError if the ids of a large corpus
+        cannot be written to a disk.
         """
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
@@ -173,13 +195,14 @@ class Model(Generating, Displayable, Extensible):
             raise UsageError(f"There is no part {part!r}; use validation or test.{near}")
         if index >= len(self.config.split):
             raise UsageError(
-                f"{self.name} has no test text: it was trained without {named('split', '80/10/10')}. "
-                f"Leave {named('part')} out."
+                f"{self.name} has no test text: it was trained without"
+                f" {named('split', '80/10/10')}. Leave {named('part')} out."
             )
         return self.read_parts(instead=f" or give {named('text', 'FILE')}")[index]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its context).
+        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
+        context).
 
         Raises as `held_out`.
         """
@@ -187,32 +210,48 @@ class Model(Generating, Displayable, Extensible):
         return found[:], found.context
 
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
-        """Return the run's training text in its corpus, which is read again unless it is that of `part`.
+        """Return the run's training text in its corpus, which is read again unless it is that of
+        `part`.
 
-        `instead` is another way for the message if it cannot be read. Raises DataError as `held_out` does.
+        `instead` is another way for the message if it cannot be read. Raises DataError as
+        `held_out` does.
         """
         if part is None or part.corpus.vocab != self.vocab:
-            return self.read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
+            return self.read_parts(
+                instead=instead, reason=" n-grams are counted in the training text."
+            )[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
 
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
-        """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
+        """Read the parts of the run's text. Raises DataError if it is missing or changed; see
+        `RecordedCorpus.read`."""
         otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
             remedy = ": train on a file instead"
-            raise DataError(f"{self.name} learned from standard input, which is gone{otherwise or remedy}.{reason}")
-        if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
-            raise DataError(f"{self.name} does not record the digest of its text{otherwise}.{reason}")
+            raise DataError(
+                f"{self.name} learned from standard input, which is"
+                f" gone{otherwise or remedy}.{reason}"
+            )
+        if (
+            self.recorded_corpus is None
+        ):  # of a stranger's run, which could name any file of this disk
+            raise DataError(
+                f"{self.name} does not record the digest of its text{otherwise}.{reason}"
+            )
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
-        return [CorpusPart(corpus, part.start, part.stop) for part in split_text(corpus.ids, self.config)]
+        return [
+            CorpusPart(corpus, part.start, part.stop)
+            for part in split_text(corpus.ids, self.config)
+        ]
 
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context the model reads before it, once for several measurements.
 
-        For a model of documents, END (U+0000) stands between the documents of a text, and a text without context begins
-        a document. A text that is encoded already is returned as it is. Raises DataError for an empty text, UsageError
-        for bytes where the model reads characters and for a text that another alphabet has encoded.
+        For a model of documents, END (U+0000) stands between the documents of a text, and a text
+        without context begins a document. A text that is encoded already is returned as it is.
+        Raises DataError for an empty text, UsageError for bytes where the model reads characters
+        and for a text that another alphabet has encoded.
         """
         if not isinstance(text, EncodedText):
             if self.config.end_id is not None and not context:
@@ -224,7 +263,10 @@ class Model(Generating, Displayable, Extensible):
             raise DataError("The text is empty: give at least one character.")
         is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
         if not is_ours or decode_each(self.vocab, text.ids[text.first :]) != text.text:
-            raise UsageError(f"The text was encoded for another alphabet than that of {self.name}: encode it again.")
+            raise UsageError(
+                f"The text was encoded for another alphabet than that of {self.name}: encode it"
+                " again."
+            )
         return text
 
     def trace(
@@ -238,28 +280,39 @@ class Model(Generating, Displayable, Extensible):
     ) -> "Trace":
         """Compute every cell's value at every character of `text`, read after `context`.
 
-        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses` and `keeps_hidden` add
-        the optional parts of a `Trace`. Raises DataError for an empty text.
+        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses`
+        and `keeps_hidden` add the optional parts of a `Trace`. Raises DataError for an empty text.
         """
         from charrnn.cells.trace import trace_text
 
         encoded = self.encode(text, context=context)
-        return trace_text(network or self.network, encoded, num_guesses=num_guesses, keeps_hidden=keeps_hidden)
+        return trace_text(
+            network or self.network, encoded, num_guesses=num_guesses, keeps_hidden=keeps_hidden
+        )
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
-        """Return the most likely next characters and their probabilities after each character of a part of a trace.
+        """Return the most likely next characters and their probabilities after each character of a
+        part of a trace.
 
         The list is empty if the trace was made without `num_guesses`.
         """
         if trace.guess_ids is None or trace.guess_probs is None:
             return []
         return [
-            [(self.character(char), probability) for char, probability in zip(ids, probs, strict=True)]
-            for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
+            [
+                (self.character(char), probability)
+                for char, probability in zip(ids, probs, strict=True)
+            ]
+            for ids, probs in zip(
+                trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True
+            )
         ]
 
-    def coloured_text(self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)) -> "records.ColouredText":
-        """Return a part of a traced text with the values of a cell, and with the guesses if the trace has them.
+    def coloured_text(
+        self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
+    ) -> "records.ColouredText":
+        """Return a part of a traced text with the values of a cell, and with the guesses if the
+        trace has them.
 
         Raises UsageError for an unknown cell.
         """
@@ -280,11 +333,12 @@ class Model(Generating, Displayable, Extensible):
         detectors: "Sequence[str | Detector] | None" = None,
         at: str = "mean",
     ) -> "records.Ablation":
-        """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at `zero`.
+        """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at
+        `zero`.
 
-        The rise is measured over the whole text, and inside and outside the spans of each named detector (all, if none
-        is named). The text is read after `context`, twice. Raises UsageError for an unknown cell, detector or `at`,
-        DataError for a text under 2 characters.
+        The rise is measured over the whole text, and inside and outside the spans of each named
+        detector (all, if none is named). The text is read after `context`, twice. Raises UsageError
+        for an unknown cell, detector or `at`, DataError for a text under 2 characters.
         """
         from charrnn.cells.trace import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
@@ -307,20 +361,25 @@ class Model(Generating, Displayable, Extensible):
         ablations: bool = False,
         cached: bool = False,
     ) -> "records.CellFindings":
-        """Find the best cell for each named detector (all, if none is named), as `find_cells`, but without a trace.
+        """Find the best cell for each named detector (all, if none is named), as `find_cells`, but
+        without a trace.
 
-        A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained baseline
-        unless `untrained` is false. `ablations` adds the contribution of each of these cells (see `ablate`), on the
-        16,384 characters of the scoring half in which its labels change most often.
+        A text of any length is read once, after `context`, and up to 262,144 characters of it by an
+        untrained baseline unless `untrained` is false. `ablations` adds the contribution of each of
+        these cells (see `ablate`), on the 16,384 characters of the scoring half in which its labels
+        change most often.
 
-        With `cached`, measurements are looked up in the run's folder and saved there (see docs/formats.md). Raises
-        UsageError, DataError.
+        With `cached`, measurements are looked up in the run's folder and saved there (see
+        docs/formats.md). Raises UsageError, DataError.
         """
         study = self.study(text, context=context, cached=cached)
         return study.findings(detectors, untrained=untrained, ablations=ablations)
 
-    def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "CellAnalysis":
-        """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.
+    def study(
+        self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
+    ) -> "CellAnalysis":
+        """Return a study of the cells over `text`, read after `context`: findings, rankings,
+        passages, values, history.
 
         With `cached` each result is saved in the run's folder. Raises DataError for an empty text.
         """
@@ -336,12 +395,16 @@ class Model(Generating, Displayable, Extensible):
         )
 
 
-def load(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step: int | None = None) -> Model:
-    """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that `Model.export` wrote.
+def load(
+    run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step: int | None = None
+) -> Model:
+    """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that
+    `Model.export` wrote.
 
-    Without `run`, the newest run that was validated, in `checkpoints` or, if that is the default, directly in the
-    current folder; where none was, the newest, which is one of its `warnings`. With `step`, the checkpoint of that
-    step. Raises CheckpointError if there is no such run or step, or nothing in it can be verified.
+    Without `run`, the newest run that was validated, in `checkpoints` or, if that is the default,
+    directly in the current folder; where none was, the newest, which is one of its `warnings`. With
+    `step`, the checkpoint of that step. Raises CheckpointError if there is no such run or step, or
+    nothing in it can be verified.
     """
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
     model = _model_of(found, found.load_best() if step is None else found.load_step(step))
@@ -350,25 +413,35 @@ def load(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step
     return model
 
 
-def load_steps(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> Iterator[Model]:
-    """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
+def load_steps(
+    run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
+) -> Iterator[Model]:
+    """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is
+    raised as for `load`.
 
     Raises UsageError for a model file, which has one only.
 
-    For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
+    For the steps of a model that is loaded already, pass its `path`: the newest run may be another
+    one by now.
     """
     folder = open_folder(run, checkpoints)
-    for name in filter(lambda name: (folder.path / name).is_dir(), folder.checkpoints()):  # not pruned meanwhile
+    for name in filter(
+        lambda name: (folder.path / name).is_dir(), folder.checkpoints()
+    ):  # not pruned meanwhile
         loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
             yield _model_of(folder, loaded)
 
 
 def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
-    """Return the folder of a run, of the newest without a name. Raises UsageError for a file, which has one step."""
+    """Return the folder of a run, of the newest without a name. Raises UsageError for a file, which
+    has one step."""
     found, _ = open_run_to_read(None if run is None else str(run), checkpoints)
     if isinstance(found, ModelFile):
-        raise UsageError(f"{found.path} contains one step of a run: name the folder of the run, with all its steps.")
+        raise UsageError(
+            f"{found.path} contains one step of a run: name the folder of the run, with all its"
+            " steps."
+        )
     return found
 
 
@@ -387,7 +460,11 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         instead_of=loaded.instead_of,
-        val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,
+        val_nats=(
+            best_nats
+            if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float)
+            else None
+        ),
     )
     check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
     return model

@@ -12,10 +12,12 @@
     ├── RunInUseError         6  another process is training in the run's folder
     └── OtherProcessError     1  another of the processes that train together failed or ended
 
-The number is the exit code of the command. A message names the value, the allowed range and the remedy.
+The number is the exit code of the command. A message names the value, the allowed range and the
+remedy.
 
-A message names a parameter or a field of the configuration by `named("temperature")`, never by an option. From
-Python it reads `temperature`, in backticks; the command line shows the option instead, --temp (`cli.streams`).
+A message names a parameter or a field of the configuration by `named("temperature")`, never by an
+option. From Python it reads `temperature`, in backticks; the command line shows the option instead,
+--temp (`cli.streams`).
 """
 
 import re
@@ -23,19 +25,21 @@ import warnings
 from collections.abc import Iterable
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for use inside a program.
-Backticks in a quoted name or text are thus never taken for a parameter."""
+"""What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for
+use inside a program. Backticks in a quoted name or text are thus never taken for a parameter."""
 PARAMETER = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
 """Matches what `named` returns; the group is the name or name=value."""
 
 
 def named(name: str, value: object = None) -> str:
-    """Return what stands for a parameter or a field, alone or with a value, in the text of a `Message`."""
+    """Return what stands for a parameter or a field, alone or with a value, in the text of a
+    `Message`."""
     return f"{_OPEN}{name}{'' if value is None else f'={value}'}{_CLOSE}"
 
 
 class Message(str):
-    """A text that names parameters in backticks. `marked` is the text as it was given, to build another one from."""
+    """A text that names parameters in backticks. `marked` is the text as it was given, to build
+    another one from."""
 
     marked: str
 
@@ -48,12 +52,14 @@ class Message(str):
 
 
 def install_command(extra: str = "") -> str:
-    """Return the command that installs the packages that charrnn, or an extra of it, needs: also beside a clone."""
+    """Return the command that installs the packages that charrnn, or an extra of it, needs: also
+    beside a clone."""
     return f"pip install 'charrnn-lab[{extra}]'" if extra else "pip install charrnn-lab"
 
 
 def counted(num: int, noun: str) -> str:
-    """Return a number and its noun, in the singular or the plural: 1 character, 2,000 characters."""
+    """Return a number and its noun, in the singular or the plural: 1 character, 2,000
+    characters."""
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
@@ -63,7 +69,8 @@ def shortened(text: str, most: int = 200) -> str:
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of `words` is close."""
+    """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of
+    `words` is close."""
     import difflib
 
     # In lower case, because the case is what is wrong with `QUOTE`.
@@ -87,7 +94,8 @@ class CharRNNError(Exception):
 
     @property
     def marked(self) -> str:
-        """The text of the message for the message of another error: there, too, its parameters are known as such."""
+        """The text of the message for the message of another error: there, too, its parameters are
+        known as such."""
         return self.message.marked
 
 
@@ -120,7 +128,8 @@ class TooLargeError(DataError):
 
 
 class TextChangedError(DataError):
-    """A text changed while it was read, so what was read is neither the old text nor the new one."""
+    """A text changed while it was read, so what was read is neither the old text nor the new
+    one."""
 
 
 class CheckpointError(CharRNNError):
@@ -142,11 +151,13 @@ class RunInUseError(CharRNNError):
 
 
 class OtherProcessError(CharRNNError):
-    """Another of the processes that train one model together failed or ended; its own message says why."""
+    """Another of the processes that train one model together failed or ended; its own message says
+    why."""
 
 
 def check_range(name: str, value: int, low: int, high: int | None = None, remedy: str = "") -> None:
-    """Raise UsageError for a parameter below `low` or above `high`, if there is one; `remedy` ends the message."""
+    """Raise UsageError for a parameter below `low` or above `high`, if there is one; `remedy` ends
+    the message."""
     if value < low or (high is not None and value > high):
         allowed = f"at least {low}" if high is None else f"between {low} and {high:,}"
         raise UsageError(f"{named(name)} is {value}; it must be {allowed}.{remedy}")

@@ -1,7 +1,7 @@
 """Write the drawings of docs/theory.md: `python docs/make_drawings.py`.
 
-Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured, but the bars of the
-temperatures, which are computed here.
+Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured,
+but the bars of the temperatures, which are computed here.
 """
 
 import math
@@ -29,12 +29,18 @@ LOGITS = {"e": 2.0, "a": 1.4, "i": 0.9, "o": 0.2, "u": -0.8}
 def text(x: float, y: float, content: str, *, small: bool = False, anchor: str = "middle") -> str:
     """Draw a text; y is its baseline."""
     style = ' class="small"' if small else ""
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{style} xml:space="preserve">{escape(content)}</text>'
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{style}'
+        f' xml:space="preserve">{escape(content)}</text>'
+    )
 
 
 def box(x: float, y: float, width: float, height: float, kind: str = "", label: str = "") -> str:
     """Draw a rectangle with a label in its middle."""
-    shape = f'<rect class="box {kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4"/>'
+    shape = (
+        f'<rect class="box {kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+        ' rx="4"/>'
+    )
     return shape + (text(x + width / 2, y + height / 2 + 5, label) if label else "")
 
 
@@ -45,19 +51,32 @@ def arrow(x: float, y: float, to_x: float, to_y: float) -> str:
     for side in (-0.4, 0.4):
         corners.append((to_x - 9 * math.cos(angle + side), to_y - 9 * math.sin(angle + side)))
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
-    line = f'<path class="line" d="M{x:g} {y:g}L{to_x - 5 * math.cos(angle):.1f} {to_y - 5 * math.sin(angle):.1f}"/>'
+    line = (
+        f'<path class="line" d="M{x:g} {y:g}L{to_x - 5 * math.cos(angle):.1f}'
+        f' {to_y - 5 * math.sin(angle):.1f}"/>'
+    )
     return f'{line}<polygon class="head" points="{points}"/>'
 
 
 def page(width: int, height: int, title: str, parts: list[str]) -> str:
     """Return an SVG document."""
-    root = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">'
-    return f"{root}<title>{escape(title)}</title><style>{STYLE}</style>" + "\n".join(parts) + "</svg>\n"
+    root = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+        ' role="img">'
+    )
+    return (
+        f"{root}<title>{escape(title)}</title><style>{STYLE}</style>"
+        + "\n".join(parts)
+        + "</svg>\n"
+    )
 
 
 def draw_unrolled() -> str:
     """Draw a network that reads "hell" and guesses "ello"."""
-    parts = [text(20, 55, "guess", small=True, anchor="start"), text(20, 125, "state", small=True, anchor="start")]
+    parts = [
+        text(20, 55, "guess", small=True, anchor="start"),
+        text(20, 125, "state", small=True, anchor="start"),
+    ]
     parts.append(text(20, 195, "input", small=True, anchor="start"))
     for step, (read, guessed) in enumerate(zip("hell", "ello", strict=True)):
         x = 110 + 135 * step
@@ -84,23 +103,56 @@ def draw_lanes() -> str:
             parts.append(box(x, y, 110, 28, names[lane], f"step {window + 1}"))
             if window < 3:
                 parts.append(arrow(x + 110, y + 14, x + 134, y + 14))
-    parts.append(text(90, 260, "arrow: the state is carried on, its gradient is not", small=True, anchor="start"))
+    parts.append(
+        text(
+            90,
+            260,
+            "arrow: the state is carried on, its gradient is not",
+            small=True,
+            anchor="start",
+        )
+    )
     return page(640, 275, "A text is cut into batch rows, and those into windows", parts)
 
 
 def draw_lstm() -> str:
     """Draw the memory of an LSTM between two characters."""
-    parts = [text(30, 75, "c", anchor="middle"), arrow(45, 70, 150, 70), box(150, 50, 50, 40, "a", "×")]
-    parts += [arrow(200, 70, 320, 70), box(320, 50, 50, 40, "a", "+"), arrow(370, 70, 600, 70), text(615, 75, "c′")]
-    for x, name, meaning in ((175, "f", "forget"), (300, "i", "input"), (390, "g", "candidate"), (520, "o", "output")):
-        parts += [box(x - 25, 190, 50, 36, "b" if name != "g" else "", name), text(x, 246, meaning, small=True)]
+    parts = [
+        text(30, 75, "c", anchor="middle"),
+        arrow(45, 70, 150, 70),
+        box(150, 50, 50, 40, "a", "×"),
+    ]
+    parts += [
+        arrow(200, 70, 320, 70),
+        box(320, 50, 50, 40, "a", "+"),
+        arrow(370, 70, 600, 70),
+        text(615, 75, "c′"),
+    ]
+    for x, name, meaning in (
+        (175, "f", "forget"),
+        (300, "i", "input"),
+        (390, "g", "candidate"),
+        (520, "o", "output"),
+    ):
+        parts += [
+            box(x - 25, 190, 50, 36, "b" if name != "g" else "", name),
+            text(x, 246, meaning, small=True),
+        ]
     parts += [arrow(175, 190, 175, 91), box(320, 120, 50, 36, "a", "×"), arrow(345, 120, 345, 91)]
     parts += [arrow(300, 190, 332, 157), arrow(390, 190, 358, 157)]
-    parts += [box(450, 110, 70, 36, "", "tanh"), arrow(485, 70, 485, 109), arrow(520, 128, 555, 128)]
+    parts += [
+        box(450, 110, 70, 36, "", "tanh"),
+        arrow(485, 70, 485, 109),
+        arrow(520, 128, 555, 128),
+    ]
     parts += [box(555, 110, 40, 36, "a", "×"), arrow(525, 190, 563, 147)]
     parts += [arrow(595, 128, 612, 128), text(625, 132, "h′")]
-    parts.append(text(320, 275, "each of f, i, g, o is computed from the character and from h", small=True))
-    return page(650, 290, "The memory c of an LSTM is multiplied by f, then i times g is added", parts)
+    parts.append(
+        text(320, 275, "each of f, i, g, o is computed from the character and from h", small=True)
+    )
+    return page(
+        650, 290, "The memory c of an LSTM is multiplied by f, then i times g is added", parts
+    )
 
 
 def draw_temperatures() -> str:
@@ -116,16 +168,27 @@ def draw_temperatures() -> str:
             height = 150 * share
             size = f'x="{x:g}" y="{195 - height:.1f}" width="26" height="{height:.1f}"'
             parts.append(f'<rect class="bar" {size} rx="2"/>')
-            parts += [text(x + 13, 188 - height, f"{share:.2f}", small=True), text(x + 13, 214, name)]
+            parts += [
+                text(x + 13, 188 - height, f"{share:.2f}", small=True),
+                text(x + 13, 214, name),
+            ]
     return page(640, 230, "Probabilities of five characters at temperatures 0.5, 1 and 2", parts)
 
 
 def draw_search() -> str:
     """Draw how a cell is chosen on one half of a text and scored on the other."""
     parts = [text(20, 30, "held-out text", small=True, anchor="start")]
-    parts += [box(150, 12, 230, 28, "a", "choosing half"), box(380, 12, 230, 28, "b", "scoring half")]
+    parts += [
+        box(150, 12, 230, 28, "a", "choosing half"),
+        box(380, 12, 230, 28, "b", "scoring half"),
+    ]
     # Each row: how much of the label is in it, how much else, and the phase of that.
-    rows = {"labels": (1, 0.0, 0), "cell 0:0": (0, 1.3, 2.1), "cell 0:1": (1, 0.35, 0), "cell 0:2": (0.2, 1.2, 0.9)}
+    rows = {
+        "labels": (1, 0.0, 0),
+        "cell 0:0": (0, 1.3, 2.1),
+        "cell 0:1": (1, 0.35, 0),
+        "cell 0:2": (0.2, 1.2, 0.9),
+    }
     for row, (name, (signal, noise, phase)) in enumerate(rows.items()):
         y = 80 + 40 * row
         parts.append(text(20, y + 5, name, small=True, anchor="start"))
@@ -136,7 +199,10 @@ def draw_search() -> str:
             points.append(f"{150 + 2 * index},{y - 11 * max(-1.2, min(1.2, wave)):.1f}")
         parts.append(f'<polyline class="line" points="{" ".join(points)}"/>')
     parts += [arrow(265, 222, 265, 250), text(265, 268, "best cell: 0:1", small=True)]
-    parts += [arrow(495, 222, 495, 250), text(495, 268, "its score: is it above chance?", small=True)]
+    parts += [
+        arrow(495, 222, 495, 250),
+        text(495, 268, "its score: is it above chance?", small=True),
+    ]
     parts.append(arrow(325, 264, 385, 264))
     return page(640, 285, "A cell is chosen on one half of the text and scored on the other", parts)
 

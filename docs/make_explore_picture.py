@@ -1,6 +1,8 @@
-"""Draw what `charrnn explore` shows: `python docs/make_explore_picture.py RUN` writes docs/pictures/explore.svg.
+"""Draw what `charrnn explore` shows: `python docs/make_explore_picture.py RUN` writes
+docs/pictures/explore.svg.
 
-The cell that follows quotations best is selected. The text shown is where most quotations begin and end.
+The cell that follows quotations best is selected. The text shown is where most quotations begin and
+end.
 """
 
 import asyncio
@@ -45,7 +47,9 @@ async def take_picture(explorer: Explorer) -> list[Text]:
         browser = explorer.browser
         while BEST not in browser.exploration.orders or browser.query_one("#status").display:
             await pilot.pause(0.1)
-        scores = [row.score.detector for row in browser.exploration.orders[BEST] if row.score is not None]
+        scores = [
+            row.score.detector for row in browser.exploration.orders[BEST] if row.score is not None
+        ]
         browser.choose(scores.index(DETECTOR))
         labels = label_by_name(browser.given.text, [DETECTOR])[DETECTOR]
         begin = most_changes(labels, 0, CHARS_IN_VIEW)

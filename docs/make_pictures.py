@@ -1,7 +1,8 @@
-"""Draw the first picture of the README from a trained run: `python docs/make_pictures.py RUN` writes docs/pictures.
+"""Draw the first picture of the README from a trained run: `python docs/make_pictures.py RUN`
+writes docs/pictures.
 
-The picture is what `charrnn visualize RUN --detector quote --top 1 --export quote.svg` draws, without the scores below
-the passage: the README has a table of its own.
+The picture is what `charrnn visualize RUN --detector quote --top 1 --export quote.svg` draws,
+without the scores below the passage: the README has a table of its own.
 """
 
 import sys
@@ -28,7 +29,9 @@ def main() -> None:
     study = model.study(text[:MAX_CHARS], context=context, cached=True)
     findings = study.findings(["quote"])
     passages = study.passages(findings, ["quote"], num_passages=1)
-    picture = to_svg(passage_pictures(passages, LOOKS_FOR)[:-1], "A cell that is low in quotations", COLUMNS)
+    picture = to_svg(
+        passage_pictures(passages, LOOKS_FOR)[:-1], "A cell that is low in quotations", COLUMNS
+    )
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "quote.svg").write_text(picture, encoding="utf-8", newline="\n")
     for score in findings.scores:

@@ -1,6 +1,8 @@
-"""Write docs/reference.md from the command line and the registries: `python docs/make_reference.py`.
+"""Write docs/reference.md from the command line and the registries: `python
+docs/make_reference.py`.
 
-The page depends on the code alone: not on the terminal, the environment or the packages that are installed.
+The page depends on the code alone: not on the terminal, the environment or the packages that are
+installed.
 """
 
 import ast
@@ -96,7 +98,8 @@ EXPLAINED = {
 FIELDS = {option.parameter for option in FIELD_OPTIONS}
 """Settings with an option that `train` and `sweep` share."""
 COMMON = {"run", "json", "quiet", "debug"}
-"""Parameters that several commands share: described once where their text is that of `explore` or `runs`."""
+"""Parameters that several commands share: described once where their text is that of `explore` or
+`runs`."""
 SETTINGS = """## Settings
 
 Fields of `Config`, of `config.yaml` and of recipes, with their options of `charrnn train`, their defaults and what they
@@ -109,7 +112,9 @@ value with its source. The [recipe](recipe.md) chooses what is `auto`. Without a
 
 def wrap(text: str, indent: str = "") -> str:
     """Wrap a paragraph or a list item to the width of the page; later lines begin with `indent`."""
-    return textwrap.fill(" ".join(text.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.fill(
+        " ".join(text.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def item(name: str, text: str) -> str:
@@ -126,7 +131,9 @@ def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command by its name on the command line, and the commands of a group after it."""
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         yield name, command
-        yield from ((f"{name} {below}", one) for below, one in getattr(command, "commands", {}).items())
+        yield from (
+            (f"{name} {below}", one) for below, one in getattr(command, "commands", {}).items()
+        )
 
 
 def without_brackets(text: str) -> str:
@@ -137,7 +144,8 @@ def without_brackets(text: str) -> str:
 
 
 def refusals() -> dict[str, Callable[[], object]]:
-    """Return calls with a value out of range, by the command and option: each error has the range."""
+    """Return calls with a value out of range, by the command and option: each error has the
+    range."""
     words = FORMAL_LANGUAGES["anbn"]
     search = partial(SearchOptions, width=4, length=1)
     return {
@@ -158,7 +166,8 @@ def refusals() -> dict[str, Callable[[], object]]:
 
 @cache
 def limits() -> dict[str, str]:
-    """Return the ranges of options that do not set a field of the configuration, by the command and option."""
+    """Return the ranges of options that do not set a field of the configuration, by the command and
+    option."""
     found = {
         "visualize --columns": f"between {MIN_COLUMNS} and {MAX_COLUMNS}",
         "sample --count": f"between 1 and {MAX_COUNT}",
@@ -174,12 +183,15 @@ def limits() -> dict[str, str]:
 
 
 def describe_rules(command: str, option: str) -> Iterator[str]:
-    """Return sentences about the options that an option needs, and about those that it does not go with."""
+    """Return sentences about the options that an option needs, and about those that it does not go
+    with."""
     rules = RULES.get(command, ())
     own = [rule for rule in rules if option in rule.options.split()]
     needed = [flag for rule in own for flag in rule.without.split()]
     excluded = [flag for rule in own for flag in rule.beside.split()]
-    excluded += [flag for rule in rules if option in rule.beside.split() for flag in rule.options.split()]
+    excluded += [
+        flag for rule in rules if option in rule.beside.split() for flag in rule.options.split()
+    ]
     if needed:
         yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
     if excluded:
@@ -207,18 +219,27 @@ def common_parameters() -> tuple[str, ...]:
     for name in ("runs", "explore"):
         command = dict(commands())[name]
         context = command.context_class(command, info_name=f"charrnn {name}")
-        found.update({one.name: describe_parameter(one, context) for one in command.params if one.name in COMMON})
+        found.update(
+            {
+                one.name: describe_parameter(one, context)
+                for one in command.params
+                if one.name in COMMON
+            }
+        )
     return tuple(found[name] for name in sorted(found))
 
 
 def describe_command(name: str, command: Any) -> str:
-    """Describe one command: what it does, its arguments and its options, without those that are described elsewhere."""
+    """Describe one command: what it does, its arguments and its options, without those that are
+    described elsewhere."""
     context = command.context_class(command, info_name=f"charrnn {name}")
     summary = inspect.cleandoc(command.help or "").split("\n\n")[0]
     if name in EXPLAINED:
         summary = f"{summary.removesuffix('.')} ([page]({EXPLAINED[name]}))."
     paragraphs = [wrap(summary)]
-    shown = [one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
+    shown = [
+        one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)
+    ]
     if name in ("train", "sweep"):
         paragraphs.append("It also takes the options of [settings](#settings).")
         shown = [one for one in shown if one.name not in FIELDS]
@@ -289,10 +310,17 @@ def describe_settings() -> str:
 def describe_recipes() -> str:
     """Describe the recipes that come with charrnn: the comment and the settings of each file."""
     parts = []
-    for path in sorted((Path(charrnn.config.settings_file.__file__).parent / "recipes").glob("*.yaml")):
+    for path in sorted(
+        (Path(charrnn.config.settings_file.__file__).parent / "recipes").glob("*.yaml")
+    ):
         comment, _, settings = path.read_text(encoding="utf-8").partition("\n")
-        parts.append(f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```")
-    intro = "`charrnn train --recipe NAME` takes these settings as defaults; see [the recipe](recipe.md#named-recipes)."
+        parts.append(
+            f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```"
+        )
+    intro = (
+        "`charrnn train --recipe NAME` takes these settings as defaults; see [the"
+        " recipe](recipe.md#named-recipes)."
+    )
     return "\n\n".join([f"## Recipes\n\n{wrap(intro)}", *parts])
 
 
@@ -309,8 +337,12 @@ def describe_exit_codes() -> str:
         6: "run folder in use",
     }
     assert set(kinds) <= set(meanings), kinds
-    signals = {"129, 130, 143": "ended by SIGHUP, SIGINT or SIGTERM; training saves a checkpoint first"}
-    reader = {"141": "the reader of the output of `train` exited; training saves a checkpoint first"}
+    signals = {
+        "129, 130, 143": "ended by SIGHUP, SIGINT or SIGTERM; training saves a checkpoint first"
+    }
+    reader = {
+        "141": "the reader of the output of `train` exited; training saves a checkpoint first"
+    }
     codes = {str(code): meaning for code, meaning in meanings.items()}
     return "## Exit codes\n\n" + items({**codes, **signals, **reader})
 
@@ -324,14 +356,28 @@ def sections() -> Iterator[str]:
         yield describe_command(name, command)
     yield describe_settings()
     equations = "[equations](theory.md#cell-types-and-depths)"
-    yield f"## Cells\n\nValues of `--cell`; {equations}, [speeds](results.md#architectures).\n\n{items(CELLS)}"
+    yield (
+        f"## Cells\n\nValues of `--cell`; {equations},"
+        f" [speeds](results.md#architectures).\n\n{items(CELLS)}"
+    )
     yield f"## Depths\n\nValues of `--depth`; {equations}.\n\n{items(DEPTHS)}"
-    yield f"## Optimizers\n\nValues of `--optimizer`; [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+    yield (
+        "## Optimizers\n\nValues of `--optimizer`;"
+        f" [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+    )
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
-    yield f"## Detectors\n\nValues of `--detector`. Each labels every character of a text.\n\n{items(looks_for)}"
-    catalogue = {entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}" for entry in load_catalogue()}
-    intro = "Names that `charrnn train` downloads; `charrnn corpora list` says what to look for in them."
+    yield (
+        "## Detectors\n\nValues of `--detector`. Each labels every character of a"
+        f" text.\n\n{items(looks_for)}"
+    )
+    catalogue = {
+        entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}" for entry in load_catalogue()
+    }
+    intro = (
+        "Names that `charrnn train` downloads; `charrnn corpora list` says what to look for in"
+        " them."
+    )
     yield f"## Texts of the catalogue\n\n{intro}\n\n{items(catalogue)}"
     yield describe_exit_codes()
 

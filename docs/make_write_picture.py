@@ -1,4 +1,5 @@
-"""Draw what `charrnn write` shows: `python docs/make_write_picture.py RUN` writes docs/pictures/write.svg.
+"""Draw what `charrnn write` shows: `python docs/make_write_picture.py RUN` writes
+docs/pictures/write.svg.
 
 The draft has curly quotes and a dash; Tab was pressed.
 """

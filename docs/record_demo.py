@@ -1,10 +1,12 @@
-"""Record the moving picture of the README: `python docs/record_demo.py FOLDER` writes docs/pictures/demo.svg.
+"""Record the moving picture of the README: `python docs/record_demo.py FOLDER` writes
+docs/pictures/demo.svg.
 
-The commands below are typed into bash in a terminal of its own, in FOLDER. What the programs print is recorded with its
-times (asciicast version 2). Three things are changed: a command that takes longer than its limit is played faster, the
-screen is cleared between commands, and folders before the name of a text are left out. FOLDER has the run `wp`
-(docs/results.md) without its last checkpoint, so that training shows its last steps. `termtosvg` (pip install
-termtosvg-ng) draws the recording. It needs Linux or macOS.
+The commands below are typed into bash in a terminal of its own, in FOLDER. What the programs print
+is recorded with its times (asciicast version 2). Three things are changed: a command that takes
+longer than its limit is played faster, the screen is cleared between commands, and folders before
+the name of a text are left out. FOLDER has the run `wp` (docs/results.md) without its last
+checkpoint, so that training shows its last steps. `termtosvg` (pip install termtosvg-ng) draws the
+recording. It needs Linux or macOS.
 """
 
 import codecs
@@ -43,11 +45,14 @@ COMMANDS = (
     ("charrnn visualize wp --detector quote --top 1", 2.0, ()),
     ("charrnn explore wp", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~", "q")),
 )
-"""What is typed, the seconds that its run is played in at most, and the keys that are pressed while it runs."""
+"""What is typed, the seconds that its run is played in at most, and the keys that are pressed while
+it runs."""
 THEME = {
     "fg": "#e6e6ea",
     "bg": "#17181c",
-    "palette": ":".join(("#17181c #f08080 #6cc98a #d6a843 #82aaff #d59ad8 #5cc4d0 #c8c8cc " * 2).split()),
+    "palette": ":".join(
+        ("#17181c #f08080 #6cc98a #d6a843 #82aaff #d59ad8 #5cc4d0 #c8c8cc " * 2).split()
+    ),
 }
 """Colours of the terminal: those of dark pictures of charrnn."""
 FONT_SIZE = 13.29
@@ -69,11 +74,14 @@ class Recording:
     events: list[tuple[float, str]] = field(default_factory=list)
     shown: str = ""
     """All text so far."""
-    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
     """Keeps the beginning of a character until the terminal sends the rest."""
 
     def read(self, until: str | None, limit: float, most: float, *, contains: str = "") -> None:
-        """Record until the output ends in `until`, or, without it, has been still for two seconds and has `contains`.
+        """Record until the output ends in `until`, or, without it, has been still for two seconds
+        and has `contains`.
 
         The output is played in `limit` seconds at most. Raises TimeoutError after `most` seconds.
         """
@@ -109,12 +117,22 @@ class Recording:
 
 
 def record(folder: Path) -> tuple[Recording, float]:
-    """Record all commands, and return the recording and the time at which the still picture is taken."""
+    """Record all commands, and return the recording and the time at which the still picture is
+    taken."""
     process, master = pty.fork()
     if process == 0:
         os.chdir(folder)
-        terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "CHARRNN_BACKGROUND": "dark", "PS1": "$ "}
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "CHARRNN_CORPORA") if name in os.environ}
+        terminal = {
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "CHARRNN_BACKGROUND": "dark",
+            "PS1": "$ ",
+        }
+        keep = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LANG", "CHARRNN_CORPORA")
+            if name in os.environ
+        }
         os.execvpe("bash", ["bash", "--norc", "--noprofile", "--noediting"], {**keep, **terminal})
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     recording, still = Recording(master), 0.0
@@ -142,24 +160,31 @@ def record(folder: Path) -> tuple[Recording, float]:
 
 
 def without_folders(events: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Return events without the folders before the name of a text, also where a path is printed in several events."""
+    """Return events without the folders before the name of a text, also where a path is printed in
+    several events."""
     text = "".join(data for _, data in events)
     is_kept = bytearray(b"\1" * len(text))
     for found in FOLDERS.finditer(text):
         is_kept[found.start() : found.end()] = bytes(found.end() - found.start())
     kept = iter(is_kept)
-    return [(at, "".join(itertools.compress(data, itertools.islice(kept, len(data))))) for at, data in events]
+    return [
+        (at, "".join(itertools.compress(data, itertools.islice(kept, len(data)))))
+        for at, data in events
+    ]
 
 
 @dataclass
 class Rows:
-    """The backgrounds of rows, each of which is defined once and used in all frames that show it."""
+    """The backgrounds of rows, each of which is defined once and used in all frames that show
+    it."""
 
     numbers: dict[str, int] = field(default_factory=dict)
 
     def use(self, rectangles: str) -> str:
         """Return adjacent rectangles as uses of rows: one path for each colour of a row."""
-        found = re.findall(r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" (\w+="[^"]+")/>', rectangles)
+        found = re.findall(
+            r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" (\w+="[^"]+")/>', rectangles
+        )
         assert len(found) == rectangles.count("<rect"), "the file is as termtosvg writes it"
         rows: dict[str, dict[str, str]] = {}
         for x, y, width, height, paint in found:
@@ -174,14 +199,19 @@ class Rows:
 
     def define(self) -> str:
         """Return the definitions of all rows."""
-        return "<defs>" + "".join(f'<g id="b{n}">{drawn}</g>' for drawn, n in self.numbers.items()) + "</defs>"
+        return (
+            "<defs>"
+            + "".join(f'<g id="b{n}">{drawn}</g>' for drawn, n in self.numbers.items())
+            + "</defs>"
+        )
 
 
 def for_all_viewers(svg: str, seconds: float) -> str:
-    """Return what termtosvg wrote with the frame of a time as what a viewer without animations shows.
+    """Return what termtosvg wrote with the frame of a time as what a viewer without animations
+    shows.
 
-    Such viewers know neither `dominant-baseline`, `white-space` nor `textLength`, so each text gets its baseline, the
-    width of its columns and `xml:space`.
+    Such viewers know neither `dominant-baseline`, `white-space` nor `textLength`, so each text gets
+    its baseline, the width of its columns and `xml:space`.
     """
     keyframes = re.findall(r"([\d.]+)%\s*\{\s*transform:\s*translateY\((-?[\d.]+)px\)", svg)
     total = float(re.findall(r"--animation-duration:\s*([\d.]+)ms", svg)[0]) / 1000
@@ -203,14 +233,27 @@ def main() -> None:
     cast = folder / "demo.cast"
     header = {"version": 2, "width": COLUMNS, "height": ROWS}
     events = [
-        json.dumps([round(at, 3), "o", data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data])
+        json.dumps(
+            [round(at, 3), "o", data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data]
+        )
         for at, data in without_folders(recording.events)
     ]
     cast.write_text("\n".join([json.dumps(header), *events]) + "\n", encoding="utf-8")
-    options = ["-t", "window_frame", "--theme", str(folder / "theme.json"), "-m", "90", "-D", "3000"]
+    options = [
+        "-t",
+        "window_frame",
+        "--theme",
+        str(folder / "theme.json"),
+        "-m",
+        "90",
+        "-D",
+        "3000",
+    ]
     (folder / "theme.json").write_text(json.dumps(THEME), encoding="utf-8")
     subprocess.run(["termtosvg", "render", str(cast), str(PICTURE), *options], check=True)
-    PICTURE.write_text(for_all_viewers(PICTURE.read_text(encoding="utf-8"), still), encoding="utf-8")
+    PICTURE.write_text(
+        for_all_viewers(PICTURE.read_text(encoding="utf-8"), still), encoding="utf-8"
+    )
     print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
 
 

@@ -6,19 +6,41 @@ from pathlib import Path
 
 import pytest
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 """The program."""
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on this machine")
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="there is no chromium or chrome on this machine"
+)
 FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ),
     *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
 )
 """Flags of every browser: no window, and nothing that asks a network."""
 
 
 def dump(address: str, folder: Path, *flags: str, seconds: int = 20) -> str:
-    """Return the elements of a page after `seconds` of its clock; `folder` keeps the browser's files."""
+    """Return the elements of a page after `seconds` of its clock; `folder` keeps the browser's
+    files."""
     assert BROWSER is not None
     clock = f"--virtual-time-budget={1000 * seconds}"
-    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'user'}", clock, "--dump-dom", *flags, address]
-    return subprocess.run(command, capture_output=True, timeout=600, check=True, encoding="utf-8").stdout
+    command = [
+        BROWSER,
+        *FLAGS,
+        f"--user-data-dir={folder / 'user'}",
+        clock,
+        "--dump-dom",
+        *flags,
+        address,
+    ]
+    return subprocess.run(
+        command, capture_output=True, timeout=600, check=True, encoding="utf-8"
+    ).stdout

@@ -1,4 +1,5 @@
-"""Build runs whose weights come from a formula, so that every machine has the same model and its text is known."""
+"""Build runs whose weights come from a formula, so that every machine has the same model and its
+text is known."""
 
 import hashlib
 from pathlib import Path
@@ -14,10 +15,14 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 
-def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none") -> Path:
-    """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the training text.
+def build_chain(
+    path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none"
+) -> Path:
+    """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the
+    training text.
 
-    Each character occurs once in `cycle`; one is a newline, after which a text without a prime starts (or after END).
+    Each character occurs once in `cycle`; one is a newline, after which a text without a prime
+    starts (or after END).
     """
     assert len(set(cycle)) == len(cycle)
     column = "poem" if documents == "column" else None
@@ -25,16 +30,24 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
 
 
 def build_quoting(path: Path, corpus: Path) -> Path:
-    """Save the model of `quoting_weights`, and return its folder. `corpus` is a file of `quoting_text`."""
+    """Save the model of `quoting_weights`, and return its folder. `corpus` is a file of
+    `quoting_text`."""
     return _save(path, QUOTING_CHARACTERS, quoting_weights(), corpus)
 
 
-def _save(path: Path, characters: str, weights: Weights, corpus: Path | None, **settings: Any) -> Path:
+def _save(
+    path: Path, characters: str, weights: Weights, corpus: Path | None, **settings: Any
+) -> Path:
     """Save a plain RNN as a run of one step, and return its folder."""
     num_chars, size = weights["output.weight"].shape
     settings |= {"cell": "rnn", "hidden_size": size, "embedding_size": num_chars}
     machine = {"device": "cpu", "precision": "fp32", "threads": 1}
-    steps = {"corpus": (str(corpus),) if corpus else (), "steps": 1, "evaluate_every": 1, "save_every": 1}
+    steps = {
+        "corpus": (str(corpus),) if corpus else (),
+        "steps": 1,
+        "evaluate_every": 1,
+        "save_every": 1,
+    }
     run = RunWriter.create_at(path)
     vocab = Vocab("char", ("", *sorted(characters)))
     description = Description.of(path, Config(**SMALLEST, **machine, **steps, **settings), vocab)

@@ -1,7 +1,9 @@
-"""Run the commands that a page of the documentation shows: in its order, in one folder, at small budgets.
+"""Run the commands that a page of the documentation shows: in its order, in one folder, at small
+budgets.
 
-The blocks of a page run in bash, so loops, quotes and pipes mean what they mean to a reader. `charrnn` is a function
-there that asks this process to run the command: a process of its own would spend a second on importing torch.
+The blocks of a page run in bash, so loops, quotes and pipes mean what they mean to a reader.
+`charrnn` is a function there that asks this process to run the command: a process of its own would
+spend a second on importing torch.
 """
 
 import os
@@ -13,8 +15,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-STARTS = ("charrnn ", "python3 ", "pip ", "git ", "printf ", "for ", "cat ", "mkdir ", "cd ", "curl ")
-"""Words at the beginning of a block without a language, or with `sh`, that make it a block of commands."""
+STARTS = (
+    "charrnn ",
+    "python3 ",
+    "pip ",
+    "git ",
+    "printf ",
+    "for ",
+    "cat ",
+    "mkdir ",
+    "cd ",
+    "curl ",
+)
+"""Words at the beginning of a block without a language, or with `sh`, that make it a block of
+commands."""
 SKIPPED = {
     "git": "needs the network",
     "curl": "needs the network",
@@ -31,19 +45,29 @@ SKIPPED = {
 NEEDS_TERMINAL = {"explore": "fills a terminal", "write": "fills a terminal"}
 """Commands that only start in a terminal, and what their error says elsewhere."""
 NEEDS_EXTRA = {".onnx": "onnxruntime", ".png": "resvg_py"}
-"""Files that an optional package writes: a command that names one is not run where the package is missing."""
+"""Files that an optional package writes: a command that names one is not run where the package is
+missing."""
 NEEDS_NETWORK = ("corpora", "fetch")
 """The command that downloads."""
 PYTHON = "the-python-of-the-page"
 """Stands for a command that runs a block of Python."""
 MAX_STEPS, MAX_UNITS = 6, 16
-"""Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which are small."""
+"""Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which
+are small."""
 SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_NUM_LANES": "4", "CHARRNN_BPTT_LENGTH": "32"}
 SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")
 SMALLER = {"--hidden-size": MAX_UNITS, "--parameters": 5_000, "--length": 200, "--chars": 4_000}
-SMALLER |= {"--count": 5, "--beam": 4, "--save-every": 2, "--seeds": 1, "--search": 2, "--jobs": 1, "--processes": 1}
+SMALLER |= {
+    "--count": 5,
+    "--beam": 4,
+    "--save-every": 2,
+    "--seeds": 1,
+    "--search": 2,
+    "--jobs": 1,
+    "--processes": 1,
+}
 """Options whose numbers are limited."""
 BASH = """
 set -euo pipefail
@@ -56,7 +80,8 @@ charrnn() {
     return "$code"
 }
 """
-"""The function that asks for a command: it sends the number of arguments, the folder and the arguments."""
+"""The function that asks for a command: it sends the number of arguments, the folder and the
+arguments."""
 
 
 @dataclass
@@ -77,19 +102,24 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
 
 
 def commands_of(language: str, block: str) -> str:
-    """Return the commands of a block: its lines after `$ `, or all of it, or "" for the output of a command."""
+    """Return the commands of a block: its lines after `$ `, or all of it, or "" for the output of a
+    command."""
     if language == "python":
         return f"charrnn {PYTHON} {shlex.quote(block)}\n"
     if re.search(r"^\$ ", block, re.MULTILINE):
         return "\n".join(re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)) + "\n"
-    is_shell = language in ("sh", "bash", "console") or (language == "" and block.lstrip().startswith(STARTS))
+    is_shell = language in ("sh", "bash", "console") or (
+        language == "" and block.lstrip().startswith(STARTS)
+    )
     return block if is_shell else ""
 
 
 def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Return the arguments of a command with its budget and its sizes made small."""
     found = [*arguments]
-    trains = arguments[:1] in (("train",), ("sweep",)) and not {"--resume", "--show-config"} & {*arguments}
+    trains = arguments[:1] in (("train",), ("sweep",)) and not {"--resume", "--show-config"} & {
+        *arguments
+    }
     for at, (name, value) in enumerate(pairwise(arguments)):
         if name in BUDGETS:
             steps = int(value) if name == "--steps" and "one-hot" not in arguments else MAX_STEPS
@@ -97,7 +127,10 @@ def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
         elif name in SMALLER:
             number = float(value.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(value[-1], 1)
             found[at + 1] = str(min(int(number), SMALLER[name]))
-    found = [re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one) for one in found]
+    found = [
+        re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one)
+        for one in found
+    ]
     if trains and not {*BUDGETS} & {*arguments}:
         found += ["--steps", str(MAX_STEPS)]
     if trains and arguments[0] == "sweep" and "--seeds" not in arguments:
@@ -114,7 +147,8 @@ def environment(arguments: tuple[str, ...]) -> dict[str, str]:
 
 
 def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, str]]) -> Log:
-    """Run a script of bash until a command fails. `call(arguments, folder, stdin)` runs `charrnn ARGUMENTS`."""
+    """Run a script of bash until a command fails. `call(arguments, folder, stdin)` runs `charrnn
+    ARGUMENTS`."""
     log, answer = Log(), folder.parent / "answer"
     skipping = "".join(f'{name}() {{ echo {name} >> "$ANSWER.skipped"; }}\n' for name in SKIPPED)
     requests, requests_end = os.pipe()
@@ -128,7 +162,9 @@ def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, st
         with open(requests, "rb") as incoming, open(replies_end, "wb", buffering=0) as outgoing:  # noqa: PTH123
             for number in iter(lambda: read_word(incoming), ""):
                 where, *arguments = (read_word(incoming) for _ in range(int(number) + 1))
-                code, out, err = call(tuple(arguments), Path(where), answer.with_name("answer.stdin").read_bytes())
+                code, out, err = call(
+                    tuple(arguments), Path(where), answer.with_name("answer.stdin").read_bytes()
+                )
                 log.ran.append(tuple(arguments))
                 if code != 0:
                     log.failed.append(f"charrnn {' '.join(arguments)}: {code}\n{err}")

@@ -1,6 +1,8 @@
-"""Shared fixtures: a synthetic corpus, tiny models that are trained on it once, and functions that run the command.
+"""Shared fixtures: a synthetic corpus, tiny models that are trained on it once, and functions that
+run the command.
 
-Each worker takes a copy of a model that was trained once. Tests that change a run change a copy of it (`lab`).
+Each worker takes a copy of a model that was trained once. Tests that change a run change a copy of
+it (`lab`).
 """
 
 from __future__ import annotations
@@ -35,12 +37,27 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
 
-__all__ = ["REPOSITORY", "SMALL_FLAGS", "SMALL_RUN", "Ran", "TrainedRun", "as_json", "clean_environment"]
+__all__ = [
+    "REPOSITORY",
+    "SMALL_FLAGS",
+    "SMALL_RUN",
+    "Ran",
+    "TrainedRun",
+    "as_json",
+    "clean_environment",
+]
 
-SMALL_RUN: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "num_lanes": 4, "bptt_length": 16}
+SMALL_RUN: dict[str, Any] = {
+    "hidden_size": 12,
+    "embedding_size": 8,
+    "num_lanes": 4,
+    "bptt_length": 16,
+}
 SMALL_RUN |= {"device": "cpu", "precision": "fp32"}
 """Settings of a run that trains in milliseconds, with the same result on every machine."""
-SMALL_FLAGS = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
+SMALL_FLAGS = tuple(
+    part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")
+)
 """The same on a command line."""
 
 TRAINING = {"train_run", "fork_server"}
@@ -56,7 +73,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--perturb",
         type=int,
         metavar="N",
-        help="imitate another processor: multiply all initial weights by 1 + 1e-6 times noise of seed N",
+        help=(
+            "imitate another processor: multiply all initial weights by 1 + 1e-6 times noise of"
+            " seed N"
+        ),
     )
     group.addoption(
         "--without",
@@ -65,20 +85,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PACKAGE",
         help="imitate a machine on which this package cannot be imported (repeatable)",
     )
-    group.addoption("--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N")
+    group.addoption(
+        "--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle the environment before NumPy, torch or numba is imported, and before xdist starts its workers."""
+    """Settle the environment before NumPy, torch or numba is imported, and before xdist starts its
+    workers."""
     home = tempfile.TemporaryDirectory(prefix="charrnn-tests-home-")
     config.add_cleanup(home.cleanup)
     sys.path.append(str(environment.IMITATION))
     import hypothesis
     import imitation
 
-    # The same examples on every machine, however slow it is, and no file of those that failed elsewhere.
-    hypothesis.settings.register_profile("charrnn", max_examples=50, derandomize=True, deadline=None, database=None)
+    # The same examples on every machine, however slow it is, and no file of those that failed
+    # elsewhere.
+    hypothesis.settings.register_profile(
+        "charrnn", max_examples=50, derandomize=True, deadline=None, database=None
+    )
     hypothesis.settings.load_profile("charrnn")
     variables = imitation.variables(config.getoption("--perturb"), config.getoption("--without"))
     environment.settle(Path(home.name), variables)
@@ -87,14 +113,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each core, at most `MAX_WORKERS`; 0 for one or two files, to save their start."""
-    if len(config.args) <= 2 and all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+    """Return a worker for each core, at most `MAX_WORKERS`; 0 for one or two files, to save their
+    start."""
+    if len(config.args) <= 2 and all(
+        Path(argument.partition("::")[0]).is_file() for argument in config.args
+    ):
         return 0
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(num_cores, MAX_WORKERS)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """After a failure, print the environment and the options that repeat it."""
     if not {"failed", "error"} & terminalreporter.stats.keys():
         return
@@ -115,15 +148,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Let every other worker import the last test files first: pytest rewrites and keeps each file once, not twice."""
-    if os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13" and Path(session.config.args[0]).is_dir():
+    """Let every other worker import the last test files first: pytest rewrites and keeps each file
+    once, not twice."""
+    if (
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13"
+        and Path(session.config.args[0]).is_dir()
+    ):
         for path in sorted(Path(__file__).parent.glob("test_*.py"), reverse=True):
             with suppress(Exception, pytest.skip.Exception):  # reported when it is collected
                 importlib.import_module(path.stem)
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector forget the modules and tests: to look through them takes a twentieth of the time."""
+    """Let the garbage collector forget the modules and tests: to look through them takes a
+    twentieth of the time."""
     gc.set_threshold(50_000, 20, 20)
     gc.collect()
     gc.freeze()
@@ -131,14 +169,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def shortcuts() -> Iterator[None]:
-    """Let every training write a tenth of the usual sample at each evaluation: the tests' runs are short.
+    """Let every training write a tenth of the usual sample at each evaluation: the tests' runs are
+    short.
 
-    Read the entry points of installed packages, which takes 7 ms, once for each state of the folders of `sys.path`.
+    Read the entry points of installed packages, which takes 7 ms, once for each state of the
+    folders of `sys.path`.
     """
-    read = cache(lambda folders, chosen, entry_points=metadata.entry_points: entry_points(**dict(chosen)))
+    read = cache(
+        lambda folders, chosen, entry_points=metadata.entry_points: entry_points(**dict(chosen))
+    )
 
     def entry_points(**chosen: str) -> metadata.EntryPoints:
-        folders = [(path, os.stat(path).st_mtime_ns) for path in sys.path if path and os.path.exists(path)]
+        folders = [
+            (path, os.stat(path).st_mtime_ns) for path in sys.path if path and os.path.exists(path)
+        ]
         return cast("metadata.EntryPoints", read(tuple(folders), tuple(chosen.items())))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -148,15 +192,18 @@ def shortcuts() -> Iterator[None]:
 
 
 def copy_run(run: Path, target: Path) -> Path:
-    """Copy a run that tests share, without the findings that another test may have cached; return the copy."""
+    """Copy a run that tests share, without the findings that another test may have cached; return
+    the copy."""
     return shutil.copytree(run, target, ignore=shutil.ignore_patterns("findings"))
 
 
 @pytest.fixture(autouse=True)
 def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start every test with the same environment and signal handlers, whatever the last one changed.
+    """Start every test with the same environment and signal handlers, whatever the last one
+    changed.
 
-    Replaces `os.fsync`: no test file has to survive a power cut, and disks differ in how long a sync takes.
+    Replaces `os.fsync`: no test file has to survive a power cut, and disks differ in how long a
+    sync takes.
     """
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     environment.restore()
@@ -192,8 +239,11 @@ class TrainedRun:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two streams."""
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two
+    streams."""
     from charrnn.cli.app import run
 
     monkeypatch.chdir(tmp_path)
@@ -210,9 +260,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run `python ARGUMENTS` in a new process, in the same empty folder; `-m charrnn ...` is the command."""
+    """Run `python ARGUMENTS` in a new process, in the same empty folder; `-m charrnn ...` is the
+    command."""
 
-    def call(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    def call(
+        *arguments: object, stdin: bytes = b"", **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             input=stdin,
@@ -259,7 +312,8 @@ def locked(path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
-    """Write the corpus to `synthetic.txt`; an absolute path, so that its runs find it from any folder."""
+    """Write the corpus to `synthetic.txt`; an absolute path, so that its runs find it from any
+    folder."""
     path = shared / "synthetic.txt"
     with locked(shared / "synthetic.lock"):
         if not path.exists():
@@ -268,8 +322,11 @@ def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
-    """Return a function that trains a run on the corpus, or copies it from a worker; settings as for `Config`."""
+def train_run(
+    corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., TrainedRun]:
+    """Return a function that trains a run on the corpus, or copies it from a worker; settings as
+    for `Config`."""
     import charrnn
     from charrnn.training.events import TrainEvent
 
@@ -283,7 +340,9 @@ def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPath
             if not log.exists():
                 made = [event.to_json() for event in charrnn.train(config, out=trained)]
                 log.write_text(json.dumps(made), encoding="utf-8")
-        events = [classes[one.pop("event")](**one) for one in json.loads(log.read_text(encoding="utf-8"))]
+        events = [
+            classes[one.pop("event")](**one) for one in json.loads(log.read_text(encoding="utf-8"))
+        ]
         return TrainedRun(copy_run(trained, tmp_path_factory.mktemp("runs") / name), tuple(events))
 
     return make
@@ -292,7 +351,13 @@ def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
     """Train an LSTM until it has learned the corpus: the words, the quotations, the brackets."""
-    sizes = {"steps": 300, "hidden_size": 32, "embedding_size": 16, "num_lanes": 16, "bptt_length": 64}
+    sizes = {
+        "steps": 300,
+        "hidden_size": 32,
+        "embedding_size": 16,
+        "num_lanes": 16,
+        "bptt_length": 64,
+    }
     rates = {"learning_rate": 0.03, "weight_decay": 0.1, "muon_scale": 4.0, "weight_average": 0.9}
     return train_run("lstm-001", **sizes, **rates)
 
@@ -324,15 +389,20 @@ def byte_run(train_run: Callable[..., TrainedRun], shared: Path) -> TrainedRun:
     with locked(shared / "bytes.lock"):
         if not path.exists():
             path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
-    return train_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
+    return train_run(
+        "byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03
+    )
 
 
 @pytest.fixture(scope="session")
 def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a run that generates the alphabet and a newline, over and over. Forty characters of it are no loop."""
+    """Build a run that generates the alphabet and a newline, over and over. Forty characters of it
+    are no loop."""
     from built_runs import build_chain
 
-    return build_chain(tmp_path_factory.mktemp("runs") / "alphabet-001", "\n" + string.ascii_lowercase)
+    return build_chain(
+        tmp_path_factory.mktemp("runs") / "alphabet-001", "\n" + string.ascii_lowercase
+    )
 
 
 @pytest.fixture(scope="session")
@@ -345,7 +415,8 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in `chain.txt` beside it."""
+    """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in
+    `chain.txt` beside it."""
     from built_runs import build_chain
     from known_weights import CYCLE, chain_text
 
@@ -357,7 +428,8 @@ def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
-    """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the copy."""
+    """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the
+    copy."""
     copied = tmp_path / "checkpoints" / lstm.name
     copy_run(lstm.path, copied)
     return copied

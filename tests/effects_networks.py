@@ -1,4 +1,5 @@
-"""Small networks in float64 of every cell type and depth, and texts for them, for tests of the effects of cells."""
+"""Small networks in float64 of every cell type and depth, and texts for them, for tests of the
+effects of cells."""
 
 from typing import Any
 
@@ -25,17 +26,27 @@ ARCHITECTURES = [
 
 
 def make_config(cell: str, depth: str = "stacked", num_layers: int = 3, **changes: Any) -> Config:
-    sizes: dict[str, Any] = {"num_layers": num_layers, "hidden_size": H, "embedding_size": 4, "dropout": 0.0, **changes}
+    sizes: dict[str, Any] = {
+        "num_layers": num_layers,
+        "hidden_size": H,
+        "embedding_size": 4,
+        "dropout": 0.0,
+        **changes,
+    }
     return Config(cell=cell, depth=depth, **sizes)
 
 
-def make_network(cell: str, depth: str = "stacked", num_layers: int = 3, scale: float = 0.2, **changes: Any) -> CharRNN:
+def make_network(
+    cell: str, depth: str = "stacked", num_layers: int = 3, scale: float = 0.2, **changes: Any
+) -> CharRNN:
     network = CharRNN(make_config(cell, depth, num_layers, **changes), V).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         # Drawn as for training, biases are zero.
         for parameter in network.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.add_(
+                scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
         if cell == "irnn":  # whose state would grow without bound, or stay at 0
             for layer in network.recurrent_layers():
                 layer.weight("hh").mul_(0.5)
@@ -53,11 +64,14 @@ def make_ids(num_chars: int, *, seed: int = 0) -> NDArray[np.uint16]:
 
 def make_text(num_chars: int, num_context: int = 0) -> EncodedText:
     ids = make_ids(num_context + num_chars)
-    return EncodedText(ids, num_context, "".join(CHARACTERS[id] for id in ids[num_context:]), "char")
+    return EncodedText(
+        ids, num_context, "".join(CHARACTERS[id] for id in ids[num_context:]), "char"
+    )
 
 
 def step_through(stepper: Stepper, ids: NDArray[np.uint16]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The log-probabilities (N - 1, V) after each character but the last, and the cell values (N, L, H)."""
+    """The log-probabilities (N - 1, V) after each character but the last, and the cell values (N,
+    L, H)."""
     state, logprobs, values = stepper.initial_state(1), [], []
     for char in ids:
         logits, state = stepper.step(np.array([char]), state)

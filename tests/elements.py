@@ -10,7 +10,8 @@ VOID = ("input", "link", "meta")
 
 
 class Elements(HTMLParser):
-    """The names and attributes of a page's elements, their texts and scripts; fails where one is not closed."""
+    """The names and attributes of a page's elements, their texts and scripts; fails where one is
+    not closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Set the environment of every test and of its subprocesses: only names in `PASSED` and `MACHINE` are inherited."""
+"""Set the environment of every test and of its subprocesses: only names in `PASSED` and `MACHINE`
+are inherited."""
 
 import contextlib
 import importlib.util
@@ -14,7 +15,8 @@ from types import ModuleType
 
 REPOSITORY = Path(__file__).parents[1]
 IMITATION = Path(__file__).parent / "imitation"
-"""The folder of a `sitecustomize` that makes subprocesses imitate the same machine as this process."""
+"""The folder of a `sitecustomize` that makes subprocesses imitate the same machine as this process.
+"""
 
 PASSED = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES"),
@@ -32,7 +34,8 @@ _standard: dict[str, str] = {}
 
 
 def settle(home: Path, imitated: Mapping[str, str]) -> None:
-    """Set the standard environment for this process. Call it before NumPy, torch or numba is imported.
+    """Set the standard environment for this process. Call it before NumPy, torch or numba is
+    imported.
 
     `home` is an empty folder, `imitated` contains the variables for `imitation`.
     """
@@ -76,10 +79,12 @@ def restore() -> None:
 
 
 def _handler(number: int) -> object:
-    """Return the standard handler of a signal. Subprocesses start with the default of every signal that has a handler.
+    """Return the standard handler of a signal. Subprocesses start with the default of every signal
+    that has a handler.
 
-    A signal that is ignored, as by `nohup` or in a background job, would stay ignored in subprocesses. The tests must
-    survive the end of a terminal, so they handle SIGHUP instead of using the default.
+    A signal that is ignored, as by `nohup` or in a background job, would stay ignored in
+    subprocesses. The tests must survive the end of a terminal, so they handle SIGHUP instead of
+    using the default.
     """
     if number == signal.SIGINT:
         return signal.default_int_handler
@@ -111,7 +116,8 @@ def load_script(path: Path) -> ModuleType:
 
 
 def described() -> list[str]:
-    """Return what differs between machines as NAME=value: the imitated processor, the Python, the package."""
+    """Return what differs between machines as NAME=value: the imitated processor, the Python, the
+    package."""
     package = importlib.util.find_spec("charrnn")
     where = {"python": sys.executable, "charrnn": package.origin if package else None}
     set_here = {name: os.environ[name] for name in MACHINE if name in os.environ}

@@ -32,10 +32,16 @@ FRAME_SECONDS = 0.002
 
 
 def play(
-    model: Model, script: Script, text: str | bytes = FRESH, size: tuple[int, int] = (80, 24), num_shown: int = 2_000
+    model: Model,
+    script: Script,
+    text: str | bytes = FRESH,
+    size: tuple[int, int] = (80, 24),
+    num_shown: int = 2_000,
 ) -> Explorer:
     """Run a script in the explorer, as `play_in` does."""
-    return play_in(Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000), script, size)
+    return play_in(
+        Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000), script, size
+    )
 
 
 def play_writer(
@@ -67,7 +73,8 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
 
 
 async def process_messages(*_: float) -> None:
-    """Let every task process its messages before and after the next frame. Textual itself would wait up to a second."""
+    """Let every task process its messages before and after the next frame. Textual itself would
+    wait up to a second."""
     for turn in range(101):
         await asyncio.sleep(FRAME_SECONDS if turn == 50 else 0)
 
@@ -78,7 +85,9 @@ async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
     while time.monotonic() < end:
         await pilot.pause()
         if is_reached():
-            await asyncio.sleep(2 * FRAME_SECONDS)  # what follows from it is drawn with the next frame
+            await asyncio.sleep(
+                2 * FRAME_SECONDS
+            )  # what follows from it is drawn with the next frame
             await pilot.pause()
             return
         await asyncio.sleep(0.02)  # a thread computes meanwhile
@@ -91,7 +100,10 @@ async def until_scored(app: Explorer, pilot: Pilot[None]) -> None:
 
 def screen(app: Any) -> str:
     """All that is on the screen."""
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+    return "\n".join(
+        "".join(segment.text for segment in strip)
+        for strip in app.screen._compositor.render_strips()
+    )
 
 
 def shown(app: Explorer, widget: str) -> str:
@@ -99,9 +111,12 @@ def shown(app: Explorer, widget: str) -> str:
 
 
 def whole_page(app: Any) -> str:
-    """The pictures of a page of the explorer, those below the screen too; nothing on another screen."""
+    """The pictures of a page of the explorer, those below the screen too; nothing on another
+    screen."""
     pages = app.screen.query("#page")
-    return "\n".join(strip.text for page in pages for strip in page.render_lines(page.region.reset_offset))
+    return "\n".join(
+        strip.text for page in pages for strip in page.render_lines(page.region.reset_offset)
+    )
 
 
 async def answer(app: Any, pilot: Pilot[Any], text: str) -> None:
@@ -113,7 +128,11 @@ async def answer(app: Any, pilot: Pilot[Any], text: str) -> None:
 
 
 def use_light_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"TERM": "xterm", "COLORTERM": "truecolor", "CHARRNN_BACKGROUND": "light"}.items():
+    for name, value in {
+        "TERM": "xterm",
+        "COLORTERM": "truecolor",
+        "CHARRNN_BACKGROUND": "light",
+    }.items():
         monkeypatch.setenv(name, value)
 
 
@@ -125,7 +144,8 @@ async def look(app: Any, pilot: Pilot[Any], kind: type) -> None:
 
 
 async def check_input(app: Any, pilot: Pilot[Any]) -> None:
-    """Check that the cursor and what is selected in the line of input have their colours swapped."""
+    """Check that the cursor and what is selected in the line of input have their colours
+    swapped."""
     app.screen.query_one(Input).value = "abc"
     for key, marked in (("home", "a"), ("end", " "), ("shift+left", "c")):
         await pilot.press(key)
@@ -147,7 +167,8 @@ async def look_at_help(app: Any, pilot: Pilot[Any], key: str, keys: Sequence[Key
 
 
 def illegible(app: Any) -> list[str]:
-    """Words on the screen that are dim, or have too little contrast on a white terminal or on a dark one."""
+    """Words on the screen that are dim, or have too little contrast on a white terminal or on a
+    dark one."""
     found = []
     for strip in app.screen._compositor.render_strips():
         for text, style, _ in strip:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 
 def install(folder: Path, package: str, entry_points: str, **modules: str) -> Path:
-    """Write the metadata and the modules of a package, version 1.0; return the folder, for PYTHONPATH or sys.path."""
+    """Write the metadata and the modules of a package, version 1.0; return the folder, for
+    PYTHONPATH or sys.path."""
     metadata = folder / f"{package.replace('-', '_')}-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8"
+    )
     (metadata / "entry_points.txt").write_text(entry_points, encoding="utf-8")
     for name, code in modules.items():
         (folder / f"{name}.py").write_text(code, encoding="utf-8")

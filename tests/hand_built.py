@@ -16,10 +16,23 @@ V = 30
 
 
 def small_config(**changes: Any) -> Config:
-    """Return the configuration of a small model and of its training, in which everything random is on."""
-    model = {"cell": "lstm", "num_layers": 2, "hidden_size": 12, "embedding_size": 5, "precision": "fp32"}
+    """Return the configuration of a small model and of its training, in which everything random is
+    on."""
+    model = {
+        "cell": "lstm",
+        "num_layers": 2,
+        "hidden_size": 12,
+        "embedding_size": 5,
+        "precision": "fp32",
+    }
     noise = {"dropout": 0.3, "input_dropout": 0.1, "reset_probability": 0.3, "weight_decay": 0.1}
-    training = {"steps": 60, "num_lanes": 7, "bptt_length": 6, "learning_rate": 0.01, "weight_average": 0.9}
+    training = {
+        "steps": 60,
+        "num_lanes": 7,
+        "bptt_length": 6,
+        "learning_rate": 0.01,
+        "weight_average": 0.9,
+    }
     return Config(**{**model, **noise, **training, **changes})  # type: ignore[arg-type]
 
 
@@ -47,15 +60,20 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
 
 def hand_built_stepper(cell: str, depth: str = "stacked", precision: str = "int8") -> Stepper:
     """Build a stepper of two layers of 24 units."""
-    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0)
+    config = Config(
+        cell=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0
+    )
     return Stepper(config, hand_built_tensors(config), precision)
 
 
 def text_hash(cell: str) -> str:
-    """Hash 300 characters of three streams with seed 5. It never changes: `--seed` guarantees the same text."""
+    """Hash 300 characters of three streams with seed 5. It never changes: `--seed` guarantees the
+    same text."""
     stepper = hand_built_stepper(cell)
     shapings = [Shaping(temperature=0.8), Shaping(top_k=5), Shaping(top_p=0.9, min_p=0.01)]
     reading = prime_model(stepper, np.array([1, 2]))
-    blocks = sample_ids(stepper, reading, shapings, [5 + stream * NUM_SEEDS for stream in range(3)], length=300)
+    blocks = sample_ids(
+        stepper, reading, shapings, [5 + stream * NUM_SEEDS for stream in range(3)], length=300
+    )
     ids = np.concatenate([block.ids for block in blocks], axis=1)
     return hashlib.sha256(ids.astype(np.int64).tobytes()).hexdigest()[:16]

@@ -1,4 +1,5 @@
-"""Weights from formulas, without charrnn, and texts that they predict, everywhere the same. H units, V characters."""
+"""Weights from formulas, without charrnn, and texts that they predict, everywhere the same. H
+units, V characters."""
 
 import random
 from typing import Any
@@ -17,7 +18,8 @@ QUOTING_UNIT = 5
 
 
 def chain_text(num_chars: int, seed: int = 0) -> str:
-    """Draw a text from a chain of order 1: the next character of CYCLE, or by chance (0.2) the one after it."""
+    """Draw a text from a chain of order 1: the next character of CYCLE, or by chance (0.2) the one
+    after it."""
     steps = np.random.default_rng(seed).choice([1, 2], num_chars, p=[0.8, 0.2])
     return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
 
@@ -25,8 +27,8 @@ def chain_text(num_chars: int, seed: int = 0) -> str:
 def chain_weights(cycle: str) -> Weights:
     """Return a plain RNN that generates the characters of `cycle` as a Markov chain of order 1.
 
-    The most likely character is always the next one of `cycle`, the second most likely the one after it, and so on, at
-    least two nats apart, far more than any rounding.
+    The most likely character is always the next one of `cycle`, the second most likely the one
+    after it, and so on, at least two nats apart, far more than any rounding.
     """
     characters = ["", *sorted(cycle)]
     size = len(characters)
@@ -34,7 +36,9 @@ def chain_weights(cycle: str) -> Weights:
     for row, following in enumerate(characters):
         for column, current in enumerate(characters):
             index = cycle.index(current) if current else 0
-            distance = (cycle.index(following) - index - 1) % len(cycle) if following else len(cycle)
+            distance = (
+                (cycle.index(following) - index - 1) % len(cycle) if following else len(cycle)
+            )
             # The square root makes the differences unequal, so that few texts are equally likely.
             scores[row, column] = -min(distance, LAST_PLACE) * (2 + index**0.5)
     # tanh(8) is 1 to seven digits: the state is the last character.
@@ -47,7 +51,10 @@ def quoting_text(num_chars: int, seed: int = 0) -> str:
     parts: list[str] = []
     while sum(map(len, parts)) < num_chars:
         words = [
-            " ".join("".join(draw.choices(letters, k=draw.randint(2, 6))) for _ in range(draw.randint(2, 5)))
+            " ".join(
+                "".join(draw.choices(letters, k=draw.randint(2, 6)))
+                for _ in range(draw.randint(2, 5))
+            )
             for letters in ("abc", "xyz")
         ]
         parts += [words[0], " “", words[1], "” " if draw.random() < 0.7 else "”\n"]
@@ -57,13 +64,17 @@ def quoting_text(num_chars: int, seed: int = 0) -> str:
 def quoting_weights() -> Weights:
     """Return a plain RNN whose unit QUOTING_UNIT is high inside quotations.
 
-    “ sets the unit, ” clears it, and it keeps its sign otherwise. It promotes the letters x, y and z and suppresses a,
-    b and c. The other units are the last character.
+    “ sets the unit, ” clears it, and it keeps its sign otherwise. It promotes the letters x, y and
+    z and suppresses a, b and c. The other units are the last character.
     """
     characters = ["", *sorted(QUOTING_CHARACTERS)]
     size = len(characters) + 1
     units = [unit for unit in range(size) if unit != QUOTING_UNIT]
-    inputs, recurrent, scores = np.zeros((size, size - 1)), np.zeros((size, size)), np.zeros((size - 1, size))
+    inputs, recurrent, scores = (
+        np.zeros((size, size - 1)),
+        np.zeros((size, size)),
+        np.zeros((size - 1, size)),
+    )
     inputs[units, range(size - 1)] = 1
     inputs[QUOTING_UNIT, characters.index("“")], inputs[QUOTING_UNIT, characters.index("”")] = 8, -8
     recurrent[QUOTING_UNIT, QUOTING_UNIT] = 2

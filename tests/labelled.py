@@ -1,7 +1,7 @@
 """Compare labels with a readable table: a mark below each character.
 
-In a text ¶ stands for a newline, ␍ for a carriage return and → for a tab. Labels: Q inside, . outside, ? either;
-counts are digits, a = 10.
+In a text ¶ stands for a newline, ␍ for a carriage return and → for a tab. Labels: Q inside, .
+outside, ? either; counts are digits, a = 10.
 """
 
 from charrnn.detectors.detector import Labels
@@ -11,9 +11,12 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def rows(table: str) -> dict[str, tuple[str, str]]:
-    """Read a table with two lines a row: a text, and the marks below it, after which stands what the row shows."""
+    """Read a table with two lines a row: a text, and the marks below it, after which stands what
+    the row shows."""
     lines = table.strip("\n").split("\n")
-    pairs = ((text, *marks.split("  ", 1)) for text, marks in zip(lines[::2], lines[1::2], strict=True))
+    pairs = (
+        (text, *marks.split("  ", 1)) for text, marks in zip(lines[::2], lines[1::2], strict=True)
+    )
     return {what: (text, marks) for text, marks, what in pairs}
 
 
@@ -28,7 +31,9 @@ def check_marks(text: str, labels: Labels, expected: str, symbols: str) -> None:
     """Assert that the last labels, each an index of `symbols`, are those of a row."""
     assert len(text) == len(expected), "text and labels differ in length"
     marks = "".join(symbols[int(one)] for one in labels[len(labels) - len(text) :])
-    hidden = "".join("?" if want == "?" else mark for mark, want in zip(marks, expected, strict=True))
+    hidden = "".join(
+        "?" if want == "?" else mark for mark, want in zip(marks, expected, strict=True)
+    )
     assert hidden == expected, f"\n{text}\n{marks}"
 
 

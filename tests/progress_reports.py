@@ -8,7 +8,8 @@ from charrnn.system.progress import CallbackProgress, Task, using
 
 @contextmanager
 def reports() -> Iterator[dict[str, int]]:
-    """Yield the amounts that are done by the label of the work, tasks of the same label together."""
+    """Yield the amounts that are done by the label of the work, tasks of the same label
+    together."""
     tasks: dict[int, Task] = {}
     done: dict[str, int] = {}
 

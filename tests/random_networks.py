@@ -1,4 +1,5 @@
-"""Small networks with random weights that are not zero anywhere, for tests of what reads with them."""
+"""Small networks with random weights that are not zero anywhere, for tests of what reads with
+them."""
 
 from typing import Any
 
@@ -11,7 +12,9 @@ V, H, L = 7, 6, 2
 """Size of the alphabet, units and layers."""
 
 
-def random_network(cell: str, depth: str = "stacked", vocab_size: int = V, **settings: Any) -> CharRNN:
+def random_network(
+    cell: str, depth: str = "stacked", vocab_size: int = V, **settings: Any
+) -> CharRNN:
     """Draw all weights, biases too, so small that what was read long ago is forgotten."""
     sizes = {"num_layers": L, "hidden_size": H, "embedding_size": 4, "dropout": 0.0, **settings}
     network = CharRNN(Config(cell=cell, depth=depth, **sizes), vocab_size)

@@ -14,12 +14,32 @@ from charrnn.runs.writer import RunWriter
 from charrnn.system.files import json_to_bytes
 from charrnn.text.vocab import Vocab
 
-FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
+FILES = (
+    "model.safetensors",
+    "training.safetensors",
+    "training.json",
+    "config.yaml",
+    "vocab.json",
+    "manifest.json",
+)
 CLOCKS = ("seconds", "chars_per_second")
-SMALLEST: dict[str, Any] = {"num_layers": 1, "dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 2}
+SMALLEST: dict[str, Any] = {
+    "num_layers": 1,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "num_lanes": 1,
+    "bptt_length": 2,
+}
 SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None, "ngram_rows": 0}
 CONFIG = Config(
-    cell="lstm", hidden_size=2, embedding_size=3, steps=900, warmup_steps=0, evaluate_every=9, save_every=9, **SMALLEST
+    cell="lstm",
+    hidden_size=2,
+    embedding_size=3,
+    steps=900,
+    warmup_steps=0,
+    evaluate_every=9,
+    save_every=9,
+    **SMALLEST,
 )
 VOCAB = Vocab("char", ("", "a"))
 
@@ -37,7 +57,8 @@ def description_of(run: RunWriter) -> Description:
 
 
 def save(run: RunWriter, step: int, value: float | None = None, **state: Any) -> str:
-    """Save a checkpoint whose weights are its step number, point `latest` to it and return its name."""
+    """Save a checkpoint whose weights are its step number, point `latest` to it and return its
+    name."""
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
     name = run.save_checkpoint(step, weights, weights, state, description_of(run)).name
@@ -67,7 +88,8 @@ def rewrite_manifest(run: RunWriter, step_name: str, **changes: object) -> None:
 
 
 def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
-    """Replace a file of a checkpoint and list its new size and digest, so that only its content is wrong."""
+    """Replace a file of a checkpoint and list its new size and digest, so that only its content is
+    wrong."""
     (run.path / step_name / name).write_bytes(data)
     files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
     files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
@@ -75,14 +97,16 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
 
 
 def forge_description(run: RunWriter, name: str, data: bytes) -> None:
-    """Replace `config.yaml` or `vocab.json` in every checkpoint and in the run, with valid digests."""
+    """Replace `config.yaml` or `vocab.json` in every checkpoint and in the run, with valid
+    digests."""
     for step_name in run.checkpoints():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl without the fields that depend on a clock; every line must be complete."""
+    """Return the records of metrics.jsonl without the fields that depend on a clock; every line
+    must be complete."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 

@@ -6,7 +6,9 @@ import io
 class Stream(io.TextIOWrapper):
     """A stream that is a terminal or not; it has no file descriptor."""
 
-    def __init__(self, data: bytes = b"", *, is_terminal: bool = False, encoding: str = "utf-8") -> None:
+    def __init__(
+        self, data: bytes = b"", *, is_terminal: bool = False, encoding: str = "utf-8"
+    ) -> None:
         super().__init__(io.BytesIO(data), encoding=encoding, newline="", write_through=True)
         self.is_terminal = is_terminal
 

@@ -1,4 +1,5 @@
-"""Generate a small corpus of random words with known labels after every character: quotations, columns, indents."""
+"""Generate a small corpus of random words with known labels after every character: quotations,
+columns, indents."""
 
 import random
 from dataclasses import dataclass, field
@@ -7,7 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORDS = (
-    *("ab", "drel", "fon", "gamik", "hul", "jora", "kesh", "lunt", "molu", "nibber", "oske", "pell", "quim", "rand"),
+    *(
+        "ab",
+        "drel",
+        "fon",
+        "gamik",
+        "hul",
+        "jora",
+        "kesh",
+        "lunt",
+        "molu",
+        "nibber",
+        "oske",
+        "pell",
+        "quim",
+        "rand",
+    ),
     *("sivo", "tarn", "ullet", "vask", "wem", "yorrin", "zib"),
 )
 LINE_WIDTH = 56
@@ -26,14 +42,18 @@ class SyntheticCorpus:
     """Spaces at the start of this line; inside them, their number so far."""
 
     def unigram_nats(self) -> float:
-        """Return the entropy of single characters in nats: the loss of a model that only knows their frequencies."""
+        """Return the entropy of single characters in nats: the loss of a model that only knows
+        their frequencies."""
         _, counts = np.unique(list(self.text), return_counts=True)
         shares = counts / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
 
-def make_corpus(*, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = True) -> SyntheticCorpus:
-    """Generate paragraphs of prose and blocks of code, at least `num_chars` characters, determined by the seed."""
+def make_corpus(
+    *, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = True
+) -> SyntheticCorpus:
+    """Generate paragraphs of prose and blocks of code, at least `num_chars` characters, determined
+    by the seed."""
     writer = _Writer(random.Random(seed), with_quotes)
     while writer.num_chars < num_chars:
         writer.paragraph()
@@ -45,7 +65,9 @@ def make_corpus(*, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = T
         columns += [*range(1, len(line)), 0]
         indentation += [*(min(column, width) for column in range(1, len(line))), width]
     is_quoted = np.cumsum(np.array(list(text)) == '"') % 2 == 1  # every quotation is closed
-    return SyntheticCorpus(text, is_quoted, np.array(columns, np.int64), np.array(indentation, np.int64))
+    return SyntheticCorpus(
+        text, is_quoted, np.array(columns, np.int64), np.array(indentation, np.int64)
+    )
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""The public Python interface, used as its documentation shows it. N characters, L layers, H units."""
+"""The public Python interface, used as its documentation shows it. N characters, L layers, H
+units."""
 
 import math
 from pathlib import Path
@@ -42,7 +43,10 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     assert [model.sample(**options, seed=text.seed) for text in several] == several
     with pytest.raises(UsageError, match="needs a newline, which this model cannot generate"):
         model.sample(max_line=9, ban="\n")
-    assert len({text.text for text in several}) == 3 and model.samples(3, **options, seed=several[0].seed) == several
+    assert (
+        len({text.text for text in several}) == 3
+        and model.samples(3, **options, seed=several[0].seed) == several
+    )
     assert "".join(model.write(**options)) != "".join(model.write(**options))
     first, second = (model.beam(width=3, length=20, mode="stochastic") for _ in range(2))
     assert first[0].seed != second[0].seed
@@ -59,16 +63,24 @@ def test_log_probabilities_are_those_of_the_network(model: charrnn.Model) -> Non
     expected = logits.log_softmax(-1).gather(-1, ids[1:, :, None])[:, 0, 0]
     # float32 in another order of summation: far below a thousandth of a nat.
     assert sample.logprobs == pytest.approx(expected[len(prime) - 1 :].tolist(), abs=1e-3)
-    assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(expected.numpy(), abs=1e-3)
+    assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(
+        expected.numpy(), abs=1e-3
+    )
 
 
-@pytest.mark.parametrize("options", [{"mode": "stochastic", "seed": 3}, {"stops": ("\n", ". "), "keep_stop": True}])
+@pytest.mark.parametrize(
+    "options", [{"mode": "stochastic", "seed": 3}, {"stops": ("\n", ". "), "keep_stop": True}]
+)
 def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str, Any]) -> None:
     search = model.search(width=6, length=40, prime="jora ", **options)
     pieces = list(search)
     assert all(pieces) and "".join(pieces) == search.texts[0].text
     assert search.texts == sorted(search.texts, key=lambda found: -(found.score or 0))
-    expected = sorted(search.texts, key=lambda found: -found.logprob) if "seed" in options else search.texts
+    expected = (
+        sorted(search.texts, key=lambda found: -found.logprob)
+        if "seed" in options
+        else search.texts
+    )
     assert model.beam(width=6, length=40, prime="jora ", **options) == expected
     assert {found.seed for found in search.texts} == {options.get("seed")}
     stops = options.get("stops", ())
@@ -76,7 +88,11 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
     for found in search.texts:
         assert found.stop in {"", *stops} and len(found.text) == len(found.logprobs)
         assert found.stop or len(found.text) == 40
-        assert found.text.endswith(found.stop) if options.get("keep_stop") else not any(s in found.text for s in stops)
+        assert (
+            found.text.endswith(found.stop)
+            if options.get("keep_stop")
+            else not any(s in found.text for s in stops)
+        )
         trace = model.trace("jora " + found.text)  # scored once more, character by character
         assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
 
@@ -86,17 +102,22 @@ def test_a_search_of_bytes_streams_whole_characters(byte_model: charrnn.Model) -
         search = byte_model.search(width=4, length=length, prime="zäb ")
         pieces = list(search)
         assert "".join(pieces) == search.texts[0].text
-        assert "\ufffd" not in "".join(pieces)[:-1], "only the last character may be left incomplete"
+        assert "\ufffd" not in "".join(pieces)[:-1], (
+            "only the last character may be left incomplete"
+        )
     stops = ("語 語", "🙂")
     options: dict[str, Any] = {"width": 4, "length": 40, "prime": "zäb ", "stops": stops}
     cut, kept = (byte_model.beam(**options, keep_stop=keep)[0] for keep in (False, True))
     assert cut.stop == kept.stop == "🙂" and kept.text == cut.text + "🙂"
 
 
-def test_a_cell_is_held_at_its_mean_or_at_zero_only(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+def test_a_cell_is_held_at_its_mean_or_at_zero_only(
+    model: charrnn.Model, corpus: SyntheticCorpus
+) -> None:
     text, context = corpus.text[-2_000:], corpus.text[-3_000:-2_000]
     at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
-    # That a cell which follows quotations is needed inside them takes longer training: see test_found.py.
+    # That a cell which follows quotations is needed inside them takes longer training: see
+    # test_found.py.
     assert [effect.detector for effect in at_mean.effects] == ["quote"]
     assert at_mean.ci[0] < at_mean.change < at_mean.ci[1] and at_mean.num_chars == 1_999
     at_zero = model.ablate(0, 3, text, context=context, at="zero")
@@ -110,7 +131,9 @@ def test_a_cell_is_held_at_its_mean_or_at_zero_only(model: charrnn.Model, corpus
         model.ablate(0, 0, "a")
 
 
-def test_encoded_text_is_read_as_text(model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+def test_encoded_text_is_read_as_text(
+    model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus
+) -> None:
     for reader in (model, byte_model):
         text, context = corpus.text[-300:], corpus.text[-500:-300]
         encoded = reader.encode(text, context=context)
@@ -120,17 +143,25 @@ def test_encoded_text_is_read_as_text(model: charrnn.Model, byte_model: charrnn.
         assert (reader.trace(encoded.part(100)).cells == rest.cells).all()
         assert reader.gates(encoded) == reader.gates(text, context=context)
         assert reader.ablate(0, 1, encoded) == reader.ablate(0, 1, text, context=context)
-        assert reader.survey(encoded, untrained=False) == reader.survey(text, context=context, untrained=False)
+        assert reader.survey(encoded, untrained=False) == reader.survey(
+            text, context=context, untrained=False
+        )
         with pytest.raises(UsageError, match="contains its context"):
             reader.encode(encoded, context="a")
         with pytest.raises(DataError, match="is empty"):
             reader.encode(encoded.part(300))
 
 
-def test_a_text_of_another_alphabet_is_refused(model: charrnn.Model, byte_model: charrnn.Model) -> None:
+def test_a_text_of_another_alphabet_is_refused(
+    model: charrnn.Model, byte_model: charrnn.Model
+) -> None:
     fewer = Vocab.from_text("abc")
     more = Vocab("char", (*model.vocab.characters, "\U0001f600"))
-    for other in (byte_model.encode("ab"), encode_text(fewer, "ab"), encode_text(more, "a\U0001f600")):
+    for other in (
+        byte_model.encode("ab"),
+        encode_text(fewer, "ab"),
+        encode_text(more, "a\U0001f600"),
+    ):
         with pytest.raises(UsageError, match="another alphabet"):
             model.trace(other)
     with pytest.raises(UsageError, match="another alphabet"):
@@ -141,10 +172,14 @@ def test_a_text_of_another_alphabet_is_refused(model: charrnn.Model, byte_model:
 
 @pytest.mark.trained
 @pytest.mark.parametrize("run", ["gru", "byte_run"])
-def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.FixtureRequest) -> None:
+def test_evaluate_agrees_with_what_training_reported(
+    run: str, request: pytest.FixtureRequest
+) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
-    best = min((e for e in trained.events if e.event == "evaluation"), key=lambda event: event.val_nats)
+    best = min(
+        (e for e in trained.events if e.event == "evaluation"), key=lambda event: event.val_nats
+    )
     assert (model.step, trained.events[-1].best_step) == (best.step, best.step)
     text, context = model.held_out_text()
     report = charrnn.evaluate(model, text, context=context, precision="fp32")
@@ -156,7 +191,9 @@ def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.F
 
 def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: SyntheticCorpus) -> None:
     (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
-    config = Config(corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **{**SMALL_RUN, "steps": 2})
+    config = Config(
+        corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **{**SMALL_RUN, "steps": 2}
+    )
     events = list(charrnn.train(config, out=tmp_path / "run"))
     loaded = charrnn.load(tmp_path / "run")
     begin, end = int(0.8 * len(corpus.text)), int(0.9 * len(corpus.text))
@@ -170,11 +207,15 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
         loaded.held_out_text("training")
 
 
-def test_encoding_warnings_count_what_is_not_known(model: charrnn.Model, byte_model: charrnn.Model) -> None:
+def test_encoding_warnings_count_what_is_not_known(
+    model: charrnn.Model, byte_model: charrnn.Model
+) -> None:
     read = {"語語a": "2 of 3 characters are unknown to {}, which reads each of them"}
     read |= {"語a": "1 of 2 characters is unknown to {}, which reads it"}
     for text, expected in read.items():
-        assert model.encoding_warnings(text) == (f"{expected.format(model.name)} as the unknown symbol.",)
+        assert model.encoding_warnings(text) == (
+            f"{expected.format(model.name)} as the unknown symbol.",
+        )
     said = "2 bytes of longer characters: each is shown, and labelled, as Latin-1."
     assert byte_model.encoding_warnings("é".encode()) == (said,)
     assert model.encoding_warnings("a") == byte_model.encoding_warnings(b"a") == ()

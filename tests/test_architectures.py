@@ -12,7 +12,8 @@ from charrnn.cli.app import run
 from charrnn.config.architectures import CELLS, DEPTHS
 
 TEXT = "".join(
-    f'the {word} said "{word} {word}" to me\n    and left\n' for word in ("lamp", "stone", "river", "owl") * 40
+    f'the {word} said "{word} {word}" to me\n    and left\n'
+    for word in ("lamp", "stone", "river", "owl") * 40
 )
 
 pytestmark = pytest.mark.trained
@@ -28,36 +29,61 @@ ARCHITECTURES = [
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
 def test_it_trains_resumes_writes_and_shows_its_cells(
-    cell: str, depth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cell: str,
+    depth: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)  # else more is read to warm up than to measure
+    monkeypatch.setattr(
+        "charrnn.model.reading.WARM_UP", 16
+    )  # else more is read to warm up than to measure
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
     # Six characters per step: no multiple of 4, the largest dilation.
-    sizes = ["--set", "num_lanes=16", "--set", "bptt_length=6", "--split", "98/2", "--evaluate-every", "12", "--quiet"]
+    sizes = [
+        "--set",
+        "num_lanes=16",
+        "--set",
+        "bptt_length=6",
+        "--split",
+        "98/2",
+        "--evaluate-every",
+        "12",
+        "--quiet",
+    ]
     assert run(["train", "text.txt", *model, *sizes, "--steps", "20", "--out", "whole"]) == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
     assert sum(nats[-5:]) / 5 < 0.95 * nats[0]
-    # As if the run had been stopped after step 12: in a copy, its later step and what points to it are taken away.
+    # As if the run had been stopped after step 12: in a copy, its later step and what points to it
+    # are taken away.
     parts = Path(shutil.copytree("whole", "parts"))
     for pointer in ("latest", "best"):
         (parts / pointer).write_text("step-00000012\n")
     shutil.rmtree(parts / "step-00000020")
     assert run(["train", "--resume", "parts", "--quiet"]) == 0
     for name in ("model.safetensors", "training.safetensors"):
-        assert (parts / "step-00000020" / name).read_bytes() == (Path("whole/step-00000020") / name).read_bytes()
+        assert (parts / "step-00000020" / name).read_bytes() == (
+            Path("whole/step-00000020") / name
+        ).read_bytes()
     capsys.readouterr()
-    assert run(["sample", "whole", "--length", "50"]) == 0 and 50 <= len(capsys.readouterr().out) <= 51
+    assert (
+        run(["sample", "whole", "--length", "50"]) == 0 and 50 <= len(capsys.readouterr().out) <= 51
+    )
     loaded = charrnn.load("whole")
     assert len(loaded.beam(width=4, length=10)[0].text) == 10
-    assert sum(p.probability for p in loaded.predict("the ", top=len(loaded.vocab))) == pytest.approx(1)
+    assert sum(
+        p.probability for p in loaded.predict("the ", top=len(loaded.vocab))
+    ) == pytest.approx(1)
     assert run(["visualize", "whole", "--text", "shown.txt", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert {"quote", "line-position"} <= {score["detector"] for score in scores}
-    assert run(["visualize", "whole", "--text", "shown.txt", "--cell", "2:15", "--chars", "80"]) == 0
+    assert (
+        run(["visualize", "whole", "--text", "shown.txt", "--cell", "2:15", "--chars", "80"]) == 0
+    )
     assert "cell 2:15" in capsys.readouterr().out
 
 

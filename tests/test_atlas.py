@@ -1,4 +1,5 @@
-"""The atlas: places on the map, packed values, every cell with everything, saved in the run, and shown on a page."""
+"""The atlas: places on the map, packed values, every cell with everything, saved in the run, and
+shown on a page."""
 
 import json
 from dataclasses import replace
@@ -16,9 +17,12 @@ TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
 
 def test_the_map_has_the_axes_of_classical_scaling() -> None:
-    """Against NumPy's eigenvectors of the doubly centred matrix, by the order of the cells along each axis."""
+    """Against NumPy's eigenvectors of the doubly centred matrix, by the order of the cells along
+    each axis."""
     draw = np.random.default_rng(1)
-    values = draw.normal(size=(24, 3)) @ draw.normal(size=(3, 400)) + 0.2 * draw.normal(size=(24, 400))
+    values = draw.normal(size=(24, 3)) @ draw.normal(size=(3, 400)) + 0.2 * draw.normal(
+        size=(24, 400)
+    )
     correlations = np.corrcoef(values)
     centring = np.eye(24) - 1 / 24
     sizes, vectors = np.linalg.eigh(centring @ (correlations**2 - 1) @ centring / 2)
@@ -27,20 +31,30 @@ def test_the_map_has_the_axes_of_classical_scaling() -> None:
     found = place_cells(correlations.astype(np.float32))
     for axis in range(2):
         assert abs(np.corrcoef(expected[:, axis], found[:, axis])[0, 1]) > 0.9
-    assert found.min() >= 0 and found.max() <= 1 and np.array_equal(found, place_cells(correlations.astype(np.float32)))
+    assert (
+        found.min() >= 0
+        and found.max() <= 1
+        and np.array_equal(found, place_cells(correlations.astype(np.float32)))
+    )
 
 
-def test_the_axes_of_many_cells_are_searched_in_a_small_space(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_axes_of_many_cells_are_searched_in_a_small_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A map of all eigenvectors takes the cube of the number of cells: half a minute at 4,096."""
     draw = np.random.default_rng(3)
-    values = draw.normal(size=(300, 4)) @ draw.normal(size=(4, 500)) + 0.5 * draw.normal(size=(300, 500))
+    values = draw.normal(size=(300, 4)) @ draw.normal(size=(4, 500)) + 0.5 * draw.normal(
+        size=(300, 500)
+    )
     correlations = np.corrcoef(values).astype(np.float32)
     for num_alive in (300, 40):
         correlations[num_alive:], correlations[:, num_alive:] = 0, 0
         monkeypatch.setattr("charrnn.analyses.atlas.CELLS_EXACT", 300)
         exact = place_cells(correlations)[:num_alive]
         monkeypatch.setattr("charrnn.analyses.atlas.CELLS_EXACT", 299)
-        assert place_cells(correlations)[:num_alive] == pytest.approx(exact, abs=0.01)  # 0.0017 is half a rank
+        assert place_cells(correlations)[:num_alive] == pytest.approx(
+            exact, abs=0.01
+        )  # 0.0017 is half a rank
 
 
 def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
@@ -65,7 +79,9 @@ def measured(run: Path) -> Atlas:
 
 
 def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
-    cells = [(layer, unit) for layer in range(measured.num_layers) for unit in range(measured.num_units)]
+    cells = [
+        (layer, unit) for layer in range(measured.num_layers) for unit in range(measured.num_units)
+    ]
     assert [(cell.layer, cell.unit) for cell in measured.cells] == cells
     for cell in measured.cells:
         assert cell.description is not None and cell.inputs is not None and cell.outputs is not None
@@ -78,7 +94,9 @@ def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
     assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
     report = found["descriptions"]
     assert report["num_explained"] == measured.report.num_explained and "descriptions" not in report
-    assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
+    assert [one["detector"] for one in found["findings"]] == [
+        one.detector for one in measured.findings.scores
+    ]
     third = found["cells"][2]
     assert third.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
     assert third["values"]["mean"] == measured.cells[2].values.mean
@@ -87,7 +105,9 @@ def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
 def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
     trace, cell = charrnn.load(run).trace(TEXT), measured.cells[3]
     for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
-        assert shown == pytest.approx(trace.cells[place.begin : place.end, 0, 3], abs=2e-3)  # half precision
+        assert shown == pytest.approx(
+            trace.cells[place.begin : place.end, 0, 3], abs=2e-3
+        )  # half precision
         assert place.begin <= place.index < place.end <= place.begin + 90
 
 
@@ -103,14 +123,24 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     cell = replace(measured.cells[0], inputs=None, outputs=None, description=None)
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [section.title for section in bare.sections]
-    assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"] and "Description" not in titles
+    assert (
+        titles[:3] == ["Where it is highest", "Where it is lowest", "Values"]
+        and "Description" not in titles
+    )
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:
     size, character = chars_on_page(512), "ж"
-    many = [replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit) for unit in range(512)]
+    many = [
+        replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit)
+        for unit in range(512)
+    ]
     figures = {"cells": np.zeros((size, 1, 512), np.float32), "bits": [1.2345] * size}
-    texts = {"text": character * size, "source": character * 131_072, "guesses": [[(character, 0.1234)] * 5] * size}
+    texts = {
+        "text": character * size,
+        "source": character * 131_072,
+        "guesses": [[(character, 0.1234)] * 5] * size,
+    }
     words = {"title": "", "shows": "tanh(c)", "columns": (), "rows": (), "labels": {}}
     entries = atlas_entries(replace(measured, cells=tuple(many)))
     page = Page(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
@@ -121,4 +151,6 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
 def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:
     findings = charrnn.load(run).study(TEXT, cached=True).findings()
     found = charrnn.load(run).study("a").atlas(findings)
-    assert found.report is None and found.cells[0].description is None and found.findings is findings
+    assert (
+        found.report is None and found.cells[0].description is None and found.findings is findings
+    )

@@ -1,4 +1,5 @@
-"""Batch rows: every id is read once per epoch, windows are contiguous, and the cursor is the whole state."""
+"""Batch rows: every id is read once per epoch, windows are contiguous, and the cursor is the whole
+state."""
 
 import numpy as np
 import pytest
@@ -8,22 +9,35 @@ from hypothesis import strategies as st
 from charrnn.errors import DataError
 from charrnn.text.batches import BatchRows, split_ids
 
-SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids)))
+SIZES = st.integers(2, 60).flatmap(
+    lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids))
+)
 
 
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
 @settings(max_examples=30)
-def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], cursor: int, length: int) -> None:
+def test_a_window_reads_on_in_each_row_around_the_ring(
+    sizes: tuple[int, int], cursor: int, length: int
+) -> None:
     num_ids, batch_size = sizes
-    inputs, targets = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size).window(cursor, length)
+    inputs, targets = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size).window(
+        cursor, length
+    )
     for row in range(batch_size):
         start = int(row * num_ids / batch_size)
         assert inputs[:, row].tolist() == [(start + cursor + t) % num_ids for t in range(length)]
-        assert targets[:, row].tolist() == [(start + cursor + t + 1) % num_ids for t in range(length)]
+        assert targets[:, row].tolist() == [
+            (start + cursor + t + 1) % num_ids for t in range(length)
+        ]
 
 
 def test_impossible_rows_and_windows_are_refused() -> None:
-    for num_ids, batch_size, fault in ((0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")):
+    for num_ids, batch_size, fault in (
+        (0, 1, "2 ids"),
+        (1, 1, "2 ids"),
+        (5, 0, "1..5"),
+        (5, 6, "1..5"),
+    ):
         with pytest.raises(ValueError, match=fault):
             BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size)
         for cursor, length in ((-1, 3), (0, 0)):
@@ -43,11 +57,15 @@ def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float])
     try:
         parts = split_ids(num, fractions)
     except DataError:
-        assert num * min(fractions) / sum(fractions) < 1 + 1e-9  # no split is refused that has a character for each
+        assert (
+            num * min(fractions) / sum(fractions) < 1 + 1e-9
+        )  # no split is refused that has a character for each
         return
     assert [i for part in parts for i in range(num)[part]] == list(range(num))
     for part, fraction in zip(parts, fractions, strict=True):
-        assert abs(part.stop - part.start - num * fraction / sum(fractions)) <= 1 + 1e-6  # both ends round down
+        assert (
+            abs(part.stop - part.start - num * fraction / sum(fractions)) <= 1 + 1e-6
+        )  # both ends round down
 
 
 def test_a_split_with_an_empty_part_is_refused() -> None:

@@ -1,4 +1,5 @@
-"""The benchmarks' own arithmetic and reports: what they count and print, not how fast anything is."""
+"""The benchmarks' own arithmetic and reports: what they count and print, not how fast anything
+is."""
 
 import hashlib
 import importlib
@@ -36,7 +37,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_report_prints_a_table_or_one_object(load: Any, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+def test_a_report_prints_a_table_or_one_object(
+    load: Any, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
     report = load("measuring").Report("name", as_json=as_json, with_limits=False)
     report.add(cell="lstm", chars_per_second=12345.6, ratio=1.234)
     report.add(cell="gru", chars_per_second=99.994, ratio=None)
@@ -46,19 +49,30 @@ def test_a_report_prints_a_table_or_one_object(load: Any, capsys: pytest.Capture
     if as_json:
         found = json.loads(out)
         assert found["benchmark"] == "name"
-        assert {"processor", "threads", "capped_by", "load_average", "load_average_at_end"} <= found["machine"].keys()
+        assert {
+            "processor",
+            "threads",
+            "capped_by",
+            "load_average",
+            "load_average_at_end",
+        } <= found["machine"].keys()
         assert found["rows"] == [
             {"cell": "lstm", "chars_per_second": 12345.6, "ratio": 1.234},
             {"cell": "gru", "chars_per_second": 99.994, "ratio": None},
             {"seconds": 3},
         ]
     else:
-        assert "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n" in out
+        assert (
+            "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
+            in out
+        )
         assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
         assert "processor: " in out and "load average at the end: " in out
 
 
-def test_calls_are_timed_in_turn_after_those_that_do_not_count(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_are_timed_in_turn_after_those_that_do_not_count(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measuring = load("measuring")
     now, called = 0.0, []
 
@@ -72,7 +86,9 @@ def test_calls_are_timed_in_turn_after_those_that_do_not_count(load: Any, monkey
 
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: now)
     # The first is slow while it is compiled; the second meets a busy moment.
-    medians = measuring.in_turn(call("a", [9, 1, 1, 1]), call("b", [9, 2, 50, 2]), warm_ups=1, repeats=3)
+    medians = measuring.in_turn(
+        call("a", [9, 1, 1, 1]), call("b", [9, 2, 50, 2]), warm_ups=1, repeats=3
+    )
     assert medians == pytest.approx([1, 2]) and called == ["a", "b"] * 4
 
 
@@ -112,40 +128,65 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     assert found["bad"]["error"] == "no such kernel"
 
 
-def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_of_a_gpu_runs_through_on_a_cpu(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it checks is trivial there; that every part of it runs is not."""
     module, file = load("gpu_check"), tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--json", str(file)])
+    monkeypatch.setattr(
+        sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--json", str(file)]
+    )
     with on_threads(1):
         assert module.main() == 0
     found = json.loads(file.read_text())
     assert {row["result"] for row in found["rows"]} == {"pass", "measured", "skipped"}
     text = " ".join(row["what"] for row in found["rows"])
-    for part in ("gradient, cell unitary", "optimizer: muon", "exact resume: precision fp16", "CPU, device, CPU"):
+    for part in (
+        "gradient, cell unitary",
+        "optimizer: muon",
+        "exact resume: precision fp16",
+        "CPU, device, CPU",
+    ):
         assert part in text
-    for part in ("not finite: fp16", "windowed-256 loss", "best cell, quote", "eager and NumPy", "stock nn.LSTM"):
+    for part in (
+        "not finite: fp16",
+        "windowed-256 loss",
+        "best cell, quote",
+        "eager and NumPy",
+        "stock nn.LSTM",
+    ):
         assert part in text
     assert found["machine"]["device"] == "cpu"
 
 
-def test_the_charts_of_the_recipe_show_its_summary(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_charts_of_the_recipe_show_its_summary(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     charts = load("recipe_charts")
     committed = charts.DOCS
     (tmp_path / "recipe-sweep.csv").write_bytes((committed / "recipe-sweep.csv").read_bytes())
     monkeypatch.setattr(charts, "DOCS", tmp_path)
     charts.main()
     drawn = sorted(tmp_path.glob("*.svg"))
-    assert [path.name for path in drawn] == sorted(path.name for path in committed.glob("recipe-*.svg"))
+    assert [path.name for path in drawn] == sorted(
+        path.name for path in committed.glob("recipe-*.svg")
+    )
     for path in drawn:
-        assert path.read_bytes() == (committed / path.name).read_bytes(), "run benchmarks/recipe_charts.py again"
+        assert path.read_bytes() == (committed / path.name).read_bytes(), (
+            "run benchmarks/recipe_charts.py again"
+        )
 
 
 @pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
-def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load: Any, language: str) -> None:
+def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(
+    load: Any, language: str
+) -> None:
     counting = load("counting")
     counting.NUM_SHORT, counting.NUM_LONG = 200, 50
     strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
-    vocab = Vocab.from_text("".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200]))
+    vocab = Vocab.from_text(
+        "".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200])
+    )
     longest = max(len(string.text) for string in strings)
     logits = torch.zeros(longest + 1, len(strings), len(vocab))
     tested = []
@@ -160,8 +201,13 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
     class Network:
         initial_state = staticmethod(torch.zeros)
 
-        def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            assert all(vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text for b, s in enumerate(strings))
+        def __call__(
+            self, ids: torch.Tensor, state: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            assert all(
+                vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text
+                for b, s in enumerate(strings)
+            )
             return logits, state
 
     assert counting.are_right(Network(), vocab, strings).all()
@@ -172,12 +218,16 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
     assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
 
 
-def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load: Any, tmp_path: Path) -> None:
+def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(
+    load: Any, tmp_path: Path
+) -> None:
     record = load("record")
     # Table of Student's t with four degrees of freedom: 3.747 for 0.01, 2.132 for 0.05, one-sided.
     assert record.p_value([1.0, 2, 3], [4.0, 5, 6]) == pytest.approx(0.0107, abs=2e-4)
     scale = 2.132 * (2 / 3) ** 0.5
-    assert record.p_value([1.0, 2, 3], [1 + scale, 2 + scale, 3 + scale]) == pytest.approx(0.05, abs=2e-4)
+    assert record.p_value([1.0, 2, 3], [1 + scale, 2 + scale, 3 + scale]) == pytest.approx(
+        0.05, abs=2e-4
+    )
     assert record.p_value([4.0, 5, 6], [1.0, 2, 3]) == pytest.approx(1 - 0.0107, abs=2e-4)
     row = record.ROWS["enwik8-6"]
     (tmp_path / "enwik8").write_bytes(b"another text")
@@ -186,7 +236,10 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load: Any, 
             record.check_text(row, folder, tmp_path)
     missed = {"windowed_256": 1.9, "seconds": 3.0}
     runs = [{"split": "", "windowed_256": 1.8, "seconds": 3.6}, {"split": ""} | missed]
-    assert "| missed by 1 | 2 | 4 | 4 |" in record.describe("row", record.ROWS["seconds-to-1.874"], runs)[0]
+    assert (
+        "| missed by 1 | 2 | 4 | 4 |"
+        in record.describe("row", record.ROWS["seconds-to-1.874"], runs)[0]
+    )
 
 
 def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(
@@ -195,16 +248,31 @@ def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(
     record = load("record")
     text = tmp_path / "text.txt"
     text.write_text(make_corpus(num_chars=9_000).text, encoding="utf-8")
-    row = record.Row((text.name, hashlib.sha256(text.read_bytes()).hexdigest()), 0.01, "stateful", 1.0, ("-q",), 8_000)
+    row = record.Row(
+        (text.name, hashlib.sha256(text.read_bytes()).hexdigest()),
+        0.01,
+        "stateful",
+        1.0,
+        ("-q",),
+        8_000,
+    )
     corpus = record.check_text(row, tmp_path, tmp_path)
     assert Path(corpus[0]).read_bytes() == text.read_bytes()[:8_000]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     run = record.train(row, corpus, record.TEST_SPLIT, 3, tmp_path / "run")
     model = charrnn.load(tmp_path / "run")
     assert run["command"] == "charrnn train text.txt -q --minutes 0.01 --split 80/10/10 --seed 3"
-    assert (run["step"], run["seed"], run["split"], model.config.seed) == (model.step, 3, "--split 80/10/10", 3)
+    assert (run["step"], run["seed"], run["split"], model.config.seed) == (
+        model.step,
+        3,
+        "--split 80/10/10",
+        3,
+    )
     measured = charrnn.evaluate(model, model.held_out("test"), protocol="stateful")
-    assert run["stateful"] == pytest.approx(measured.nats_per_char, rel=1e-3) and len(run["validations"]) > 0
+    assert (
+        run["stateful"] == pytest.approx(measured.nats_per_char, rel=1e-3)
+        and len(run["validations"]) > 0
+    )
 
 
 def test_a_record_goes_on_where_it_was_stopped(
@@ -212,15 +280,24 @@ def test_a_record_goes_on_where_it_was_stopped(
 ) -> None:
     record, trained = load("record"), []
 
-    def train(row: Any, corpus: Any, split: tuple[str, ...], seed: int, run: Path) -> dict[str, Any]:
+    def train(
+        row: Any, corpus: Any, split: tuple[str, ...], seed: int, run: Path
+    ) -> dict[str, Any]:
         trained.append((" ".join(split), seed))
         if len(trained) == 4:
             raise KeyboardInterrupt
-        figures = {"seconds": 9.0, "stateful": 1.0 + seed, "windowed_256": 1.5, "validations": [{"step": 7}]}
+        figures = {
+            "seconds": 9.0,
+            "stateful": 1.0 + seed,
+            "windowed_256": 1.5,
+            "validations": [{"step": 7}],
+        }
         return {"seed": seed, "split": " ".join(split), **figures}
 
     monkeypatch.setattr(record, "train", train)
-    monkeypatch.setattr("sys.argv", ["record.py", "standard-library-3", "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(
+        "sys.argv", ["record.py", "standard-library-3", "--out", str(tmp_path / "out")]
+    )
     with pytest.raises(KeyboardInterrupt):
         record.main()
     record.main()
@@ -236,14 +313,19 @@ def test_a_record_goes_on_where_it_was_stopped(
     monkeypatch.setattr(record, "_commit", commit)
     monkeypatch.setattr("sys.argv", [*sys.argv, "--against", str(out)])
     record.main()
-    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("against out ")] == [
+    assert [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("against out ")
+    ] == [
         "against out : p = 0.5",
         "against out --split 80/10/10: p = 0.5",
     ]
     machine, given = record.describe_machine(), ["record.py", "standard-library-3"]
     for field, other in (("python", "2.7"), ("instructions", ["sse2"])):
         monkeypatch.setattr(record, "describe_machine", partial(dict, machine, **{field: other}))
-        for option, message in (("--out", "name another --out"), ("--against", "they do not compare")):
+        for option, message in (
+            ("--out", "name another --out"),
+            ("--against", "they do not compare"),
+        ):
             monkeypatch.setattr("sys.argv", [*given, option, str(out)])
             with pytest.raises(SystemExit, match=message):
                 record.main()

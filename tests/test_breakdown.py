@@ -1,4 +1,5 @@
-"""Loss by class and by position, and the losses of lines, equal loops. N characters, T time, B windows."""
+"""Loss by class and by position, and the losses of lines, equal loops. N characters, T time, B
+windows."""
 
 import numpy as np
 import pytest
@@ -37,34 +38,51 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     vocab = Vocab("char", ("", *sorted(set(TEXT) - {"x"})))
     ids = vocab.encode(text)
     positions = np.arange(3, len(ids))
-    losses = CharLosses(positions, np.random.default_rng(0).exponential(size=len(positions)).astype(np.float32))
+    losses = CharLosses(
+        positions, np.random.default_rng(0).exponential(size=len(positions)).astype(np.float32)
+    )
     by_name: dict[str, list[float]] = {}
     for position, nats in zip(positions, losses.nats, strict=True):
         character = text[position] if ids[position] else ""
         by_name.setdefault(breakdown.class_name(character), []).append(float(nats))
     groups = breakdown.sums_by_class(losses, vocab, ids).groups()
-    assert [group.name for group in groups] == [name for name in breakdown.CLASSES if name in by_name]
+    assert [group.name for group in groups] == [
+        name for name in breakdown.CLASSES if name in by_name
+    ]
     for group in groups:
         assert group.num_chars == len(by_name[group.name])
         assert group.nats_per_char == pytest.approx(np.mean(by_name[group.name]))
         assert group.share_of_loss == pytest.approx(sum(by_name[group.name]) / losses.nats.sum())
-        assert group.nats_ci is not None and group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
+        assert (
+            group.nats_ci is not None and group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
+        )
     assert "unknown" in by_name
 
 
 def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_interval() -> None:
     vocab = Vocab.of_bytes()
     ids = vocab.encode("aé\n".encode() * 20)
-    groups = breakdown.sums_by_class(CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids).groups()
-    assert {one.name: one.num_chars for one in groups} == {"lower case": 20, "newlines": 20, "other bytes": 40}
+    groups = breakdown.sums_by_class(
+        CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids
+    ).groups()
+    assert {one.name: one.num_chars for one in groups} == {
+        "lower case": 20,
+        "newlines": 20,
+        "other bytes": 40,
+    }
     vocab = Vocab.from_text("ab7", min_count=1)
     ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
     losses = CharLosses(np.arange(1, len(ids)), np.ones(len(ids) - 1, np.float32))
     letters, digits = breakdown.sums_by_class(losses, vocab, ids).groups()
     assert (letters.nats_ci, digits.nats_ci, digits.num_chars) == ((1.0, 1.0), None, 100)
     doubled = CharLosses(losses.positions, 2 * losses.nats)
-    compared, _ = breakdown.sums_by_class(doubled, vocab, ids).groups(breakdown.sums_by_class(losses, vocab, ids))
-    assert compared.difference is not None and compared.difference.mean == compared.difference.low == 1.0
+    compared, _ = breakdown.sums_by_class(doubled, vocab, ids).groups(
+        breakdown.sums_by_class(losses, vocab, ids)
+    )
+    assert (
+        compared.difference is not None
+        and compared.difference.mean == compared.difference.low == 1.0
+    )
 
 
 def test_the_state_holds_what_was_read_since_the_last_end() -> None:
@@ -73,13 +91,17 @@ def test_the_state_holds_what_was_read_since_the_last_end() -> None:
     assert breakdown.num_read_since_end(ids, 0).T.tolist() == [[1, 1, 2, 1, 1], [1, 2, 3, 1, 2]]
 
 
-def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_by_position_equals_windows_read_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(breakdown, "NUM_POSITION_WINDOWS", 90)
     network, ids = make_network("gru"), make_ids(400)
     length = breakdown.context_length(len(ids))
     assert length == 16
     starts = [window * (len(ids) - length) // 90 for window in range(90)]
-    by_position = np.array([naive_nats(network, ids[start : start + length + 1], 1) for start in starts])
+    by_position = np.array(
+        [naive_nats(network, ids[start : start + length + 1], 1) for start in starts]
+    )
     groups = breakdown.sums_by_position(network, ids, precision="fp32").groups()
     assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
     for group, (begin, end) in zip(groups, ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16)), strict=True):

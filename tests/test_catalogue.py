@@ -30,13 +30,19 @@ class Library(BaseHTTPRequestHandler):
             return
         if self.path == "/elsewhere":
             self.send_response(302)
-            self.send_header("Location", f"http://localhost.localdomain:{self.server.server_port}/good")
+            self.send_header(
+                "Location", f"http://localhost.localdomain:{self.server.server_port}/good"
+            )
             self.end_headers()
             return
-        body = {"/wrong": CONTENT[:-1] + b"!", "/long": CONTENT * 2, "/cut": CONTENT[:-9]}.get(self.path, CONTENT)
+        body = {"/wrong": CONTENT[:-1] + b"!", "/long": CONTENT * 2, "/cut": CONTENT[:-9]}.get(
+            self.path, CONTENT
+        )
         self.send_response(200)
         # "/torn" promises more than it sends before it hangs up; "/hang" never finishes.
-        self.send_header("Content-Length", str(len(CONTENT) if self.path in ("/torn", "/hang") else len(body)))
+        self.send_header(
+            "Content-Length", str(len(CONTENT) if self.path in ("/torn", "/hang") else len(body))
+        )
         self.end_headers()
         try:
             self.wfile.write(body[:1000] if self.path in ("/torn", "/hang") else body)
@@ -55,7 +61,9 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Library)
     server.served, server.given_up = [], threading.Event()  # type: ignore[attr-defined]
     # The default poll of half a second would make each test wait for its shutdown.
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    ).start()
     yield server
     server.given_up.set()  # type: ignore[attr-defined]
     server.shutdown()
@@ -64,8 +72,15 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 def entry_at(server: ThreadingHTTPServer, path: str) -> CatalogueEntry:
     content = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "num_bytes": len(CONTENT)}
-    about = {"name": "families", "file": "families.txt", "licence": "public domain", "look_for": "happiness"}
-    return CatalogueEntry(address=f"http://127.0.0.1:{server.server_port}{path}", **content, **about)
+    about = {
+        "name": "families",
+        "file": "families.txt",
+        "licence": "public domain",
+        "look_for": "happiness",
+    }
+    return CatalogueEntry(
+        address=f"http://127.0.0.1:{server.server_port}{path}", **content, **about
+    )
 
 
 def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -76,7 +91,11 @@ def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_pa
         path = fetch(entry, folder)
     assert path == folder / "families.txt" and path.read_bytes() == CONTENT
     assert [file.name for file in folder.iterdir()] == ["families.txt"]
-    assert progress[-1] == (len(CONTENT), len(CONTENT)) and len(progress) > 1 and progress == sorted(progress)
+    assert (
+        progress[-1] == (len(CONTENT), len(CONTENT))
+        and len(progress) > 1
+        and progress == sorted(progress)
+    )
     assert fetch(entry, folder) == path
     assert library.served == ["/good"]  # type: ignore[attr-defined]
 
@@ -95,13 +114,21 @@ def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: 
             fetch(entry, tmp_path, timeout_seconds=0.1 if path == "/hang" else 60)
         assert list(tmp_path.iterdir()) == []
         message = str(caught.value)
-        assert entry.address in message and str(tmp_path / "families.txt") in message and "CHARRNN_CORPORA" in message
+        assert (
+            entry.address in message
+            and str(tmp_path / "families.txt") in message
+            and "CHARRNN_CORPORA" in message
+        )
         assert len(message.splitlines()) <= 3
 
 
-def test_a_redirect_is_refused(library: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_is_refused(
+    library: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolve = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more)
+    )
     with pytest.raises(DataError, match=r"redirected to http://localhost\.localdomain"):
         fetch(entry_at(library, "/elsewhere"), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +137,9 @@ def test_a_redirect_is_refused(library: ThreadingHTTPServer, tmp_path: Path, mon
 def test_the_package_s_catalogue() -> None:
     assert [entry.name for entry in load_catalogue()] == ["shakespeare", "war-and-peace"]
     for entry in load_catalogue():
-        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name) and re.fullmatch(r"\w[\w.-]*", entry.file)
+        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name) and re.fullmatch(
+            r"\w[\w.-]*", entry.file
+        )
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256) and entry.address.startswith("https://")
     shakespeare = find_entry("shakespeare")
     assert shakespeare is not None and shakespeare.num_bytes == 1_115_394

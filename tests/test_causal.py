@@ -1,10 +1,18 @@
-"""Ablation: what holding a cell costs is what a character-by-character loop says, and what the wiring says."""
+"""Ablation: what holding a cell costs is what a character-by-character loop says, and what the
+wiring says."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from effects_networks import CHARACTERS, make_config, make_network, make_text, step_through, tensors_of
+from effects_networks import (
+    CHARACTERS,
+    make_config,
+    make_network,
+    make_text,
+    step_through,
+    tensors_of,
+)
 from progress_reports import reports
 
 from charrnn.cells.findings import Ablation
@@ -27,14 +35,24 @@ CASES = [
 ]
 
 
-def ablate(network: CharRNN, text: EncodedText, layer: int, unit: int, at: str = "mean") -> Ablation:
-    return ablate_text(network, text, get_detectors(["quote", "line-position"]), layer=layer, unit=unit, at=at)
+def ablate(
+    network: CharRNN, text: EncodedText, layer: int, unit: int, at: str = "mean"
+) -> Ablation:
+    return ablate_text(
+        network, text, get_detectors(["quote", "line-position"]), layer=layer, unit=unit, at=at
+    )
 
 
 def held_slowly(
-    config: Config, network: CharRNN, text: EncodedText, cell: tuple[int, int], at: str, free: tuple[Any, Any]
+    config: Config,
+    network: CharRNN,
+    text: EncodedText,
+    cell: tuple[int, int],
+    at: str,
+    free: tuple[Any, Any],
 ) -> tuple[Any, Any]:
-    """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value it is clamped at.
+    """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value
+    it is clamped at.
 
     `free` are the log-probabilities and the cell values while none is.
     """
@@ -48,7 +66,9 @@ def held_slowly(
 
 
 @pytest.mark.parametrize(("cell", "depth", "at"), CASES)
-def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str, at: str) -> None:
+def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(
+    cell: str, depth: str, at: str
+) -> None:
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     network, text = make_network(cell, depth, num_layers=2, zoneout=0.1).float(), make_text(300)
     free = step_through(Stepper(config, tensors_of(network)), text.ids)
@@ -66,11 +86,14 @@ def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, dep
             assert effect.change_outside == pytest.approx(changes[~inside].mean(), abs=1e-4)
             assert effect.ci_inside[0] <= effect.change_inside <= effect.ci_inside[1]
             assert effect.ci_outside[0] <= effect.change_outside <= effect.ci_outside[1]
-        # Far above the tolerance, so that a hold that does nothing, or holds another cell, cannot pass.
+        # Far above the tolerance, so that a hold that does nothing, or holds another cell, cannot
+        # pass.
         assert np.abs(changes).max() > 0.005
 
 
-def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_read_in_lanes_and_after_its_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Reading without lanes is the same but for what is forgotten in 128 characters."""
     monkeypatch.setattr(reading, "WARM_UP", 128)
     network, text = make_network("gru", num_layers=2).float(), make_text(8 * 128 + 50, 30)
@@ -83,9 +106,14 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch: pytest.
     assert done == {"ablating": 2 * len(text)}
 
 
-@pytest.mark.parametrize(("depth", "documents"), [("stacked", "none"), ("dilated", "none"), ("stacked", "lines")])
+@pytest.mark.parametrize(
+    ("depth", "documents"), [("stacked", "none"), ("dilated", "none"), ("stacked", "lines")]
+)
 def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: str) -> None:
-    network, text = make_network("gru", depth, num_layers=2, documents=documents).float(), make_text(700)
+    network, text = (
+        make_network("gru", depth, num_layers=2, documents=documents).float(),
+        make_text(700),
+    )
     begins, cells = [0, 400, 100, 650], [(0, 2), (1, 3), (0, 5), (1, 3)]
     found = ablate_cells(network, text.ids, begins, 50, cells)
     for begin, (layer, unit), (value, changes) in zip(begins, cells, found, strict=True):
@@ -98,15 +126,21 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: 
 def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     generator = np.random.default_rng(1)
     num_chars = 20 * BLOCK_LENGTH
-    # What blocks have in common is what makes their mean uncertain; a bootstrap over characters would not see it.
-    changes = np.repeat(generator.normal(size=20), BLOCK_LENGTH) + 0.1 * generator.normal(size=num_chars)
+    # What blocks have in common is what makes their mean uncertain; a bootstrap over characters
+    # would not see it.
+    changes = np.repeat(generator.normal(size=20), BLOCK_LENGTH) + 0.1 * generator.normal(
+        size=num_chars
+    )
     where = generator.random(num_chars) < np.repeat(generator.random(20), BLOCK_LENGTH)
     mean, interval = mean_change(changes, where)
     assert mean == pytest.approx(changes[where].mean())
     block, draws = draw_blocks(num_chars)
     assert draws.shape == (NUM_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
     resampled = [np.average(changes, weights=drawn[block] * where) for drawn in draws]
-    assert interval == pytest.approx(np.quantile(resampled, [0.025, 0.975])) and interval[1] - interval[0] > 0.3
+    assert (
+        interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
+        and interval[1] - interval[0] > 0.3
+    )
     # Blocks without any character inside are no trouble.
     changes, where = np.arange(2000.0), np.arange(2000) < 100
     mean, (low, high) = mean_change(changes, where)

@@ -1,4 +1,5 @@
-"""Inputs and outputs of cells: from a study complete and saved in the run; what saturated cells show."""
+"""Inputs and outputs of cells: from a study complete and saved in the run; what saturated cells
+show."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,20 +11,36 @@ from rich.console import Console, RenderableType
 
 import charrnn
 from charrnn.analyses import sampled_states
-from charrnn.analyses.inputs import CellInputs, CharacterInput, EarlierCharacters, ErasedCharacter, InputPassage
+from charrnn.analyses.inputs import (
+    CellInputs,
+    CharacterInput,
+    EarlierCharacters,
+    ErasedCharacter,
+    InputPassage,
+)
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
 
-def test_cells_have_inputs_and_outputs_once(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_have_inputs_and_outputs_once(
+    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = copy_run(lstm.path, tmp_path / "run")
     study = charrnn.load(run).study(TEXT, cached=True)
     inputs, outputs = study.inputs(), study.outputs()
     cells = [(layer, unit) for layer in range(study.num_layers) for unit in range(study.num_units)]
-    assert [(one.layer, one.unit) for one in inputs] == [(one.layer, one.unit) for one in outputs] == cells
+    assert (
+        [(one.layer, one.unit) for one in inputs]
+        == [(one.layer, one.unit) for one in outputs]
+        == cells
+    )
     assert all(one.earlier is None for one in inputs)
     of_cell, to_cell = study.inputs_of(*cells[-1]), study.outputs_of(*cells[-1])
-    assert of_cell.earlier is not None and of_cell.drivers == inputs[-1].drivers and to_cell == outputs[-1]
+    assert (
+        of_cell.earlier is not None
+        and of_cell.drivers == inputs[-1].drivers
+        and to_cell == outputs[-1]
+    )
     # Nothing is read again, by another study of the same run.
     again = charrnn.load(run).study(TEXT, cached=True)
     monkeypatch.setattr(sampled_states, "sample_states", pytest.fail)
@@ -33,17 +50,23 @@ def test_cells_have_inputs_and_outputs_once(lstm: TrainedRun, tmp_path: Path, mo
 
 
 def passage(value: float, **effects: float) -> InputPassage:
-    characters = tuple(ErasedCharacter(character=name, measured=effect) for name, effect in effects.items())
+    characters = tuple(
+        ErasedCharacter(character=name, measured=effect) for name, effect in effects.items()
+    )
     return InputPassage(position=9, value=value, characters=characters)
 
 
-EARLIER = EarlierCharacters(num_positions=32, measured_by_lag=(0.1,) * 24, characters=(), passages=())
+EARLIER = EarlierCharacters(
+    num_positions=32, measured_by_lag=(0.1,) * 24, characters=(), passages=()
+)
 INPUTS = CellInputs(layer=1, unit=396, num_positions=256, drivers=())
 
 
 def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
     system = "truecolor" if colour else None
-    console = Console(width=80, force_terminal=colour, color_system=system, highlight=False, legacy_windows=False)
+    console = Console(
+        width=80, force_terminal=colour, color_system=system, highlight=False, legacy_windows=False
+    )
     with console.capture() as captured:
         for picture in pictures:
             console.print(picture)
@@ -58,17 +81,24 @@ def test_a_saturated_cell_is_named_and_no_noise_drawn(lowest: float, effect: flo
         EARLIER,
         measured_by_lag=(effect / 2,) * 24,
         characters=(CharacterInput(character="x", count=3, measured=effect / 2),),
-        passages=tuple(passage(value, x=effect, y=-effect, z=effect / 2) for value in (0.9996, lowest)),
+        passages=tuple(
+            passage(value, x=effect, y=-effect, z=effect / 2) for value in (0.9996, lowest)
+        ),
     )
     out = draw(replace(INPUTS, earlier=earlier).view())
     bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
-    assert (f"saturated: erasing one character changes it by at most {bound}" in out.splitlines()) != is_drawn
+    assert (
+        f"saturated: erasing one character changes it by at most {bound}" in out.splitlines()
+    ) != is_drawn
     assert ("xyz" in out) == ("times" in out) == is_drawn
 
 
 def test_the_colours_are_the_measured_effects_on_one_scale() -> None:
-    """A passage in which the cell is saturated stays without colour beside one in which it is not."""
+    """A passage in which the cell is saturated stays without colour beside one in which it is
+    not."""
     earlier = replace(EARLIER, passages=(passage(0.9, a=0.0, S=0.8), passage(0.99, W=0.001)))
     out = draw(replace(INPUTS, earlier=earlier).view(), colour=True)
-    strong, weak = (next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99"))
+    strong, weak = (
+        next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99")
+    )
     assert "48;2" in strong and "48;2" not in strong[: strong.index("a")] and "48;2" not in weak

@@ -1,4 +1,5 @@
-"""What sets a cell's value: drivers, characters. n positions, k lags, L layers, H units, E embedding."""
+"""What sets a cell's value: drivers, characters. n positions, k lags, L layers, H units, E
+embedding."""
 
 from itertools import groupby
 
@@ -26,13 +27,20 @@ from charrnn.model.network import CharRNN
 K, N = 7, 3
 
 
-def drivers_of(states: SampledStates, layer: int, unit: int, most: int = 1000) -> dict[str, list[Driver]]:
+def drivers_of(
+    states: SampledStates, layer: int, unit: int, most: int = 1000
+) -> dict[str, list[Driver]]:
     """The drivers of a cell by gate."""
     (found,) = [one for one in rank_drivers(states, most) if (one.layer, one.unit) == (layer, unit)]
-    return {gate: list(drivers) for gate, drivers in groupby(found.drivers, key=lambda driver: driver.gate)}
+    return {
+        gate: list(drivers)
+        for gate, drivers in groupby(found.drivers, key=lambda driver: driver.gate)
+    }
 
 
-@pytest.mark.parametrize(("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")])
+@pytest.mark.parametrize(
+    ("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")]
+)
 def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) -> None:
     network = make_network(cell, num_layers=2)
     network.end_id = CHARACTERS.index("\n")
@@ -45,7 +53,9 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
     for block, drivers in enumerate(found.values()):
         weights = [above.weight(name)[block * H + 4] for name in ("ih", "hh")]
         assert {(one.layer, one.unit): (one.weight, one.strength) for one in drivers} == {
-            (layer, unit): pytest.approx((float(weight), float(weight * spreads[layer][unit])), rel=1e-3)
+            (layer, unit): pytest.approx(
+                (float(weight), float(weight * spreads[layer][unit])), rel=1e-3
+            )
             for layer in (0, 1)
             for unit, weight in enumerate(weights[layer])
         }
@@ -59,7 +69,11 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
 def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
     """Against differences of the top layer's input when the outputs of one layer are moved."""
     states = sample_states(make_network("lstm", depth), make_text(300), 40)
-    found = {(one.gate, one.layer, one.unit): one.weight for some in drivers_of(states, 2, 3).values() for one in some}
+    found = {
+        (one.gate, one.layer, one.unit): one.weight
+        for some in drivers_of(states, 2, 3).values()
+        for one in some
+    }
     top = states.network.recurrent_layers()[2]
     for source in range(2):
         slopes = []
@@ -68,7 +82,11 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
             for step in (1e-6, -1e-6):
                 outputs = states.outputs.clone()
                 outputs[:, source, unit] += step
-                moved.append(states.network.layer_inputs(states.ids, states.before, outputs[None])[2][0].mean(0))
+                moved.append(
+                    states.network.layer_inputs(states.ids, states.before, outputs[None])[2][
+                        0
+                    ].mean(0)
+                )
             slopes.append((moved[0] - moved[1]) / 2e-6)
         path = torch.stack(slopes, dim=1)
         if depth in ("stacked", "dilated", "attention") and source == 0:
@@ -90,11 +108,19 @@ def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, u
 
 @pytest.mark.parametrize(
     ("cell", "depth", "embedding_size"),
-    [*((*one, 4) for one in ARCHITECTURES[::2]), ("lstm", "stacked", "one-hot"), ("mlstm", "grid", "one-hot")],
+    [
+        *((*one, 4) for one in ARCHITECTURES[::2]),
+        ("lstm", "stacked", "one-hot"),
+        ("mlstm", "grid", "one-hot"),
+    ],
 )
-def test_effects_of_characters_are_those_of_naive_loops(cell: str, depth: str, embedding_size: int | str) -> None:
+def test_effects_of_characters_are_those_of_naive_loops(
+    cell: str, depth: str, embedding_size: int | str
+) -> None:
     network, text = make_network(cell, depth, embedding_size=embedding_size), make_text(60)
-    before, ids = torch.from_numpy(text.ids[: (K + 10) * N].astype(np.int64)).view(-1, N).split((10, K))
+    before, ids = (
+        torch.from_numpy(text.ids[: (K + 10) * N].astype(np.int64)).view(-1, N).split((10, K))
+    )
     mean = mean_vector(network, text)
     with torch.no_grad():
         _, state = network(before, network.initial_state(N))
@@ -132,7 +158,11 @@ def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
     values = np.sin(np.arange(20_000) / 100).astype(np.float32)
     ids = np.random.default_rng(0).integers(0, 50, len(values)).astype(np.uint16)
     indices, half = strong_positions(values, ids, 500), NUM_STRONG // 2
-    assert len(indices) == NUM_STRONG and indices.min() >= 500 and np.diff(np.sort(indices)).min() >= 64
+    assert (
+        len(indices) == NUM_STRONG
+        and indices.min() >= 500
+        and np.diff(np.sort(indices)).min() >= 64
+    )
     assert values[indices[:half]].min() > 0.9 and values[indices[half:]].max() < -0.9
     assert len(strong_positions(values[:40], ids[:40], 0)) == NUM_STRONG
     assert strong_positions(values[:1], ids[:1], 0).tolist() == [0]
@@ -155,7 +185,11 @@ def test_the_report_agrees_with_its_parts() -> None:
         assert passage.value == pytest.approx(float(values[passage.position]))
         written = "".join(one.character for one in passage.characters)
         assert written == text.text[passage.position - 23 : passage.position + 1]
-    assert {one.character for one in found.characters} == set(CHARACTERS) and len(found.characters) == V
+    assert {one.character for one in found.characters} == set(CHARACTERS) and len(
+        found.characters
+    ) == V
     assert sum(one.count for one in found.characters) == 32 * 24
-    two = measure_earlier(make_network("rnn", num_layers=1), make_text(2), np.array([0.1, 0.2], np.float32), 0, 0)
+    two = measure_earlier(
+        make_network("rnn", num_layers=1), make_text(2), np.array([0.1, 0.2], np.float32), 0, 0
+    )
     assert two.num_positions >= 1, "two characters are enough"

@@ -1,4 +1,5 @@
-"""What a cell does to the prediction: effects and output weights. n positions, V characters, L layers, H units."""
+"""What a cell does to the prediction: effects and output weights. n positions, V characters, L
+layers, H units."""
 
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ from charrnn.text.vocab import EncodedText
 
 @torch.no_grad()
 def finite_differences(states: SampledStates, layer: int, unit: int, step: float = 1e-6) -> Tensor:
-    """The mean change (V,) of the log-probabilities if the cell is clamped a little higher at one step, per value."""
+    """The mean change (V,) of the log-probabilities if the cell is clamped a little higher at one
+    step, per value."""
     network = states.network
     shows = network.recurrent_layers()[layer].cell.shows
     slopes = []
@@ -28,15 +30,20 @@ def finite_differences(states: SampledStates, layer: int, unit: int, step: float
             if shows == "tanh(c)":
                 ops = {layer: _moving(unit, sign * step)}
             else:
-                ops = {layer: replacing([unit], lambda _, value=float(quantity + sign * step): value)}
-            logits, _ = network(states.ids[:, place : place + 1], states.before[:, :, place : place + 1], ops=ops)
+                ops = {
+                    layer: replacing([unit], lambda _, value=float(quantity + sign * step): value)
+                }
+            logits, _ = network(
+                states.ids[:, place : place + 1], states.before[:, :, place : place + 1], ops=ops
+            )
             moved.append(logits[0, 0].log_softmax(-1))
         slopes.append((moved[0] - moved[1]) / (2 * step))
     return torch.stack(slopes).mean(0)
 
 
 def _moving(unit: int, change: float) -> Ops[Tensor]:
-    """Add `change` to tanh(c) of a unit. Clamping would not do: zoneout stores another c than that which h reads."""
+    """Add `change` to tanh(c) of a unit. Clamping would not do: zoneout stores another c than that
+    which h reads."""
 
     def clamp(memory: Tensor) -> Tensor:
         memory = memory.clone()
@@ -47,7 +54,8 @@ def _moving(unit: int, change: float) -> Ops[Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "zoneout"), [(*one, 0.2 * (index % 2)) for index, one in enumerate(ARCHITECTURES)]
+    ("cell", "depth", "zoneout"),
+    [(*one, 0.2 * (index % 2)) for index, one in enumerate(ARCHITECTURES)],
 )
 def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float) -> None:
     states = sample_states(make_network(cell, depth, zoneout=zoneout), make_text(40), 5)
@@ -55,7 +63,8 @@ def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float)
     gradients = output_gradients(states, few)
     assert gradients.shape == (V, 3, H) and len(few) <= H < len(many)
     for layer in range(3):
-        # A central difference is off by its step squared, 1e-12, and by rounding over its step, 1e-10.
+        # A central difference is off by its step squared, 1e-12, and by rounding over its step,
+        # 1e-10.
         expected = finite_differences(states, layer, 4)
         np.testing.assert_allclose(gradients[:, layer, 4], expected, rtol=1e-5, atol=1e-8)
         assert expected.abs().max() > 1e-4
@@ -65,7 +74,8 @@ def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float)
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
-    """Relative to the mean of the predictions; for an lstm times the output gate, which is h / tanh(c)."""
+    """Relative to the mean of the predictions; for an lstm times the output gate, which is h /
+    tanh(c)."""
     whole = make_text(300)
     ids = whole.ids[whole.ids != CHARACTERS.index("c")]  # only characters of the text are ranked
     text = EncodedText(ids, 0, "".join(CHARACTERS[id] for id in ids), "char")
@@ -73,16 +83,28 @@ def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
     network = states.network
     with torch.no_grad():
         (logits, values, outputs), _ = network.trace(states.ids, states.before)
-        centred = network.output.weight[None] - (logits[0].softmax(-1) @ network.output.weight)[:, None]
-        gates = (outputs / values)[0, :, -1] if cell == "lstm" else torch.ones(len(states), H, dtype=torch.float64)
+        centred = (
+            network.output.weight[None] - (logits[0].softmax(-1) @ network.output.weight)[:, None]
+        )
+        gates = (
+            (outputs / values)[0, :, -1]
+            if cell == "lstm"
+            else torch.ones(len(states), H, dtype=torch.float64)
+        )
         expected = (centred * gates[:, None]).mean(0) * values[0, :, -1].std(0, correction=0)
     for unit, found in enumerate(rank_characters(states, text)[-H:]):
-        assert (found.layer, found.unit, found.quantity) == (2, unit, "tanh(c)" if cell == "lstm" else "h")
+        assert (found.layer, found.unit, found.quantity) == (
+            2,
+            unit,
+            "tanh(c)" if cell == "lstm" else "h",
+        )
         effects = {one.character: one.effect for one in (*found.promoted, *found.suppressed)}
         by_character = dict(zip(CHARACTERS, expected[:, unit].tolist(), strict=True))
         del by_character["c"]
         assert effects == pytest.approx(by_character, rel=1e-3)
-        promoted, suppressed = ([one.effect for one in some] for some in (found.promoted, found.suppressed))
+        promoted, suppressed = (
+            [one.effect for one in some] for some in (found.promoted, found.suppressed)
+        )
         assert promoted == sorted(promoted, reverse=True) and suppressed == sorted(suppressed)
         assert min(promoted) > 0 > max(suppressed)
 
@@ -96,7 +118,9 @@ def test_a_saturated_memory_has_an_effect_too() -> None:
         network.recurrent_layers()[0].bias("ih")[: 3 * H] += 60  # i, f and g
     states = sample_states(network, text, 4)
     assert bool((states.values == 1).all())
-    assert output_gradients(states, list(range(V))).abs().amax(0).min() > 0.05 * moderate.abs().amax()
+    assert (
+        output_gradients(states, list(range(V))).abs().amax(0).min() > 0.05 * moderate.abs().amax()
+    )
 
 
 def test_a_byte_is_written_as_such() -> None:

@@ -1,4 +1,5 @@
-"""The page of a cell: composed once, kept in the run, and drawn at any width with its passages first."""
+"""The page of a cell: composed once, kept in the run, and drawn at any width with its passages
+first."""
 
 import json
 import re
@@ -37,7 +38,9 @@ def page(study: Study) -> CellPage:
 
 
 def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
-    console = Console(file=StringIO(), width=width, markup=False, emoji=False, highlight=False, **options)
+    console = Console(
+        file=StringIO(), width=width, markup=False, emoji=False, highlight=False, **options
+    )
     for picture in pictures:
         console.print(picture)
     assert isinstance(console.file, StringIO)
@@ -57,20 +60,35 @@ def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None
         assert passage.value == values[place.index]
     found = page.to_json()
     json.dumps(found, allow_nan=False)
-    assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description", "ablation"}
-    with pytest.raises(UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"):
+    assert found.keys() == {
+        "layer",
+        "unit",
+        "passages",
+        "values",
+        "inputs",
+        "outputs",
+        "description",
+        "ablation",
+    }
+    with pytest.raises(
+        UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"
+    ):
         study.page(1, 0)
 
 
 @pytest.mark.parametrize("num_chars", [1, 40])
-def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, num_chars: int) -> None:
+def test_a_short_text_has_a_page_without_what_it_is_too_short_for(
+    model: Model, num_chars: int
+) -> None:
     page = model.study(TEXT[:num_chars]).page(0, 3)
     assert page.values.num_chars == num_chars and page.description is None
     assert (page.outputs is None) == (num_chars == 1)
     assert drawn(page_pictures(page), 80)
 
 
-def test_a_second_page_is_read_from_the_run(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_page_is_read_from_the_run(
+    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     for built in ("cells.trace.Activations", "model.network.CharRNN"):
@@ -80,17 +98,37 @@ def test_a_second_page_is_read_from_the_run(lstm: TrainedRun, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
-def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, width: int, color_system: Any) -> None:
-    lines = drawn(page_pictures(page), width, color_system=color_system, force_terminal=color_system is not None)
+def test_a_page_fits_its_width_and_begins_with_the_passages(
+    page: CellPage, width: int, color_system: Any
+) -> None:
+    lines = drawn(
+        page_pictures(page),
+        width,
+        color_system=color_system,
+        force_terminal=color_system is not None,
+    )
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert all(cell_len(line.rstrip()) <= width for line in bare) and any(line.startswith("top 1") for line in bare[:5])
-    headings = ("Where cell 0:7 is", f"Values over {len(TEXT):,}", "Mean value after", "Driven by", "Most correlated")
-    found = [next(number for number, line in enumerate(bare) if line.startswith(name)) for name in headings]
+    assert all(cell_len(line.rstrip()) <= width for line in bare) and any(
+        line.startswith("top 1") for line in bare[:5]
+    )
+    headings = (
+        "Where cell 0:7 is",
+        f"Values over {len(TEXT):,}",
+        "Mean value after",
+        "Driven by",
+        "Most correlated",
+    )
+    found = [
+        next(number for number, line in enumerate(bare) if line.startswith(name))
+        for name in headings
+    ]
     assert found == sorted(found)
     for passage in page.passages:
         name = passage.kind.replace("decile", "tenth")
         assert any(line.startswith(f"{name} {passage.rank}") for line in bare)
-    assert "tenth 10 to 1: one passage from each tenth of its values" in " ".join(" ".join(bare).split())
+    assert "tenth 10 to 1: one passage from each tenth of its values" in " ".join(
+        " ".join(bare).split()
+    )
     if color_system:
         assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
         assert any("█" in line for line in bare[found[1] : found[2]])
@@ -113,12 +151,16 @@ def test_a_document_is_a_line() -> None:
 def test_a_passage_is_clipped_around_its_character() -> None:
     text = "".join(chr(97 + number % 26) for number in range(150))
     values = tuple(number / 1000 for number in range(150))
-    passage = CellPassage(kind="top", rank=1, value=0.1, index=1100, begin=1000, line=3, text=text, values=values)
+    passage = CellPassage(
+        kind="top", rank=1, value=0.1, index=1100, begin=1000, line=3, text=text, values=values
+    )
     for num_columns in (1, 9, 60, 149, 150, 400):
         shown = clipped(passage, num_columns)
         assert len(shown.text) == len(shown.values) == min(num_columns, 150)
         begin = round(1000 * shown.values[0])
-        assert shown.text == text[begin : begin + len(shown.text)] and begin <= 100 < begin + len(shown.text)
+        assert shown.text == text[begin : begin + len(shown.text)] and begin <= 100 < begin + len(
+            shown.text
+        )
     assert round(1000 * clipped(passage, 60).values[0]) == pytest.approx(60, abs=2)
 
 
@@ -132,7 +174,9 @@ def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPa
 
 def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> None:
     values = (0.5,) * len(HOSTILE)
-    passage = replace(page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values)
+    passage = replace(
+        page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values
+    )
     (line,) = drawn([PassageList([replace(passage, kind="decile", rank=10)], strip=False)], 80)
     assert line.startswith("tenth 10  -1.00 line 123456 <b>")
     assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
@@ -140,7 +184,12 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
 
 def test_the_timescale_says_where_it_comes_from(page: CellPage) -> None:
     for timescale, source, decay, expected in (
-        (12.34, "f", 2.5, "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e"),
+        (
+            12.34,
+            "f",
+            2.5,
+            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e",
+        ),
         (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),
         (None, "f", None, "timescale longer than can be measured (mean of the forget gate)"),
     ):

@@ -1,4 +1,5 @@
-"""Every cell and every depth against naive equations. T time, B batch, H hidden, L layers, V vocabulary, I input."""
+"""Every cell and every depth against naive equations. T time, B batch, H hidden, L layers, V
+vocabulary, I input."""
 
 import cmath
 import math
@@ -23,10 +24,15 @@ T, B, I, L = 13, 3, 4, 3  # noqa: E741
 RECENT = [entry.name for entry in EXTENSIONS]
 ALL = [*CELLS, *RECENT]
 # Each cell with two depths: they meet only in the products and in the queue of states.
-ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % len(DEPTHS)]) for index, cell in enumerate(ALL) for step in (0, 3)]
+ARCHITECTURES = [
+    (cell, [*DEPTHS][(index + step) % len(DEPTHS)])
+    for index, cell in enumerate(ALL)
+    for step in (0, 3)
+]
 OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
 
-# Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
+# Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step,
+# and grow little.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
@@ -47,7 +53,9 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list[list[float]]) -> list[list[float]]:
+def naive_step(
+    cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list[list[float]]
+) -> list[list[float]]:
     """One character of one row, unit by unit; w: parameters, x (I,), state num_states x (H,)."""
 
     def dot(name: str, vector: Any, row: int) -> float:
@@ -60,7 +68,9 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
     c = state[-1]
     if cell == "slstm":
         rows = [range(unit, 4 * H, H) for unit in range(H)]
-        return naive_slstm([[dot("ih", x, row) + dot("hh", h, row) for row in of_unit] for of_unit in rows], state)
+        return naive_slstm(
+            [[dot("ih", x, row) + dot("hh", h, row) for row in of_unit] for of_unit in rows], state
+        )
     if cell == "mogrifier":
         return naive_mogrifier(w, [dot("ih", x, row) for row in range(H)], h, c)
     if cell == "unitary":
@@ -70,7 +80,9 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
     for u in range(H):
 
         def a(block: int, unit: int = u, with_hidden: bool = True) -> float:
-            return dot("ih", x, block * H + unit) + (dot("hh", m, block * H + unit) if with_hidden else 0.0)
+            return dot("ih", x, block * H + unit) + (
+                dot("hh", m, block * H + unit) if with_hidden else 0.0
+            )
 
         if cell in ("rnn", "irnn"):
             new_h.append(math.tanh(a(0)) if cell == "rnn" else max(0.0, a(0)))
@@ -103,7 +115,8 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
 
 
 def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:
-    """The next h of a unit whose input products are b, one per block; `decay` is that of an rglru."""
+    """The next h of a unit whose input products are b, one per block; `decay` is that of an
+    rglru."""
     first, second = sigmoid(b[0]), sigmoid(b[1])
     if cell == "rglru":
         a = sigmoid(6.66 + 2.33 * decay) ** (8 * first)
@@ -114,7 +127,8 @@ def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:
 
 
 def naive_slstm(a: list[list[float]], state: list[list[float]]) -> list[list[float]]:
-    """The paper's equations of c and n, here `total` and n, without the stabiliser; a: i, f, g and o of each unit."""
+    """The paper's equations of c and n, here `total` and n, without the stabiliser; a: i, f, g and
+    o of each unit."""
     found = []
     for (i, f, g, o), log_n, c in zip(a, *state[1:], strict=True):
         n = sigmoid(f) * math.exp(log_n) + math.exp(i)
@@ -123,7 +137,9 @@ def naive_slstm(a: list[list[float]], state: list[list[float]]) -> list[list[flo
     return [list(part) for part in zip(*found, strict=True)]
 
 
-def naive_mogrifier(w: dict[str, NDArray[np.float64]], x: Any, h: Any, c: list[float]) -> list[list[float]]:
+def naive_mogrifier(
+    w: dict[str, NDArray[np.float64]], x: Any, h: Any, c: list[float]
+) -> list[list[float]]:
     for name in "qr":
         matrix = 0.1 * w[f"left_{name}"] @ w[f"right_{name}"]
         if name == "q":
@@ -131,19 +147,31 @@ def naive_mogrifier(w: dict[str, NDArray[np.float64]], x: Any, h: Any, c: list[f
         else:
             h = [2 * sigmoid(2 * matrix[u] @ x) * h[u] for u in range(H)]
     a = w["weight_xh_l0"] @ x + w["bias_xh_l0"] + w["weight_mh_l0"] @ h + w["bias_mh_l0"]
-    new_c = [sigmoid(a[H + u] + 1) * c[u] + sigmoid(a[u]) * math.tanh(a[2 * H + u]) for u in range(H)]
+    new_c = [
+        sigmoid(a[H + u] + 1) * c[u] + sigmoid(a[u]) * math.tanh(a[2 * H + u]) for u in range(H)
+    ]
     return [[sigmoid(a[3 * H + u]) * math.tanh(new_c[u]) for u in range(H)], new_c]
 
 
 def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
     """D3 R2 F^-1 D2 P R1 F D1 as one dense matrix (H/2, H/2)."""
     n = H // 2
-    fourier = np.array([[cmath.exp(-2j * math.pi * j * k / n) / math.sqrt(n) for k in range(n)] for j in range(n)])
+    fourier = np.array(
+        [[cmath.exp(-2j * math.pi * j * k / n) / math.sqrt(n) for k in range(n)] for j in range(n)]
+    )
     diagonals = [np.diag(np.exp(1j * w[f"angle_{k}"])) for k in (1, 2, 3)]
     vectors = [w[f"reflection_{k}"][0] + 1j * w[f"reflection_{k}"][1] for k in (1, 2)]
     reflections = [np.eye(n) - 2 * np.outer(v, v.conj()) / np.vdot(v, v) for v in vectors]
     permutation = np.eye(n)[w["permutation"].astype(int)]
-    steps = (diagonals[0], fourier, reflections[0], permutation, diagonals[1], fourier.conj().T, reflections[1])
+    steps = (
+        diagonals[0],
+        fourier,
+        reflections[0],
+        permutation,
+        diagonals[1],
+        fourier.conj().T,
+        reflections[1],
+    )
     matrix = np.eye(n, dtype=complex)
     for step in (*steps, diagonals[2]):
         matrix = step @ matrix
@@ -152,8 +180,15 @@ def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
 
 def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[float]) -> list[float]:
     n = H // 2
-    z = unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:])) + np.array(x[:n]) + 1j * np.array(x[n:])
-    out = [max(0.0, abs(value) + b) * value / abs(value) for value, b in zip(z, w["modrelu_bias"], strict=True)]
+    z = (
+        unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:]))
+        + np.array(x[:n])
+        + 1j * np.array(x[n:])
+    )
+    out = [
+        max(0.0, abs(value) + b) * value / abs(value)
+        for value, b in zip(z, w["modrelu_bias"], strict=True)
+    ]
     return [value.real for value in out] + [value.imag for value in out]
 
 
@@ -162,7 +197,9 @@ def test_a_layer_equals_a_naive_loop(cell: str) -> None:
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.add_(
+                0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
     inputs = torch.randn(3, 2, I, generator=generator, dtype=torch.float64)
     state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
     with torch.no_grad():
@@ -174,7 +211,11 @@ def test_a_layer_equals_a_naive_loop(cell: str) -> None:
         for t in range(3):
             current = naive_step(cell, weights, inputs[t, row].tolist(), current)
             np.testing.assert_allclose(outputs[t, row].numpy(), current[0], **EXACT)
-            shown = {"h": current[0], "tanh(h)": np.tanh(current[0]), "tanh(c)": np.tanh(current[-1])}
+            shown = {
+                "h": current[0],
+                "tanh(h)": np.tanh(current[0]),
+                "tanh(c)": np.tanh(current[-1]),
+            }
             np.testing.assert_allclose(cells[t, row].numpy(), shown[layer.cell.shows], **EXACT)
         np.testing.assert_allclose(last[:, row].numpy(), current, **EXACT)
 
@@ -203,7 +244,9 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth
     [(*architecture, OPTIONS[index % 3]) for index, architecture in enumerate(ARCHITECTURES)],
     ids=str,
 )
-def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, options: dict[str, Any]) -> None:
+def test_the_stepper_computes_what_the_network_computes(
+    cell: str, depth: str, options: dict[str, Any]
+) -> None:
     network = make_network(cell, depth, **options)
     ids, state = make_inputs(network)
     stepper = Stepper(make_config(cell, depth, **options), tensors_of(network))
@@ -248,9 +291,16 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
             top = below + (below + y)
         elif depth == "grid":
             along = network.bottom(network.embedding(ids)).chunk(2, dim=-1)
-            for index, (layer, grid) in enumerate(zip((first, second), network.grid_layers(), strict=True)):
+            for index, (layer, grid) in enumerate(
+                zip((first, second), network.grid_layers(), strict=True)
+            ):
                 y, _ = layer(along[0], state[index])
-                gates = y @ grid.weight("ih").T + grid.bias("ih") + along[0] @ grid.weight("hh").T + grid.bias("hh")
+                gates = (
+                    y @ grid.weight("ih").T
+                    + grid.bias("ih")
+                    + along[0] @ grid.weight("hh").T
+                    + grid.bias("hh")
+                )
                 i, f, g, o = gates.chunk(4, dim=-1)
                 c = f.sigmoid() * along[1] + i.sigmoid() * g.tanh()
                 along = (o.sigmoid() * c.tanh(), c)
@@ -265,7 +315,9 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
             for index, layer in enumerate((first, second)):
                 y, _ = layer(top, state[index, :1])
                 past, joined = torch.cat((state[index, 1:], y)), []
-                for t, (query, gate) in enumerate(one.chunk(2, dim=-1) for one in network.attentions[index](y)):
+                for t, (query, gate) in enumerate(
+                    one.chunk(2, dim=-1) for one in network.attentions[index](y)
+                ):
                     near = past[t : t + 64]
                     weights = ((near * query).sum(-1) / near.shape[-1] ** 0.5).softmax(0)
                     joined.append(y[t] + gate.sigmoid() * (weights[..., None] * near).sum(0))
@@ -275,15 +327,21 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
         torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)
     drawn = CharRNN(make_config("gru", depth), V).highways
     assert all(bool((one.get_parameter("bias") == HIGHWAY_BIAS).all()) for one in drawn)
-    assert len(network.highways) == (depth == "highway") and len(network.grids) == 2 * (depth == "grid")
-    assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
+    assert len(network.highways) == (depth == "highway") and len(network.grids) == 2 * (
+        depth == "grid"
+    )
+    assert [layer.dilation for layer in (first, second)] == (
+        [1, 2] if depth == "dilated" else [1, 1]
+    )
 
 
 @pytest.mark.parametrize("cell", RECENT)
 def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: str) -> None:
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
-    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(
+        layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True
+    )
     found = []
     for ops in (None, TORCH):
         outputs, last = layer(inputs, state, None, None, ops)
@@ -295,13 +353,19 @@ def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: s
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
     network = make_network("mlstm", "dilated", initial_state=initial_state)
-    stepper = Stepper(make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network))
+    stepper = Stepper(
+        make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network)
+    )
     start = network.initial_state(B)
     assert start.shape == (L, 2 * 4, B, H) and bool(start.any()) == (initial_state == "learned")
-    np.testing.assert_array_equal(stepper.initial_state(B), start.detach().numpy().astype(np.float32))
+    np.testing.assert_array_equal(
+        stepper.initial_state(B), start.detach().numpy().astype(np.float32)
+    )
     ids, _ = make_inputs(network)
     logits, _ = network(ids, start)
-    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    weights = torch.randn(
+        logits.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+    )
     (logits * weights).sum().backward()
     if initial_state == "learned":
         assert network.learned_state is not None and network.learned_state.grad is not None
@@ -315,22 +379,32 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
     layer, plain = make_layer(cell, zoneout=0.3), make_layer(cell)
     inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
-    state = 0.5 * torch.randn(layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64)
+    state = 0.5 * torch.randn(
+        layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64
+    )
     with torch.no_grad():
         new = plain(inputs, state)[1]
         mean = layer(inputs, state)[1]
         noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 400))[1]
     torch.testing.assert_close(mean, state + 0.7 * (new - state), **EXACT)
     is_old = (noisy - state).abs() < 1e-12
-    assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), "each unit is either the old one or the new one"
-    # 2400 coins (twice as many with a c): the share of old ones is 0.3 within 6 standard deviations of 0.0094.
+    assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), (
+        "each unit is either the old one or the new one"
+    )
+    # 2400 coins (twice as many with a c): the share of old ones is 0.3 within 6 standard deviations
+    # of 0.0094.
     assert abs(is_old.double().mean().item() - 0.3) < 0.06
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
-def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str, dilation: int) -> None:
-    layer, masked = make_layer(cell, dilation=dilation, weight_drop=0.5), make_layer(cell, dilation=dilation)
+def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(
+    cell: str, dilation: int
+) -> None:
+    layer, masked = (
+        make_layer(cell, dilation=dilation, weight_drop=0.5),
+        make_layer(cell, dilation=dilation),
+    )
     inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     state = torch.zeros(dilation * layer.cell.num_states, 2, H, dtype=torch.float64)
     with torch.no_grad():
@@ -363,7 +437,9 @@ def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell: st
     outputs, last = reference(network.embedding(ids), first)
     logits, found = network(ids, state)
     torch.testing.assert_close(logits, network.output(outputs), **EXACT)
-    torch.testing.assert_close(found.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT)
+    torch.testing.assert_close(
+        found.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT
+    )
 
 
 @pytest.mark.parametrize("smallest_gate", [1.0, 1e-8])
@@ -376,14 +452,21 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
     ids, state = make_inputs(network)
     exact = network.trace(ids, state)[0][1]
     # A relative error of 6e-8 of the output, divided by the gate, over 13 steps.
-    torch.testing.assert_close(network.float().trace(ids, state.float())[0][1].double(), exact, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        network.float().trace(ids, state.float())[0][1].double(), exact, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_open(cell: str) -> None:
+def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_open(
+    cell: str,
+) -> None:
     layer = RecurrentLayer(cell, 8, 16)
     layer.draw_weights(torch.Generator().manual_seed(0), 0.7)
-    num_blocks, bound = layer.cell.input_blocks, math.sqrt(6 / (8 + 16)) * (1 - IRNN_SCALE if cell == "irnn" else 1)
+    num_blocks, bound = (
+        layer.cell.input_blocks,
+        math.sqrt(6 / (8 + 16)) * (1 - IRNN_SCALE if cell == "irnn" else 1),
+    )
     for block in layer.weight("ih").detach().chunk(num_blocks):
         # The largest of 128 uniform numbers is under 0.9 of the bound once in a million draws.
         assert 0.9 * bound < block.abs().max() <= bound
@@ -391,6 +474,10 @@ def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_ope
         for block in layer.weight(name).detach().chunk(num_blocks_of):
             expected = torch.eye(16) * (IRNN_SCALE**2 if cell == "irnn" else 1)
             torch.testing.assert_close(block @ block.T, expected, rtol=0.0, atol=1e-5)
-        assert not layer.bias(name).any(), "torch.nn adds two biases: one of them carries the forget bias"
+        assert not layer.bias(name).any(), (
+            "torch.nn adds two biases: one of them carries the forget bias"
+        )
     for index, bias in enumerate(layer.bias("ih").chunk(num_blocks)):
-        torch.testing.assert_close(bias, torch.full((16,), 0.7 if index == layer.cell.forget_block else 0.0))
+        torch.testing.assert_close(
+            bias, torch.full((16,), 0.7 if index == layer.cell.forget_block else 0.0)
+        )

@@ -1,4 +1,5 @@
-"""Charts of learning curves, and dots in characters: what stands where, in a terminal, in ASCII and in pictures."""
+"""Charts of learning curves, and dots in characters: what stands where, in a terminal, in ASCII and
+in pictures."""
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -11,7 +12,15 @@ from rich.style import Style
 
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
-from charrnn.views.charts import EMPTY_NOTICE, MAX_RISE, MAX_TICKS, Canvas, LineChart, enclosing_ticks, learning_chart
+from charrnn.views.charts import (
+    EMPTY_NOTICE,
+    MAX_RISE,
+    MAX_TICKS,
+    Canvas,
+    LineChart,
+    enclosing_ticks,
+    learning_chart,
+)
 from charrnn.views.svg import to_html, to_svg
 
 
@@ -25,7 +34,9 @@ def losses(*points: tuple[int, float]) -> LossCurve:
     )
 
 
-def curve(run: str, *points: tuple[int, float], training: LossCurve | None = None, digest: str = "a") -> LearningCurve:
+def curve(
+    run: str, *points: tuple[int, float], training: LossCurve | None = None, digest: str = "a"
+) -> LearningCurve:
     text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
     return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
 
@@ -68,14 +79,26 @@ LOGGED = st.floats(-MAX_VALUE, MAX_VALUE, exclude_min=True, exclude_max=True)
 @example([-3.5e14, 2.0], [1e-310, 1e17, 1e17, 1e17])
 def test_whatever_numbers_a_log_holds_are_drawn(nats: list[float], seconds: list[float]) -> None:
     steps = tuple(range(1, len(nats) + 1))
-    logged = LossCurve(steps=steps, characters=steps, seconds=tuple(sorted(seconds)[: len(nats)]), nats=tuple(nats))
-    shown = chart(replace(curve("lamps-001", training=logged), validation=logged), against="seconds")
+    logged = LossCurve(
+        steps=steps, characters=steps, seconds=tuple(sorted(seconds)[: len(nats)]), nats=tuple(nats)
+    )
+    shown = chart(
+        replace(curve("lamps-001", training=logged), validation=logged), against="seconds"
+    )
     drawn(shown)
     ElementTree.fromstring(to_svg([shown]))
 
 
 def test_ticks_enclose_every_loss_and_are_few() -> None:
-    for low, high in ((2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7), (3.5e14, 3.5e14)):
+    for low, high in (
+        (2.0, 3.0),
+        (1.2345, 1.2346),
+        (0.0, 0.0),
+        (1.0, 1.0),
+        (1.31, 11.3),
+        (4e-9, 7),
+        (3.5e14, 3.5e14),
+    ):
         ticks = enclosing_ticks(low, high)
         values = [value for value, _ in ticks]
         assert values[0] <= low + 1e-6 and values[-1] >= high - 1e-6
@@ -96,7 +119,12 @@ def test_a_character_has_eight_dots_and_ascii_counts_them() -> None:
     canvas = Canvas(1, 1, ascii_only=False)
     seen = []
     for column in (0, 1):
-        for row in (1, 2 / 3, 1 / 3, 0):  # from above, as the dots 1, 2, 3, 7 and 4, 5, 6, 8 of braille
+        for row in (
+            1,
+            2 / 3,
+            1 / 3,
+            0,
+        ):  # from above, as the dots 1, 2, 3, 7 and 4, 5, 6, 8 of braille
             alone = Canvas(1, 1, ascii_only=False)
             alone.dot(column, row, RED)
             seen += dots(alone)
@@ -129,12 +157,17 @@ def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
     canvas.dot(1, 1, BLUE)
     (line,) = canvas.lines()
     assert line.plain == "o⢈"
-    assert [(span.start, span.end, span.style) for span in line.spans] == [(0, 1, BLUE), (1, 2, BLUE)]
+    assert [(span.start, span.end, span.style) for span in line.spans] == [
+        (0, 1, BLUE),
+        (1, 2, BLUE),
+    ]
 
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9), st.booleans())
 @settings(max_examples=50)
-def test_all_is_inside(x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool) -> None:
+def test_all_is_inside(
+    x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool
+) -> None:
     canvas = Canvas(width, height, ascii_only=ascii_only)
     canvas.line((x, y), (to_x, to_y), RED)
     lines = dots(canvas)

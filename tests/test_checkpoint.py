@@ -1,4 +1,5 @@
-"""Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are named and skipped."""
+"""Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are
+named and skipped."""
 
 import os
 import signal
@@ -10,7 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
+from saved_runs import (
+    CONFIG,
+    FILES,
+    VOCAB,
+    description_of,
+    forge,
+    hidden,
+    make_run,
+    rewrite_manifest,
+    save,
+    tensors,
+)
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
@@ -22,7 +34,9 @@ def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_empty(tmp_path: Path) -> None:
+def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_empty(
+    tmp_path: Path,
+) -> None:
     parent = tmp_path / "deep" / "checkpoints"
     assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
     (parent / "war.peace-007").mkdir()
@@ -51,7 +65,10 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
     with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], **pipes) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         before = (run.path / "lock").stat()
-        with pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"), lock_folder(run.path):
+        with (
+            pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"),
+            lock_folder(run.path),
+        ):
             pass
         after = (run.path / "lock").stat()
         assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
@@ -62,8 +79,13 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
         with pytest.raises(RunInUseError), lock_folder(run.path):
             pass
         raise FileNotFoundError("not about the lock")
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(RunInUseError):  # removed at the same moment
-        patched.setattr("charrnn.system.files.try_lock", lambda file: (run.path / "lock").unlink() is None)
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        pytest.raises(RunInUseError),
+    ):  # removed at the same moment
+        patched.setattr(
+            "charrnn.system.files.try_lock", lambda file: (run.path / "lock").unlink() is None
+        )
         lock_folder(run.path).__enter__()
 
 
@@ -72,7 +94,12 @@ def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     state = {"cursor": [3, 4], "nested": {"best": 1.5}}
     folder = run.save_checkpoint(800, model, tensors(0.2), state, description_of(run))
     loaded = run.load_checkpoint("latest", with_training=True)
-    assert (loaded.name, loaded.step, loaded.warnings, loaded.state) == ("step-00000800", 800, (), state)
+    assert (loaded.name, loaded.step, loaded.warnings, loaded.state) == (
+        "step-00000800",
+        800,
+        (),
+        state,
+    )
     for saved, read in ((model, loaded.model), (tensors(0.2), loaded.training)):
         assert saved.keys() == read.keys()
         for name, tensor in saved.items():
@@ -82,12 +109,16 @@ def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
-def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(run: RunWriter) -> None:
+def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
+    run: RunWriter,
+) -> None:
     save(run, 100, value=1.0)
     written = (run.path / "step-00000100").stat().st_ino
     save(run, 100, value=1.0)
     assert (run.path / "step-00000100").stat().st_ino == written
-    digests = {run.load_checkpoint("latest", with_training=is_whole).digest for is_whole in (False, True)}
+    digests = {
+        run.load_checkpoint("latest", with_training=is_whole).digest for is_whole in (False, True)
+    }
     # Another one is of a schedule that was changed since: to keep it would mix two trainings.
     save(run, 100, value=2.0)
     replaced = run.load_checkpoint("latest", with_training=False)
@@ -111,8 +142,12 @@ def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter)
     assert run.load_checkpoint(name, with_training=False).model["weight"][0, 0] == 1.0
 
 
-@pytest.mark.parametrize(("keep", "left"), [(0, [100, 500]), (1, [100, 400, 500]), (9, [100, 200, 300, 400, 500])])
-def test_prune_keeps_some_besides_the_newest_and_those_needed(run: RunWriter, keep: int, left: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("keep", "left"), [(0, [100, 500]), (1, [100, 400, 500]), (9, [100, 200, 300, 400, 500])]
+)
+def test_prune_keeps_some_besides_the_newest_and_those_needed(
+    run: RunWriter, keep: int, left: list[int]
+) -> None:
     for step in (100, 200, 300, 400, 500):
         save(run, step)
     run.prune(keep, "step-00000100")
@@ -120,7 +155,14 @@ def test_prune_keeps_some_besides_the_newest_and_those_needed(run: RunWriter, ke
 
 
 def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
-    for name in ("step-100000000", "step-00000002", "step-99999999", "step-2", "step-0000000002", "step-0000000x"):
+    for name in (
+        "step-100000000",
+        "step-00000002",
+        "step-99999999",
+        "step-2",
+        "step-0000000002",
+        "step-0000000x",
+    ):
         (run.path / name).mkdir()
     (run.path / "step-00000003").write_text("a file")
     (run.path / "step-00000004").symlink_to(run.path / "step-00000002")
@@ -136,14 +178,23 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
         loaded = run.load_checkpoint("step-00000300", with_training=True)
         return loaded.step, len(loaded.warnings)
 
-    assert [load_after_damaging(step) for step in (300, 200, 100, 400)] == [(200, 1), (100, 2), (400, 3), (500, 4)]
+    assert [load_after_damaging(step) for step in (300, 200, 100, 400)] == [
+        (200, 1),
+        (100, 2),
+        (400, 3),
+        (500, 4),
+    ]
     with pytest.raises(CheckpointError, match="saved there: step-00000100"):
         run.load_checkpoint("../shakespeare-001/step-00000100", with_training=False)
-    with pytest.raises(CheckpointError, match=r"no checkpoint of .* can be loaded: .*model\.safetensors"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint of .* can be loaded: .*model\.safetensors"
+    ):
         load_after_damaging(500)
 
 
-def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_one_replaces_a_checkpoint_pruned_while_read(
+    run: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(run, 100)
 
     def prune_and_read(folder: Path, *, with_training: bool) -> checkpoint.Checkpoint:
@@ -158,8 +209,13 @@ def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run: RunWriter, mon
 
 
 @pytest.mark.parametrize("size", [None, 3, (1 << 24) + 1])
-def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, size: int | None) -> None:
-    readers = {"vocab.json": lambda: checkpoint.Description.read(run.path).vocab(), "config.yaml": run.read_config}
+def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(
+    run: RunWriter, size: int | None
+) -> None:
+    readers = {
+        "vocab.json": lambda: checkpoint.Description.read(run.path).vocab(),
+        "config.yaml": run.read_config,
+    }
     for name, read in readers.items():
         (run.path / name).unlink()
         if size is not None:
@@ -203,7 +259,9 @@ def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -
     for position in range(0, len(data), stride):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         # A flip in a hash that the manifest lists shows as damage of the file it belongs to.
-        with pytest.raises(CheckpointError, match="step-00000200" if name == "manifest.json" else name):
+        with pytest.raises(
+            CheckpointError, match="step-00000200" if name == "manifest.json" else name
+        ):
             checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
 
 
@@ -276,15 +334,25 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWri
 
 
 def test_what_an_older_run_does_not_record_is_what_it_did() -> None:
-    lines = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.splitlines(keepends=True)[1:]
-    kept = [line for line in lines if not line.startswith((b"weight_drop:", b"num_members:", b"muon_scale:"))]
+    lines = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.splitlines(keepends=True)[
+        1:
+    ]
+    kept = [
+        line
+        for line in lines
+        if not line.startswith((b"weight_drop:", b"num_members:", b"muon_scale:"))
+    ]
     config = checkpoint.parse_config(Path(), b"".join(kept))
-    assert (config.weight_drop, config.num_members, config.muon_scale) == (0.0, 1, 0.0) and len(kept) == len(lines) - 3
+    assert (config.weight_drop, config.num_members, config.muon_scale) == (0.0, 1, 0.0) and len(
+        kept
+    ) == len(lines) - 3
 
 
 def test_a_run_of_a_development_version_is_read_if_it_has_no_table() -> None:
     current = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
     old = current.replace(b"ngram_rows: 0\n", b"trigram_rows: 0\n")
-    assert old != current and checkpoint.parse_config(Path(), old) == checkpoint.parse_config(Path(), current)
+    assert old != current and checkpoint.parse_config(Path(), old) == checkpoint.parse_config(
+        Path(), current
+    )
     with pytest.raises(checkpoint.NewerFormatError, match="trigram_rows"):
         checkpoint.parse_config(Path(), old.replace(b"trigram_rows: 0", b"trigram_rows: 53"))

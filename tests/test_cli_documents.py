@@ -1,4 +1,5 @@
-"""Documents from the corpus to the sample: trained, resumed, sampled, searched for and measured as documents."""
+"""Documents from the corpus to the sample: trained, resumed, sampled, searched for and measured as
+documents."""
 
 import json
 import random
@@ -21,14 +22,22 @@ from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Text, read_text
 
 SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
-SETTINGS: dict[str, Any] = {**SMALL_RUN, "corpus": ("names.txt",), "documents": "lines", "dropout": 0.3, "steps": 12}
+SETTINGS: dict[str, Any] = {
+    **SMALL_RUN,
+    "corpus": ("names.txt",),
+    "documents": "lines",
+    "dropout": 0.3,
+    "steps": 12,
+}
 
 
 @pytest.fixture
 def names(command: Command) -> list[str]:
     """Names, one per line of `names.txt`."""
     draw = random.Random(0)
-    names = ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 5))).capitalize() for _ in range(300)]
+    names = [
+        "".join(draw.choices(SYLLABLES, k=draw.randint(1, 5))).capitalize() for _ in range(300)
+    ]
     Path("names.txt").write_text("\n".join(names) + "\n", "utf-8")
     return names
 
@@ -36,7 +45,9 @@ def names(command: Command) -> list[str]:
 @pytest.fixture
 def chain(command: Command, tmp_path: Path) -> Callable[[str], str]:
     """Build a run whose most likely document is `abcde`, by the kind of its documents."""
-    return lambda documents: str(build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents))
+    return lambda documents: str(
+        build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents)
+    )
 
 
 def as_json(ran: Ran) -> list[dict[str, Any]]:
@@ -45,14 +56,21 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("documents", "heading"), [("lines", ""), ("column", "--- {} of 3 ---\n")])
-def test_documents_are_separated(command: Command, chain: Callable[[str], str], documents: str, heading: str) -> None:
-    run, expected = chain(documents), "".join(f"{heading.format(number)}abcde\n" for number in (1, 2, 3))
+def test_documents_are_separated(
+    command: Command, chain: Callable[[str], str], documents: str, heading: str
+) -> None:
+    run, expected = (
+        chain(documents),
+        "".join(f"{heading.format(number)}abcde\n" for number in (1, 2, 3)),
+    )
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
     assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")
     # A prime of several documents: only the last one is continued.
     Path("before.txt").write_bytes(b"ab\0d")
-    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime-file", "before.txt") == Ran(0, "e\n", "")
+    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime-file", "before.txt") == Ran(
+        0, "e\n", ""
+    )
 
 
 def test_a_document_that_is_cut_is_marked(
@@ -60,19 +78,29 @@ def test_a_document_that_is_cut_is_marked(
 ) -> None:
     run = chain("lines")
     ran = command("sample", run, "--temp", 0, "--count", 2, "--seed", 0, "--length", 3)
-    assert ran == Ran(0, "abc\nabc\n", "warning: 2 documents were cut before the end: give a larger --length\n")
+    assert ran == Ran(
+        0, "abc\nabc\n", "warning: 2 documents were cut before the end: give a larger --length\n"
+    )
     ran = command("sample", run, "--temp", 0, "--seed", 0, "--length", 3, "--json")
     assert as_json(ran)[0]["has_ended"] is False
     ran = command("sample", run, "--beam", 2, "--length", 3)
-    assert ran == Ran(0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n")
+    assert ran == Ran(
+        0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n"
+    )
     asked: list[int] = []
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
-    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, num_chars, *loop: asked.append(num_chars))
-    assert command("sample", run, "--length", 60).code == 0 and 49 in asked, "compiled only for a long document"
+    monkeypatch.setattr(
+        sampling, "compiled_loop", lambda stepper, num_chars, *loop: asked.append(num_chars)
+    )
+    assert command("sample", run, "--length", 60).code == 0 and 49 in asked, (
+        "compiled only for a long document"
+    )
 
 
 def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
-    command("train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16, "--quiet")
+    command(
+        "train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16, "--quiet"
+    )
     call = ("sample", "--count", 12, "--seed", 0, "--novelty")
     model = charrnn.load()
     training = model.held_out("validation").corpus.text(0, model.held_out("validation").begin)
@@ -80,14 +108,23 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
     known = set(training.split(END)[:-1])
     objects = as_json(command(*call, "--json"))
     # By a naive comparison with the set of all training documents.
-    assert [entry["is_new"] for entry in objects] == [entry["text"] not in known for entry in objects]
+    assert [entry["is_new"] for entry in objects] == [
+        entry["text"] not in known for entry in objects
+    ]
     shown = command(*call).out.splitlines()[:12]
-    assert [line.endswith("  (in the training text)") for line in shown] == [not entry["is_new"] for entry in objects]
+    assert [line.endswith("  (in the training text)") for line in shown] == [
+        not entry["is_new"] for entry in objects
+    ]
     novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0]])
-    assert novelty.is_new == (True, False, False, False) and (novelty.num_new, novelty.num_distinct) == (1, 3)
+    assert novelty.is_new == (True, False, False, False) and (
+        novelty.num_new,
+        novelty.num_distinct,
+    ) == (1, 3)
     # The typed beginning is part of the document.
     first = min(known)
-    primed = as_json(command("sample", "--count", 1, "--novelty", "--prime", first[:-1], "--temp", 0, "--json"))
+    primed = as_json(
+        command("sample", "--count", 1, "--novelty", "--prime", first[:-1], "--temp", 0, "--json")
+    )
     assert primed[0]["is_new"] == (first[:-1] + primed[0]["text"] not in known)
 
 
@@ -96,11 +133,23 @@ def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str]
     assert command("sample", run, "--beam", 3) == Ran(0, "abcde\n", "")
     found = as_json(command("sample", run, "--beam", 3, "--json"))[0]["beams"]
     assert found[0]["text"] == "abcde"
-    assert all(beam["has_ended"] and beam["stop"] == "" and END not in beam["text"] for beam in found)
+    assert all(
+        beam["has_ended"] and beam["stop"] == "" and END not in beam["text"] for beam in found
+    )
     assert all(len(beam["logprobs"]) == len(beam["text"]) + 1 for beam in found)
     # Texts of documents differ in length, so a length penalty needs no stop string.
     assert command("sample", run, "--beam", 3, "--length-penalty", 1).code == 0
-    assert command("sample", str(build_chain(Path("plain-001"), "\nabc")), "--beam", 3, "--length-penalty", 1).code == 2
+    assert (
+        command(
+            "sample",
+            str(build_chain(Path("plain-001"), "\nabc")),
+            "--beam",
+            3,
+            "--length-penalty",
+            1,
+        ).code
+        == 2
+    )
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:
@@ -131,7 +180,9 @@ def test_files_and_columns_are_documents(command: Command) -> None:
         Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
     Path("poems", "blank.txt").write_bytes(b" \n")
     text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None)
-    assert sorted(all_of(parts_of(text))) == [f"  poem {number}\n\nsecond part" for number in range(5)]
+    assert sorted(all_of(parts_of(text))) == [
+        f"  poem {number}\n\nsecond part" for number in range(5)
+    ]
     assert any("skipped 1 file" in note for note in text.corpus.notes)
     with pytest.raises(DataError, match="has no document that is not empty"):
         read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"), None)
@@ -145,7 +196,9 @@ def test_files_and_columns_are_documents(command: Command) -> None:
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
-def test_a_large_corpus_is_mapped_and_the_same(names: list[str], order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_corpus_is_mapped_and_the_same(
+    names: list[str], order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
@@ -153,4 +206,6 @@ def test_a_large_corpus_is_mapped_and_the_same(names: list[str], order: str, mon
     large = read_text(config, None, vocab)
     assert isinstance(large.ids, np.memmap) and np.array_equal(large.ids, small.ids)
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
-    assert large.corpus.content == small.corpus.content and "Élan" in str(large.corpus.content).split(END)
+    assert large.corpus.content == small.corpus.content and "Élan" in str(
+        large.corpus.content
+    ).split(END)

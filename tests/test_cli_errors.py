@@ -1,4 +1,5 @@
-"""What goes wrong is said in at most three lines on stderr, with its exit code; tests/lock has the texts of 180."""
+"""What goes wrong is said in at most three lines on stderr, with its exit code; tests/lock has the
+texts of 180."""
 
 import os
 import re
@@ -31,7 +32,11 @@ def mess(lab: Path, tmp_path: Path) -> None:
 def assert_is_clear(ran: Ran, code: int, named: tuple[str, ...] = ()) -> None:
     assert ran.code == code, ran.err
     assert ran.out == "" and ran.err.startswith("error: ")
-    assert 1 <= len(ran.err.splitlines()) <= 3 and ran.err.endswith("\n") and "Traceback" not in ran.err
+    assert (
+        1 <= len(ran.err.splitlines()) <= 3
+        and ran.err.endswith("\n")
+        and "Traceback" not in ran.err
+    )
     assert not re.search(r"unexpected \w+(Error|Exception)\b", ran.err)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", ran.err), "nothing that could move the cursor"
     for part in named:
@@ -47,7 +52,11 @@ def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: None, l
 
 def test_without_any_run_it_says_how_to_get_one(command: Command) -> None:
     for line in ("sample", "visualize", "evaluate", "predict zib", "train --resume"):
-        assert_is_clear(command(*line.split()), CHECKPOINT, ("no runs here or in checkpoints yet", "charrnn train"))
+        assert_is_clear(
+            command(*line.split()),
+            CHECKPOINT,
+            ("no runs here or in checkpoints yet", "charrnn train"),
+        )
 
 
 @pytest.mark.parametrize("line", READERS)
@@ -58,7 +67,10 @@ def test_the_step_stands_in_for_a_damaged_file(command: Command, lab: Path, line
     ran = command(*line.split())
     assert ran.code == 0
     (told,) = [text for text in ran.err.splitlines() if "damaged" in text]
-    assert told.startswith(f"warning: checkpoints/lstm-001/{file} is damaged") and "; using step-00000" in told
+    assert (
+        told.startswith(f"warning: checkpoints/lstm-001/{file} is damaged")
+        and "; using step-00000" in told
+    )
     if "--resume" in line:
         assert command("sample", "--seed", 0, "--length", 5).err == "", "it was mended"
 
@@ -68,7 +80,9 @@ def test_a_run_of_a_newer_version_is_not_called_damaged(command: Command, lab: P
     forge_description(RunWriter(lab), "config.yaml", seal(text + "lookahead: 3\n"))
     for line in ("sample", "train --resume --steps 301"):
         ran = command(*line.split())
-        assert_is_clear(ran, CHECKPOINT, ("written by a newer version", "no configuration field", "Upgrade"))
+        assert_is_clear(
+            ran, CHECKPOINT, ("written by a newer version", "no configuration field", "Upgrade")
+        )
         assert "damaged" not in ran.err
 
 
@@ -84,7 +98,13 @@ def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) ->
 
 
 def test_training_that_leaves_the_finite_numbers(command: Command, mess: None) -> None:
-    settings = {**SMALL_RUN, "learning_rate": 10, "weight_decay": 1e38, "steps": 9, "warmup_steps": 0}
+    settings = {
+        **SMALL_RUN,
+        "learning_rate": 10,
+        "weight_decay": 1e38,
+        "steps": 9,
+        "warmup_steps": 0,
+    }
     flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     ran = command("train", "good.txt", "--quiet", *flags)
     assert_is_clear(ran, 5, ("Step ", "learning rate", "--set learning_rate="))
@@ -95,16 +115,26 @@ def test_training_that_leaves_the_finite_numbers(command: Command, mess: None) -
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
     line = f"{shlex.quote(sys.executable)} -m charrnn sample --seed 0 --length 5 > /dev/full"
-    ran = subprocess.run(line, shell=True, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), check=False)
-    assert ran.returncode == 1 and ran.stderr.startswith(b"error: ") and b"No space left on device" in ran.stderr
+    ran = subprocess.run(
+        line, shell=True, stderr=subprocess.PIPE, cwd=tmp_path, env=clean_environment(), check=False
+    )
+    assert (
+        ran.returncode == 1
+        and ran.stderr.startswith(b"error: ")
+        and b"No space left on device" in ran.stderr
+    )
     assert len(ran.stderr.splitlines()) <= 3
 
 
 LONG = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
 
 
-@pytest.mark.parametrize("error", [EOFError(), RuntimeError(LONG)], ids=["without a message", "with a long one"])
-def test_what_nobody_expected_is_short(command: Command, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [EOFError(), RuntimeError(LONG)], ids=["without a message", "with a long one"]
+)
+def test_what_nobody_expected_is_short(
+    command: Command, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rest = ": first line of it more than anybody reads" if error.args else ""
     begin = f"error: unexpected {type(error).__name__}{rest}"
     monkeypatch.setattr("charrnn.api.load", Mock(side_effect=error))
@@ -119,8 +149,11 @@ def test_what_nobody_expected_is_short(command: Command, error: Exception, monke
     assert error in (raised.value, raised.value.__cause__)
 
 
-def test_only_an_interrupt_is_one(command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was pressed."""
+def test_only_an_interrupt_is_one(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was
+    pressed."""
 
     def interrupt(*_: object) -> None:
         try:
@@ -153,7 +186,9 @@ main()
     assert b"Traceback" in process("-c", script, "--debug").stderr
 
 
-def test_a_large_prime(command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_prime(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "prime.txt").write_text("a" * 2_000)
     monkeypatch.setattr("charrnn.text.text_files.memory_bytes", lambda: 8_000)
     for name, stdin in (("prime.txt", b""), ("-", b"a" * 2_000)):

@@ -1,4 +1,5 @@
-"""`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side, beams, novelty."""
+"""`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side,
+beams, novelty."""
 
 import json
 import math
@@ -47,40 +48,60 @@ def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> Non
 
 def test_a_second_word_after_temp_is_no_run(command: Command, lab: Path) -> None:
     ran = command("sample", "--temp", 0.2, 0.8)
-    assert ran.code == 2 and "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
+    assert (
+        ran.code == 2 and "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
+    )
 
 
 def test_within_words_is_another_temperature(command: Command, lab: Path) -> None:
     generator, uniforms, text = charrnn.load(lab).generator, generator_of(2), "mo"
     banned = undrawable_ids(generator.vocab)
     for _ in range(60):
-        shaping = Shaping(temperature=0.5 if text[-1].isalnum() or text[-1] == "'" else 3.0, banned=banned)
+        shaping = Shaping(
+            temperature=0.5 if text[-1].isalnum() or text[-1] == "'" else 3.0, banned=banned
+        )
         logits = generator.model_for("auto", {}).read(generator.encode_prime(text))[0][0]
         text += generator.character(draw(*char_weights(logits, shaping), uniforms.random()))
     options = ("sample", "--seed", 2, "--length", 60, "--prime", "mo", "--temp")
     found = json_lines(command(*options, 3, "--temp-at", "words=0.5", "--json"))[0]
     assert ("mo" + found["text"], found["temp_at"]) == (text, "words=0.5")
-    assert text_of(command(*options, 0.7, "--temp-at", "words=0.7")) == text_of(command(*options, 0.7))
-    assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(command(*options, 5, "--temp-at", "words=0"))
+    assert text_of(command(*options, 0.7, "--temp-at", "words=0.7")) == text_of(
+        command(*options, 0.7)
+    )
+    assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(
+        command(*options, 5, "--temp-at", "words=0")
+    )
 
 
-def test_a_run_has_the_name_of_its_folder_inside_it(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_has_the_name_of_its_folder_inside_it(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(lab)
     assert charrnn.load(".").name == lab.name
 
 
-SEVERAL, BEAM, COLD = ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic"), ("--temp", 0)
+SEVERAL, BEAM, COLD = (
+    ("--count", 3, "--json"),
+    ("--beam", 4, "--beam-mode", "stochastic"),
+    ("--temp", 0),
+)
 
 
 @pytest.mark.parametrize("options", [(), SEVERAL, BEAM, (*COLD, "--temp-at", "words=9")])
-def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options: tuple[object, ...]) -> None:
+def test_a_seed_is_drawn_and_named(
+    command: Command, alphabet_run: Path, options: tuple[object, ...]
+) -> None:
     hot = () if "--beam" in options else ("--temp", 4)
     options = ("sample", alphabet_run, "--length", 60, *hot, *options)
     drawn = [command(*options) for _ in range(2)]
-    assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), "nothing else is said"
+    assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), (
+        "nothing else is said"
+    )
     seeds = [int(ran.err.split()[1]) for ran in drawn]
     # Two of 2^31 are the same once in two thousand million tries.
-    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2 and all(0 <= seed < 2**31 for seed in seeds)
+    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2 and all(
+        0 <= seed < 2**31 for seed in seeds
+    )
     assert text_of(command(*options, "--seed", seeds[0])) == drawn[0].out
     if "--json" in options:
         for number, one in enumerate(map(json.loads, drawn[1].out.splitlines())):
@@ -93,11 +114,17 @@ def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options
 
 @pytest.mark.parametrize("options", [(), ("--show-cell", "0:1"), ("--count", 2)])
 def test_the_seed_comes_before_the_prime_on_a_terminal(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
+    command: Command,
+    alphabet_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[object, ...],
 ) -> None:
-    """Both streams are the same terminal: the seed must not land between the prime and what continues it."""
+    """Both streams are the same terminal: the seed must not land between the prime and what
+    continues it."""
     terminal = Terminal()
-    monkeypatch.setattr("charrnn.generation.generator.GROUP_CHARS", 30)  # so that two texts are drawn one by one
+    monkeypatch.setattr(
+        "charrnn.generation.generator.GROUP_CHARS", 30
+    )  # so that two texts are drawn one by one
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setattr("sys.stderr", terminal)
     assert command("sample", alphabet_run, "--length", 20, "--prime", "lmn", *options).code == 0
@@ -108,26 +135,44 @@ def test_the_seed_comes_before_the_prime_on_a_terminal(
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
 def test_characters_are_coloured_by_the_model_s_own_surprise(
-    alphabet: str, command: Command, lab: Path, byte_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+    alphabet: str,
+    command: Command,
+    lab: Path,
+    byte_run: TrainedRun,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = byte_run.path if alphabet == "byte" else lab
-    options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo"), list[Any]()
+    options, shown = (
+        ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo"),
+        list[Any](),
+    )
     found, plain = json_lines(command(*options, "--json"))[0], command(*options)
     assert command(*options, "--color", "surprise", "--quiet") == plain, "off a terminal"
-    assert "--color shows colours on a terminal, where FORCE_COLOR=1" in command(*options, "--color", "surprise").err
+    assert (
+        "--color shows colours on a terminal, where FORCE_COLOR=1"
+        in command(*options, "--color", "surprise").err
+    )
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0
-    assert isinstance(shown[0], Legend) and "".join(one.text for one in shown[1:]) == "mo" + found["text"]
+    assert (
+        isinstance(shown[0], Legend)
+        and "".join(one.text for one in shown[1:]) == "mo" + found["text"]
+    )
     unknown, bits = np.split([value for one in shown[1:] for value in one.bits], [2])
     assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
 
 
-def test_the_least_certain_places_are_listed_with_what_else_was_likely(command: Command, lab: Path) -> None:
+def test_the_least_certain_places_are_listed_with_what_else_was_likely(
+    command: Command, lab: Path
+) -> None:
     options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2, "--alternatives", 3)
-    generator, found = charrnn.load(lab).generator, json_lines(command(*options, "--json", "--temp-at", "words"))[0]
+    generator, found = (
+        charrnn.load(lab).generator,
+        json_lines(command(*options, "--json", "--temp-at", "words"))[0],
+    )
     text, entropies, names = found["text"], [], generator.vocabulary()
     for position in range(40):
         read = generator.encode_prime("mo" + text[:position])
@@ -139,8 +184,12 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(command: 
             assert place["probability"] == pytest.approx(probs[names.index(text[position])])
             others = {name: probs[id] for id, name in enumerate(names) if name != text[position]}
             likely = sorted(others.values(), reverse=True)[:5]
-            assert [others[one["character"]] for one in place["alternatives"]] == pytest.approx(likely)
-    assert [one["position"] for one in found["alternatives"]] == sorted(np.argsort(entropies)[:-4:-1])
+            assert [others[one["character"]] for one in place["alternatives"]] == pytest.approx(
+                likely
+            )
+    assert [one["position"] for one in found["alternatives"]] == sorted(
+        np.argsort(entropies)[:-4:-1]
+    )
     assert found["temp_at"] == "words"
     for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--beam-mode", "stochastic")):
         assert command(*options, *several).out.count("Where the model hesitated most") == 2
@@ -152,34 +201,69 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width: int) -> None:
     ends = {"after": " after" * 6, "entropy": 2.0, "alternatives": others}
     given = (("\n", 0.1, "before "), ("é", 0.1, "before "), ("語", 0.001, "日本"))
     places = [
-        Hesitation(position=10**number, character=one, probability=share, before=before * 15, **ends)
+        Hesitation(
+            position=10**number, character=one, probability=share, before=before * 15, **ends
+        )
         for number, (one, share, before) in enumerate(given)
     ]
     drawn = lines(hesitation_table(places), width)
     assert max(map(cell_len, drawn)) <= width and (len(drawn) == 8) == (width > 40)
     words = " ".join(drawn).split()
-    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words} and words.count("space:9%") == words.count("→:9%") == 3
+    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words} and words.count("space:9%") == words.count(
+        "→:9%"
+    ) == 3
     assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
 
 
-def test_a_coloured_text_is_exported_with_its_scale(command: Command, lab: Path, tmp_path: Path) -> None:
+def test_a_coloured_text_is_exported_with_its_scale(
+    command: Command, lab: Path, tmp_path: Path
+) -> None:
     options, data = ("sample", "--prime", "mo", "--length", 40, "--seed", 2), list[dict[str, Any]]()
-    for suffix, what in ((".html", ("--alternatives", 2)), (".svg", ()), (".txt", ("--color", "0:1")), (".json", ())):
+    for suffix, what in (
+        (".html", ("--alternatives", 2)),
+        (".svg", ()),
+        (".txt", ("--color", "0:1")),
+        (".json", ()),
+    ):
         ran = command(*options, "--export", f"x{suffix}", *what)
         assert (ran.code, ran.out, ran.err) == (0, f"x{suffix}\n", "")
-    html, svg, drawn, data = (Path(f"x{suffix}").read_text("utf-8") for suffix in (".html", ".svg", ".txt", ".json"))
-    assert "hesitated most" in html and "8 bits or more" in html and "hesitated" not in svg and "#f" in svg
+    html, svg, drawn, data = (
+        Path(f"x{suffix}").read_text("utf-8") for suffix in (".html", ".svg", ".txt", ".json")
+    )
+    assert (
+        "hesitated most" in html
+        and "8 bits or more" in html
+        and "hesitated" not in svg
+        and "#f" in svg
+    )
     assert drawn.startswith("-1 ▁") and "mo" in drawn
     assert json.loads(data) == json_lines(command(*options, "--json"))[0]
     command(*options, "--color", "0:1", "--export", "x.json")
     assert len(json.loads(Path("x.json").read_text("utf-8"))["values"]) == 40
-    for refused in (("--count", 2), ("--json",), ("--beam", 2), ("--temp", "1,2"), ("--length", 20_001)):
+    for refused in (
+        ("--count", 2),
+        ("--json",),
+        ("--beam", 2),
+        ("--temp", "1,2"),
+        ("--length", 20_001),
+    ):
         ran = command("sample", "--export", "y.svg", *refused)
-        assert (ran.code, ran.out) == (2, "") and "--export" in ran.err and not Path("y.svg").exists()
+        assert (
+            (ran.code, ran.out) == (2, "") and "--export" in ran.err and not Path("y.svg").exists()
+        )
 
 
-def test_a_document_is_exported_with_its_end_and_listed_without_one(command: Command, tmp_path: Path) -> None:
-    options = ("sample", build_chain(tmp_path / "chain", "\0ab", documents="lines"), "--prime", "a", "--seed", 1)
+def test_a_document_is_exported_with_its_end_and_listed_without_one(
+    command: Command, tmp_path: Path
+) -> None:
+    options = (
+        "sample",
+        build_chain(tmp_path / "chain", "\0ab", documents="lines"),
+        "--prime",
+        "a",
+        "--seed",
+        1,
+    )
     for length in (1, 50):
         options = (*options[:6], "--length", length, "--alternatives", 1)
         command(*options, "--export", tmp_path / "x.json")
@@ -203,7 +287,10 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     assert [beam["loop"] for beam in beams] == [loop and asdict(loop) for loop in loops]
     assert f"{sum(map(bool, loops))} of 2 texts end in a loop, such as " in several.err
     assert find_loop(text_of(command(*options, "--no-repeat", 20))[:-1]) is None
-    assert "a higher --temp" in command("sample", loop_run, "--seed", 0, "--temp", 0, "--length", 400).err
+    assert (
+        "a higher --temp"
+        in command("sample", loop_run, "--seed", 0, "--temp", 0, "--length", 400).err
+    )
 
 
 def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_path: Path) -> None:
@@ -212,17 +299,43 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
     path = tmp_path / "half.txt"
     path.write_bytes(text.encode())
     run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
-    options = ("sample", run, "--seed", 0, "--temp", 0.3, "--novelty", "--prime", "wxyz", "--length")
+    options = (
+        "sample",
+        run,
+        "--seed",
+        0,
+        "--temp",
+        0.3,
+        "--novelty",
+        "--prime",
+        "wxyz",
+        "--length",
+    )
     shown = text_of(command(*options, 60))
-    assert shown.startswith("wxyz\n") and "━" in shown and "held-out: the same share of validation text" in shown
+    assert (
+        shown.startswith("wxyz\n")
+        and "━" in shown
+        and "held-out: the same share of validation text" in shown
+    )
     assert max(map(len, shown.splitlines())) <= 80
     short = command(*options, 11)
-    assert "the text has 11 characters, and copies of 30 or more count: give a larger --length" in short.err
-    assert "copied" in text_of(command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet"))
+    assert (
+        "the text has 11 characters, and copies of 30 or more count: give a larger --length"
+        in short.err
+    )
+    assert "copied" in text_of(
+        command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet")
+    )
 
 
-def test_bytes_that_are_no_text_are_read_as_they_were_typed(command: Command, byte_run: TrainedRun) -> None:
+def test_bytes_that_are_no_text_are_read_as_they_were_typed(
+    command: Command, byte_run: TrainedRun
+) -> None:
     Path("prime").write_bytes(b"\xff\xfe")
-    typed = command("sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json")
-    from_file = command("sample", "--seed", 0, byte_run.path, "--prime-file", "prime", "--length", 40, "--json")
+    typed = command(
+        "sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json"
+    )
+    from_file = command(
+        "sample", "--seed", 0, byte_run.path, "--prime-file", "prime", "--length", 40, "--json"
+    )
     assert typed.code == 0 and typed.out == from_file.out

@@ -14,7 +14,18 @@ import charrnn
 from charrnn.text import sources
 
 COMMANDS = (
-    *("train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "sweep", "export"),
+    *(
+        "train",
+        "sample",
+        "predict",
+        "visualize",
+        "explore",
+        "write",
+        "evaluate",
+        "runs",
+        "sweep",
+        "export",
+    ),
     *("corpora list", "corpora fetch", "corpora make"),
 )
 OF_ANALYSES = ("predict", "visualize", "evaluate")
@@ -22,7 +33,8 @@ OF_ANALYSES = ("predict", "visualize", "evaluate")
 
 
 def test_help_imports_what_it_needs_only(process: Process) -> None:
-    # The options of the commands OF_ANALYSES are declared in the modules of the analyses, which compute with NumPy.
+    # The options of the commands OF_ANALYSES are declared in the modules of the analyses, which
+    # compute with NumPy.
     others = ("", "--version", *(name for name in COMMANDS if name not in OF_ANALYSES))
     script = f"""
 import sys
@@ -44,7 +56,9 @@ def test_the_version(command: Command) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("runs nosuch", 4), ("runs nosuch --debug", 1)])
-def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process: Process, arguments: str, code: int) -> None:
+def test_the_process_ends_with_the_exit_code_and_debug_shows_where(
+    process: Process, arguments: str, code: int
+) -> None:
     ran = process("-m", "charrnn", *arguments.split())
     assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr
     assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)
@@ -68,11 +82,16 @@ def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: Synthe
     like = make_corpus(num_chars=3_000, seed=9).text.encode()
     Path("like.txt").write_bytes(like)
     Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())
-    found = [as_json(command("evaluate", "--text", f"{name}like.txt", "--json")) for name in ("", "un")]
+    found = [
+        as_json(command("evaluate", "--text", f"{name}like.txt", "--json")) for name in ("", "un")
+    ]
     assert found[0]["nats_per_char"] < 1.5 < found[1]["nats_per_char"]
     assert [one["num_unknown"] for one in found] == [0, 2]
     assert as_json(command("evaluate", "--text", "-", "--json", stdin=like)) == found[0]
-    assert "2 characters of this text are unknown to the model" in command("evaluate", "--text", "unlike.txt").err
+    assert (
+        "2 characters of this text are unknown to the model"
+        in command("evaluate", "--text", "unlike.txt").err
+    )
     assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
 
 
@@ -97,11 +116,15 @@ def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_read
     assert command(name, *options, "--quiet").err == ""
 
 
-def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_was_fetched_is_found(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = make_corpus(num_chars=2_000).text.encode()
     fields = dict.fromkeys(("address", "licence", "look_for"), "none")
     digest = hashlib.sha256(text).hexdigest()
-    entry = sources.CatalogueEntry(name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields)
+    entry = sources.CatalogueEntry(
+        name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields
+    )
     for module in ("charrnn.cli.corpora", "charrnn.text.sources"):  # the first has the real one
         monkeypatch.setattr(f"{module}.load_catalogue", lambda: (entry,))
     Path("corpora").mkdir()
@@ -112,7 +135,10 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     assert as_json(command(*fetch, "--json")) == {"name": "nonsense", "path": str(file)}
     file.write_bytes(text + b"!")
     ran = command(*fetch)
-    assert (ran.code, ran.out) == (3, "") and f"{file} exists but is not the catalogue's nonsense" in ran.err
+    assert (ran.code, ran.out) == (
+        3,
+        "",
+    ) and f"{file} exists but is not the catalogue's nonsense" in ran.err
 
 
 def test_json_before_the_command_of_corpora_is_refused(command: Command) -> None:

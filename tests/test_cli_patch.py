@@ -1,4 +1,5 @@
-"""`charrnn visualize --patch`: passages that are typed, positions in a text, what is found, and what is refused."""
+"""`charrnn visualize --patch`: passages that are typed, positions in a text, what is found, and
+what is refused."""
 
 import json
 from pathlib import Path
@@ -17,11 +18,16 @@ def patch(command: Command, *arguments: object) -> dict[str, Any]:
     return dict(as_json(command("visualize", "--patch", *arguments, "--json")))
 
 
-def test_typed_passages_need_no_text(command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
+def test_typed_passages_need_no_text(
+    command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus
+) -> None:
     source, target = corpus.text[100:130], corpus.text[200:290]
     found = patch(command, "0:3", "--patch", "0:5", "--from", source, "--into", target)
     assert [(one["layer"], one["unit"]) for one in found["cells"]] == [(0, 3), (0, 5)]
-    assert found["source"] == {"text": source, "position": None} and found["target"]["text"] == target[-60:]
+    assert (
+        found["source"] == {"text": source, "position": None}
+        and found["target"]["text"] == target[-60:]
+    )
     expected = charrnn.load(lstm.path).patch([(0, 3), (0, 5)], source=source, target=target)
     assert found == {"run": found["run"], **json.loads(json.dumps(expected.to_json()))}
 
@@ -32,12 +38,15 @@ def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, l
     held_out = model.held_out()
     values = model.study(held_out[:], context=held_out.context).values([(0, 3)])[0]
     (cell,) = found["cells"]
-    # Both are float32, one of them read in one lane from 1,024 characters before, and stored in half precision.
+    # Both are float32, one of them read in one lane from 1,024 characters before, and stored in
+    # half precision.
     assert cell["source"] == pytest.approx(float(values.max()), abs=2e-3)
     assert cell["target"] == pytest.approx(float(values.min()), abs=2e-3)
     position = found["target"]["position"]
     assert held_out[: position + 1].endswith(found["target"]["text"])
-    at = patch(command, "0:3", "--from", f"@{found['source']['position']}", "--into", f"@{position}")
+    at = patch(
+        command, "0:3", "--from", f"@{found['source']['position']}", "--into", f"@{position}"
+    )
     assert at == found
 
 

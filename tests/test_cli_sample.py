@@ -1,4 +1,5 @@
-"""`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it goes."""
+"""`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it
+goes."""
 
 import io
 import subprocess
@@ -17,20 +18,31 @@ def with_newline(text: str) -> str:
     return text if text.endswith("\n") else text + "\n"
 
 
-def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command: Command, process: Process, lab: Path) -> None:
-    """The last of several seeds counts; the text is that of the library at the temperature of the command line."""
+def test_the_same_seed_gives_the_same_bytes_wherever_they_go(
+    command: Command, process: Process, lab: Path
+) -> None:
+    """The last of several seeds counts; the text is that of the library at the temperature of the
+    command line."""
     assert len(as_json(command("sample", "--seed", 0, "--json"))["text"]) == 1000, "the default"
     assert command("sample", "--length", 0).out == ""
-    by_seed = {seed: command("sample", "--seed", 0, "--seed", seed, "--length", 200) for seed in (0, 1)}
+    by_seed = {
+        seed: command("sample", "--seed", 0, "--seed", seed, "--length", 200) for seed in (0, 1)
+    }
     model = charrnn.load(lab)
     for seed, ran in by_seed.items():
-        assert ran == Ran(0, with_newline(model.sample(temperature=0.8, seed=seed, length=200).text), "")
-    assert as_json(command("sample", "--seed", 1, "--length", 200, "--json"))["text"] in by_seed[1].out
+        assert ran == Ran(
+            0, with_newline(model.sample(temperature=0.8, seed=seed, length=200).text), ""
+        )
+    assert (
+        as_json(command("sample", "--seed", 1, "--length", 200, "--json"))["text"] in by_seed[1].out
+    )
     piped = process("-m", "charrnn", "sample", "--seed", 1, "--length", 200)
     assert (piped.returncode, piped.stderr, piped.stdout) == (0, b"", by_seed[1].out.encode())
 
 
-def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(command: Command, lab: Path) -> None:
+def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(
+    command: Command, lab: Path
+) -> None:
     prime, options = "molu tarn.\n\nif ", ("sample", "--seed", 0, "--length", 30)
     Path("prime.txt").write_bytes(prime.encode())
     printed = command(*options, "--prime", prime).out
@@ -39,16 +51,35 @@ def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated
     assert prime + command(*options, "--prime-file", "prime.txt").out == printed
     assert prime + command(*options, "--prime-file", "-", stdin=prime.encode()).out == printed
     assert as_json(command(*options, "--prime-file", "prime.txt", "--json"))["prime"] == prime
-    assert command(*options, "--prime", "").out == command(*options, "--prime-file", "-").out == command(*options).out
+    assert (
+        command(*options, "--prime", "").out
+        == command(*options, "--prime-file", "-").out
+        == command(*options).out
+    )
 
 
-def test_a_byte_model_takes_any_prime_and_writes_text(process: Process, command: Command, byte_run: TrainedRun) -> None:
+def test_a_byte_model_takes_any_prime_and_writes_text(
+    process: Process, command: Command, byte_run: TrainedRun
+) -> None:
     text = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 400).out
-    line = ("-m", "charrnn", "sample", byte_run.path, "--prime", "Ж語 ", "--seed", 0, "--length", 400)
+    line = (
+        "-m",
+        "charrnn",
+        "sample",
+        byte_run.path,
+        "--prime",
+        "Ж語 ",
+        "--seed",
+        0,
+        "--length",
+        400,
+    )
     piped = process(*line, LC_ALL="C")
     assert (piped.returncode, piped.stderr) == (0, b"")
     assert piped.stdout.decode("utf-8") == text, "whole characters in UTF-8, in any locale"
-    assert text.startswith("Ж語 ") and any(ord(character) > 127 and character != "\ufffd" for character in text[3:])
+    assert text.startswith("Ж語 ") and any(
+        ord(character) > 127 and character != "\ufffd" for character in text[3:]
+    )
     assert len(text.encode("utf-8", "replace")) >= 400
 
 
@@ -56,7 +87,9 @@ def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> 
     # So much takes a minute, and is not so much that a loop is compiled first.
     line = [sys.executable, "-m", "charrnn", "sample", "--seed", "0", "--length", "99999"]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(line, cwd=tmp_path, env=clean_environment(PYTHONUNBUFFERED="1"), **pipes) as process:
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=clean_environment(PYTHONUNBUFFERED="1"), **pipes
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert len(process.stdout.read(10)) == 10
         process.stdout.close()
@@ -84,7 +117,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])
-def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_line_ends_of_windows_as_lines(
+    chunks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal, pipe = Terminal(), io.StringIO()
     monkeypatch.setattr("sys.stdout", terminal)
     write(chunks)

@@ -1,4 +1,5 @@
-"""`charrnn train` as a whole: what it prints, what it leaves on disk, and that what it learned is a torch.nn model."""
+"""`charrnn train` as a whole: what it prints, what it leaves on disk, and that what it learned is a
+torch.nn model."""
 
 import io
 import json
@@ -65,7 +66,9 @@ def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tens
         rows, input_size = tensors[prefix + "weight_ih_l0"].shape
         layer = cell(input_size, tensors[prefix + "weight_hh_l0"].shape[1])
         assert rows == layer.weight_ih_l0.shape[0]
-        layer.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        layer.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
         layers.append(layer)
     embedding = nn.Embedding.from_pretrained(tensors["embedding.weight"])
     output = nn.Linear(*reversed(tensors["output.weight"].shape))
@@ -84,24 +87,31 @@ def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tens
 
 @pytest.mark.trained
 @pytest.mark.parametrize(("run", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
-def test_the_saved_weights_are_a_torch_model(run: str, cell: type[nn.RNNBase], request: Any) -> None:
+def test_the_saved_weights_are_a_torch_model(
+    run: str, cell: type[nn.RNNBase], request: Any
+) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
     logits = make_torch_stack(trained.path / f"step-{model.step:08d}" / "model.safetensors", cell)
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, len(model.vocab), (20, 3)))
     with torch.no_grad():
         expected, _ = model.network(ids, model.network.initial_state(3))
-    # The same float32 operations, fused differently: a few units in the last place of logits around 10.
+    # The same float32 operations, fused differently: a few units in the last place of logits around
+    # 10.
     torch.testing.assert_close(logits(ids), expected, atol=1e-5, rtol=1e-5)
     stepped, _ = model.stepper.read(ids[:, 0].numpy())
     np.testing.assert_allclose(stepped[0], logits(ids)[-1, 0].numpy(), atol=2e-5, rtol=1e-4)
 
 
-def test_json_events_come_in_order_with_their_documented_keys(command: Command, text_file: Path) -> None:
+def test_json_events_come_in_order_with_their_documented_keys(
+    command: Command, text_file: Path
+) -> None:
     options = ("--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--keep", 9, "--json")
     ran = command("train", "text.txt", *options, *SMALL_FLAGS)
     events = json_lines(ran.out)
-    assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {event["event"] for event in events}
+    assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {
+        event["event"] for event in events
+    }
     for event in events:
         assert event.keys() >= EVENT_KEYS[event["event"]]
     is_best = {e["step"] for e in events if e.get("is_best")}
@@ -123,7 +133,16 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     assert times == sorted(times) and times[0] > 0
     assert read_metrics(run) == [e for e in events if e["event"] in ("step", "evaluation")]
     steps = sorted({Path(e["path"]).name for e in events if e["event"] == "saved"})
-    names = ["best", "config.yaml", "latest", "lock", "metrics.jsonl", "samples.txt", *steps, "vocab.json"]
+    names = [
+        "best",
+        "config.yaml",
+        "latest",
+        "lock",
+        "metrics.jsonl",
+        "samples.txt",
+        *steps,
+        "vocab.json",
+    ]
     assert sorted(os.listdir(run)) == names and (run / "latest").read_text() == "step-00000008\n"
     assert all(sorted(os.listdir(run / step)) == sorted(FILES) for step in steps)
 
@@ -144,28 +163,51 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     for row, evaluation in zip(rows, evaluations, strict=True):
         assert len(row.removesuffix("  best")) == len(lines[header])
         # Aligned: each column ends where its heading does.
-        for heading, number in (("val", f"{evaluation['val_nats']:.4f}"), ("bpc", f"{evaluation['val_bpc']:.3f}")):
+        for heading, number in (
+            ("val", f"{evaluation['val_nats']:.4f}"),
+            ("bpc", f"{evaluation['val_bpc']:.3f}"),
+        ):
             assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
-    assert f"Best validation loss {min(one['val_nats'] for one in evaluations):.4f} nats/character, at step" in words
+    assert (
+        f"Best validation loss {min(one['val_nats'] for one in evaluations):.4f} nats/character, at"
+        " step" in words
+    )
     last = (run / "samples.txt").read_text().split("--- step 6 ---\n")[1]
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_shows_means_and_the_last_lines_name_the_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
-        done: dict[str, Any] = {"step": 3_200, "seconds": 1.0, "val_nats": 1.2775, "best_nats": 1.146}
-        events = [DoneEvent(**done, best_step=best_step, run=f"elsewhere/{'a' * 90}", is_complete=True)]
-        assert TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in events) == 0
+        done: dict[str, Any] = {
+            "step": 3_200,
+            "seconds": 1.0,
+            "val_nats": 1.2775,
+            "best_nats": 1.146,
+        }
+        events = [
+            DoneEvent(**done, best_step=best_step, run=f"elsewhere/{'a' * 90}", is_complete=True)
+        ]
+        assert (
+            TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in events)
+            == 0
+        )
         first, second, *rest = capsys.readouterr().err.splitlines()
         assert f"  charrnn visualize elsewhere/{'a' * 90}" in rest, "a command is not divided"
-        assert first == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
+        assert (
+            first
+            == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
+        )
         assert second == ("which every command uses." if best_step < 3_200 else "Next:")
     view = TrainingView(Signals(), show_as_json=False, quiet=False)
     view._bar = Mock(total=9, n=0)
     for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
         steps: dict[str, Any] = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
         view._show_step(StepEvent(train_nats=nats, chars_per_second=rate, **steps))
-    assert view._bar.set_postfix_str.call_args.args == ("1.500 nats, 110k chars/s",), "means of the last steps"
+    assert view._bar.set_postfix_str.call_args.args == ("1.500 nats, 110k chars/s",), (
+        "means of the last steps"
+    )
 
 
 def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
@@ -173,7 +215,9 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     log = Path("checkpoints/text-001/metrics.jsonl")
     records = read_metrics(log.parent)
     # The first four steps took 1,000 seconds.
-    log.write_text("".join(json.dumps(one | {"seconds": 250.0 * one["step"]}) + "\n" for one in records))
+    log.write_text(
+        "".join(json.dumps(one | {"seconds": 250.0 * one["step"]}) + "\n" for one in records)
+    )
     ran = command("train", "--resume", "text-001", "--steps", 6)
     assert ran.code == 0
     (row,) = [line for line in ran.err.splitlines() if line.split()[:1] == ["6"]]
@@ -181,20 +225,28 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     assert 16 <= minutes < 60
 
 
-def test_it_shows_its_samples_as_it_learns(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_shows_its_samples_as_it_learns(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 120)  # long enough to differ
     ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL_FLAGS)
     samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
     assert [sample["step"] for sample in samples] == [0, 1, 3, 10, 40]
-    assert len({sample["text"] for sample in samples}) == len(samples), "it writes something else each time"
+    assert len({sample["text"] for sample in samples}) == len(samples), (
+        "it writes something else each time"
+    )
     written = Path("checkpoints/text-001/samples.txt").read_text()
     assert written == "".join(f"--- step {s['step']} ---\n{s['text']}\n\n" for s in samples)
     # The sample at the end is what `charrnn sample` writes with the same seed and temperature.
-    resampled = charrnn.load("text-001").sample(temperature=0.8, seed=0, length=len(samples[-1]["text"]))
+    resampled = charrnn.load("text-001").sample(
+        temperature=0.8, seed=0, length=len(samples[-1]["text"])
+    )
     assert resampled.text == samples[-1]["text"]
 
 
-def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command, text_file: Path) -> None:
+def test_out_names_the_folder_and_without_it_runs_are_numbered(
+    command: Command, text_file: Path
+) -> None:
     assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL_FLAGS).out == "a/b\n"
     assert Path("a/b/latest").is_file() and not Path("checkpoints").exists()
     for number in (1, 2):
@@ -203,10 +255,14 @@ def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command,
     # Only a run can be continued.
     for taken in ("text.txt", "a"):
         ran = command("train", "text.txt", "--steps", 1, "--out", taken, *SMALL_FLAGS)
-        assert ran == Ran(2, "", f"error: {taken} exists already and is no run\n       give --out another name\n")
+        assert ran == Ran(
+            2, "", f"error: {taken} exists already and is no run\n       give --out another name\n"
+        )
 
 
-def test_suggested_commands_work_anywhere(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suggested_commands_work_anywhere(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
         stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL_FLAGS)
@@ -220,12 +276,18 @@ def test_suggested_commands_work_anywhere(command: Command, text_file: Path, mon
 
 
 def test_the_last_command_trains_the_same_weights_again(command: Command, text_file: Path) -> None:
-    """After a budget in minutes, too, whose steps, threads and learning rate depend on how fast the machine was."""
+    """After a budget in minutes, too, whose steps, threads and learning rate depend on how fast the
+    machine was."""
     ran = command("train", "text.txt", "--minutes", 0.002, "--seed", 7, "--set", "hidden_size=12")
     assert "seed: 7" in ran.err
-    (line,) = re.findall(r"(?m)^The same weights again, on this machine:\n  charrnn (train --recipe.*)$", ran.err)
+    (line,) = re.findall(
+        r"(?m)^The same weights again, on this machine:\n  charrnn (train --recipe.*)$", ran.err
+    )
     again = command(*line.split())
-    folders = [Path(out.strip(), Path(out.strip(), "latest").read_text().strip()) for out in (ran.out, again.out)]
+    folders = [
+        Path(out.strip(), Path(out.strip(), "latest").read_text().strip())
+        for out in (ran.out, again.out)
+    ]
     assert folders[0] != folders[1] and folders[0].name == folders[1].name
     for name in ("model.safetensors", "training.safetensors", "config.yaml"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
@@ -233,20 +295,36 @@ def test_the_last_command_trains_the_same_weights_again(command: Command, text_f
     assert "--recipe" not in command("train", "--resume", "--minutes", 0.002).err
 
 
-def test_the_model_is_shown_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured")))
-    err = command("train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=128").err
-    assert re.fullmatch(r"Text .*\nModel +gru 1×128, [\d,]+ parameters, [\d,]+ n-gram rows\nerror: measured\n", err)
+def test_the_model_is_shown_first(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured"))
+    )
+    err = command(
+        "train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=128"
+    ).err
+    assert re.fullmatch(
+        r"Text .*\nModel +gru 1×128, [\d,]+ parameters, [\d,]+ n-gram rows\nerror: measured\n", err
+    )
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_first_sample_is_one_line(lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+def test_a_first_sample_is_one_line(
+    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
     monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
-    long = [replace(event, text="a b\n" * 60) if event.event == "sample" else event for event in lstm.events]
+    long = [
+        replace(event, text="a b\n" * 60) if event.event == "sample" else event
+        for event in lstm.events
+    ]
     TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in long)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    lines = [re.match(r"(?:a b.*\n)*", part)[0].count("\n") for part in re.split(r"sample at step .*\n", shown)[1:]]  # type: ignore[index]
+    lines = [
+        re.match(r"(?:a b.*\n)*", part)[0].count("\n")
+        for part in re.split(r"sample at step .*\n", shown)[1:]
+    ]  # type: ignore[index]
     assert lines == [1, 1, 1, 8, 8]
     assert readable("a\ufffd\x07\x86b\0\0c\n\u202ed é 語") == "a·b ¶ ¶ c ·d é 語"
 
@@ -262,9 +340,13 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]  # type: ignore[attr-defined]
 
 
-def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_removes_the_bar_first(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
-    monkeypatch.setattr(Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite")))
+    monkeypatch.setattr(
+        Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite"))
+    )
     ran = command("train", "text.txt", "--steps", 3, *SMALL_FLAGS)
     *drawn, message = ran.err.split("\r")
     assert ran.code == 2 and any("0/3" in bar for bar in drawn)
@@ -278,36 +360,55 @@ def test_the_clock_of_the_bar_goes_on_while_it_validates(
     num_drawn = []
     for every in (10**9, 1):
         monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", every)
-        num_drawn.append(command("train", "text.txt", "--steps", 1, *SMALL_FLAGS).err.count("validating ..."))
+        num_drawn.append(
+            command("train", "text.txt", "--steps", 1, *SMALL_FLAGS).err.count("validating ...")
+        )
     assert 0 < num_drawn[0] < num_drawn[1]
 
 
-def test_the_different_characters_are_those_of_the_text(command: Command, tmp_path: Path, loop_run: Path) -> None:
+def test_the_different_characters_are_those_of_the_text(
+    command: Command, tmp_path: Path, loop_run: Path
+) -> None:
     """Also of a text with characters that the alphabet of another run does not have."""
     (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")
     small = ("--set", "num_lanes=2", "--set", "bptt_length=8")
     for options, vocab_size in (((*small, "--init-from", loop_run), 6), (SMALL_FLAGS, 5)):
         start = json_lines(command("train", "ab.txt", "--steps", 1, *options, "--json").out)[0]
-        assert (start["num_chars"], start["num_distinct_chars"], start["vocab_size"]) == (1_000, 4, vocab_size)
+        assert (start["num_chars"], start["num_distinct_chars"], start["vocab_size"]) == (
+            1_000,
+            4,
+            vocab_size,
+        )
 
 
-def test_notes_and_warnings_name_options(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_and_warnings_name_options(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
     note = "--alphabet byte learns every character of such a text"
     for options in ((), ("--json",)):
         ran = command("train", "rare.txt", "--steps", 1, *options, *SMALL_FLAGS)
-        assert note in (" ".join(json_lines(ran.out)[0]["notes"]) if options else " ".join(ran.err.split()))
-        assert options or re.search(r"3\d\d different, \d\d in the alphabet", " ".join(ran.err.split()))
+        assert note in (
+            " ".join(json_lines(ran.out)[0]["notes"]) if options else " ".join(ran.err.split())
+        )
+        assert options or re.search(
+            r"3\d\d different, \d\d in the alphabet", " ".join(ran.err.split())
+        )
     event = WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")
     TrainingView(Signals(), show_as_json=True, quiet=False).show(event for event in [event])
-    assert json_lines(capsys.readouterr().out) == [{"event": "warning", "message": "Resume it with --minutes 1.5."}]
+    assert json_lines(capsys.readouterr().out) == [
+        {"event": "warning", "message": "Resume it with --minutes 1.5."}
+    ]
 
 
 def test_it_learns(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
     evaluations = [event.val_nats for event in lstm.events if event.event == "evaluation"]
-    # The words of the corpus are drawn evenly from 21, so a model that spells them needs about log(21) / 5 nats.
+    # The words of the corpus are drawn evenly from 21, so a model that spells them needs about
+    # log(21) / 5 nats.
     assert evaluations[-1] < 0.4 * corpus.unigram_nats() and evaluations[-1] < 0.6 * evaluations[0]
     losses = [event.train_nats for event in lstm.events if event.event == "step"]
-    assert losses[0] == pytest.approx(math.log(lstm.events[0].vocab_size), abs=0.5), "it begins by knowing nothing"
+    assert losses[0] == pytest.approx(math.log(lstm.events[0].vocab_size), abs=0.5), (
+        "it begins by knowing nothing"
+    )
     assert sum(losses[-10:]) / 10 < 0.4 * corpus.unigram_nats()

@@ -1,4 +1,5 @@
-"""`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L layers, H units."""
+"""`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L
+layers, H units."""
 
 import base64
 import json
@@ -43,12 +44,19 @@ def table_rows(out: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if row[0] in DETECTORS and len(row) > 3}
 
 
-def test_by_itself_it_shows_a_table_and_three_best_cells(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+def test_by_itself_it_shows_a_table_and_three_best_cells(
+    command: Command, lab: Path, corpus: SyntheticCorpus
+) -> None:
     ran = command("visualize")
     assert (ran.code, ran.err) == (0, "")
     scores = find(command, "--find")
     assert list(table_rows(ran.out)) == [score["detector"] for score in scores]
-    assert {score["detector"] for score in scores} >= {"quote", "line-position", "indentation", "line-length"}
+    assert {score["detector"] for score in scores} >= {
+        "quote",
+        "line-position",
+        "indentation",
+        "line-length",
+    }
     held_out = corpus.text[int(0.9 * len(corpus.text)) :]
     assert f"32 cells over {len(held_out):,} characters" in ran.out.replace("\n", " ")
     captions = re.findall(r"(?m)^cell (\d+):(\d+) follows ([\w-]+) ", ran.out)
@@ -63,8 +71,12 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command: Command, lab: 
     assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
 
 
-def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Command, lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "plain.txt").write_bytes(make_corpus(num_chars=2_000, with_quotes=False).text.encode())
+def test_without_quotations_there_is_no_quote_cell_and_it_says_so(
+    command: Command, lab: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plain.txt").write_bytes(
+        make_corpus(num_chars=2_000, with_quotes=False).text.encode()
+    )
     ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
     assert (ran.code, ran.out) == (3, "") and len(ran.err.splitlines()) <= 3
     assert "quote: there are none in this text" in ran.err
@@ -80,12 +92,20 @@ def test_a_cell_is_shown_over_the_text(
 ) -> None:
     arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
     found, model = find(command, *arguments), charrnn.load(lab)
-    assert (found["run"], found["layer"], found["unit"], found["text"]) == ("lstm-001", 0, 7, fresh.text[:300])
-    assert found["values"] == pytest.approx(model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6)
+    assert (found["run"], found["layer"], found["unit"], found["text"]) == (
+        "lstm-001",
+        0,
+        7,
+        fresh.text[:300],
+    )
+    assert found["values"] == pytest.approx(
+        model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6
+    )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("charrnn.model.network.CharRNN.__init__", None)
         assert find(command, *arguments) == found, "nothing is computed again"
-    # Without --text, what was held out; read after the training text, so that the model has woken up.
+    # Without --text, what was held out; read after the training text, so that the model has woken
+    # up.
     begin = int(0.9 * len(corpus.text))
     found = find(command, "--cell", "0:7", "--chars", 100)
     assert found["text"] == corpus.text[begin : begin + 100]
@@ -93,7 +113,9 @@ def test_a_cell_is_shown_over_the_text(
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
-def test_without_the_extra_a_png_says_how_to_make_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_a_png_says_how_to_make_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
@@ -101,10 +123,13 @@ def test_without_the_extra_a_png_says_how_to_make_one(command: Command, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("options", "needed"), [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)]
+    ("options", "needed"),
+    [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)],
 )
 @pytest.mark.parametrize("text", ["z", "zib fo"])
-def test_a_text_to_look_at_may_be_short(command: Command, lab: Path, text: str, options: str, needed: int) -> None:
+def test_a_text_to_look_at_may_be_short(
+    command: Command, lab: Path, text: str, options: str, needed: int
+) -> None:
     Path("short.txt").write_text(text)
     ran = command("visualize", "--text", "short.txt", *options.split())
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
@@ -112,30 +137,42 @@ def test_a_text_to_look_at_may_be_short(command: Command, lab: Path, text: str, 
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
 
-def test_arrays_are_trace_and_scores(command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus) -> None:
+def test_arrays_are_trace_and_scores(
+    command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus
+) -> None:
     assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
         trace = charrnn.load(lab).trace(text, keeps_hidden=True)
         assert text == fresh.text[: len(text)] and trace.hidden is not None
         assert arrays["scored"].tolist() == [index >= len(text) // 2 for index in range(len(text))]
-        for name, expected in (("ids", trace.ids), ("cells", trace.cells), ("hidden", trace.hidden)):
+        for name, expected in (
+            ("ids", trace.ids),
+            ("cells", trace.cells),
+            ("hidden", trace.hidden),
+        ):
             np.testing.assert_allclose(arrays[name], expected, atol=1e-5)
         np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
         assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
 
 
-def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
+def test_an_export_never_replaces_the_text_it_shows(
+    command: Command, lab: Path, fresh_file: Path
+) -> None:
     whole = fresh_file.read_bytes()
     ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "./fresh.txt")
     assert (ran.code, ran.out) == (2, "") and "that is the text" in ran.err
     assert fresh_file.read_bytes() == whole
     fresh_file.with_suffix(".svg").write_text("an older picture")
-    assert command("visualize", "--text", fresh_file, "--surprise", "--export", "fresh.svg").code == 0
+    assert (
+        command("visualize", "--text", fresh_file, "--surprise", "--export", "fresh.svg").code == 0
+    )
 
 
-def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: Path, byte_run: TrainedRun) -> None:
+def test_what_the_model_cannot_read_as_it_stands_is_said(
+    command: Command, lab: Path, byte_run: TrainedRun
+) -> None:
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--surprise")
     assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
@@ -144,22 +181,31 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: 
     assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
 
 
-def test_a_page_that_begins_in_a_quotation_underlines_it(command: Command, lab: Path, fresh: SyntheticCorpus) -> None:
-    """The page shows the second half. Labelled by itself it would be inside out until the next blank line."""
+def test_a_page_that_begins_in_a_quotation_underlines_it(
+    command: Command, lab: Path, fresh: SyntheticCorpus
+) -> None:
+    """The page shows the second half. Labelled by itself it would be inside out until the next
+    blank line."""
     quoted = np.flatnonzero(fresh.is_quoted)
     half = int(quoted[quoted < len(fresh.text) // 2][-3])
     text = fresh.text[: 2 * half]
     Path("half.txt").write_text(text, encoding="utf-8")
     ran = command("visualize", "--text", "half.txt", "--detector", "quote", "--export", "page.html")
     assert ran.code == 0, ran.err
-    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("page.html").read_text(encoding="utf-8"), re.S)[1])
+    data = json.loads(
+        re.search(r'id="data">(.*?)</script>', Path("page.html").read_text(encoding="utf-8"), re.S)[
+            1
+        ]
+    )
     shown = np.frombuffer(base64.b64decode(data["labels"]["quote"]), np.int8).astype(bool)
     whole = DETECTORS["quote"].label(text)
     assert whole is not None and whole[half] and not DETECTORS["quote"].label(text[half:])[0]
     assert shown.tolist() == whole[half : half + len(shown)].tolist()
 
 
-def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_older_export_stays(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fill(path: Path, data: bytes) -> None:
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
@@ -168,7 +214,9 @@ def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, m
     Path("a.svg").write_text("the older one")
     before = sorted(Path().iterdir())
     ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "a.svg")
-    assert (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
+    assert (
+        (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
+    )
     assert Path("a.svg").read_text() == "the older one" and sorted(Path().iterdir()) == before
 
 
@@ -177,7 +225,18 @@ def test_a_page_measures_only_what_it_shows(
 ) -> None:
     monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page")
     (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
-    ran = command("visualize", lab, "--text", "mine.txt", "--cell", "0:5", "--chars", 50, "--export", "cell.html")
+    ran = command(
+        "visualize",
+        lab,
+        "--text",
+        "mine.txt",
+        "--cell",
+        "0:5",
+        "--chars",
+        50,
+        "--export",
+        "cell.html",
+    )
     assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")
 
 

@@ -51,18 +51,26 @@ def check_works(function: KeptFunction) -> None:
     assert numbers.tolist() == [2, 3, 4]
 
 
-def test_code_is_kept_beside_its_source_and_found_by_another_process(make: Make, source: Path) -> None:
+def test_code_is_kept_beside_its_source_and_found_by_another_process(
+    make: Make, source: Path
+) -> None:
     assert not make().find(ARGUMENTS)
     path = compiled_file(make())
     assert path.parent == source.parent / "__pycache__" and path.stat().st_mode & 0o444 == 0o444
     later = make()
     assert later.find(ARGUMENTS)
     check_works(later)
-    assert [found.name for found in path.parent.iterdir()] == [path.name], "no temporary file is left"
-    assert not make("another processor").find(ARGUMENTS) and not make().find((np.zeros(2, np.float32), 1))
+    assert [found.name for found in path.parent.iterdir()] == [path.name], (
+        "no temporary file is left"
+    )
+    assert not make("another processor").find(ARGUMENTS) and not make().find(
+        (np.zeros(2, np.float32), 1)
+    )
     source.write_text("second version")
     assert not make().find(ARGUMENTS)
-    assert compiled_file(make()) == path and make().find(ARGUMENTS), "it takes the place of the first version"
+    assert compiled_file(make()) == path and make().find(ARGUMENTS), (
+        "it takes the place of the first version"
+    )
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -74,7 +82,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def test_damaged_code_is_never_used_and_is_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_code_is_never_used_and_is_made_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = compiled_file(make())
     whole = path.read_bytes()
     for name, damage in DAMAGES.items():
@@ -93,7 +103,9 @@ def test_damaged_code_is_never_used_and_is_made_again(make: Make, monkeypatch: p
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows shows no owner")
 @pytest.mark.parametrize("others", ["own the file", "may write the file"])
-def test_code_that_others_may_write_is_not_used(make: Make, monkeypatch: pytest.MonkeyPatch, others: str) -> None:
+def test_code_that_others_may_write_is_not_used(
+    make: Make, monkeypatch: pytest.MonkeyPatch, others: str
+) -> None:
     path = compiled_file(make())
     if others == "may write the file":
         path.chmod(0o666)
@@ -111,7 +123,9 @@ def test_code_that_others_may_write_is_not_used(make: Make, monkeypatch: pytest.
     assert make().find(ARGUMENTS)
 
 
-def test_a_full_disk_leaves_no_file_and_one_warning(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_file_and_one_warning(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write_synced(path: Path, data: bytes) -> None:
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -126,14 +140,20 @@ def test_a_full_disk_leaves_no_file_and_one_warning(make: Make, monkeypatch: pyt
     assert list(path.parent.iterdir()) == [], "no part of a file is left"
 
 
-def test_a_user_s_folder_serves_where_the_package_cannot_be_written(make: Make, source: Path, tmp_path: Path) -> None:
+def test_a_user_s_folder_serves_where_the_package_cannot_be_written(
+    make: Make, source: Path, tmp_path: Path
+) -> None:
     (source.parent / "__pycache__").touch()
     function = make()
     function.compile(ARGUMENTS, pytest.fail)
-    assert function.paths(ARGUMENTS)[1].parent == tmp_path / "user" / "charrnn" and make().find(ARGUMENTS)
+    assert function.paths(ARGUMENTS)[1].parent == tmp_path / "user" / "charrnn" and make().find(
+        ARGUMENTS
+    )
 
 
-def test_without_a_compiler_python_runs_a_function(make: Make, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_python_runs_a_function(
+    make: Make, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     function = make()
     function.load(ARGUMENTS, pytest.fail)
@@ -141,7 +161,9 @@ def test_without_a_compiler_python_runs_a_function(make: Make, source: Path, mon
     assert list(source.parent.iterdir()) == [source]
 
 
-def test_code_that_cannot_be_read_or_loaded_counts_as_missing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_cannot_be_read_or_loaded_counts_as_missing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = compiled_file(make())
     with monkeypatch.context() as patched:
         patched.setattr(code_cache.os, "fstat", Mock(side_effect=OSError))
@@ -152,7 +174,10 @@ def test_code_that_cannot_be_read_or_loaded_counts_as_missing(make: Make, monkey
 
 def test_the_folders_are_those_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     beside = Path("package", "__pycache__")
-    assert cache_folders(Path("package/module.py")) == [beside, Path("~/.cache/charrnn").expanduser()]
+    assert cache_folders(Path("package/module.py")) == [
+        beside,
+        Path("~/.cache/charrnn").expanduser(),
+    ]
     monkeypatch.setattr(Path, "expanduser", Mock(side_effect=RuntimeError("no home")))
     assert cache_folders(Path("package/module.py")) == [beside]
     monkeypatch.setenv("NUMBA_CACHE_DIR", "chosen")

@@ -1,4 +1,5 @@
-"""`evaluate --coded`: the size of a real file beside the loss that is computed without the coder."""
+"""`evaluate --coded`: the size of a real file beside the loss that is computed without the
+coder."""
 
 import io
 import json
@@ -30,7 +31,9 @@ def assert_equal_sizes(found: coded.CodedLoss) -> None:
     assert found.difference == found.coded_bytes / found.computed_bytes - 1
 
 
-def test_a_file_has_the_computed_size(command: Command, lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_has_the_computed_size(
+    command: Command, lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = command("evaluate", lstm.path, "--coded", "--chars", "300", "--json")
     assert ran.code == 0, ran.err
     model = api.load(lstm.path)
@@ -42,7 +45,8 @@ def test_a_file_has_the_computed_size(command: Command, lstm: TrainedRun, monkey
     assert isinstance(text, str)
     assert (found.run, found.num_rows, found.num_escaped) == ("lstm-001", 1, 0)
     assert (found.num_chars, found.file_bytes) == (300, len(compress_text(model, text.encode())))
-    # One row, read from the prime that stands for an empty one; its loss is that of the int8 weights.
+    # One row, read from the prime that stands for an empty one; its loss is that of the int8
+    # weights.
     nats = -log_softmax(steps(model, "\n" + text[:-1]))[np.arange(300), model.vocab.encode(text)]
     assert found.computed_bpc == pytest.approx(float(nats.mean()) / math.log(2), rel=1e-9)
     assert found.coded_bpc == 8 * found.coded_bytes / 300
@@ -50,7 +54,9 @@ def test_a_file_has_the_computed_size(command: Command, lstm: TrainedRun, monkey
     monkeypatch.setattr(coded, "log_softmax", lambda logits: log_softmax(logits) - 0.05)
     wrong = coded.coded([model], **OPTIONS)
     assert wrong.coded_bytes == found.coded_bytes
-    assert wrong.computed_bytes == pytest.approx(found.computed_bytes + 300 * 0.05 / math.log(2) / 8, abs=1)
+    assert wrong.computed_bytes == pytest.approx(
+        found.computed_bytes + 300 * 0.05 / math.log(2) / 8, abs=1
+    )
     assert wrong.difference < -0.001
 
 
@@ -93,9 +99,14 @@ def test_the_example_of_the_format_is_that_of_the_code() -> None:
                     coding.send(np.cumsum(frequencies))
             return [encoder.finish()]
 
-    for text, order, example in zip(("6362e961", "6362636263626163"), (0, 1), examples, strict=True):
+    for text, order, example in zip(
+        ("6362e961", "6362636263626163"), (0, 1), examples, strict=True
+    ):
         header = container.Header(bytes(range(32)), b"", order)
-        assert b"".join(container.compress(Coder(), header, io.BytesIO(bytes.fromhex(text)))) == example
+        assert (
+            b"".join(container.compress(Coder(), header, io.BytesIO(bytes.fromhex(text))))
+            == example
+        )
 
 
 def test_what_cannot_be_compared_is_refused(lstm: TrainedRun, gru: TrainedRun) -> None:

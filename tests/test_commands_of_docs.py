@@ -1,4 +1,5 @@
-"""Every command of the README, the tour, the how-tos and the reference runs, in order, at small budgets."""
+"""Every command of the README, the tour, the how-tos and the reference runs, in order, at small
+budgets."""
 
 import random
 import shutil
@@ -10,7 +11,16 @@ from pathlib import Path
 
 import commands_of_pages
 import pytest
-from commands_of_pages import NEEDS_EXTRA, NEEDS_NETWORK, NEEDS_TERMINAL, PYTHON, SKIPPED, Log, blocks, environment
+from commands_of_pages import (
+    NEEDS_EXTRA,
+    NEEDS_NETWORK,
+    NEEDS_TERMINAL,
+    PYTHON,
+    SKIPPED,
+    Log,
+    blocks,
+    environment,
+)
 from environment import REPOSITORY
 from fixture_types import Command
 from synthetic import make_corpus
@@ -32,38 +42,54 @@ LETTERS = string.ascii_letters + string.digits + string.punctuation + " "
 pytestmark = [
     pytest.mark.docs,
     pytest.mark.trained,
-    pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="the pages use bash"),
+    pytest.mark.skipif(
+        sys.platform == "win32" or shutil.which("bash") is None, reason="the pages use bash"
+    ),
 ]
 
 
 def words(number: int, separator: str, seed: int = 0) -> str:
     """Draw words of a few letters."""
     generator = random.Random(seed)
-    drawn = ("".join(generator.choices("abdeiklmnorstu", k=generator.randint(3, 8))) for _ in range(number))
+    drawn = (
+        "".join(generator.choices("abdeiklmnorstu", k=generator.randint(3, 8)))
+        for _ in range(number)
+    )
     return separator.join(drawn)
 
 
 def source(seed: int) -> str:
     """Draw a module of Python."""
     drawn = [words(60, " ", seed * 100 + part).split() for part in range(4)]
-    return "\n\n".join(MODULE.format(a, b.title(), c, len(d)) for a, b, c, d in zip(*drawn, strict=True))
+    return "\n\n".join(
+        MODULE.format(a, b.title(), c, len(d)) for a, b, c, d in zip(*drawn, strict=True)
+    )
 
 
 def write_texts(folder: Path) -> None:
     """Write the texts that the pages name into a folder."""
     # With every letter, so that any prime of the pages is known.
     prose = "\n".join([*[LETTERS] * 3, make_corpus(num_chars=20_000).text])
-    speeches = (f"{words(1, '', act).upper()}:\n{words(12, ' ', act)},\n{words(9, ' ', act)}." for act in range(200))
-    tunes = (f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300))
+    speeches = (
+        f"{words(1, '', act).upper()}:\n{words(12, ' ', act)},\n{words(9, ' ', act)}."
+        for act in range(200)
+    )
+    tunes = (
+        f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]"
+        for number in range(300)
+    )
     texts = {
-        **dict.fromkeys(("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "old.txt"), prose),
+        **dict.fromkeys(
+            ("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "old.txt"), prose
+        ),
         "shakespeare.txt": "\n".join([*[LETTERS] * 3, *speeches]),
         "letters.txt": prose[:3000],
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
         "russian.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
-        "messages.csv": "date,text\n" + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
+        "messages.csv": "date,text\n"
+        + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
         "my.py": source(99),
     }
     for name, text in texts.items():
@@ -78,8 +104,11 @@ def write_texts(folder: Path) -> None:
 
 
 @pytest.fixture
-def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Log]:
-    """Return a function that runs the commands of a page in a new folder with the texts that the pages name."""
+def run_page(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Log]:
+    """Return a function that runs the commands of a page in a new folder with the texts that the
+    pages name."""
     folder, library = tmp_path / "folder", tmp_path / "library"
     folder.mkdir()
     library.mkdir()
@@ -88,7 +117,9 @@ def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (library / f"module{part}.py").write_text(source(part), encoding="utf-8")
     # The standard library has 5 million characters: too many for a test.
     monkeypatch.setattr(
-        sources, "standard_library", lambda order, folder=None, read=sources.standard_library: read(order, str(library))
+        sources,
+        "standard_library",
+        lambda order, folder=None, read=sources.standard_library: read(order, str(library)),
     )
 
     def call(arguments: tuple[str, ...], where: Path, stdin: bytes) -> tuple[int, str, str]:
@@ -104,7 +135,10 @@ def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             fetched.parent.mkdir(exist_ok=True)
             shutil.copy(folder / entry.file, fetched)
             return 0, f"{fetched}\n", ""
-        if any(find_spec(NEEDS_EXTRA.get(Path(argument).suffix, "sys")) is None for argument in arguments):
+        if any(
+            find_spec(NEEDS_EXTRA.get(Path(argument).suffix, "sys")) is None
+            for argument in arguments
+        ):
             return 0, "", ""
         with monkeypatch.context() as patch:
             patch.chdir(where)
@@ -117,7 +151,9 @@ def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return ran.code, ran.out, ran.err
 
     return lambda page: commands_of_pages.run_blocks(
-        "".join(commands_of_pages.commands_of(language, block) for language, block in blocks(page)), folder, call
+        "".join(commands_of_pages.commands_of(language, block) for language, block in blocks(page)),
+        folder,
+        call,
     )
 
 
@@ -133,5 +169,10 @@ def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log])
     assert log.failed == []
     assert log.ran, "the page shows a command"
     assert set(log.skipped) <= {*SKIPPED}
-    shown = [line for _, text in blocks(page) for line in text.splitlines() if line.lstrip("$ ").startswith("charrnn ")]
+    shown = [
+        line
+        for _, text in blocks(page)
+        for line in text.splitlines()
+        if line.lstrip("$ ").startswith("charrnn ")
+    ]
     assert len(log.ran) >= len(shown)

@@ -1,4 +1,5 @@
-"""The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws what."""
+"""The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws
+what."""
 
 import os
 import re
@@ -37,7 +38,9 @@ def make_stepper(config: Config = BASE, precision: str = "int8") -> Stepper:
         for parameter in network.parameters():
             if parameter.ndim == 1 or len(parameter) == 53:
                 parameter.normal_(std=0.3, generator=generator)
-    return Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()}, precision)
+    return Stepper(
+        config, {name: value.numpy() for name, value in network.state_dict().items()}, precision
+    )
 
 
 @pytest.fixture
@@ -72,9 +75,15 @@ def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: in
 
 @pytest.mark.parametrize(
     "changes",
-    [{"cell": "lstm", "depth": "residual", "ngram_rows": 53}, {"cell": "gru", "depth": "residual"}, {"cell": "rnn"}],
+    [
+        {"cell": "lstm", "depth": "residual", "ngram_rows": 53},
+        {"cell": "gru", "depth": "residual"},
+        {"cell": "rnn"},
+    ],
 )
-def test_it_computes_the_bits_of_numpy(changes: dict[str, Any], choose: Callable[[bool], None]) -> None:
+def test_it_computes_the_bits_of_numpy(
+    changes: dict[str, Any], choose: Callable[[bool], None]
+) -> None:
     stepper = make_stepper(replace(BASE, initial_state="learned", **changes))
     choose(False)
     expected = draw_all(stepper)
@@ -88,9 +97,12 @@ def test_it_computes_the_bits_of_numpy(changes: dict[str, Any], choose: Callable
 
 
 def test_every_compiled_function_has_a_name_of_its_own() -> None:
-    """Code of two processes is linked by names: with the same name, one loop called a function of the other."""
+    """Code of two processes is linked by names: with the same name, one loop called a function of
+    the other."""
     functions = [value.py_func for value in vars(compiled).values() if hasattr(value, "py_func")]
-    equations = [cell.cell_contents.py_func for function in functions for cell in function.__closure__ or ()]
+    equations = [
+        cell.cell_contents.py_func for function in functions for cell in function.__closure__ or ()
+    ]
     names = [function.__qualname__ for function in (*functions, *equations)]
     assert len(equations) == 8 and len(set(names)) == len(names)
 
@@ -109,13 +121,23 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
         alone = draw_all(stepper, range(stream, stream + 1), 60)
         assert np.array_equal(alone.ids[0], together.ids[stream])
     for loop in compiled.LOOPS.values():
-        assert len(loop._dispatcher.signatures) <= 1, "another one is compiled in silence, and never kept"
+        assert len(loop._dispatcher.signatures) <= 1, (
+            "another one is compiled in silence, and never kept"
+        )
 
 
 def test_what_is_not_compiled_is_written_by_numpy() -> None:
-    others = ({"depth": "grid"}, {"cell": "peephole"}, {"zoneout": 0.1}, {"sum_outputs": True}, {"hidden_size": 4})
+    others = (
+        {"depth": "grid"},
+        {"cell": "peephole"},
+        {"zoneout": 0.1},
+        {"sum_outputs": True},
+        {"hidden_size": 4},
+    )
     for changes, precision in (*((other, "int8") for other in others), ({}, "fp32")):
-        assert sampling.compiled_loop(make_stepper(replace(BASE, **changes), precision), 10**9) is None, changes
+        assert (
+            sampling.compiled_loop(make_stepper(replace(BASE, **changes), precision), 10**9) is None
+        ), changes
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
@@ -137,7 +159,9 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
             drawn = compiled._draw(logits.astype(np.float64), drawing, 0, uniform, probs)
             assert drawn == sampling.draw(weights, total, uniform), (logits, shaping, uniform)
         assert np.array_equal(probs, weights)
-        assert np.allclose(weights / total, next_char_probs(logits[None], shaping)[0], rtol=1e-13, atol=1e-300)
+        assert np.allclose(
+            weights / total, next_char_probs(logits[None], shaping)[0], rtol=1e-13, atol=1e-300
+        )
 
 
 class Loop:
@@ -145,7 +169,9 @@ class Loop:
 
     num_compiled = 0
 
-    def __init__(self, *, is_kept: bool = False, problem: str = "", error: Exception | None = None) -> None:
+    def __init__(
+        self, *, is_kept: bool = False, problem: str = "", error: Exception | None = None
+    ) -> None:
         self.is_kept, self.problem, self.error = is_kept, problem, error
 
     def find(self, arguments: object) -> bool:
@@ -159,24 +185,46 @@ class Loop:
             warn(self.problem)
 
 
-def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for loop, num_chars, compiles, parts in (
         (Loop(), 0, 1, ()),
         (Loop(), -1, 0, ()),
         (Loop(is_kept=True), 0, 0, ()),
-        (Loop(error=ValueError("LLVM says no\nand why")), 0, 0, ("LLVM says no)", "NumPy generates")),
-        (Loop(problem="Code cannot be kept in /x (No space)."), 0, 1, ("Code cannot be kept", "/x (No space)")),
+        (
+            Loop(error=ValueError("LLVM says no\nand why")),
+            0,
+            0,
+            ("LLVM says no)", "NumPy generates"),
+        ),
+        (
+            Loop(problem="Code cannot be kept in /x (No space)."),
+            0,
+            1,
+            ("Code cannot be kept", "/x (No space)"),
+        ),
     ):
         calls, warnings, progress = list[int](), list[str](), Progress()
         monkeypatch.setitem(compiled.LOOPS, "read", loop)
-        monkeypatch.setattr(progress, "tell", lambda message, loop=loop, calls=calls: calls.append(loop.num_compiled))
+        monkeypatch.setattr(
+            progress,
+            "tell",
+            lambda message, loop=loop, calls=calls: calls.append(loop.num_compiled),
+        )
         monkeypatch.setattr(progress, "warn", warnings.append)
         with using(progress):
-            found = sampling.compiled_loop(make_stepper(), sampling.UNCACHED_FROM + num_chars, "read")
-        assert loop.num_compiled == compiles and (found is compiled) == bool(compiles or loop.is_kept)
+            found = sampling.compiled_loop(
+                make_stepper(), sampling.UNCACHED_FROM + num_chars, "read"
+            )
+        assert loop.num_compiled == compiles and (found is compiled) == bool(
+            compiles or loop.is_kept
+        )
         assert calls == [0] * (compiles or bool(loop.error))
         assert len(warnings) == bool(parts), "one warning at most"
-        assert all(part in warning and "\n" not in warning for warning in warnings for part in parts)
+        assert all(
+            part in warning and "\n" not in warning for warning in warnings for part in parts
+        )
 
 
 def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:
@@ -201,7 +249,9 @@ def test_without_numba_or_its_compiler_the_same_text_comes(
     ran = long_text(command, lstm)
     sampling._compiled_module.cache_clear()
     assert (ran.code, ran.out) == (0, text)
-    assert [line[:35] for line in ran.err.splitlines()] == ["warning: NUMBA_DISABLE_JIT is set, "] * (not is_missing)
+    assert [line[:35] for line in ran.err.splitlines()] == [
+        "warning: NUMBA_DISABLE_JIT is set, "
+    ] * (not is_missing)
 
 
 def test_a_python_that_optimizes_finds_the_kept_code_and_a_long_text_begins_before_numba_is_imported(
@@ -225,7 +275,9 @@ print([loop.paths(compiled.arguments_of(name))[0].name for name, loop in compile
     path = os.pathsep.join(map(str, (REPOSITORY, Path(__file__).parent)))
     # Sets of texts come in another order there.
     done = process("-OO", "-c", code, PYTHONPATH=path, PYTHONHASHSEED="1")
-    names = [loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()]
+    names = [
+        loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()
+    ]
     assert done.stdout.decode().splitlines() == ["1 False", str(names)], done.stderr
 
 
@@ -245,9 +297,23 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(
 def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key() -> None:
     functions = [found for found in vars(compiled).values() if hasattr(found, "py_func")]
     # The equations of the loops that are made by a function.
-    functions += [cell.cell_contents for found in functions for cell in found.py_func.__closure__ or ()]
-    codes = [getattr(found, "py_func", found).__code__ for found in (*functions, compiled.read, compiled.write)]
-    names = {name for code in codes for name in code.co_names if name.isupper() and hasattr(compiled, name)}
+    functions += [
+        cell.cell_contents for found in functions for cell in found.py_func.__closure__ or ()
+    ]
+    codes = [
+        getattr(found, "py_func", found).__code__
+        for found in (*functions, compiled.read, compiled.write)
+    ]
+    names = {
+        name
+        for code in codes
+        for name in code.co_names
+        if name.isupper() and hasattr(compiled, name)
+    }
     assert {"P0", "EXP_LIMIT", "ROWS"} <= names and len(names) > 30
     text = "".join(source.read_text(encoding="utf-8") for source in compiled.SOURCES)
-    assert not [name for name in names if not re.search(rf"(?m)^([A-Z0-9_]+, )*{name}(, [A-Z0-9_]+)* = ", text)]
+    assert not [
+        name
+        for name in names
+        if not re.search(rf"(?m)^([A-Z0-9_]+, )*{name}(, [A-Z0-9_]+)* = ", text)
+    ]

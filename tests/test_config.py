@@ -1,4 +1,5 @@
-"""Configurations: what is written is read back, what is wrong is refused by name, and the nearest layer wins."""
+"""Configurations: what is written is read back, what is wrong is refused by name, and the nearest
+layer wins."""
 
 import codecs
 import math
@@ -19,7 +20,15 @@ import charrnn.config.settings
 import charrnn.config.settings_file
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.settings import BUDGETS, FIELD_NAMES, Config, parse_value
-from charrnn.config.settings_file import _FLAT, from_yaml, load_yaml, merge_settings, read_recipe, read_yaml, to_yaml
+from charrnn.config.settings_file import (
+    _FLAT,
+    from_yaml,
+    load_yaml,
+    merge_settings,
+    read_recipe,
+    read_yaml,
+    to_yaml,
+)
 from charrnn.errors import DataError, UsageError
 
 RECIPES = Path(charrnn.config.settings.__file__).parent / "recipes"
@@ -39,7 +48,10 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "order": (["shuffled", "sorted"], ["random"]),
     "order_seed": ([0, 2**32 - 1], [-1, 2**32]),
     "min_count": ([1, 10**9], [0]),
-    "split": ([(1e-9, 1e9), (0.8, 0.1, 0.1)], [(1.0,), (1.0,) * 4, (1.0, 0.0), (1.0, math.inf), (math.nan, 1.0)]),
+    "split": (
+        [(1e-9, 1e9), (0.8, 0.1, 0.1)],
+        [(1.0,), (1.0,) * 4, (1.0, 0.0), (1.0, math.inf), (math.nan, 1.0)],
+    ),
     "documents": (["none", "files", "lines", "blank-lines"], ["pages"]),
     "column": ([None], []),
     "cell": (["auto", *CELLS], ["elman"]),
@@ -84,13 +96,18 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "save_every": (["auto", 1], [0]),
     "keep": ([0, 10**9], [-1]),
 }
-"""Values of each field that are allowed, the ends of its range among them, and values that are not."""
-JOINTLY = {name: st.sampled_from(good) for name, (good, _) in IN_AND_OUT.items() if name not in BUDGETS}
+"""Values of each field that are allowed, the ends of its range among them, and values that are not.
+"""
+JOINTLY = {
+    name: st.sampled_from(good) for name, (good, _) in IN_AND_OUT.items() if name not in BUDGETS
+}
 
 
 @given(st.fixed_dictionaries(JOINTLY), st.sampled_from([None, *BUDGETS]))
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_any_configuration_comes_back_from_its_yaml(values: dict[str, Any], budget: str | None) -> None:
+def test_any_configuration_comes_back_from_its_yaml(
+    values: dict[str, Any], budget: str | None
+) -> None:
     try:
         config = Config(**values, **({} if budget is None else {budget: IN_AND_OUT[budget][0][-1]}))
     except UsageError:  # values that do not go together
@@ -108,7 +125,13 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
     for value in bad:
         with pytest.raises(UsageError) as caught:
             Config(**{name: value})
-        shown = value[0][:199] + "…" if name == "corpus" else "/".join(map(str, value)) if name == "split" else value
+        shown = (
+            value[0][:199] + "…"
+            if name == "corpus"
+            else "/".join(map(str, value))
+            if name == "split"
+            else value
+        )
         assert str(caught.value).startswith(f"`{name}` is {shown}; it must be ")
         near = str(caught.value).partition(" Did you mean ")[2]
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
@@ -157,7 +180,12 @@ def test_a_number_that_python_cannot_write_out_is_refused(name: str) -> None:
         with pytest.raises(UsageError, match=rf"^`{name}` is '.+'; it must be [^\n]+\.$"):
             parse_value(name, value)
     digits = f"0x{16**5000:x}"
-    for written in (f"{name}: {digits}", f"{name}: [{digits}]", f"{name}:\n  a: {digits}", f"? {digits}\n: 1"):
+    for written in (
+        f"{name}: {digits}",
+        f"{name}: [{digits}]",
+        f"{name}:\n  a: {digits}",
+        f"? {digits}\n: 1",
+    ):
         with pytest.raises(DataError, match="is not YAML: a number has more than 1,000 digits"):
             from_yaml(written, "recipe.yaml")
 
@@ -169,7 +197,11 @@ def test_what_yaml_takes_for_something_else() -> None:
     with pytest.raises(UsageError, match=r"`cell` is 'True'; it must be a word"):
         from_yaml("cell: yes", "recipe.yaml")
     assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))  # type: ignore[arg-type]
-    assert from_yaml("", "poems.yaml") == from_yaml("# nothing but a remark\n", "poems.yaml") == Config()
+    assert (
+        from_yaml("", "poems.yaml")
+        == from_yaml("# nothing but a remark\n", "poems.yaml")
+        == Config()
+    )
 
 
 def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_nearest() -> None:
@@ -177,7 +209,9 @@ def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_
         if codecs.lookup(name)._is_text_encoding:
             assert "a".encode(Config(encoding=name.replace("_", "- ").upper()).encoding)
     for typed, meant in (("latin-l", "latin-1"), ("windows-l252", "cp1252")):
-        with pytest.raises(UsageError, match=rf"^`encoding` is {typed}; .* Did you mean .+\?$") as caught:
+        with pytest.raises(
+            UsageError, match=rf"^`encoding` is {typed}; .* Did you mean .+\?$"
+        ) as caught:
             Config(encoding=typed)
         near = str(caught.value).rpartition("mean ")[2].rstrip("?")
         assert codecs.lookup(near).name == codecs.lookup(meant).name
@@ -196,16 +230,27 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(
     assert read_yaml("batch_size: 8", "a recipe") == {"num_lanes": 8}, "the standard name"
 
 
-@pytest.mark.parametrize(("in_file", "in_environment", "as_flag"), list(product([False, True], repeat=3)))
-def test_flag_over_environment_over_file_over_default(in_file: bool, in_environment: bool, as_flag: bool) -> None:
+@pytest.mark.parametrize(
+    ("in_file", "in_environment", "as_flag"), list(product([False, True], repeat=3))
+)
+def test_flag_over_environment_over_file_over_default(
+    in_file: bool, in_environment: bool, as_flag: bool
+) -> None:
     config, origins = merge_settings(
         flags={"seed": 3} if as_flag else {},
         file={"seed": "1"} if in_file else None,
         file_name="poems.yaml",
-        environment={"SEED": "9", "CHARRNN_CORPORA": "/texts"} | ({"CHARRNN_SEED": "2"} if in_environment else {}),
+        environment={"SEED": "9", "CHARRNN_CORPORA": "/texts"}
+        | ({"CHARRNN_SEED": "2"} if in_environment else {}),
     )
-    layers = [((3, "flag"), as_flag), ((2, "environment"), in_environment), ((1, "poems.yaml"), in_file)]
-    assert (config.seed, origins["seed"]) == next((given for given, is_given in layers if is_given), (0, "default"))
+    layers = [
+        ((3, "flag"), as_flag),
+        ((2, "environment"), in_environment),
+        ((1, "poems.yaml"), in_file),
+    ]
+    assert (config.seed, origins["seed"]) == next(
+        (given for given, is_given in layers if is_given), (0, "default")
+    )
     assert tuple(origins) == FIELD_NAMES
     assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
 
@@ -213,28 +258,41 @@ def test_flag_over_environment_over_file_over_default(in_file: bool, in_environm
 def test_an_optimizer_that_muon_scale_chose_has_its_source() -> None:
     config, origins = merge_settings(flags={}, file={"muon_scale": 0}, file_name="old.yaml")
     assert (config.optimizer, origins["optimizer"]) == ("adamw", "old.yaml")
-    config, origins = merge_settings(flags={"optimizer": "sgd"}, file={"muon_scale": 0}, file_name="old.yaml")
+    config, origins = merge_settings(
+        flags={"optimizer": "sgd"}, file={"muon_scale": 0}, file_name="old.yaml"
+    )
     assert (config.optimizer, origins["optimizer"]) == ("sgd", "flag")
-    with pytest.raises(UsageError, match=r"`muon_scale` is 0, .* Choose `optimizer=adamw`, or `muon_scale=2`"):
+    with pytest.raises(
+        UsageError, match=r"`muon_scale` is 0, .* Choose `optimizer=adamw`, or `muon_scale=2`"
+    ):
         merge_settings(flags={"optimizer": "muon"}, file={"muon_scale": 0})
 
 
 @pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
 def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
-    config, origins = merge_settings(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
+    config, origins = merge_settings(
+        flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"}
+    )
     assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
-    assert {name: origins[name] for name in BUDGETS} == {**dict.fromkeys(BUDGETS, "default"), above: "flag"}
+    assert {name: origins[name] for name in BUDGETS} == {
+        **dict.fromkeys(BUDGETS, "default"),
+        above: "flag",
+    }
     with pytest.raises(UsageError, match="one budget only"):
         merge_settings(flags={"minutes": 2, "steps": 2})
     taken_back = {"CHARRNN_MINUTES": "none"}, (None, "environment")
     left_empty = {"CHARRNN_STEPS": ""}, (5.0, "x")
     for environment, expected in (taken_back, left_empty):
-        config, origins = merge_settings(flags={}, file={"minutes": 5}, file_name="x", environment=environment)
+        config, origins = merge_settings(
+            flags={}, file={"minutes": 5}, file_name="x", environment=environment
+        )
         assert (config.minutes, origins["minutes"]) == expected
 
 
 def test_a_value_that_is_refused_is_named_with_its_source() -> None:
-    with pytest.raises(UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"):
+    with pytest.raises(
+        UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"
+    ):
         merge_settings(flags={}, environment={"CHARRNN_DROPOUT": "2"})
     for text in ("seed: x", "seed: -1", "seeds: 1", "minutes: 1\nsteps: 2"):
         with pytest.raises(UsageError, match=r"poems\.yaml"):
@@ -261,10 +319,17 @@ BAD_YAML = {
 
 @pytest.mark.parametrize("text", BAD_YAML.values(), ids=BAD_YAML.keys())
 def test_what_is_no_yaml_mapping_is_refused_with_the_name_of_the_file(text: str) -> None:
-    with pytest.raises(DataError, match=r"^poems\.yaml (is not YAML: .|must contain `field: value` lines)") as caught:
+    with pytest.raises(
+        DataError, match=r"^poems\.yaml (is not YAML: .|must contain `field: value` lines)"
+    ) as caught:
         from_yaml(text, "poems.yaml")
-    assert "\n" not in str(caught.value) and len(str(caught.value)) <= len("poems.yaml is not YAML: ") + 150
-    assert "NoneType" not in str(caught.value) and "recursion" not in str(caught.value), "Python's own words"
+    assert (
+        "\n" not in str(caught.value)
+        and len(str(caught.value)) <= len("poems.yaml is not YAML: ") + 150
+    )
+    assert "NoneType" not in str(caught.value) and "recursion" not in str(caught.value), (
+        "Python's own words"
+    )
 
 
 @given(st.from_regex(_FLAT, fullmatch=True))
@@ -280,13 +345,23 @@ def test_the_fast_parser_of_flat_yaml_returns_what_the_other_one_does(text: str)
                 return None
 
     assert parse(FAST_PARSER) == parse(yaml.SafeLoader)
-    assert _FLAT.fullmatch(to_yaml(Config())) and _FLAT.fullmatch(to_yaml(Config(corpus=("a b/c.txt", "d"), steps=3)))
+    assert _FLAT.fullmatch(to_yaml(Config())) and _FLAT.fullmatch(
+        to_yaml(Config(corpus=("a b/c.txt", "d"), steps=3))
+    )
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("corpus", "a list"), ("sum_outputs", "true or false")])
-def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand(name: str, wanted: str) -> None:
-    # Each list is nine times the one before: 9^5 words from 250 characters, and four lines more would fill any memory.
-    lists = [f"- &list{level} [{', '.join([f'*list{level - 1}' if level else 'lamp'] * 9)}]" for level in range(5)]
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("corpus", "a list"), ("sum_outputs", "true or false")]
+)
+def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand(
+    name: str, wanted: str
+) -> None:
+    # Each list is nine times the one before: 9^5 words from 250 characters, and four lines more
+    # would fill any memory.
+    lists = [
+        f"- &list{level} [{', '.join([f'*list{level - 1}' if level else 'lamp'] * 9)}]"
+        for level in range(5)
+    ]
     text = "\n".join([f"{name}:", *lists])
     from_yaml("", "warm-up.yaml")  # what YAML itself imports does not count
     tracemalloc.start()
@@ -297,13 +372,20 @@ def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000  # the parser alone takes 300 kB
-    merges = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9))]
+    merges = [
+        "a0: &a0 {x: 1}",
+        *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9)),
+    ]
     with pytest.raises(DataError, match="merge keys are not allowed"):
         from_yaml("\n".join(merges), "poems.yaml")
 
 
-def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charrnn.config.settings_file, "__file__", str(tmp_path / "settings_file.py"))
+def test_a_recipe_is_found_by_name_and_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        charrnn.config.settings_file, "__file__", str(tmp_path / "settings_file.py")
+    )
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
     (tmp_path / "own.yml").write_text("cell: gru\n", encoding="utf-8")
@@ -312,12 +394,16 @@ def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
     assert read_recipe("tiny") == {"hidden_size": 8}
     assert read_recipe(str(tmp_path / "own.yml")) == {"cell": "gru"}
-    with pytest.raises(UsageError, match=r"^No recipe 'tinny' .*Recipes: tiny; or give a \.yaml file"):
+    with pytest.raises(
+        UsageError, match=r"^No recipe 'tinny' .*Recipes: tiny; or give a \.yaml file"
+    ):
         read_recipe("tinny")
     for name in ("missing.yaml", "folder.yaml"):
         with pytest.raises(UsageError, match=f"^No recipe '.*{name}'"):
             read_recipe(str(tmp_path / name))
-    with pytest.raises(UsageError, match=r"latin\.yaml is not UTF-8 text \(byte 5\)\. Convert it to UTF-8\."):
+    with pytest.raises(
+        UsageError, match=r"latin\.yaml is not UTF-8 text \(byte 5\)\. Convert it to UTF-8\."
+    ):
         read_recipe(str(tmp_path / "latin.yaml"))
     (tmp_path / "older.yaml").write_text("omega: 1\n", encoding="utf-8")
     assert from_yaml("omega: 1\n", "a run") == Config(), "a run of an earlier version is read"
@@ -337,11 +423,23 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     for together, message in (
-        ({"ngram_rows": 53, "hidden_size": 3}, "`ngram_rows` is 53; it needs `hidden_size=4` or more"),
-        ({"ngram_rows": 9, "hidden_size": 8, "num_members": 4}, "`ngram_rows` is 9; it needs `hidden_size=16` or more"),
-        ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0.0; `initial_state=learned`"),
+        (
+            {"ngram_rows": 53, "hidden_size": 3},
+            "`ngram_rows` is 53; it needs `hidden_size=4` or more",
+        ),
+        (
+            {"ngram_rows": 9, "hidden_size": 8, "num_members": 4},
+            "`ngram_rows` is 9; it needs `hidden_size=16` or more",
+        ),
+        (
+            {"initial_state": "learned", "reset_probability": 0.0},
+            "`reset_probability` is 0.0; `initial_state=learned`",
+        ),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
-        ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),
+        (
+            {"alphabet": "byte", "encoding": "latin-1"},
+            "`encoding` is latin-1; the byte alphabet takes bytes as they",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             Config(**together)

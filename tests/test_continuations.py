@@ -1,4 +1,5 @@
-"""Continuations end with a word, a line or a sentence and are scored as by a naive loop; what is read of a draft."""
+"""Continuations end with a word, a line or a sentence and are scored as by a naive loop; what is
+read of a draft."""
 
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 from charrnn.tui.write import continuations as assistant
-from charrnn.tui.write.continuations import MAX_CHARS, ContinuationOptions, DraftReader, continue_text, end_of
+from charrnn.tui.write.continuations import (
+    MAX_CHARS,
+    ContinuationOptions,
+    DraftReader,
+    continue_text,
+    end_of,
+)
 
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 
@@ -36,7 +43,9 @@ def test_where_it_ends() -> None:
         ("你好。我", "sentence", 3),
     ):
         assert end_of(text, until) == end
-    assert end_of(". Next one. X", "sentence", "d") == 1, "a full stop ends the sentence of the word before"
+    assert end_of(". Next one. X", "sentence", "d") == 1, (
+        "a full stop ends the sentence of the word before"
+    )
     assert end_of("\n\nNext one. X", "sentence", "d") == 11, "nothing at all is no continuation"
 
 
@@ -66,53 +75,82 @@ def test_five_different_ones_that_end_where_they_should(model: Model, until: str
         assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
         assert (one.temperature is None) == (one.how != "sample")
         if one.is_complete:
-            ends = [end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")]
+            ends = [
+                end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")
+            ]
             assert len(one.text) in ends
         else:
-            assert len(one.text) == (MAX_CHARS[until] if one.how == "sample" else assistant.MAX_BEAM_CHARS)
+            assert len(one.text) == (
+                MAX_CHARS[until] if one.how == "sample" else assistant.MAX_BEAM_CHARS
+            )
 
 
 def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(model: Model) -> None:
     def texts(seed: int | None, **options: object) -> list[str]:
-        return [one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)]  # type: ignore[arg-type]
+        return [
+            one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)
+        ]  # type: ignore[arg-type]
 
-    assert texts(1) == texts(1) != texts(2) and texts(1, temperature=0.5) != texts(1) and texts(None) != texts(None)
+    assert (
+        texts(1) == texts(1) != texts(2)
+        and texts(1, temperature=0.5) != texts(1)
+        and texts(None) != texts(None)
+    )
     for wrong in ({"count": 101}, {"seed": -1}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             model.continuations("The ", **wrong)
     offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
-    assert first == model.continuations("The ", seed=5) and len({one.text for one in (*first, *second)}) == 10
+    assert (
+        first == model.continuations("The ", seed=5)
+        and len({one.text for one in (*first, *second)}) == 10
+    )
     assert {one.how for one in second} <= {"stochastic", "sample"}
 
 
-def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run: Path, tmp_path: Path) -> None:
+def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
+    alphabet_run: Path, tmp_path: Path
+) -> None:
     # The model writes the alphabet without a full stop, over and over.
-    for one in charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0):
+    for one in charrnn.load(alphabet_run).continuations(
+        "abc", until="sentence", temperature=0.1, seed=0
+    ):
         assert not one.is_complete
-        assert len(one.text) == (MAX_CHARS["sentence"] if one.how == "sample" else assistant.MAX_BEAM_CHARS)
+        assert len(one.text) == (
+            MAX_CHARS["sentence"] if one.how == "sample" else assistant.MAX_BEAM_CHARS
+        )
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
     assert first.is_complete and first.text == " c"
 
 
-def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_is_read_from_the_nearest_state(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever was read before, the state is that of the whole text; little is read again."""
     monkeypatch.setattr("charrnn.tui.write.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
     text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)
     changes = [(text, 250), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 59)]
-    changes += [(text[:150] + "is " + text[150:], 125), (text[:150] + "is ", 25), ("is " + text, 253)]
+    changes += [
+        (text[:150] + "is " + text[150:], 125),
+        (text[:150] + "is ", 25),
+        ("is " + text, 253),
+    ]
     for changed, most in changes:
         ids, read = vocab.encode(changed), list[int]()
         primed, expected = reader.state_after(ids, read.append), prime_model(stepper, ids)
-        assert np.array_equal(primed.logits, expected.logits) and np.array_equal(primed.state, expected.state)
+        assert np.array_equal(primed.logits, expected.logits) and np.array_equal(
+            primed.state, expected.state
+        )
         assert sum(read) <= most
     assert DraftReader(stepper, vocab).state_after(vocab.encode("")).logits.shape == (1, len(vocab))
     end, ids = int(vocab.encode("W")[0]), vocab.encode(text)
     after = DraftReader(stepper, vocab, end).state_after(np.concatenate((ids, [end], ids[:9])))
-    assert np.array_equal(after.state, DraftReader(stepper, vocab, end).state_after(ids[:9]).state), "END resets it"
+    assert np.array_equal(
+        after.state, DraftReader(stepper, vocab, end).state_after(ids[:9]).state
+    ), "END resets it"
 
 
 def test_what_word_processors_write_is_read() -> None:
@@ -123,7 +161,9 @@ def test_what_word_processors_write_is_read() -> None:
         ("cafe\u0301 ﬁne œuvre", "cafe fine oeuvre"),
     ):
         assert ASCII.decode(assistant.read_as_known(ASCII, text)) == read
-        assert bytes(assistant.read_as_known(Vocab.of_bytes(), text).tolist()) == text.encode(), "every byte is known"
+        assert bytes(assistant.read_as_known(Vocab.of_bytes(), text).tolist()) == text.encode(), (
+            "every byte is known"
+        )
 
 
 def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:
@@ -131,4 +171,7 @@ def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:
     assert assistant.substitutions(ASCII, text) == {"“": '"', "”": '"', "語": "語", "\u00ad": ""}
     assert assistant.read_as_known(ASCII, text).tolist().count(0) == 1
     assert assistant.substitutions(ASCII, "plain text, é\n") == {}
-    assert Vocab("char", ("a", "b")).decode(assistant.read_as_known(Vocab("char", ("a", "b")), "a語b")) == "ab"
+    assert (
+        Vocab("char", ("a", "b")).decode(assistant.read_as_known(Vocab("char", ("a", "b")), "a語b"))
+        == "ab"
+    )

@@ -30,15 +30,24 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
     write("b.txt", "second half")
     write("a.txt", "first half\n")
     corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
-    assert corpus.content == "second half\nfirst half\nsecond half" and corpus.sources == ("b.txt", "a.txt", "b.txt")
+    assert corpus.content == "second half\nfirst half\nsecond half" and corpus.sources == (
+        "b.txt",
+        "a.txt",
+        "b.txt",
+    )
     assert (corpus.name, corpus.notes) == ("b-and-2-more", ())
     assert corpus.digest == hashlib.sha256(str(corpus.content).encode()).hexdigest()
 
 
 def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
-    corpus = read_corpus([write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")])
+    corpus = read_corpus(
+        [write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")]
+    )
     assert corpus.content == "one line\nanother line\nlone \r stays"
-    assert corpus.notes == ("removed a byte-order mark from dos.txt", "turned 2 CRLF line ends of dos.txt into LF")
+    assert corpus.notes == (
+        "removed a byte-order mark from dos.txt",
+        "turned 2 CRLF line ends of dos.txt into LF",
+    )
 
 
 def test_standard_input_once() -> None:
@@ -59,14 +68,20 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     os.mkfifo("book/pipe")
     Path("book/dangling").symlink_to("nowhere")
     corpus = read_corpus(["book"], order=SORTED)
-    assert corpus.content == "chapter one\nchapter two\n" and (corpus.name, corpus.sources) == ("book", ("book",))
+    assert corpus.content == "chapter one\nchapter two\n" and (corpus.name, corpus.sources) == (
+        "book",
+        ("book",),
+    )
     assert corpus.notes == (
         "skipped 3 files that are empty, unreadable or not UTF-8 text and 2 hidden names in book",
         "turned 1 CRLF line end of book into LF",
     )
     corpus = read_corpus(["book/**/*.txt"], order=SORTED)
     assert (corpus.name, corpus.content) == ("book", "chapter one\nchapter two\n")
-    assert corpus.notes[0] == "skipped 2 files that are empty, unreadable or not UTF-8 text in book/**/*.txt"
+    assert (
+        corpus.notes[0]
+        == "skipped 2 files that are empty, unreadable or not UTF-8 text in book/**/*.txt"
+    )
     with pytest.raises(DataError, match=r"no file matches the pattern 'book/\*\.c'"):
         read_corpus(["book/*.c"])
     for number in range(48):
@@ -86,14 +101,22 @@ def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
         write(path)
     for pattern in (f"{glob.escape(str(here))}/lib/asyncio/*", "lib/asyncio/../asyncio/*.py"):
         assert read_corpus([pattern]).name == "asyncio"
-    assert read_corpus(["lib/[[]old]/*.py"]).name == "old" and read_corpus(["*.txt"]).name == "one-and-1-more"
+    assert (
+        read_corpus(["lib/[[]old]/*.py"]).name == "old"
+        and read_corpus(["*.txt"]).name == "one-and-1-more"
+    )
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
     packed = gzip.compress(TEXT.encode())
     corpus = read_corpus([write("dickens.txt.gz", packed)])
     assert (corpus.content, corpus.name) == (TEXT, "dickens")
-    for damaged in (TEXT.encode(), packed[:-12], packed[:15] + b"\xff" * 30, packed[:-8] + b"\0" * 8):
+    for damaged in (
+        TEXT.encode(),
+        packed[:-12],
+        packed[:15] + b"\xff" * 30,
+        packed[:-8] + b"\0" * 8,
+    ):
         with pytest.raises(DataError, match=r"a\.gz is damaged"):
             read_corpus([write("a.gz", damaged)])
 
@@ -102,8 +125,12 @@ def test_nothing_means_the_standard_library() -> None:
     corpus = read_corpus([], order=SORTED)
     assert isinstance(corpus.content, str) and corpus.name == "stdlib" and len(corpus.sources) == 1
     assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000
-    assert corpus.content.startswith(Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text())
-    assert "build_time_vars = {" not in corpus.content  # what _sysconfigdata*, with this machine's paths, begins with
+    assert corpus.content.startswith(
+        Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text()
+    )
+    assert (
+        "build_time_vars = {" not in corpus.content
+    )  # what _sysconfigdata*, with this machine's paths, begins with
 
 
 def refusal(source: str) -> str:
@@ -121,7 +148,10 @@ def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPat
         assert part in message
     assert "Did you mean" not in message
     write("data/dickens.txt")
-    for typed, meant in (("war_and_peace", "war-and-peace"), ("data/dikens.txt", "data/dickens.txt")):
+    for typed, meant in (
+        ("war_and_peace", "war-and-peace"),
+        ("data/dikens.txt", "data/dickens.txt"),
+    ):
         assert f"Did you mean '{meant}'?" in refusal(typed)
     for outlandish in ("x" * 5000, "two\nlines" * 40, "\ud800", "nul\0byte"):
         assert "no corpus" in refusal(outlandish)
@@ -132,7 +162,9 @@ def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
     path = write("novel.txt", text.replace("\n", "\r\n").encode("koi8-u"))
     corpus = read_corpus([path], encoding="koi8-u")
     assert corpus.content == text and corpus.digest == read_corpus([write("same.txt", text)]).digest
-    assert read_corpus([path], alphabet="byte").content == text.replace("\n", "\r\n").encode("koi8-u")
+    assert read_corpus([path], alphabet="byte").content == text.replace("\n", "\r\n").encode(
+        "koi8-u"
+    )
 
 
 def test_files_that_cannot_be_learned_from_are_refused() -> None:
@@ -140,7 +172,11 @@ def test_files_that_cannot_be_learned_from_are_refused() -> None:
         ("utf-8", b"x", "1 character cannot.*at least 16"),
         ("utf-8", b"a" * 100, "it has only one character, 'a'; at least 2"),
         ("utf-8", "a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
-        ("utf-8", TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
+        (
+            "utf-8",
+            TEXT.encode("utf-16"),
+            "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$",
+        ),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"bad.txt is not utf-16 at byte offset \d+: "),
         ("utf-7", b"half a pair: +2AA-, alone", "bad.txt is not text in utf-7: .*`alphabet=byte`"),
     ):

@@ -26,14 +26,24 @@ LABEL = "def label(text):\n    "
 def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
     detector = custom_detector(spec)
     labels = detector.label(text)
-    assert labels is not None and labels.dtype == bool and detector.looks_for == f"inside matches of {spec}"
+    assert (
+        labels is not None
+        and labels.dtype == bool
+        and detector.looks_for == f"inside matches of {spec}"
+    )
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
 def test_a_pattern_that_cannot_be_used_says_so() -> None:
     for spec, message in (
         ("(a", r"The detector '\(a' is not a regular expression: .*position 0\. Write "),
-        ("x*", r"The detector 'x\*' matches the empty text, so everywhere\. Write x\+ rather than x\*\."),
+        (
+            "x*",
+            (
+                r"The detector 'x\*' matches the empty text, so everywhere\. Write x\+ rather than"
+                r" x\*\."
+            ),
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             custom_detector(spec)
@@ -49,13 +59,21 @@ def test_a_file_labels_each_character(tmp_path: Path) -> None:
     for code, expected in (
         ("def label(text):\n    return [c == 'a' for c in text]\n", [True, False, True]),
         ("def label(text):\n    return tuple(map(ord, text))\n", [97, 98, 97]),
-        ("import numpy as np\ndef label(text):\n    return np.arange(len(text), dtype=np.uint8)\n", [0, 1, 2]),
+        (
+            (
+                "import numpy as np\ndef label(text):\n    return np.arange(len(text),"
+                " dtype=np.uint8)\n"
+            ),
+            [0, 1, 2],
+        ),
         ("def label(text):\n    return [True, 2, False]\n", [1, 2, 0]),
     ):
         detector = custom_detector(write(tmp_path, code))
         labels = detector.label("aba")
         assert labels is not None and labels.tolist() == expected
-        assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
+        assert labels.dtype == (
+            bool if {type(value) for value in labels.tolist()} == {bool} else np.int64
+        )
         assert detector.name == "mine.py" and not (tmp_path / "__pycache__").exists()
 
 
@@ -64,16 +82,28 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
         ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
         ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
-        ("import json\n\njson.loads('{')\n", r"mine\.py, line 3: JSONDecodeError"),  # not a line of the library
+        (
+            "import json\n\njson.loads('{')\n",
+            r"mine\.py, line 3: JSONDecodeError",
+        ),  # not a line of the library
         ("x = 1\n", r"^The detector mine\.py has no function label\(text\)"),
         (f"{LABEL}return text.nothing", r"mine\.py, line 2: AttributeError: 'str' object has no"),
-        (f"{LABEL}return [True]", r"a bool or an int for each of the 3 characters; it returned 1\."),
+        (
+            f"{LABEL}return [True]",
+            r"a bool or an int for each of the 3 characters; it returned 1\.",
+        ),
         (f"{LABEL}return 'abc'", r"each of the 3 characters, not str\."),
         (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
         (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
-        (f"class A(list):\n  def __len__(self):\n    1 / 0\n{LABEL}return A()", r"mine\.py, line 3: ZeroDivisionError"),
+        (
+            f"class A(list):\n  def __len__(self):\n    1 / 0\n{LABEL}return A()",
+            r"mine\.py, line 3: ZeroDivisionError",
+        ),
         (f"{LABEL}return [1, [2], 3]", r"each of the 3 characters: \w"),
-        (f"calls = []\n{LABEL}calls.append(0); return [len(calls)] * 3", r"other labels when it was called again"),
+        (
+            f"calls = []\n{LABEL}calls.append(0); return [len(calls)] * 3",
+            r"other labels when it was called again",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             custom_detector(write(tmp_path, code)).label("aba")
@@ -85,17 +115,28 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
 
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:
     package = Path(charrnn.__file__).parent
-    sources = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    sources = {
+        path.relative_to(package).as_posix(): path.read_text(encoding="utf-8")
+        for path in package.rglob("*.py")
+    }
     # The functions themselves, not methods of this name, such as re.compile.
-    executes = re.compile(r"(?<![.\w])(?<!def )(exec|eval|compile|__import__)\(|runpy|spec_from_file|SourceFileLoader")
-    assert {name for name, source in sources.items() if executes.search(source)} == {"detectors/custom.py"}
+    executes = re.compile(
+        r"(?<![.\w])(?<!def )(exec|eval|compile|__import__)\(|runpy|spec_from_file|SourceFileLoader"
+    )
+    assert {name for name, source in sources.items() if executes.search(source)} == {
+        "detectors/custom.py"
+    }
     users = {name for name, source in sources.items() if "custom_detector" in source}
     assert users == {"detectors/custom.py", "cli/visualize.py"}
 
 
-def test_no_other_name_or_file_is_executed(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
+def test_no_other_name_or_file_is_executed(
+    command: Command, alphabet_run: Path, tmp_path: Path
+) -> None:
     executed = tmp_path / "executed"
-    code = f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"
+    code = (
+        f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"
+    )
     run = tmp_path / "run"
     shutil.copytree(alphabet_run, run)
     for folder in (tmp_path, run):
@@ -113,7 +154,10 @@ def test_no_other_name_or_file_is_executed(command: Command, alphabet_run: Path,
     ):
         ran = command(*arguments)
         assert ran.code != 0 and message in ran.err, ran
-    assert command("sample", run, "--length", 5, "--prime-file", "evil.py", "--unknown", "skip").code == 0
+    assert (
+        command("sample", run, "--length", 5, "--prime-file", "evil.py", "--unknown", "skip").code
+        == 0
+    )
     assert not executed.exists()
     custom_detector(str(run / "evil.py"))  # named: executed
     assert executed.exists()

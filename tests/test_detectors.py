@@ -1,4 +1,5 @@
-"""What a cell might keep track of, a label under each character: what holds after reading it (`labelled`)."""
+"""What a cell might keep track of, a label under each character: what holds after reading it
+(`labelled`)."""
 
 import numpy as np
 import pytest
@@ -177,7 +178,14 @@ NOT_EVERYWHERE = {
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
 }
-COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth", *FORMAL} - {"parity"}
+COUNTS = {
+    "line-position",
+    "line-length",
+    "indentation",
+    "word-position",
+    "bracket-depth",
+    *FORMAL,
+} - {"parity"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -190,7 +198,10 @@ def test_every_detector_has_a_table_and_is_found_by_name() -> None:
     assert {*TABLES, *FORMAL} == DETECTORS.keys()
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
-    assert [detector.name for detector in get_detectors(["comment", "quote"])] == ["comment", "quote"]
+    assert [detector.name for detector in get_detectors(["comment", "quote"])] == [
+        "comment",
+        "quote",
+    ]
     listed = ", ".join(DETECTORS)
     with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
         get_detectors(["quote", "quotes"])
@@ -199,8 +210,14 @@ def test_every_detector_has_a_table_and_is_found_by_name() -> None:
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
     for name, text in (
         *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
-        ("speaker", PLAY + "The rain came over the hill, and nobody spoke.\n" * 200),  # four in two hundred lines
-        ("speaker", "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9),  # source code
+        (
+            "speaker",
+            PLAY + "The rain came over the hill, and nobody spoke.\n" * 200,
+        ),  # four in two hundred lines
+        (
+            "speaker",
+            "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9,
+        ),  # source code
         ("latex-math", "It was $5, then $6.\n" * 50),
         ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
         ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
@@ -241,17 +258,23 @@ def test_the_end_of_a_document_ends_what_is_open() -> None:
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
 @settings(EXAMPLES, max_examples=10)  # of all detectors each
-def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is_named(text: str, header: str) -> None:
+def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is_named(
+    text: str, header: str
+) -> None:
     for name, detector in DETECTORS.items():
         (named,) = get_detectors([name])
         labels, default = named.label(header + text), detector.label(header + text)
         assert (labels is None) == (default is None and name in FORMAL)
         assert default is not None or name in NOT_EVERYWHERE
-        # Two lines of source before at most sixty characters are more than the share that makes it source.
+        # Two lines of source before at most sixty characters are more than the share that makes it
+        # source.
         assert default is not None or not header or HEADERS.get(name) != SOURCE
         assert default is None or np.array_equal(default, labels)
         if labels is not None:
-            assert (labels.shape, labels.dtype) == ((len(header + text),), np.int64 if name in COUNTS else bool)
+            assert (labels.shape, labels.dtype) == (
+                (len(header + text),),
+                np.int64 if name in COUNTS else bool,
+            )
 
 
 @given(st.text("ab \t\n", max_size=40))
@@ -265,8 +288,14 @@ def test_counts_equal_what_counting_gives(text: str) -> None:
         lengths.append(len(text[index + 1 :].split("\n")[0]))
         ends.append(text[index + 1 : index + 2] == "\n")
         depths.append(min(len(line) - len(line.lstrip(" \t")), index - line_start + 1))
-    assert label("line-position", text).tolist() == positions and label("line-length", text).tolist() == lengths
-    assert label("indentation", text).tolist() == depths and label("newline-next", text).tolist() == ends
+    assert (
+        label("line-position", text).tolist() == positions
+        and label("line-length", text).tolist() == lengths
+    )
+    assert (
+        label("indentation", text).tolist() == depths
+        and label("newline-next", text).tolist() == ends
+    )
 
 
 @given(MIXED)
@@ -275,11 +304,18 @@ def test_words_and_capitals_equal_what_reading_gives(text: str) -> None:
     word, positions, capitals = "", [], []
     for index, character in enumerate(text):
         is_letter = character.isalnum() or character in "_\u0301"
-        joins = character in "'’" and index > 0 and (text[index - 1].isalnum() or text[index - 1] in "_\u0301")
+        joins = (
+            character in "'’"
+            and index > 0
+            and (text[index - 1].isalnum() or text[index - 1] in "_\u0301")
+        )
         word = word + character if is_letter or joins else ""
         positions.append(len(word))
         capitals.append(sum(map(str.isupper, word)) >= 2 and not any(map(str.islower, word)))
-    assert label("word-position", text).tolist() == positions and label("capital", text).tolist() == capitals
+    assert (
+        label("word-position", text).tolist() == positions
+        and label("capital", text).tolist() == capitals
+    )
 
 
 def spans(*lengths: int, gap: int = 100) -> Labels:

@@ -11,7 +11,13 @@ from torch.nn.functional import cross_entropy
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.model.device import autocast, computed_on_threads, exact_arithmetic, has_fast_bf16, pick_device
+from charrnn.model.device import (
+    autocast,
+    computed_on_threads,
+    exact_arithmetic,
+    has_fast_bf16,
+    pick_device,
+)
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import FUNCTIONS
@@ -40,7 +46,11 @@ def test_auto_takes_the_fastest_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def flags() -> tuple[object, ...]:
     """Return the flags of torch that `exact_arithmetic` sets."""
-    modules: tuple[Any, ...] = (torch.backends.cudnn.rnn, torch.backends.cuda.matmul, torch.utils.deterministic)
+    modules: tuple[Any, ...] = (
+        torch.backends.cudnn.rnn,
+        torch.backends.cuda.matmul,
+        torch.utils.deterministic,
+    )
     return (
         *(module.fp32_precision for module in modules[:2]),
         modules[2].fill_uninitialized_memory,
@@ -60,7 +70,9 @@ def test_exact_arithmetic_sets_flags_and_restores_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_missing_device_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_device_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     pretend(monkeypatch, cuda=name != "cuda", mps=name != "mps")
     with pytest.raises(UsageError, match=f"no {name} device. Use `device=auto`"):
         pick_device(name)
@@ -72,20 +84,26 @@ def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) 
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
-def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for capabilities, expected in (({"amx_bf16": True}, True), ({"avx512_f": True}, False)):
         pretend_instructions(monkeypatch, **capabilities)
         assert has_fast_bf16(CPU) is expected
     pretend_instructions(monkeypatch, avx512_bf16=True)
     caps = dict.fromkeys(("AVX2", "AVX512_CORE", "avx512_core_vnni"), False)
-    caps |= dict.fromkeys(("AVX512_CORE_BF16", "AVX512_CORE_AMX", "AVX10_1_512", "ALL", "default"), True)
+    caps |= dict.fromkeys(
+        ("AVX512_CORE_BF16", "AVX512_CORE_AMX", "AVX10_1_512", "ALL", "default"), True
+    )
     for cap, expected in caps.items():
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", cap)
         assert has_fast_bf16(CPU) is expected, cap
 
 
 @pytest.mark.parametrize("has_instructions", [True, False])
-def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch, has_instructions: bool) -> None:
+def test_autocast_computes_in_the_precision_asked_for(
+    monkeypatch: pytest.MonkeyPatch, has_instructions: bool
+) -> None:
     pretend_instructions(monkeypatch, avx512_bf16=has_instructions)
     ones = torch.ones(2, 2)
     dtypes = {}
@@ -93,14 +111,22 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
         with autocast(CPU, precision):
             dtypes[precision] = (ones @ ones).dtype
     expected = torch.bfloat16 if has_instructions else torch.float32
-    assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    assert dtypes == {
+        "auto": expected,
+        "fp32": torch.float32,
+        "bf16": torch.bfloat16,
+        "fp16": torch.float16,
+    }
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
 
 
 def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
-    with pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"), autocast(CPU, "bf16"):
+    with (
+        pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"),
+        autocast(CPU, "bf16"),
+    ):
         pass
 
 
@@ -145,17 +171,27 @@ def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.Mo
     monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
     monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
-    sizes = {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "embedding_size": 5, "precision": "fp32"}
+    sizes = {
+        "cell": "lstm",
+        "num_layers": 2,
+        "hidden_size": 8,
+        "embedding_size": 5,
+        "precision": "fp32",
+    }
     batch = {"num_lanes": 4, "bptt_length": 3, "learning_rate": 0.01, "weight_decay": 0.1}
     config = Config(**{**sizes, **batch, "dropout": 0.2, "input_dropout": 0.1, **case})
     network = CharRNN(config, 9).to(META)
     ids = torch.zeros(3, 4, dtype=torch.int64, device=META)
-    logits, state = network(ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4))
+    logits, state = network(
+        ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4)
+    )
     assert (logits.device, state.device) == (META, META)
     cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()  # type: ignore[no-untyped-call]
     weights = list(network.parameters())
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}
     for optimizer in make_optimizers(network, config, 300):
         optimizer.step(0.01, 1)
-        assert {value.device for moments in optimizer.state.values() for value in moments.values()} <= {META}
+        assert {
+            value.device for moments in optimizer.state.values() for value in moments.values()
+        } <= {META}
     update_average([weight.detach().clone() for weight in weights], weights, 0.9, 1)

@@ -39,7 +39,8 @@ from charrnn.text.vocab import EncodedText
 
 SIZE = 8
 MARKS = "abpqrstuc z"
-"""a opens and b closes a span, with c inside; p and q, r and s, t and u switch a disturbance on and off; z ends all."""
+"""a opens and b closes a span, with c inside; p and q, r and s, t and u switch a disturbance on and
+off; z ends all."""
 
 
 def _inside(text: str) -> Any:
@@ -49,10 +50,28 @@ def _inside(text: str) -> Any:
 SPANS = Detector("span", "between a and b", _inside)
 
 
-def make_direction(cells: list[tuple[int, int]], weights: list[float], intercept: float = 0.0) -> Direction:
-    scores = {"score": 0.9, "ci": (0.8, 1.0), "cell_score": 0.7, "gain_ci": (0.1, 0.3), "low": -0.2, "high": 0.2}
-    scales = {"means": (0.0,) * len(cells), "deviations": tuple(0.1 * (1 + index) for index in range(len(cells)))}
-    measured: dict[str, Any] = {"detector": "quote", "is_yes_no": True, "num_chars": 100, **scores, **scales}
+def make_direction(
+    cells: list[tuple[int, int]], weights: list[float], intercept: float = 0.0
+) -> Direction:
+    scores = {
+        "score": 0.9,
+        "ci": (0.8, 1.0),
+        "cell_score": 0.7,
+        "gain_ci": (0.1, 0.3),
+        "low": -0.2,
+        "high": 0.2,
+    }
+    scales = {
+        "means": (0.0,) * len(cells),
+        "deviations": tuple(0.1 * (1 + index) for index in range(len(cells))),
+    }
+    measured: dict[str, Any] = {
+        "detector": "quote",
+        "is_yes_no": True,
+        "num_chars": 100,
+        **scores,
+        **scales,
+    }
     return Direction(cells=tuple(cells), weights=tuple(weights), intercept=intercept, **measured)
 
 
@@ -63,7 +82,11 @@ def planted_text() -> EncodedText:
     text: list[str] = []
     for turn in range(60):
         if turn % 2 == 0:
-            marks = {"p": "pq", "r": "rs", "t": "tu"}  # the next mark of each disturbance, and the one after it
+            marks = {
+                "p": "pq",
+                "r": "rs",
+                "t": "tu",
+            }  # the next mark of each disturbance, and the one after it
             text.append("z")
         for end, chars in (("a", 14 * " "), ("b", "cc")):
             for _ in range(3):
@@ -72,19 +95,30 @@ def planted_text() -> EncodedText:
                 marks[name] = marks[name][::-1]
                 text += chars[: generator.integers(1, len(chars) + 1)]
             text.append(end)
-    return as_text(np.array([MARKS.index(character) for character in text], np.uint16), 0, "".join(text))
+    return as_text(
+        np.array([MARKS.index(character) for character in text], np.uint16), 0, "".join(text)
+    )
 
 
 def plant() -> CharRNN:
-    """An LSTM of perfect memories, whose cells 0 to 3 say only together whether a character is inside a span.
+    """An LSTM of perfect memories, whose cells 0 to 3 say only together whether a character is
+    inside a span.
 
-    The sum of their outputs is 0.2 inside and 0 outside; each by itself is disturbed by 0.2 or more. It is what makes
-    c likely. Each of the other cells says whether the last character is a certain one of p to u.
+    The sum of their outputs is 0.2 inside and 0 outside; each by itself is disturbed by 0.2 or
+    more. It is what makes c likely. Each of the other cells says whether the last character is a
+    certain one of p to u.
     """
-    network = CharRNN(Config(cell="lstm", num_layers=1, hidden_size=SIZE, embedding_size=11, dropout=0.0), 11)
+    network = CharRNN(
+        Config(cell="lstm", num_layers=1, hidden_size=SIZE, embedding_size=11, dropout=0.0), 11
+    )
     (layer,) = network.recurrent_layers()
     steps = np.zeros((11, SIZE))
-    moves = {"ab": {0: 0.1, 3: 0.1}, "pq": {0: 0.2, 1: -0.2}, "rs": {1: 0.2, 2: -0.2}, "tu": {2: 0.2, 3: -0.2}}
+    moves = {
+        "ab": {0: 0.1, 3: 0.1},
+        "pq": {0: 0.2, 1: -0.2},
+        "rs": {1: 0.2, 2: -0.2},
+        "tu": {2: 0.2, 3: -0.2},
+    }
     for (on, off), cells in moves.items():
         for cell, change in cells.items():
             steps[MARKS.index(on), cell], steps[MARKS.index(off), cell] = change, -change
@@ -137,7 +171,9 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> 
     assert single.score == pytest.approx(score.auc) and single.gain == pytest.approx(0)
 
 
-def test_ablating_a_planted_direction_costs_inside(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ablating_a_planted_direction_costs_inside(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 400)
     direction = study.direction(SPANS, 4)
@@ -159,15 +195,21 @@ def test_ablating_a_planted_direction_costs_inside(study: Study, monkeypatch: py
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: float) -> None:
-    network, config = (make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config))
-    direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
+    network, config = (
+        make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config)
+    )
+    direction = make_direction(
+        [(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2
+    )
     stepper = Stepper(config, tensors_of(network.float()))
     shares = []
     for layer, clamped in direction.clamped_sums(0.7, stepper.cell).items():
         stepper.clamp_sum(layer, clamped)
         weights, means, spreads = np.transpose([numbers for _, *numbers in direction.part(layer)])
         shares.append((clamped.value - weights @ means) / ((weights * spreads) ** 2).sum())
-    assert shares[0] == pytest.approx(shares[1]), "each layer moves in proportion to the variance of its cells"
+    assert shares[0] == pytest.approx(shares[1]), (
+        "each layer moves in proportion to the variance of its cells"
+    )
     _, values = step_through(stepper, make_text(20).ids)
     found = outputs_of(direction, [values[:, layer, unit] for layer, unit in direction.cells])
     assert found == pytest.approx(np.full(20, 0.7), abs=1e-5)  # float32 values
@@ -183,15 +225,25 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
     memories = start if is_gru else np.arctanh(start)
     for share in (-0.999, -0.5, 0.0, 0.8, 0.999):
         value = share * limit * np.abs(weights).sum()
-        after = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value).apply(cell, memories)
+        after = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value).apply(
+            cell, memories
+        )
         values = after if is_gru else np.tanh(after)
-        assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9) and np.abs(values).max() <= limit + 1e-9
-        # Cells inside their range have moved by the same multiple, which is the smallest change in units of moves.
-        for row, is_free in zip((values - start) / (moves * weights), np.abs(values) < limit - 1e-6, strict=True):
+        assert (
+            values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
+            and np.abs(values).max() <= limit + 1e-9
+        )
+        # Cells inside their range have moved by the same multiple, which is the smallest change in
+        # units of moves.
+        for row, is_free in zip(
+            (values - start) / (moves * weights), np.abs(values) < limit - 1e-6, strict=True
+        ):
             assert not is_free.any() or np.ptp(row[is_free]) == pytest.approx(0, abs=1e-4)
     # What need not move is left as it is, though tanh cannot tell it from 1.
     saturated = np.full((1, 2), 1.0 if is_gru else 30.0, np.float32)
-    assert (ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0).apply(cell, saturated) == saturated).all()
+    assert (
+        ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0).apply(cell, saturated) == saturated
+    ).all()
 
 
 def test_a_cell_follows_one_clamp() -> None:
@@ -206,8 +258,12 @@ def test_a_cell_follows_one_clamp() -> None:
             stepper.clamp_sum(0, replace(one, units=units))
 
 
-@pytest.mark.parametrize(("cell", "depth"), [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")])
-def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "depth"), [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")]
+)
+def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
+    cell: str, depth: str
+) -> None:
     network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()
     config, text = make_config(cell, depth, num_layers=2, zoneout=0.1), make_text(150)
     direction = make_direction([(1, 5), (0, 3), (1, 0)], [1.0, -0.5, 0.7])
@@ -221,36 +277,63 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
     # Both sides are float32, and add up their products in another order.
     assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
     inside = label_quotes(text.text)[:-1]
-    assert found.ablation.effects[0].change_inside == pytest.approx(changes[inside].mean(), abs=1e-4)
+    assert found.ablation.effects[0].change_inside == pytest.approx(
+        changes[inside].mean(), abs=1e-4
+    )
     assert np.abs(changes).max() > 0.01
     # One cell is what `ablate_text` clamps at its mean.
     alone = ablate_text(network, text, get_detectors(["quote"]), layer=1, unit=5)
-    assert found.best_cell.cells == ((1, 5),) and found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
-    assert found.best_cell.effects[0].change_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
-    assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
+    assert found.best_cell.cells == ((1, 5),) and found.best_cell.change == pytest.approx(
+        alone.change, abs=1e-6
+    )
+    assert found.best_cell.effects[0].change_inside == pytest.approx(
+        alone.effects[0].change_inside, abs=1e-6
+    )
+    assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], (
+        "as many cells of each layer"
+    )
 
 
-def test_a_direction_is_measured_once_and_again_after_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_direction_is_measured_once_and_again_after_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
     caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
     first = study_of(caches[0])
     direction = first.direction(SPANS, 3)
     found = first.ablate_direction(direction, [SPANS])
-    again = replace(first, cache=caches[1], network=pytest.fail, untrained_baseline=pytest.fail)  # nothing is read
-    assert (again.direction(SPANS, 3), again.ablate_direction(direction, [SPANS])) == (direction, found)
+    again = replace(
+        first, cache=caches[1], network=pytest.fail, untrained_baseline=pytest.fail
+    )  # nothing is read
+    assert (again.direction(SPANS, 3), again.ablate_direction(direction, [SPANS])) == (
+        direction,
+        found,
+    )
     names = [name for name in first.cache._read() if name.startswith("direction ")]
     ablation, name = sorted(names, key=lambda name: "ablation" not in name)
     warned: list[str] = []
     first.cache.on_warning = warned.append
-    damages: list[dict[str, Any]] = [{"weights": (1.0,)}, {"deviations": (1.0, 0.0, 1.0)}, {"score": "high"}]
+    damages: list[dict[str, Any]] = [
+        {"weights": (1.0,)},
+        {"deviations": (1.0, 0.0, 1.0)},
+        {"score": "high"},
+    ]
     for damage in (*damages, {"score": 0.4}, {"cell_score": 0.2}):
         first.cache._new[name] = encode(replace(direction, **damage))
         assert first.direction(SPANS, 3) == direction
-    first.cache._new[ablation] = encode(replace(found, best_cell=replace(found.best_cell, change=0.75)))
+    first.cache._new[ablation] = encode(
+        replace(found, best_cell=replace(found.best_cell, change=0.75))
+    )
     assert first.ablate_direction(direction, [SPANS]) == found
-    assert "url" in [one.detector for one in first.ablate_direction(direction, [SPANS, "url"]).skipped]
-    assert len(warned) == 6 and "0.4 in it (direction)" in warned[3] and "0.75 in it (direction a" in warned[5]
+    assert "url" in [
+        one.detector for one in first.ablate_direction(direction, [SPANS, "url"]).skipped
+    ]
+    assert (
+        len(warned) == 6
+        and "0.4 in it (direction)" in warned[3]
+        and "0.75 in it (direction a" in warned[5]
+    )
 
 
 def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> None:
@@ -259,17 +342,27 @@ def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> Non
     with pytest.raises(DataError, match="No direction for string: there are none in this text"):
         study.direction("string")
     named = Detector("a@b", "a or b", lambda text: None)
-    for text, expected in (("a@b", (named, NUM_CELLS)), ("a@b@7", (named, 7)), ("a@b@all", (named, None))):
-        assert parse_direction("--clamp", text, [named]) == expected, "the name of a pattern may contain an @"
+    for text, expected in (
+        ("a@b", (named, NUM_CELLS)),
+        ("a@b@7", (named, 7)),
+        ("a@b@all", (named, None)),
+    ):
+        assert parse_direction("--clamp", text, [named]) == expected, (
+            "the name of a pattern may contain an @"
+        )
 
 
-def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command: Callable[..., Any], lab: Path) -> None:
+def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(
+    command: Callable[..., Any], lab: Path
+) -> None:
     options = ("sample", "--seed", 0, "--length", 60)
     model = charrnn.load(lab)
     direction = model.direction("quote", 2)
     ran = command(*options, "--clamp", "quote@2=low", "--quiet")
     # Several texts are drawn together, and each as if it were alone.
-    expected = model.samples(3, seed=0, length=60, temperature=0.8, clamps={direction: direction.low})[0].text
+    expected = model.samples(
+        3, seed=0, length=60, temperature=0.8, clamps={direction: direction.low}
+    )[0].text
     assert (ran.code, ran.err, ran.out.rstrip("\n")) == (0, "", expected.rstrip("\n"))
     assert expected != model.sample(seed=0, length=60, temperature=0.8).text
     beyond = command("sample", "--clamp", "quote@2=99")

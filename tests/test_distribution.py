@@ -1,4 +1,5 @@
-"""The distribution equals a naive loop that applies the options in their stated order. B batch, V vocabulary."""
+"""The distribution equals a naive loop that applies the options in their stated order. B batch, V
+vocabulary."""
 
 import math
 import warnings
@@ -15,9 +16,15 @@ from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
-ANY_LOGITS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))
-TIED_LOGITS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.sampled_from([-2.0, 0.0, 0.5, 3.0])))
-TEMPERATURES = st.one_of(st.just(0.0), st.just(1.0), st.floats(-6, 6).map(lambda power: 10.0**power))
+ANY_LOGITS = SHAPES.flatmap(
+    lambda shape: arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32))
+)
+TIED_LOGITS = SHAPES.flatmap(
+    lambda shape: arrays(np.float32, shape, elements=st.sampled_from([-2.0, 0.0, 0.5, 3.0]))
+)
+TEMPERATURES = st.one_of(
+    st.just(0.0), st.just(1.0), st.floats(-6, 6).map(lambda power: 10.0**power)
+)
 
 
 @st.composite
@@ -36,10 +43,13 @@ def shaped_logits(draw: st.DrawFn) -> tuple[NDArray[np.float32], Shaping]:
 
 
 def naive_probs(logits: list[float], shaping: Shaping) -> tuple[list[float], bool]:
-    """Return the probability of each character, and whether rounding may decide if a character is kept."""
+    """Return the probability of each character, and whether rounding may decide if a character is
+    kept."""
     order = sorted(set(range(len(logits))) - {*shaping.banned}, key=lambda id: (-logits[id], id))
     kept = order[: 1 if shaping.temperature == 0 else shaping.top_k]
-    weights = {id: math.exp((logits[id] - logits[order[0]]) / (shaping.temperature or 1)) for id in kept}
+    weights = {
+        id: math.exp((logits[id] - logits[order[0]]) / (shaping.temperature or 1)) for id in kept
+    }
     is_near = False
     if shaping.top_p is not None:
         total, before = math.fsum(weights.values()), 0.0
@@ -51,7 +61,11 @@ def naive_probs(logits: list[float], shaping: Shaping) -> tuple[list[float], boo
             else:
                 before += weights[id]
     if shaping.min_p is not None:
-        is_near |= any(weight and abs(weight - shaping.min_p) < 1e-9 for weight in weights.values() if weight < 1)
+        is_near |= any(
+            weight and abs(weight - shaping.min_p) < 1e-9
+            for weight in weights.values()
+            if weight < 1
+        )
         weights = {id: weight for id, weight in weights.items() if weight >= shaping.min_p}
     total = math.fsum(weights.values())
     return [weights.get(id, 0.0) / total for id in range(len(logits))], is_near
@@ -65,7 +79,9 @@ def test_each_row_is_that_of_a_naive_loop(case: tuple[NDArray[np.float32], Shapi
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         probs = next_char_probs(logits, shaping)
-    assert np.array_equal(logits, before) and probs.shape == logits.shape and probs.dtype == np.float64
+    assert (
+        np.array_equal(logits, before) and probs.shape == logits.shape and probs.dtype == np.float64
+    )
     # A float64 sum of at most 12 numbers that were divided by their sum: some 1e-16 off one.
     np.testing.assert_allclose(probs.sum(axis=-1), 1.0, rtol=0, atol=1e-12)
     for row, row_probs in zip(logits, probs, strict=True):

@@ -1,4 +1,5 @@
-"""Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a split."""
+"""Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a
+split."""
 
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ def blocks_of(content: bytes, sizes: list[int]) -> Iterator[bytes]:
         index += 1
 
 
-def documents(content: bytes, kind: str, column: str | None = None, label: str = "a.csv") -> list[bytes]:
+def documents(
+    content: bytes, kind: str, column: str | None = None, label: str = "a.csv"
+) -> list[bytes]:
     joined = b"".join(end_documents([content], kind, label=label, column=column))
     assert joined == b"" or joined.endswith(b"\0")
     return joined.split(b"\0")[:-1]
@@ -49,9 +52,15 @@ def naive(content: bytes, kind: str) -> list[bytes]:
     return [b"\n".join(group) for group in found if group]
 
 
-@given(TEXTS, st.lists(st.integers(1, 7), min_size=1, max_size=4), st.sampled_from(["files", "lines", "blank-lines"]))
+@given(
+    TEXTS,
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    st.sampled_from(["files", "lines", "blank-lines"]),
+)
 @settings(max_examples=60)
-def test_documents_are_the_same_whatever_the_blocks_of_the_file(content: bytes, sizes: list[int], kind: str) -> None:
+def test_documents_are_the_same_whatever_the_blocks_of_the_file(
+    content: bytes, sizes: list[int], kind: str
+) -> None:
     in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
     assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
 
@@ -61,16 +70,27 @@ def test_what_a_document_is() -> None:
     assert documents(poems, "blank-lines") == [b"  Indented first\nline two  ", b"second poem"]
     assert documents(poems, "lines") == [b"  Indented first", b"line two  ", b"second poem"]
     assert documents(poems, "files") == [b"  Indented first\nline two  \n \t\n\n\nsecond poem"]
-    assert documents(b" \n\n", "files") == documents(b" \n\n", "lines") == documents(b"", "blank-lines") == []
+    assert (
+        documents(b" \n\n", "files")
+        == documents(b" \n\n", "lines")
+        == documents(b"", "blank-lines")
+        == []
+    )
 
 
 @given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
 @settings(max_examples=50)
 def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int) -> None:
-    rows = "".join(f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values))
+    rows = "".join(
+        f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values)
+    )
     content = f"id,text\n{rows}".encode()
-    got = b"".join(end_documents(blocks_of(content, [size]), "column", label="a.csv", column="text"))
-    assert got == b"".join(document + b"\0" for value in values for document in naive(value.encode(), "files"))
+    got = b"".join(
+        end_documents(blocks_of(content, [size]), "column", label="a.csv", column="text")
+    )
+    assert got == b"".join(
+        document + b"\0" for value in values for document in naive(value.encode(), "files")
+    )
 
 
 def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
@@ -79,12 +99,21 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
     assert documents("naïve,b\né,2\n".encode(), "column", "naïve") == ["é".encode()]
     assert documents(b"text\none\n\ntwo\n", "column", "text") == [b"one", b"two"]
     for content, message in (
-        (b"id,body\n1,a\n", "a.csv has no column 'text'; its header has id, body: give one of them"),
+        (
+            b"id,body\n1,a\n",
+            "a.csv has no column 'text'; its header has id, body: give one of them",
+        ),
         (b"", "a.csv has no column 'text'; its header has no columns"),
         (b"text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header: rename all but one"),
         (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
-        (b"id,text\n1,a\n2\n", "a.csv, line 3: 1 value, but 'text' is column 2 of 2: mend the line"),
-        (b"text\nHello, world\n", "a.csv, line 2: 2 values, but 'text' is column 1 of 1: mend the line"),
+        (
+            b"id,text\n1,a\n2\n",
+            "a.csv, line 3: 1 value, but 'text' is column 2 of 2: mend the line",
+        ),
+        (
+            b"text\nHello, world\n",
+            "a.csv, line 2: 2 values, but 'text' is column 1 of 1: mend the line",
+        ),
         (b"id,text\n1,a\0b\n", "a.csv has a NUL at byte offset 11"),
     ):
         with pytest.raises(DataError, match=message):
@@ -92,10 +121,13 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
 
 
 def test_the_order_is_a_fixed_shuffle() -> None:
-    # docs/formats.md states the rule: runs of this version must find their parts again in every later one.
+    # docs/formats.md states the rule: runs of this version must find their parts again in every
+    # later one.
     for seed in (0, 7, 2**32 - 1):
         keys = [splitmix64(seed, number) for number in range(8)]
-        assert document_order(8, Order("shuffled", seed)).tolist() == sorted(range(8), key=keys.__getitem__)
+        assert document_order(8, Order("shuffled", seed)).tolist() == sorted(
+            range(8), key=keys.__getitem__
+        )
     assert sorted(document_order(1000, SHUFFLED).tolist()) == list(range(1000))
     assert document_order(5, SORTED).tolist() == [0, 1, 2, 3, 4]
 
@@ -109,17 +141,25 @@ def splitmix64(seed: int, number: int) -> int:
 
 
 @given(
-    st.lists(st.lists(st.sampled_from("abcé"), max_size=8), min_size=1, max_size=30), st.integers(3, 20), st.booleans()
+    st.lists(st.lists(st.sampled_from("abcé"), max_size=8), min_size=1, max_size=30),
+    st.integers(3, 20),
+    st.booleans(),
 )
 @settings(max_examples=30)
-def test_arranging_moves_whole_documents(contents: list[list[str]], block: int, on_disk: bool) -> None:
+def test_arranging_moves_whole_documents(
+    contents: list[list[str]], block: int, on_disk: bool
+) -> None:
     vocab = Vocab("char", ("", "\0", "a", "b", "c"))
     parts = ["".join(content) + "\0" for content in contents]
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile() as file:
         patch.setattr("charrnn.text.documents._BLOCK_IDS", block)
         scratch = file if on_disk else None
-        arranged = list(Documents("lines", order=SHUFFLED).arrange(encoded_in_blocks(text, vocab), vocab, scratch))
+        arranged = list(
+            Documents("lines", order=SHUFFLED).arrange(
+                encoded_in_blocks(text, vocab), vocab, scratch
+            )
+        )
         ids = np.concatenate([ids for ids, _ in arranged])
     assert all(len(some) <= max(block, *map(len, parts)) for some, _ in arranged)
     expected = "".join(parts[number] for number in document_order(len(parts), SHUFFLED))
@@ -136,16 +176,26 @@ def encoded_in_blocks(text: str, vocab: Vocab) -> Iterator[tuple[IdArray, NDArra
     for begin in range(0, len(text), 5):
         points = np.array([ord(character) for character in text[begin : begin + 5]])
         ids = vocab.ids_of(points)
-        yield ids, np.array([(begin + at, points[at]) for at in np.flatnonzero(ids == 0)], UNKNOWN_TYPE)
+        yield (
+            ids,
+            np.array([(begin + at, points[at]) for at in np.flatnonzero(ids == 0)], UNKNOWN_TYPE),
+        )
 
 
-@given(st.lists(st.integers(1, 50), min_size=3, max_size=40), st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]))
-def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tuple[float, ...]) -> None:
+@given(
+    st.lists(st.integers(1, 50), min_size=3, max_size=40),
+    st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]),
+)
+def test_a_split_consists_of_whole_documents(
+    lengths: list[int], fractions: tuple[float, ...]
+) -> None:
     ends = np.cumsum(lengths)
     parts = split_documents(ends, fractions, kind="lines")
     assert len(parts) == len(fractions)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
-    assert parts[-1].stop == ends[-1] and all(part.stop in ends and part.start < part.stop for part in parts)
+    assert parts[-1].stop == ends[-1] and all(
+        part.stop in ends and part.start < part.stop for part in parts
+    )
     # The first part reaches its share with its last document, unless the others need that document.
     share, total = fractions[0] / sum(fractions), int(ends[-1])
     if len(fractions) == 2 and parts[0].stop < ends[-2]:
@@ -154,5 +204,7 @@ def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tupl
 
 
 def test_fewer_documents_than_parts() -> None:
-    with pytest.raises(DataError, match=r"only 1 document .*too few for a training and a validation part"):
+    with pytest.raises(
+        DataError, match=r"only 1 document .*too few for a training and a validation part"
+    ):
         split_documents(np.array([40]), (0.9, 0.1), kind="files")

@@ -1,4 +1,5 @@
-"""Integer dot products: exact on every instruction set that this machine has, whatever the shape and the inputs."""
+"""Integer dot products: exact on every instruction set that this machine has, whatever the shape
+and the inputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,21 @@ pytest.importorskip("numba")
 from numba import njit
 
 from charrnn.compiled import dot_products
-from charrnn.compiled.dot_products import ALIGNMENT, COLUMN_MULTIPLE, InstructionSet, choose_instruction_set, make_dot
+from charrnn.compiled.dot_products import (
+    ALIGNMENT,
+    COLUMN_MULTIPLE,
+    InstructionSet,
+    choose_instruction_set,
+    make_dot,
+)
 from charrnn.system.code_cache import TARGET
 
 AVAILABLE = [
     found
     for found in dot_products.INSTRUCTION_SETS
-    if not found.feature or f"+{found.feature}," in f"{TARGET[2]}," or (found.feature == "sse2" and "x86" in TARGET[0])
+    if not found.feature
+    or f"+{found.feature}," in f"{TARGET[2]},"
+    or (found.feature == "sse2" and "x86" in TARGET[0])
 ]
 
 
@@ -36,7 +45,8 @@ def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArra
 
 
 def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
-    """All sums, by the function for several streams and, for those that are left, the one for one stream."""
+    """All sums, by the function for several streams and, for those that are left, the one for one
+    stream."""
     rows, streams = chosen.rows, chosen.streams
     dot_one, dot_many = make_dot(1, chosen), make_dot(streams, chosen)
 
@@ -44,10 +54,21 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
     def run(values: Any, start: Any, inputs: Any, sums: Any) -> None:
         num_columns, together = inputs.shape[1] // 2, len(inputs) - len(inputs) % streams
         for row in range(0, len(start), rows):
-            weights, begin = np.int64(values.ctypes.data) + row * num_columns, np.int64(start.ctypes.data) + 4 * row
+            weights, begin = (
+                np.int64(values.ctypes.data) + row * num_columns,
+                np.int64(start.ctypes.data) + 4 * row,
+            )
             for stream in range(0, together, streams):
                 x, out = inputs[stream].ctypes.data, sums[stream].ctypes.data
-                dot_many(weights, num_columns, x, inputs.strides[0], begin, np.int64(out) + 4 * row, sums.strides[0])
+                dot_many(
+                    weights,
+                    num_columns,
+                    x,
+                    inputs.strides[0],
+                    begin,
+                    np.int64(out) + 4 * row,
+                    sums.strides[0],
+                )
             for stream in range(together, len(inputs)):
                 x, out = inputs[stream].ctypes.data, sums[stream].ctypes.data
                 dot_one(weights, num_columns, x, 0, begin, np.int64(out) + 4 * row, 0)
@@ -65,10 +86,16 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
 @pytest.mark.parametrize("chosen", AVAILABLE, ids=lambda chosen: chosen.name)
 def test_sums_are_exact(chosen: InstructionSet) -> None:
     product, generator = make_product(chosen), np.random.default_rng(1)
-    for num_rows, num_columns, bits in ((1, 1, dot_products.MOST_BITS), (65, 21, 12), (130, 129, 10), (7, 512, 8)):
+    for num_rows, num_columns, bits in (
+        (1, 1, dot_products.MOST_BITS),
+        (65, 21, 12),
+        (130, 129, 10),
+        (7, 512, 8),
+    ):
         values = generator.integers(-127, 128, (num_rows, num_columns))
         x = generator.integers(-(2**bits), 2**bits + 1, (5, num_columns))
-        # The largest inputs and weights there are, of both signs: int16 sums of them would saturate.
+        # The largest inputs and weights there are, of both signs: int16 sums of them would
+        # saturate.
         x[0], x[1], values[0] = 2**bits, -(2**bits), 127
         matrix = Matrix(np.zeros(values.shape), is_int8=False)
         matrix.values, matrix.bits = values.astype(np.int8), bits
@@ -76,11 +103,18 @@ def test_sums_are_exact(chosen: InstructionSet) -> None:
 
 
 def test_the_best_instruction_set_of_a_processor_is_chosen() -> None:
-    names = [choose_instruction_set(f"+sse2,{more}").name for more in ("", "+avx2", "+avx2,+avx512f,+avx512bw")]
+    names = [
+        choose_instruction_set(f"+sse2,{more}").name
+        for more in ("", "+avx2", "+avx2,+avx512f,+avx512bw")
+    ]
     assert names == ["sse2", "avx2", "avx512"]
     assert choose_instruction_set("+avx2,+avxvnni,-avx512vnni").name == "avx-vnni"
     assert choose_instruction_set("+avx2,+avx512bw,+avx512vnni,+avxvnni").name == "avx512-vnni"
-    assert choose_instruction_set("+neon,+dotprod").name == choose_instruction_set("").name == "generic"
+    assert (
+        choose_instruction_set("+neon,+dotprod").name
+        == choose_instruction_set("").name
+        == "generic"
+    )
 
 
 def test_every_array_starts_on_a_cache_line_and_is_whole() -> None:

@@ -1,4 +1,5 @@
-"""Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V vocabulary."""
+"""Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V
+vocabulary."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,9 @@ LARGE_STEPS = DynamicSettings(segment_length=4, learning_rate=0.01, decay=0.1, d
 def make_network(config: Config) -> CharRNN:
     network = CharRNN(config, V).double()
     with torch.no_grad():
-        network.output.weight.mul_(4)  # untrained logits are all alike; these care what they have read
+        network.output.weight.mul_(
+            4
+        )  # untrained logits are all alike; these care what they have read
         if network.learned_state is not None:
             network.learned_state.fill_(0.3)
         if network.ngrams is not None:
@@ -50,7 +53,8 @@ def make_config(cell: str = "lstm", depth: str = "stacked", **settings: Any) -> 
 def naive_adaptation(
     config: Config, network: CharRNN, ids: IdArray, first: int, scale: dict[str, Tensor]
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """Read one character after the other, and change the weights by the formula of the paper after each segment."""
+    """Read one character after the other, and change the weights by the formula of the paper after
+    each segment."""
     settings = LARGE_STEPS
     copy = CharRNN(config, V).double()
     copy.load_state_dict(network.state_dict())
@@ -72,7 +76,9 @@ def naive_adaptation(
             for name, value in weights.items():
                 back = (settings.decay * scale[name] / mean).clamp(max=1) * (trained[name] - value)
                 slope = torch.zeros_like(value) if value.grad is None else value.grad
-                value += back - settings.learning_rate * slope / (scale[name] + settings.damping * mean)
+                value += back - settings.learning_rate * slope / (
+                    scale[name] + settings.damping * mean
+                )
     return found, {name: value.detach() for name, value in weights.items()}
 
 
@@ -86,7 +92,9 @@ CONFIGS = [
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.cell}-{config.depth}-{config.documents}")
+@pytest.mark.parametrize(
+    "config", CONFIGS, ids=lambda config: f"{config.cell}-{config.depth}-{config.documents}"
+)
 def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) -> None:
     network, ids = make_network(config), make_ids(31)
     first = 1 if config.depth == "residual" else 9
@@ -95,7 +103,8 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
     adapted = adapt(network, ids, first, scale=scale, settings=LARGE_STEPS)
     losses, weights = naive_adaptation(config, network, ids, first, scale)
     assert adapted.losses.positions.tolist() == list(range(first, 31))
-    # The losses are rounded to float32, the weights are not; the products are summed in another order.
+    # The losses are rounded to float32, the weights are not; the products are summed in another
+    # order.
     np.testing.assert_allclose(adapted.losses.nats, losses, rtol=1e-6)
     for name, value in weights.items():
         torch.testing.assert_close(adapted.tensors[name], value, rtol=1e-8, atol=1e-10)
@@ -104,9 +113,15 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
 
 
 @pytest.mark.parametrize("num_chars", [2, 40, 300])
-def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scale_is_the_root_mean_square_of_the_gradients(
+    num_chars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
-    network, ids, num_segments = make_network(make_config("gru")), make_ids(num_chars), dynamic.SEGMENTS_OF_STRETCH
+    network, ids, num_segments = (
+        make_network(make_config("gru")),
+        make_ids(num_chars),
+        dynamic.SEGMENTS_OF_STRETCH,
+    )
     scale = root_mean_square_gradients(network, ids, 4)
     length = 30 + 4 * num_segments + 1
     num_stretches = max(1, min(3, num_chars // length))
@@ -114,7 +129,9 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
     squares: dict[str, list[Tensor]] = {name: [] for name in scale}
     for stretch in range(num_stretches):
         start = stretch * max(0, num_chars - length) // num_stretches
-        text = torch.from_numpy(ids[start : start + warm_up + 4 * num_segments + 1].astype(np.int64))
+        text = torch.from_numpy(
+            ids[start : start + warm_up + 4 * num_segments + 1].astype(np.int64)
+        )
         state = network.initial_state(1)
         if warm_up:
             _, state = network(text[:warm_up, None], state)
@@ -124,15 +141,21 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
             logits, state = network(segment[:-1, None], state.detach())
             cross_entropy(logits[:, 0], segment[1:]).backward()
             for name, parameter in network.named_parameters():
-                squares[name].append(parameter.grad.clone() ** 2 if parameter.grad is not None else 0 * parameter)
+                squares[name].append(
+                    parameter.grad.clone() ** 2 if parameter.grad is not None else 0 * parameter
+                )
     for name, found in scale.items():
-        torch.testing.assert_close(found, torch.stack(squares[name]).mean(0).sqrt(), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(
+            found, torch.stack(squares[name]).mean(0).sqrt(), rtol=1e-6, atol=1e-12
+        )
 
 
 def test_divergence_is_an_error() -> None:
     network, ids = make_network(make_config("irnn")).float(), make_ids(400)
     scale = root_mean_square_gradients(network, make_ids(100), 20)
-    with pytest.raises(NonFiniteError, match=r"diverged after .* characters: lower `learning_rate`, now 1e\+30"):
+    with pytest.raises(
+        NonFiniteError, match=r"diverged after .* characters: lower `learning_rate`, now 1e\+30"
+    ):
         adapt(network, ids, 100, scale=scale, settings=DynamicSettings(learning_rate=1e30))
 
 
@@ -162,14 +185,23 @@ def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
 def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_losses(
     model: Model, chain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt"))
-    evaluation, part = evaluate_runs([model, other], dynamic=True, max_chars=1_000), model.held_out()
+    other = charrnn.load(
+        build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt")
+    )
+    evaluation, part = (
+        evaluate_runs([model, other], dynamic=True, max_chars=1_000),
+        model.held_out(),
+    )
     for run, name in ((model, "chain[:1000]"), (other, "other[:1000]")):
         static, row = (row_of(evaluation, name, protocol) for protocol in ("stateful", "dynamic"))
-        expected = char_losses(run.network, part.ids[: part.begin + 1_000], part.begin, precision="fp32")
+        expected = char_losses(
+            run.network, part.ids[: part.begin + 1_000], part.begin, precision="fp32"
+        )
         assert static.loss.num_chars == row.loss.num_chars == 1_000
         assert row.difference is not None
-        assert row.difference.mean == pytest.approx(row.loss.nats_per_char - expected.mean, abs=1e-6)
+        assert row.difference.mean == pytest.approx(
+            row.loss.nats_per_char - expected.mean, abs=1e-6
+        )
     monkeypatch.setattr(dynamic, "MAX_DYNAMIC", 1_100)
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
 
@@ -186,7 +218,8 @@ STRONG = DynamicSettings(learning_rate=0.01)
 
 
 def make_text(num_chars: int, seed: int = 0) -> str:
-    """Draw a text of the chain's characters in which, unlike in the chain, two steps are as likely as one."""
+    """Draw a text of the chain's characters in which, unlike in the chain, two steps are as likely
+    as one."""
     steps = np.random.default_rng(seed).choice([1, 2], num_chars)
     return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
 
@@ -204,7 +237,9 @@ def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run
     assert mean_loss(adapted, other) < 0.8 * mean_loss(model, other)
     found = adapted.adaptation
     assert found is not None and model.adaptation is None
-    assert found.num_chars == 1_999 and found.text_length == 2_000  # nothing predicts the first character
+    assert (
+        found.num_chars == 1_999 and found.text_length == 2_000
+    )  # nothing predicts the first character
     assert found.static_nats == pytest.approx(mean_loss(model, make_text(2_000)), rel=1e-5)
     assert found.dynamic_nats < found.static_nats
     assert (adapted.name, adapted.path, adapted.step_digest) == ("chain, adapted", None, None)
@@ -218,9 +253,15 @@ def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run
 def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
     config = make_config("gru", alphabet="byte")
     weights = {name: value.numpy() for name, value in CharRNN(config, 256).state_dict().items()}
-    found = Model(config, Vocab.of_bytes(), weights).adapted(b"\xff\x00a" * 20, settings=STRONG).adaptation
+    found = (
+        Model(config, Vocab.of_bytes(), weights)
+        .adapted(b"\xff\x00a" * 20, settings=STRONG)
+        .adaptation
+    )
     assert found is not None and found.num_chars == 59 and found.dynamic_nats < found.static_nats
-    with pytest.raises(UsageError, match="This model reads characters, and the text is given as bytes"):
+    with pytest.raises(
+        UsageError, match="This model reads characters, and the text is given as bytes"
+    ):
         model.adapted(b"abc" * 20)
 
 
@@ -236,11 +277,33 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
         model.adapted("ЖЖ" * 20, unknown="skip")
 
 
-def test_the_command_reads_standard_input(chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reads_standard_input(
+    chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
-    read = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)
+    read = command(
+        "sample",
+        chain_run,
+        "--adapt",
+        "-",
+        "--unknown",
+        "skip",
+        "--length",
+        5,
+        stdin=b"abcdxyz" * 20,
+    )
     assert read.code == 0 and read.err.startswith("adapted to 79 characters")
     monkeypatch.setattr("charrnn.cli.sample_view.LONG", 70)
-    again = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)
+    again = command(
+        "sample",
+        chain_run,
+        "--adapt",
+        "-",
+        "--unknown",
+        "skip",
+        "--length",
+        5,
+        stdin=b"abcdxyz" * 20,
+    )
     assert again.err.startswith("adapting to - ...\nadapted to 79 characters")

@@ -16,7 +16,13 @@ def ids_of(text: EncodedText) -> list[int]:
 
 def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such() -> None:
     text = encode_text(VOCAB, "cÄa", "ab")
-    assert (ids_of(text), text.first, text.text, text.kind, len(text)) == ([1, 2, 3, 0, 1], 2, "c\ufffda", "char", 3)
+    assert (ids_of(text), text.first, text.text, text.kind, len(text)) == (
+        [1, 2, 3, 0, 1],
+        2,
+        "c\ufffda",
+        "char",
+        3,
+    )
 
 
 def test_a_part_has_everything_before_it_as_its_context() -> None:
@@ -31,8 +37,12 @@ def test_a_part_has_everything_before_it_as_its_context() -> None:
 
 
 @pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
-def test_bytes_are_refused_where_characters_are_read(text: str | bytes, context: str | bytes) -> None:
-    with pytest.raises(UsageError, match=r"^This model reads characters, and the text is given as bytes"):
+def test_bytes_are_refused_where_characters_are_read(
+    text: str | bytes, context: str | bytes
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"^This model reads characters, and the text is given as bytes"
+    ):
         encode_text(VOCAB, text, context)
     assert len(encode_text(VOCAB, "ab", b"")) == 2
     with pytest.raises(DataError, match=r"^The text is empty"):

@@ -1,4 +1,5 @@
-"""An ensemble: what its networks predict together, the one network they are, and how they are trained side by side."""
+"""An ensemble: what its networks predict together, the one network they are, and how they are
+trained side by side."""
 
 from dataclasses import asdict
 from typing import Any
@@ -19,13 +20,23 @@ from charrnn.text.batches import BatchRows
 from charrnn.training.trainer import Trainer
 
 V, T, B = 9, 15, 4
-ARCHITECTURES = [(cell, depth) for cell in CELLS for depth in DEPTHS if (cell, depth) != ("irnn", "grid")]
+ARCHITECTURES = [
+    (cell, depth) for cell in CELLS for depth in DEPTHS if (cell, depth) != ("irnn", "grid")
+]
 RECENT = [(cell, "stacked") for cell in ("mingru", "minlstm", "rglru", "slstm", "mogrifier")]
-ARCHITECTURES = [pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary" and pair[1] != "attention"]
+ARCHITECTURES = [
+    pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary" and pair[1] != "attention"
+]
 
 
 def make_ensemble(**changes: Any) -> Ensemble:
-    sizes = {"cell": "lstm", "hidden_size": 16, "embedding_size": 12, "num_members": 2, "ngram_rows": 11}
+    sizes = {
+        "cell": "lstm",
+        "hidden_size": 16,
+        "embedding_size": 12,
+        "num_members": 2,
+        "ngram_rows": 11,
+    }
     ensemble = Ensemble(small_config(**{**sizes, **changes}), V)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -46,12 +57,17 @@ def read(network: CharRNN | Ensemble) -> torch.Tensor:
 def test_the_networks_are_one_network_whose_logits_are_their_mean(
     cell: str, depth: str, embedding_size: int | str
 ) -> None:
-    ensemble = make_ensemble(cell=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1)
+    ensemble = make_ensemble(
+        cell=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1
+    )
     tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
     joined = read(load_network(ensemble.config, V, tensors).double())
-    # Halves are exact; the mean of two output biases below 1 is rounded to float32, by 3e-8 at most.
+    # Halves are exact; the mean of two output biases below 1 is rounded to float32, by 3e-8 at
+    # most.
     torch.testing.assert_close(joined, read(ensemble.double()), rtol=0, atol=3e-8)
-    torch.testing.assert_close(joined, torch.stack([read(one) for one in ensemble.networks]).mean(0), rtol=0, atol=3e-8)
+    torch.testing.assert_close(
+        joined, torch.stack([read(one) for one in ensemble.networks]).mean(0), rtol=0, atol=3e-8
+    )
 
 
 def test_a_learned_state_joins_and_three_networks_do() -> None:
@@ -65,7 +81,9 @@ def test_a_learned_state_joins_and_three_networks_do() -> None:
 @pytest.mark.parametrize("documents", ["none", "lines"])
 def test_each_network_draws_masks_of_its_own(documents: str) -> None:
     # Without the table of n-grams, whose masks would differ anyway.
-    ensemble = make_ensemble(dropout=0.5, weight_drop=0.5, ngram_rows=0, documents=documents, alphabet="exact")
+    ensemble = make_ensemble(
+        dropout=0.5, weight_drop=0.5, ngram_rows=0, documents=documents, alphabet="exact"
+    )
     ensemble.networks[1].load_state_dict(ensemble.networks[0].state_dict())
     ids = torch.zeros(T, B, dtype=torch.long)
     logits, _ = ensemble(ids, ensemble.initial_state(B), Noise(torch.Generator().manual_seed(0), B))
@@ -81,8 +99,16 @@ ENSEMBLE: dict[str, Any] = {"hidden_size": 12, "embedding_size": 6, "num_members
 
 
 def test_each_network_learns_as_if_it_were_alone() -> None:
-    # Without a table, which they share, and without dropout, whose masks are drawn one after the other.
-    plain = {**ENSEMBLE, "ngram_rows": 0, "dropout": 0.0, "input_dropout": 0.0, "weight_drop": 0.0, "clip_norm": 0.05}
+    # Without a table, which they share, and without dropout, whose masks are drawn one after the
+    # other.
+    plain = {
+        **ENSEMBLE,
+        "ngram_rows": 0,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "weight_drop": 0.0,
+        "clip_norm": 0.05,
+    }
     plain["reset_probability"] = 0.0  # drawn from the seed of a run
     together = make_trainer(**plain)
     assert isinstance(together.averaged, Ensemble)
@@ -100,7 +126,13 @@ def test_each_network_learns_as_if_it_were_alone() -> None:
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
 def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> None:
-    changes = {**ENSEMBLE, "ngram_rows": 11, "dropout": 0.3, "weight_drop": 0.2, "weight_average": weight_average}
+    changes = {
+        **ENSEMBLE,
+        "ngram_rows": 11,
+        "dropout": 0.3,
+        "weight_drop": 0.2,
+        "weight_average": weight_average,
+    }
     first, second = make_trainer(**changes), make_trainer(**changes)
     for _ in range(3):
         first.take_step()
@@ -110,19 +142,30 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> No
     for name, value in first.model_tensors().items():
         assert np.array_equal(value, second.model_tensors()[name]), name
     table = first.model_tensors()["ngrams.weight"]
-    assert table.any() and first.num_parameters < sum(value.size for value in first.model_tensors().values())
+    assert table.any() and first.num_parameters < sum(
+        value.size for value in first.model_tensors().values()
+    )
     assert first.num_parameters == num_parameters(first.config, V)
 
 
 def test_what_does_not_make_up_one_network_is_refused() -> None:
     for changes, message in (
         ({"cell": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
-        ({"cell": "mogrifier", "hidden_size": 24}, "mogrifier and the depth stacked do not make up one of 24 units"),
-        ({"depth": "attention", "hidden_size": 24}, "lstm and the depth attention do not make up one of 24 units"),
+        (
+            {"cell": "mogrifier", "hidden_size": 24},
+            "mogrifier and the depth stacked do not make up one of 24 units",
+        ),
+        (
+            {"depth": "attention", "hidden_size": 24},
+            "lstm and the depth attention do not make up one of 24 units",
+        ),
         ({"hidden_size": 15}, "`hidden_size` is 15; .* needs a multiple"),
     ):
         with pytest.raises(UsageError, match=message):
             make_ensemble(**changes)
-    for alone, message in (({"init_from": "run"}, "with `init_from`"), ({"parameters": 9999}, "`parameters` fits")):
+    for alone, message in (
+        ({"init_from": "run"}, "with `init_from`"),
+        ({"parameters": 9999}, "`parameters` fits"),
+    ):
         with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):
             Config(num_members=2, **alone)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Kinds of errors: by hand, against a naive loop, and in the report. N characters, M scored characters."""
+"""Kinds of errors: by hand, against a naive loop, and in the report. N characters, M scored
+characters."""
 
 import math
 import re
@@ -24,21 +25,37 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!
 VOCAB = Vocab("char", ("", *sorted(ALPHABET)))
 
 
-def attribute(text: str, probability: float = 0.25, *, training: str = "", ngram: float = 0.1, first: int) -> list[str]:
-    """Return the kinds of the characters text[first:], whose probabilities are given; "" for no error."""
-    losses, ngram_nats = (-np.log(np.full(len(text) - first, some)).astype(np.float32) for some in (probability, ngram))
+def attribute(
+    text: str, probability: float = 0.25, *, training: str = "", ngram: float = 0.1, first: int
+) -> list[str]:
+    """Return the kinds of the characters text[first:], whose probabilities are given; "" for no
+    error."""
+    losses, ngram_nats = (
+        -np.log(np.full(len(text) - first, some)).astype(np.float32)
+        for some in (probability, ngram)
+    )
     scored = [CharLosses(np.arange(first, len(text)), losses)]
-    (kinds,) = error_kinds.attribute_errors(VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training))
+    (kinds,) = error_kinds.attribute_errors(
+        VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training)
+    )
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
 
 
 def test_a_boost_for_what_is_missing_makes_an_error_likely() -> None:
     for probability, ngram, expected in (
-        *((0.5, 0.1, ""), (0.41, 0.1, "boost-0.1"), (0.39, 0.1, "boost-0.2"), (1e-30, 0.1, "boost-0.5")),
+        *(
+            (0.5, 0.1, ""),
+            (0.41, 0.1, "boost-0.1"),
+            (0.39, 0.1, "boost-0.2"),
+            (1e-30, 0.1, "boost-0.5"),
+        ),
         *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
     ):
-        # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
-        assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
+        # The d of a common word that was not in the text before: nothing but an n-gram or a boost
+        # explains it.
+        assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [
+            expected
+        ]
 
 
 def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it() -> None:
@@ -74,21 +91,44 @@ def naive_kind(text: str, position: int, probability: float, ngram: float, train
         return "after-space"
     if text[position] in ".,\"'" and not is_inner_apostrophe(text, position):
         return "punctuation"
-    return next(f"boost-{boost}" for boost in (0.1, 0.2, 0.3, 0.4, 0.5) if probability + boost >= 0.5)
+    return next(
+        f"boost-{boost}" for boost in (0.1, 0.2, 0.3, 0.4, 0.5) if probability + boost >= 0.5
+    )
 
 
 def is_inner_apostrophe(text: str, position: int) -> bool:
-    return text[position] == "'" and re.fullmatch("[A-Za-z]'[A-Za-z]", text[position - 1 : position + 2]) is not None
+    return (
+        text[position] == "'"
+        and re.fullmatch("[A-Za-z]'[A-Za-z]", text[position - 1 : position + 2]) is not None
+    )
 
 
 @pytest.mark.parametrize("block_chars", [7, 1 << 18])
 @pytest.mark.parametrize("has_gaps", [False, True])
-def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kinds_are_those_of_a_naive_loop(
+    block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
     generator = np.random.default_rng(5)
 
     def draw(num: int) -> str:
-        pieces = ["ab", "ba", "abba", "c", "d'a", "'", '"', ".", ", ", " ", " ", "\n", "\0", "Ada", "bb"]
+        pieces = [
+            "ab",
+            "ba",
+            "abba",
+            "c",
+            "d'a",
+            "'",
+            '"',
+            ".",
+            ", ",
+            " ",
+            " ",
+            "\n",
+            "\0",
+            "Ada",
+            "bb",
+        ]
         return "".join(generator.choice(pieces, num))
 
     text, training = draw(400), draw(60)
@@ -115,16 +155,26 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
     perfect = error_kinds.summarize_errors(
         "perfect", CharLosses(np.arange(3), np.zeros(3, np.float32)), np.full(3, NO_ERROR)
     )
-    assert (perfect.num_errors, perfect.share, {one.share for one in perfect.kinds}) == (0, 0.0, {0.0})
+    assert (perfect.num_errors, perfect.share, {one.share for one in perfect.kinds}) == (
+        0,
+        0.0,
+        {0.0},
+    )
     generator = np.random.default_rng(6)
     probs = generator.uniform(0.01, 0.99, 500)
     kinds = np.where(probs < 0.5, generator.integers(0, len(KINDS), 500), NO_ERROR).astype(np.int8)
-    report = error_kinds.summarize_errors("model", CharLosses(np.arange(500), -np.log(probs).astype(np.float32)), kinds)
+    report = error_kinds.summarize_errors(
+        "model", CharLosses(np.arange(500), -np.log(probs).astype(np.float32)), kinds
+    )
     assert [one.kind for one in report.kinds] == list(KINDS)
-    assert sum(one.num_errors for one in report.kinds) == report.num_errors == int((probs < 0.5).sum())
+    assert (
+        sum(one.num_errors for one in report.kinds) == report.num_errors == int((probs < 0.5).sum())
+    )
     assert math.fsum(one.share for one in report.kinds) == pytest.approx(1)
     # Losses rounded to float32: relative errors of 1e-7.
-    assert sum(one.nats for one in report.kinds) == pytest.approx(-np.log(probs[probs < 0.5]).sum() / 500, rel=1e-6)
+    assert sum(one.nats for one in report.kinds) == pytest.approx(
+        -np.log(probs[probs < 0.5]).sum() / 500, rel=1e-6
+    )
     assert report.nats_per_char == pytest.approx(-np.log(probs).mean(), rel=1e-6)
 
 
@@ -134,13 +184,20 @@ def test_the_best_n_gram_is_that_of_any_order() -> None:
     positions = np.arange(201, 300, 3)
     best = error_kinds.best_ngram_nats(model, ids, positions)
     probabilities = model.char_probabilities(ids, positions, range(1, 6))
-    np.testing.assert_allclose(np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5)  # float32 nats
-    assert len(np.unique(probabilities.argmax(axis=0))) > 2, "one order that is always the best would test little"
+    np.testing.assert_allclose(
+        np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5
+    )  # float32 nats
+    assert len(np.unique(probabilities.argmax(axis=0))) > 2, (
+        "one order that is always the best would test little"
+    )
 
 
-def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_documents_forgets_each_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = charrnn.load(build_chain(tmp_path / "names-001", "\0abcde", documents="lines"))
-    # After b the model expects c, and gives d less than 0.5. What was in another document is no memory.
+    # After b the model expects c, and gives d less than 0.5. What was in another document is no
+    # memory.
     models, text = [model], "abcde\0abde\0abde\0"
     training = SimpleNamespace(ids=model.vocab.encode("abcde\0" * 10), begin=0)
     monkeypatch.setattr(model, "training_text", lambda part, instead: training)
@@ -152,7 +209,11 @@ def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: p
     reach = error_kinds.long_range(models, text, precision="fp32")
     assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
     training.ids = training.ids[:10]
-    assert error_kinds.long_range(models, text, precision="fp32").predictors == ("names-001", "5-gram", "10-gram")
+    assert error_kinds.long_range(models, text, precision="fp32").predictors == (
+        "names-001",
+        "5-gram",
+        "10-gram",
+    )
 
 
 def vocab_of(text: str) -> Vocab:
@@ -160,7 +221,9 @@ def vocab_of(text: str) -> Vocab:
 
 
 def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
-    return error_kinds.word_pattern(error_kinds.classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
+    return error_kinds.word_pattern(error_kinds.classes_of(vocab)).findall(
+        decode_each(vocab, vocab.encode(text))
+    )
 
 
 def test_every_character_has_a_class() -> None:
@@ -178,18 +241,38 @@ def test_every_character_has_a_class() -> None:
 
 def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() -> None:
     text = "It's 'so', I say: don't!\nA num_lines x1 … “Oh”—naïve, नमस्ते Ω; 'tis th' end'"
-    words = ["It's", "so", "I", "say", "don't", "A", "num_lines", "x1", "Oh", "naïve", "नमस्ते", "Ω", "tis", "th", "end"]
+    words = [
+        "It's",
+        "so",
+        "I",
+        "say",
+        "don't",
+        "A",
+        "num_lines",
+        "x1",
+        "Oh",
+        "naïve",
+        "नमस्ते",
+        "Ω",
+        "tis",
+        "th",
+        "end",
+    ]
     assert words_of(text, vocab_of(text)) == words
     # Of bytes, all above 127 are part of words.
     assert words_of("It's a naïve ‘word’, 'so'".encode(), Vocab.of_bytes()) == [
         *("It's", "a", "naÃ¯ve", "â\x80\x98wordâ\x80\x99", "so")
     ]
-    assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"], "with the unknown symbol"
+    assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"], (
+        "with the unknown symbol"
+    )
 
 
 @pytest.mark.parametrize("kind", ["char", "byte"])
 @pytest.mark.parametrize("block_chars", [8, 64, 1 << 20])
-def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_those_of_a_regular_expression(
+    kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(error_kinds, "DECODED_CHARS", block_chars)
     generator = np.random.default_rng(3)
     # Words of at most three characters and single spaces: no half block of 8 is without a space.
@@ -200,15 +283,24 @@ def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, m
         text = text.replace("é", "c")
     expected = Counter(re.findall(r"\w+(?:'\w+)*", text))
     wanted = {word: index for index, word in enumerate([*expected, "zz"])}
-    keys = {word.encode().decode("latin-1") if kind == "byte" else word: index for word, index in wanted.items()}
-    counts = error_kinds.count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
+    keys = {
+        word.encode().decode("latin-1") if kind == "byte" else word: index
+        for word, index in wanted.items()
+    }
+    counts = error_kinds.count_words(
+        vocab.encode(text.encode() if kind == "byte" else text), vocab, keys
+    )
     assert counts.tolist() == [expected[word] for word in wanted]
 
 
 def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
     known, exact = (Vocab.from_text("ab", is_exact=is_exact) for is_exact in (False, True))
-    assert describe_alphabets(known, exact) == "2 characters, the unknown symbol in one of them only"
-    assert describe_alphabets(exact, Vocab.from_text("ac", is_exact=True)).endswith("'c' in one of them only")
+    assert (
+        describe_alphabets(known, exact) == "2 characters, the unknown symbol in one of them only"
+    )
+    assert describe_alphabets(exact, Vocab.from_text("ac", is_exact=True)).endswith(
+        "'c' in one of them only"
+    )
 
 
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:

@@ -61,17 +61,25 @@ COMMANDS_OF_ROOMS = (
         "tui/terminal",
         "tui/write/",
     ),
-    *("analyses/history.", "reports/lines.", "analyses/numbers.", "analyses/patching.", "analyses/gradients."),
+    *(
+        "analyses/history.",
+        "reports/lines.",
+        "analyses/numbers.",
+        "analyses/patching.",
+        "analyses/gradients.",
+    ),
     *("distributed/processes", "sweeps/command"),
 )
-"""Modules of rooms that belong to the command line: commands, values of options, and pictures that say how to train."""
+"""Modules of rooms that belong to the command line: commands, values of options, and pictures that
+say how to train."""
 
 STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""
 
 
 def test_no_text_below_the_command_line_names_an_option() -> None:
-    """But docstrings, declarations of options, and the first line of config.yaml, which is part of a checksum."""
+    """But docstrings, declarations of options, and the first line of config.yaml, which is part of
+    a checksum."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
@@ -85,14 +93,24 @@ def test_no_text_below_the_command_line_names_an_option() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 allowed.add(node.value)
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("option", "Option", "Analysis"):
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                "option",
+                "Option",
+                "Analysis",
+            ):
                 allowed |= {*ast.walk(node)}
             elif isinstance(node, ast.Subscript):  # the value of an option: options.values["--top"]
                 allowed |= {*ast.walk(node.slice)}
         for node in {*ast.walk(tree)} - allowed:
-            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            text = (
+                node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            )
             is_argument = name in STARTS_THE_COMMAND and re.fullmatch(r"--[a-z]+", text)
-            if re.search(r"(?<!\w)--[a-z]", text) and not is_argument and not text.startswith("# SHA-256 of what"):
+            if (
+                re.search(r"(?<!\w)--[a-z]", text)
+                and not is_argument
+                and not text.startswith("# SHA-256 of what")
+            ):
                 found.append(f"{name}:{node.lineno}: {text!r}")  # type: ignore[attr-defined]
     assert found == []
 
@@ -100,5 +118,7 @@ def test_no_text_below_the_command_line_names_an_option() -> None:
 def test_the_docstring_shows_every_error_and_its_exit_code() -> None:
     errors = [error for error in vars(charrnn.errors).values() if isinstance(error, type)]
     documented = re.findall(r"(\w+Error) +(\d)  ", charrnn.errors.__doc__ or "")
-    expected = [(error.__name__, str(error.exit_code)) for error in errors if issubclass(error, Exception)]
+    expected = [
+        (error.__name__, str(error.exit_code)) for error in errors if issubclass(error, Exception)
+    ]
     assert sorted(documented) == sorted(expected)

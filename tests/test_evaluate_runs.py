@@ -1,4 +1,5 @@
-"""evaluate with several runs, --by, --per-line and --per-char: what is compared, and what is refused."""
+"""evaluate with several runs, --by, --per-line and --per-char: what is compared, and what is
+refused."""
 
 import json
 import math
@@ -34,9 +35,18 @@ def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
     """Return an untrained model of these characters, or of bytes."""
     vocab = Vocab.of_bytes() if characters is None else Vocab("char", ("", *sorted(characters)))
     config = Config(
-        alphabet=vocab.kind, cell="gru", num_layers=1, hidden_size=5, embedding_size=3, seed=seed, **changes
+        alphabet=vocab.kind,
+        cell="gru",
+        num_layers=1,
+        hidden_size=5,
+        embedding_size=3,
+        seed=seed,
+        **changes,
     )
-    tensors = {name: 3 * value.detach().numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()}
+    tensors = {
+        name: 3 * value.detach().numpy()
+        for name, value in CharRNN(config, len(vocab)).state_dict().items()
+    }
     return Model(config, vocab, tensors, name=f"model-{seed}")
 
 
@@ -44,37 +54,54 @@ def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
     models = [small_model(CYCLE, seed) for seed in (1, 2)]
     found = evaluate_runs(models, TEXT, precision="fp32", by=("class", "position"))
     pairs = [(model, protocol) for protocol in ("stateful", "windowed-256") for model in models]
-    assert [(row.name, row.loss.protocol) for row in found.rows] == [(model.name, name) for model, name in pairs]
+    assert [(row.name, row.loss.protocol) for row in found.rows] == [
+        (model.name, name) for model, name in pairs
+    ]
     for row, (model, protocol) in zip(found.rows, pairs, strict=True):
         alone = charrnn.evaluate(model, TEXT, protocol=protocol, precision="fp32")
         assert row.loss.nats_per_char == pytest.approx(alone.nats_per_char, abs=1e-9)
-        assert row.loss.nats_ci is not None and row.loss.nats_ci == pytest.approx(alone.nats_ci, abs=1e-9)
+        assert row.loss.nats_ci is not None and row.loss.nats_ci == pytest.approx(
+            alone.nats_ci, abs=1e-9
+        )
         bpc_ci = [end / math.log(2) for end in row.loss.nats_ci]
         assert row.loss.bpc_ci == pytest.approx(bpc_ci)
-        assert row.loss.bits_per_byte_ci == pytest.approx([end * len(TEXT) / len(TEXT.encode()) for end in bpc_ci])
+        assert row.loss.bits_per_byte_ci == pytest.approx(
+            [end * len(TEXT) / len(TEXT.encode()) for end in bpc_ci]
+        )
     first, second, first_windowed, second_windowed = found.rows
     assert first.difference is None and first_windowed.difference is None
     for one, other in ((first, second), (first_windowed, second_windowed)):
         difference = other.difference
         assert difference is not None and difference.low < difference.mean < difference.high
-        assert difference.mean == pytest.approx(other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9)
+        assert difference.mean == pytest.approx(
+            other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9
+        )
     assert [(one.name, one.by) for one in found.breakdowns] == [
         (name, by) for name in ("model-1", "model-2") for by in ("class", "position")
     ]
     for breakdown in found.breakdowns:
-        assert all((group.difference is not None) is (breakdown.name == "model-2") for group in breakdown.groups)
+        assert all(
+            (group.difference is not None) is (breakdown.name == "model-2")
+            for group in breakdown.groups
+        )
     groups = found.breakdowns[0].groups
     assert sum(group.num_chars for group in groups) == first.loss.num_chars
 
 
 def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
     generator = np.random.default_rng(0)
-    # Both predictors find the same passages hard; one is 0.05 nats better everywhere, with a little noise.
+    # Both predictors find the same passages hard; one is 0.05 nats better everywhere, with a little
+    # noise.
     hard = np.repeat(generator.exponential(size=100), 100).astype(np.float32)
     positions = np.arange(1, len(hard) + 1)
     noise = generator.normal(scale=0.2, size=len(hard)).astype(np.float32)
-    first, second = CharLosses(positions, hard + 1), CharLosses(positions, hard + np.float32(0.95) + noise)
-    text = MeasuredText(np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0)
+    first, second = (
+        CharLosses(positions, hard + 1),
+        CharLosses(positions, hard + np.float32(0.95) + noise),
+    )
+    text = MeasuredText(
+        np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0
+    )
     alone = text.report(second.blocks, protocol="stateful").nats_ci
     difference = paired_difference(second, first)
     assert alone is not None and difference is not None
@@ -85,30 +112,50 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
 
 
 def test_models_of_characters_and_of_bytes_have_a_difference_per_byte() -> None:
-    found = evaluate_runs([small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", by=("class",))
+    found = evaluate_runs(
+        [small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", by=("class",)
+    )
     assert [row.difference for row in found.rows] == [None] * 4
     assert all(group.difference is None for group in found.breakdowns[1].groups)
     one, other, difference = found.rows[0].loss, found.rows[1].loss, found.rows[1].byte_difference
     assert difference is not None and difference.low < difference.mean < difference.high
-    assert difference.mean == pytest.approx(other.bits_per_byte - one.bits_per_byte, rel=1e-3), "but for one character"
+    assert difference.mean == pytest.approx(other.bits_per_byte - one.bits_per_byte, rel=1e-3), (
+        "but for one character"
+    )
     assert found.rows[0].byte_difference is None and found.rows[3].byte_difference is None
     shown = "\n".join(lines(evaluation_view(found), width=80))
-    assert f"{difference.mean:+.4f}" in shown and shown.count("A difference between characters and bytes") == 1
+    assert (
+        f"{difference.mean:+.4f}" in shown
+        and shown.count("A difference between characters and bytes") == 1
+    )
     assert "bits/byte; windows, which differ, have none." in " ".join(shown.split())
-    limited = evaluate_runs([small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", max_chars=4_000)
+    limited = evaluate_runs(
+        [small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", max_chars=4_000
+    )
     assert limited.rows[1].byte_difference is None, "other segments"
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-def test_a_part_of_the_training_text_is_recognized_by_its_lines(tmp_path: Path, alphabet: str) -> None:
+def test_a_part_of_the_training_text_is_recognized_by_its_lines(
+    tmp_path: Path, alphabet: str
+) -> None:
     own = [f"line {n:04} of a corpus, as long as a line is\n" for n in range(1_000)]
     (tmp_path / "own.txt").write_text("".join(own), encoding="utf-8", newline="")
     config = Config(corpus=(str(tmp_path / "own.txt"),), alphabet=alphabet)
-    recorded = recorded_corpus("run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet)))
+    recorded = recorded_corpus(
+        "run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet))
+    )
     assert recorded is not None
     other = [line.replace("corpus", "poem") for line in own]
-    for lines_given, share in ((own, 0.9), (own[100:300], 1), (own[:50] + other[:150], 0.25), (own[900:], None)):
-        assert recorded.trained_share("".join(lines_given)) == (share and pytest.approx(share, abs=0.01))
+    for lines_given, share in (
+        (own, 0.9),
+        (own[100:300], 1),
+        (own[:50] + other[:150], 0.25),
+        (own[900:], None),
+    ):
+        assert recorded.trained_share("".join(lines_given)) == (
+            share and pytest.approx(share, abs=0.01)
+        )
     assert recorded.trained_share("line\n" * 99) is recorded.trained_share("".join(other)) is None
     (tmp_path / "own.txt").write_text("changed", encoding="utf-8")
     assert recorded.trained_share("".join(own[:200])) is None
@@ -119,46 +166,78 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
     models = []
     for alphabet, seed in (("char", 1), ("byte", 2)):
-        model = small_model(CYCLE if alphabet == "char" else None, seed, corpus=(str(tmp_path / "text.txt"),))
+        model = small_model(
+            CYCLE if alphabet == "char" else None, seed, corpus=(str(tmp_path / "text.txt"),)
+        )
         state = state_of_corpus(read_corpus(model.config.corpus, alphabet=alphabet))
-        models.append(replace(model, recorded_corpus=recorded_corpus(model.name, model.config, state)))
+        models.append(
+            replace(model, recorded_corpus=recorded_corpus(model.name, model.config, state))
+        )
     for order in (models, models[::-1]):
         found = evaluate_runs(order, precision="fp32")
         begin, end = found.common_bytes or (0, 0)
-        assert end == len(text.encode()) and begin in (14_220, 14_222), "the byte run's, from the next character on"
+        assert end == len(text.encode()) and begin in (
+            14_220,
+            14_222,
+        ), "the byte run's, from the next character on"
         held_out = text.encode()[begin:].decode()
         lengths = {row.name: row.loss.text_length for row in found.rows}
         assert lengths == {"model-1": len(held_out), "model-2": end - begin}
-        header = f"Loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their text"
-        assert lines(evaluation_view(found), width=100)[0] == header and found.rows[1].byte_difference is not None
+        header = (
+            f"Loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their"
+            " text"
+        )
+        assert (
+            lines(evaluation_view(found), width=100)[0] == header
+            and found.rows[1].byte_difference is not None
+        )
         assert found.to_json()["common_bytes"] == (begin, end)
 
 
 def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is() -> None:
-    text, models = TEXT + "Qdé" * 500, [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)]
+    text, models = (
+        TEXT + "Qdé" * 500,
+        [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)],
+    )
     found = evaluate_runs(models, text, precision="fp32")
     alone = [charrnn.evaluate(model, text, precision="fp32").nats_per_char for model in models]
     escape = math.log(0x110000 - 0x800 - len(CYCLE)) * 500 / (len(text) - 1)
     nats = [row.loss.nats_per_char for row in found.rows[:3]]
-    assert nats == pytest.approx([alone[0] + escape, *alone[1:]], rel=1e-6), "float32 losses of single characters"
+    assert nats == pytest.approx([alone[0] + escape, *alone[1:]], rel=1e-6), (
+        "float32 losses of single characters"
+    )
     [difference] = [row.difference for row in found.rows[:3] if row.difference is not None]
-    assert difference.mean == pytest.approx(nats[1] - nats[0], rel=1e-6), "which knows Q is better by what Q costs"
-    windowed = charrnn.evaluate(models[0], text, protocol="windowed-256", precision="fp32").nats_per_char
+    assert difference.mean == pytest.approx(nats[1] - nats[0], rel=1e-6), (
+        "which knows Q is better by what Q costs"
+    )
+    windowed = charrnn.evaluate(
+        models[0], text, protocol="windowed-256", precision="fp32"
+    ).nats_per_char
     share = (found.rows[3].loss.nats_per_char - windowed) / escape
     assert 0.5 < share < 2, "windows are drawn all over the text"
-    assert "model-1 does not know 500 characters of this text, each of which costs 13.92 nats" in found.notes[0]
+    assert (
+        "model-1 does not know 500 characters of this text, each of which costs 13.92 nats"
+        in found.notes[0]
+    )
     assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
     described = describe_alphabets(models[0].vocab, models[1].vocab)
     assert described == "6 characters and 7 characters, without the unknown symbol for rare ones"
 
 
 def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: Path) -> None:
-    for name, file, learned in (("one", "text.txt", TEXT * 3), ("three", "else.txt", TEXT[:3000] * 5)):
+    for name, file, learned in (
+        ("one", "text.txt", TEXT * 3),
+        ("three", "else.txt", TEXT[:3000] * 5),
+    ):
         (tmp_path / file).write_text(learned, encoding="utf-8")
         build_chain(tmp_path / "checkpoints" / name, CYCLE, corpus=tmp_path / file)
     own = json.loads(command("evaluate", "one", "three", "--text", "text.txt", "--json").out)
-    assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own["trained_share"] == 0.9
-    assert own["notes"] == ["one was trained on 90 % of this text. Leave --text out for the loss of the rest."]
+    assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own[
+        "trained_share"
+    ] == 0.9
+    assert own["notes"] == [
+        "one was trained on 90 % of this text. Leave --text out for the loss of the rest."
+    ]
     config = Config(documents="lines", corpus=("text.txt",))
     state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))
     recorded, text = recorded_corpus("lines", config, state), read_text("text.txt", config)
@@ -166,7 +245,10 @@ def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: P
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
     refused = command("evaluate", "one", "three")
     assert (refused.code, refused.out, refused.err.count("\n") <= 3) == (2, "", True)
-    assert all(part in refused.err for part in ("held-out texts of one and three differ", "--split", "--text"))
+    assert all(
+        part in refused.err
+        for part in ("held-out texts of one and three differ", "--split", "--text")
+    )
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
@@ -182,7 +264,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(UsageError, match="some bytes"):
         losses_by_line(models, TEXT)
     of_bytes = [one.character for one in losses_by_char([models[1]], TEXT[:300])]
-    assert len(of_bytes) == len(TEXT[:300].encode()) - 1 and {"\\xc3", "\\xa9"} < {*of_bytes}, "a text is read as bytes"
+    assert len(of_bytes) == len(TEXT[:300].encode()) - 1 and {"\\xc3", "\\xa9"} < {*of_bytes}, (
+        "a text is read as bytes"
+    )
     with pytest.raises(DataError, match="model-1 does not know 1 char"):
         evaluate_runs(models, TEXT + "Q", by=("class",))
     assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

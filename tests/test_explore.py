@@ -50,13 +50,25 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import undo_decode_each
 from charrnn.tui.explore import app as explorer
 from charrnn.tui.explore import state as exploration
-from charrnn.tui.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
+from charrnn.tui.explore.app import (
+    BROWSER_KEYS,
+    HINT,
+    PAGE_KEYS,
+    TABLE_KEYS,
+    Comparison,
+    Explorer,
+    Page,
+    TextView,
+)
 from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, columns
 from charrnn.tui.full_screen import FullScreenApp, Job, Question, Work
 from charrnn.views.tables import score_mark, score_text
 from charrnn.views.theme import block, palette_of
 
-HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
+HOSTILE = (
+    "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab"
+    " \U0001f642\n"
+)
 QUOTED = quoting_text(2_000, seed=1)
 
 
@@ -82,7 +94,11 @@ def styled(view: TextView) -> list[tuple[str, Style]]:
     drawn = []
     for row in range(view.size.height):
         segments = list(view.render_line(row))[1:]
-        characters = [(character, segment.style or Style()) for segment in segments for character in segment.text]
+        characters = [
+            (character, segment.style or Style())
+            for segment in segments
+            for character in segment.text
+        ]
         drawn += characters[: len("".join(text for text, _ in characters).rstrip())]
     return drawn
 
@@ -96,12 +112,19 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
         seen = set()
         for row, score in enumerate(found):
             await until(pilot, lambda row=row: app.browser.exploration.row == row)  # type: ignore[misc]
-            # What the line is folded at does not matter: characters and styles are compared one after the other.
+            # What the line is folded at does not matter: characters and styles are compared one
+            # after the other.
             drawn = [item for item in styled(text_of(app)) if item[0] != " "]
             place = app.browser.exploration.scale.place
-            palette, values = palette_of(app.console), list(map(place, traced[:, score.layer, score.unit].tolist()))
+            palette, values = (
+                palette_of(app.console),
+                list(map(place, traced[:, score.layer, score.unit].tolist())),
+            )
             expected = [
-                ("↵" if FRESH[i] == "\n" else FRESH[i], palette.value(values[i]) + Style(reverse=not i or None))
+                (
+                    "↵" if FRESH[i] == "\n" else FRESH[i],
+                    palette.value(values[i]) + Style(reverse=not i or None),
+                )
                 for i in range(2_000)
                 if FRESH[i] != " "
             ]
@@ -111,16 +134,24 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
             caption = shown(app, "#caption")
             # The score first, with the mark that `visualize` prints.
             reached = f"{score_text(score)}{score_mark(score)}"
-            assert caption.startswith(f"cell {score.layer}:{score.unit} follows {score.detector}: {reached}")
-            assert f"untrained baseline {score.untrained:.3f}" in " ".join(screen(app).split()), "nothing is cut off"
-            assert f"{value:.3f}" in caption and f"untrained baseline {score.untrained:.3f}" in caption
+            assert caption.startswith(
+                f"cell {score.layer}:{score.unit} follows {score.detector}: {reached}"
+            )
+            assert f"untrained baseline {score.untrained:.3f}" in " ".join(screen(app).split()), (
+                "nothing is cut off"
+            )
+            assert (
+                f"{value:.3f}" in caption and f"untrained baseline {score.untrained:.3f}" in caption
+            )
             await pilot.press("down")
         assert len(seen) == len({(score.layer, score.unit) for score in found}) > 1
 
     play(model, script)
 
 
-def test_findings_that_cannot_be_right_are_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_findings_that_cannot_be_right_are_named(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def findings(study: CellAnalysis) -> CellFindings:
         study.cache.on_warning("0.9 cannot be right")
         return CellFindings(scores=())
@@ -129,10 +160,14 @@ def test_findings_that_cannot_be_right_are_named(model: Model, monkeypatch: pyte
         await until(pilot, lambda: shown(app, "#status") == "0.9 cannot be right")
 
     monkeypatch.setattr(CellAnalysis, "findings", findings)
-    assert play(model, script).warnings == ["0.9 cannot be right"], "the command prints it when the screen is left"
+    assert play(model, script).warnings == ["0.9 cannot be right"], (
+        "the command prints it when the screen is left"
+    )
 
 
-def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_is_there_before_anything_is_known_of_the_cells(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on, trace_text = threading.Event(), explorer.trace_text
 
     def wait(*arguments: Any, **options: Any) -> Any:
@@ -148,35 +183,63 @@ def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, m
         await until(pilot, lambda: app.browser.exploration.cell == (0, 1))
         go_on.set()
         await until_scored(app, pilot)
-        assert app.browser.exploration.order == ALL, "the list is not turned away from someone who is reading it"
+        assert app.browser.exploration.order == ALL, (
+            "the list is not turned away from someone who is reading it"
+        )
         assert any(style for _, style in styled(text_of(app))[2:])
 
     play(model, script)
 
 
 def test_a_list_has_the_marks_of_the_tables() -> None:
-    """A cell below the best one has no p-value: it is held against the chance level of the best of all cells."""
-    best = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.7, ci_low=0.6, ci_high=0.8)
+    """A cell below the best one has no p-value: it is held against the chance level of the best of
+    all cells."""
+    best = CellScore(
+        detector="quote",
+        layer=0,
+        unit=1,
+        polarity=1,
+        num_positive=9,
+        auc=0.7,
+        ci_low=0.6,
+        ci_high=0.8,
+    )
     best = replace(best, chosen_on=0.7, p_value=0.01, null_level=0.6, untrained=0.65)
     below = replace(best, p_value=None, ci_low=None, ci_high=None)
-    marks = [(best, ""), (replace(best, p_value=0.5), "?"), (replace(best, p_value=0.5, untrained=0.8), "?")]
-    marks += [(replace(best, untrained=0.8), "~"), (below, ""), (replace(below, null_level=0.75), "?")]
+    marks = [
+        (best, ""),
+        (replace(best, p_value=0.5), "?"),
+        (replace(best, p_value=0.5, untrained=0.8), "?"),
+    ]
+    marks += [
+        (replace(best, untrained=0.8), "~"),
+        (below, ""),
+        (replace(below, null_level=0.75), "?"),
+    ]
     for score, mark in marks:
         assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.700{mark}" and score_mark(score) == mark
 
 
-def test_without_colours_each_line_has_its_values_below_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colours_each_line_has_its_values_below_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: app.browser.given.trace is not None and bool(shown(app, "#sparkline")))
+        await until(
+            pilot, lambda: app.browser.given.trace is not None and bool(shown(app, "#sparkline"))
+        )
         view = text_of(app)
         first, below = view.render_line(0).text, view.render_line(1).text
-        assert first[2:].rstrip() == FRESH[: FRESH.index("\n")] + "↵" and below.rstrip() == shown(app, "#sparkline")
+        assert first[2:].rstrip() == FRESH[: FRESH.index("\n")] + "↵" and below.rstrip() == shown(
+            app, "#sparkline"
+        )
         await pilot.press("pagedown")
         await until(pilot, lambda: view.scroll_offset.y > 0)
         rows = [view.render_line(row).text for row in range(view.size.height)]
-        assert any(row.startswith("▸") for row in rows[:-1]), "the cursor is in view, and the values below it"
+        assert any(row.startswith("▸") for row in rows[:-1]), (
+            "the cursor is in view, and the values below it"
+        )
 
     play(model, script)
 
@@ -192,7 +255,10 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
             await pilot.pause()
             assert (state.order, state.row, table.row_count) == (name, 0, len(state.orders[name]))
             number = "" if name == ALL else "1"
-            assert [str(cell) for cell in table.get_row_at(0)] == [number, *state.rows[0].shown(name)]
+            assert [str(cell) for cell in table.get_row_at(0)] == [
+                number,
+                *state.rows[0].shown(name),
+            ]
             assert [str(column.label) for column in table.columns.values()] == ["", *columns(name)]
         best = {row.cell for row in state.orders[BEST]}
         await pilot.press("S", "S", "slash")
@@ -246,8 +312,12 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
         cursor = len(lines[0] + lines[1]) + 2
         await until(pilot, lambda: app.browser.exploration.viewed.cursor == cursor)
         place = app.browser.exploration.scale.place
-        values = trace.cells[cell][FRESH.rindex("\n", 0, cursor) + 1 : FRESH.index("\n", cursor) + 1]
-        assert shown(app, "#sparkline") == "  " + "".join(block(place(value)) for value in values.tolist())
+        values = trace.cells[cell][
+            FRESH.rindex("\n", 0, cursor) + 1 : FRESH.index("\n", cursor) + 1
+        ]
+        assert shown(app, "#sparkline") == "  " + "".join(
+            block(place(value)) for value in values.tolist()
+        )
         assert trace.guess_probs is not None
         assert f"{trace.cells[cell][cursor]:+.2f}   next: " in shown(app, "#readout")
         assert f" {trace.guess_probs[cursor, 0]:.2f}  " in shown(app, "#readout")
@@ -258,7 +328,9 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
     play(model, script)
 
 
-def test_typing_is_followed_character_by_character(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_typing_is_followed_character_by_character(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exploration, "MAX_TYPED", 100)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
@@ -272,17 +344,23 @@ def test_typing_is_followed_character_by_character(model: Model, monkeypatch: py
         assert trace.guess_probs is not None
         for unit in (0, 5, 31):
             assert typed_text.values((0, unit)) == pytest.approx(trace.cells[:, 0, unit], abs=1e-4)
-        assert [p for _, p in typed_text.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
+        assert [p for _, p in typed_text.guesses()] == pytest.approx(
+            trace.guess_probs[-1].tolist(), abs=1e-4
+        )
         await pilot.press("end", "left")
         row = len(app.browser.exploration.rows) - 1
-        await until(pilot, lambda: (app.browser.exploration.row, typed_text.cursor) == (row, len(typed) - 2))
+        await until(
+            pilot, lambda: (app.browser.exploration.row, typed_text.cursor) == (row, len(typed) - 2)
+        )
         layer, unit = app.browser.exploration.cell
         assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
         await pilot.press("slash")
         await until(pilot, lambda: "/ is not in the vocabulary" in shown(app, "#status"))
         app.post_message(Paste("(a)\r\n" + FRESH[:300]))
         await until(pilot, lambda: "characters can be typed" in screen(app))
-        assert typed_text.text[len(typed) + 1 :] == ("(a)\n" + FRESH)[: 100 - len(typed) - 1], "the rest is left out"
+        assert typed_text.text[len(typed) + 1 :] == ("(a)\n" + FRESH)[: 100 - len(typed) - 1], (
+            "the rest is left out"
+        )
         # Out of typing, but not of the text; then out of that too.
         await pilot.press("escape", "up")
         await until(pilot, lambda: app.browser.exploration.row == row - 1)
@@ -312,13 +390,17 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun)
     assert reading.text == trace.text
     assert reading.values((0, 3)).tolist() == pytest.approx(trace.cells[:, 0, 3], abs=1e-4)
     assert trace.guess_probs is not None
-    assert [p for _, p in reading.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
+    assert [p for _, p in reading.guesses()] == pytest.approx(
+        trace.guess_probs[-1].tolist(), abs=1e-4
+    )
     assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
 
 
 def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
     def text(seed: int, **options: Any) -> str:
-        return model.sample(length=150, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=FRESH[:3], **options).text
+        return model.sample(
+            length=150, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=FRESH[:3], **options
+        ).text
 
     def sides(app: Explorer) -> list[str]:
         return [view._characters for view in app.screen.query(TextView)]
@@ -367,7 +449,9 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path: Pa
         drawn += screen(app)
         await pilot.press("escape", "c")
         await answer(app, pilot, "1")
-        await until(pilot, lambda: isinstance(app.screen, Comparison) and " clamped at 1" in screen(app))
+        await until(
+            pilot, lambda: isinstance(app.screen, Comparison) and " clamped at 1" in screen(app)
+        )
         drawn += screen(app)
         assert "[bold]x[/bold] [red] ␛[31mred␛[0m ␇" in drawn and "[b]na␛me" in drawn
         steering = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e"} - {"\n"}
@@ -381,15 +465,31 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        for keys in ("down", "right", "j", "pagedown", "s", "question_mark", "escape", "slash", "escape", "t", "x"):
+        for keys in (
+            "down",
+            "right",
+            "j",
+            "pagedown",
+            "s",
+            "question_mark",
+            "escape",
+            "slash",
+            "escape",
+            "t",
+            "x",
+        ):
             await pilot.press(keys)
         table = app.browser.query_one(DataTable)
         for width, height in ((1, 1), (110, 30), (80, 24)):
             await pilot.resize_terminal(width, height)
             await until(pilot, lambda h=height: len(screen(app).splitlines()) == h)  # type: ignore[misc]
             assert {cell_len(line) for line in screen(app).splitlines()} == {width}
-            assert width != 110 or text_of(app).region.x >= table.region.right, "side by side where there is room"
-        assert text_of(app).region.y >= table.region.bottom and screen(app).splitlines()[-1].startswith("typing")
+            assert width != 110 or text_of(app).region.x >= table.region.right, (
+                "side by side where there is room"
+            )
+        assert text_of(app).region.y >= table.region.bottom and screen(app).splitlines()[
+            -1
+        ].startswith("typing")
         await pilot.press("escape", "escape", "up")
         await pilot.pause()
         assert all(not style.bgcolor for _, style in styled(text_of(app)))
@@ -405,7 +505,9 @@ async def until_measured(app: Explorer, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: "Most correlated" in whole_page(app) and not on_page(app, "#status"))
 
 
-def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_others(quoting: Model) -> None:
+def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_others(
+    quoting: Model,
+) -> None:
     ablation = quoting.study(QUOTED, cached=True).ablation_of(0, QUOTING_UNIT)
     (effect,) = (one for one in ablation.effects if one.detector == "quote")
     assert effect.change_inside > ablation.change > effect.change_outside > 0.1
@@ -419,10 +521,15 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_ot
         assert f"cell 0:{QUOTING_UNIT} follows quote" in drawn
         passage = next(line for line in drawn.splitlines() if line.startswith("top 1"))
         assert "+1.00" in passage and "“" in drawn
-        assert f"loss {ablation.change:+.4f} nats/character; inside quote {effect.change_inside:+.4f}" in drawn
+        assert (
+            f"loss {ablation.change:+.4f} nats/character; inside quote {effect.change_inside:+.4f}"
+            in drawn
+        )
         promoted = next(line for line in drawn.splitlines() if line.startswith("promotes"))
         assert {"'x'", "'y'", "'z'"} <= {*promoted.split()} and UNIT_OF_EFFECTS in drawn
-        assert "Ablated: rise of the loss" in whole_page(app) and "inside double quotation marks" in whole_page(app)
+        assert "Ablated: rise of the loss" in whole_page(
+            app
+        ) and "inside double quotation marks" in whole_page(app)
         pictures = app.screen.query_one("#pictures")
         await until(pilot, lambda: pictures.max_scroll_y > 2)
         for key, y in (("down", 1), ("j", 2), ("k", 1)):
@@ -446,7 +553,9 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_ot
     play(quoting, script, QUOTED)
 
 
-def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_page_appear_when_measured_and_keys_work(
+    quoting: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on, measure = threading.Semaphore(0), CellAnalysis.page_in_parts
 
     def wait(*arguments: Any) -> Iterator[Any]:
@@ -460,13 +569,16 @@ def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting: Model, monk
         await until_scored(app, pilot)
         await pilot.press("enter")
         await until(pilot, lambda: "top 1" in whole_page(app))
-        assert "in the first 2,000 characters" in whole_page(app), "what was read already is shown at once"
+        assert "in the first 2,000 characters" in whole_page(app), (
+            "what was read already is shown at once"
+        )
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         assert "promotes" not in whole_page(app) and on_page(app, "#status")
         await pilot.press("down")
         await until(pilot, lambda: app.screen.query_one("#pictures").scroll_offset.y == 1)
-        # A page that is left is not measured any further, and what it measures does not show on another.
+        # A page that is left is not measured any further, and what it measures does not show on
+        # another.
         await pilot.press("right")
         for _ in range(10):
             go_on.release()
@@ -476,12 +588,16 @@ def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting: Model, monk
     play(quoting, script, QUOTED)
 
 
-def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_screen_is_legible_and_the_help_lists_every_key(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use_light_terminal(monkeypatch)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "needs at least 200" in " ".join(screen(app).split()))
-        assert any(style.bgcolor and style.bgcolor.triplet for _, style in styled(text_of(app))), "the text is coloured"
+        assert any(style.bgcolor and style.bgcolor.triplet for _, style in styled(text_of(app))), (
+            "the text is coloured"
+        )
         assert illegible(app) == []
         await look_at_help(app, pilot, "question_mark", TABLE_KEYS + BROWSER_KEYS)
         assert cell_len(HINT) <= app.size.width == 80, "nothing of the last line is cut"
@@ -491,7 +607,9 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monk
         await pilot.press("escape", "c")
         await look(app, pilot, Question)
         await answer(app, pilot, "1")
-        await until(pilot, lambda: isinstance(app.screen, Comparison) and "clamped at 1" in screen(app))
+        await until(
+            pilot, lambda: isinstance(app.screen, Comparison) and "clamped at 1" in screen(app)
+        )
         await look(app, pilot, Comparison)
         await pilot.press("escape", "enter")
         await until(pilot, lambda: "most correlated" in whole_page(app).lower())
@@ -503,7 +621,8 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monk
 
 
 def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
-    """The second of two kinds runs while the first waits; a later one of a kind replaces the one before."""
+    """The second of two kinds runs while the first waits; a later one of a kind replaces the one
+    before."""
     done: list[str] = []
     later: Queue[Callable[[], object]] = Queue()
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
@@ -516,7 +635,9 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
 
     def endless(job: Job) -> None:
         begun.set()
-        assert go_on.wait(600)  # else the job runs the one that replaces it, if that starts while it pauses
+        assert go_on.wait(
+            600
+        )  # else the job runs the one that replaces it, if that starts while it pauses
         try:
             while True:
                 job.pause()
@@ -565,7 +686,10 @@ def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
 
 
 def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    instead = {"explore": "`charrnn visualize` prints the same", "write": "charrnn sample --prime-file DRAFT"}
+    instead = {
+        "explore": "`charrnn visualize` prints the same",
+        "write": "charrnn sample --prime-file DRAFT",
+    }
     for name, words in instead.items():
         ran = command(name)
         assert (ran.code, ran.out) == (2, "")
@@ -579,21 +703,29 @@ def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.M
 
 
 def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
-    code = "import sys, charrnn.tui.explore.app, charrnn.tui.write.screen; print('torch' in sys.modules)"
+    code = (
+        "import sys, charrnn.tui.explore.app, charrnn.tui.write.screen; print('torch' in"
+        " sys.modules)"
+    )
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]
 
 
 @pytest.mark.docs
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("explore", ("follows quote", "Enter page")), ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert"))],
+    [
+        ("explore", ("follows quote", "Enter page")),
+        ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert")),
+    ],
 )
 def test_the_pictures_of_the_documentation_show_them(
     model: Model, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...]
 ) -> None:
     monkeypatch.syspath_prepend(REPOSITORY / "docs")
     script = runpy.run_path(str(REPOSITORY / "docs" / f"make_{name}_picture.py"))
-    drawn = script["draw"](model, model.encode(FRESH)) if name == "explore" else script["draw"](model)
+    drawn = (
+        script["draw"](model, model.encode(FRESH)) if name == "explore" else script["draw"](model)
+    )
     for picture in (drawn, script["FILE"].read_text(encoding="utf-8")):
         text = re.sub("<[^>]*>", "", picture)
         assert all(word in text for word in words) and "reading" not in text

@@ -16,7 +16,16 @@ from charrnn.errors import UsageError
 from charrnn.views import svg
 from charrnn.views.delivery import FORMATS, describe_formats, find_format
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.svg import COLUMN_WIDTH, MARGIN, MAX_COLUMNS, MIN_COLUMNS, to_html, to_png, to_svg, to_text
+from charrnn.views.svg import (
+    COLUMN_WIDTH,
+    MARGIN,
+    MAX_COLUMNS,
+    MIN_COLUMNS,
+    to_html,
+    to_png,
+    to_svg,
+    to_text,
+)
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import NUM_SHADES, steps, visible
 
@@ -24,7 +33,10 @@ EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 HOSTILE = """<script>lamp("on")</script>&amp;<!--'--> ]]></style></svg>[bold]"""
 NOT_XML = "\ufffe\uffff"
-TEXTS = st.text(st.characters(exclude_characters=NOT_XML) | st.sampled_from("<>&\"'\n\t\x1b\x00 \ud800"), max_size=40)
+TEXTS = st.text(
+    st.characters(exclude_characters=NOT_XML) | st.sampled_from("<>&\"'\n\t\x1b\x00 \ud800"),
+    max_size=40,
+)
 
 
 def heat_map(text: str, value: float = 0.5) -> HeatMap:
@@ -43,7 +55,17 @@ def test_html_shows_the_text_and_runs_none_of_it() -> None:
     assert "<title>Cells of {braces} &lt;b&gt;&amp;␛</title>" in html
     page = Elements(html)
     assert page.texts["code"].rstrip("\n").split("\n") == ["A lamp <b>", HOSTILE]
-    assert set(page.tags) == {"html", "head", "meta", "title", "style", "body", "pre", "code", "span"}
+    assert set(page.tags) == {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "pre",
+        "code",
+        "span",
+    }
     assert {name for name, _ in page.attributes} == {"lang", "charset", "class"}
     assert "<script" not in html and html.startswith("<!DOCTYPE html>")
 
@@ -51,7 +73,10 @@ def test_html_shows_the_text_and_runs_none_of_it() -> None:
 def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     svg = to_svg([Text("A lamp <b>"), heat_map(HOSTILE)], "Cells of {braces} <b>&\x1b")
     root = ElementTree.fromstring(svg)
-    assert (root[0].tag, root[0].text) == (f"{{{SVG_NAMESPACE}}}title", "Cells of {braces} <b>&␛"), "it names it"
+    assert (root[0].tag, root[0].text) == (
+        f"{{{SVG_NAMESPACE}}}title",
+        "Cells of {braces} <b>&␛",
+    ), "it names it"
     names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
     assert names == {"svg", "title", "style", "rect", "g", "text", "tspan"}
     assert svg_lines(svg) == ["A lamp <b>", HOSTILE]
@@ -61,7 +86,11 @@ def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal() -> None:
     """Viewers may drop spaces, or take another width for them: each word has its place."""
     text = "    if x  == 1:\n\n  return\n"
     for picture in (to_svg([heat_map(text)]), to_svg([Text(text.replace("\n", "↵\n"))])):
-        assert [line for line in svg_lines(picture) if line] == ["    if x  == 1:↵", "↵", "  return↵"]
+        assert [line for line in svg_lines(picture) if line] == [
+            "    if x  == 1:↵",
+            "↵",
+            "  return↵",
+        ]
         places = {
             element.text.strip("↵"): round(float(element.get("x", "nan")) / COLUMN_WIDTH, 2)
             for element in ElementTree.fromstring(picture).iter(f"{{{SVG_NAMESPACE}}}tspan")
@@ -83,10 +112,14 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
 
 
 def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
-    text = ColouredText(text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False))
+    text = ColouredText(
+        text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False)
+    )
     rectangles = [
         tuple(float(element.get(name, "")) for name in ("x", "y", "width", "height"))
-        for element in ElementTree.fromstring(to_svg([HeatMap(text)])).iter(f"{{{SVG_NAMESPACE}}}rect")
+        for element in ElementTree.fromstring(to_svg([HeatMap(text)])).iter(
+            f"{{{SVG_NAMESPACE}}}rect"
+        )
         if element.get("fill") == "#ffffff"
     ]
     assert rectangles == [pytest.approx((2 * COLUMN_WIDTH, 20, 3 * COLUMN_WIDTH, 2), abs=0.01)]
@@ -118,7 +151,11 @@ def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch)
     picture = to_svg([heat_map(" " * 30)])
     for draws_letters in (False, True):
         with monkeypatch.context() as patched:
-            patched.setattr(resvg, "svg_to_bytes", lambda svg_string, draws=draws_letters: svg_string.encode() * draws)
+            patched.setattr(
+                resvg,
+                "svg_to_bytes",
+                lambda svg_string, draws=draws_letters: svg_string.encode() * draws,
+            )
             assert svg._has_font.__wrapped__() is draws_letters
     if svg._has_font():
         data, wanted = to_png(picture), ElementTree.fromstring(picture)

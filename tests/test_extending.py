@@ -1,4 +1,5 @@
-"""docs/extending.md: every step of the page, followed in a copy of the package, gives what the page says."""
+"""docs/extending.md: every step of the page, followed in a copy of the package, gives what the page
+says."""
 
 import ast
 import json
@@ -17,8 +18,10 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "extending.md"
 STEP = re.compile(
-    r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new file)|(?P<module>`charrnn_examples\.py`)"
-    r"|(?P<how>Before|After|Replace) the line\s`(?P<line>[^`]+)`)(?:\sof)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
+    r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new"
+    r" file)|(?P<module>`charrnn_examples\.py`)"
+    r"|(?P<how>Before|After|Replace) the"
+    r" line\s`(?P<line>[^`]+)`)(?:\sof)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
     r"```(?:python)?\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -65,10 +68,16 @@ def steps() -> list[re.Match[str]]:
 
 @pytest.fixture(scope="module")
 def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the repository in which every step of the page but the plugins was followed."""
+    """Return a copy of the repository in which every step of the page but the plugins was
+    followed."""
     copy = tmp_path_factory.mktemp("site")
     # Not copytree: it copies permissions too, and a checkout may be read-only.
-    for path in (path for folder in ("charrnn", "tests") for path in (ROOT / folder).rglob("*") if path.is_file()):
+    for path in (
+        path
+        for folder in ("charrnn", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ):
         if "__pycache__" not in path.parts:
             target = copy / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,31 +102,52 @@ for arguments in json.loads(sys.argv[1]):
     assert run(arguments) == 0, arguments
     print(end=chr(0), flush=True)
 """
-"""A program that runs several commands, with a NUL after the output of each: starting takes longer than running one."""
+"""A program that runs several commands, with a NUL after the output of each: starting takes longer
+than running one."""
 
 
 def succeed(process: Process, site: Path, *commands: tuple[object, ...]) -> list[Any]:
-    """Run commands of the package in `site`, in one process; return the stdout of each, as JSON where it is JSON."""
+    """Run commands of the package in `site`, in one process; return the stdout of each, as JSON
+    where it is JSON."""
     arguments = json.dumps([[str(argument) for argument in command] for command in commands])
     ran = process("-c", RUN_ALL, arguments, PYTHONPATH=str(site))
     assert ran.returncode == 0, ran.stderr.decode()
     texts = ran.stdout.decode().split("\0")[:-1]
-    return [json.loads(text) if "--json" in command else text for command, text in zip(commands, texts, strict=True)]
+    return [
+        json.loads(text) if "--json" in command else text
+        for command, text in zip(commands, texts, strict=True)
+    ]
 
 
 def train(corpus: Path, *options: object) -> tuple[object, ...]:
-    return ("train", corpus, "--hidden-size", 12, "--embedding-size", 4, "--layers", 2, "--steps", 2, *options)
+    return (
+        "train",
+        corpus,
+        "--hidden-size",
+        12,
+        "--embedding-size",
+        4,
+        "--layers",
+        2,
+        "--steps",
+        2,
+        *options,
+    )
 
 
 def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
-    fences = re.findall(r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    fences = re.findall(
+        r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     assert len(steps) == sum(1 for language in fences if language in ("", "python"))
     assert sum(1 for step in steps if step["module"]) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_what_the_page_adds_works(site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path) -> None:
+def test_what_the_page_adds_works(
+    site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
+) -> None:
     line = ("visualize", "--text", corpus_of_brackets)
     *helps, _, sampled, (score,), entropy, characters = succeed(
         process,
@@ -135,19 +165,30 @@ def test_what_the_page_adds_works(site: Path, process: Process, tmp_path: Path, 
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
     assert "cell: ugrnn" in config.splitlines()
     assert len(sampled) >= 20 and score["detector"] == "parenthesis"
-    assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
+    assert score["num_positive"] == sum(
+        len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :])
+    )
     # Two steps teach nothing: every prediction is nearly uniform.
     assert entropy["text"] == TEXT[: len(entropy["bits"])]
-    assert all(0.9 * math.log2(len(characters)) < bits <= math.log2(len(characters)) for bits in entropy["bits"][1:])
+    assert all(
+        0.9 * math.log2(len(characters)) < bits <= math.log2(len(characters))
+        for bits in entropy["bits"][1:]
+    )
     assert set(TEXT) <= set(characters)
 
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_the_example(steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path) -> None:
-    project = re.search(r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def test_the_example(
+    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
+) -> None:
+    project = re.search(
+        r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     assert project is not None
-    groups = re.findall(r'\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = "[^"]+"\n)+)', project[1])
+    groups = re.findall(
+        r'\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = "[^"]+"\n)+)', project[1]
+    )
     entry_points = "".join(f"[{group}]\n{entries}".replace('"', "") for group, entries in groups)
     (module,) = (step["code"] for step in steps if step["module"])
     site = install(tmp_path / "site", "charrnn-examples", entry_points, charrnn_examples=module)

@@ -63,7 +63,9 @@ def forget() -> None:
         function.cache_clear()
 
 
-def test_a_flag_of_two_analyses_is_refused(offer: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_of_two_analyses_is_refused(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     from charrnn.cli.app import run
 
     offer(ROOM.replace("--length", "--gates"))
@@ -71,13 +73,18 @@ def test_a_flag_of_two_analyses_is_refused(offer: Callable[..., None], capsys: p
     assert "Two analyses declare --gates." in capsys.readouterr().err
 
 
-def test_a_room_adds_what_its_extensions_say(offer: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_room_adds_what_its_extensions_say(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     from charrnn.cli.app import run
 
     offer()
     assert run(["--help"]) == 0 and "greet       Print a greeting." in capsys.readouterr().out
     assert run(["greet", "--name", "you"]) == 0 and capsys.readouterr().out == "hello you\n"
-    assert run(["visualize", "--help"]) == 0 and "Show the length of the text." in capsys.readouterr().out
+    assert (
+        run(["visualize", "--help"]) == 0
+        and "Show the length of the text." in capsys.readouterr().out
+    )
     assert run(["visualize", "--length", "--gates"]) == 2
     assert "--gates and --length are different pictures" in capsys.readouterr().err
     assert charrnn.greeting is find_function(PackageFunction, "greeting")
@@ -91,7 +98,10 @@ def test_a_room_adds_what_its_extensions_say(offer: Callable[..., None], capsys:
     [
         ("raise RuntimeError('no room')", "failed in .*line 1: RuntimeError: no room"),
         ("COMMANDS = 3", "is left out: its COMMANDS is no tuple of CommandEntry"),
-        (ROOM.replace('"greet", summary', '"explore", summary'), "offers a second command 'explore', which"),
+        (
+            ROOM.replace('"greet", summary', '"explore", summary'),
+            "offers a second command 'explore', which",
+        ),
     ],
 )
 def test_a_room_that_cannot_be_used_is_named_and_breaks_no_command(
@@ -110,12 +120,21 @@ def test_the_rooms_of_an_installation_under_the_former_name_count_once(
 ) -> None:
     from charrnn.cli.app import run
 
-    name = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8").split('name = "')[1].split('"')[0]
+    name = (
+        (Path(__file__).parent.parent / "pyproject.toml")
+        .read_text("utf-8")
+        .split('name = "')[1]
+        .split('"')[0]
+    )
     for package in {name, "charrnn"}:
         folder = install(tmp_path / package, package, f"[{GROUP}]\napps = charrnn.formats\n")
         monkeypatch.syspath_prepend(str(folder))
     forget()
-    assert run(["--help"]) == 0 and "warning" not in capsys.readouterr().err and name in install_command()
+    assert (
+        run(["--help"]) == 0
+        and "warning" not in capsys.readouterr().err
+        and name in install_command()
+    )
     assert [(plugin.is_own, room.__name__) for plugin, room in extensions._rooms()].count(
         (True, "charrnn.formats")
     ) == 1
@@ -132,11 +151,16 @@ def test_unknown_names_are_no_attributes() -> None:
             getattr(model, name)
 
 
-def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Process) -> None:
-    (tmp_path / "torch.py").write_text("zeros = list.__mul__")  # the real one takes seconds to import
+def test_torch_and_the_rooms_are_imported_at_their_first_use(
+    tmp_path: Path, process: Process
+) -> None:
+    (tmp_path / "torch.py").write_text(
+        "zeros = list.__mul__"
+    )  # the real one takes seconds to import
     code = (
-        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.analyses.gradients', 'torch'})\n"
-        "from charrnn.system.lazy import torch; import charrnn.analyses.gradients; before = 'torch' in sys.modules; "
-        "torch.zeros([], 1); print(before, 'torch' in sys.modules)"
+        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.analyses.gradients',"
+        " 'torch'})\nfrom charrnn.system.lazy import torch; import charrnn.analyses.gradients;"
+        " before = 'torch' in sys.modules; torch.zeros([], 1); print(before, 'torch' in"
+        " sys.modules)"
     )
     assert process("-c", code).stdout == b"set()\nFalse True\n"

@@ -30,15 +30,22 @@ def test_files_are_replaced_atomically(tmp_path: Path, monkeypatch: pytest.Monke
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os, step, fail)
-            with pytest.raises(CharRNNError, match=r"cannot write .*samples\.txt: No space left.*3 bytes"):
+            with pytest.raises(
+                CharRNNError, match=r"cannot write .*samples\.txt: No space left.*3 bytes"
+            ):
                 write_atomically(run.path / "samples.txt", b"new")
-    with pytest.raises(CharRNNError, match=r"denied$"), convert_os_errors("write", run.path, num_bytes=5):
+    with (
+        pytest.raises(CharRNNError, match=r"denied$"),
+        convert_os_errors("write", run.path, num_bytes=5),
+    ):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     assert (run.path / "samples.txt").read_text(encoding="utf-8").startswith("äöü")
     assert hidden(run.path) == []
 
 
-def test_a_file_system_that_cannot_sync_folders_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_cannot_sync_folders_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_fsync = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -67,12 +74,18 @@ def test_what_stands_behind_links(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("second")
     (tmp_path / "second").symlink_to("file")
     (tmp_path / "circle").symlink_to("circle")
-    assert behind_links(tmp_path / "link") == behind_links(tmp_path / "file") == tmp_path.resolve() / "file"
+    assert (
+        behind_links(tmp_path / "link")
+        == behind_links(tmp_path / "file")
+        == tmp_path.resolve() / "file"
+    )
     assert behind_links(tmp_path / "circle").name == "circle", "a link in a circle has no target"
 
 
 def test_a_key_given_twice_is_no_json(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"x\.json is damaged: not JSON \(a key is given twice\)"):
+    with pytest.raises(
+        CheckpointError, match=r"x\.json is damaged: not JSON \(a key is given twice\)"
+    ):
         parse_json(tmp_path / "x.json", b'{"a": [{"step": 1, "step": 2}]}')
 
 

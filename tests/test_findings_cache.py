@@ -27,7 +27,17 @@ from charrnn.cells import analysis as study
 from charrnn.cells import saved
 from charrnn.cells.analysis import FOUND_CELLS, found_cells
 from charrnn.cells.findings import Ablation, CellScore
-from charrnn.cells.saved import MEASURING, End, Layer, Place, Share, Unit, decode, encode, program_digest
+from charrnn.cells.saved import (
+    MEASURING,
+    End,
+    Layer,
+    Place,
+    Share,
+    Unit,
+    decode,
+    encode,
+    program_digest,
+)
 from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
@@ -47,7 +57,9 @@ def kept(command: Command, lab: Path, tmp_path: Path) -> Path:
     return findings_path(lab, charrnn.load(lab).findings.step_name)
 
 
-def survey(lab: Path, *detectors: str | Detector, text: str = TEXT, **options: Any) -> list[CellScore]:
+def survey(
+    lab: Path, *detectors: str | Detector, text: str = TEXT, **options: Any
+) -> list[CellScore]:
     """Survey a text as a new process would."""
     return list(charrnn.load(lab).survey(text, detectors=detectors, cached=True, **options).scores)
 
@@ -75,7 +87,9 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(f'{{"sha256":"{digest}","findings":{body}}}\n', encoding="ascii")
 
 
-def test_a_second_call_shows_the_same_without_torch(command: Command, kept: Path, process: Process) -> None:
+def test_a_second_call_shows_the_same_without_torch(
+    command: Command, kept: Path, process: Process
+) -> None:
     first = command(*QUOTE, "--json", "--recompute").out
     assert json.loads(first)[0]["detector"] == "quote"
     code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "
@@ -97,14 +111,17 @@ def test_only_what_is_missing_is_measured(lab: Path, measured: list[str]) -> Non
 
 
 def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> None:
-    """A file may give other labels each time, whatever it is called; one that gives the same is the same."""
+    """A file may give other labels each time, whatever it is called; one that gives the same is the
+    same."""
 
     def of(letters: str, name: str = "mine.py") -> Detector:
         return Detector(name, letters, lambda text: np.isin([*text], [*letters]))
 
     first = survey(lab, of("aeiou"))
     assert survey(lab, of("aeiou")) == first and measured == ["mine.py"]
-    assert [replace(score, detector="mine.py") for score in survey(lab, of("aeiou", "[aeiou]"))] == first
+    assert [
+        replace(score, detector="mine.py") for score in survey(lab, of("aeiou", "[aeiou]"))
+    ] == first
     assert survey(lab, of("lmnz")) != first and measured == ["mine.py"] * 2
     model, warned = charrnn.load(lab), []
     model.findings.on_warning = warned.append
@@ -130,12 +147,16 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "half": lambda path: path.write_bytes(path.read_bytes()[:99]),
     "flipped": lambda path: path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7")),
     "large": lambda path: path.write_bytes(path.read_bytes() + b" " * MAX_BYTES),
-    "link": lambda path: path.rename(path.with_name("elsewhere.json")) and path.symlink_to("elsewhere.json"),
+    "link": lambda path: (
+        path.rename(path.with_name("elsewhere.json")) and path.symlink_to("elsewhere.json")
+    ),
     "folder": lambda path: path.unlink() or path.mkdir(),
     "pipe": lambda path: path.unlink() or os.mkfifo(path),
     "format": lambda path: rewrite(path, lambda it: it.update(format=2)),
     "identity": lambda path: rewrite(path, lambda it: it.update(identity="another")),
-    "not finite": lambda path: rewrite(path, lambda it: it["entries"].update(other=[math.inf, math.nan])),
+    "not finite": lambda path: rewrite(
+        path, lambda it: it["entries"].update(other=[math.inf, math.nan])
+    ),
     "no entries": lambda path: rewrite(path, lambda it: it.update(entries=[])),
 }
 
@@ -171,7 +192,9 @@ def test_a_number_of_hundreds_of_digits_is_no_number_in_a_warning(tmp_path: Path
     assert "an entry in it (score) is 0.5 when measured again" in told[0]
 
 
-def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_or_a_link_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, outside = tmp_path / "findings", tmp_path / "outside"
     outside.mkdir()
     folder.symlink_to(outside)
@@ -192,11 +215,15 @@ def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.
     assert list(folder.iterdir()) == []
 
 
-def test_a_measurement_comes_back_as_it_was_and_what_is_signed_but_no_finding_does_not(lstm: TrainedRun) -> None:
+def test_a_measurement_comes_back_as_it_was_and_what_is_signed_but_no_finding_does_not(
+    lstm: TrainedRun,
+) -> None:
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS["quote"]])
     study = model.study(TEXT)
-    (measured,) = measure(targets, study.reader(model.network), 32, study.reader(model.untrained_baseline()))
+    (measured,) = measure(
+        targets, study.reader(model.network), 32, study.reader(model.untrained_baseline())
+    )
 
     def read(value: Any) -> Measured | None:
         back = decode(Measured, value, {"layers": 1, "units": 32, "chars": len(TEXT)})
@@ -210,7 +237,14 @@ def test_a_measurement_comes_back_as_it_was_and_what_is_signed_but_no_finding_do
         assert read(other) is None
     names = [field.name for field in fields(CellScore)]
     wrong: list[dict[str, Any]] = [
-        *({"unit": 32}, {"polarity": 0}, {"spearman": 0.5}, {"ci_low": None}, {"p_value": -0.5}, {"untrained": 1e300}),
+        *(
+            {"unit": 32},
+            {"polarity": 0},
+            {"spearman": 0.5},
+            {"ci_low": None},
+            {"p_value": -0.5},
+            {"untrained": 1e300},
+        ),
         *({"auc": auc} for auc in (float("nan"), "\x1b[31m0.9", None, 7.5)),
         {"ablation_inside": 0.5, "ablation_outside": 0.5},
         *({"probe": probe} for probe in ([[1, 0.5]], [["1", 0.5]] * 5, [1, 2, 3, 4, 5])),
@@ -221,22 +255,32 @@ def test_a_measurement_comes_back_as_it_was_and_what_is_signed_but_no_finding_do
         assert read([changed, strengths]) is None, changes
 
 
-def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: Command, kept: Path) -> None:
+def test_a_score_outside_its_interval_is_measured_again_with_a_warning(
+    command: Command, kept: Path
+) -> None:
     def forge(findings: dict[str, Any]) -> None:
-        (score,) = (value[0] for name, value in findings["entries"].items() if name.startswith("score "))
+        (score,) = (
+            value[0] for name, value in findings["entries"].items() if name.startswith("score ")
+        )
         score[[field.name for field in fields(CellScore)].index("auc")] = 0.987654
 
     first = command(*QUOTE).out
     rewrite(kept, forge)
     ran = command(*QUOTE)
     assert ran.out == first and " cannot be right: 0.987654 in it (score) is " in ran.err
-    assert "visualize with --recompute measures the others" in ran.err and command(*QUOTE).err == "", "it is replaced"
+    assert (
+        "visualize with --recompute measures the others" in ran.err and command(*QUOTE).err == ""
+    ), "it is replaced"
 
 
 @pytest.mark.parametrize("wrong", [[4], [7, 0, 1]], ids=["whole text", "inside a detector's spans"])
-def test_a_rise_that_cannot_be_is_measured_again(lab: Path, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rise_that_cannot_be_is_measured_again(
+    lab: Path, wrong: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forge(findings: dict[str, Any]) -> None:
-        (value,) = (value for name, value in findings["entries"].items() if name.startswith("ablation of "))
+        (value,) = (
+            value for name, value in findings["entries"].items() if name.startswith("ablation of ")
+        )
         for place in wrong[:-1]:
             value = value[place]
         value[wrong[-1]] = 5.4321
@@ -251,7 +295,9 @@ def test_a_rise_that_cannot_be_is_measured_again(lab: Path, wrong: list[int], mo
         assert measure() == first
 
 
-def test_another_program_measures_anew(lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_measures_anew(
+    lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     survey(lab, "quote")
     path = findings_path(lab, charrnn.load(lab).findings.step_name)
     assert len(saved.program_digest() or "") == 64
@@ -261,7 +307,9 @@ def test_another_program_measures_anew(lab: Path, measured: list[str], monkeypat
     before = path.read_bytes()
     survey(lab, "quote")
     survey(lab, "quote")
-    assert measured == ["quote"] * 4 and path.read_bytes() == before, "a program that is not known keeps nothing"
+    assert measured == ["quote"] * 4 and path.read_bytes() == before, (
+        "a program that is not known keeps nothing"
+    )
 
 
 def test_findings_go_with_their_step(tmp_path: Path) -> None:
@@ -277,7 +325,9 @@ def test_findings_go_with_their_step(tmp_path: Path) -> None:
     assert [path.stem for path in (run.path / "findings").iterdir()] == names[:1]
 
 
-def test_a_file_stays_small_and_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_stays_small_and_the_oldest_entries_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(findings_module, "MAX_BYTES", 16_384)
     monkeypatch.setattr(findings_module, "MAX_ENTRY_BYTES", 4_096)
     written = cache(tmp_path)
@@ -320,7 +370,9 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     cell = both[0].layer * charrnn.load(lab).config.hidden_size + both[0].unit
     assert f'"found":[{{"name":"word-position","cell":{cell}}},{{"name":"quote",' in page
-    assert "aeiou" not in page and not any(line in page for line in TEXT.splitlines() if len(line) > 20)
+    assert "aeiou" not in page and not any(
+        line in page for line in TEXT.splitlines() if len(line) > 20
+    )
     # A detector without a significant cell is not found any more.
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
     assert command(*QUOTE).code == 0
@@ -333,7 +385,10 @@ def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found() -> N
         ([good, ["comment", 0, 0, 0.75]], ["comment", "quote"]),
         *(([good, other], ["quote"]) for other in (good, ["<script>", 0, 0, 0.75])),
         *((value, []) for value in (None, "quote", [good[:3]], [[*good, 1]])),
-        *(([["quote", *rest]], []) for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, True, 0.5), (0, 0, 1.5))),
+        *(
+            ([["quote", *rest]], [])
+            for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, True, 0.5), (0, 0, 1.5))
+        ),
     ]
     for value, names in values:
         cache = FindingsCache(None)
@@ -372,7 +427,12 @@ class Whole:
 
 PART = Part(1, 99, 100, 0.25, "ä\ud800")
 WHOLE = Whole(
-    2, (PART, Part(0, 0, 1, None)), (1.5, 2), np.array([0.1, -1 / 3], np.float32), np.array([3, -1]), is_it=True
+    2,
+    (PART, Part(0, 0, 1, None)),
+    (1.5, 2),
+    np.array([0.1, -1 / 3], np.float32),
+    np.array([3, -1]),
+    is_it=True,
 )
 
 
@@ -399,7 +459,13 @@ def test_anything_else_is_refused() -> None:
     ):
         value: list[JSON] = [1, 99, 100, 0.25, "a"]
         assert decode(Part, value, SIZES) is not None
-        others: list[JSON] = [{}, [], value[:4], [*value, 1], [*value[:place], wrong, *value[place + 1 :]]]
+        others: list[JSON] = [
+            {},
+            [],
+            value[:4],
+            [*value, 1],
+            [*value[:place], wrong, *value[place + 1 :]],
+        ]
         for other in others:
             assert decode(Part, other, SIZES) is None
             assert decode(tuple[Part, ...], [other], SIZES) is None
@@ -413,13 +479,17 @@ def test_the_parts_of_a_value_are_checked() -> None:
         assert decode(Whole, value, SIZES) is None, place
 
 
-def test_the_digest_covers_all_code_that_measures_and_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_covers_all_code_that_measures_and_other_packages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     harmless = ("errors", "runs.findings_cache", "config.options")
     package = Path(charrnn.__file__).parent
     covered = {path for part in MEASURING for path in package.glob(part)}
     keeps = re.compile(r"\.(kept|kept_each|look_up)\(")
     for source in (
-        one for one in covered if not {"analyses", "reports"} & {*one.parts} or keeps.search(one.read_text("utf-8"))
+        one
+        for one in covered
+        if not {"analyses", "reports"} & {*one.parts} or keeps.search(one.read_text("utf-8"))
     ):
         for name in re.findall(r"(?m)^ *from charrnn\.([\w.]+) import", source.read_text("utf-8")):
             path = package / name.replace(".", "/")

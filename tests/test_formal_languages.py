@@ -1,4 +1,5 @@
-"""Formal languages: their strings, the states of a reader, what may come next, and what the detectors see in them."""
+"""Formal languages: their strings, the states of a reader, what may come next, and what the
+detectors see in them."""
 
 import json
 
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.text.formal_languages import BRACKETS, END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
+from charrnn.text.formal_languages import (
+    BRACKETS,
+    END,
+    FORMAL_LANGUAGES,
+    FormalString,
+    find_language,
+    make_strings,
+)
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
@@ -36,7 +44,9 @@ def naive_states(name: str, text: str) -> dict[str, list[int]]:
     """Count in every prefix from its start; by detector."""
     prefixes = [text[: index + 1] for index in range(len(text))]
     if name == "dyck":
-        return {"dyck-depth": [sum(1 if c in "([{<" else -1 for c in prefix) for prefix in prefixes]}
+        return {
+            "dyck-depth": [sum(1 if c in "([{<" else -1 for c in prefix) for prefix in prefixes]
+        }
     if name == "parity":
         return {"parity": [prefix.partition("=")[0].count("1") % 2 for prefix in prefixes]}
     if name == "copy":
@@ -53,8 +63,12 @@ def draw(name: str, num: int, *, brackets: int = 1, **options: int) -> list[Form
 
 @given(NAMES, st.integers(1, 4), st.integers(0, 10**6), st.integers(3, 60))
 @EXAMPLES
-def test_strings_belong_to_their_language(name: str, brackets: int, seed: int, max_length: int) -> None:
-    strings = draw(name, 8, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=max_length)
+def test_strings_belong_to_their_language(
+    name: str, brackets: int, seed: int, max_length: int
+) -> None:
+    strings = draw(
+        name, 8, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=max_length
+    )
     assert len(strings) == 8
     for string in strings:
         assert recognises(name, string.text) and 1 <= len(string.text) <= max_length
@@ -62,8 +76,11 @@ def test_strings_belong_to_their_language(name: str, brackets: int, seed: int, m
 
 @given(NAMES, st.integers(1, 3), st.integers(0, 10**6))
 @EXAMPLES
-def test_what_may_follow_a_prefix_is_what_completions_begin_with(name: str, brackets: int, seed: int) -> None:
-    """Changing the character after a prefix to one that may not follow gives no string of the language."""
+def test_what_may_follow_a_prefix_is_what_completions_begin_with(
+    name: str, brackets: int, seed: int
+) -> None:
+    """Changing the character after a prefix to one that may not follow gives no string of the
+    language."""
     (string,) = draw(name, 1, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=24)
     assert len(string.nexts) == len(string.text)
     others = set("abc01=()[]{}<>")
@@ -78,7 +95,9 @@ def test_what_may_follow_a_prefix_is_what_completions_begin_with(name: str, brac
             assert not recognises(name, prefix + character + rest)
     if name != "dyck":
         tested = [following is not None for following in string.nexts]
-        assert tested == sorted(tested) and tested[-1], "what is not determined comes before what is"
+        assert tested == sorted(tested) and tested[-1], (
+            "what is not determined comes before what is"
+        )
 
 
 def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
@@ -101,7 +120,9 @@ def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
 
 @given(NAMES, st.integers(0, 10**6), st.integers(0, 200), st.integers(0, 200))
 @EXAMPLES
-def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, begin: int, end: int) -> None:
+def test_detectors_compute_the_states_from_the_text_alone(
+    name: str, seed: int, begin: int, end: int
+) -> None:
     strings = draw(name, 30, seed=seed, max_length=30)
     text = "".join(string.text + "\n" for string in strings)
     expected = [naive_states(name, string.text) for string in strings]
@@ -123,5 +144,11 @@ def test_make_prints_strings_or_objects_with_their_states(command: Command) -> N
     make = ("corpora", "make", "parity")
     lines = command(*make, "--count", 7, "--length", 9).out.splitlines()
     assert len(lines) == 7 and all(recognises("parity", line) and len(line) <= 9 for line in lines)
-    found = [json.loads(line) for line in command(*make, "--lines=7", "--max-length=9", "--json").out.splitlines()]
-    assert found == [{"text": line, "states": {"parity": naive_states("parity", line)["parity"]}} for line in lines]
+    found = [
+        json.loads(line)
+        for line in command(*make, "--lines=7", "--max-length=9", "--json").out.splitlines()
+    ]
+    assert found == [
+        {"text": line, "states": {"parity": naive_states("parity", line)["parity"]}}
+        for line in lines
+    ]

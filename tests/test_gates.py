@@ -1,4 +1,5 @@
-"""Saturated gates: counted in lanes, they are those that the equations compute one character after the other."""
+"""Saturated gates: counted in lanes, they are those that the equations compute one character after
+the other."""
 
 from typing import Any
 
@@ -22,8 +23,11 @@ GATED = ["lstm", "gru", "peephole", "coupled", "mlstm", "antisymmetric"]
 
 
 @torch.no_grad()
-def gates_in_order(network: CharRNN, ids: NDArray[np.uint16], at_once: int = 1) -> list[dict[str, NDArray[Any]]]:
-    """Every layer's gates (N, H) at every character of a text that is read from its start, `at_once` at a time."""
+def gates_in_order(
+    network: CharRNN, ids: NDArray[np.uint16], at_once: int = 1
+) -> list[dict[str, NDArray[Any]]]:
+    """Every layer's gates (N, H) at every character of a text that is read from its start,
+    `at_once` at a time."""
     calls: list[list[Any]] = [[] for _ in range(L)]
     ops = {index: _recording(some) for index, some in enumerate(calls)}
     state = network.initial_state(1)
@@ -31,7 +35,10 @@ def gates_in_order(network: CharRNN, ids: NDArray[np.uint16], at_once: int = 1) 
         _, state = network(part, state, ops=ops)
     names = network.recurrent_layers()[0].cell.gates
     return [
-        {gate: torch.cat(some[place :: len(names)]).reshape(-1, H).numpy() for place, gate in enumerate(names)}
+        {
+            gate: torch.cat(some[place :: len(names)]).reshape(-1, H).numpy()
+            for place, gate in enumerate(names)
+        }
         for some in calls
     ]
 
@@ -49,17 +56,23 @@ def check(report: GateReport, gates: list[dict[str, NDArray[Any]]], first: int) 
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth"), [*((cell, "dilated") for cell in GATED), ("lstm", "residual"), ("gru", "residual")]
+    ("cell", "depth"),
+    [*((cell, "dilated") for cell in GATED), ("lstm", "residual"), ("gru", "residual")],
 )
 def test_shares_are_those_of_gates_one_by_one(cell: str, depth: str) -> None:
-    network, text = make_network(cell, depth, scale=SCALE), make_text(150, 3)  # no multiple of 4, the largest dilation
+    network, text = (
+        make_network(cell, depth, scale=SCALE),
+        make_text(150, 3),
+    )  # no multiple of 4, the largest dilation
     report = count_gates(network, text, name="lamps")
     assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 150)
     check(report, gates_in_order(network, text.ids), 3)
 
 
 @pytest.mark.parametrize("num_chars", [8 * 128 + 51, 12 * 128 + 1])
-def test_lanes_count_every_character_once_and_no_padding(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_count_every_character_once_and_no_padding(
+    num_chars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "WARM_UP", 128)
     network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
     with reports() as done:
@@ -72,7 +85,8 @@ def test_lanes_count_every_character_once_and_no_padding(num_chars: int, monkeyp
 @pytest.mark.parametrize("depth", ["stacked", "dilated"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_what_is_kept_is_that_of_gates_one_by_one(cell: str, depth: str, num_chars: int) -> None:
-    """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not what a gate let out."""
+    """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not
+    what a gate let out."""
     network = make_network(cell, depth, scale=SCALE, zoneout=0.2, initial_state="learned")
     network.end_id = 3
     text = make_text(num_chars, num_chars // 10)
@@ -83,7 +97,9 @@ def test_what_is_kept_is_that_of_gates_one_by_one(cell: str, depth: str, num_cha
     with torch.no_grad():
         counter.read(ids, network.initial_state(1))
         counter.add(torch.ones_like(ids, dtype=torch.bool))
-    kept = 0.2 + 0.8 * np.stack([of_layer[CELLS[cell].keeping_gate or ""] for of_layer in gates])  # (L, N, H)
+    kept = 0.2 + 0.8 * np.stack(
+        [of_layer[CELLS[cell].keeping_gate or ""] for of_layer in gates]
+    )  # (L, N, H)
     # In float64; the order of sums differs.
     expected = [kept.mean(axis=1).ravel(), np.log(kept).mean(axis=1).ravel()]
     np.testing.assert_allclose(np.array(counter.kept()), expected, rtol=1e-9)
@@ -97,5 +113,8 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
     network(ids, network.initial_state(1), ops={1: _recording(calls)})
     assert len(calls) == 5 * len(CELLS[cell].gates)
     if not CELLS[cell].gates:
-        with pytest.raises(UsageError, match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, a"):
+        with pytest.raises(
+            UsageError,
+            match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, a",
+        ):
             count_gates(network, make_text(10))

@@ -1,7 +1,8 @@
-"""Runs of every released format, saved by the charrnn of their day, load for ever and write what they wrote.
+"""Runs of every released format, saved by the charrnn of their day, load for ever and write what
+they wrote.
 
-Each is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`, learned by heart. A run is added when
-the format changes, and none is ever written anew.
+Each is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`, learned by heart.
+A run is added when the format changes, and none is ever written anew.
 """
 
 import json
@@ -29,7 +30,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def version_of(run: Path) -> int:
@@ -55,7 +60,9 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_every_format_is_there() -> None:
     assert {version_of(GOLDEN / name) for name in EXPECTED} == set(VERSIONS)
-    assert {path.parent.relative_to(GOLDEN).as_posix() for path in GOLDEN.glob("*/*/config.yaml")} == set(EXPECTED)
+    assert {
+        path.parent.relative_to(GOLDEN).as_posix() for path in GOLDEN.glob("*/*/config.yaml")
+    } == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -72,7 +79,9 @@ def test_it_writes_the_same_text_and_is_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_trains_in_the_newest_format(command: Command, copied: Callable[[str], Path], name: str) -> None:
+def test_it_trains_in_the_newest_format(
+    command: Command, copied: Callable[[str], Path], name: str
+) -> None:
     run = copied(name)
     ran = command("train", "--resume", run.name, "--steps", EXPECTED[name]["step"] + 1, "--keep", 9)
     assert (ran.code, [line for line in ran.err.splitlines() if "warning" in line]) == (0, [])
@@ -91,5 +100,8 @@ def test_a_newer_one_asks_for_an_upgrade(command: Command, copied: Callable[[str
     before = contents(run)
     ran = command("train", "--resume")
     assert (ran.code, ran.out) == (4, "")
-    assert f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade" in ran.err and len(ran.err.splitlines()) <= 3
+    assert (
+        f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade" in ran.err
+        and len(ran.err.splitlines()) <= 3
+    )
     assert {name: data for name, data in contents(run).items() if name != "lock"} == before

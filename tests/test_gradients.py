@@ -1,4 +1,5 @@
-"""How far the error signal reaches, and its chart. K lags, L layers, S state vectors, H units, V characters."""
+"""How far the error signal reaches, and its chart. K lags, L layers, S state vectors, H units, V
+characters."""
 
 import math
 import re
@@ -13,7 +14,13 @@ from progress_reports import reports
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.gradients import NUM_AT_ONCE, NUM_LOSSES, GradientReach, gradient_chart, measure_reach
+from charrnn.analyses.gradients import (
+    NUM_AT_ONCE,
+    NUM_LOSSES,
+    GradientReach,
+    gradient_chart,
+    measure_reach,
+)
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.views.charts import MAX_TICKS, _numbers
@@ -24,7 +31,8 @@ K = 5
 
 @torch.no_grad()
 def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float = 1e-5) -> float:
-    """The norm of the last character's loss by a layer's state `lag` characters before, by central differences."""
+    """The norm of the last character's loss by a layer's state `lag` characters before, by central
+    differences."""
     _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
     slopes = []
     for place in np.ndindex(*state[layer].shape):
@@ -42,13 +50,17 @@ def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float
 def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
     network, text = make_network(cell, depth, num_layers=2), make_text(2, 30)
     assert text.ids[-1] not in text.ids[-3:-1]  # another character's loss is another loss
-    reach = measure_reach(network, text, max_lag=K)  # the loss after the last but one character alone
+    reach = measure_reach(
+        network, text, max_lag=K
+    )  # the loss after the last but one character alone
     assert reach.num_losses == 1 and reach.lags == (1, 2, 3, 4, 5)
     ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
     lags = (1, K)
     expected = [[differences(network, ids, lag, layer) for lag in lags] for layer in range(2)]
     # A central difference is off by its step squared, 1e-10, and by rounding over its step, 1e-11.
-    np.testing.assert_allclose([[norms[lag - 1] for lag in lags] for norms in reach.norms], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        [[norms[lag - 1] for lag in lags] for norms in reach.norms], expected, rtol=1e-5
+    )
     assert np.min(expected) > 1e-6  # far above what the tolerance could hide
 
 
@@ -57,9 +69,17 @@ def test_losses_are_averaged_over_the_text(monkeypatch: pytest.MonkeyPatch) -> N
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
         together = measure_reach(network, text, max_lag=K, name="lamps")
-    assert together.num_losses == 39 > 2 * NUM_AT_ONCE and done == {"gradients": 39} and together.name == "lamps"
-    apart = [measure_reach(network, as_text(text.ids[: t + 2], t), max_lag=K).norms for t in range(320, 359)]
-    # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300 characters away.
+    assert (
+        together.num_losses == 39 > 2 * NUM_AT_ONCE
+        and done == {"gradients": 39}
+        and together.name == "lamps"
+    )
+    apart = [
+        measure_reach(network, as_text(text.ids[: t + 2], t), max_lag=K).norms
+        for t in range(320, 359)
+    ]
+    # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300
+    # characters away.
     np.testing.assert_allclose(together.norms, np.mean(apart, axis=0), rtol=1e-9)
     assert np.std(apart, axis=0).min() > 1e-6
     assert [list(gradient_chart([together]).across_ticks(most)) for most in (9, 3)] == [
@@ -73,7 +93,9 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_cont
     network = make_network("gru").float()
     reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)
     assert reach.num_losses >= 1 and np.min(reach.norms) > 0
-    assert all(value.dtype == torch.float32 and value.requires_grad for value in network.parameters())
+    assert all(
+        value.dtype == torch.float32 and value.requires_grad for value in network.parameters()
+    )
     assert all(value.grad is None for value in network.parameters())
 
 
@@ -84,7 +106,9 @@ def test_a_text_too_short_is_refused() -> None:
         (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
     ):
         with pytest.raises(error, match=message):
-            measure_reach(CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag)
+            measure_reach(
+                CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag
+            )
 
 
 def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:
@@ -95,29 +119,44 @@ def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -
 
 
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
-    lines = plain(gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
+    lines = plain(
+        gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60
+    )
     ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
     assert (ticks[0], ticks[-1]) == (12, -12) and len(ticks) <= MAX_TICKS
-    infinite = GradientReach(name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1)
+    infinite = GradientReach(
+        name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1
+    )
     for nothing in ([infinite], []):
-        assert plain(gradient_chart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]
+        assert plain(gradient_chart(nothing), 60)[1:] == [
+            "There is nothing to draw between 1e-12 and 1e12."
+        ]
 
 
 def points(element: str) -> list[tuple[float, float]]:
-    numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])]  # type: ignore[index]
+    numbers = [
+        float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])
+    ]  # type: ignore[index]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
-    """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of 1e-k."""
+    """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of
+    1e-k."""
     fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
     height, shapes = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
     grid = [points(one)[0][1] for one in shapes if GRID in one]
     ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
-    assert ticks == sorted(ticks) and grid == sorted(grid, reverse=True) and len(ticks) == len(grid) == 7
+    assert (
+        ticks == sorted(ticks)
+        and grid == sorted(grid, reverse=True)
+        and len(ticks) == len(grid) == 7
+    )
     axes = next(points(one) for one in shapes if one.startswith("<path") and len(points(one)) == 3)
     assert (grid[-1], grid[0]) == (axes[0][1], axes[1][1]), "the drawing fills its axes"
-    curves = [points(one) for one in shapes if one.startswith("<path") and 'stroke-width="2"' in one]
+    curves = [
+        points(one) for one in shapes if one.startswith("<path") and 'stroke-width="2"' in one
+    ]
     assert [len(curve) for curve in curves] == [200, 200]
     (x, top), *_, (right, bottom) = curves[0]
     assert (top, bottom) == pytest.approx((grid[ticks.index(0)], grid[ticks.index(-6)]), abs=1)
@@ -125,7 +164,11 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
         assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.05)
     assert {y for _, y in curves[1]} == {grid[ticks.index(-3)]}
     assert all(0 <= at <= 1200 and 0 <= y <= height for curve in curves for at, y in curve)
-    assert "characters before" in "".join(shapes) and ">rnn-001<" in shapes[-3] and ">gru-001<" in shapes[-1]
+    assert (
+        "characters before" in "".join(shapes)
+        and ">rnn-001<" in shapes[-3]
+        and ">gru-001<" in shapes[-1]
+    )
 
 
 def test_numbers_below_a_chart_do_not_touch() -> None:

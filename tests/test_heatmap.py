@@ -1,4 +1,5 @@
-"""Heat maps: what is drawn at a fixed width, without colour and as style spans, and what never gets through."""
+"""Heat maps: what is drawn at a fixed width, without colour and as style spans, and what never gets
+through."""
 
 import re
 import sys
@@ -15,24 +16,40 @@ from rich.segment import Segment
 
 from charrnn.cells.findings import ColouredText
 from charrnn.views import heatmap
-from charrnn.views.heatmap import ABOUT_OWN_SCALE, SURPRISE_LEGEND, HeatMap, Legend, SurpriseMap, scale_pictures
+from charrnn.views.heatmap import (
+    ABOUT_OWN_SCALE,
+    SURPRISE_LEGEND,
+    HeatMap,
+    Legend,
+    SurpriseMap,
+    scale_pictures,
+)
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BIDI_MARKS = "\u061c\u200e\u200f"
-ODD = "\t\n\r\x00\x07\x1b\x7f\x85\x9b\u0301\u200b\u200d\u202e\u2028\u2066\ufe0f\ud800日本👩🇬é [/bold]\\"
+ODD = (
+    "\t\n\r\x00\x07\x1b\x7f\x85\x9b\u0301\u200b\u200d\u202e\u2028\u2066\ufe0f\ud800日本👩🇬é"
+    " [/bold]\\"
+)
 ANY_TEXT = st.text(st.characters() | st.sampled_from(ODD), max_size=200)
 LONG_TEXT = st.text("lamp 日\t\n", min_size=100, max_size=400)
 
 
-def heat_map(text: str, values: Sequence[float] | None = None, *, strip: bool | None = None) -> HeatMap:
+def heat_map(
+    text: str, values: Sequence[float] | None = None, *, strip: bool | None = None
+) -> HeatMap:
     values = [0.0] * len(text) if values is None else values
     return HeatMap(ColouredText(text=text, values=tuple(values)), strip)
 
 
 def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
-    return list(Console(width=width, color_system="truecolor", force_terminal=True, _environ={}).render(renderable))
+    return list(
+        Console(width=width, color_system="truecolor", force_terminal=True, _environ={}).render(
+            renderable
+        )
+    )
 
 
 def background(segment: Segment) -> tuple[int, int, int] | None:
@@ -44,13 +61,19 @@ def background(segment: Segment) -> tuple[int, int, int] | None:
 
 
 def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
-    assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == ["lamps on↵", "▁▂▃▄▅▆▇██"]
+    assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == [
+        "lamps on↵",
+        "▁▂▃▄▅▆▇██",
+    ]
 
 
 def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
     values = [0.91, 0.93, 0.95, 0.97, 0.99]
     own = scale_of(values)
-    assert plain(HeatMap(ColouredText(text="lamps", values=tuple(values)), scale=own)) == ["lamps", "▁▃▅▇█"]
+    assert plain(HeatMap(ColouredText(text="lamps", values=tuple(values)), scale=own)) == [
+        "lamps",
+        "▁▃▅▇█",
+    ]
     assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
     legend, about = (plain(picture, 90)[0] for picture in scale_pictures(own))
     assert legend.startswith("+0.91 ▁") and legend.endswith("█ +0.99") and about == ABOUT_OWN_SCALE
@@ -76,7 +99,8 @@ def test_lines_are_broken_at_spaces() -> None:
         return plain(heat_map(text, strip=False), width)
 
     assert lines("the lamp was lit at once\n", 12) == ["the lamp ", "was lit at ", "once↵"]
-    # A space that does not fit goes to the next line with its word, so that no line begins with one.
+    # A space that does not fit goes to the next line with its word, so that no line begins with
+    # one.
     assert lines("the lamp was", 8) == ["the ", "lamp was"]
     # The words of a long line would be few: it is broken in a word, as one without spaces is.
     assert lines("at incandescence", 8) == ["at incan", "descence"]
@@ -87,15 +111,22 @@ def test_lines_are_broken_at_spaces() -> None:
 
 def test_where_the_detector_is_on_is_underlined() -> None:
     text, inside = "say hello now\n", tuple(4 <= index < 9 for index in range(14))
-    picture = HeatMap(ColouredText(text=text, values=(0.0,) * 4 + (1.0,) * 6 + (0.0,) * 4, inside=inside))
-    underlined = "".join(s.text for s in coloured(picture) if s.style is not None and s.style.underline)
+    picture = HeatMap(
+        ColouredText(text=text, values=(0.0,) * 4 + (1.0,) * 6 + (0.0,) * 4, inside=inside)
+    )
+    underlined = "".join(
+        s.text for s in coloured(picture) if s.style is not None and s.style.underline
+    )
     assert underlined == "hello"
     assert plain(picture) == ["say hello now↵", "    ▔▔▔▔▔", "▅▅▅▅██████▅▅▅▅"]
     legend = Legend(underlined="where the detector is on")
     assert plain(legend, 80)[0].endswith("+1   ▔ below: where the detector is on")
     words = [s for s in coloured(legend) if s.style is not None and s.style.underline]
     assert [word.text for word in words] == ["underlined:"]
-    assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == ["ab", "▅▅"]
+    assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == [
+        "ab",
+        "▅▅",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
@@ -105,13 +136,17 @@ def test_a_legend_is_complete_at_every_width(width: int) -> None:
     lines = plain(scale, width)
     assert max(map(cell_len, lines)) <= width
     assert re.sub(r"\s+", " ", " ".join(lines)).endswith(f"{scale.ends[1]} ▔ below: {explained}")
-    assert len(plain(Legend(underlined=explained), width)) == (3 if width == 40 else 2 if width < 80 else 1)
+    assert len(plain(Legend(underlined=explained), width)) == (
+        3 if width == 40 else 2 if width < 80 else 1
+    )
 
 
 def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
-    assert "".join(segment.text for segment in segments) == "the lamp↵\n"  # no strip where there is colour
+    assert (
+        "".join(segment.text for segment in segments) == "the lamp↵\n"
+    )  # no strip where there is colour
     colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
     assert colours[3:6] == [None] * 3
     excess = [colour[2] - colour[0] for colour in (*colours[:3], *colours[6:]) if colour]
@@ -125,12 +160,16 @@ def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
     assert plain(heat_map(text, [-1] * len(text)), 60, "ascii") == expected
     values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
     assert plain(heat_map("lamps on", values), 60, "ascii") == ["lamps on", ASCII_BLOCKS]
-    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _") and plain(Legend())[0].startswith("-1 ▁")
+    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _") and plain(Legend())[0].startswith(
+        "-1 ▁"
+    )
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]), st.sampled_from([True, False]))
 @EXAMPLES
-def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(text: str, width: int, strip: bool) -> None:
+def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(
+    text: str, width: int, strip: bool
+) -> None:
     values = [index % 21 / 10 - 1 for index in range(len(text))]
     lines = plain(heat_map(text, values, strip=strip), width)
     assert all(cell_len(line) <= width for line in lines)
@@ -143,7 +182,9 @@ def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(text: 
         assert unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
         assert unicodedata.bidirectional(character) not in BIDI_CLASSES
         assert character not in BIDI_MARKS
-    with_colour = "".join(segment.text for segment in coloured(heat_map(text, values, strip=strip), width))
+    with_colour = "".join(
+        segment.text for segment in coloured(heat_map(text, values, strip=strip), width)
+    )
     assert with_colour.split("\n")[:-1] == lines
 
 
@@ -162,7 +203,12 @@ def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
     assert all(cell_len(mark) > 0 for mark in shown.values())
 
 
-GUESSES = [[("b", 0.7), (" ", 0.2), ("x", 0.05)], [("c", 0.9)], [("\n", 0.5), ("語", 0.4)], [("d", 0.019)]]
+GUESSES = [
+    [("b", 0.7), (" ", 0.2), ("x", 0.05)],
+    [("c", 0.9)],
+    [("\n", 0.5), ("語", 0.4)],
+    [("d", 0.019)],
+]
 
 
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
@@ -176,6 +222,10 @@ def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
     assert plain(SurpriseMap("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
     assert plain(SurpriseMap("ab", [float("nan"), 8.0])) == ["ab", " █"]
-    assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁") and plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
-    unmarked, marked = (background(s) for s in coloured(SurpriseMap("ab", [0.1, 7.0])) if s.text.strip())
+    assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁") and plain(SURPRISE_LEGEND)[0].endswith(
+        "█ 8 bits or more"
+    )
+    unmarked, marked = (
+        background(s) for s in coloured(SurpriseMap("ab", [0.1, 7.0])) if s.text.strip()
+    )
     assert unmarked is None and marked is not None

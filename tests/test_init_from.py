@@ -1,4 +1,5 @@
-"""`--init-from` starts a run with an old one's weights and alphabet; `--extend-alphabet` adds rows and changes none."""
+"""`--init-from` starts a run with an old one's weights and alphabet; `--extend-alphabet` adds rows
+and changes none."""
 
 import json
 import re
@@ -38,35 +39,52 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lstm: TrainedRun) -> Pa
     return tmp_path
 
 
-def test_it_starts_with_the_best_weights_and_goes_on_learning(command: Command, lab: Path, lstm: TrainedRun) -> None:
+def test_it_starts_with_the_best_weights_and_goes_on_learning(
+    command: Command, lab: Path, lstm: TrainedRun
+) -> None:
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 30, "--keep", 9, "--json")
     assert ran.code == 0, ran.err
     events = [json.loads(line) for line in ran.out.splitlines()]
     run = Path(events[-1]["run"])
     old = lstm.path / (lstm.path / "best").read_text().strip()
-    before, after = (load_file(folder / "model.safetensors") for folder in (old, run / "step-00000000"))
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (old, run / "step-00000000")
+    )
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert (run / "vocab.json").read_bytes() == (lstm.path / "vocab.json").read_bytes()
-    config, theirs = (from_yaml((each / "config.yaml").read_text(), "config.yaml") for each in (run, lstm.path))
+    config, theirs = (
+        from_yaml((each / "config.yaml").read_text(), "config.yaml") for each in (run, lstm.path)
+    )
     assert (config.hidden_size, config.cell) == (theirs.hidden_size, theirs.cell)
     assert (config.corpus, config.init_from) == (("new.txt",), "old")
     notes = events[0]["notes"]
-    assert len(notes) == 1 and "characters are not in the alphabet of old: read as unknown" in notes[0], "я is new"
+    assert (
+        len(notes) == 1 and "characters are not in the alphabet of old: read as unknown" in notes[0]
+    ), "я is new"
     losses = [event["train_nats"] for event in events if event["event"] == "step"]
-    assert losses[0] < 0.8 * np.log(len(charrnn.load(run).vocab)), "the first step already knows much"
+    assert losses[0] < 0.8 * np.log(len(charrnn.load(run).vocab)), (
+        "the first step already knows much"
+    )
     Path("checkpoints/old").unlink()
     *_, done = resume(run, {"steps": 31})
     assert (done.event, done.step) == ("done", 31), "it needs the old run no more"
 
 
 def test_another_model_is_refused_and_documents_need_a_model_of_documents() -> None:
-    with pytest.raises(UsageError, match=r"^`hidden_size` is 7, but 32 in old: `init_from` keeps the model"):
+    with pytest.raises(
+        UsageError, match=r"^`hidden_size` is 7, but 32 in old: `init_from` keeps the model"
+    ):
         with_model_of("old", charrnn.Config(hidden_size=32), charrnn.Config(hidden_size=7))
-    with pytest.raises(UsageError, match=r"^`parameters` is 3,000, but `init_from` keeps the model of old\."):
+    with pytest.raises(
+        UsageError, match=r"^`parameters` is 3,000, but `init_from` keeps the model of old\."
+    ):
         with_model_of("old", charrnn.Config(), charrnn.Config(parameters=3_000))
     documents, text = charrnn.Config(documents="lines"), charrnn.Config()
-    with pytest.raises(UsageError, match=r"^`documents` is lines, but the alphabet of old has no END symbol: train a"):
+    with pytest.raises(
+        UsageError,
+        match=r"^`documents` is lines, but the alphabet of old has no END symbol: train a",
+    ):
         with_model_of("old", text, documents)
     assert with_model_of("old", documents, documents).end_id == 1
     assert with_model_of("old", documents, text).end_id is None, "it goes on with an ordinary text"
@@ -75,7 +93,8 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents() -> N
 
 
 def text_with(share: float) -> str:
-    """The text that the old run learned, with that share of its last 500 characters replaced by new ones."""
+    """The text that the old run learned, with that share of its last 500 characters replaced by new
+    ones."""
     characters = list(make_corpus(num_chars=6_000, seed=5).text)
     places = range(len(characters))[-500:]
     for index in range(int(share * len(places))):
@@ -84,7 +103,8 @@ def text_with(share: float) -> str:
 
 
 def test_a_text_of_unknown_characters_is_refused(command: Command, lab: Path) -> None:
-    """It would be learned as one symbol, at a loss that is excellent and says nothing. A tenth is not too many."""
+    """It would be learned as one symbol, at a loss that is excellent and says nothing. A tenth is
+    not too many."""
     Path("new.txt").write_text(text_with(0.09), encoding="utf-8")
     assert command("train", "new.txt", "--init-from", "old", "--steps", 1, "--out", "few").code == 0
     Path("new.txt").write_text(text_with(0.9), encoding="utf-8")
@@ -96,10 +116,17 @@ def test_a_text_of_unknown_characters_is_refused(command: Command, lab: Path) ->
         "with --init-from at most 10% may be unknown",
         first,
     )
-    assert "add them with --extend-alphabet, train without --init-from" in second and "--alphabet byte" in second
-    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
+    assert (
+        "add them with --extend-alphabet, train without --init-from" in second
+        and "--alphabet byte" in second
+    )
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], (
+        "nothing was begun"
+    )
     for instead in (("--hidden-size", 4), ("--init-from", "old", "--extend-alphabet")):
-        assert command("train", "new.txt", "--steps", 1, *instead).code == 0, "which is what the message says"
+        assert command("train", "new.txt", "--steps", 1, *instead).code == 0, (
+            "which is what the message says"
+        )
 
 
 def extend(vocab: Vocab, text: str, min_count: int = 3) -> Vocab:
@@ -110,7 +137,9 @@ def extend(vocab: Vocab, text: str, min_count: int = 3) -> Vocab:
 
 @given(WORDS, WORDS)
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_text: str, new_text: str) -> None:
+def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(
+    old_text: str, new_text: str
+) -> None:
     old = Vocab.from_text(old_text)
     new = extend(old, new_text)
     assert new.characters[: len(old)] == old.characters
@@ -135,7 +164,9 @@ def test_nul_ends_documents_and_is_never_added() -> None:
 def test_an_alphabet_has_a_limit() -> None:
     full = Vocab("char", (UNKNOWN, *map(chr, range(0x10000, 0x10000 + MAX_VOCAB_SIZE - 2))))
     assert len(extend(full, "a")) == MAX_VOCAB_SIZE
-    with pytest.raises(DataError, match=r"^2 new characters and the 65,534 of .* more than 65,535: ") as caught:
+    with pytest.raises(
+        DataError, match=r"^2 new characters and the 65,534 of .* more than 65,535: "
+    ) as caught:
         extend(full, "ab")
     assert "give a larger `min_count` than 3" in str(caught.value)
 
@@ -143,7 +174,10 @@ def test_an_alphabet_has_a_limit() -> None:
 def test_old_rows_stay_and_new_ones_are_those_of_a_new_network() -> None:
     config = charrnn.Config(cell="gru", num_layers=2, hidden_size=4, embedding_size=3)
     old, drawn = (
-        {name: value.numpy() for name, value in CharRNN(replace(config, seed=seed), size).state_dict().items()}
+        {
+            name: value.numpy()
+            for name, value in CharRNN(replace(config, seed=seed), size).state_dict().items()
+        }
         for seed, size in ((0, 5), (1, 7))
     )
     extended = extend_rows(old, drawn)
@@ -152,11 +186,15 @@ def test_old_rows_stay_and_new_ones_are_those_of_a_new_network() -> None:
         assert values.dtype == np.float32
         assert np.array_equal(values[:5] if name in ROWS else values, old[name])
         assert name not in ROWS or np.array_equal(values[5:], drawn[name][5:])
-    same = extend_rows(old, {name: value[:5] if name in ROWS else value for name, value in drawn.items()})
+    same = extend_rows(
+        old, {name: value[:5] if name in ROWS else value for name, value in drawn.items()}
+    )
     assert all(np.array_equal(same[name], old[name]) for name in old)
 
 
-def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command: Command, lab: Path, lstm: TrainedRun) -> None:
+def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(
+    command: Command, lab: Path, lstm: TrainedRun
+) -> None:
     Path("new.txt").write_text(NEW_TEXT.replace("e", "é"), encoding="utf-8")
     options = ("--init-from", "old", "--extend-alphabet", "--keep", 9)
     ran = command("train", "new.txt", *options, "--steps", 4, "--out", "new", "--json")
@@ -164,7 +202,8 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command: Command, 
     start, *_ = map(json.loads, ran.out.splitlines())
     assert start["notes"] == ["2 new characters added to the alphabet of old: 'é', 'я'"]
     old_characters, characters = (
-        json.loads((run / "vocab.json").read_text())["characters"] for run in (lstm.path, Path("new"))
+        json.loads((run / "vocab.json").read_text())["characters"]
+        for run in (lstm.path, Path("new"))
     )
     num_old = len(old_characters)
     assert characters == [*old_characters, "é", "я"] and start["vocab_size"] == num_old + 2

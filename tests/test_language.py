@@ -1,4 +1,5 @@
-"""Check the language of the documentation and of the help texts: short sentences, standard terms, links that work."""
+"""Check the language of the documentation and of the help texts: short sentences, standard terms,
+links that work."""
 
 import ast
 import re
@@ -18,19 +19,35 @@ MAX_LINE = 120
 MAX_WORDS = 40
 """Words of a sentence."""
 PRIVATE_TERMS = re.compile(
-    r"\b(tell|tells|told|telling|spell\w*|silenc\w*|twins?|begun|stretch\w*|hard to read|for want of|worth|wish\w*|"
-    r"haste|held(?!-out)|saved steps?|sieve\w*|likeliest|way out|stands? in|go on|goes on|going on|room|never saw)\b",
+    r"\b(tell|tells|told|telling|spell\w*|silenc\w*|twins?|begun|stretch\w*|hard to read|for want"
+    r" of|worth|wish\w*|"
+    r"haste|held(?!-out)|saved steps?|sieve\w*|likeliest|way out|stands? in|go on|goes on|going"
+    r" on|room|never saw)\b",
     re.IGNORECASE,
 )
 """Words for which docs/glossary.md, or the field, has another term."""
-PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in REPOSITORY.glob(pattern))
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md")
+    for page in REPOSITORY.glob(pattern)
+)
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
-PRINTING = {"announce", "on_warning", "print_error", "say", "warn", "write", "Skipped", "WarningEvent"}
+PRINTING = {
+    "announce",
+    "on_warning",
+    "print_error",
+    "say",
+    "warn",
+    "write",
+    "Skipped",
+    "WarningEvent",
+}
 """Functions and records that show their strings to the user."""
 
 
 def prose(markdown: str) -> Iterator[str]:
-    """Yield paragraphs, list items and table cells of a page, without headings and code; inline code is one word."""
+    """Yield paragraphs, list items and table cells of a page, without headings and code; inline
+    code is one word."""
     block: list[str] = []
     is_code = False
     for line in [*markdown.split("\n"), ""]:
@@ -57,7 +74,9 @@ def sentences(markdown: str) -> Iterator[str]:
 def private_terms(text: str) -> list[str]:
     """Return the private terms in a text, each with the words around it."""
     found = PRIVATE_TERMS.finditer(text)
-    return [" ".join(text[max(0, match.start() - 30) : match.end() + 30].split()) for match in found]
+    return [
+        " ".join(text[max(0, match.start() - 30) : match.end() + 30].split()) for match in found
+    ]
 
 
 def is_message(node: ast.AST) -> TypeGuard[ast.Raise | ast.Call]:
@@ -76,21 +95,32 @@ def literals(node: ast.AST) -> Iterator[str]:
 
 
 def commands() -> list[tuple[str, ...]]:
-    """Return the arguments that name the program, each of its commands, and each command of a group."""
+    """Return the arguments that name the program, each of its commands, and each command of a
+    group."""
     from typer.main import get_command
 
     from charrnn.cli.app import app
 
     found: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
-    below = [(name, one) for name, command in found.items() for one in getattr(command, "commands", ())]
+    below = [
+        (name, one) for name, command in found.items() for one in getattr(command, "commands", ())
+    ]
     return [(), *((name,) for name in found), *below]
 
 
 @pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
-def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_work(page: Path, name: str) -> None:
+def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_work(
+    page: Path, name: str
+) -> None:
     text = page.read_text(encoding="utf-8")
-    assert {number: len(line) for number, line in enumerate(text.split("\n"), 1) if len(line) > MAX_LINE} == {}
-    assert [sentence for sentence in sentences(text) if len(re.findall(r"[\w'’-]+", sentence)) > MAX_WORDS] == []
+    assert {
+        number: len(line) for number, line in enumerate(text.split("\n"), 1) if len(line) > MAX_LINE
+    } == {}
+    assert [
+        sentence
+        for sentence in sentences(text)
+        if len(re.findall(r"[\w'’-]+", sentence)) > MAX_WORDS
+    ] == []
     assert private_terms(text) == []
     for path, fragment in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         target = page.parent / path if path else page
@@ -100,7 +130,11 @@ def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_wo
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert fragment in anchors, f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
-    new = {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"} if name.endswith("extending.md") else set()
+    new = (
+        {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"}
+        if name.endswith("extending.md")
+        else set()
+    )
     paths = {*re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", text)}
     assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
 
@@ -109,12 +143,17 @@ def test_every_page_and_every_picture_is_used_by_another_page() -> None:
     linked: set[Path] = set()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        links = [*re.findall(r"\]\(([^)#\s]+)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
+        links = [
+            *re.findall(r"\]\(([^)#\s]+)", text),
+            *re.findall(r'(?:src|srcset)="([^"]+)"', text),
+        ]
         linked |= {(page.parent / path).resolve() for path in links} - {page.resolve()}
     assert (REPOSITORY / "docs" / "tour.md").resolve() in linked
     files = [page for page in PAGES if page.name != "README.md"]
     files += [*REPOSITORY.glob("docs/**/*.svg"), *REPOSITORY.glob("docs/**/*.csv")]
-    assert [str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked] == []
+    assert [
+        str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked
+    ] == []
 
 
 def test_the_help_texts_use_standard_terms(command: Command) -> None:
@@ -135,30 +174,62 @@ def test_the_messages_use_standard_terms() -> None:
 
 
 def constants_without_docstring(source: str) -> Iterator[str]:
-    """Yield the public constants of a module that no string literal follows, except options: they have a help text."""
+    """Yield the public constants of a module that no string literal follows, except options: they
+    have a help text."""
     body = ast.parse(source).body
     for node, following in pairwise([*body, ast.Pass()]):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         is_option = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Option"
-        is_described = is_option or (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
+        is_described = is_option or (
+            isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        )
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-        yield from (name for name in names if name.isupper() and not name.startswith("_") and not is_described)
+        names = [
+            name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+        ]
+        yield from (
+            name
+            for name in names
+            if name.isupper() and not name.startswith("_") and not is_described
+        )
 
 
 def test_every_public_constant_has_a_docstring() -> None:
     modules = sorted((REPOSITORY / "charrnn").rglob("*.py"))
-    found = {module: [*constants_without_docstring(module.read_text(encoding="utf-8"))] for module in modules}
-    assert {str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names} == {}
+    found = {
+        module: [*constants_without_docstring(module.read_text(encoding="utf-8"))]
+        for module in modules
+    }
+    assert {
+        str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names
+    } == {}
 
 
-def test_the_glossary_defines_what_options_are_named_after_and_the_terms_of_the_pages_for_beginners() -> None:
+def test_the_glossary_defines_what_options_are_named_after_and_the_terms_of_the_pages_for_beginners() -> (
+    None
+):
     options = {"mixture", "product", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"}
-    terms = ("AUC", "ρ", "R²", "softmax", "gradient", "dropout", "embedding", "epoch", "gate", "LSTM", "state")
+    terms = (
+        "AUC",
+        "ρ",
+        "R²",
+        "softmax",
+        "gradient",
+        "dropout",
+        "embedding",
+        "epoch",
+        "gate",
+        "LSTM",
+        "state",
+    )
     pages = [REPOSITORY / page for page in ("README.md", "docs/tour.md", "docs/how-to.md")]
     text = "".join(page.read_text(encoding="utf-8").lower() for page in pages)
     assert [term for term in (*terms, "temperature") if term.lower() not in text] == []
-    rows = re.findall(r"(?m)^\| ([^|]+) \|", (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8"))
-    defined = {term for row in rows if row not in ("term", "name", "---") for term in row.split(", ")}
+    rows = re.findall(
+        r"(?m)^\| ([^|]+) \|", (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8")
+    )
+    defined = {
+        term for row in rows if row not in ("term", "name", "---") for term in row.split(", ")
+    }
     assert {*options, *terms, "temperature"} - defined == set()

@@ -1,4 +1,5 @@
-"""Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are refused."""
+"""Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are
+refused."""
 
 import errno
 import gzip
@@ -40,9 +41,15 @@ def write(name: str, content: str | bytes = TEXT) -> str:
 BOOK = {"a": "\ufeffno newline at the end\r\n" + TEXT, "b": TEXT.encode() + b"\xff"}
 WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
     "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
-    "two files of bytes": lambda: ([write("a.bin", TEXT), write("b.bin", b"\0" * 99)], {"alphabet": "byte"}),
+    "two files of bytes": lambda: (
+        [write("a.bin", TEXT), write("b.bin", b"\0" * 99)],
+        {"alphabet": "byte"},
+    ),
     "known vocabulary": lambda: ([write("a.txt")], {"vocab": Vocab.from_text("Ein Büchlein\n")}),
-    "wide ids": lambda: ([write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)], {}),
+    "wide ids": lambda: (
+        [write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)],
+        {},
+    ),
     "folder": lambda: (
         [*{os.path.dirname(write(f"book/{name}.txt", text)) for name, text in BOOK.items()}],
         {},
@@ -58,7 +65,11 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
         expected = read_corpus(sources, **options)
     found = read_corpus(sources, **options)
     assert isinstance(found.ids, np.memmap) and not isinstance(expected.ids, np.memmap)
-    assert found.vocab == expected.vocab and found.digest == expected.digest and found.notes == expected.notes
+    assert (
+        found.vocab == expected.vocab
+        and found.digest == expected.digest
+        and found.notes == expected.notes
+    )
     assert found.ids.dtype == expected.ids.dtype and np.array_equal(found.ids, expected.ids)
     assert found.unknown.tolist() == expected.unknown.tolist()
     assert found.content == expected.content and found.num_bytes() == expected.num_bytes()
@@ -85,7 +96,9 @@ def test_a_text_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPat
     for source, alphabet in (("/dev/zero", "byte"), (bomb, "char")):
         with pytest.raises(TooLargeError, match=r"more than 100\.0 kB of text"):
             read_corpus([source], alphabet=alphabet)
-    read_corpus([write("a.txt", TEXT * 10), write("empty/b.txt", "c")])  # The size of a plain file is known and meant.
+    read_corpus(
+        [write("a.txt", TEXT * 10), write("empty/b.txt", "c")]
+    )  # The size of a plain file is known and meant.
 
 
 def test_a_full_disk_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,5 +107,7 @@ def test_a_full_disk_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     num_bytes = len(TEXT.encode())
-    with pytest.raises(CharRNNError, match=rf"cannot write to .*No space left.*{num_bytes:,} bytes.*\n.*set TMPDIR"):
+    with pytest.raises(
+        CharRNNError, match=rf"cannot write to .*No space left.*{num_bytes:,} bytes.*\n.*set TMPDIR"
+    ):
         read_corpus([write("a.txt")])

@@ -27,14 +27,18 @@ LAYERS = (
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
 PLACE = {
-    name: (height, part) for height, parts in enumerate(LAYERS) for part, names in enumerate(parts) for name in names
+    name: (height, part)
+    for height, parts in enumerate(LAYERS)
+    for part, names in enumerate(parts)
+    for name in names
 }
 ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors", "charrnn.extensions"}
 """Strings that look like modules but are names of entry point groups."""
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a string, too."""
+    """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a
+    string, too."""
     here = ("charrnn", *path.relative_to(package).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -61,7 +65,9 @@ def wrong_imports(package: Path) -> list[str]:
             if root != "charrnn":
                 continue
             target = PLACE.get(rest.partition(".")[0], PLACE["__init__"])
-            if target[0] < PLACE[part][0] or (target[0] == PLACE[part][0] and target != PLACE[part]):
+            if target[0] < PLACE[part][0] or (
+                target[0] == PLACE[part][0] and target != PLACE[part]
+            ):
                 wrong.append(f"{path.relative_to(package)}:{line} imports {module}")
     return wrong
 
@@ -72,7 +78,9 @@ def test_the_layers_are_those_of_the_contributing_guide() -> None:
     assert diagram is not None
     # The names of a row end where at least three spaces follow; two separate them.
     rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]
-    *upper, bottom = filter(None, (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS))
+    *upper, bottom = filter(
+        None, (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS)
+    )
     assert rows[: len(upper)] == upper and set().union(*rows[len(upper) :]) == bottom
 
 
@@ -99,7 +107,9 @@ def test_no_import_points_up_or_sideways() -> None:
         ("__main__.py", "from charrnn.cli.app import main", False),
     ],
 )
-def test_an_import_that_points_up_or_sideways_is_found(file: str, code: str, is_wrong: bool, tmp_path: Path) -> None:
+def test_an_import_that_points_up_or_sideways_is_found(
+    file: str, code: str, is_wrong: bool, tmp_path: Path
+) -> None:
     path = tmp_path / "charrnn" / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
@@ -107,11 +117,20 @@ def test_an_import_that_points_up_or_sideways_is_found(file: str, code: str, is_
 
 
 def modules_in(part: str) -> list[str]:
-    return [f"charrnn.{part}.{path.stem}" for path in sorted((PACKAGE / part).glob("*.py")) if path.stem != "__init__"]
+    return [
+        f"charrnn.{part}.{path.stem}"
+        for path in sorted((PACKAGE / part).glob("*.py"))
+        if path.stem != "__init__"
+    ]
 
 
 def test_generating_and_rendering_import_no_torch() -> None:
-    modules = ["charrnn.api", "charrnn.config.settings", "charrnn.model.stepper", "charrnn.detectors.registry"]
+    modules = [
+        "charrnn.api",
+        "charrnn.config.settings",
+        "charrnn.model.stepper",
+        "charrnn.detectors.registry",
+    ]
     modules += [*modules_in("generation"), *modules_in("views")]
     assert {"charrnn.generation.sampling", "charrnn.views.heatmap"} <= set(modules)
     # Stops at the first module that imports torch, and prints its name.
@@ -130,5 +149,9 @@ for name in {modules}:
 def test_every_public_name_exists_and_no_other() -> None:
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
-        assert value is charrnn.training.events.TrainEvent if name == "TrainEvent" else value.__name__ == name
+        assert (
+            value is charrnn.training.events.TrainEvent
+            if name == "TrainEvent"
+            else value.__name__ == name
+        )
         assert name in dir(charrnn)

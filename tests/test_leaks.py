@@ -1,4 +1,5 @@
-"""Nothing reaches a document from those before it. T time, B lanes, L layers, S state vectors, H hidden."""
+"""Nothing reaches a document from those before it. T time, B lanes, L layers, S state vectors, H
+hidden."""
 
 import numpy as np
 import pytest
@@ -47,11 +48,14 @@ def window(num_steps: int, num_lanes: int, *, share: float = 0.2, seed: int = 0)
 
 
 def some_state(network: CharRNN, num_lanes: int) -> Tensor:
-    return torch.randn(network.initial_state(num_lanes).shape, generator=torch.Generator().manual_seed(5)).double()
+    return torch.randn(
+        network.initial_state(num_lanes).shape, generator=torch.Generator().manual_seed(5)
+    ).double()
 
 
 def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Read one character after the other with a network that knows no END, and reset the state where END is read."""
+    """Read one character after the other with a network that knows no END, and reset the state
+    where END is read."""
     rows = []
     network.end_id = None
     for now in ids:
@@ -63,7 +67,9 @@ def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_window_equals_single_steps_with_resets(model: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_equals_single_steps_with_resets(
+    model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "MAX_PIECE", 16)
     network, ids = network_of(model), window(2 * 16 + 9, 3)
     state = some_state(network, 3)
@@ -79,11 +85,16 @@ def test_a_window_equals_single_steps_with_resets(model: dict[str, object], monk
 
 
 @pytest.mark.parametrize("model", MODELS[-6:], ids=str)
-def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model: dict[str, object]) -> None:
+def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(
+    model: dict[str, object],
+) -> None:
     network, ids = network_of(model), window(40, 2, share=0)
     ids[23, 0] = ids[11, 1] = END
     ids[:23, 0] = ids[:11, 1] = 2  # Only the documents before contain this character.
-    ids[23:, 0], ids[11:, 1] = (3 + ids[23:, 0] % 4) * (ids[23:, 0] != END) + (ids[23:, 0] == END), 4
+    ids[23:, 0], ids[11:, 1] = (
+        (3 + ids[23:, 0] % 4) * (ids[23:, 0] != END) + (ids[23:, 0] == END),
+        4,
+    )
     ids[11, 1] = END
     state = some_state(network, 2).requires_grad_()
     logits, _ = network(ids, state)
@@ -108,10 +119,14 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("model", MODELS[::3], ids=str)
-def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object], precision: str) -> None:
+def test_the_stepper_resets_its_state_where_it_reads_end(
+    model: dict[str, object], precision: str
+) -> None:
     network = network_of(model).float()
     config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})  # type: ignore[arg-type]
-    stepper = Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()}, precision)
+    stepper = Stepper(
+        config, {name: value.numpy() for name, value in network.state_dict().items()}, precision
+    )
     rows = [[2, 3, END, 4, 5], [6, 6, 5, 4, 5]]
     state = stepper.initial_state(2)
     for now in np.array(rows).T:
@@ -126,7 +141,9 @@ def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object
 
 @given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=50)
-def test_pieces_read_every_character_once_and_in_order(num_steps: int, num_lanes: int, share: float, seed: int) -> None:
+def test_pieces_read_every_character_once_and_in_order(
+    num_steps: int, num_lanes: int, share: float, seed: int
+) -> None:
     segments = Segments.of(np.random.default_rng(seed).random((num_steps, num_lanes)) < share)
     seen = np.zeros(num_steps * num_lanes, int)
     read = segments.begins.copy()

@@ -1,4 +1,5 @@
-"""Sizes that are refused: files of a run before they are read, and models that do not fit in memory."""
+"""Sizes that are refused: files of a run before they are read, and models that do not fit in
+memory."""
 
 import os
 from dataclasses import replace
@@ -21,20 +22,33 @@ def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
 
 
 @pytest.mark.parametrize("excess", [0, 1])
-def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(tmp_path: Path, excess: int) -> None:
+def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(
+    tmp_path: Path, excess: int
+) -> None:
     run = make_run(tmp_path / "run")
     name = save(run, 9)
     forge(run, name, "training.safetensors", bytes(most_bytes(CONFIG, len(VOCAB)) + excess))
-    # Zeros are no tensors either: a file of the permitted size is read, and refused for its content.
-    reason = "it is larger than config.yaml allows" if excess else "training.safetensors is damaged: (?!it is larger)"
+    # Zeros are no tensors either: a file of the permitted size is read, and refused for its
+    # content.
+    reason = (
+        "it is larger than config.yaml allows"
+        if excess
+        else "training.safetensors is damaged: (?!it is larger)"
+    )
     with pytest.raises(CheckpointError, match=reason):
         run.load_checkpoint(name, with_training=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows does not tell its memory this way")
-def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 3_000}.__getitem__)
+def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        os, "sysconf", {"SC_PHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 3_000}.__getitem__
+    )
     config = Config(cell="rnn", num_layers=1, hidden_size=11_000, embedding_size=100)
     check_memory(config, 50)  # 123 million weights, which need 2.9 GB
-    with pytest.raises(UsageError, match="258,437,050 weights need about 6 GB to train, and this machine has 3 GB"):
+    with pytest.raises(
+        UsageError, match="258,437,050 weights need about 6 GB to train, and this machine has 3 GB"
+    ):
         check_memory(replace(config, hidden_size=16_000), 50)

@@ -13,10 +13,13 @@ from charrnn.reports import lines
 from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
 
 
-def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:
+def scored(
+    text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1
+) -> ScoredText:
     generator = np.random.default_rng(5)
     losses = [
-        CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32)) for _ in range(num_runs)
+        CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32))
+        for _ in range(num_runs)
     ]
     return ScoredText(text, len(text), first, losses, ends=("\n", "\0"))
 
@@ -31,11 +34,17 @@ def test_lines_and_characters_add_up(as_bytes: bool, text: str, first: int) -> N
     found = scored(content, np.arange(start, first + len(content)), first, num_runs=2)
     characters, lines = list(found.iter_chars()), list(found.iter_lines())
     assert [one.index for one in characters] == list(range(start - first, len(content)))
-    assert np.allclose([one.nats for one in characters], np.stack([one.nats for one in found.losses], axis=1))
+    assert np.allclose(
+        [one.nats for one in characters], np.stack([one.nats for one in found.losses], axis=1)
+    )
     marks: tuple[Any, Any] = (b"\n", b"\0") if as_bytes else ("\n", "\0")
-    assert [one.line for one in characters] == [1 + sum(map(content[: c.index].count, marks)) for c in characters]
+    assert [one.line for one in characters] == [
+        1 + sum(map(content[: c.index].count, marks)) for c in characters
+    ]
     for run in range(2):
-        assert sum(line.nats[run] for line in lines) == pytest.approx(sum(one.nats[run] for one in characters))
+        assert sum(line.nats[run] for line in lines) == pytest.approx(
+            sum(one.nats[run] for one in characters)
+        )
     for line in lines:
         own = [one.nats[0] for one in characters if one.line == line.line]
         assert (line.num_chars, line.nats[0]) == (len(own), pytest.approx(sum(own)))
@@ -46,7 +55,11 @@ def test_lines_and_characters_add_up(as_bytes: bool, text: str, first: int) -> N
 def test_lines_that_segments_cut_are_left_out() -> None:
     text = "one\ntwo\nthree\nfour\n"
     found = scored(text, np.r_[0:8, 10:19])
-    assert [(line.line, line.text) for line in found.iter_lines()] == [(1, "one"), (2, "two"), (4, "four")]
+    assert [(line.line, line.text) for line in found.iter_lines()] == [
+        (1, "one"),
+        (2, "two"),
+        (4, "four"),
+    ]
     assert [one.index for one in found.iter_chars()] == [*range(8), *range(10, 19)]
 
 
@@ -58,10 +71,16 @@ def test_a_long_line_is_cut_and_scored_whole() -> None:
 
 
 def test_the_excess_is_large_for_an_unlikely_line() -> None:
-    losses = CharLosses(np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32))
-    first, second, *_ = sorted(ScoredText("aaaa\n" * 60, 300, 0, [losses]).iter_lines(), key=lambda line: -line.excess)
+    losses = CharLosses(
+        np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32)
+    )
+    first, second, *_ = sorted(
+        ScoredText("aaaa\n" * 60, 300, 0, [losses]).iter_lines(), key=lambda line: -line.excess
+    )
     assert first.line == 18 and second.excess < 0
-    assert first.excess == pytest.approx((20 - 5 * losses.mean) / (losses.nats.std() * 5**0.5), rel=1e-5)
+    assert first.excess == pytest.approx(
+        (20 - 5 * losses.mean) / (losses.nats.std() * 5**0.5), rel=1e-5
+    )
 
 
 def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +88,10 @@ def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyP
     found = scored(text, np.arange(1, len(text)))
     whole = list(found.iter_chars()), list(found.iter_lines())
     monkeypatch.setattr(lines, "BLOCK", 7)
-    assert ([one.line for one in whole[0]][-1], [one.line for one in whole[1]]) == (5, [1, 2, 3, 4, 5])
+    assert ([one.line for one in whole[0]][-1], [one.line for one in whole[1]]) == (
+        5,
+        [1, 2, 3, 4, 5],
+    )
     assert list(found.iter_chars()) == whole[0]
     for line, expected in zip(found.iter_lines(), whole[1], strict=True):
         assert replace(line, excess=0.0) == replace(expected, excess=0.0)
@@ -79,5 +101,7 @@ def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyP
 def test_a_note_says_which_segments_of_a_text_are_scored() -> None:
     text = "one\ntwo\nthree\nfour\n"
     note = scored(text, np.r_[2:6, 12:16], first=2).note
-    assert note is not None and note.startswith("Scored: 8 of 19 characters, in 2 segments of 4, spread evenly over")
+    assert note is not None and note.startswith(
+        "Scored: 8 of 19 characters, in 2 segments of 4, spread evenly over"
+    )
     assert scored(text, np.arange(1, len(text))).note is None

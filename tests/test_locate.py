@@ -8,7 +8,14 @@ import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.reader import SWEEP, RunReader, list_runs, list_runs_and_sweeps, open_run, open_run_to_read
+from charrnn.runs.reader import (
+    SWEEP,
+    RunReader,
+    list_runs,
+    list_runs_and_sweeps,
+    open_run,
+    open_run_to_read,
+)
 from charrnn.runs.writer import RunWriter
 
 
@@ -23,7 +30,9 @@ def set_time(path: Path, seconds: int) -> None:
 
 def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
-    for name, seconds in zip(["a-001", "b-001", "c-001", "d-001"], (300, 100, 200, 900), strict=True):
+    for name, seconds in zip(
+        ["a-001", "b-001", "c-001", "d-001"], (300, 100, 200, 900), strict=True
+    ):
         made = make_run(checkpoints / name)
         set_time(made.path / "config.yaml", seconds)
         if name != "d-001":
@@ -43,7 +52,9 @@ def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run: RunWriter) 
 
 def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
-    older, validated, abandoned, started = (make_run(checkpoints / f"{name}-001") for name in "abcd")
+    older, validated, abandoned, started = (
+        make_run(checkpoints / f"{name}-001") for name in "abcd"
+    )
     commit(older, 9, best_step=9)
     commit(validated, 9, best_step=9)
     save(abandoned, 0)
@@ -51,7 +62,9 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
         set_time(made.path / "latest", 100 + seconds)
     set_time(started.path / "config.yaml", 900)
     assert open_run_to_read(None, checkpoints) == (RunReader(validated.path), None)
-    assert open_run(None, checkpoints) == RunReader(abandoned.path), "which is what --resume goes on with"
+    assert open_run(None, checkpoints) == RunReader(abandoned.path), (
+        "which is what --resume goes on with"
+    )
     assert open_run_to_read("c-001", checkpoints) == (RunReader(abandoned.path), None)
 
 
@@ -69,16 +82,22 @@ def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pathlib._NormalAccessor.stat", staticmethod(refuse))
 
 
-def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_locked_is_not_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The system's refusal is played, for root may look into everything."""
     checkpoints = tmp_path / "checkpoints"
     for name in ("open-001", "locked-001"):
         commit(make_run(checkpoints / name), 1, best_step=1)
     refuse_to_look_into("locked-001/", monkeypatch)
     for name in ("locked-001", str(checkpoints / "locked-001")):
-        with pytest.raises(CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"):
+        with pytest.raises(
+            CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"
+        ):
             open_run(name, checkpoints)
-    assert [run.path.name for run in list_runs(checkpoints)] == ["locked-001", "open-001"], "so that it is shown"
+    assert [run.path.name for run in list_runs(checkpoints)] == ["locked-001", "open-001"], (
+        "so that it is shown"
+    )
     assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
 
 
@@ -98,12 +117,16 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     for _ in range(2):
         for find in (open_run, open_run_to_read):
-            with pytest.raises(CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"):
+            with pytest.raises(
+                CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"
+            ):
                 find(None, checkpoints)
         checkpoints.mkdir(exist_ok=True)
     (checkpoints / "half").mkdir()
     (checkpoints / "half" / "config.yaml").write_text("")
-    hint = r"half is not a run: it has no vocab\.json\nnone there yet; train one first: charrnn train$"
+    hint = (
+        r"half is not a run: it has no vocab\.json\nnone there yet; train one first: charrnn train$"
+    )
     with pytest.raises(CheckpointError, match=hint):
         open_run("half", checkpoints)
     made = make_run(checkpoints / "begun")
@@ -121,7 +144,8 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with an older run in `checkpoints/` and a newer one, `wp`, in the folder itself."""
+    """The current folder, with an older run in `checkpoints/` and a newer one, `wp`, in the folder
+    itself."""
     monkeypatch.chdir(tmp_path)
     for seconds, place in enumerate(("checkpoints/old-001", "wp")):
         made = make_run(Path(place))
@@ -137,16 +161,22 @@ def listed() -> list[str]:
 def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path) -> None:
     assert listed() == ["old-001", "wp"]
     assert open_run(None).path == open_run_to_read(None)[0].path == Path("wp")
-    assert open_run(None, here / "checkpoints").path.name == "old-001", "a place that is named is the only one"
+    assert open_run(None, here / "checkpoints").path.name == "old-001", (
+        "a place that is named is the only one"
+    )
     assert [run.name for run in list_runs_and_sweeps(here / "checkpoints")] == ["old-001"]
     set_time(Path("checkpoints/old-001/latest"), 900)
     assert open_run(None).path == Path("checkpoints/old-001")
-    with pytest.raises(CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"):
+    with pytest.raises(
+        CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"
+    ):
         open_run("wpp")
 
 
 @pytest.mark.parametrize("place", ["wp", "sweep"])
-def test_parts_of_a_run_or_sweep_are_no_runs(here: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_run_or_sweep_are_no_runs(
+    here: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A checkpoint has the files by which a run is recognised."""
     Path("sweep").mkdir()
     Path("sweep", SWEEP).write_text("{}")

@@ -1,4 +1,5 @@
-"""The logs of a run: complete lines are read, a cut-off last one is not, and a resumed run logs each step once."""
+"""The logs of a run: complete lines are read, a cut-off last one is not, and a resumed run logs
+each step once."""
 
 import json
 import math
@@ -22,7 +23,10 @@ def steps_of(log: MetricsLog) -> list[Any]:
 
 def test_records_come_back_one_per_line_as_valid_json(log: MetricsLog) -> None:
     assert log.read() == []
-    records: list[dict[str, JSON]] = [{"step": 1, "train_nats": 4.5}, {"event": "sample", "text": "ä\n\u2028"}]
+    records: list[dict[str, JSON]] = [
+        {"step": 1, "train_nats": 4.5},
+        {"event": "sample", "text": "ä\n\u2028"},
+    ]
     for record in (*records, {"step": 1, "grad_norm": math.inf, "train_nats": math.nan}):
         log.append(record)
     assert log.read() == [*records, {"step": 1, "grad_norm": None, "train_nats": None}]
@@ -33,7 +37,8 @@ def test_records_come_back_one_per_line_as_valid_json(log: MetricsLog) -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b'{"step": 3, "tr', b'{"step": 3, "tr\n', b"\0\0\0\0", b"\xff\n", b"3\n", b"[" * 100_000]
+    "tail",
+    [b'{"step": 3, "tr', b'{"step": 3, "tr\n', b"\0\0\0\0", b"\xff\n", b"3\n", b"[" * 100_000],
 )
 def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: bytes) -> None:
     log.append({"step": 1})
@@ -47,12 +52,18 @@ def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: byt
     assert steps_of(log) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"[2]", b"\xff", b'{"step": 2, "val_nats": NaN}', b"9" * 5000])
+@pytest.mark.parametrize(
+    "damage", [b'{"step": 2', b"", b"[2]", b"\xff", b'{"step": 2, "val_nats": NaN}', b"9" * 5000]
+)
 def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes) -> None:
     log.path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage + b"\n")
     assert steps_of(log) == [1, 3]
-    assert log.rewind(3) == [f"{log.path} line {number} is damaged and is skipped" for number in (2, 4)]
-    assert log.path.read_bytes() == b'{"step": 1}\n{"step": 3}\n', "each line parses, for others too"
+    assert log.rewind(3) == [
+        f"{log.path} line {number} is damaged and is skipped" for number in (2, 4)
+    ]
+    assert log.path.read_bytes() == b'{"step": 1}\n{"step": 3}\n', (
+        "each line parses, for others too"
+    )
     assert log.rewind(3) == []
 
 
@@ -61,7 +72,12 @@ def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path: Path) 
     log.rewind(3)
     assert log.steps() == [] and not log.path.exists()
     # Whatever text the model generated: what looks like a heading is none.
-    for step, text in {0: "zib\n--- step 99 ---\nfon", 1: "--- step 98 ---\n", 4: "four\r\n\rodd", 16: "last"}.items():
+    for step, text in {
+        0: "zib\n--- step 99 ---\nfon",
+        1: "--- step 98 ---\n",
+        4: "four\r\n\rodd",
+        16: "last",
+    }.items():
         log.append(step, text)
     assert log.path.read_bytes().endswith(b"--- step 16 ---\nlast\n\n")
     before = log.path.read_bytes()

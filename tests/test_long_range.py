@@ -1,4 +1,5 @@
-"""How far back predictions reach: which characters close what, against a naive loop. N characters, P pairs."""
+"""How far back predictions reach: which characters close what, against a naive loop. N characters,
+P pairs."""
 
 import numpy as np
 import pytest
@@ -47,19 +48,26 @@ def test_only_pairs_that_close_at_scored_characters_count() -> None:
 @pytest.mark.parametrize("distance", [MAX_DISTANCE, MAX_DISTANCE + 1])
 @pytest.mark.parametrize("first", [0, MAX_DISTANCE + 5])
 def test_pairs_too_far_apart_are_left_out(distance: int, first: int) -> None:
-    assert len(pairs_of("." * 10 + "(" + "." * (distance - 1) + ")", first)) == (distance <= MAX_DISTANCE)
+    assert len(pairs_of("." * 10 + "(" + "." * (distance - 1) + ")", first)) == (
+        distance <= MAX_DISTANCE
+    )
 
 
 def test_after_a_cut_ambiguous_quotation_marks_are_ignored() -> None:
-    # Too far back to know whether the mark opens or closes: a blank line or a mark after a space tells.
+    # Too far back to know whether the mark opens or closes: a blank line or a mark after a space
+    # tells.
     for history, expected in (('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)):
         text = '"' + "." * (2 * MAX_DISTANCE) + history
         assert len(pairs_of(text, first=len(text) - 8)) == expected
 
 
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
-def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "".join(np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
+def test_pairs_do_not_depend_on_the_blocks(
+    block_chars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(
+        np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900)
+    )
     expected = naive_pairs(text)
     monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
     found = pairs_of(text)
@@ -92,8 +100,17 @@ def test_probabilities_are_averaged_by_character_and_distance() -> None:
     assert pairs.distances.tolist() == [2, 4, 2, 10]
     model, ngram = np.array([0.5, 0.25, 0.75, 0.125]), np.array([0.0, 1.0, 0.5, 0.25])
     round_ones, square_ones = report_closings(pairs, [model, ngram])
-    assert (round_ones.closing, round_ones.num_pairs, square_ones.closing, square_ones.num_pairs) == (")", 3, "]", 1)
-    assert [(one.low, one.high, one.num_pairs) for one in round_ones.bins] == [(1, 3, 1), (4, 7, 1), (8, 15, 1)]
+    assert (
+        round_ones.closing,
+        round_ones.num_pairs,
+        square_ones.closing,
+        square_ones.num_pairs,
+    ) == (")", 3, "]", 1)
+    assert [(one.low, one.high, one.num_pairs) for one in round_ones.bins] == [
+        (1, 3, 1),
+        (4, 7, 1),
+        (8, 15, 1),
+    ]
     assert [[one.mean for one in some.probabilities] for some in round_ones.bins] == [
         [0.5, 0],
         [0.25, 1],

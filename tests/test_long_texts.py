@@ -1,4 +1,5 @@
-"""Long and many texts: memory stays small or is refused before any is drawn. B texts at once, N characters."""
+"""Long and many texts: memory stays small or is refused before any is drawn. B texts at once, N
+characters."""
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -49,22 +50,40 @@ def at_most(num_bytes: int) -> Iterator[None]:
 def test_texts_are_the_same_however_many_are_drawn_together(
     model: charrnn.Model, group_chars: int, stops: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"length": 50, "temperature": 3.0, "seed": 4, "prime": "k", "stops": stops}
+    options: dict[str, Any] = {
+        "length": 50,
+        "temperature": 3.0,
+        "seed": 4,
+        "prime": "k",
+        "stops": stops,
+    }
     expected = model.samples(5, **options)
     assert expected[0].text == "".join(piece.text for piece in model.stream(**options))
     monkeypatch.setattr(generator, "GROUP_CHARS", group_chars)
     assert list(model.generator.iter_samples(5, SampleOptions(**options))) == expected
-    written = ["".join(chunks) for chunks in model.generator.write_each(5, SampleOptions(**options))]
+    written = [
+        "".join(chunks) for chunks in model.generator.write_each(5, SampleOptions(**options))
+    ]
     assert written == [text.text for text in expected]
     warm = model.generator.iter_samples(0, SampleOptions(**options), temperatures=(0.5, 1, 2))
-    assert [text.text for text in warm] == [model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)]
+    assert [text.text for text in warm] == [
+        model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)
+    ]
 
 
-def test_several_long_texts_are_written_in_little_memory(model: charrnn.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_long_texts_are_written_in_little_memory(
+    model: charrnn.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn_together: list[int] = []
 
     def draw(
-        stepper: object, reading: object, shapings: Sequence[object], seeds: object, *, length: int, **_: Any
+        stepper: object,
+        reading: object,
+        shapings: Sequence[object],
+        seeds: object,
+        *,
+        length: int,
+        **_: Any,
     ) -> Iterator[Block]:
         """Make characters as fast as they can be made."""
         drawn_together.append(len(shapings))
@@ -85,26 +104,37 @@ def test_several_long_texts_are_written_in_little_memory(model: charrnn.Model, m
     assert num_chars == 3 * 300_000 + 40 * 5_000
     drawn_together.clear()
     monkeypatch.setattr(generator, "GROUP_BYTES", 3 * model.stepper.initial_state(1).nbytes)
-    assert len(list(model.generator.iter_samples(4, SampleOptions(length=9)))) == 4 and drawn_together == [3, 1]
+    assert len(
+        list(model.generator.iter_samples(4, SampleOptions(length=9)))
+    ) == 4 and drawn_together == [3, 1]
 
 
-def refuse(command: Command, run: Path, code: int, options: tuple[object, ...], *parts: str) -> None:
+def refuse(
+    command: Command, run: Path, code: int, options: tuple[object, ...], *parts: str
+) -> None:
     ran = command("sample", run, *options)
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.startswith("error: ") and len(ran.err.splitlines()) <= 3
     assert all(part in ran.err for part in parts), ran.err
 
 
-def test_a_text_too_long_to_be_kept_is_refused(command: Command, alphabet_run: Path, nothing_is_drawn: None) -> None:
+def test_a_text_too_long_to_be_kept_is_refused(
+    command: Command, alphabet_run: Path, nothing_is_drawn: None
+) -> None:
     for options, parts in (
-        (("--json", "--length", MAX_JSON_CHARS + 1), ("5,000,001", "at most 5,000,000", "Leave out --json")),
+        (
+            ("--json", "--length", MAX_JSON_CHARS + 1),
+            ("5,000,001", "at most 5,000,000", "Leave out --json"),
+        ),
         (("--json", "--count", 2, "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
         (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
     ):
         refuse(command, alphabet_run, 2, options, *parts)
 
 
-def test_novelty_is_refused_before_anything_is_drawn(command: Command, tmp_path: Path, nothing_is_drawn: None) -> None:
+def test_novelty_is_refused_before_anything_is_drawn(
+    command: Command, tmp_path: Path, nothing_is_drawn: None
+) -> None:
     corpus = tmp_path / "cycle.txt"
     corpus.write_text("abcdefg\n" * 40, encoding="utf-8")
     run = build_chain(tmp_path / "run", "\nabcdefg", corpus=corpus)

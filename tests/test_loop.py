@@ -1,4 +1,5 @@
-"""Training that goes wrong: back to what was saved, once, with half the learning rate; then the end."""
+"""Training that goes wrong: back to what was saved, once, with half the learning rate; then the
+end."""
 
 import json
 import re
@@ -25,8 +26,19 @@ from charrnn.training.trainer import StepResult, Trainer
 pytestmark = pytest.mark.trained
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
-SETTINGS: dict[str, Any] = {"corpus": ("text.txt",), "hidden_size": 12, "num_lanes": 4, "bptt_length": 8}
-SETTINGS |= {"learning_rate": 0.01, "weight_decay": 0.1, "steps": 12, "evaluate_every": 4, "save_every": 2}
+SETTINGS: dict[str, Any] = {
+    "corpus": ("text.txt",),
+    "hidden_size": 12,
+    "num_lanes": 4,
+    "bptt_length": 8,
+}
+SETTINGS |= {
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "steps": 12,
+    "evaluate_every": 4,
+    "save_every": 2,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +49,8 @@ def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Call with the numbers of the calls of `take_step` (from 1) that shall meet a loss that is not finite."""
+    """Call with the numbers of the calls of `take_step` (from 1) that shall meet a loss that is not
+    finite."""
     take_step = Trainer.take_step
     num_calls = 0
 
@@ -54,24 +67,38 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_time_it_goes_back_and_halves_the_rate(
+    fail_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     of_table: list[float] = []
-    monkeypatch.setattr(TableSGD, "step", lambda self, rate, number: of_table.append(rate * self._scale))
+    monkeypatch.setattr(
+        TableSGD, "step", lambda self, rate, number: of_table.append(rate * self._scale)
+    )
     fail_at(8)
     events = list(charrnn.train(charrnn.Config(**SETTINGS, ngram_rows=50), out=Path("run")))
-    assert of_table[6] == of_table[7], "the rate of the table is a share of the peak, as after a resumption"
+    assert of_table[6] == of_table[7], (
+        "the rate of the table is a share of the peak, as after a resumption"
+    )
     (warning,) = [event for event in events if event.event == "warning"]
-    assert "Step 8: loss nan." in warning.message and "back to step 6" in warning.message and "0.005" in warning.message
+    assert (
+        "Step 8: loss nan." in warning.message
+        and "back to step 6" in warning.message
+        and "0.005" in warning.message
+    )
     done = events[-1]
     assert done.event == "done" and done.is_complete and done.step == 12
     logged = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
-    assert [line["step"] for line in logged if line["event"] == "step"] == list(range(1, 13)), "each step once"
+    assert [line["step"] for line in logged if line["event"] == "step"] == list(range(1, 13)), (
+        "each step once"
+    )
     assert RunReader(Path("run")).read_config().learning_rate == 0.005
     rates = [event.learning_rate for event in events if event.event == "step"]
     assert max(rates[7:]) <= 0.005 < max(rates[:7])
 
 
-def test_the_second_time_it_ends_with_the_last_good_step(fail_at: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_second_time_it_ends_with_the_last_good_step(
+    fail_at: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     fail_at(8, 9)
     flags = [f"--set={name}={value}" for name, value in SETTINGS.items() if name != "corpus"]
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
@@ -81,9 +108,13 @@ def test_the_second_time_it_ends_with_the_last_good_step(fail_at: Any, capsys: p
     assert charrnn.load("run").sample(length=5).text
 
 
-def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     losses = iter([float("nan"), 2.5, float("inf"), 2.0])
-    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr(
+        "charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses)
+    )
     events = list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 16}), out=Path("run")))
     evaluations = [event for event in events if event.event == "evaluation"]
     assert [event.is_best for event in evaluations] == [False, True, False, True]
@@ -94,7 +125,9 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch: pyt
     ]
     run = RunReader(Path("run"))
     assert (run.path / "best").read_text() == "step-00000016\n"
-    assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
+    assert (
+        json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
+    )
 
 
 def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_resumed() -> None:
@@ -105,16 +138,25 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
         (4, {}, "does not record the digest"),
         (65_536, loaded.state, "65536 batch rows of "),
     ):
-        config, checkpoint = replace(run.read_config(), num_lanes=lanes), replace(loaded, state=state)
+        config, checkpoint = (
+            replace(run.read_config(), num_lanes=lanes),
+            replace(loaded, state=state),
+        )
         with pytest.raises(CheckpointError, match=message):
             loop._read_same_text(run.path, config, checkpoint, None)
 
 
-def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run from before threads were recorded used all there are; `auto` in a change is resolved on this machine."""
+def test_what_was_chosen_for_another_machine_is_chosen_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run from before threads were recorded used all there are; `auto` in a change is resolved on
+    this machine."""
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     run = RunReader(Path("run"))
-    config, loaded = replace(run.read_config(), threads="auto"), run.load_checkpoint("latest", with_training=True)
+    config, loaded = (
+        replace(run.read_config(), threads="auto"),
+        run.load_checkpoint("latest", with_training=True),
+    )
     with monkeypatch.context() as patch:
         patch.setattr(RunReader, "read_config", lambda self: config)
         assert loop._changed_config(run, loaded, {"keep": 2})[1].threads == torch.get_num_threads()
@@ -123,32 +165,48 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest
         list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
     bf16 = {"precision": "bf16"}
-    for train in (partial(charrnn.resume, "run", bf16), partial(charrnn.train, replace(config, precision="bf16"))):
+    for train in (
+        partial(charrnn.resume, "run", bf16),
+        partial(charrnn.train, replace(config, precision="bf16")),
+    ):
         with pytest.raises(UsageError, match="cannot compute in it on this CPU"):
             list(train())
     assert run.read_config().precision == "fp32" and not Path("checkpoints").exists()
 
 
-def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_model_s_configuration_is_refused_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     text = Path("run/config.yaml").read_text().partition("\n")[2]
-    huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
+    huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace(
+        "num_layers: 1", "num_layers: 64"
+    )
     forge_description(RunWriter(Path("run")), "config.yaml", seal(huge))
 
     def build(*args: object) -> None:
         raise AssertionError("it would take all memory")
 
     monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", build)
-    for read in (lambda: charrnn.load("run").network, lambda: list(charrnn.resume("run", {"steps": 3}))):
+    for read in (
+        lambda: charrnn.load("run").network,
+        lambda: list(charrnn.resume("run", {"steps": 3})),
+    ):
         with pytest.raises(CheckpointError, match="needs 1,091 GB, more memory than"):
             read()
 
 
 @pytest.mark.parametrize(("is_stopped", "minutes"), [(False, 30.0), (True, 30.0), (False, 0.1)])
-def test_an_underused_budget_warns_first(monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float) -> None:
-    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))  # so slow that one step is planned
+def test_an_underused_budget_warns_first(
+    monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
+) -> None:
+    monkeypatch.setattr(
+        plan, "measure_step", lambda *arguments: (1000.0, 1)
+    )  # so slow that one step is planned
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
-    *events, last, done = charrnn.train(charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped)
+    *events, last, done = charrnn.train(
+        charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped
+    )
     assert done.event == "done" and done.is_complete is not is_stopped
     assert not any(event.event == "warning" for event in events)
     assert (last.event == "warning") is (minutes == 30 and not is_stopped)
@@ -157,11 +215,15 @@ def test_an_underused_budget_warns_first(monkeypatch: pytest.MonkeyPatch, is_sto
         assert re.search(r"Resume run with `minutes=[23]\d\.\d`", last.message)
 
 
-def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
-    started, *events = charrnn.train(charrnn.Config(**{**SETTINGS, "steps": None, "minutes": 30.0}), out=Path("run"))
+    started, *events = charrnn.train(
+        charrnn.Config(**{**SETTINGS, "steps": None, "minutes": 30.0}), out=Path("run")
+    )
     assert started.event == "start" and started.num_steps == 2
     assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
     assert not any(event.event == "warning" for event in events)
@@ -176,18 +238,31 @@ def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read() -> 
     settings = {**SETTINGS, "validation_chars": 324}
 
     def evaluations(events: Any) -> list[Any]:
-        return [(event.step, event.val_nats, event.num_chars) for event in events if event.event == "evaluation"]
+        return [
+            (event.step, event.val_nats, event.num_chars)
+            for event in events
+            if event.event == "evaluation"
+        ]
 
     whole = list(charrnn.train(charrnn.Config(**settings), out=Path("whole")))
     start = whole[0]
     num_val = len(TEXT) * 2 - start.num_train_chars
-    note = f"validation reads 324 of {num_val:,} characters (51 %), in segments spread evenly over the validation text"
+    note = (
+        f"validation reads 324 of {num_val:,} characters (51 %), in segments spread evenly over the"
+        " validation text"
+    )
     assert note in start.notes
     assert [num for _, _, num in evaluations(whole)] == [324, 324, 324]
     logged = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     assert {line["num_chars"] for line in logged if line["event"] == "evaluation"} == {324}
     asked = iter(range(5))
-    list(charrnn.train(charrnn.Config(**settings), out=Path("part"), should_stop=lambda: next(asked, None) is None))
+    list(
+        charrnn.train(
+            charrnn.Config(**settings),
+            out=Path("part"),
+            should_stop=lambda: next(asked, None) is None,
+        )
+    )
     resumed = list(charrnn.resume("part"))
     assert note in resumed[0].notes
     assert evaluations(resumed) == evaluations(whole)[1:], "the same segments"

@@ -1,4 +1,5 @@
-"""The loss of every character and the mean of each protocol. N characters, M scored characters, V vocabulary."""
+"""The loss of every character and the mean of each protocol. N characters, M scored characters, V
+vocabulary."""
 
 import math
 from typing import Any
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.evaluation import losses as loss_module
-from charrnn.evaluation.losses import WINDOWED_LENGTH, char_losses, scored_positions, stateful_block_sums, stateful_nats
+from charrnn.evaluation.losses import (
+    WINDOWED_LENGTH,
+    char_losses,
+    scored_positions,
+    stateful_block_sums,
+    stateful_nats,
+)
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
@@ -21,7 +28,8 @@ from charrnn.text.vocab import IdArray
 
 V = 6
 NEAR = 1e-5
-"""float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values below 20."""
+"""float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values
+below 20."""
 
 
 def make_network(cell: str = "lstm") -> CharRNN:
@@ -30,7 +38,9 @@ def make_network(cell: str = "lstm") -> CharRNN:
     with torch.no_grad():
         assert network.learned_state is not None
         network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
-        network.output.weight.mul_(4)  # untrained logits are all alike; these care what they have read
+        network.output.weight.mul_(
+            4
+        )  # untrained logits are all alike; these care what they have read
     return network
 
 
@@ -55,35 +65,61 @@ def naive_nats(network: CharRNN, ids: IdArray, first: int) -> NDArray[np.float64
 @pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])
 def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -> None:
     network, ids = make_network(cell), make_ids(100)
-    losses, expected = char_losses(network, ids, first, precision="fp32"), naive_nats(network, ids, first)
+    losses, expected = (
+        char_losses(network, ids, first, precision="fp32"),
+        naive_nats(network, ids, first),
+    )
     assert losses.positions.tolist() == list(range(first, 100))
     np.testing.assert_allclose(losses.nats, expected, rtol=0, atol=NEAR)
-    assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(expected.mean(), abs=NEAR / 10)
+    assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(
+        expected.mean(), abs=NEAR / 10
+    )
 
 
 @pytest.mark.parametrize("first", [1, WARM_UP + 300])
 @pytest.mark.parametrize("max_chars", [None, 3 * 4 * WARM_UP - 30, 700])
-def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | None, first: int) -> None:
+def test_the_losses_of_a_long_text_stand_at_their_positions(
+    max_chars: int | None, first: int
+) -> None:
     network = make_network()
-    ids = make_ids(first + 3 * 4 * WARM_UP + 101)  # three rows of unequal length with padding, or segments
+    ids = make_ids(
+        first + 3 * 4 * WARM_UP + 101
+    )  # three rows of unequal length with padding, or segments
     with torch.no_grad():
-        logits, _ = network(torch.from_numpy(ids[:-1].astype(np.int64))[:, None], network.initial_state(1))
+        logits, _ = network(
+            torch.from_numpy(ids[:-1].astype(np.int64))[:, None], network.initial_state(1)
+        )
     naive = -logits[:, 0].log_softmax(-1).numpy()[np.arange(len(ids) - 1), ids[1:]]
     losses = char_losses(network, ids, first, precision="fp32", max_chars=max_chars)
     np.testing.assert_allclose(losses.nats, naive[losses.positions - 1], rtol=0, atol=NEAR)
-    assert len(losses) == loss_module.num_scored_chars(len(ids) - first, max_chars) <= (max_chars or len(ids))
+    assert (
+        len(losses)
+        == loss_module.num_scored_chars(len(ids) - first, max_chars)
+        <= (max_chars or len(ids))
+    )
     read: list[Task] = []
     with using(CallbackProgress(read.append)):
         mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
-    assert losses.mean == pytest.approx(mean, abs=1e-12), "the same float32 losses, summed in float64"
+    assert losses.mean == pytest.approx(mean, abs=1e-12), (
+        "the same float32 losses, summed in float64"
+    )
     assert read[-1].done == read[-1].total == len(losses)
 
 
 @pytest.mark.parametrize(
     ("num_ids", "first", "max_chars"),
-    [(10, 1, None), (10, 3, 7), (10, 3, 6), (50_000, 7, 12 * WARM_UP), (10**6, 1, 5 * SEGMENT_LENGTH + 3), (9, 8, 1)],
+    [
+        (10, 1, None),
+        (10, 3, 7),
+        (10, 3, 6),
+        (50_000, 7, 12 * WARM_UP),
+        (10**6, 1, 5 * SEGMENT_LENGTH + 3),
+        (9, 8, 1),
+    ],
 )
-def test_scored_positions_are_segments_spread_over_the_text(num_ids: int, first: int, max_chars: int | None) -> None:
+def test_scored_positions_are_segments_spread_over_the_text(
+    num_ids: int, first: int, max_chars: int | None
+) -> None:
     positions = scored_positions(num_ids, first, max_chars)
     num_chars = num_ids - first
     if max_chars is None or max_chars >= num_chars:
@@ -98,11 +134,15 @@ def test_scored_positions_are_segments_spread_over_the_text(num_ids: int, first:
 
 @pytest.mark.parametrize("max_chars", [None, 1_999])
 def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> None:
-    """The number of characters is no multiple of that of the blocks: both divide the rest in the same way."""
+    """The number of characters is no multiple of that of the blocks: both divide the rest in the
+    same way."""
     network, ids = make_network(), make_ids(3_017)
     losses = char_losses(network, ids, 5, precision="fp32", max_chars=max_chars)
     assert len(losses) % 19 and len(losses) % 20
-    blocks, expected = stateful_block_sums(network, ids, 5, precision="fp32", max_chars=max_chars), losses.nats
+    blocks, expected = (
+        stateful_block_sums(network, ids, 5, precision="fp32", max_chars=max_chars),
+        losses.nats,
+    )
     assert blocks.counts.tolist() == BlockSums.of(expected).counts.tolist()
     np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
 
@@ -110,7 +150,9 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> Non
 @pytest.mark.parametrize(("num_chars", "first"), [(0, 1), (1, 1), (10, 0), (10, 10)])
 def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> None:
     for call in (stateful_nats, char_losses):
-        with pytest.raises(ValueError, match=rf"first is {first}, the text has {num_chars} characters"):
+        with pytest.raises(
+            ValueError, match=rf"first is {first}, the text has {num_chars} characters"
+        ):
             call(make_network(), make_ids(num_chars), first)
 
 
@@ -131,8 +173,12 @@ def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.Mo
 
 def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> None:
     network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
-    assert windowed_nats(network, ids) == pytest.approx(stateful_nats(network, ids, precision="fp32"), abs=NEAR / 10)
-    with pytest.raises(ValueError, match=f"more than {WINDOWED_LENGTH} characters, not {WINDOWED_LENGTH}"):
+    assert windowed_nats(network, ids) == pytest.approx(
+        stateful_nats(network, ids, precision="fp32"), abs=NEAR / 10
+    )
+    with pytest.raises(
+        ValueError, match=f"more than {WINDOWED_LENGTH} characters, not {WINDOWED_LENGTH}"
+    ):
         windowed_nats(network, ids[:-1])
 
 
@@ -140,6 +186,9 @@ def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> No
 def test_bf16_is_asked_for_by_name_and_stays_near() -> None:
     network, ids = make_network().float(), make_ids(400)
     for measure in (stateful_nats, windowed_nats):
-        exact, rounded = (measure(network, ids, precision=precision) for precision in ("fp32", "bf16"))
-        # bf16 keeps 8 bits: a logit of 4 is off by 0.02 at most, and the errors of 400 characters have any sign.
+        exact, rounded = (
+            measure(network, ids, precision=precision) for precision in ("fp32", "bf16")
+        )
+        # bf16 keeps 8 bits: a logit of 4 is off by 0.02 at most, and the errors of 400 characters
+        # have any sign.
         assert rounded != exact and rounded == pytest.approx(exact, abs=0.02)

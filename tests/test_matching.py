@@ -1,4 +1,5 @@
-"""Cells of several runs: correlations, the null of rotated activations, and what is reported of them."""
+"""Cells of several runs: correlations, the null of rotated activations, and what is reported of
+them."""
 
 import json
 from dataclasses import replace
@@ -40,9 +41,13 @@ def test_a_sentence_counts_the_cells_that_some_runs_have() -> None:
     assert "all 3 other runs have 8, some of them 6, none 1 (p" in matching.sharing_sentence(report)
 
 
-def random_model(seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = VOCAB, name: str = "") -> Model:
+def random_model(
+    seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = VOCAB, name: str = ""
+) -> Model:
     """Build a plain RNN with random weights."""
-    config = Config(cell="rnn", num_layers=layers, hidden_size=units, embedding_size=6, dropout=0.0, seed=seed)
+    config = Config(
+        cell="rnn", num_layers=layers, hidden_size=units, embedding_size=6, dropout=0.0, seed=seed
+    )
     generator = np.random.default_rng(seed)
     tensors = {
         shape_name: generator.normal(0, 1.2 / np.sqrt(shape[-1]), shape).astype(np.float32)
@@ -52,7 +57,8 @@ def random_model(seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = V
 
 
 def permuted(model: Model) -> tuple[Model, list[int], Floats]:
-    """Permute the units of a model of one layer, and flip the signs of some; return the copy, the order and signs."""
+    """Permute the units of a model of one layer, and flip the signs of some; return the copy, the
+    order and signs."""
     generator, tensors = np.random.default_rng(2), dict(model.tensors)
     order, signs = generator.permutation(8), generator.choice([-1.0, 1.0], 8).astype(np.float32)
     for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
@@ -70,10 +76,14 @@ def moments_of(runs: list[Floats], *, window: int) -> Moments:
 
 
 def correlated_runs() -> list[Floats]:
-    """Return cells (N, 5) and (N, 3) that share two signals; the last cell of the first run is constant."""
+    """Return cells (N, 5) and (N, 3) that share two signals; the last cell of the first run is
+    constant."""
     generator = np.random.default_rng(0)
     signals = generator.normal(size=(900, 2))
-    runs = [0.3 * (signals @ generator.normal(size=(2, size)) + generator.normal(size=(900, size))) for size in (5, 3)]
+    runs = [
+        0.3 * (signals @ generator.normal(size=(2, size)) + generator.normal(size=(900, size)))
+        for size in (5, 3)
+    ]
     runs[0][:, 4] = 0.7
     runs[1][:, 0] += 50  # far from zero: sums of squares alone would lose digits
     return [run.astype(np.float32) for run in runs]
@@ -90,7 +100,9 @@ def test_correlations_of_windows_are_those_of_the_whole_text(window: int) -> Non
     assert (found[4] == 0).all(), "a constant cell correlates with nothing"
 
 
-def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_null_is_the_best_correlation_with_rotated_activations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
     runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
     calls: list[int] = []
@@ -98,9 +110,15 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch: 
     generator = np.random.default_rng(0)
     for reached in found:
         first, second = random_rotation(2, generator), random_rotation(2, generator)
-        assert first @ first.T == pytest.approx(np.eye(2), abs=1e-12) and np.abs(first - second).max() > 0.01
+        assert (
+            first @ first.T == pytest.approx(np.eye(2), abs=1e-12)
+            and np.abs(first - second).max() > 0.01
+        )
         rotated = np.hstack([runs[1][:, :2] @ first, runs[1][:, 2:] @ second])
-        expected = [max(abs(np.corrcoef(cell, other)[0, 1]) for other in rotated.T) for cell in runs[0].T[:4]]
+        expected = [
+            max(abs(np.corrcoef(cell, other)[0, 1]) for other in rotated.T)
+            for cell in runs[0].T[:4]
+        ]
         assert reached == pytest.approx([*expected, 0], abs=1e-4)
     assert calls == [0, 0, 0]
 
@@ -114,7 +132,9 @@ def test_each_cell_is_assigned_once_and_the_strongest_pairs_first() -> None:
 def test_a_permuted_copy_is_matched_perfectly() -> None:
     model = random_model(1, layers=1)
     copied, order, signs = permuted(model)
-    report = match_cells([copied, model], TEXT, detectors=["line-position", "quote", "word-position"])
+    report = match_cells(
+        [copied, model], TEXT, detectors=["line-position", "quote", "word-position"]
+    )
     (pair,) = report.pairs
     for match, other, sign in zip(pair.matches, order, signs, strict=True):
         assert match.partner == (match.other_layer, match.other_unit) == (0, other)
@@ -134,11 +154,19 @@ def test_reading_leaves_the_mode_of_torch_as_it_was() -> None:
     assert not torch.is_inference_mode_enabled()
 
 
-def test_independent_random_networks_stay_at_the_null_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_independent_random_networks_stay_at_the_null_level(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
     monkeypatch.setattr(Study, "findings", lambda *_, **__: CellFindings(scores=()))
-    pairs = [match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0] for seed in range(10, 20)]
-    shares = [np.mean([getattr(pair, name) for pair in pairs]) for name in ("share_95", "share_99", "share_excess")]
+    pairs = [
+        match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0]
+        for seed in range(10, 20)
+    ]
+    shares = [
+        np.mean([getattr(pair, name) for pair in pairs])
+        for name in ("share_95", "share_99", "share_excess")
+    ]
     assert shares[0] < 0.2 and shares[1] < 0.08 and shares[2] == 0
     assert all(pair.median == pytest.approx(pair.null_median, abs=0.12) for pair in pairs)
 
@@ -155,9 +183,14 @@ def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
         ("random-2", "random-1@0 (2)", 27),
     ]
     assert {match.other_layer for match in first.matches} <= {0, 1, 2}
-    assert all((match.layer, match.unit) == (match.other_layer, match.other_unit) for match in itself.matches)
+    assert all(
+        (match.layer, match.unit) == (match.other_layer, match.other_unit)
+        for match in itself.matches
+    )
     assert min(match.correlation for match in itself.matches) == pytest.approx(1, abs=1e-5)
-    assert sum(match.partner is not None for match in last.matches) == 5 == sum(report.num_sharing())
+    assert (
+        sum(match.partner is not None for match in last.matches) == 5 == sum(report.num_sharing())
+    )
     num_found = [found.num_found for found in report.properties]
     assert num_found == sorted(num_found, reverse=True)
 
@@ -165,10 +198,15 @@ def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
 def test_bytes_and_characters_are_matched_over_ascii_only() -> None:
     reads_bytes, reads_text = random_model(1, vocab=Vocab.of_bytes(), name="bytes"), random_model(2)
     both = [reads_bytes, reads_text]
-    (pair,), (same,) = (match_cells(both, text, detectors=["quote"]).pairs for text in (TEXT, TEXT.encode()))
+    (pair,), (same,) = (
+        match_cells(both, text, detectors=["quote"]).pairs for text in (TEXT, TEXT.encode())
+    )
     assert (pair.name, len(pair.matches)) == ("bytes", 16) and pair == same
     for text, message in (
-        (TEXT[:1500] + "é" + TEXT[1500:], "bytes reads the text as 3,002 characters and random-2 as 3,001"),
+        (
+            TEXT[:1500] + "é" + TEXT[1500:],
+            "bytes reads the text as 3,002 characters and random-2 as 3,001",
+        ),
         # Cut inside a character: its first byte is left out.
         (TEXT.encode() + "é".encode()[:1], "3,001 characters and random-2 as 3,000"),
         (b"hello\xff" + TEXT.encode(), "3,006 characters and random-2 as 3,005"),
@@ -176,7 +214,10 @@ def test_bytes_and_characters_are_matched_over_ascii_only() -> None:
         with pytest.raises(DataError, match=message):
             match_cells(both, text)
     other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
-    with pytest.raises(DataError, match=r"russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"):
+    with pytest.raises(
+        DataError,
+        match=r"russian does not know 3,000 of 3,000 characters; at most 1% may be unknown",
+    ):
         match_cells([reads_text, other], TEXT)
     with pytest.raises(UsageError, match="at least two runs, not 1"):
         match_cells([reads_text], TEXT)
@@ -191,7 +232,16 @@ def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
 
 
 def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypatch: Any) -> None:
-    line = ("visualize", "--same", *runs, "--json", "--detector", "quote", "--detector", "line-position")
+    line = (
+        "visualize",
+        "--same",
+        *runs,
+        "--json",
+        "--detector",
+        "quote",
+        "--detector",
+        "line-position",
+    )
     first = command(*line)
     report = json.loads(first.out)
     assert report["runs"] == runs and report["num_chars"] > 4000
@@ -214,14 +264,21 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypa
         assert not replace(pair, matches=(replace(first, **damage), *rest)).fits(*studies)
     assert not replace(pair, matches=rest).fits(*studies)
     damaged = replace(pair, matches=(replace(first, correlation=2.0), *rest))
-    assert decode(PairMatch, encode(pair), {}) == pair and decode(PairMatch, encode(damaged), {}) is None
+    assert (
+        decode(PairMatch, encode(pair), {}) == pair
+        and decode(PairMatch, encode(damaged), {}) is None
+    )
 
 
-def test_a_step_is_loaded_by_its_number(runs: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_loaded_by_its_number(
+    runs: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     first, *_, last = map(checkpoint_step, RunReader(Path("checkpoints") / runs[0]).checkpoints())
     assert [charrnn.load(runs[0], step=step).step for step in (first, last)] == [first, last]
-    with pytest.raises(CheckpointError, match=rf"step-00000007 does not exist\ncheckpoints of this run: {first}, "):
+    with pytest.raises(
+        CheckpointError, match=rf"step-00000007 does not exist\ncheckpoints of this run: {first}, "
+    ):
         charrnn.load(runs[0], step=7)
     damaged = tmp_path / "checkpoints" / runs[0] / f"step-{first:08}" / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-4])

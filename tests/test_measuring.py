@@ -1,4 +1,5 @@
-"""What is chosen or measured before a run begins: seconds of a step, the number of threads, the precision."""
+"""What is chosen or measured before a run begins: seconds of a step, the number of threads, the
+precision."""
 
 import itertools
 import time
@@ -43,7 +44,8 @@ Clock = Callable[[Callable[[Trainer], float]], list[Trainer]]
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let steps take the seconds that a function of their trainer says; returns the trainers of the steps taken."""
+    """Let steps take the seconds that a function of their trainer says; returns the trainers of the
+    steps taken."""
 
     def install(seconds_of: Callable[[Trainer], float]) -> list[Trainer]:
         now, stepped = 1000.0, []  # a clock counts from any time
@@ -61,7 +63,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
-def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_measured_on_a_trainer_of_its_own(
+    dropout: float | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticks = itertools.count(1000)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
     trainer, twin = (Trainer(make_config(), make_batches(), V, CPU) for _ in range(2))
@@ -85,15 +89,24 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
 
-def test_minutes_take_the_fastest_threads(monkeypatch: pytest.MonkeyPatch, four_threads: None, clock: Clock) -> None:
+def test_minutes_take_the_fastest_threads(
+    monkeypatch: pytest.MonkeyPatch, four_threads: None, clock: Clock
+) -> None:
     for asked, weights, milliseconds, expected in (
         ("auto", 10**3, {4: 10, 3: 9.5, 1: 30}, 4),
         ("auto", 10**3, {4: 40, 3: 36, 1: 30}, 1),
         (2, 10**3, {2: 40}, 2),
-        ("auto", 10**10, {4: 40}, 4),  # a step on fewer would take longer than all that is to be measured
+        (
+            "auto",
+            10**10,
+            {4: 40},
+            4,
+        ),  # a step on fewer would take longer than all that is to be measured
     ):
         monkeypatch.setattr(plan, "num_recurrent_weights", lambda config, weights=weights: weights)
-        clock(lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000)
+        clock(
+            lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000
+        )
         config = make_config(threads=asked, steps=None, minutes=1.0)
         seconds, threads = measure_step(config, make_batches(), V, Computing(CPU), 0.5)
         assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
@@ -105,7 +118,9 @@ def test_steps_take_a_thread_for_every_32_units(four_threads: None) -> None:
         assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected
 
 
-def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_bf16_for_128_units_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for precision, units, has_instructions, expected in (
         ("fp32", 512, True, "fp32"),
         ("fp16", 12, False, "fp16"),
@@ -120,4 +135,6 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch: pyte
         rate = plan.assumed_rate(replace(config, threads=4), CPU)
         assert rate == 2 * plan.CPU_RATE * (plan.FP32_SHARE if is_slow else 1), "of four threads"
         assert plan.assumed_rate(config, torch.device("cuda"), 4) == 2 * plan.GPU_RATE
-        assert choose_precision(config, torch.device("cuda")) == ("bf16" if units == 127 else expected)
+        assert choose_precision(config, torch.device("cuda")) == (
+            "bf16" if units == 127 else expected
+        )

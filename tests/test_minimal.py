@@ -1,4 +1,5 @@
-"""Compare docs/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and scores; and run it."""
+"""Compare docs/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and
+scores; and run it."""
 
 import ast
 import re
@@ -30,7 +31,8 @@ minimal = load_script(SCRIPT)
 
 
 def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
-    """Return the same model of charrnn: its LSTM has two biases, of which the second one is zero."""
+    """Return the same model of charrnn: its LSTM has two biases, of which the second one is
+    zero."""
     tensors = {
         "layers.0.weight_ih_l0": weights["W_x"].T.copy(),
         "layers.0.weight_hh_l0": weights["W_h"].T.copy(),
@@ -39,7 +41,9 @@ def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
         "output.weight": weights["W_y"].T.copy(),
         "output.bias": weights["b_y"],
     }
-    config = charrnn.Config(cell="lstm", num_layers=1, hidden_size=H, embedding_size="one-hot", alphabet="exact")
+    config = charrnn.Config(
+        cell="lstm", num_layers=1, hidden_size=H, embedding_size="one-hot", alphabet="exact"
+    )
     return charrnn.Model(config, Vocab("char", tuple(VOCABULARY)), tensors)
 
 
@@ -52,7 +56,10 @@ def ids_of(text: str) -> NDArray[np.int64]:
 
 
 # Large enough that the gates open and close.
-DRAW, SHAPES = np.random.default_rng(5), {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V}
+DRAW, SHAPES = (
+    np.random.default_rng(5),
+    {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V},
+)
 WEIGHTS = {name: DRAW.normal(0, 0.8, shape).astype(np.float32) for name, shape in SHAPES.items()}
 MODEL = model_of(WEIGHTS)
 
@@ -70,13 +77,19 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.Monke
     rows, window, num_steps, peak = 3, 5, 7, 0.5
     for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
         monkeypatch.setattr(minimal, name, value)
-    ids = ids_of(CORPUS.text[: rows * (4 * window + 1)])  # Four windows: the fifth step begins the text again.
+    ids = ids_of(
+        CORPUS.text[: rows * (4 * window + 1)]
+    )  # Four windows: the fifth step begins the text again.
     weights = in_float64(WEIGHTS)
     minimal.train(weights, ids, num_steps)
 
     network = model_of(WEIGHTS).network.double()
     parameters = dict(network.named_parameters())
-    names = {"W_x": "layers.0.weight_ih_l0", "W_h": "layers.0.weight_hh_l0", "b": "layers.0.bias_ih_l0"}
+    names = {
+        "W_x": "layers.0.weight_ih_l0",
+        "W_h": "layers.0.weight_hh_l0",
+        "b": "layers.0.bias_ih_l0",
+    }
     names |= {"W_y": "output.weight", "b_y": "output.bias"}
     trained = {own: parameters[name] for own, name in names.items()}
     optimizer = torch.optim.Adam(trained.values(), betas=(0.9, 0.99))
@@ -94,7 +107,9 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.Monke
         optimizer.step()
     for name, parameter in trained.items():
         # torch divides by the norm plus 1e-6 when it clips.
-        np.testing.assert_allclose(weights[name], parameter.detach().numpy().T, rtol=0, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            weights[name], parameter.detach().numpy().T, rtol=0, atol=1e-5, err_msg=name
+        )
         assert np.abs(weights[name] - WEIGHTS[name]).max() > 0.1
 
 
@@ -103,7 +118,9 @@ def test_samples_are_those_of_charrnn() -> None:
     assert text == MODEL.sample(temperature=0.5, length=300, seed=3, precision="fp32").text
 
 
-@pytest.mark.parametrize("text", [CORPUS.text, 'a "b" “c\n\nd” "e\n"f\n\n\n“g “h” i"', "\n\nno quotations\n", '"'])
+@pytest.mark.parametrize(
+    "text", [CORPUS.text, 'a "b" “c\n\nd” "e\n"f\n\n\n“g “h” i"', "\n\nno quotations\n", '"']
+)
 def test_labels_are_those_of_charrnn(text: str) -> None:
     quote, line_position = get_detectors(["quote", "line-position"])
     assert minimal.label_quotes(text).tolist() == quote.label(text).tolist()
@@ -128,8 +145,12 @@ def test_the_polarity_of_a_cell_comes_from_the_first_half() -> None:
     assert minimal.find_cell(values[:, None], labels) == (0, 0.0)
 
 
-def test_a_passage_is_coloured_and_labels_are_underlined(capsys: pytest.CaptureFixture[str]) -> None:
-    minimal.show("ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True)
+def test_a_passage_is_coloured_and_labels_are_underlined(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    minimal.show(
+        "ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True
+    )
     lines = capsys.readouterr().out.split("\n")
     assert lines[0] == "\x1b[30;48;5;203ma\x1b[0m\x1b[30;48;5;69;4mb\x1b[0m"
     assert lines[1:] == ["\x1b[30;48;5;231mc\x1b[0m", ""]
@@ -159,9 +180,14 @@ def test_the_script_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_colours_are_for_terminals_without_no_color(
-    no_color: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    no_color: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["minimal.py", str(write_text(tmp_path, with_quotes=False)), "--steps", "1"])
+    monkeypatch.setattr(
+        sys, "argv", ["minimal.py", str(write_text(tmp_path, with_quotes=False)), "--steps", "1"]
+    )
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setattr(minimal, "NUM_CELLS", 8)

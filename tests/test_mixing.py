@@ -1,4 +1,5 @@
-"""Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two commands."""
+"""Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two
+commands."""
 
 import math
 from collections.abc import Sequence
@@ -29,12 +30,23 @@ both_modes = pytest.mark.parametrize("mode", ["mixture", "product"])
 
 def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> Model:
     """An untrained model of random integers, the same on every machine."""
-    sizes = {"num_layers": 2, "hidden_size": 12, "embedding_size": 7, "dropout": 0.0, "input_dropout": 0.0}
+    sizes = {
+        "num_layers": 2,
+        "hidden_size": 12,
+        "embedding_size": 7,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+    }
     config = Config(cell=cell, **{**sizes, **settings})
-    vocab = Vocab.of_bytes() if config.alphabet == "byte" else Vocab("char", ("", *sorted(characters)))
+    vocab = (
+        Vocab.of_bytes() if config.alphabet == "byte" else Vocab("char", ("", *sorted(characters)))
+    )
     tensors = hand_built_tensors(config, len(vocab))
     if name > "a":  # other weights than those of the first
-        tensors = {key: np.roll(value, 1) if value.ndim == 1 else value[::-1] / 2 for key, value in tensors.items()}
+        tensors = {
+            key: np.roll(value, 1) if value.ndim == 1 else value[::-1] / 2
+            for key, value in tensors.items()
+        }
     return Model(config, vocab, tensors, name=name)
 
 
@@ -45,7 +57,11 @@ def pair() -> tuple[Model, Model]:
 
 
 def naive_nats(
-    models: tuple[Model, ...], weights: tuple[float, ...], mode: str, text: str, characters: Sequence[str]
+    models: tuple[Model, ...],
+    weights: tuple[float, ...],
+    mode: str,
+    text: str,
+    characters: Sequence[str],
 ) -> float:
     """The mean loss of text[1:], character by character, from the definition, in float64."""
     predictions = []  # of each model (N - 1, C)
@@ -60,7 +76,11 @@ def naive_nats(
     for place, after in enumerate(text[1:]):
         mixed = np.full(len(characters), 0.0 if mode == "mixture" else 1.0)
         for probs, weight in zip(predictions, weights, strict=True):
-            mixed = mixed + weight * probs[place] if mode == "mixture" else mixed * probs[place] ** weight
+            mixed = (
+                mixed + weight * probs[place]
+                if mode == "mixture"
+                else mixed * probs[place] ** weight
+            )
         total -= math.log(mixed[characters.index(after)] / mixed.sum())
     return total / (len(text) - 1)
 
@@ -98,24 +118,33 @@ def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model], mode: MixMode) -> 
 
 
 @both_modes
-def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(pair: tuple[Model, Model], mode: MixMode) -> None:
+def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(
+    pair: tuple[Model, Model], mode: MixMode
+) -> None:
     for place, weights in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
         assert mix(pair, weights, mode=mode).models == (pair[place],)
     model, alone, same = pair[0], mix(pair, (1.0, 0.0), mode=mode), mix(pair[:1] * 2, mode=mode)
-    for options in ({"length": 50, "temperature": 0.4, "top_k": 5}, {"length": 50, "precision": "fp32", "top_p": 0.8}):
+    for options in (
+        {"length": 50, "temperature": 0.4, "top_k": 5},
+        {"length": 50, "precision": "fp32", "top_p": 0.8},
+    ):
         expected = model.sample(seed=5, prime="the ", **options)
         assert alone.sample(seed=5, prime="the ", **options) == expected
         found = same.sample(seed=5, prime="the ", **options)
         assert found.text == expected.text
         np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-12)
-    assert [one.text for one in same.beam(length=9, width=3)] == [one.text for one in model.beam(length=9, width=3)]
+    assert [one.text for one in same.beam(length=9, width=3)] == [
+        one.text for one in model.beam(length=9, width=3)
+    ]
     assert alone.predict("the ") == model.predict("the ")
     rows = charrnn.evaluate_runs([model], TEXT, mixtures=[alone, same], precision="fp32").rows
     assert rows[0].loss == rows[1].loss
     assert rows[2].loss.nats_per_char == pytest.approx(rows[0].loss.nats_per_char, abs=1e-6)
 
 
-def test_other_alphabets_choose_among_the_characters_that_all_know(pair: tuple[Model, Model]) -> None:
+def test_other_alphabets_choose_among_the_characters_that_all_know(
+    pair: tuple[Model, Model],
+) -> None:
     models = (pair[0], built("gru", "b", characters="\nabcdefgh ,.ABC"))
     mixture = mix(models, (0.6, 0.4))
     shared = "\n ,.abcdefgh"
@@ -143,7 +172,9 @@ def test_the_end_of_a_document_resets_every_model() -> None:
     assert mixture.network.end_id == models[0].config.end_id == 1
     first, second = mixture.network.initial_state(1) + 0.3, mixture.network.initial_state(1)
     with torch.no_grad():
-        left, right = (mixture.network(torch.tensor([[1], [5]]), state) for state in (first, second))
+        left, right = (
+            mixture.network(torch.tensor([[1], [5]]), state) for state in (first, second)
+        )
     assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
     assert all(text.has_ended is not None for text in mixture.samples(3, length=30, seed=0))
     with pytest.raises(UsageError, match="a was trained on documents, and c was not"):
@@ -162,11 +193,18 @@ def test_wrong_weights_and_modes_are_refused(pair: tuple[Model, Model]) -> None:
 
 
 def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:
-    with pytest.raises(UsageError, match=r"a, greek have 1 of their characters in common.*\n.*same script"):
+    with pytest.raises(
+        UsageError, match=r"a, greek have 1 of their characters in common.*\n.*same script"
+    ):
         mix([pair[0], built("lstm", "greek", "\nαβγδ")])
     bytes_model = built("rnn", "bytes", alphabet="byte")
-    assert mix([bytes_model] * 2).sample(length=20, seed=1).text == bytes_model.sample(length=20, seed=1).text
-    with pytest.raises(UsageError, match=r"a reads characters and bytes reads bytes: they have no common alphabet"):
+    assert (
+        mix([bytes_model] * 2).sample(length=20, seed=1).text
+        == bytes_model.sample(length=20, seed=1).text
+    )
+    with pytest.raises(
+        UsageError, match=r"a reads characters and bytes reads bytes: they have no common alphabet"
+    ):
         mix([pair[0], bytes_model])
     for options in ({"clamps": {(0, 1): 0.5}}, {"cell": (0, 1)}):
         with pytest.raises(UsageError, match="of one model, and this is a mixture"):
@@ -191,9 +229,17 @@ def test_the_commands_mix_runs_of_other_alphabets(command: Command, tmp_path: Pa
     forwards = build_chain(tmp_path / "forwards", CYCLE, corpus=corpus)
     others = build_chain(tmp_path / "others", "\nabxyz")
     known = command("sample", forwards, "--mix", others, "--length", 60, "--seed", 4)
-    assert known.code == 0 and set(known.out) <= set("\nab") and "warning: the mixture chooses among" in known.err
+    assert (
+        known.code == 0
+        and set(known.out) <= set("\nab")
+        and "warning: the mixture chooses among" in known.err
+    )
     with_others = command("evaluate", forwards, "--mix", others)
-    assert with_others.code != 0 and "different alphabets" in with_others.err and "--text" in with_others.err
+    assert (
+        with_others.code != 0
+        and "different alphabets" in with_others.err
+        and "--text" in with_others.err
+    )
     Path("own.txt").write_text("ab\n" * 500)
     over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt", "--by", "class")
     assert over_text.code == 0 and "chooses among the 3 characters" in over_text.out, over_text.err

@@ -1,4 +1,5 @@
-"""A model in one .zip file: what is in it, that every command takes it, and that a damaged one is refused."""
+"""A model in one .zip file: what is in it, that every command takes it, and that a damaged one is
+refused."""
 
 import hashlib
 import json
@@ -17,7 +18,16 @@ from safetensors.numpy import load, save
 import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, NOTE, VOCAB, ModelFile, _read_model_file, is_model_file
+from charrnn.runs.checkpoint import (
+    CONFIG,
+    MANIFEST,
+    MODEL,
+    NOTE,
+    VOCAB,
+    ModelFile,
+    _read_model_file,
+    is_model_file,
+)
 
 
 @pytest.fixture
@@ -32,7 +42,8 @@ def content_of(file: Path) -> dict[str, bytes]:
 
 
 def repacked(file: Path, **changes: bytes | None) -> Path:
-    """Write the archive again with other content; None leaves a file out. Names have "_" instead of "."."""
+    """Write the archive again with other content; None leaves a file out. Names have "_" instead of
+    "."."""
     content: dict[str, bytes | None] = {**content_of(file)}
     for name, data in changes.items():
         content[name.replace("_", ".")] = data
@@ -43,12 +54,17 @@ def repacked(file: Path, **changes: bytes | None) -> Path:
     return file
 
 
-def test_it_contains_no_optimizer_no_path_and_no_text(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
+def test_it_contains_no_optimizer_no_path_and_no_text(
+    lstm: TrainedRun, corpus_file: Path, tmp_path: Path
+) -> None:
     model = charrnn.load(lstm.path)
     content = content_of(file := model.export(tmp_path / "given.zip"))
     assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
     everything = b"".join(content.values())
-    assert str(corpus_file.parent).encode() not in everything and str(lstm.path.parent).encode() not in everything
+    assert (
+        str(corpus_file.parent).encode() not in everything
+        and str(lstm.path.parent).encode() not in everything
+    )
     assert b"synthetic.txt" in content[CONFIG] and b"synthetic.txt" in content[NOTE]
     assert model.recorded_corpus is not None and charrnn.load(file).recorded_corpus is not None
     assert charrnn.load(file).recorded_corpus.digest == model.recorded_corpus.digest  # type: ignore[union-attr]
@@ -56,12 +72,16 @@ def test_it_contains_no_optimizer_no_path_and_no_text(lstm: TrainedRun, corpus_f
     assert len(content[MODEL]) < weights + 10_000, "the weights once, no moments"
 
 
-def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run: Path, tmp_path: Path) -> None:
+def test_names_of_texts_lose_their_folders_on_every_system(
+    alphabet_run: Path, tmp_path: Path
+) -> None:
     from dataclasses import replace
 
     model = charrnn.load(alphabet_run)
     model.config = replace(
-        model.config, corpus=("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt"), init_from="/home/me/x"
+        model.config,
+        corpus=("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt"),
+        init_from="/home/me/x",
     )
     config = charrnn.load(model.export(tmp_path / "a.zip")).config
     assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt") and config.init_from is None
@@ -69,9 +89,15 @@ def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run: Path, t
 
 def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path) -> None:
     refused = command("train", "--resume", "abc.zip")
-    assert refused.code != 0 and "--init-from abc.zip" in refused.err and "Traceback" not in refused.err
+    assert (
+        refused.code != 0
+        and "--init-from abc.zip" in refused.err
+        and "Traceback" not in refused.err
+    )
     refused = command("runs", "abc.zip")
-    assert refused.code == 4 and refused.err.startswith("error: abc.zip has no learning curve: an exported .zip is one")
+    assert refused.code == 4 and refused.err.startswith(
+        "error: abc.zip has no learning curve: an exported .zip is one"
+    )
     refused = command("visualize", "abc.zip", "--spectrum")
     assert refused.code == 2 and "the folder of the run" in refused.err, refused.err
     with pytest.raises(UsageError, match="one step of a run"):
@@ -91,21 +117,34 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
     assert command("export", alphabet_run, target, "--force").code == 0
     assert charrnn.load(target).step == 1
     (tmp_path / "folder.zip").mkdir()
-    for name, word in (("folder.zip", "exists"), ("model.pt", ".pt"), ("model", "end in"), ("no/m.zip", "no folder")):
+    for name, word in (
+        ("folder.zip", "exists"),
+        ("model.pt", ".pt"),
+        ("model", "end in"),
+        ("no/m.zip", "no folder"),
+    ):
         refused = command("export", alphabet_run, tmp_path / name, "--force")
         assert refused.code == 2 and word in refused.err, refused.err
     assert command("export", "a", "b", "c.zip").code == 2
 
 
-def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(command: Command, lab: Path) -> None:
+def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(
+    command: Command, lab: Path
+) -> None:
     model = charrnn.load(lab)
     weights = lab / f"step-{model.step:08d}" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     other = charrnn.load(lab).step
     ran = command("export", lab, "bad.zip", "--force")
     assert (ran.code, ran.out) == (4, "") and not Path("bad.zip").exists()
-    assert "model.safetensors is damaged" in ran.err and f"to export that, name it: {lab.name}@{other}\n" in ran.err
-    assert command("export", f"{lab}@{other}", "other.zip").code == 0 and charrnn.load("other.zip").step == other
+    assert (
+        "model.safetensors is damaged" in ran.err
+        and f"to export that, name it: {lab.name}@{other}\n" in ran.err
+    )
+    assert (
+        command("export", f"{lab}@{other}", "other.zip").code == 0
+        and charrnn.load("other.zip").step == other
+    )
 
 
 def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
@@ -118,7 +157,9 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
         except CheckpointError:
             noticed += 1
         else:
-            assert all(np.array_equal(loaded.model[name], model.tensors[name]) for name in model.tensors)
+            assert all(
+                np.array_equal(loaded.model[name], model.tensors[name]) for name in model.tensors
+            )
             assert loaded.step == 1
     assert noticed > len(whole) / 101 / 2
     file.write_bytes(whole[: len(whole) // 2])
@@ -136,17 +177,23 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
         ({"manifest_json": b'{"format": 2}'}, "newer charrnn"),
         ({"manifest_json": b"[]"}, "damaged"),
         ({"manifest_json": b'{"format": 1, "step": -1, "files": {}}'}, "step"),
-        ({"manifest_json": b'{"format": 1, "step": 1, "val_nats": null, "files": 7}'}, "lists other files"),
+        (
+            {"manifest_json": b'{"format": 1, "step": 1, "val_nats": null, "files": 7}'},
+            "lists other files",
+        ),
     ],
 )
-def test_another_archive_is_refused(file: Path, changes: dict[str, bytes | None], word: str) -> None:
+def test_another_archive_is_refused(
+    file: Path, changes: dict[str, bytes | None], word: str
+) -> None:
     with pytest.raises(CheckpointError, match=word):
         ModelFile(repacked(file, **changes)).load_best()
     assert not (file.parent.parent / "outside").exists()
 
 
 def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: bytes) -> Path:
-    """Write the archive again with other content and the SHA-256 of it, and with other entries of the manifest."""
+    """Write the archive again with other content and the SHA-256 of it, and with other entries of
+    the manifest."""
     entries = {**json.loads(content_of(file)[MANIFEST]), **(manifest or {})}
     for name, data in changes.items():
         listed = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
@@ -162,7 +209,9 @@ def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: 
         *(("corpus_digest", value, "digest of its text") for value in (7, "../../etc")),
     ],
 )
-def test_figures_that_no_training_gives_are_refused(file: Path, entry: str, value: object, word: str) -> None:
+def test_figures_that_no_training_gives_are_refused(
+    file: Path, entry: str, value: object, word: str
+) -> None:
     with pytest.raises(CheckpointError, match=rf"abc\.zip is damaged: .*{word}"):
         ModelFile(signed(file, manifest={entry: value})).load_best()
 
@@ -172,32 +221,50 @@ def test_figures_that_no_training_gives_are_refused(file: Path, entry: str, valu
     [
         ({"vocab_json": b"[]"}, "vocab.json must be an object"),
         ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: `hidden_size` is 0"),
-        ({"config_yaml": b"hidden_sizes: 7\n"}, "config.yaml was written by a newer version of charrnn, or was edit"),
+        (
+            {"config_yaml": b"hidden_sizes: 7\n"},
+            "config.yaml was written by a newer version of charrnn, or was edit",
+        ),
         ({"config_yaml": b"{"}, "config.yaml is damaged: it is not YAML"),
-        ({"model_safetensors": save({"x": np.zeros(1, np.float32)})}, "model.safetensors does not contain the"),
+        (
+            {"model_safetensors": save({"x": np.zeros(1, np.float32)})},
+            "model.safetensors does not contain the",
+        ),
     ],
 )
-def test_damage_is_named_with_the_path_once(file: Path, changes: dict[str, bytes], message: str) -> None:
+def test_damage_is_named_with_the_path_once(
+    file: Path, changes: dict[str, bytes], message: str
+) -> None:
     with pytest.raises(CheckpointError) as raised:
         ModelFile(signed(file, **changes)).load_best()
     assert message in str(raised.value) and str(raised.value).count(str(file)) == 1
 
 
 @pytest.mark.parametrize(("ratio", "method"), [(100, 8), (101, 8), (1, 14)])
-def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path, ratio: int, method: int) -> None:
+def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(
+    file: Path, ratio: int, method: int
+) -> None:
     entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
     archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
-    refused = "is not a model" if (ratio, method) == (100, 8) else "is damaged: charrnn export does not compress model"
+    refused = (
+        "is not a model"
+        if (ratio, method) == (100, 8)
+        else "is damaged: charrnn export does not compress model"
+    )
     with pytest.raises(CheckpointError, match=rf"abc\.zip {refused}"):
         _read_model_file(file, archive)
 
 
-def test_weights_that_are_nearly_all_zero_are_not_compressed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_nearly_all_zero_are_not_compressed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = charrnn.load(file)
     monkeypatch.setattr("charrnn.runs.checkpoint.MAX_UNPACKED", 0)
     monkeypatch.setattr("charrnn.runs.checkpoint.MAX_RATIO", 4)
     zeros = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
-    exported = charrnn.Model(model.config, model.vocab, zeros, name="zeros").export(file.with_name("zeros.zip"))
+    exported = charrnn.Model(model.config, model.vocab, zeros, name="zeros").export(
+        file.with_name("zeros.zip")
+    )
     assert not any(tensor.any() for tensor in charrnn.load(exported).tensors.values())
 
 
@@ -205,16 +272,28 @@ def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
     config = content_of(file)[CONFIG].decode()
     for name, value in (("num_layers", 64), ("hidden_size", 16384)):
         config = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", config)
-    with pytest.raises(CheckpointError, match=r"needs [\d,]+ GB, more memory than this machine has"):
+    with pytest.raises(
+        CheckpointError, match=r"needs [\d,]+ GB, more memory than this machine has"
+    ):
         ModelFile(signed(file, config_yaml=config.encode())).load_best()
 
 
 @pytest.mark.parametrize("value", [3e38, -3e38])
-def test_a_model_whose_predictions_are_not_finite_is_refused(command: Command, file: Path, value: float) -> None:
-    damaged = {name: np.full_like(tensor, value) for name, tensor in load(content_of(file)[MODEL]).items()}
+def test_a_model_whose_predictions_are_not_finite_is_refused(
+    command: Command, file: Path, value: float
+) -> None:
+    damaged = {
+        name: np.full_like(tensor, value) for name, tensor in load(content_of(file)[MODEL]).items()
+    }
     signed(file, model_safetensors=save(damaged))
     Path("text.txt").write_text("abcdefgh" * 100, encoding="utf-8")
-    for line in ("sample", "sample --precision fp32", "predict abc", "evaluate --text text.txt", "export a.html"):
+    for line in (
+        "sample",
+        "sample --precision fp32",
+        "predict abc",
+        "evaluate --text text.txt",
+        "export a.html",
+    ):
         name, *options = line.split()
         refused = command(name, file, *options)
         assert refused.code == 4 and refused.out == "" and "not finite" in refused.err, line

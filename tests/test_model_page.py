@@ -1,4 +1,5 @@
-"""The page of a model writes the text of `charrnn sample` and restores compressed files, in node and in a browser."""
+"""The page of a model writes the text of `charrnn sample` and restores compressed files, in node
+and in a browser."""
 
 import base64
 import hashlib
@@ -41,14 +42,25 @@ LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
 HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
 
 
-def made(vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **settings: Any) -> Model:
-    """A model whose weights come from a formula, large enough that its characters are neither certain nor random."""
+def made(
+    vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **settings: Any
+) -> Model:
+    """A model whose weights come from a formula, large enough that its characters are neither
+    certain nor random."""
     vocab = vocab or Vocab("char", ("", *LETTERS))
-    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell": "lstm"}
+    sizes: dict[str, Any] = {
+        "num_layers": 1,
+        "hidden_size": 20,
+        "embedding_size": 5,
+        "cell": "lstm",
+    }
     config = Config(alphabet=vocab.kind, **(sizes | settings))
     generator = np.random.default_rng(seed)
     tensors: dict[str, NDArray[Any]] = {
-        name: (generator.random(shape) * 2 - 1).astype(np.float32) * (3 if name.startswith("output") else 1)
+        name: (
+            (generator.random(shape) * 2 - 1).astype(np.float32)
+            * (3 if name.startswith("output") else 1)
+        )
         for name, shape in weight_shapes(config, len(vocab)).items()
     }
     if config.end_id is not None:
@@ -101,7 +113,10 @@ def case(**changes: Any) -> dict[str, Any]:
 
 
 CASES = [
-    *(case(temperature=temperature, seed=str(seed)) for seed, temperature in enumerate(TEMPERATURES)),
+    *(
+        case(temperature=temperature, seed=str(seed))
+        for seed, temperature in enumerate(TEMPERATURES)
+    ),
     case(prime="bad\n caf\u00e9", seed="12345678901234567890123"),
     case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
     case(prime="ab", temperature=1e-300, length=20),
@@ -139,7 +154,9 @@ def in_node(page: str, function: str, cases: Sequence[Any], folder: Path) -> lis
       process.stdout.write(JSON.stringify({json.dumps(cases)}.map({function})));
     }});"""
     (folder / "program.js").write_text(program, encoding="utf-8")
-    found = subprocess.run([NODE, folder / "program.js"], capture_output=True, timeout=600, check=True)
+    found = subprocess.run(
+        [NODE, folder / "program.js"], capture_output=True, timeout=600, check=True
+    )
     return list(json.loads(found.stdout))
 
 
@@ -162,20 +179,32 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
 
 @needs_node
 @pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents"])
-def test_node_restores_what_was_compressed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_restores_what_was_compressed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
     model = MODELS[name]()
     model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
     text = 4 * model.sample(length=300, seed=3).text + "snow \u2603 \U0001f642\r\n"
-    data = text.encode("utf-8", "surrogateescape") + b"\xff\xe2\x82\0" + np.random.default_rng(0).bytes(700)
+    data = (
+        text.encode("utf-8", "surrogateescape")
+        + b"\xff\xe2\x82\0"
+        + np.random.default_rng(0).bytes(700)
+    )
     packed = [model.compress(data, order=order) for order in (0, 1, 3)]
-    assert data[-100:] in packed[0] and data[:20] not in packed[0], "the rows of noise are stored, others coded"
+    assert data[-100:] in packed[0] and data[:20] not in packed[0], (
+        "the rows of noise are stored, others coded"
+    )
     assert len(set(packed)) == 3
-    assert in_node(page_of(model), "restore", list(map(base64_of, packed)), tmp_path) == 3 * [base64_of(data)]
+    assert in_node(page_of(model), "restore", list(map(base64_of, packed)), tmp_path) == 3 * [
+        base64_of(data)
+    ]
 
 
 @needs_node
-def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_gets_the_sentence_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = made()
     packed, header = model.compress(b"abc \xc3\xa9\xff" * 4), model.compress(b"")[:-1]
 
@@ -186,11 +215,20 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path, monkeyp
             return str(error).split("\n")[0].replace("this charrnn", "this page")
 
     tables = (b"\1\5\6", bytes([65, *[9] * 130]), b"\1\xff\xff\xff\1\0")
-    files = [b"", b"a text", made(seed=1).compress(b"another model"), packed + b"\0", header + b"\xff" * 7]
+    files = [
+        b"",
+        b"a text",
+        made(seed=1).compress(b"another model"),
+        packed + b"\0",
+        header + b"\xff" * 7,
+    ]
     files += [packed[:7] + one + packed[8:] for one in (b"\2", b"\3")]
     files += [header + container._with_crc(table) for table in tables]
     files += [packed[:size] for size in range(0, len(packed), 7)]
-    files += [packed[:at] + bytes([packed[at] ^ 1 << at % 8]) + packed[at + 1 :] for at in range(0, len(packed), 2)]
+    files += [
+        packed[:at] + bytes([packed[at] ^ 1 << at % 8]) + packed[at + 1 :]
+        for at in range(0, len(packed), 2)
+    ]
     files.append(container.header_to_bytes(container.Header(bytes(32), b"", order=7)))
     monkeypatch.setattr(container, "SYMBOL_BITS", 31)
     files.append(container.header_to_bytes(container.Header(bytes(32), b"")))
@@ -202,7 +240,9 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path, monkeyp
 
 def run_script(folder: Path, page: str, script: str) -> Any:
     """Return what a script that is added to a page leaves in `document.body.dataset.answer`."""
-    html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"<script>{script}</script></body>")
+    html = re.sub("<meta http-equiv[^>]*>", "", page).replace(
+        "</body>", f"<script>{script}</script></body>"
+    )
     (folder / "page.html").write_text(html, encoding="utf-8")
     answer = re.search(r'data-answer="([^"]*)"', dump((folder / "page.html").as_uri(), folder))
     assert answer is not None
@@ -217,7 +257,9 @@ def texts_of(elements: str, name: str) -> str:
 
 
 @needs_browser
-def test_an_exported_page_generates_what_its_command_does(alphabet_run: Path, tmp_path: Path, command: Command) -> None:
+def test_an_exported_page_generates_what_its_command_does(
+    alphabet_run: Path, tmp_path: Path, command: Command
+) -> None:
     assert command("export", alphabet_run, tmp_path / "page.html").code == 0
     address = f"{(tmp_path / 'page.html').as_uri()}#text=abc\u00e5&temp=1.5&seed=7&length=400&clamp=0:2%3D0.35&write=1"
     elements = dump(address, tmp_path)
@@ -225,7 +267,17 @@ def test_an_exported_page_generates_what_its_command_does(alphabet_run: Path, tm
     assert "Not in the alphabet, and left out: \u00e5" in texts_of(elements, "left-out")
     words = shlex.split(texts_of(elements, "command"))
     assert words[:3] == ["charrnn", "sample", alphabet_run.name]
-    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "400", "--prime=abc", "--clamp", "0:2=0.35"]
+    assert words[3:] == [
+        "--temp",
+        "1.5",
+        "--seed",
+        "7",
+        "--length",
+        "400",
+        "--prime=abc",
+        "--clamp",
+        "0:2=0.35",
+    ]
     ran = command("sample", alphabet_run, *words[3:])
     assert len(texts_of(elements, "written")) == 403
     assert ran.out.rstrip("\n") == texts_of(elements, "written").rstrip("\n")
@@ -243,9 +295,15 @@ def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only(
     assert "unsafe" not in policy[1] and "eval(" not in page and "Function(" not in page
     read = Elements(page)
     assert not {"link", "img", "iframe", "object", "a"} & set(read.tags)
-    assert not {name for name, _ in read.attributes if name in ("src", "href", "action") or name.startswith("on")}
+    assert not {
+        name
+        for name, _ in read.attributes
+        if name in ("src", "href", "action") or name.startswith("on")
+    }
     programs = "".join(re.findall(r"(?s)<script>(.*?)</script>", page))
-    assert not re.search(r"https?:|url\(|fetch\(|XMLHttp|innerHTML|Math\.(exp|log|tanh|pow|sin)\b", programs)
+    assert not re.search(
+        r"https?:|url\(|fetch\(|XMLHttp|innerHTML|Math\.(exp|log|tanh|pow|sin)\b", programs
+    )
 
 
 def test_no_name_and_no_character_becomes_markup() -> None:
@@ -337,31 +395,43 @@ ACTIONS = """
 
 
 @needs_browser
-def test_keys_clicks_and_files_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_clicks_and_files_in_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = made(cell="gru", num_layers=2)
     cells = [("quote", 1, 3), ("comment", 0, 16)]
-    found_cells = [FoundCell(detector=name, layer=layer, unit=unit, gain=0.9) for name, layer, unit in cells]
+    found_cells = [
+        FoundCell(detector=name, layer=layer, unit=unit, gain=0.9) for name, layer, unit in cells
+    ]
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
     text = 10 * model.sample(length=200, seed=3).text.encode()
     packed = model.compress(text)
     files = {"a.txt.crnn": base64_of(packed), "b.crnn": base64_of(packed[:10])}
-    found = run_script(tmp_path, page_of(model, found_cells), ACTIONS.replace("FILES", json.dumps(files)))
+    found = run_script(
+        tmp_path, page_of(model, found_cells), ACTIONS.replace("FILES", json.dumps(files))
+    )
     stepper = model.generator._make_stepper("int8")
 
     def guesses(text: str) -> list[str]:
         logits, _ = stepper.read(model.generator.encode_prime(text))
         best = np.argsort(-next_char_probs(logits, Shaping(banned=(0,)))[0], kind="stable")[:10]
-        return [{" ": "\u2423", "\n": "\u23ce"}.get(name, name) for name in map(model.character, best)]
+        return [
+            {" ": "\u2423", "\n": "\u23ce"}.get(name, name) for name in map(model.character, best)
+        ]
 
     assert found["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
     assert found["opened"] == "cell 0:16 (h)"
-    assert found["beginning"]["bars"] == guesses("") and found["beginning"]["after"].startswith("At the beginning")
+    assert found["beginning"]["bars"] == guesses("") and found["beginning"]["after"].startswith(
+        "At the beginning"
+    )
     assert found["typed"]["bars"] == guesses("ab") and found["typed"]["read"] == "ab"
     most_likely = model.character(int(np.argmax(stepper.read(model.vocab.encode("ab"))[0])))
     assert found["clicked"]["text"] == found["clicked"]["read"] == "ab" + most_likely
     assert found["moved"]["bars"] == guesses("ab") and "\u201cab\u201d" in found["moved"]["after"]
     assert "cell 0:4 (h)" in found["chosen"]["caption"]
-    assert found["clamped"]["value"] == "\u22120.50" and found["clamped"]["command"].endswith("--clamp 0:4=-0.5")
+    assert found["clamped"]["value"] == "\u22120.50" and found["clamped"]["command"].endswith(
+        "--clamp 0:4=-0.5"
+    )
     assert found["released"] == found["chosen"] and found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
@@ -369,7 +439,13 @@ def test_keys_clicks_and_files_in_a_browser(tmp_path: Path, monkeypatch: pytest.
     told = f"{len(text):,} bytes from {len(packed):,}."
     assert found["restored"] == [told, "", True, first, ["a.txt"], base64_of(text)]
     assert found["busy"] is False and found["cancelled"] == ["Cancelled.", "", True, True, []]
-    assert found["damaged"] == ["b.crnn is damaged: it ends in its header.", "error", True, True, []]
+    assert found["damaged"] == [
+        "b.crnn is damaged: it ends in its header.",
+        "error",
+        True,
+        True,
+        [],
+    ]
 
 
 EDITS = """
@@ -414,12 +490,25 @@ EDITS = """
 def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
     model = MODELS["bytes"]()
     found = run_script(tmp_path, page_of(model), EDITS)
-    stopped = re.fullmatch(r"charrnn sample made --temp 0\.8 --seed 1 --length (\d+) --prime=ab", found["stopped"])
+    stopped = re.fullmatch(
+        r"charrnn sample made --temp 0\.8 --seed 1 --length (\d+) --prime=ab", found["stopped"]
+    )
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     assert 0 < int(stopped[1]) < 20000
-    assert found["text"] == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
-    address = {"text": ["ab"], "temp": ["0.8"], "seed": ["1"], "length": [stopped[1]], "cell": ["0:0"]}
-    assert parse_qs(found["address"][1:]) == address, "not the length that was asked for, nor the clamp"
+    assert (
+        found["text"]
+        == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
+    )
+    address = {
+        "text": ["ab"],
+        "temp": ["0.8"],
+        "seed": ["1"],
+        "length": [stopped[1]],
+        "cell": ["0:0"],
+    }
+    assert parse_qs(found["address"][1:]) == address, (
+        "not the length that was asked for, nor the clamp"
+    )
     assert found["edited"] == found["stopped"]
     assert found["next"].endswith("--seed 1 --length 7 --prime=a --clamp 0:0=-0.5")
     assert found["clicked"] == ["aba", "aba"], "no click exceeds the longest text"
@@ -429,20 +518,35 @@ def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
 @needs_browser
 def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) -> None:
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
-    (tmp_path / "page.html").write_text(page_of(made(vocab, name=HOSTILE, num_layers=2)), encoding="utf-8")
-    elements = dump(f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1", tmp_path)
-    assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
+    (tmp_path / "page.html").write_text(
+        page_of(made(vocab, name=HOSTILE, num_layers=2)), encoding="utf-8"
+    )
+    elements = dump(
+        f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1",
+        tmp_path,
+    )
+    assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace(
+        "\u202e", "U+202E"
+    )
     assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption") and elements.count("<script") == 5
 
 
-def test_what_the_page_does_not_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_page_does_not_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     diverged = made()
     diverged.tensors["layers.0.weight_hh_l0"][0, 0] = np.nan
     monkeypatch.setattr(model_page, "MAX_BYTES", len(page_of(made())) - 1)
     for model, message in (
-        (made(cell="peephole"), "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip"),
-        (made(depth="grid", num_layers=2), "depth of this model is grid; a page runs stacked, residual"),
+        (
+            made(cell="peephole"),
+            "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip",
+        ),
+        (
+            made(depth="grid", num_layers=2),
+            "depth of this model is grid; a page runs stacked, residual",
+        ),
         (diverged, "not finite: its training diverged"),
         (made(), "The page of made would have 0.1 MB, more than 0 MB"),
     ):

@@ -1,4 +1,5 @@
-"""The network: dropout, resets of the state, seeds. T time, B batch, V vocabulary, E embedding, H hidden."""
+"""The network: dropout, resets of the state, seeds. T time, B batch, V vocabulary, E embedding, H
+hidden."""
 
 from typing import Any
 
@@ -18,23 +19,42 @@ def make_network(**changes: Any) -> CharRNN:
 
 
 def make_config(**changes: Any) -> Config:
-    sizes: dict[str, Any] = {"cell": "lstm", "num_layers": 2, "hidden_size": H, "embedding_size": E, "dropout": 0.0}
+    sizes: dict[str, Any] = {
+        "cell": "lstm",
+        "num_layers": 2,
+        "hidden_size": H,
+        "embedding_size": E,
+        "dropout": 0.0,
+    }
     return Config(**{**sizes, **changes})
 
 
-def read_with_masks(network: CharRNN, ids: Tensor, seed: int | None) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return logits, last state, and per layer what its output (T, B, H) was multiplied by before it was passed on."""
+def read_with_masks(
+    network: CharRNN, ids: Tensor, seed: int | None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return logits, last state, and per layer what its output (T, B, H) was multiplied by before
+    it was passed on."""
     modules = [*network.recurrent_layers(), network.output]
     outputs: list[Tensor] = []
     passed_on: list[Tensor] = []
-    hooks = [layer.register_forward_hook(lambda _m, _i, result: outputs.append(result[0])) for layer in modules[:-1]]
-    hooks += [later.register_forward_pre_hook(lambda _m, inputs: passed_on.append(inputs[0])) for later in modules[1:]]
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, result: outputs.append(result[0]))
+        for layer in modules[:-1]
+    ]
+    hooks += [
+        later.register_forward_pre_hook(lambda _m, inputs: passed_on.append(inputs[0]))
+        for later in modules[1:]
+    ]
     noise = None if seed is None else Noise(torch.Generator().manual_seed(seed), ids.shape[1])
     with torch.no_grad():
         logits, last = network(ids, network.initial_state(ids.shape[1]), noise)
     for hook in hooks:
         hook.remove()
-    return logits, last, [later / earlier for later, earlier in zip(passed_on, outputs, strict=True)]
+    return (
+        logits,
+        last,
+        [later / earlier for later, earlier in zip(passed_on, outputs, strict=True)],
+    )
 
 
 def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_up() -> None:
@@ -52,7 +72,9 @@ def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_u
     assert not torch.equal(masks[0], masks[1]), "layers have their own masks"
 
 
-def test_the_generator_of_the_noise_alone_decides_what_is_dropped_and_the_carried_state_is_not() -> None:
+def test_the_generator_of_the_noise_alone_decides_what_is_dropped_and_the_carried_state_is_not() -> (
+    None
+):
     plain, dropping = make_network(num_layers=1), make_network(num_layers=1, dropout=0.5)
     ids = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
     whole, whole_last, _ = read_with_masks(plain, ids, seed=None)

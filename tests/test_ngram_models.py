@@ -1,4 +1,5 @@
-"""n-gram models against a textbook implementation with dictionaries, and their rows in an evaluation."""
+"""n-gram models against a textbook implementation with dictionaries, and their rows in an
+evaluation."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -26,7 +27,8 @@ ENDS = ngrams._EndsOfNgrams
 
 
 class Textbook:
-    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `reports.ngram_models`."""
+    """Interpolated modified Kneser-Ney smoothing, straight from the equations of
+    `reports.ngram_models`."""
 
     def __init__(self, text: list[int], vocab_size: int, order: int) -> None:
         self.text, self.vocab_size, self.order = text, vocab_size, order
@@ -64,20 +66,36 @@ class Textbook:
 
 
 @settings(max_examples=30)
-@given(st.integers(1, 5), st.integers(1, 6), st.integers(6, 60), st.integers(0, 2**32 - 1), st.integers(1, 3))
-def test_orders_are_those_of_the_textbook(vocab_size: int, order: int, num_chars: int, seed: int, repeats: int) -> None:
-    """Of a text that repeats itself; the last character of the alphabet occurs in the scored text only."""
+@given(
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(6, 60),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3),
+)
+def test_orders_are_those_of_the_textbook(
+    vocab_size: int, order: int, num_chars: int, seed: int, repeats: int
+) -> None:
+    """Of a text that repeats itself; the last character of the alphabet occurs in the scored text
+    only."""
     rng = np.random.default_rng(seed)
     training = np.tile(rng.integers(0, vocab_size, num_chars), repeats).astype(np.uint8)
-    text = np.concatenate((rng.integers(0, vocab_size + 1, 10), training[-8:], training[:8])).astype(np.uint16)
+    text = np.concatenate(
+        (rng.integers(0, vocab_size + 1, 10), training[-8:], training[:8])
+    ).astype(np.uint16)
     model = NgramModel.fit(training, vocab_size + 1, order)
     found = model.char_probabilities(text, np.arange(len(text)), range(1, order + 1))
     book = Textbook(training.tolist(), vocab_size + 1, order)
     before = text.tolist()
-    expected = [[book.probability(n, before[:i], before[i]) for i in range(len(text))] for n in range(1, order + 1)]
+    expected = [
+        [book.probability(n, before[:i], before[i]) for i in range(len(text))]
+        for n in range(1, order + 1)
+    ]
     # Both add at most a few hundred numbers of size 1 in float64.
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0)
-    np.testing.assert_allclose(model.char_nats(text, np.arange(len(text))), -np.log(found[-1]), rtol=1e-6)  # float32
+    np.testing.assert_allclose(
+        model.char_nats(text, np.arange(len(text))), -np.log(found[-1]), rtol=1e-6
+    )  # float32
 
 
 @pytest.mark.parametrize("vocab_size", [200, 70_000], ids=["bytes", "many characters"])
@@ -89,14 +107,19 @@ def test_long_orders_are_those_of_the_textbook(vocab_size: int) -> None:
     found = model.char_probabilities(training, np.arange(100, 160), range(1, 21))
     book = Textbook(training.tolist(), vocab_size, 20)
     for order in (1, 2, 7, 13, 20):
-        expected = [book.probability(order, training[:i].tolist(), int(training[i])) for i in range(100, 160)]
+        expected = [
+            book.probability(order, training[:i].tolist(), int(training[i]))
+            for i in range(100, 160)
+        ]
         np.testing.assert_allclose(found[order - 1], expected, rtol=1e-9)
 
 
 def test_the_smallest_texts_and_alphabets() -> None:
     model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
-    np.testing.assert_allclose(model.char_probabilities(text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12)
+    np.testing.assert_allclose(
+        model.char_probabilities(text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12
+    )
     assert np.abs(model.char_nats(text, np.arange(4))).max() < 1e-6
     model = NgramModel.fit(np.array([2], np.uint8), 4, 1)
     (probabilities,) = model.char_probabilities(np.array([2, 3], np.uint8), np.arange(2), (1,))
@@ -105,17 +128,28 @@ def test_the_smallest_texts_and_alphabets() -> None:
 
 
 def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    training, positions = np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8), np.arange(10, 60)
+    training, positions = (
+        np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8),
+        np.arange(10, 60),
+    )
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 200)
     part, last = (NgramModel.fit(ids, 4, 3) for ids in (training, training[300:]))
-    np.testing.assert_array_equal(part.char_nats(training, positions), last.char_nats(training, positions))
+    np.testing.assert_array_equal(
+        part.char_nats(training, positions), last.char_nats(training, positions)
+    )
     assert len(part.ids) == 200
     model = NgramModel.fit(training, 4, 20)
     sizes: list[int] = []
-    monkeypatch.setattr(ngrams, "_EndsOfNgrams", lambda chars, *rest: sizes.append(len(chars)) or ENDS(chars, *rest))
+    monkeypatch.setattr(
+        ngrams, "_EndsOfNgrams", lambda chars, *rest: sizes.append(len(chars)) or ENDS(chars, *rest)
+    )
     late = model.char_nats(np.concatenate((training, training)), positions + 500)
-    np.testing.assert_array_equal(late, model.char_nats(np.concatenate((training[-60:], training)), positions + 60))
-    assert sizes[0] == 200 + 2 + 70, "of the text, only the characters that an n-gram can reach are sorted"
+    np.testing.assert_array_equal(
+        late, model.char_nats(np.concatenate((training[-60:], training)), positions + 60)
+    )
+    assert sizes[0] == 200 + 2 + 70, (
+        "of the text, only the characters that an n-gram can reach are sorted"
+    )
 
 
 def test_discounts_are_those_of_chen_and_goodman_or_the_fallback() -> None:
@@ -160,35 +194,53 @@ def rows_of(evaluation: Evaluation, name: str) -> list[EvaluationRow]:
 
 def test_rows_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None:
     entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
-    assert [row.loss.protocol for row in rows_of(evaluation, NGRAM)] == [f"{order}-gram" for order in ORDERS]
+    assert [row.loss.protocol for row in rows_of(evaluation, NGRAM)] == [
+        f"{order}-gram" for order in ORDERS
+    ]
     losses = [row.loss.nats_per_char for row in rows_of(evaluation, NGRAM)]
     for row in rows_of(evaluation, NGRAM):
         expected = row.loss.nats_per_char - evaluation.first.nats_per_char
-        assert row.difference is not None and row.difference.mean == pytest.approx(expected, abs=1e-6)  # float32
+        assert row.difference is not None and row.difference.mean == pytest.approx(
+            expected, abs=1e-6
+        )  # float32
     assert losses[0] == pytest.approx(np.log(8), abs=0.02)
-    # 3,000 scored characters: a standard error of 0.01. Longer orders learn chance from 27,000 training characters.
+    # 3,000 scored characters: a standard error of 0.01. Longer orders learn chance from 27,000
+    # training characters.
     assert all(abs(loss - entropy) < 0.05 for loss in losses[1:6])
 
 
-def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: Evaluation) -> None:
+def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(
+    model: api.Model, evaluation: Evaluation
+) -> None:
     text = chain_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
-    expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(held_out, np.arange(27_000, 30_000))
+    expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(
+        held_out, np.arange(27_000, 30_000)
+    )
     row = next(row for row in evaluation.rows if row.loss.protocol == "5-gram")
     assert row.loss.nats_per_char == pytest.approx(expected.mean(dtype=np.float64), rel=1e-6)
     assert len(model.ngram_model(5).ids) == 27_000
 
 
-def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
-    assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [row.loss for row in rows_of(evaluation, NGRAM)]
+def test_reports_from_python_are_those_of_the_table(
+    model: api.Model, evaluation: Evaluation
+) -> None:
+    assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [
+        row.loss for row in rows_of(evaluation, NGRAM)
+    ]
     (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
     assert report.protocol == "3-gram" and report.num_chars == 1_999
 
 
-def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_names_the_share_that_is_counted(
+    model: api.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
     found = comparison.evaluate_runs([model], ngrams=(2,))
-    assert "n-grams are counted in the last 2,700 characters of the training text (10 %)." in found.notes
+    assert (
+        "n-grams are counted in the last 2,700 characters of the training text (10 %)."
+        in found.notes
+    )
 
 
 def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
@@ -222,5 +274,9 @@ def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path: Path, command
     corpus.unlink()
     ran = command("evaluate", run, "--text", text, "--ngrams")
     assert ran.code == 3 and len(ran.err.strip().splitlines()) <= 3
-    assert "gone.txt" in ran.err and "leave --ngrams out" in ran.err and "counted in the training text" in ran.err
+    assert (
+        "gone.txt" in ran.err
+        and "leave --ngrams out" in ran.err
+        and "counted in the training text" in ran.err
+    )
     assert command("evaluate", run, "--text", text).code == 0

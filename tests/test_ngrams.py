@@ -16,7 +16,9 @@ from charrnn.model.stepper import Stepper
 from charrnn.training.optim import NGRAM_DECAY, NGRAM_RATE, TableSGD
 
 V, ROWS = 30, 53
-WITHOUT = Config(cell="gru", num_layers=2, hidden_size=12, embedding_size=5, dropout=0.0, input_dropout=0.0)
+WITHOUT = Config(
+    cell="gru", num_layers=2, hidden_size=12, embedding_size=5, dropout=0.0, input_dropout=0.0
+)
 END = 0
 
 
@@ -30,7 +32,9 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_characters(document
     tensors = hand_built_tensors(config)
     table = tensors["ngrams.weight"]
     plain = {name: value for name, value in tensors.items() if name != "ngrams.weight"}
-    network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})
+    network = load_network(
+        config, V, {name: torch.from_numpy(value) for name, value in tensors.items()}
+    )
     stepper = Stepper(config_of(documents=documents, alphabet="exact", ngram_rows=0), plain)
     ids = np.random.default_rng(3).integers(0, V, 90)
     ids[[20, 21, 60]] = END
@@ -41,7 +45,10 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_characters(document
             before = [0] * 5
         before = [*before[1:], int(char) + 1]
         # The newest character has the highest power of 1009.
-        rows = [sum(one * 1009**place for place, one in enumerate(before[-length:])) % ROWS for length in (3, 4, 5)]
+        rows = [
+            sum(one * 1009**place for place, one in enumerate(before[-length:])) % ROWS
+            for length in (3, 4, 5)
+        ]
         expected.append(logits[0] + table[rows].sum(0))
     with torch.no_grad():
         found, _ = network(torch.from_numpy(ids)[:, None], network.initial_state(1))
@@ -56,14 +63,20 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_characters(document
 
 def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     network = CharRNN(config_of(), V)
-    assert network.num_parameters == num_parameters(config_of(), V) == CharRNN(WITHOUT, V).num_parameters + ROWS * V
+    assert (
+        network.num_parameters
+        == num_parameters(config_of(), V)
+        == CharRNN(WITHOUT, V).num_parameters + ROWS * V
+    )
     assert network.ngrams is not None and not network.ngrams.weight.any()
     ids = torch.arange(V)[:, None]
     network(ids, network.initial_state(1))[0].sum().backward()
     assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
 
 
-@pytest.mark.parametrize(("members", "num_lanes", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)])
+@pytest.mark.parametrize(
+    ("members", "num_lanes", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)]
+)
 def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_the_number_of_networks(
     members: int, num_lanes: int, num_chars: int
 ) -> None:
@@ -74,14 +87,22 @@ def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_th
     table.grad = members * mean  # the loss of several networks is the sum of theirs
     TableSGD(table, config, 900).step(0.005, 1)
     rate = NGRAM_RATE * num_chars * 0.005 / 0.02
-    torch.testing.assert_close(table.detach(), (1 - rate * NGRAM_DECAY / 900) * before - rate * mean)
+    torch.testing.assert_close(
+        table.detach(), (1 - rate * NGRAM_DECAY / 900) * before - rate * mean
+    )
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
-def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_names(documents: str) -> None:
+def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_names(
+    documents: str,
+) -> None:
     config = config_of(documents=documents, alphabet="exact", dropout=0.4)
     network, plain = (
-        load_network(config, V, {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()})
+        load_network(
+            config,
+            V,
+            {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()},
+        )
         for _ in range(2)
     )
     assert network.ngrams is not None and plain.ngrams is not None
@@ -89,7 +110,12 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
     ids = torch.from_numpy(np.random.default_rng(3).integers(0, V, (60, 6)))
     added = []
     with torch.no_grad():
-        for rows, seed in ((slice(0, 6), 1), (slice(0, 6), 1), (slice(2, 5), 1), (slice(0, 6), None)):
+        for rows, seed in (
+            (slice(0, 6), 1),
+            (slice(0, 6), 1),
+            (slice(2, 5), 1),
+            (slice(0, 6), None),
+        ):
             first, second = (
                 one(
                     ids[:, rows],
@@ -102,7 +128,9 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
     *noisy, whole = added
     is_left_out = noisy[0].abs().amax(-1) < 1e-5
     assert 0.3 < is_left_out.float().mean() < 0.5
-    torch.testing.assert_close(noisy[0], torch.where(is_left_out[..., None], 0, whole / 0.6), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        noisy[0], torch.where(is_left_out[..., None], 0, whole / 0.6), atol=1e-4, rtol=1e-4
+    )
     assert torch.equal(noisy[1], noisy[0])
     # One of several processes leaves out the same characters of its batch rows.
     torch.testing.assert_close(noisy[2], noisy[0][:, 2:5], atol=1e-4, rtol=1e-4)
@@ -110,8 +138,13 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
 
 def test_new_characters_get_columns_of_zeros() -> None:
     tensors = hand_built_tensors(config_of())
-    drawn = {name: value.detach().numpy() for name, value in CharRNN(config_of(), V + 2).state_dict().items()}
+    drawn = {
+        name: value.detach().numpy()
+        for name, value in CharRNN(config_of(), V + 2).state_dict().items()
+    }
     extended = extend_rows(tensors, drawn)
-    assert {name: value.shape for name, value in extended.items()} == weight_shapes(config_of(), V + 2)
+    assert {name: value.shape for name, value in extended.items()} == weight_shapes(
+        config_of(), V + 2
+    )
     assert np.array_equal(extended["ngrams.weight"][:, :V], tensors["ngrams.weight"])
     assert not extended["ngrams.weight"][:, V:].any()

@@ -1,4 +1,5 @@
-"""What a notebook shows: HTML of every kind of object, escaped, without scripts, legible on white and on black."""
+"""What a notebook shows: HTML of every kind of object, escaped, without scripts, legible on white
+and on black."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +19,12 @@ from test_tables import FINDINGS, QUOTE
 
 import charrnn
 from charrnn.analyses.descriptions import Description, DescriptionReport
-from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
+from charrnn.analyses.directions import (
+    Direction,
+    DirectionAblation,
+    DirectionContribution,
+    DirectionText,
+)
 from charrnn.analyses.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
 from charrnn.analyses.history import CellHistory
 from charrnn.analyses.inputs import CellInputs, Driver
@@ -26,14 +32,30 @@ from charrnn.analyses.matching import MatchReport
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.analyses.outputs import CellOutputs
 from charrnn.analyses.patching import Patch
-from charrnn.cells.findings import Ablation, CellGate, CellPage, CellPassage, CellValues, ColouredText, GateUse, Passage
+from charrnn.cells.findings import (
+    Ablation,
+    CellGate,
+    CellPage,
+    CellPassage,
+    CellValues,
+    ColouredText,
+    GateUse,
+    Passage,
+)
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
 from charrnn.formats.crnn.coded import CodedLoss
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated import GeneratedText, Prediction
-from charrnn.reports.error_kinds import KINDS, ClosingReport, ErrorKind, ErrorReport, LongRangeReport, ModelErrors
+from charrnn.reports.error_kinds import (
+    KINDS,
+    ClosingReport,
+    ErrorKind,
+    ErrorReport,
+    LongRangeReport,
+    ModelErrors,
+)
 from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.sweeps.sweep import SweepReport, SweepRow
@@ -48,7 +70,8 @@ WHITE, BLACK = "#ffffff", "#111111"
 
 
 def example(kind: Any, /, **fields: Any) -> Any:
-    """Build a record: fields that are not given are small numbers, hostile texts, and tuples of one such value."""
+    """Build a record: fields that are not given are small numbers, hostile texts, and tuples of one
+    such value."""
     hints = get_type_hints(kind)
     names = [one.name for one in dataclass_fields(kind) if one.init and one.name not in fields]
     return kind(**{name: value_of(hints[name]) for name in names}, **fields)
@@ -81,9 +104,15 @@ DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0
 NORMS: dict[str, Any] = {"gradient_steps": (1, 2), "gradient_norms": (0.5, 3.0)}
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
 COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION, "random": (CONTRIBUTION,)}
-REACHES = RecordTuple([example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"])
-VALUES = example(CellValues, autocorrelation=(0.5, 0.2), timescale_from="f", gates=(example(CellGate, gate="f"),))
-PASSAGE = example(CellPassage, kind="top", index=1, begin=0, text=HOSTILE, values=(0.5,) * len(HOSTILE))
+REACHES = RecordTuple(
+    [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
+)
+VALUES = example(
+    CellValues, autocorrelation=(0.5, 0.2), timescale_from="f", gates=(example(CellGate, gate="f"),)
+)
+PASSAGE = example(
+    CellPassage, kind="top", index=1, begin=0, text=HOSTILE, values=(0.5,) * len(HOSTILE)
+)
 NUMBERS = NumberRow("x", ("<",), (0.5,))
 VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "output": (NUMBERS,)}
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
@@ -91,7 +120,10 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
     "history": (example(CellHistory, layer=0, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
     "description": (DESCRIBED, "after a space and &lt;script"),
-    "descriptions": (example(DescriptionReport, descriptions=(DESCRIBED,)), "A rule explains 1 of 1 cells (100%)"),
+    "descriptions": (
+        example(DescriptionReport, descriptions=(DESCRIBED,)),
+        "A rule explains 1 of 1 cells (100%)",
+    ),
     "ablation": (example(Ablation, at="zero", value=0.0, ci=(0.2, 0.3)), "clamped at 0"),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
     "direction text": (DirectionText(direction=DIRECTION, coloured=COLOURED), "background-color"),
@@ -103,10 +135,19 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
         ColouredText(text="ab", values=(0.0, 1.0), guesses=((("<", 0.9),), ((HOSTILE, 0.5),))),
         "Below each character",
     ),
-    "surprise": (Trace(HOSTILE, EMPTY, EMPTY, np.append(np.nan, np.zeros(len(HOSTILE) - 1))), "8 bits or more"),
-    "passage": (Passage(score=QUOTE, begin=0, coloured=COLOURED), "cell 1:17 follows quote: low inside"),
+    "surprise": (
+        Trace(HOSTILE, EMPTY, EMPTY, np.append(np.nan, np.zeros(len(HOSTILE) - 1))),
+        "8 bits or more",
+    ),
+    "passage": (
+        Passage(score=QUOTE, begin=0, coloured=COLOURED),
+        "cell 1:17 follows quote: low inside",
+    ),
     "text": (GeneratedText(text=f"one\n{HOSTILE}", logprobs=()), "one\n&lt;script"),
-    "novelty": (example(Novelty, min_length=5, copies=(example(Copy, start=0, length=8),)), "copies ≥ 5"),
+    "novelty": (
+        example(Novelty, min_length=5, copies=(example(Copy, start=0, length=8),)),
+        "copies ≥ 5",
+    ),
     "documents": (example(DocumentNovelty), "distinct"),
     "prediction": (Prediction(character="e", probability=0.5), "0.5000"),
     "predictions": (RecordList([Prediction(character="<", probability=0.5)] * 2), "&lt;"),
@@ -115,23 +156,41 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "runs": (RecordList([RUN, WAR]), "war-001"),
     "gradients": (REACHES, ">b</text>"),
     "loss": (LOSS, "stateful"),
-    "evaluation": (Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None), "Loss over this text"),
+    "evaluation": (
+        Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None),
+        "Loss over this text",
+    ),
     "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
-    "long range": (example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)), "closing )"),
-    "sweep": (example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)), "0.25"),
-    "spectrum": (example(TrainingSpectrum, cell="rnn", steps=(0, 5), matrices=(MATRIX,), **NORMS), "<svg"),
+    "long range": (
+        example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)),
+        "closing )",
+    ),
+    "sweep": (
+        example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)),
+        "0.25",
+    ),
+    "spectrum": (
+        example(TrainingSpectrum, cell="rnn", steps=(0, 5), matrices=(MATRIX,), **NORMS),
+        "<svg",
+    ),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "values": (VALUES, "mean +0.500"),
     "cell passage": (PASSAGE, "+0.50"),
-    "cell page": (example(CellPage, passages=(PASSAGE,), values=VALUES, sections={}), "Mean value after a character"),
+    "cell page": (
+        example(CellPage, passages=(PASSAGE,), values=VALUES, sections={}),
+        "Mean value after a character",
+    ),
     "inputs": (example(CellInputs, drivers=(example(Driver, gate="f"),)), "itself +0.50"),
     "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
     "patch": (example(Patch), "most likely continuation"),
     "coded": (example(CodedLoss), "bits/char"),
-    "model": (example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567), "1,234,567"),
+    "model": (
+        example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
+        "1,234,567",
+    ),
 }
 
 
@@ -143,19 +202,25 @@ def test_every_object_shows_itself_without_a_script(value: Displayable, part: st
     assert set(Elements(html).tags) <= {"div", "pre", "span"} | drawn
     assert not re.search(r"(?:href|src)=|url\(|@import|[\x00-\x08\x0b-\x1f\x7f]", html)
     for svg in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):
-        assert 'style="max-width: 100%; height: auto"' in ElementTree.tostring(ElementTree.fromstring(svg), "unicode")
+        assert 'style="max-width: 100%; height: auto"' in ElementTree.tostring(
+            ElementTree.fromstring(svg), "unicode"
+        )
 
 
 def test_every_colour_is_legible_on_white_and_on_black() -> None:
     assert contrast("#000000", WHITE) == pytest.approx(21)
-    assert contrast("#777777", WHITE) == pytest.approx(4.48, abs=0.01), "the contrast of the standard"
+    assert contrast("#777777", WHITE) == pytest.approx(4.48, abs=0.01), (
+        "the contrast of the standard"
+    )
     for number in range(16):
         ink = ColorTriplet(*NOTEBOOK.ansi_colors[number]).hex
         assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, (number, ink)
     styles: set[tuple[str | None, str | None]] = set()
     for value, _ in OBJECTS.values():
         html = to_html(value) or ""
-        for written in re.findall(r'<span style="([^"]*)"', re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)):
+        for written in re.findall(
+            r'<span style="([^"]*)"', re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+        ):
             rules = dict(rule.split(": ") for rule in written.split("; "))
             styles.add((rules.get("color"), rules.get("background-color")))
     assert len(styles) > 4
@@ -176,7 +241,9 @@ def test_long_texts_are_cut() -> None:
         html = to_html(value) or ""
         assert f"The first {MAX_CHARS:,} of {len(text):,} characters." in html
         assert sum(map(len, re.findall("x+", re.sub("<[^>]*>", "", html)))) <= MAX_CHARS + 1
-    guessed = ColouredText(text=text, values=(0.0,) * len(text), guesses=((("a", 0.5),),) * len(text))
+    guessed = ColouredText(
+        text=text, values=(0.0,) * len(text), guesses=((("a", 0.5),),) * len(text)
+    )
     assert f"The first {MAX_GUESSED:,} of" in (to_html(guessed) or "")
     assert "The first" not in (to_html(COLOURED) or "")
 
@@ -185,7 +252,9 @@ def test_what_has_no_picture_is_shown_by_its_repr(monkeypatch: pytest.MonkeyPatc
     assert to_html(object()) is RecordList()._repr_html_() is Displayable()._repr_html_() is None
     assert RecordList([RUN]) == [RUN] and RecordTuple([RUN]) == (RUN,)
     html = RecordList([RUN, LOSS])._repr_html_() or ""
-    assert html.index("shakespeare-001") < html.index("stateful"), "several kinds stand below each other"
+    assert html.index("shakespeare-001") < html.index("stateful"), (
+        "several kinds stand below each other"
+    )
     monkeypatch.setattr(display, "offered_by_rooms", lambda kind: ())
     assert RUN._repr_html_() is None, "nothing draws it"
 
@@ -193,11 +262,15 @@ def test_what_has_no_picture_is_shown_by_its_repr(monkeypatch: pytest.MonkeyPatc
 def test_a_model_describes_itself(alphabet_run: Path) -> None:
     model = charrnn.load(alphabet_run)
     weights = sum(array.size for array in model.tensors.values())
-    assert repr(model) == (
-        f"<Model alphabet-001: rnn 1×28, {weights:,} weights, 28 characters, step 1, 1.0000 nats per character>"
+    assert (
+        repr(model)
+        == f"<Model alphabet-001: rnn 1×28, {weights:,} weights, 28 characters, step 1, 1.0000 nats"
+        " per character>"
     )
     html = model._repr_html_() or ""
-    assert all(part in html for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters"))
+    assert all(
+        part in html for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters")
+    )
     model.val_nats = None
     assert repr(model).endswith("step 1>") and "loss" not in (model._repr_html_() or "")
 
@@ -213,5 +286,11 @@ def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path) -> 
     for value in (trace, coloured, charrnn.find_cells(trace), RecordList(model.predict("a"))):
         assert (value._repr_html_() or "").startswith("<div>"), value
     html = charrnn.load(loop_run).numbers("ab")._repr_html_()
-    assert html is not None and set(Elements(html).tags) <= {"div", "pre", "span"} and "softmax" in html
-    assert isinstance(model.predict("a"), RecordList) and isinstance(model.samples(1, length=3), RecordList)
+    assert (
+        html is not None
+        and set(Elements(html).tags) <= {"div", "pre", "span"}
+        and "softmax" in html
+    )
+    assert isinstance(model.predict("a"), RecordList) and isinstance(
+        model.samples(1, length=3), RecordList
+    )

@@ -1,4 +1,5 @@
-"""What is copied is what a naive search finds, and is marked. N characters of the text, M of the corpus."""
+"""What is copied is what a naive search finds, and is marked. N characters of the text, M of the
+corpus."""
 
 import io
 
@@ -16,7 +17,15 @@ from test_tables import novelty
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.reports import novelty as room
-from charrnn.reports.novelty import LINES, STYLES, CopiedText, Novelty, find_copies, find_documents, window_hashes
+from charrnn.reports.novelty import (
+    LINES,
+    STYLES,
+    CopiedText,
+    Novelty,
+    find_copies,
+    find_documents,
+    window_hashes,
+)
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -28,7 +37,8 @@ def spans(novelty: Novelty) -> list[Span]:
 
 
 def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int) -> list[Span]:
-    """(start, length, first place in the corpus) of the matches that no other contains, looked up one by one."""
+    """(start, length, first place in the corpus) of the matches that no other contains, looked up
+    one by one."""
     extents = []
     for start in range(len(text)):
         stop = start
@@ -45,7 +55,8 @@ def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int) -> list
 
 @st.composite
 def text_and_corpus(draw: st.DrawFn) -> tuple[str, str]:
-    """Both of the same few letters, pieces of each repeated and pieces of the corpus in the text."""
+    """Both of the same few letters, pieces of each repeated and pieces of the corpus in the
+    text."""
     letters = st.text(draw(st.sampled_from(["a", "ab", "ab\n", "aé日🙂\ud800"])), max_size=30)
     corpus = draw(letters)
     for _ in range(draw(st.integers(0, 3))):
@@ -60,22 +71,29 @@ def text_and_corpus(draw: st.DrawFn) -> tuple[str, str]:
 
 @given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 3, 1]))
 @EXAMPLES
-def test_it_equals_a_search(texts: tuple[str, str], min_length: int, block_chars: int, num_hashes: int | None) -> None:
+def test_it_equals_a_search(
+    texts: tuple[str, str], min_length: int, block_chars: int, num_hashes: int | None
+) -> None:
     text, corpus = texts
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_CHARS", block_chars)
         if num_hashes:
-            patch.setattr(room, "window_hashes", lambda *of: window_hashes(*of) % np.uint64(num_hashes))
+            patch.setattr(
+                room, "window_hashes", lambda *of: window_hashes(*of) % np.uint64(num_hashes)
+            )
         found = find_copies(text, corpus, min_length=min_length)
     assert spans(found) == naive_spans(text, corpus, min_length)
-    assert [copy.source_line for copy in found.copies] == [corpus[: c.source].count("\n") + 1 for c in found.copies]
+    assert [copy.source_line for copy in found.copies] == [
+        corpus[: c.source].count("\n") + 1 for c in found.copies
+    ]
     covered = {position for copy in found.copies for position in range(copy.start, copy.stop)}
     assert found.num_copied == len(covered)
     assert found.share_copied == (len(covered) / len(text) if text else 0)
 
 
 def test_what_repeats_is_read_once() -> None:
-    """Not a clock but the characters read: with each window read by itself they would be thirty times as many."""
+    """Not a clock but the characters read: with each window read by itself they would be thirty
+    times as many."""
     read: list[int] = []
 
     class Counting(room._SuffixAutomaton):
@@ -101,7 +119,9 @@ def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         find_copies("abc", b"abc")
     monkeypatch.setattr(room, "MAX_CHARS", 10)
     find_copies("a" * 10, "abc")
-    with pytest.raises(DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"):
+    with pytest.raises(
+        DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
+    ):
         find_copies("a" * 11, "abc")
 
 
@@ -113,7 +133,9 @@ def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> Non
     assert copy.source_line == 4, "each document is a line"
 
 
-def test_a_model_has_its_own_corpus(lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_has_its_own_corpus(
+    lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "HELD_OUT_CHARS", 1_000)
     model = charrnn.load(lstm.path)
     begin = int(0.9 * len(corpus.text))
@@ -147,20 +169,28 @@ def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
     st.integers(1, 9),
     st.booleans(),
 )
-def test_documents_are_found_in_slices(corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool) -> None:
+def test_documents_are_found_in_slices(
+    corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool
+) -> None:
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SLICE_CHARS", slice_chars)
         if as_bytes:
-            found = {text.decode() for text in find_documents({text.encode() for text in asked}, joined.encode())}
+            found = {
+                text.decode()
+                for text in find_documents({text.encode() for text in asked}, joined.encode())
+            }
         else:
             found = find_documents(asked, joined)
     assert found == asked & set(corpus)
 
 
 def styled(renderable: CopiedText, width: int) -> list[tuple[str, int]]:
-    """The characters printed with colours, newlines left out, and the index of the style of each."""
-    console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={})
+    """The characters printed with colours, newlines left out, and the index of the style of
+    each."""
+    console = Console(
+        file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={}
+    )
     return [
         (character, STYLES.index(segment.style or STYLES[0]))
         for segment in console.render(renderable)
@@ -172,7 +202,9 @@ def styled(renderable: CopiedText, width: int) -> list[tuple[str, int]]:
 def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
     assert lines(CopiedText(novelty("abcdefgh", (0, 3), (3, 3))))[1] == "━━━═══"
     assert lines(CopiedText(novelty("abcdefgh", (0, 2), (3, 2), (6, 2))))[1] == "━━ ══ ━━"
-    assert lines(CopiedText(novelty("abcdefgh", (0, 5), (3, 5))))[1] == "━━━━━═══", "the first has what several have"
+    assert lines(CopiedText(novelty("abcdefgh", (0, 5), (3, 5))))[1] == "━━━━━═══", (
+        "the first has what several have"
+    )
     assert lines(CopiedText(novelty("abcdefgh", (0, 3), (1, 5), (2, 6))))[1] == "━━━═══━━"
 
 
@@ -189,17 +221,34 @@ def test_bytes_are_spelled_and_marked_by_the_character() -> None:
     st.sampled_from([9, 60]),
 )
 @EXAMPLES
-def test_nothing_sticks_out_or_is_lost_in_any_colours(text: str, spans: list[tuple[int, int]], width: int) -> None:
-    longest_at = {start: min(length, len(text) - start) for start, length in sorted(spans) if start < len(text)}
+def test_nothing_sticks_out_or_is_lost_in_any_colours(
+    text: str, spans: list[tuple[int, int]], width: int
+) -> None:
+    longest_at = {
+        start: min(length, len(text) - start)
+        for start, length in sorted(spans)
+        if start < len(text)
+    }
     contained = [
-        a for a in longest_at for b in longest_at if a > b and a + longest_at[a] <= b + longest_at[b]
+        a
+        for a in longest_at
+        for b in longest_at
+        if a > b and a + longest_at[a] <= b + longest_at[b]
     ]  # as copies never are
-    found = novelty(text, *((start, length) for start, length in longest_at.items() if start not in contained))
+    found = novelty(
+        text, *((start, length) for start, length in longest_at.items() if start not in contained)
+    )
     shown = lines(CopiedText(found), width)
     assert all(cell_len(line) <= width for line in shown)
-    assert "".join(line for line in shown if not line or set(line) - set(LINES)) == "".join(map(visible, text))
+    assert "".join(line for line in shown if not line or set(line) - set(LINES)) == "".join(
+        map(visible, text)
+    )
     copied = {position for copy in found.copies for position in range(copy.start, copy.stop)}
     marked = "".join(char for char, style in styled(CopiedText(found), width) if style)
-    assert marked == "".join(visible(character) for position, character in enumerate(text) if position in copied)
-    num_marks = sum(len(line.replace(" ", "")) for line in shown if line and not set(line) - set(LINES))
+    assert marked == "".join(
+        visible(character) for position, character in enumerate(text) if position in copied
+    )
+    num_marks = sum(
+        len(line.replace(" ", "")) for line in shown if line and not set(line) - set(LINES)
+    )
     assert num_marks == cell_len(marked)

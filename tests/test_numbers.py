@@ -1,4 +1,5 @@
-"""`predict --numbers`: every number of a small network is what torch computes, and what a reader can recompute."""
+"""`predict --numbers`: every number of a small network is what torch computes, and what a reader
+can recompute."""
 
 import math
 from dataclasses import replace
@@ -35,7 +36,13 @@ SHAPES = [
 
 
 def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
-    sizes = {"num_layers": 2, "hidden_size": H, "embedding_size": "one-hot", "dropout": 0.0, "input_dropout": 0.0}
+    sizes = {
+        "num_layers": 2,
+        "hidden_size": H,
+        "embedding_size": "one-hot",
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+    }
     return Config(cell=cell, depth=depth, **{**sizes, **options})  # type: ignore[arg-type]
 
 
@@ -47,7 +54,12 @@ def model_of(config: Config, vocab: Vocab = VOCAB) -> Model:
         for name, parameter in network.named_parameters():
             if "bias" in name or parameter.ndim == 1 or name in ("learned_state", "ngrams.weight"):
                 parameter.normal_(std=0.5, generator=generator)
-    return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}, name="small")
+    return Model(
+        config,
+        vocab,
+        {name: value.numpy() for name, value in network.state_dict().items()},
+        name="small",
+    )
 
 
 @pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
@@ -67,10 +79,14 @@ def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str,
         for layer, found in enumerate(step.layers):
             np.testing.assert_allclose(found.row("h").values, hidden[time, 0, layer], **EXACT)
     np.testing.assert_allclose([step.loss for step in numbers.steps[:-1]], losses, **EXACT)
-    assert numbers.mean_loss is not None and math.isclose(numbers.mean_loss, losses.mean().item(), rel_tol=1e-10)
+    assert numbers.mean_loss is not None and math.isclose(
+        numbers.mean_loss, losses.mean().item(), rel_tol=1e-10
+    )
     assert numbers.steps[-1].loss is None
     if network.recurrent_layers()[0].cell.num_states == 2:
-        np.testing.assert_allclose(numbers.steps[-1].layers[0].row("c").values, state[0, 1, 0], **EXACT)
+        np.testing.assert_allclose(
+            numbers.steps[-1].layers[0].row("c").values, state[0, 1, 0], **EXACT
+        )
 
 
 def add(*rows: NumberRow) -> NDArray[np.float64]:
@@ -85,10 +101,14 @@ def test_the_rows_of_gates_are_their_equations() -> None:
     for step in model_of(config_of("lstm", num_layers=1)).numbers("hello").steps:
         row = step.layers[0].row
         total = add(row("W_ih x"), row("b_ih"), row("W_hh h"), row("b_hh")).reshape(4, H)
-        assert row("W_ih x").labels == tuple(f"{gate}{unit}" for gate in "ifgo" for unit in range(H))
+        assert row("W_ih x").labels == tuple(
+            f"{gate}{unit}" for gate in "ifgo" for unit in range(H)
+        )
         for gate, values in zip("ifgo", total, strict=True):
             np.testing.assert_allclose(row(f"a_{gate}").values, values, **EXACT)
-            np.testing.assert_allclose(row(gate).values, np.tanh(values) if gate == "g" else sigmoid(values), **EXACT)
+            np.testing.assert_allclose(
+                row(gate).values, np.tanh(values) if gate == "g" else sigmoid(values), **EXACT
+            )
         i, f, g, o = (np.array(row(gate).values) for gate in "ifgo")
         np.testing.assert_allclose(row("c").values, f * row("c before").values + i * g, **EXACT)
         np.testing.assert_allclose(row("tanh(c)").values, np.tanh(row("c").values), **EXACT)
@@ -97,7 +117,10 @@ def test_the_rows_of_gates_are_their_equations() -> None:
 
 def test_the_rows_of_every_other_cell_have_names() -> None:
     names = {
-        cell: [row.name for row in model_of(config_of(cell, num_layers=1)).numbers("he").steps[1].layers[0].rows]
+        cell: [
+            row.name
+            for row in model_of(config_of(cell, num_layers=1)).numbers("he").steps[1].layers[0].rows
+        ]
         for cell in ALL
     }
     assert names["coupled"][-8:] == ["a_g", "g", "a_f", "f", "a_o", "o", "c", "tanh(c)", "h"][-8:]
@@ -105,14 +128,22 @@ def test_the_rows_of_every_other_cell_have_names() -> None:
     assert names["irnn"] == ["h before", "W_ih x", "b_ih", "W_hh h", "b_hh", "a", "h"]
     assert names["unitary"] == ["h before", "W_ih x", "b_ih", "U h", "|z|+b", "|h|", "h"]
     assert names["antisymmetric"][-5:] == ["a_z", "z", "a_h", "tanh(a_h)", "h"]
-    assert names["slstm"][:3] == ["h before", "s1 before", "c before"] and "-ln(a)/2" in names["rglru"]
+    assert (
+        names["slstm"][:3] == ["h before", "s1 before", "c before"] and "-ln(a)/2" in names["rglru"]
+    )
     assert names["mogrifier"][4:8] == ["Q h", "tanh(Q h)", "R x'", "tanh(R x')"]
-    assert all(name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows)
+    assert all(
+        name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows
+    )
 
 
 def test_a_highway_a_grid_and_attention_show_their_own_products() -> None:
     row = model_of(config_of("gru", "attention")).numbers("he").steps[1].layers[1].row
-    q_and_s, h, s = add(row("W_a h"), row("b_a")), np.array(row("h").values), np.array(row("s").values)
+    q_and_s, h, s = (
+        add(row("W_a h"), row("b_a")),
+        np.array(row("h").values),
+        np.array(row("s").values),
+    )
     np.testing.assert_allclose((*row("q").values, *row("a_s").values), q_and_s, **EXACT)
     np.testing.assert_allclose(s, sigmoid(row("a_s").values), **EXACT)
     np.testing.assert_allclose(row("y").values, h + s * np.array(row("read").values), **EXACT)
@@ -127,14 +158,20 @@ def test_a_highway_a_grid_and_attention_show_their_own_products() -> None:
 
 def test_what_cannot_be_listed_is_refused() -> None:
     large = model_of(replace(config_of("rnn"), hidden_size=17))
-    with pytest.raises(UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"):
+    with pytest.raises(
+        UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"
+    ):
         large.numbers("hel")
     model = model_of(config_of("rnn"))
-    with pytest.raises(UsageError, match=r"^The text has 1,001 characters; the numbers of at most 1,000 are listed"):
+    with pytest.raises(
+        UsageError, match=r"^The text has 1,001 characters; the numbers of at most 1,000 are listed"
+    ):
         model.numbers("hello" * 200 + "h")
     with pytest.raises(UsageError, match=r"^The text is empty"):
         model.numbers("")
-    with pytest.raises(DataError, match=r"^The prime has characters that are not in the vocabulary of small: 'x'"):
+    with pytest.raises(
+        DataError, match=r"^The prime has characters that are not in the vocabulary of small: 'x'"
+    ):
         model.numbers("hex")
     assert [step.character for step in model.numbers("hex", unknown="skip").steps] == ["h", "e"]
 
@@ -153,7 +190,9 @@ def test_the_table_folds_the_steps_to_the_width() -> None:
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
     vocab = Vocab.from_text("helo\0", is_exact=True)
-    model = model_of(config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab)
+    model = model_of(
+        config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab
+    )
     steps = model.numbers("hel").steps
     assert [step.character for step in steps] == ["\0", *"hel"]
     monkeypatch.setattr(model.generator, "encode_prime", lambda *_: vocab.encode("\0hel\0hel"))

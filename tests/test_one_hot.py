@@ -25,11 +25,20 @@ SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in 
 
 
 def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
-    return Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size="one-hot", dropout=0.0, **options)  # type: ignore[arg-type]
+    return Config(
+        cell=cell,
+        depth=depth,
+        num_layers=2,
+        hidden_size=H,
+        embedding_size="one-hot",
+        dropout=0.0,
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def pair_of(config: Config) -> tuple[CharRNN, CharRNN]:
-    """The network of one-hot vectors, and the one with the same weights that embeds characters as an identity."""
+    """The network of one-hot vectors, and the one with the same weights that embeds characters as
+    an identity."""
     network = CharRNN(config, V).double()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -46,8 +55,12 @@ def read(network: CharRNN, config: Config, *, noisy: bool) -> tuple[Tensor, dict
     noise = Noise(torch.Generator().manual_seed(3), B) if noisy else None
     logits, _ = network(ids[:-1], network.initial_state(B), noise)
     cross_entropy(logits.flatten(0, 1), ids[1:].flatten()).backward()
-    gradients = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
-    return logits.detach(), {name: gradient for name, gradient in gradients.items() if name != "embedding.weight"}
+    gradients = {
+        name: value.grad for name, value in network.named_parameters() if value.grad is not None
+    }
+    return logits.detach(), {
+        name: gradient for name, gradient in gradients.items() if name != "embedding.weight"
+    }
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -55,19 +68,26 @@ def read(network: CharRNN, config: Config, *, noisy: bool) -> tuple[Tensor, dict
 def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noisy: bool) -> None:
     config = config_of(cell, depth, input_dropout=0.4 if noisy else 0.0)
     network, embedding = pair_of(config)
-    assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == weight_shapes(config, V)
+    assert {
+        name: tuple(value.shape) for name, value in network.state_dict().items()
+    } == weight_shapes(config, V)
     assert network.num_parameters == num_parameters(config, V) == embedding.num_parameters - V * V
-    (found, gradients), (expected, others) = (read(one, config, noisy=noisy) for one in (network, embedding))
+    (found, gradients), (expected, others) = (
+        read(one, config, noisy=noisy) for one in (network, embedding)
+    )
     torch.testing.assert_close(found, expected, **EXACT)
     torch.testing.assert_close(gradients, others, **EXACT)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(("cell", "depth"), SHAPES)
-def test_the_stepper_reads_the_same_table_bit_for_bit(cell: str, depth: str, precision: str) -> None:
+def test_the_stepper_reads_the_same_table_bit_for_bit(
+    cell: str, depth: str, precision: str
+) -> None:
     config = config_of(cell, depth)
     tensors: list[dict[str, NDArray[np.float32]]] = [
-        {name: value.float().numpy() for name, value in network.state_dict().items()} for network in pair_of(config)
+        {name: value.float().numpy() for name, value in network.state_dict().items()}
+        for network in pair_of(config)
     ]
     one = Stepper(config, tensors[0], precision)
     other = Stepper(replace(config, embedding_size=V), tensors[1], precision)
@@ -77,11 +97,16 @@ def test_the_stepper_reads_the_same_table_bit_for_bit(cell: str, depth: str, pre
         assert np.array_equal(found, expected)
 
 
-@pytest.mark.parametrize(("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")])
+@pytest.mark.parametrize(
+    ("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")]
+)
 def test_new_characters_get_columns(depth: str, name: str) -> None:
     config = config_of("lstm", depth)
     old, drawn = (
-        {key: value.numpy() for key, value in CharRNN(replace(config, seed=seed), size).state_dict().items()}
+        {
+            key: value.numpy()
+            for key, value in CharRNN(replace(config, seed=seed), size).state_dict().items()
+        }
         for seed, size in ((0, V), (1, V + 2))
     )
     extended = extend_rows(old, drawn)

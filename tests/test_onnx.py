@@ -1,4 +1,5 @@
-"""A model in an .onnx file: every cell and depth computes what the network computes, and a wrong file is refused."""
+"""A model in an .onnx file: every cell and depth computes what the network computes, and a wrong
+file is refused."""
 
 import json
 import math
@@ -49,9 +50,11 @@ def config_of(cell: str, depth: str, **settings: Any) -> Config:
 
 
 def tensors_of(config: Config) -> dict[str, NDArray[Any]]:
-    """Weights that are half as large as a trained model's: these networks forget their rounding errors."""
+    """Weights that are half as large as a trained model's: these networks forget their rounding
+    errors."""
     return {
-        name: value if name.endswith("permutation") else value / 2 for name, value in hand_built_tensors(config).items()
+        name: value if name.endswith("permutation") else value / 2
+        for name, value in hand_built_tensors(config).items()
     }
 
 
@@ -65,7 +68,8 @@ def session_of(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-# Each cell plain with one depth and with every setting with another: they meet only in the products and in the queues.
+# Each cell plain with one depth and with every setting with another: they meet only in the products
+# and in the queues.
 WRITTEN = [depth for depth in DEPTHS if depth not in ("dilated", "attention")]
 ALL = [*CELLS, *(entry.name for entry in EXTENSIONS)]
 CASES = [(cell, WRITTEN[index % 4], {}) for index, cell in enumerate(ALL)]
@@ -73,10 +77,14 @@ CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumer
 
 
 @pytest.mark.parametrize(("cell", "depth", "settings"), CASES, ids=str)
-def test_every_cell_and_depth_computes_what_the_network_does(cell: str, depth: str, settings: dict[str, Any]) -> None:
+def test_every_cell_and_depth_computes_what_the_network_does(
+    cell: str, depth: str, settings: dict[str, Any]
+) -> None:
     config = config_of(cell, depth, **settings)
     tensors = tensors_of(config)
-    network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})
+    network = load_network(
+        config, V, {name: torch.from_numpy(value) for name, value in tensors.items()}
+    )
     generator = np.random.default_rng(3)
     ids = generator.integers(0, V, (2, 24))
     if settings:
@@ -88,9 +96,12 @@ def test_every_cell_and_depth_computes_what_the_network_does(cell: str, depth: s
         expected, last = network(torch.from_numpy(ids.T.copy()), torch.from_numpy(state))
     session = session_of(onnx_of(config, tensors))
     logits, new_state = session.run(None, {"ids": ids, "state": state})
-    # Sums of 16 float32 terms, 24 times: about 1e-6 of the largest value. relu is the one without a bound.
+    # Sums of 16 float32 terms, 24 times: about 1e-6 of the largest value. relu is the one without a
+    # bound.
     for found, wanted in ((logits, expected.numpy().transpose(1, 0, 2)), (new_state, last.numpy())):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1.0, np.abs(wanted).max()))
+        np.testing.assert_allclose(
+            found, wanted, rtol=0, atol=1e-4 * max(1.0, np.abs(wanted).max())
+        )
     # In two calls, the state carries everything.
     first, middle = session.run(None, {"ids": ids[:, :5], "state": state})
     second, end = session.run(None, {"ids": ids[:, 5:], "state": middle})
@@ -118,7 +129,9 @@ class Squared(Leaky):
 """
 
 
-def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_another_package_is_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entries = f"[{CELL_GROUP}]\nleaky = leaky_cell:Leaky\nsquared = leaky_cell:Squared\n"
     install(tmp_path, "leaky-cell", entries, leaky_cell=LEAKY)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -129,7 +142,9 @@ def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: p
         ids = np.random.default_rng(0).integers(0, V, 30)
         assert check_onnx(onnx_of(config, tensors), Stepper(config, tensors), ids) is not None
         config = config_of("squared", "residual")
-        with pytest.raises(UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"):
+        with pytest.raises(
+            UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"
+        ):
             onnx_of(config, tensors_of(config))
         for depth in ("dilated", "attention"):
             config = config_of("lstm", depth)
@@ -168,7 +183,9 @@ def test_the_check_finds_a_wrong_weight(name: str, monkeypatch: pytest.MonkeyPat
         onnx_of(config, tensors)
 
 
-def test_the_metadata_says_all_that_a_reader_needs(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
+def test_the_metadata_says_all_that_a_reader_needs(
+    lstm: TrainedRun, corpus_file: Path, tmp_path: Path
+) -> None:
     model = charrnn.load(lstm.path)
     content, check = write_model(model, tmp_path / "given.onnx")
     assert (tmp_path / "given.onnx").read_bytes() == content
@@ -184,7 +201,9 @@ def test_the_metadata_says_all_that_a_reader_needs(lstm: TrainedRun, corpus_file
     tensors = tensors_of(config := config_of("rnn", "stacked", **EVERYTHING))
     metadata = session_of(onnx_of(config, tensors)).get_modelmeta().custom_metadata_map
     assert metadata["end_id"] == str(config.end_id)
-    np.testing.assert_array_equal(np.array(json.loads(metadata["initial_state"]), np.float32), tensors["learned_state"])
+    np.testing.assert_array_equal(
+        np.array(json.loads(metadata["initial_state"]), np.float32), tensors["learned_state"]
+    )
 
 
 def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_consent_there_is_none(
@@ -193,7 +212,11 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
     with monkeypatch.context() as patch:
         patch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
-    assert refused.code == 1 and "Nothing was written" in refused.err and len(refused.err.splitlines()) <= 3
+    assert (
+        refused.code == 1
+        and "Nothing was written" in refused.err
+        and len(refused.err.splitlines()) <= 3
+    )
     with monkeypatch.context() as patch:
         patch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
@@ -202,17 +225,27 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
     assert not (tmp_path / "a.onnx").exists()
     monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, tmp_path / "a.onnx", "--json")
-    assert written.code == 0 and json.loads(written.out)["bytes"] == (tmp_path / "a.onnx").stat().st_size
-    assert written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
+    assert (
+        written.code == 0
+        and json.loads(written.out)["bytes"] == (tmp_path / "a.onnx").stat().st_size
+    )
+    assert (
+        written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
+    )
 
 
 @pytest.mark.docs
 def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
     alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Process
 ) -> None:
-    # Only the alphabet run's text is known: every letter follows the one before, nearly always at temperature 0.8.
+    # Only the alphabet run's text is known: every letter follows the one before, nearly always at
+    # temperature 0.8.
     page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
-    (code,) = (part for part in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in part)
+    (code,) = (
+        part
+        for part in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        if "onnxruntime" in part
+    )
     code += "import sys; assert not {'torch', 'charrnn'} & set(sys.modules)"
     charrnn.load(alphabet_run).export(tmp_path / "model.onnx")
     ran = process("-c", code)

@@ -1,4 +1,5 @@
-"""The optimizer's parts: the promised schedule, decay on matrices only, an average that forgets its start."""
+"""The optimizer's parts: the promised schedule, decay on matrices only, an average that forgets its
+start."""
 
 import math
 from itertools import pairwise
@@ -13,13 +14,28 @@ from hypothesis import strategies as st
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.training import optim
-from charrnn.training.optim import ITERATIONS, RATE_FACTORS, SGD, AdamW, Muon, RMSProp, make_optimizers, orthogonal
+from charrnn.training.optim import (
+    ITERATIONS,
+    RATE_FACTORS,
+    SGD,
+    AdamW,
+    Muon,
+    RMSProp,
+    make_optimizers,
+    orthogonal,
+)
 
 PEAK = 0.004
 
 
 def make_config(**changes: Any) -> Config:
-    sizes: dict[str, Any] = {"cell": "gru", "num_layers": 2, "hidden_size": 5, "embedding_size": 4, "dropout": 0.0}
+    sizes: dict[str, Any] = {
+        "cell": "gru",
+        "num_layers": 2,
+        "hidden_size": 5,
+        "embedding_size": 4,
+        "dropout": 0.0,
+    }
     return Config(**{**sizes, "learning_rate": PEAK, "weight_decay": 0.1, **changes})
 
 
@@ -30,11 +46,16 @@ def schedule(num_steps: int, **changes: Any) -> list[float]:
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_the_rate_rises_to_its_peak_and_falls(num_steps: int, warmup_steps: int, final_share: float) -> None:
+def test_the_rate_rises_to_its_peak_and_falls(
+    num_steps: int, warmup_steps: int, final_share: float
+) -> None:
     rates = schedule(num_steps, warmup_steps=warmup_steps, final_learning_rate=final_share)
     warmup = min(warmup_steps, num_steps // 10)
-    # A product and a quotient of float64 numbers, then a cosine: relative 1e-12 is some thousand roundings.
-    np.testing.assert_allclose(rates[:warmup], [PEAK * (step + 1) / warmup for step in range(warmup)], rtol=1e-12)
+    # A product and a quotient of float64 numbers, then a cosine: relative 1e-12 is some thousand
+    # roundings.
+    np.testing.assert_allclose(
+        rates[:warmup], [PEAK * (step + 1) / warmup for step in range(warmup)], rtol=1e-12
+    )
     falling = rates[warmup:]
     assert falling[0] == pytest.approx(PEAK, rel=1e-12)
     assert all(later <= earlier for earlier, later in pairwise(falling))
@@ -46,10 +67,17 @@ def test_the_rate_rises_to_its_peak_and_falls(num_steps: int, warmup_steps: int,
 
 @pytest.mark.parametrize(
     ("optimizer", "classes"),
-    [("muon", [Muon, AdamW, AdamW]), ("adamw", [AdamW, AdamW]), ("rmsprop", [RMSProp, RMSProp]), ("sgd", [SGD, SGD])],
+    [
+        ("muon", [Muon, AdamW, AdamW]),
+        ("adamw", [AdamW, AdamW]),
+        ("rmsprop", [RMSProp, RMSProp]),
+        ("sgd", [SGD, SGD]),
+    ],
 )
 def test_weight_decay_acts_on_matrices_only(optimizer: str, classes: list[type]) -> None:
-    config = make_config(weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned")
+    config = make_config(
+        weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned"
+    )
     network = CharRNN(config, 7)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -64,8 +92,8 @@ def test_weight_decay_acts_on_matrices_only(optimizer: str, classes: list[type])
     for built in optimizers:
         built.step(0.1, 1)
     for name, parameter in network.named_parameters():
-        # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %, where 1 is AdamW's rate. Float32
-        # rounds relatively to 1e-7.
+        # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %, where 1 is
+        # AdamW's rate. Float32 rounds relatively to 1e-7.
         decayed = 1 - 0.05 / RATE_FACTORS.get(optimizer, 1.0)
         share = 1.0 if "bias" in name or name == "learned_state" else decayed
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
@@ -76,10 +104,15 @@ Weights = list[torch.nn.Parameter]
 
 def make_weights(dtype: torch.dtype = torch.float32) -> Weights:
     generator = torch.Generator().manual_seed(0)
-    return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in ((3, 5), (7,))]
+    return [
+        torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype))
+        for shape in ((3, 5), (7,))
+    ]
 
 
-def step_both(ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optimizer, copies: Weights) -> None:
+def step_both(
+    ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optimizer, copies: Weights
+) -> None:
     """Take five steps of two optimizers along the same gradients, at a falling rate."""
     generator = torch.Generator().manual_seed(1)
     for number in range(1, 6):
@@ -92,7 +125,9 @@ def step_both(ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optim
 
 
 @pytest.mark.parametrize("is_fused", [True, False])
-def test_adamw_is_that_of_torch_without_the_private_kernel_too(monkeypatch: pytest.MonkeyPatch, is_fused: bool) -> None:
+def test_adamw_is_that_of_torch_without_the_private_kernel_too(
+    monkeypatch: pytest.MonkeyPatch, is_fused: bool
+) -> None:
     optim._has_fused_adamw.cache_clear()
     weights, copies = make_weights(), make_weights()
     theirs = torch.optim.AdamW(copies, weight_decay=0.3, betas=(0.8, 0.97), fused=is_fused)
@@ -135,7 +170,8 @@ def test_newton_and_schulz_bring_singular_values_to_about_one(shape: tuple[int, 
     u, s, vh = torch.linalg.svd(blocks.double(), full_matrices=False)
     found = orthogonal(blocks)
     assert found.dtype == torch.float32
-    # The same singular vectors, and each value mapped by the same odd polynomial of its share of the block's norm.
+    # The same singular vectors, and each value mapped by the same odd polynomial of its share of
+    # the block's norm.
     values = s / (s**8).sum(dim=-1, keepdim=True) ** 0.125
     for _ in range(ITERATIONS):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
@@ -170,8 +206,14 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_the_average_follows_its_formula(step: int, decay: float) -> None:
-    averaged = [torch.tensor([1.0, -3.0], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)]
-    weights = [torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[-0.5]], dtype=torch.float64)]
+    averaged = [
+        torch.tensor([1.0, -3.0], dtype=torch.float64),
+        torch.tensor([[0.5]], dtype=torch.float64),
+    ]
+    weights = [
+        torch.tensor([2.0, 5.0], dtype=torch.float64),
+        torch.tensor([[-0.5]], dtype=torch.float64),
+    ]
     kept = min(decay, (1 + step) / (10 + step))
     expected = [kept * old + (1 - kept) * new for old, new in zip(averaged, weights, strict=True)]
     optim.update_average(averaged, weights, decay, step)

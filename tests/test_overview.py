@@ -1,4 +1,5 @@
-"""Many runs: their summaries sorted, in a table and as CSV, and their learning curves read from logs."""
+"""Many runs: their summaries sorted, in a table and as CSV, and their learning curves read from
+logs."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +18,13 @@ from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
 from charrnn.runs import overview
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.overview import RunSummary, learning_curves, read_learning_curve, run_summaries, select_runs
+from charrnn.runs.overview import (
+    RunSummary,
+    learning_curves,
+    read_learning_curve,
+    run_summaries,
+    select_runs,
+)
 from charrnn.runs.reader import RunReader
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.views.tables import runs_view
@@ -38,7 +45,8 @@ def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """Build a run in `checkpoints/` with these records in its log, later than those before; two characters per step."""
+    """Build a run in `checkpoints/` with these records in its log, later than those before; two
+    characters per step."""
 
     def make(name: str, *records: dict[str, Any]) -> Path:
         path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
@@ -65,12 +73,23 @@ def test_a_summary_counts_weights_and_characters(build: Build) -> None:
     assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
 
 
-def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunReader(build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5)))
+def test_a_best_loss_that_was_edited_is_said_to_be(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunReader(
+        build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5))
+    )
     state = {"step": 2, "best_nats": 1.25, "best_step": 1}
     due: dict[str, Any] = {"step": 9, "is_validation_due": True}
-    for changes, logged in (({}, None), ({"best_nats": 1.1}, 1.25), ({"step": 9}, 0.5), (due, None)):
-        monkeypatch.setattr(RunReader, "newest_state", lambda self, given=state | changes: (given, None))
+    for changes, logged in (
+        ({}, None),
+        ({"best_nats": 1.1}, 1.25),
+        ({"step": 9}, 0.5),
+        (due, None),
+    ):
+        monkeypatch.setattr(
+            RunReader, "newest_state", lambda self, given=state | changes: (given, None)
+        )
         found = overview.summarize(folder).warnings
         assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)
         assert all(f"{logged} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
@@ -78,7 +97,12 @@ def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: py
 
 def test_a_text_is_named_in_short() -> None:
     gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
-    names = {(): "standard library", (gz,): "tiny shakespeare", ("-", "c.txt"): "stdin +1", (pattern,): "novels"}
+    names = {
+        (): "standard library",
+        (gz,): "tiny shakespeare",
+        ("-", "c.txt"): "stdin +1",
+        (pattern,): "novels",
+    }
     assert {corpus: overview.text_name(corpus) for corpus in names} == names
 
 
@@ -86,12 +110,19 @@ def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) 
     records = [
         *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
         # Resumed from step 1, in a process that logged its first step after three seconds.
-        *(step(2, 3.0, 3.25), validation(2, 4.0, 1.75), step(3, 6.0, 3.0), validation(3, 7.0, None)),
+        *(
+            step(2, 3.0, 3.25),
+            validation(2, 4.0, 1.75),
+            step(3, 6.0, 3.0),
+            validation(3, 7.0, None),
+        ),
     ]
     curve = read_learning_curve(RunReader(build("chain", *records)), training=True)
     assert curve.validation.steps == (1, 2) and curve.validation.characters == (2, 4)
     assert curve.validation.seconds == (6.0, 13.0)
-    assert curve.validation.nats == (3.0, 1.75), "of the steps that were taken twice, the later ones count"
+    assert curve.validation.nats == (3.0, 1.75), (
+        "of the steps that were taken twice, the later ones count"
+    )
     assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
     assert curve.training.seconds == (5.0, 12.0, 15.0)
 
@@ -108,10 +139,14 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
     assert names(sort="loss") == names(sort="name") == ["a", "b", "c"]
     for column in overview.SORT_KEYS:
         assert sorted(names(sort=column)) == ["a", "b", "c"]
-    assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)] == ["c", "a"]
+    assert [
+        run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)
+    ] == ["c", "a"]
 
 
-def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp_path: Path) -> None:
+def test_the_newest_or_the_first_runs_with_a_loss_are_selected(
+    build: Build, tmp_path: Path
+) -> None:
     checkpoints = tmp_path / "checkpoints"
     for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
         build(name, step(1, 1.0), *([] if nats is None else [validation(1, 1.0, nats)]))
@@ -135,7 +170,9 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Pat
         reported.clear()
         with using(CallbackProgress(lambda task: reported.append((task.done, task.total)))):
             found = read(checkpoints=checkpoints)
-        assert len(found) == 1 and len(found.skipped) == 1 and found.skipped[0].startswith("damaged: ")
+        assert (
+            len(found) == 1 and len(found.skipped) == 1 and found.skipped[0].startswith("damaged: ")
+        )
         assert reported == [(1, 2), (2, 2)]
         with pytest.raises(CheckpointError):
             read(["damaged"], checkpoints=checkpoints)
@@ -143,11 +180,17 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Pat
             read(["whol"], checkpoints=checkpoints)
 
 
-def test_of_several_runs_the_others_are_listed_before_the_error(command: Command, build: Build) -> None:
+def test_of_several_runs_the_others_are_listed_before_the_error(
+    command: Command, build: Build
+) -> None:
     build("whole", validation(1, 1.0, 2.0))
     Path("one.zip").touch()
     ran = command("runs", "one.zip", "whole")
-    assert (ran.code, "whole" in ran.out, ran.err.count("error: one.zip has no learning curve")) == (4, True, 1)
+    assert (
+        ran.code,
+        "whole" in ran.out,
+        ran.err.count("error: one.zip has no learning curve"),
+    ) == (4, True, 1)
 
 
 def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None:
@@ -155,7 +198,9 @@ def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None
     with pytest.raises(CheckpointError, match="no runs"):
         learning_curves(checkpoints=checkpoints)
     build("started", step(1, 1.0))
-    with pytest.raises(CheckpointError, match="nothing to draw: the run has logged no validation loss"):
+    with pytest.raises(
+        CheckpointError, match="nothing to draw: the run has logged no validation loss"
+    ):
         learning_curves(checkpoints=checkpoints)
     assert learning_curves(training=True, checkpoints=checkpoints).curves[0].training.steps == (1,)
     build("validated", validation(1, 1.0, 2.0))
@@ -164,14 +209,43 @@ def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None
     assert found.skipped == ("started: no validation loss is logged yet",)
 
 
-MODEL: dict[str, Any] = {"cell": "lstm", "num_layers": 2, "hidden_size": 512, "num_parameters": 3_321_921, "seed": 0}
-TEXT: dict[str, Any] = {"corpus": "/texts/shakespeare.txt", "text": "shakespeare", "digest": "a", "split": (0.9, 0.1)}
-STEPS: dict[str, Any] = {"step": 2472, "num_steps": 2472, "num_chars": 20_250_624, "best_nats": 1.34561}
+MODEL: dict[str, Any] = {
+    "cell": "lstm",
+    "num_layers": 2,
+    "hidden_size": 512,
+    "num_parameters": 3_321_921,
+    "seed": 0,
+}
+TEXT: dict[str, Any] = {
+    "corpus": "/texts/shakespeare.txt",
+    "text": "shakespeare",
+    "digest": "a",
+    "split": (0.9, 0.1),
+}
+STEPS: dict[str, Any] = {
+    "step": 2472,
+    "num_steps": 2472,
+    "num_chars": 20_250_624,
+    "best_nats": 1.34561,
+}
 RUN = RunSummary(name="shakespeare-001", alphabet="char", minutes=10.04, **MODEL, **TEXT, **STEPS)
-WAR = replace(RUN, name="war-001", text="war-and-peace", seed=7, step=1200, best_nats=None, num_parameters=812_345)
+WAR = replace(
+    RUN,
+    name="war-001",
+    text="war-and-peace",
+    seed=7,
+    step=1200,
+    best_nats=None,
+    num_parameters=812_345,
+)
 UNLIKE = replace(RUN, name="x", text="a-long-name-of-a-text", seed=4_294_967_295, minutes=99_999.94)
 HUGE = replace(
-    UNLIKE, num_layers=64, hidden_size=16384, num_parameters=137_438_953_472, step=99_999_999, num_steps=10**8
+    UNLIKE,
+    num_layers=64,
+    hidden_size=16384,
+    num_parameters=137_438_953_472,
+    step=99_999_999,
+    num_steps=10**8,
 )
 
 
@@ -183,8 +257,26 @@ def shown(*runs: RunSummary, width: int) -> list[str]:
 
 def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_out() -> None:
     lines = shown(RUN, WAR, width=110)
-    assert lines[0].split() == ["run", "text", "model", "params", "seed", "steps", "nats/char", "min"]
-    assert lines[2].split() == ["war-001", "war-and-peace", "lstm", "2×512", "812k", "7", "1,200/2,472", "10.0"]
+    assert lines[0].split() == [
+        "run",
+        "text",
+        "model",
+        "params",
+        "seed",
+        "steps",
+        "nats/char",
+        "min",
+    ]
+    assert lines[2].split() == [
+        "war-001",
+        "war-and-peace",
+        "lstm",
+        "2×512",
+        "812k",
+        "7",
+        "1,200/2,472",
+        "10.0",
+    ]
     lines = shown(UNLIKE, replace(UNLIKE, name="y"), width=80)
     assert lines[0].split() == ["run", "model", "params", "steps", "nats/char", "min"]
     assert lines[-1] == "All runs: text a-long-name-of-a-text, seed 4294967295."
@@ -198,7 +290,14 @@ def test_names_of_24_columns_are_not_folded() -> None:
 
 
 def test_short_numbers() -> None:
-    texts = {0.25: "0.25", 9999: "9,999", 10_000: "10k", 999_499: "999k", 999_600: "1M", 3_321_921: "3.32M"}
+    texts = {
+        0.25: "0.25",
+        9999: "9,999",
+        10_000: "10k",
+        999_499: "999k",
+        999_600: "1M",
+        3_321_921: "3.32M",
+    }
     assert {value: short_number(value) for value in texts} == texts
 
 
@@ -209,12 +308,19 @@ def test_losses_that_must_not_be_compared_get_a_note() -> None:
         ({"split": (0.8, 0.2)}, "text differently: their validation losses must not be compared."),
     ):
         assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
-        for other in (replace(RUN, name="b", digest=None), replace(RUN, name="b", best_nats=None, **change)):
+        for other in (
+            replace(RUN, name="b", digest=None),
+            replace(RUN, name="b", best_nats=None, **change),
+        ):
             assert "compared" not in " ".join(shown(RUN, other, width=140))
 
 
 def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, build: Build) -> None:
-    for name, nats in (("b-001", 2.0), ("a-001", 1.5), *((f"d-{number}", 9.0) for number in range(MAX_CURVES))):
+    for name, nats in (
+        ("b-001", 2.0),
+        ("a-001", 1.5),
+        *((f"d-{number}", 9.0) for number in range(MAX_CURVES)),
+    ):
         build(name, validation(2, 1.0, nats))
     ran = command("runs", "--plot")
     assert ran.err == "warning: drawing the last 7 of 9 runs; name others to draw them\n"

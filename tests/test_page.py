@@ -1,4 +1,5 @@
-"""The exported page: whole, silent on the network, safe whatever the text, and alive in a real browser."""
+"""The exported page: whole, silent on the network, safe whatever the text, and alive in a real
+browser."""
 
 import base64
 import json
@@ -12,7 +13,15 @@ import pytest
 from browser import dump, needs_browser
 from elements import Elements
 
-from charrnn.views.text_page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, to_page
+from charrnn.views.text_page import (
+    CellColumn,
+    CellEntry,
+    Page,
+    PagePart,
+    PageRow,
+    ShownPassage,
+    to_page,
+)
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
@@ -49,18 +58,33 @@ def test_the_page_holds_what_the_cells_did() -> None:
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
     assert [row["cell"] for row in data["rows"]] == [0, 1, 0] and data["bits"][:2] == [None, 1.25]
     guesses = data["guesses"][0]
-    assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [500, 250, 10]
-    assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels["quote"].tolist()
+    assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [
+        500,
+        250,
+        10,
+    ]
+    assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels[
+        "quote"
+    ].tolist()
 
 
-def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_asked_of_the_network() -> None:
+def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_asked_of_the_network() -> (
+    None
+):
     passage = ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))
     sections = (
         PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
         PagePart(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
         PagePart(title="y", draw_as="passages", content=[passage]),
     )
-    whole = CellEntry(cell=(1, 2), shown=(HOSTILE,), label=HOSTILE, found=HOSTILE, place=(0.5, 0.5), sections=sections)
+    whole = CellEntry(
+        cell=(1, 2),
+        shown=(HOSTILE,),
+        label=HOSTILE,
+        found=HOSTILE,
+        place=(0.5, 0.5),
+        sections=sections,
+    )
     changes: dict[str, Any] = {
         "title": HOSTILE,
         "rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")],
@@ -72,7 +96,9 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
     usual, spelled = Elements(to_page(make_page())), to_page(make_page(HOSTILE, **changes))
     page = Elements(spelled)
     assert page.tags == usual.tags, "not one element more"
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled)
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled
+    )
     spelled.encode("utf-8")
     assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
@@ -81,21 +107,30 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
     assert "default-src 'none'" in spelled
 
 
-def in_a_browser(folder: Path, page: Page, script: str, fragment: str = "", width: int = 1200) -> Any:
-    """What an asynchronous script returns that runs in the page after the page's own, opened at `#fragment`."""
-    code = f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER} }});"
+def in_a_browser(
+    folder: Path, page: Page, script: str, fragment: str = "", width: int = 1200
+) -> Any:
+    """What an asynchronous script returns that runs in the page after the page's own, opened at
+    `#fragment`."""
+    code = (
+        f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER}"
+        " });"
+    )
     html = to_page(page).replace("</body>", f"<script>{code}</script></body>")
     (folder / "page.html").write_text(html, encoding="utf-8")
-    elements = dump(f"{(folder / 'page.html').as_uri()}{fragment}", folder, f"--window-size={width},800", seconds=5)
+    elements = dump(
+        f"{(folder / 'page.html').as_uri()}{fragment}",
+        folder,
+        f"--window-size={width},800",
+        seconds=5,
+    )
     found = re.search(r'<html[^>]* data-answer="([^"]*)"', elements)
     assert found is not None, elements[:2000]
     return json.loads(unescape(found[1]))
 
 
 ANSWER = 'document.documentElement.setAttribute("data-answer", JSON.stringify(result));'
-CHOSEN = (
-    """[...byId("rows").children].flatMap((tr, index) => tr.getAttribute("aria-selected") === "true" ? [index] : [])"""
-)
+CHOSEN = """[...byId("rows").children].flatMap((tr, index) => tr.getAttribute("aria-selected") === "true" ? [index] : [])"""
 
 
 @needs_browser
@@ -110,7 +145,9 @@ def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path: Path) -> None
             found.push([{CHOSEN}, colours, byId("text").querySelectorAll(".inside").length]);
         }}
         return found;"""
-    for (rows, colours, num_inside), chosen in zip(in_a_browser(tmp_path, page, script), (0, 1, 2, 0), strict=True):
+    for (rows, colours, num_inside), chosen in zip(
+        in_a_browser(tmp_path, page, script), (0, 1, 2, 0), strict=True
+    ):
         assert rows == [chosen] and len(colours) == len(page.text)
         layer, unit = page.rows[chosen].cell
         for colour, value in zip(colours, page.cells[:, layer, unit], strict=True):
@@ -126,12 +163,16 @@ PLANTED = (1, 7)
 
 
 def make_atlas(**changes: Any) -> Page:
-    """A page of 80 cells that drift, but for one that is high in quotations and one that is low there."""
+    """A page of 80 cells that drift, but for one that is high in quotations and one that is low
+    there."""
     text = (
-        'He said, "the lamp was lit before supper." Nobody answered\n"Leave it,"\tshe said, and the gate stood.\n' * 12
+        'He said, "the lamp was lit before supper." Nobody answered\n"Leave it,"\tshe said, and the'
+        " gate stood.\n" * 12
     )
     draw = np.random.default_rng(0)
-    cells = np.tanh(np.cumsum(draw.normal(size=(len(text), NUM_CELLS)), axis=0) / 4).astype(np.float32)
+    cells = np.tanh(np.cumsum(draw.normal(size=(len(text), NUM_CELLS)), axis=0) / 4).astype(
+        np.float32
+    )
     is_quoted = np.cumsum([character == '"' for character in text]) % 2 == 1
     cells[:, 40 * PLANTED[0] + PLANTED[1]] = np.where(is_quoted, 0.9, -0.8)
     cells[:, 3] = np.where(is_quoted, 0.1, 0.4)
@@ -140,7 +181,9 @@ def make_atlas(**changes: Any) -> Page:
     for index, cell in enumerate(names):
         passage = ShownPassage(title="1", begin=9, values=cells[9:30, index])
         sections = (
-            PagePart(title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]),
+            PagePart(
+                title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]
+            ),
             PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
             PagePart(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
             PagePart(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
@@ -150,7 +193,14 @@ def make_atlas(**changes: Any) -> Page:
         shown = (words[0] or "no rule explains it", None if index % 9 else index / 80)
         place = (index % 9 / 9, index // 9 / 9)
         entries.append(
-            CellEntry(cell=cell, shown=shown, label=words[0], found=words[1], place=place, sections=sections)
+            CellEntry(
+                cell=cell,
+                shown=shown,
+                label=words[0],
+                found=words[1],
+                place=place,
+                sections=sections,
+            )
         )
     settings: dict[str, Any] = {
         "text": text,
@@ -170,14 +220,22 @@ def make_atlas(**changes: Any) -> Page:
 def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
     page = make_atlas()
     data = Elements(to_page(page)).data
-    assert data["bits_per_value"] == 4 and [cell["name"] for cell in data["cells"]][39:41] == ["0:39", "1:0"]
+    assert data["bits_per_value"] == 4 and [cell["name"] for cell in data["cells"]][39:41] == [
+        "0:39",
+        "1:0",
+    ]
     for index, cell in enumerate(data["cells"]):
         levels = nibbles(cell["values"])[: len(page.text)]
         values = page.cells[:, index // 40, index % 40]
-        assert np.abs(np.array(levels) * cell["scale"] / 7 - values).max() <= np.abs(values).max() / 14 + 1e-3
+        assert (
+            np.abs(np.array(levels) * cell["scale"] / 7 - values).max()
+            <= np.abs(values).max() / 14 + 1e-3
+        )
     _, begin, count, packed, _ = data["cells"][5]["sections"][4][1][0]
     assert (begin, count) == (9, 21) and len(nibbles(packed)) == 22, "an even number"
-    assert data["cells"][5]["sections"][3][1] == [[3, 0.5]], "cells that the page does not have are left out"
+    assert data["cells"][5]["sections"][3][1] == [[3, 0.5]], (
+        "cells that the page does not have are left out"
+    )
 
 
 def nibbles(packed: str) -> list[int]:
@@ -191,11 +249,25 @@ def test_each_character_of_the_source_is_one_code_point() -> None:
     data = Elements(to_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
-    assert shown == ["a", "→   ", "b", "\uf900", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
+    assert shown == [
+        "a",
+        "→   ",
+        "b",
+        "\uf900",
+        "\ue000",
+        "\ue001",
+        "␛",
+        "<202e>",
+        "c",
+        "↵",
+        "<d800>",
+    ]
 
 
 @needs_browser
-def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotations(tmp_path: Path) -> None:
+def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotations(
+    tmp_path: Path,
+) -> None:
     page = make_atlas()
     begin = page.text.index('"')
     end = page.text.index('"', begin + 1)
@@ -210,10 +282,14 @@ def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotatio
     found = in_a_browser(tmp_path, page, script)
     assert found["picked"] == [begin, end] and found["isOpen"]
     planted = [["0:3", "low"], ["1:7", "high"]]
-    assert found["table"][:2] == planted, "those that are on for no longer than the selection come first"
+    assert found["table"][:2] == planted, (
+        "those that are on for no longer than the selection come first"
+    )
     is_quoted = page.labels["quote"]
     assert len(found["others"]) == 12
-    assert all(is_quoted[first:last].all() for first, last in found["others"]), "the first cells are on in quotations"
+    assert all(is_quoted[first:last].all() for first, last in found["others"]), (
+        "the first cells are on in quotations"
+    )
 
 
 @needs_browser
@@ -268,9 +344,15 @@ def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width
     assert found["picked"] == [9, 14] and found["none"] is None
     line = page.text.index("\n") + 1
     assert found["below"] == line + 13 and found["tab"] == ["tab-cells", False, True]
-    assert found["filtered"] == ["1:5", "1:14", "1:23", "1:32"] and found["sorted"] == found["filtered"][::-1]
+    assert (
+        found["filtered"] == ["1:5", "1:14", "1:23", "1:32"]
+        and found["sorted"] == found["filtered"][::-1]
+    )
     assert found["order"] == ["none", "none", "descending"] and found["stops"] == 1
     assert found["chosen"] == ["1:23", "#1:23"]
     assert found["walked"] == ["1:24", "dot-64"]
-    assert all(part in found["page"] for part in ("Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was'))
+    assert all(
+        part in found["page"]
+        for part in ("Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was')
+    )
     assert found["unnamed"] == [] and found["size"] == "14px"

@@ -1,4 +1,5 @@
-"""The palette: monotone, legible, alike on both sides, apart for colour-blind readers, and one for all formats."""
+"""The palette: monotone, legible, alike on both sides, apart for colour-blind readers, and one for
+all formats."""
 
 import itertools
 import math
@@ -8,18 +9,40 @@ from rich.color import Color
 from rich.style import Style
 
 from charrnn.views import theme as palette
-from charrnn.views.theme import BACKGROUND_VARIABLE, HUES, NUM_SHADES, PAPERS, Background, Depth, Palette, to_oklab
+from charrnn.views.theme import (
+    BACKGROUND_VARIABLE,
+    HUES,
+    NUM_SHADES,
+    PAPERS,
+    Background,
+    Depth,
+    Palette,
+    to_oklab,
+)
 
 BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
 DEPTHS: tuple[Depth, ...] = ("truecolor", "256")
 DEFICIENCIES = {
     # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
-    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
-    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
-    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
 }
 APART = 0.15
-"""Distance in OKLab, at least, of the two ends; 0.02 is about the smallest difference that is seen."""
+"""Distance in OKLab, at least, of the two ends; 0.02 is about the smallest difference that is seen.
+"""
 
 
 def simulated(colour: str, deficiency: str) -> str:
@@ -47,7 +70,8 @@ def colours_of(style: Style, background: Background) -> tuple[str, str]:
 
 
 def test_oklab_of_the_primaries() -> None:
-    # Ottosson (2020) lists white and the primaries to three digits; here to four, from the matrices of CSS Color 4.
+    # Ottosson (2020) lists white and the primaries to three digits; here to four, from the matrices
+    # of CSS Color 4.
     for colour, expected in (
         ("#ffffff", (1.0, 0.0, 0.0)),
         ("#ff0000", (0.6280, 0.2249, 0.1258)),
@@ -55,7 +79,9 @@ def test_oklab_of_the_primaries() -> None:
     ):
         assert to_oklab(colour) == pytest.approx(expected, abs=2e-4)
         lightness, a, b = expected
-        there_and_back = palette.from_oklch(lightness, math.hypot(a, b), math.degrees(math.atan2(b, a)))
+        there_and_back = palette.from_oklch(
+            lightness, math.hypot(a, b), math.degrees(math.atan2(b, a))
+        )
         assert distance(there_and_back, colour) < 2e-3
 
 
@@ -66,23 +92,34 @@ def test_the_page_is_the_middle_and_lightness_is_monotone(background: Background
     lightness = [to_oklab(shades[step][0])[0] for step in sorted(shades)]
     for side in (lightness[NUM_SHADES::-1], lightness[NUM_SHADES:]):
         is_rising = background == "dark"
-        assert all((after > before) == is_rising and after != before for before, after in itertools.pairwise(side))
-    # Red and blue of one strength are equally light: rounding to 8 bits moves them by less than 0.005.
+        assert all(
+            (after > before) == is_rising and after != before
+            for before, after in itertools.pairwise(side)
+        )
+    # Red and blue of one strength are equally light: rounding to 8 bits moves them by less than
+    # 0.005.
     assert lightness == pytest.approx(lightness[::-1], abs=0.005)
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("hue", HUES)
 def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hue: str) -> None:
-    shades = [PAPERS[background].paper, *(palette.shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1))]
+    shades = [
+        PAPERS[background].paper,
+        *(palette.shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1)),
+    ]
     gaps = [distance(*pair) for pair in itertools.pairwise(shades)]
-    assert max(gaps) - min(gaps) < 0.008, "rounding to 8 bits moves each end of a gap by less than 0.004"
+    assert max(gaps) - min(gaps) < 0.008, (
+        "rounding to 8 bits moves each end of a gap by less than 0.004"
+    )
     # A colour outside sRGB would be clipped, and have another lightness and chroma than intended.
     lightness, a, b = to_oklab(shades[-1])
     assert lightness == pytest.approx(PAPERS[background].lightness, abs=0.005)
     assert math.hypot(a, b) == pytest.approx(HUES[hue].chroma, abs=0.01)
     ramp = HUES[hue].ramps[background]
-    assert all(16 <= number <= 231 for number in ramp) and len({*ramp}) >= (4 if hue == "surprise" else 2)
+    assert all(16 <= number <= 231 for number in ramp) and len({*ramp}) >= (
+        4 if hue == "surprise" else 2
+    )
     if background != "unknown":
         is_dark = background == "dark"
         assert list(ramp) == sorted(
@@ -95,18 +132,27 @@ def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hu
 @pytest.mark.parametrize("hue", HUES)
 def test_text_is_legible_on_every_shade(background: Background, depth: Depth, hue: str) -> None:
     drawn = Palette(background, depth)
-    styles = [style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))]
+    styles = [
+        style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))
+    ]
     assert styles and drawn.share(hue, 0) == drawn.share(hue, math.nan) == Style()
-    assert all(palette.contrast(*colours_of(style, background)) >= palette.MIN_CONTRAST for style in styles)
+    assert all(
+        palette.contrast(*colours_of(style, background)) >= palette.MIN_CONTRAST for style in styles
+    )
 
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("depth", ["truecolor", "256"])
-def test_the_ends_stay_apart_for_colour_blind_readers(deficiency: str, background: Background, depth: Depth) -> None:
+def test_the_ends_stay_apart_for_colour_blind_readers(
+    deficiency: str, background: Background, depth: Depth
+) -> None:
     drawn = Palette(background, depth)
     for strength in (1.0, 0.75, 0.5):
-        low, high = (simulated(colours_of(drawn.value(sign * strength), background)[0], deficiency) for sign in (-1, 1))
+        low, high = (
+            simulated(colours_of(drawn.value(sign * strength), background)[0], deficiency)
+            for sign in (-1, 1)
+        )
         assert distance(low, high) > APART * strength
 
 

@@ -1,4 +1,5 @@
-"""`--parameters N`: the largest model of a cell, a depth and an alphabet that has at most N weights."""
+"""`--parameters N`: the largest model of a cell, a depth and an alphabet that has at most N
+weights."""
 
 import re
 from dataclasses import replace
@@ -21,11 +22,17 @@ from charrnn.training.recipe import choose_embedding_size
 def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
     """The configuration with the number of units that a number of weights allows."""
     config = Config(parameters=budget, **{"cell": "lstm", "num_layers": 1, **model})
-    return of_size(config, fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units)))
+    return of_size(
+        config,
+        fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units)),
+    )
 
 
 def of_size(config: Config, size: int) -> Config:
-    model = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "initial_state", "sum_outputs")}
+    model = {
+        name: getattr(config, name)
+        for name in ("cell", "depth", "num_layers", "initial_state", "sum_outputs")
+    }
     return Config(**model, hidden_size=size, embedding_size=choose_embedding_size(config, size))
 
 
@@ -40,13 +47,22 @@ def of_size(config: Config, size: int) -> Config:
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_one_more_unit_would_be_too_many(
-    budget: int, cell: str, depth: str, num_layers: int, initial: str, embedding: int | str, vocab_size: int
+    budget: int,
+    cell: str,
+    depth: str,
+    num_layers: int,
+    initial: str,
+    embedding: int | str,
+    vocab_size: int,
 ) -> None:
     model = {"cell": cell, "depth": depth, "num_layers": num_layers, "initial_state": initial}
     try:
         fitted = fit(budget, vocab_size=vocab_size, **model, embedding_size=embedding)
     except UsageError as error:
-        least, most = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", str(error).split(";")[1])[:2])
+        least, most = (
+            int(number.replace(",", ""))
+            for number in re.findall(r"\d[\d,]*", str(error).split(";")[1])[:2]
+        )
         assert budget < least or budget > most
         return
     if budget < 20_000:
@@ -61,12 +77,16 @@ def test_one_more_unit_would_be_too_many(
 def test_a_table_of_ngrams_is_counted(cell: str, multiple: int) -> None:
     config = Config(cell=cell, num_layers=1, embedding_size=8, ngram_rows=500)
     size = fit_parameters(replace(config, parameters=60_000), 40, lambda units: 8)
-    sizes = [num_parameters(replace(config, hidden_size=units), 40) for units in (size, size + multiple)]
+    sizes = [
+        num_parameters(replace(config, hidden_size=units), 40) for units in (size, size + multiple)
+    ]
     assert sizes[0] <= 60_000 < sizes[1]
 
 
 @pytest.mark.parametrize("memory", [None, 24_000_000])
-def test_the_range_ends_with_the_widest_layer_or_memory(memory: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_range_ends_with_the_widest_layer_or_memory(
+    memory: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
     widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
     for budget in (5, 10**11):
@@ -74,16 +94,22 @@ def test_the_range_ends_with_the_widest_layer_or_memory(memory: int | None, monk
             fit(budget)
         first, second = str(error.value).splitlines()
         assert first.startswith(f"`parameters` is {budget:,}; it must be between 136 and ")
-        assert first.endswith(f"{widest:,}" if memory is None else "1,000,000"), "six times four bytes per weight"
+        assert first.endswith(f"{widest:,}" if memory is None else "1,000,000"), (
+            "six times four bytes per weight"
+        )
         assert second.startswith("for 1 layer of cell type lstm, an alphabet of 40 ")
     assert num_parameters(fit(136), 40) == 136
     if memory is None:
         assert fit(widest).hidden_size == MAX_HIDDEN_SIZE
 
 
-def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_may_need_a_multiple_of_some_number_of_units(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cell_type("gru"), "units_multiple", 4)
     fitted = fit(20_000, cell="gru")
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % 4 == 0
-    with pytest.raises(UsageError, match=r"^`hidden_size` is 30; the cell gru needs a multiple of 4\.$"):
+    with pytest.raises(
+        UsageError, match=r"^`hidden_size` is 30; the cell gru needs a multiple of 4\.$"
+    ):
         check_multiple(Config(cell="gru", hidden_size=30))

@@ -1,4 +1,5 @@
-"""Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in memory is."""
+"""Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in
+memory is."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,11 @@ TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
 def make_part(folder: Path, alphabet: str, begin: int, end: int) -> CorpusPart:
     path = folder / "text.txt"
     path.write_text(TEXT, encoding="utf-8")
-    vocab = Vocab("char", ("", *sorted(set("abcdehilmnoprstvwy \n")))) if alphabet == "char" else Vocab.of_bytes()
+    vocab = (
+        Vocab("char", ("", *sorted(set("abcdehilmnoprstvwy \n"))))
+        if alphabet == "char"
+        else Vocab.of_bytes()
+    )
     return CorpusPart(read_corpus([str(path)], alphabet=alphabet, vocab=vocab), begin, end)
 
 
@@ -44,7 +49,9 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
 def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = make_part(tmp_path, alphabet, 100, 2_000)
     whole = part[:]
-    asked: str | bytes = "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"
+    asked: str | bytes = (
+        "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"
+    )
     if isinstance(whole, bytes):
         asked = str(asked).encode()
     expected = novelty.find_copies(asked, whole, min_length=10)
@@ -54,7 +61,9 @@ def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.trained
-def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_decodes_the_whole_corpus(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     config = charrnn.Config(corpus=("text.txt",), split=(0.3, 0.7), **{**SMALL_RUN, "steps": 1})
     list(charrnn.train(config, out=tmp_path / "run"))
@@ -71,7 +80,11 @@ def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, m
     monkeypatch.setattr("charrnn.reports.novelty.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.reports.novelty.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
-    for line in ("evaluate run", "visualize run --cell 0:1 --chars 300", "sample run --seed 0 --length 99 --novelty"):
+    for line in (
+        "evaluate run",
+        "visualize run --cell 0:1 --chars 300",
+        "sample run --seed 0 --length 99 --novelty",
+    ):
         lengths.clear()
         ran = command(*line.split())
         assert ran.code == 0, ran.err

@@ -1,4 +1,5 @@
-"""Patching: exactly nothing where nothing reads the cell or the value is the same, else what a loop computes."""
+"""Patching: exactly nothing where nothing reads the cell or the value is the same, else what a loop
+computes."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,13 +22,17 @@ def short_continuations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patching, "NUM_WRITTEN", 16)
 
 
-def patch(network: CharRNN, cells: list[tuple[int, int]], source: int, target: int, num_chars: int = 120) -> Patch:
+def patch(
+    network: CharRNN, cells: list[tuple[int, int]], source: int, target: int, num_chars: int = 120
+) -> Patch:
     text = make_text(num_chars)
 
     def passage(position: int) -> PassageIds:
         return PassageIds.in_text(text.ids, position, position, text.text)
 
-    vocab = SimpleNamespace(decode=lambda ids: "".join(CHARACTERS[id] for id in ids), has_unknown_symbol=False)
+    vocab = SimpleNamespace(
+        decode=lambda ids: "".join(CHARACTERS[id] for id in ids), has_unknown_symbol=False
+    )
     model: Any = SimpleNamespace(network=network, character=CHARACTERS.__getitem__, vocab=vocab)
     return patch_cells(model, cells, passage(source), passage(target))
 
@@ -62,7 +67,9 @@ def test_a_cell_that_nothing_reads_changes_nothing(cell: str) -> None:
 
 
 @torch.no_grad()
-def read_slowly(network: CharRNN, ids: np.ndarray, state: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+def read_slowly(
+    network: CharRNN, ids: np.ndarray, state: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
     """The log-probabilities (V,) after each character, one at a time, and the last state."""
     state = network.initial_state(1) if state is None else state
     found = []
@@ -84,7 +91,9 @@ def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     with torch.no_grad():
         after = network.output(state[2, 0, 0]).log_softmax(-1)
     # Sums of few numbers in float64.
-    assert found.divergence == pytest.approx(float((before[-1].exp() * (before[-1] - after)).sum()), abs=1e-12)
+    assert found.divergence == pytest.approx(
+        float((before[-1].exp() * (before[-1] - after)).sum()), abs=1e-12
+    )
     probabilities = torch.stack((before[-1], after), dim=1).exp().tolist()
     changes = [(one.character, one.before, one.after) for one in found.characters]
     assert changes == sorted(changes, key=lambda change: -abs(change[2] - change[1]))
@@ -104,14 +113,18 @@ def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
     """Patching the memory c of the top layer: the next prediction is of h = o * tanh(c)."""
     network, text = make_network("lstm"), make_text(120)
     found = patch(network, [(2, 3)], 80, 40)
-    (h, c), (_, from_c) = (read_slowly(network, text.ids[:end])[1][2, :, 0].clone() for end in (41, 81))
+    (h, c), (_, from_c) = (
+        read_slowly(network, text.ids[:end])[1][2, :, 0].clone() for end in (41, 81)
+    )
     h[3] = h[3] / c[3].tanh() * from_c[3].tanh()
     with torch.no_grad():
         after = network.output(h).softmax(-1)
     for one in found.characters:
         assert one.after == pytest.approx(float(after[CHARACTERS.index(one.character)]), abs=1e-12)
     (cell,) = found.cells
-    assert (cell.source, cell.target) == pytest.approx((float(from_c[3].tanh()), float(c[3].tanh())), abs=1e-12)
+    assert (cell.source, cell.target) == pytest.approx(
+        (float(from_c[3].tanh()), float(c[3].tanh())), abs=1e-12
+    )
 
 
 def test_a_continuation_ends_at_an_end() -> None:
@@ -126,5 +139,9 @@ def test_a_continuation_ends_at_an_end() -> None:
 def test_a_passage_of_a_text_has_the_characters_that_are_read_and_shown() -> None:
     num = patching.CHARS_READ + 5
     passage = PassageIds.in_text(np.arange(num) % 7, num - 2, num - 2, "x" * (num - 1) + "y")
-    assert (len(passage.ids), passage.ids[-1], passage.shown.position) == (patching.CHARS_READ, (num - 2) % 7, num - 2)
+    assert (len(passage.ids), passage.ids[-1], passage.shown.position) == (
+        patching.CHARS_READ,
+        (num - 2) % 7,
+        num - 2,
+    )
     assert passage.shown.text == "x" * patching.CHARS_SHOWN

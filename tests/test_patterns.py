@@ -1,4 +1,5 @@
-"""Texts that match an expression: the automaton against Python's `re`, drawn texts and beams against all texts."""
+"""Texts that match an expression: the automaton against Python's `re`, drawn texts and beams
+against all texts."""
 
 import itertools
 import json
@@ -26,22 +27,27 @@ ALPHABET, LETTERS, T = ("", "a", "b", "é", "\n"), "abcd", 4
 
 
 def all_texts(characters: Sequence[str], length: int = T) -> list[str]:
-    return ["".join(text) for n in range(length + 1) for text in itertools.product(characters, repeat=n)]
+    return [
+        "".join(text) for n in range(length + 1) for text in itertools.product(characters, repeat=n)
+    ]
 
 
 WRITTEN = all_texts(ALPHABET[1:], 3)
-ATOM = st.sampled_from(["a", "b", ".", r"\w", r"\W", "[^a]", r"[^\W\d]", "(?i:É)", "(?s:.)", "", "^", r"\Z", "b|", "é"])
+ATOM = st.sampled_from(
+    ["a", "b", ".", r"\w", r"\W", "[^a]", r"[^\W\d]", "(?i:É)", "(?s:.)", "", "^", r"\Z", "b|", "é"]
+)
 PARTS = st.recursive(
     ATOM,
-    lambda inner: st.tuples(inner, inner, st.sampled_from(["", "*", "+?", "{2}", "{0,2}"]), ATOM).map(
-        lambda parts: f"(?:{parts[0]}|{parts[1]}){parts[2]}{parts[3]}"
-    ),
+    lambda inner: st.tuples(
+        inner, inner, st.sampled_from(["", "*", "+?", "{2}", "{0,2}"]), ATOM
+    ).map(lambda parts: f"(?:{parts[0]}|{parts[1]}){parts[2]}{parts[3]}"),
     max_leaves=4,
 )
 
 
 def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Return the texts after which nothing is missing; check how much is missing after their beginnings."""
+    """Return the texts after which nothing is missing; check how much is missing after their
+    beginnings."""
     pattern = Pattern(expression, characters, None)
     states = {"": pattern.start}
     for text in texts[1:]:
@@ -52,7 +58,9 @@ def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -
     for text in texts[:20]:
         rest = [len(one) - len(text) for one in found if one.startswith(text)]
         missing = pattern.missing(states[text])
-        assert missing == min(rest, default=missing) and (rest or missing > len(texts[-1]) - len(text))
+        assert missing == min(rest, default=missing) and (
+            rest or missing > len(texts[-1]) - len(text)
+        )
     return found
 
 
@@ -70,53 +78,82 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> No
         assert found == [text for text in WRITTEN if re.fullmatch(expression, text)]
 
 
-@pytest.mark.parametrize("words", [["ab", "bc"], ["aba", "ba"], ["abc", "b", "cab"], ["a", "b", "c", "d"], ["aa"]])
+@pytest.mark.parametrize(
+    "words", [["ab", "bc"], ["aba", "ba"], ["abc", "b", "cab"], ["a", "b", "c", "d"], ["aa"]]
+)
 def test_each_word_occurs(words: list[str]) -> None:
     texts = all_texts("abcd")
-    assert accepted(all_words(words), "abcd", texts) == [one for one in texts if all(word in one for word in words)]
+    assert accepted(all_words(words), "abcd", texts) == [
+        one for one in texts if all(word in one for word in words)
+    ]
 
 
-@pytest.mark.parametrize("words", [["ab", "b"], ["a b", "b a"], [" a", "b"], ["b-", "-b"], ["a ", "b"], ["a b a", "a"]])
+@pytest.mark.parametrize(
+    "words", [["ab", "b"], ["a b", "b a"], [" a", "b"], ["b-", "-b"], ["a ", "b"], ["a b a", "a"]]
+)
 def test_words_are_whole_where_the_alphabet_has_a_space(words: list[str]) -> None:
     texts = all_texts("ab -", 5)
-    whole = [rf"(?<!\w){word}(?!\w)".replace(r"(?<!\w) ", " ").replace(r"-(?!\w)", "-") for word in words]
+    whole = [
+        rf"(?<!\w){word}(?!\w)".replace(r"(?<!\w) ", " ").replace(r"-(?!\w)", "-") for word in words
+    ]
     whole = [word.replace(r" (?!\w)", " ").replace(r"(?<!\w)-", "-") for word in whole]
     expected = [text for text in texts if all(re.search(word, text) for word in whole)]
     assert accepted(all_words(words, are_whole=True), "ab -", texts) == expected != []
 
 
-@pytest.mark.parametrize("expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", all_words(["ab", "ba"])])
+@pytest.mark.parametrize(
+    "expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", all_words(["ab", "ba"])]
+)
 def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression: str) -> None:
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
     matching = {text for text in all_texts(LETTERS) if re.fullmatch(expression, text)}
     for seed, shaping in enumerate([Shaping(), Shaping(top_k=2), Shaping(temperature=0.01)]):
         uniforms, text = generator_of(seed), ""
         while any(one != text and one.startswith(text) for one in matching):
-            own = log_softmax(stepper.read(np.array([*PRIME, *map(LETTERS.index, text)]))[0])[0] / shaping.temperature
+            own = (
+                log_softmax(stepper.read(np.array([*PRIME, *map(LETTERS.index, text)]))[0])[0]
+                / shaping.temperature
+            )
             begins = [any(one.startswith(text + letter) for one in matching) for letter in LETTERS]
             scores = np.where(begins, own, -np.inf)
             scores[np.argsort(-scores)[shaping.top_k or T :]] = -np.inf
             probs = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
             text += LETTERS[int((np.cumsum(probs) <= uniforms.random()).sum())]
-        blocks = sample_ids(stepper, prime_model(stepper, PRIME), [shaping], [seed], length=T, pattern=pattern)
+        blocks = sample_ids(
+            stepper, prime_model(stepper, PRIME), [shaping], [seed], length=T, pattern=pattern
+        )
         assert "".join(LETTERS[block.ids[0, 0]] for block in blocks) == text
     search = BeamSearch(stepper, PRIME, SearchOptions(width=256, length=T), pattern=pattern)
     assert tuple(id for ids in search for id in ids) == search.beams[0].ids
-    ended = {text for text in matching if not any(one != text and one.startswith(text) for one in matching)}
+    ended = {
+        text
+        for text in matching
+        if not any(one != text and one.startswith(text) for one in matching)
+    }
     assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.beams} == ended
 
 
-def test_words_that_must_follow_are_apart_and_a_banned_end_is_not_needed(command: Command, tmp_path: Path) -> None:
+def test_words_that_must_follow_are_apart_and_a_banned_end_is_not_needed(
+    command: Command, tmp_path: Path
+) -> None:
     run = build_chain(tmp_path / "spaced-001", f"{END}abcdefgh ", documents="lines")
     ran = command("sample", run, "--words", "ab,cd,a d", "--length", 30, "--seed", 1, "--temp", 3)
-    assert ran.code == 0 and all(re.search(rf"(?<!\w){word}(?!\w)", ran.out) for word in ("ab", "cd", "a d"))
+    assert ran.code == 0 and all(
+        re.search(rf"(?<!\w){word}(?!\w)", ran.out) for word in ("ab", "cd", "a d")
+    )
     found = charrnn.load(run).sample(match="(ab)*", length=5, ban=END)
     assert (found.text, found.has_ended) == ("abab", False)
 
 
 def test_documents_end_where_they_match_with_any_options(command: Command, tmp_path: Path) -> None:
-    run, expression = build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"), "[^c]{2,3}(cd)?"
-    drawn, mixed = ("--count", 3, "--temp", 3, "--seed", 1), ("--temp", "0,2", "--prime", "cd", "--mix", run)
+    run, expression = (
+        build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"),
+        "[^c]{2,3}(cd)?",
+    )
+    drawn, mixed = (
+        ("--count", 3, "--temp", 3, "--seed", 1),
+        ("--temp", "0,2", "--prime", "cd", "--mix", run),
+    )
     for options in (drawn, mixed, ("--beam", 5)):
         ran = command("sample", run, "--match", expression, "--length", 7, "--json", *options)
         assert ran.code == 0
@@ -127,8 +164,12 @@ def test_documents_end_where_they_match_with_any_options(command: Command, tmp_p
 
 REFUSED = {
     "--match €": "characters matches. It has characters that the model does not write: '€'",
-    "--match [ --beam 2": "--match is '[': unterminated character set (character 1). Give a regular expression",
-    "--match [[:alpha:]]": "Possible nested set at position 1. Write \\ before a character that stands for itself",
+    "--match [ --beam 2": (
+        "--match is '[': unterminated character set (character 1). Give a regular expression"
+    ),
+    "--match [[:alpha:]]": (
+        "Possible nested set at position 1. Write \\ before a character that stands for itself"
+    ),
     "--match a{5} --length 4 --count 2": "takes at least 5 characters; --length is 4",
     "--words abc,fgh --length 5": "--words is 'abc,fgh', which takes at least 6 characters",
     "--words a,": "--words is 'a,'; it must be 1 to 6 words",
@@ -137,7 +178,10 @@ REFUSED = {
     f"--match a{{{'9' * 5000}}}": "which has more than 50,000 steps. Repeat less of it.",
     f"--words {'a' * 51_000}": "which has more than 50,000 steps. Give shorter or fewer words.",
     "--match (a)\\1": "a reference to a group cannot be followed. Write out what may repeat",
-    "--match b(?=a)": "a look-around cannot be followed. Leave it out, or give the words that must occur by --words.",
+    "--match b(?=a)": (
+        "a look-around cannot be followed. Leave it out, or give the words that must occur by"
+        " --words."
+    ),
     "--match= --words ab": "--match is ''; it must be a string with a regular expression",
     "--match a --stop b": "--stop does not go with --match, whose text must match as a whole",
     "--temp-at=": "--temp-at is ; it must be words",
@@ -145,6 +189,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("options", REFUSED, ids=range(len(REFUSED)))
-def test_options_are_refused_before_anything_is_written(options: str, command: Command, alphabet_run: Path) -> None:
+def test_options_are_refused_before_anything_is_written(
+    options: str, command: Command, alphabet_run: Path
+) -> None:
     ran = command("sample", alphabet_run, "--prime", "abc", *options.split())
     assert (ran.code, ran.out) == (2, "") and REFUSED[options] in ran.err

@@ -1,4 +1,5 @@
-"""What is decided before training: notes on the text and on settings that were changed to fit it."""
+"""What is decided before training: notes on the text and on settings that were changed to fit
+it."""
 
 import time
 from dataclasses import replace
@@ -19,11 +20,15 @@ from charrnn.training.plan import planning_notes, read_text
 from charrnn.training.process_group import Computing
 from charrnn.training.recipe import choose_embedding_size
 
-COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
+COMMON = (
+    "the lamp by the river was lit\n" * 700
+)  # 21,000 characters: one that occurs once or twice is unknown
 RARE = "\u00e9\u00e8"
 
 
-def notes_on(folder: Path, text: str, planned: dict[str, Any] | None = None, **asked: Any) -> list[str]:
+def notes_on(
+    folder: Path, text: str, planned: dict[str, Any] | None = None, **asked: Any
+) -> list[str]:
     (folder / "text.txt").write_text(text, encoding="utf-8")
     settings = {"num_lanes": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
@@ -32,11 +37,16 @@ def notes_on(folder: Path, text: str, planned: dict[str, Any] | None = None, **a
     return [str(note) for note in notes if note not in read.corpus.notes]
 
 
-MANY = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))  # 300 of 21,300 are more than one in a hundred
+MANY = "".join(
+    map(chr, range(0x4E00, 0x4E00 + 300))
+)  # 300 of 21,300 are more than one in a hundred
 OLD = {"init_from": "older-001"}
 
 
-UNKNOWN = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown; `extend_alphabet` learns them"
+UNKNOWN = (
+    "2 of 21,002 characters are not in the alphabet of older-001: read as unknown;"
+    " `extend_alphabet` learns them"
+)
 RARE_NOTE = "{} too rare to learn: read as unknown"
 BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
 
@@ -54,7 +64,9 @@ def test_unknown_characters_are_counted(tmp_path: Path) -> None:
         assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
-def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_beyond_the_limit_are_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plan, "MAX_CHARACTERS", len({*COMMON}) + 1)
     (note,) = notes_on(tmp_path, COMMON + RARE)
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
@@ -72,20 +84,32 @@ SIZES = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 
 
 def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
     (note,) = notes_on(tmp_path, COMMON, {**SIZES, "steps": 1}, minutes=0.2, steps=None)
-    assert note == (
-        "only 1 step fits into `minutes=0.2`, with the start and the measuring, which is too few to learn words. "
-        "Give more, or a smaller `hidden_size`"
+    assert (
+        note
+        == "only 1 step fits into `minutes=0.2`, with the start and the measuring, which is too few"
+        " to learn words. Give more, or a smaller `hidden_size`"
     )
-    assert notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None) == []
+    assert (
+        notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None)
+        == []
+    )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
 
 
-def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_takes_a_share_of_the_budget_within_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, num_lanes=2, bptt_length=8)
     measured: list[float] = []
-    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1])
-    text, batches, computing = read_text(config, None, None), SimpleNamespace(), Computing(torch.device("cpu"))
+    monkeypatch.setattr(
+        plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1]
+    )
+    text, batches, computing = (
+        read_text(config, None, None),
+        SimpleNamespace(),
+        Computing(torch.device("cpu")),
+    )
     for minutes in (0.01, 1.0, 5.0, 30.0):
         plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)  # type: ignore[arg-type]
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
@@ -96,10 +120,16 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
 ) -> None:
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), minutes=3.0)
-    text, computing = read_text(config, None, None), Computing(torch.device("cpu"), start=time.perf_counter())
+    text, computing = (
+        read_text(config, None, None),
+        Computing(torch.device("cpu"), start=time.perf_counter()),
+    )
     # Its steps are measured as it can take them, of an irnn without dropped weights.
     assert (
-        plan.plan_run(replace(config, cell="irnn", hidden_size=4, minutes=0.002), text, computing)[0].weight_drop == 0
+        plan.plan_run(replace(config, cell="irnn", hidden_size=4, minutes=0.002), text, computing)[
+            0
+        ].weight_drop
+        == 0
     )
     monkeypatch.setattr(plan, "measure_step", lambda *_: (0.01, 1))
     asked: list[tuple[dict[str, Any], tuple[int, int]]] = [
@@ -117,22 +147,39 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         planned, _ = plan.plan_run(replace(config, **changes), text, computing)
         assert (planned.num_members, planned.hidden_size) == expected, changes
     planned, batches = plan.plan_run(config, text, computing)
-    again = replace(planned, steps=None, minutes=30.0, num_members="auto", hidden_size=256, embedding_size=64)
-    timed = plan.plan_steps(again, text, batches, Computing(computing.device, start=time.perf_counter()))
-    assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), "a step of four takes four times as long"
+    again = replace(
+        planned, steps=None, minutes=30.0, num_members="auto", hidden_size=256, embedding_size=64
+    )
+    timed = plan.plan_steps(
+        again, text, batches, Computing(computing.device, start=time.perf_counter())
+    )
+    assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
+        "a step of four takes four times as long"
+    )
     notes = planning_notes(config, planned, text)
-    assert any(str(note).startswith("4 networks of 256 units are trained side by side") for note in notes)
+    assert any(
+        str(note).startswith("4 networks of 256 units are trained side by side") for note in notes
+    )
 
 
-def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_threads_than_there_are_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     minutes: dict[str, Any] = {"minutes": 1.0, "steps": None}
     planned = {"minutes": None, "steps": 149}  # fewer than are useful
     for threads, told in ((3, "3 threads are"), (1, "1 thread is")):
-        (note,) = notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": threads}, threads="auto", **minutes)
+        (note,) = notes_on(
+            tmp_path, COMMON, {**SIZES, **planned, "threads": threads}, threads="auto", **minutes
+        )
         assert note.startswith(f"{told} faster than 4 (")
-    assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes) == []
-    assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 3}, threads=3, **minutes) == [], "as it was set"
+    assert (
+        notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes)
+        == []
+    )
+    assert (
+        notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 3}, threads=3, **minutes) == []
+    ), "as it was set"
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto") == [], "chosen by a rule"
 
 
@@ -141,21 +188,30 @@ def test_a_number_of_weights_chooses_the_width(tmp_path: Path) -> None:
     text = read_text(Config(corpus=(str(tmp_path / "text.txt"),)), None, None)
     fitted = plan.with_fitting_size(Config(parameters=20_000), text)
     embedded = replace(fitted, embedding_size=choose_embedding_size(fitted, fitted.hidden_size))
-    assert fitted.parameters is None and fitted.ngram_rows == 0, "a table would be most of so many weights"
+    assert fitted.parameters is None and fitted.ngram_rows == 0, (
+        "a table would be most of so many weights"
+    )
     assert 18_000 < num_parameters(embedded, len(text.vocab)) <= 20_000
     assert plan.with_fitting_size(fitted, text) is fitted
 
 
-def test_what_extending_an_alphabet_adds_is_noted(lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_extending_an_alphabet_adds_is_noted(
+    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = Config(init_from=str(lstm.path), extend_alphabet=True)
     _, initial = plan.open_initial_model(config, Path("checkpoints"))
     assert initial is not None
     vocab = initial.description.vocab()
-    for read, told in ((vocab, "none was added"), (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing")):
+    for read, told in (
+        (vocab, "none was added"),
+        (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing"),
+    ):
         text: Any = SimpleNamespace(vocab=read)
         (note,) = plan.extension_note(config, initial, text)
         assert str(note).endswith(told)
-    plan.check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
+    plan.check_alphabet(
+        "old", text, extended=False
+    )  # a byte alphabet has every character of a text
     monkeypatch.setattr(plan, "check_shapes", lambda *_: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
         plan.open_initial_model(config, Path("checkpoints"))

@@ -31,33 +31,47 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     """Install a package that offers `name` as a detector, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def call(name: str, code: str, *, target: str = "rhyme_marks:label", package: str = "rhymes") -> None:
+    def call(
+        name: str, code: str, *, target: str = "rhyme_marks:label", package: str = "rhymes"
+    ) -> None:
         install(tmp_path, package, f"[{GROUP}]\n{name} = {target}\n", rhyme_marks=code)
 
     yield call
     sys.modules.pop("rhyme_marks", None)
 
 
-def test_a_function_is_a_detector_described_by_its_docstring(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_is_a_detector_described_by_its_docstring(
+    offer: Offer, capsys: pytest.CaptureFixture[str]
+) -> None:
     offer("vowels", FUNCTION)
     (detector,) = get_detectors(["vowels"])
     assert (detector.name, detector.looks_for) == ("vowels", "Inside a vowel")
     labels = detector.label("lamp")
-    assert labels is not None and labels.dtype == bool and labels.tolist() == [False, True, False, False]
+    assert (
+        labels is not None
+        and labels.dtype == bool
+        and labels.tolist() == [False, True, False, False]
+    )
     assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
 
 
 def test_a_detector_is_one_with_the_name_that_is_offered(offer: Offer) -> None:
-    code = "from charrnn.detectors.detector import Detector\nlabel = Detector('other', 'vowels', lambda text: None)"
+    code = (
+        "from charrnn.detectors.detector import Detector\nlabel = Detector('other', 'vowels',"
+        " lambda text: None)"
+    )
     offer("vowels", code)
     (detector,) = get_detectors(["vowels"])
     assert (detector.name, detector.looks_for, detector.label("lamp")) == ("vowels", "vowels", None)
 
 
-def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(offer: Offer) -> None:
+def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(
+    offer: Offer,
+) -> None:
     offer("vowels", "raise RuntimeError")
     with pytest.raises(
-        UsageError, match=r"^There is no detector 'vowel'\. Did you mean vowels\?.* quote, .*, vowels\."
+        UsageError,
+        match=r"^There is no detector 'vowel'\. Did you mean vowels\?.* quote, .*, vowels\.",
     ):
         get_detectors(["vowel"])
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
@@ -69,10 +83,26 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
 @pytest.mark.parametrize(
     ("code", "target", "message"),
     [
-        ("x = 1\n1 / 0\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError: division"),
-        ("", "no_such_marks:label", r"failed: ModuleNotFoundError: No module named 'no_such_marks'"),
-        ("label = 3\n", "rhyme_marks:label", r"is neither a Detector nor a function label\(text\), but int\."),
-        (f"{LABEL}return 1 / 0\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError"),
+        (
+            "x = 1\n1 / 0\n",
+            "rhyme_marks:label",
+            r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError: division",
+        ),
+        (
+            "",
+            "no_such_marks:label",
+            r"failed: ModuleNotFoundError: No module named 'no_such_marks'",
+        ),
+        (
+            "label = 3\n",
+            "rhyme_marks:label",
+            r"is neither a Detector nor a function label\(text\), but int\.",
+        ),
+        (
+            f"{LABEL}return 1 / 0\n",
+            "rhyme_marks:label",
+            r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError",
+        ),
         (
             f"{LABEL}return [True]\n",
             "rhyme_marks:label",
@@ -80,30 +110,44 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
         ),
     ],
 )
-def test_a_plugin_that_fails_names_its_package(offer: Offer, code: str, target: str, message: str) -> None:
+def test_a_plugin_that_fails_names_its_package(
+    offer: Offer, code: str, target: str, message: str
+) -> None:
     offer("vowels", code, target=target)
-    with pytest.raises(UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message):
+    with pytest.raises(
+        UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message
+    ):
         get_detectors(["vowels"])[0].label("aba")
 
 
 def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
     offer("quote", FUNCTION)
     with pytest.raises(
-        UsageError, match=r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n"
+        UsageError,
+        match=(
+            r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n"
+        ),
     ):
         get_detectors(["quote"])
     assert get_detectors(["digit"]) == [DETECTORS["digit"]], "only the name that is asked for"
     for package in ("metre", "prosody"):
         install(tmp_path, package, f"[{GROUP}]\nfeet = {package}:label\n")
-    with pytest.raises(UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "):
+    with pytest.raises(
+        UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "
+    ):
         get_detectors(["feet"])
 
 
-def test_a_package_with_bad_metadata_is_left_out(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_with_bad_metadata_is_left_out(
+    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.hooks.extensions.LEFT_OUT", [])
     offer("vowel", FUNCTION)
     damaged = install(tmp_path / "damaged", "metre", "[charrnn.detectors]\nno equals sign\n")
     monkeypatch.syspath_prepend(str(damaged))
     assert [one.name for one in get_detectors(["quote", "vowel"])] == ["quote", "vowel"]
     (message,) = extensions.LEFT_OUT
-    assert message.startswith("The entry points of an installed package cannot be read: ") and "left out" in message
+    assert (
+        message.startswith("The entry points of an installed package cannot be read: ")
+        and "left out" in message
+    )

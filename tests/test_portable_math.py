@@ -1,4 +1,5 @@
-"""Arithmetic that rounds alike everywhere: right, whatever the order of a sum, and the same on imitated processors."""
+"""Arithmetic that rounds alike everywhere: right, whatever the order of a sum, and the same on
+imitated processors."""
 
 import math
 import subprocess
@@ -41,9 +42,12 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(num_terms)
         assert np.array_equal(exact_product(x[:, order], weight[:, order]), found)
-    assert np.array_equal(exact_product(np.ldexp(x, -60), weight), np.ldexp(found, -60)), "relative to the largest"
+    assert np.array_equal(exact_product(np.ldexp(x, -60), weight), np.ldexp(found, -60)), (
+        "relative to the largest"
+    )
     plain = x.astype(np.float64) @ weight.T.astype(np.float64)
-    # Both are off by a few units of the last bit of their largest terms; the parts of 20 bits lose 2^-40 of them.
+    # Both are off by a few units of the last bit of their largest terms; the parts of 20 bits lose
+    # 2^-40 of them.
     np.testing.assert_allclose(found, plain, rtol=0, atol=2.0**-36 * max(num_terms, 1))
     assert np.array_equal(found.astype(np.float32), plain.astype(np.float32)) or num_terms > 64
     if num_terms:
@@ -54,15 +58,22 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
 @pytest.mark.parametrize("size", [1, 2, 33])
 def test_attention_is_the_same_for_one_row_and_for_many(size: int) -> None:
     generator = np.random.default_rng(size)
-    query, past = generator.normal(size=(7, size)).astype(np.float32), generator.normal(size=(64, 7, size))
+    query, past = (
+        generator.normal(size=(7, size)).astype(np.float32),
+        generator.normal(size=(64, 7, size)),
+    )
     past = past.astype(np.float32)
     read = attend(query, past)
-    assert all(np.array_equal(read[[row]], attend(query[[row]], past[:, [row]])) for row in range(7))
+    assert all(
+        np.array_equal(read[[row]], attend(query[[row]], past[:, [row]])) for row in range(7)
+    )
     assert np.array_equal(read[2:5], attend(query[2:5], past[:, 2:5]))
 
 
 def test_cosine_and_sine_are_right() -> None:
-    angles = np.concatenate([np.linspace(-50, 50, 100_001), np.arange(-9, 9) * np.pi / 4, [0.0, 1e-300, 1e5]])
+    angles = np.concatenate(
+        [np.linspace(-50, 50, 100_001), np.arange(-9, 9) * np.pi / 4, [0.0, 1e-300, 1e5]]
+    )
     cos, sin = portable_math.exact_cos_sin(angles)
     np.testing.assert_allclose(cos, np.cos(angles), rtol=0, atol=4e-16)
     np.testing.assert_allclose(sin, np.sin(angles), rtol=0, atol=4e-16)
@@ -109,15 +120,23 @@ PROCESSORS = {
 }
 
 
-def test_every_processor_writes_the_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_processor_writes_the_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = python_path(Path(__file__).parent)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)
     exec(WRITE, {})
     printed = {"this one": capsys.readouterr().out}
     for name, changes in PROCESSORS.items():
-        environment = clean_environment(**{"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"} | changes)
+        environment = clean_environment(
+            **{"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"} | changes
+        )
         done = subprocess.run(
-            [sys.executable, "-c", WRITE], capture_output=True, text=True, env=environment, check=True
+            [sys.executable, "-c", WRITE],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
         )
         printed[name] = done.stdout
     assert len(printed["this one"].splitlines()) == 3
@@ -130,13 +149,17 @@ def random_matrix(rows: int, columns: int, seed: int = 0) -> portable_math.Float
 
 @pytest.mark.parametrize("columns", [1, 7, 512, 3000])
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: int, scale: float) -> None:
+def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(
+    columns: int, scale: float
+) -> None:
     weight, x = random_matrix(5, columns), random_matrix(3, columns, seed=1) * np.float32(scale)
     matrix = Matrix(weight, is_int8=True)
     found = matrix.product(x)
     assert np.abs(matrix.values.astype(int)).sum(axis=1).max() * 2**matrix.bits <= 2**SUM_BITS
     order = np.random.default_rng(2).permutation(columns)
-    assert np.array_equal(Matrix(weight[:, order], is_int8=True).product(x[:, order]), found), "in any order"
+    assert np.array_equal(Matrix(weight[:, order], is_int8=True).product(x[:, order]), found), (
+        "in any order"
+    )
     for row in range(3):
         exponent = math.frexp(float(np.abs(x[row]).max()))[1]
         step = Fraction(2) ** (exponent - matrix.bits)
@@ -149,8 +172,12 @@ def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: i
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
-def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size: float) -> None:
-    assert Matrix(np.float32([[size, -size / 2]]), is_int8=True).values[0, 0] == (127 if size > 2.0**-100 else 0)
+def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(
+    size: float,
+) -> None:
+    assert Matrix(np.float32([[size, -size / 2]]), is_int8=True).values[0, 0] == (
+        127 if size > 2.0**-100 else 0
+    )
     matrix = Matrix(np.float32([[1, 0.5]]), is_int8=True)
     found = matrix.product(np.float32([[size, 0]]))[0, 0]
     assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
@@ -160,13 +187,23 @@ def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus() -> None:
     x = np.linspace(-20, 20, 400_001, dtype=np.float32)
     assert np.abs(exact_tanh(x) - np.tanh(x.astype(np.float64))).max() < 5e-7
     assert np.array_equal(exact_tanh(-x), -exact_tanh(x))
-    assert exact_tanh(np.float32([np.inf, TANH_LIMIT])).tolist() == [exact_tanh(np.float32([TANH_LIMIT]))[0]] * 2
+    assert (
+        exact_tanh(np.float32([np.inf, TANH_LIMIT])).tolist()
+        == [exact_tanh(np.float32([TANH_LIMIT]))[0]] * 2
+    )
     assert exact_tanh(x).dtype == np.float32
     expected = np.logaddexp(0, x.astype(np.float64))
-    np.testing.assert_allclose(EXACT.softplus(x), expected, rtol=1.2e-7, atol=0)  # two roundings to float32
+    np.testing.assert_allclose(
+        EXACT.softplus(x), expected, rtol=1.2e-7, atol=0
+    )  # two roundings to float32
     limit = portable_math.EXP_LIMIT
-    values = portable_math.exact_exp(np.array([0.0, -1.0, limit, np.nextafter(limit, -np.inf), -np.inf, np.nan]))
-    assert values[:3] == pytest.approx([1, math.exp(-1), math.exp(limit)], abs=0) and not values[3:].any()
+    values = portable_math.exact_exp(
+        np.array([0.0, -1.0, limit, np.nextafter(limit, -np.inf), -np.inf, np.nan])
+    )
+    assert (
+        values[:3] == pytest.approx([1, math.exp(-1), math.exp(limit)], abs=0)
+        and not values[3:].any()
+    )
 
 
 rng = np.random.default_rng(0)
@@ -191,7 +228,10 @@ def to_torch(argument: Any) -> Any:
 @pytest.mark.parametrize("name", [field.name for field in fields(Ops)])
 def test_a_function_of_numpy_is_that_of_torch(name: str, ops: Ops[Any]) -> None:
     arguments = ARGUMENTS.get(name, DEFAULT)
-    found, expected = getattr(ops, name)(*arguments), getattr(TORCH, name)(*map(to_torch, arguments))
+    found, expected = (
+        getattr(ops, name)(*arguments),
+        getattr(TORCH, name)(*map(to_torch, arguments)),
+    )
     if isinstance(found, np.ndarray):
         found, expected = (found,), (expected,)
     for one, other in zip(found, expected, strict=True):

@@ -1,7 +1,8 @@
-"""Several processes train as one does: the same masks, gradients, weights and positions, whatever their number.
+"""Several processes train as one does: the same masks, gradients, weights and positions, whatever
+their number.
 
-The processes are threads of this one, which exchange tensors in memory (`Threads`); `faults/test_processes.py` starts
-real ones. `V`: characters of the vocabulary.
+The processes are threads of this one, which exchange tensors in memory (`Threads`);
+`faults/test_processes.py` starts real ones. `V`: characters of the vocabulary.
 """
 
 import json
@@ -52,7 +53,9 @@ class Meeting:
             self._barrier.wait()
         except threading.BrokenBarrierError:
             raise OtherProcessError("another thread ended") from None
-        assert len({(part.shape, part.dtype) for part in brought}) == 1, "the threads are at different places"
+        assert len({(part.shape, part.dtype) for part in brought}) == 1, (
+            "the threads are at different places"
+        )
         return brought
 
     def leave(self) -> None:
@@ -74,7 +77,8 @@ class Threads(ConnectedProcesses):
 
 
 def in_processes(size: int, work: Callable[[ProcessGroup], Result]) -> list[Result]:
-    """What `work` returns in each of `size` processes; raises the first error that is not about another process."""
+    """What `work` returns in each of `size` processes; raises the first error that is not about
+    another process."""
     meeting = Meeting(size)
 
     def run(rank: int) -> Result | CharRNNError:
@@ -118,11 +122,15 @@ def numbers(trainer: Trainer) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in tensors.items()}
 
 
-def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_masks_of_the_window() -> None:
+def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_masks_of_the_window() -> (
+    None
+):
     network = make_trainer(documents="lines", zoneout=0.3, weight_drop=0.2).network
     assert isinstance(network, CharRNN) and network.end_id is not None
     generators, drawn = [torch.Generator().manual_seed(3) for _ in range(2)], []
-    for generator, rows, ids in zip(generators, (slice(0, 2), slice(2, 4)), (network.end_id, 5), strict=True):
+    for generator, rows, ids in zip(
+        generators, (slice(0, 2), slice(2, 4)), (network.end_id, 5), strict=True
+    ):
         noise = Noise(generator, 4, rows)  # only the rows of the first process have an END
         network(torch.tensor([[4, 4], [ids, 4], [4, 4]]), network.initial_state(2), noise)
         drawn.append(noise.for_one_step((2, 99), 0.5))
@@ -143,7 +151,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
-def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind: str, size: int) -> None:
+def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(
+    kind: str, size: int
+) -> None:
     def train(group: ProcessGroup) -> tuple[list[float], dict[str, Tensor]]:
         trainer = make_trainer(group, **KINDS[kind])
         losses = [trainer.take_step().train_nats for _ in range(12)]
@@ -153,15 +163,21 @@ def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_th
     (losses, found), *others = in_processes(size, train)
     assert losses[0] == pytest.approx(expected_losses[0], abs=1e-6)
     for name, value in expected.items():
-        assert {other[name].numpy().tobytes() for _, other in others} == {found[name].numpy().tobytes()}
+        assert {other[name].numpy().tobytes() for _, other in others} == {
+            found[name].numpy().tobytes()
+        }
         # Only the order of sums differs, which 12 steps amplify.
-        torch.testing.assert_close(found[name], value, atol=3e-5, rtol=0, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            found[name], value, atol=3e-5, rtol=0, msg=lambda text, name=name: name + text
+        )
 
 
 def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step() -> None:
     def train(group: ProcessGroup) -> tuple[list[tuple[bool, ...]], int]:
         trainer = make_trainer(group, reset_probability=0.0)
-        flags = [trainer.take_step((group.rank == 1 and step == 2, False)).flags for step in range(4)]
+        flags = [
+            trainer.take_step((group.rank == 1 and step == 2, False)).flags for step in range(4)
+        ]
         if group.rank == 1:  # Only its own loss is not finite.
             trainer.state.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
@@ -183,7 +199,9 @@ def exchange(group: ProcessGroup) -> list[Any]:
     ]
 
 
-def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> None:
+def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> (
+    None
+):
     assert exchange(SINGLE) == [[], [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
     assert in_processes(3, exchange) == [[[], [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
     with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
@@ -192,7 +210,9 @@ def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_
         in_processes(2, lambda group: group.check_corpus(["-"]))
 
 
-def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     num_exchanged, is_exchanging = threading.Semaphore(0), threading.Event()
     waiting = iter([threading.main_thread().ident])
 
@@ -218,15 +238,31 @@ def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
     spans = [ConnectedProcesses(rank, 4).rows(7) for rank in range(4)]
     assert [row for span in spans for row in range(7)[span]] == list(range(7))
     assert {span.stop - span.start for span in spans} == {1, 2}
-    with pytest.raises(UsageError, match=r"2 processes cannot share 1 batch row: .* one\nstart at most 1 process, or"):
+    with pytest.raises(
+        UsageError,
+        match=r"2 processes cannot share 1 batch row: .* one\nstart at most 1 process, or",
+    ):
         ConnectedProcesses(0, 2).rows(1)
     with pytest.raises(UsageError, match="5 processes cannot share 4 batch rows"):
         ConnectedProcesses(0, 5).rows(4)
 
 
 def run_config(text: Path, **changes: Any) -> Config:
-    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4, "num_lanes": 5, "bptt_length": 16}
-    training = {"dropout": 0.1, "steps": 12, "evaluate_every": 4, "save_every": 3, "device": "cpu", "threads": 1}
+    sizes: dict[str, Any] = {
+        "num_layers": 1,
+        "hidden_size": 8,
+        "embedding_size": 4,
+        "num_lanes": 5,
+        "bptt_length": 16,
+    }
+    training = {
+        "dropout": 0.1,
+        "steps": 12,
+        "evaluate_every": 4,
+        "save_every": 3,
+        "device": "cpu",
+        "threads": 1,
+    }
     values = {"corpus": (str(text),), "input_dropout": "auto", "weight_average": 0.99, "seed": 1}
     return small_config(**{**sizes, **training, **values, **changes})
 
@@ -243,11 +279,16 @@ def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
     """The logged losses of a run: (step, nats) by event."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     names = {"step": "train_nats", "evaluation": "val_nats"}
-    return {event: [(r["step"], r[key]) for r in records if r["event"] == event] for event, key in names.items()}
+    return {
+        event: [(r["step"], r[key]) for r in records if r["event"] == event]
+        for event, key in names.items()
+    }
 
 
 @pytest.mark.trained
-def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(text: Path) -> None:
+def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(
+    text: Path,
+) -> None:
     config = run_config(text, zoneout=0.1)
     list(loop.train(config, out=Path("one"), group=SINGLE))
 
@@ -255,20 +296,34 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
         events: list[Any] = []
 
         def should_stop() -> bool:  # Process 1 is asked to stop while it takes step 7.
-            return group.rank == 1 and any(event.event == "step" and event.step == 6 for event in events)
+            return group.rank == 1 and any(
+                event.event == "step" and event.step == 6 for event in events
+            )
 
         events.extend(loop.train(config, out=Path("two"), should_stop=should_stop, group=group))
         return events
 
     first, second = in_processes(2, train)
     # Samples are the first process's; all else happens in both.
-    assert [event.event for event in first if event.event != "sample"] == [event.event for event in second]
+    assert [event.event for event in first if event.event != "sample"] == [
+        event.event for event in second
+    ]
     assert first[-1].step == 7 and not first[-1].is_complete
     assert first[-2].path.endswith("step-00000007")
-    list(loop.resume("two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists(), group=SINGLE))
+    list(
+        loop.resume(
+            "two",
+            {"steps": 12},
+            should_stop=lambda: (Path("two") / "step-00000009").exists(),
+            group=SINGLE,
+        )
+    )
     assert (Path("two") / "latest").read_text() == "step-00000009\n"
     in_processes(3, lambda group: list(loop.resume("two", group=group)))
-    saved = (json.loads((Path("two") / f"step-{step:08}" / "training.json").read_text()) for step in (9, 12))
+    saved = (
+        json.loads((Path("two") / f"step-{step:08}" / "training.json").read_text())
+        for step in (9, 12)
+    )
     assert [training.get("num_processes") for training in saved] == [None, 3]
     for event, logged in losses(Path("one")).items():
         found = losses(Path("two"))[event]
@@ -279,7 +334,9 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
 
 
 @pytest.mark.trained
-def test_a_stop_interrupts_the_validation_of_the_first_process(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_interrupts_the_validation_of_the_first_process(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 16)
     is_validating = threading.Event()
 
@@ -292,11 +349,18 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(text: Path, monke
             return stateful_nats(*args, **changes)
 
         monkeypatch.setattr("charrnn.training.session.stateful_nats", watch)
-        return list(loop.train(run_config(text), out=Path("run"), should_stop=should_stop, group=group))
+        return list(
+            loop.train(run_config(text), out=Path("run"), should_stop=should_stop, group=group)
+        )
 
     for events in in_processes(2, check):
         assert events[-1].step == 4 and not events[-1].is_complete
-    assert json.loads((Path("run") / "step-00000004" / "training.json").read_text())["is_validation_due"] is True
+    assert (
+        json.loads((Path("run") / "step-00000004" / "training.json").read_text())[
+            "is_validation_due"
+        ]
+        is True
+    )
     for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete

@@ -8,7 +8,15 @@ import pytest
 from test_cli_sample import Terminal
 
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.system.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
+from charrnn.system.progress import (
+    CallbackProgress,
+    Cancelled,
+    Progress,
+    Task,
+    current,
+    task,
+    using,
+)
 
 
 @contextmanager
@@ -18,7 +26,9 @@ def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> 
         yield advance
 
 
-def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = Terminal()
     monkeypatch.setenv("CI", "")
     monkeypatch.setenv("TERM", "xterm")

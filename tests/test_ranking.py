@@ -11,9 +11,12 @@ TEXT = make_corpus(num_chars=8_000, seed=1).text
 
 
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Model) -> None:
-    """By counting pairs; the order is by values in 512 bins that hold about equally many characters."""
+    """By counting pairs; the order is by values in 512 bins that hold about equally many
+    characters."""
     scores = model.study(TEXT).ranking(["quote"])["quote"]
-    assert sorted((score.layer, score.unit) for score in scores) == [(0, unit) for unit in range(32)]
+    assert sorted((score.layer, score.unit) for score in scores) == [
+        (0, unit) for unit in range(32)
+    ]
     cells, is_inside, half = model.trace(TEXT).cells[:, 0], label_quotes(TEXT), len(TEXT) // 2
 
     def auc(part: slice, unit: int, *, num_bins: int | None = None) -> float:
@@ -29,11 +32,18 @@ def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Mod
     assert shown == sorted(shown, reverse=True)
     num_clear = 0
     for score in scores:
-        chosen_on, reached = auc(slice(half), score.unit, num_bins=512), auc(slice(half, None), score.unit)
+        chosen_on, reached = (
+            auc(slice(half), score.unit, num_bins=512),
+            auc(slice(half, None), score.unit),
+        )
         # Rounding, not the text, puts the values of a saturated cell in order.
         is_clear = (np.abs(cells[:, score.unit]) > 0.9999).mean() < 0.1
         num_clear += is_clear
-        assert score.polarity == (1 if chosen_on >= 0.5 else -1) or not is_clear or abs(chosen_on - 0.5) < 2e-4
+        assert (
+            score.polarity == (1 if chosen_on >= 0.5 else -1)
+            or not is_clear
+            or abs(chosen_on - 0.5) < 2e-4
+        )
         turned = (chosen_on, reached) if score.polarity > 0 else (1 - chosen_on, 1 - reached)
         assert (score.chosen_on, score.auc) == pytest.approx(turned, abs=2e-4 if is_clear else 0.02)
     assert num_clear >= 8

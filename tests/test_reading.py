@@ -1,4 +1,5 @@
-"""Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V vocabulary."""
+"""Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V
+vocabulary."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, read_in_lanes, read_segments, segments_of
+from charrnn.model.reading import (
+    MAX_LANES,
+    WARM_UP,
+    WINDOW,
+    read_in_lanes,
+    read_segments,
+    segments_of,
+)
 from charrnn.text.vocab import IdArray
 
 V = 5
@@ -20,7 +28,13 @@ LANE = 4 * WARM_UP
 
 def make_network(forget_bias: float) -> CharRNN:
     config = Config(
-        cell="lstm", num_layers=1, hidden_size=8, embedding_size=4, dropout=0.0, forget_bias=forget_bias, seed=0
+        cell="lstm",
+        num_layers=1,
+        hidden_size=8,
+        embedding_size=4,
+        dropout=0.0,
+        forget_bias=forget_bias,
+        seed=0,
     )
     return CharRNN(config, V).double()
 
@@ -58,18 +72,24 @@ def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float
         (1500, 700, 1),  # and so has a lane that is alone
     ],
 )
-def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars: int, first: int, num_lanes: int) -> None:
+def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(
+    num_chars: int, first: int, num_lanes: int
+) -> None:
     network = make_network(forget_bias=2.0)
     ids = make_ids(num_chars)
     logits, seen_lanes = gather(network, ids, first)
     assert seen_lanes == num_lanes and np.isnan(logits[:first]).all()
-    # This network still remembers 4e-11 of a logit after 512 characters, 7e-7 after 256 and 0.5 or more after none:
-    # 1e-9 stands between, so half a warm-up, or one that begins a character late, is noticed.
-    np.testing.assert_allclose(logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-9)
+    # This network still remembers 4e-11 of a logit after 512 characters, 7e-7 after 256 and 0.5 or
+    # more after none: 1e-9 stands between, so half a warm-up, or one that begins a character late,
+    # is noticed.
+    np.testing.assert_allclose(
+        logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-9
+    )
 
 
 def count_since_zero(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)), state)."""
+    """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)),
+    state)."""
     counts = state[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
     return (ids, counts), counts[-1].reshape(1, 1, -1, 1)
 
@@ -81,19 +101,25 @@ SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.
 @example((MAX_LANES * LANE * 2 + 5, 3))
 @example((0, 0))
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes: tuple[int, int]) -> None:
+def test_every_character_is_read_once_with_all_the_context_it_can_have(
+    sizes: tuple[int, int],
+) -> None:
     num_chars, first = sizes
     ids = np.arange(num_chars).astype(np.uint16)
     times_read = np.zeros(num_chars, int)
     for positions, (inputs, counts) in read_in_lanes(
-        count_since_zero, lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64), ids, first
+        count_since_zero,
+        lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64),
+        ids,
+        first,
     ):
         assert positions.shape == tuple(inputs.shape) and 1 <= positions.shape[1] <= MAX_LANES
         assert len(positions) <= WINDOW
         is_text = positions < num_chars
         np.add.at(times_read, positions[is_text], 1)
         assert np.array_equal(inputs.numpy()[is_text], ids[positions[is_text]])
-        # Nobody reads less than a warm-up before a character, unless the text begins there; nobody reads padding first.
+        # Nobody reads less than a warm-up before a character, unless the text begins there; nobody
+        # reads padding first.
         assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP))[is_text].all()
         assert (counts.numpy() - 1 <= positions)[is_text].all()
     assert (times_read[:first] == 0).all() and (times_read[first:] == 1).all()
@@ -102,25 +128,40 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes: tu
 @pytest.mark.parametrize(
     ("num_chars", "first", "max_chars"),
     [
-        (4 * LANE, 100, 2 * LANE + 7),  # the first segment has less text before it than it would read
+        (
+            4 * LANE,
+            100,
+            2 * LANE + 7,
+        ),  # the first segment has less text before it than it would read
         (6 * LANE, WARM_UP, 3 * LANE),
         (2 * LANE, 600, 900),  # one segment
         (2 * LANE, 600, 2 * LANE - 600),  # all of it
     ],
 )
-def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars: int, first: int, max_chars: int) -> None:
+def test_segments_see_what_one_pass_sees_and_are_spread_evenly(
+    num_chars: int, first: int, max_chars: int
+) -> None:
     network, ids = make_network(forget_bias=2.0), make_ids(num_chars)
     read: list[NDArray[np.int64]] = []
     expected = read_in_one_go(network, ids)
     with torch.no_grad():
-        for positions, logits in read_segments(network, network.initial_state, ids, first, max_chars):
+        for positions, logits in read_segments(
+            network, network.initial_state, ids, first, max_chars
+        ):
             np.testing.assert_allclose(logits.numpy(), expected[positions], rtol=0, atol=1e-9)
             read.append(positions)
     starts = read[0][0]
     assert len(starts) == max(1, max_chars // LANE) and starts[0] == first
-    assert np.ptp(np.diff([*starts, num_chars])) <= 1, "each begins as far from the next as all others"
+    assert np.ptp(np.diff([*starts, num_chars])) <= 1, (
+        "each begins as far from the next as all others"
+    )
     positions = np.concatenate(read).ravel()
-    assert len(np.unique(positions)) == len(positions) == np.multiply(*segments_of(max_chars)) <= max_chars
+    assert (
+        len(np.unique(positions))
+        == len(positions)
+        == np.multiply(*segments_of(max_chars))
+        <= max_chars
+    )
 
 
 @pytest.mark.parametrize("max_chars", [0, 92])

@@ -1,4 +1,5 @@
-"""Check the README and the pages against the code: the examples run, lists are complete, counts and links are right."""
+"""Check the README and the pages against the code: the examples run, lists are complete, counts and
+links are right."""
 
 import re
 import runpy
@@ -16,10 +17,18 @@ pytestmark = pytest.mark.docs
 
 @pytest.mark.trained
 def test_the_python_example_runs(
-    corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    corpus_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
-    small = "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu', ngram_rows=97"
+    [code] = re.findall(
+        r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    small = (
+        "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu',"
+        " ngram_rows=97"
+    )
     for old, new in {
         '"shakespeare.txt"': repr(str(corpus_file)),
         "minutes=3": small,
@@ -31,13 +40,17 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(code, "python.md", "exec"), names)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["synthetic-001"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == [
+        "synthetic-001"
+    ]
     printed = capsys.readouterr().out
     assert "CellScore(detector=" in printed and float(printed.split()[-1]) > 0
 
 
 def test_the_commands_of_the_quick_start_parse() -> None:
-    blocks = re.findall(r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL)
+    blocks = re.findall(
+        r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL
+    )
     assert len(blocks) == 2
     assert blocks[0].endswith("charrnn train && charrnn sample && charrnn visualize")
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
@@ -52,7 +65,9 @@ def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
     num_cells = len(CELLS) + len([entry for entry in EXTENSIONS if entry.group == CELL_GROUP])
     number = ("ten", "eleven", "twelve", "thirteen")[num_cells - 3 - 10]
-    assert f"`--cell` (lstm, gru, rnn and {number} more)" in (DOCS / "training.md").read_text(encoding="utf-8")
+    assert f"`--cell` (lstm, gru, rnn and {number} more)" in (DOCS / "training.md").read_text(
+        encoding="utf-8"
+    )
     assert f"| {num_cells} kinds of RNN |" in README
 
 
@@ -76,7 +91,9 @@ def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation
     shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
     for command, _, _ in runpy.run_path(str(DOCS / "record_demo.py"))["COMMANDS"]:
         assert command.split("; ")[-1] in shown
-    assert "@keyframes" in demo and re.search(r'id="screen_view" transform="translate\(0 -\d+\)"', demo)
+    assert "@keyframes" in demo and re.search(
+        r'id="screen_view" transform="translate\(0 -\d+\)"', demo
+    )
     assert "dominant-baseline" not in demo
 
 
@@ -85,12 +102,17 @@ def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
     rows = chart["read_rows"]()
     for theme in chart["THEMES"]:
         path = DOCS / "pictures" / f"shakespeare-{theme.name}.svg"
-        assert path.read_text(encoding="utf-8") == chart["draw"](rows, theme), "run: python benchmarks/readme_chart.py"
+        assert path.read_text(encoding="utf-8") == chart["draw"](rows, theme), (
+            "run: python benchmarks/readme_chart.py"
+        )
     results = (DOCS / "results.md").read_text(encoding="utf-8")
     for row in rows:
         assert row["windowed_nats"] in results and row["stateful_nats"] in results
         if row["source"] == "measured":
-            assert row["model"].removeprefix("charrnn ") in results and f"| {row['seconds']} " in results
+            assert (
+                row["model"].removeprefix("charrnn ") in results
+                and f"| {row['seconds']} " in results
+            )
         else:
             assert f"about {float(row['seconds']) / 60:g} min: {row['windowed_nats']}" in results
 
@@ -105,12 +127,19 @@ def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
 def test_the_index_lists_every_page() -> None:
     folder = REPOSITORY / "docs"
     index = (folder / "README.md").read_text(encoding="utf-8")
-    pages = [str(page.relative_to(folder).as_posix()) for page in folder.rglob("*.md") if page.name != "README.md"]
+    pages = [
+        str(page.relative_to(folder).as_posix())
+        for page in folder.rglob("*.md")
+        if page.name != "README.md"
+    ]
     assert [page for page in pages if index.count(f"]({page})") != 1] == []
 
 
 def test_the_scripts_name_tests_that_exist() -> None:
-    scripts = "".join((REPOSITORY / ".ci" / name).read_text(encoding="utf-8") for name in ("release", "other-machines"))
+    scripts = "".join(
+        (REPOSITORY / ".ci" / name).read_text(encoding="utf-8")
+        for name in ("release", "other-machines")
+    )
     lists = re.findall(r"test_%s\.py ' ([\w\s]+)\)|portable=\"([^\"]+)", scripts)
     paths = {f"tests/test_{name}.py" for pair in lists for name in "".join(pair).split()}
     paths |= {*re.findall(r"tests/[\w/]+\.py", scripts)}

@@ -1,4 +1,5 @@
-"""The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that were paid for."""
+"""The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that
+were paid for."""
 
 import math
 from dataclasses import replace
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.training import recipe
-from charrnn.training.recipe import CPU_RATE, MIN_READ, MIN_VALIDATION_CHARS, choose_sizes, choose_steps, ends_early
+from charrnn.training.recipe import (
+    CPU_RATE,
+    MIN_READ,
+    MIN_VALIDATION_CHARS,
+    choose_sizes,
+    choose_steps,
+    ends_early,
+)
 
 CELLS = ("lstm", "gru", "rnn")
 SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
@@ -25,24 +33,55 @@ def resolve(config: Config, num_chars: int, steps_in_minutes: int = 1710) -> Con
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 
-@given(SIZES, st.sampled_from(["auto", *CELLS]), st.sampled_from(["minutes", "epochs", "steps"]), st.integers(1, 40))
+@given(
+    SIZES,
+    st.sampled_from(["auto", *CELLS]),
+    st.sampled_from(["minutes", "epochs", "steps"]),
+    st.integers(1, 40),
+)
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budget: str, amount: int) -> None:
+def test_nothing_stays_auto_and_every_lane_fits(
+    num_chars: int, cell: str, budget: str, amount: int
+) -> None:
     given_values: dict[str, Any] = {"cell": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
     values = {name: getattr(config, name) for name in Config.__dataclass_fields__}
-    # Where to compute is for the machine to say: how many threads when a run begins, the rest each time anew.
-    assert [name for name, value in values.items() if value == "auto"] == ["device", "precision", "threads"]
-    assert config.minutes is None and config.epochs is None and config.steps is not None and config.steps >= 1
+    # Where to compute is for the machine to say: how many threads when a run begins, the rest each
+    # time anew.
+    assert [name for name, value in values.items() if value == "auto"] == [
+        "device",
+        "precision",
+        "threads",
+    ]
+    assert (
+        config.minutes is None
+        and config.epochs is None
+        and config.steps is not None
+        and config.steps >= 1
+    )
     assert isinstance(config.learning_rate, float)
     num_train = int(0.9 * num_chars)
-    # At least two windows to each lane, so that no step reads a character twice and lanes stay apart.
+    # At least two windows to each lane, so that no step reads a character twice and lanes stay
+    # apart.
     assert resolved(config.num_lanes) * resolved(config.bptt_length) * 2 <= num_train
     assert resolved(config.num_lanes) <= 32 and resolved(config.bptt_length) <= 128
 
 
-GIVEN: dict[str, Any] = {"num_layers": 3, "hidden_size": 7, "embedding_size": 9, "dropout": 0.45, "input_dropout": 0.25}
-GIVEN |= {"num_lanes": 2, "bptt_length": 11, "learning_rate": 0.123, "evaluate_every": 5, "save_every": 6, "steps": 17}
+GIVEN: dict[str, Any] = {
+    "num_layers": 3,
+    "hidden_size": 7,
+    "embedding_size": 9,
+    "dropout": 0.45,
+    "input_dropout": 0.25,
+}
+GIVEN |= {
+    "num_lanes": 2,
+    "bptt_length": 11,
+    "learning_rate": 0.123,
+    "evaluate_every": 5,
+    "save_every": 6,
+    "steps": 17,
+}
 SHORT = {"hidden_size": 256, "bptt_length": 48, "learning_rate": 27e-3}
 LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
 
@@ -59,9 +98,20 @@ def test_settings_kept_or_chosen() -> None:
         ({"hidden_size": 512}, 10**6, CPU_RATE, {"learning_rate": 9e-3, "embedding_size": 64}),
         ({"hidden_size": 512, "optimizer": "sgd"}, 10**6, CPU_RATE, {"learning_rate": 0.9}),
         ({"cell": "gru", "hidden_size": 128}, 10**6, CPU_RATE, {"learning_rate": 3e-2}),
-        ({"cell": "irnn", "hidden_size": 16}, 10**6, CPU_RATE, {"learning_rate": 1e-2, "embedding_size": 16}),
-        ({"cell": "rnn", "hidden_size": 512, "num_layers": 3}, 10**6, CPU_RATE, {"learning_rate": 2e-3}),
-        # A short budget takes smaller and bolder steps: 3,000,000 characters take 25 seconds of one thread.
+        (
+            {"cell": "irnn", "hidden_size": 16},
+            10**6,
+            CPU_RATE,
+            {"learning_rate": 1e-2, "embedding_size": 16},
+        ),
+        (
+            {"cell": "rnn", "hidden_size": 512, "num_layers": 3},
+            10**6,
+            CPU_RATE,
+            {"learning_rate": 2e-3},
+        ),
+        # A short budget takes smaller and bolder steps: 3,000,000 characters take 25 seconds of one
+        # thread.
         ({"minutes": 0.4, "hidden_size": 256}, 10**6, CPU_RATE, SHORT),
         ({"minutes": 0.45, "hidden_size": 256}, 10**6, CPU_RATE, LONG),
         ({"minutes": 0.4, "hidden_size": 256}, 10**6, 10 * CPU_RATE, LONG),
@@ -71,7 +121,8 @@ def test_settings_kept_or_chosen() -> None:
         ({"minutes": 4}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 60}, 1_150_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
-        # 512 units read the 8,000,000 characters that they need in 2.8 minutes, which must be two thirds of the time.
+        # 512 units read the 8,000,000 characters that they need in 2.8 minutes, which must be two
+        # thirds of the time.
         ({"minutes": 3.5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 60}, 4_400_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"steps": 2_400}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
@@ -87,21 +138,33 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     all_epochs = (1.0, 2.9, 4.0, 9.0, 16.0, 100.0)
     chosen = [resolve(Config(epochs=epochs, hidden_size=512), 10**6) for epochs in all_epochs]
     dropouts = [config.dropout for config in chosen]
-    assert [config.weight_decay for config in chosen] == pytest.approx([0.1 + float(one) / 2 for one in dropouts])
+    assert [config.weight_decay for config in chosen] == pytest.approx(
+        [0.1 + float(one) / 2 for one in dropouts]
+    )
     assert resolve(Config(epochs=8.0, hidden_size=512, weight_decay=0.0), 10**6).weight_decay == 0
     # 4 * 512 rows of 64 and of 512 weights, for 900,000 characters.
     share = 0.055 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
-    assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 2 * share, 3 * share, 4 * share, 0.5)]
+    assert dropouts == [
+        pytest.approx(value, abs=0.006)
+        for value in (0.0, 0.0, 2 * share, 3 * share, 4 * share, 0.5)
+    ]
     for name, part in (("input_dropout", 3), ("weight_drop", 2)):
-        assert [getattr(config, name) for config in chosen] == [round(float(one) / part, 2) for one in dropouts]
+        assert [getattr(config, name) for config in chosen] == [
+            round(float(one) / part, 2) for one in dropouts
+        ]
     four = resolve(Config(epochs=8.0, hidden_size=2048, embedding_size=256, num_members=4), 10**6)
-    assert four.dropout == pytest.approx(math.sqrt(8) * share / 2, abs=0.006), "what one has by heart, others have not"
-    # The weights that are left are scaled up, and with them the state of an irnn, which is not bounded.
+    assert four.dropout == pytest.approx(math.sqrt(8) * share / 2, abs=0.006), (
+        "what one has by heart, others have not"
+    )
+    # The weights that are left are scaled up, and with them the state of an irnn, which is not
+    # bounded.
     irnn = resolve(Config(epochs=8.0, hidden_size=512, cell="irnn"), 10**6)
     assert irnn.weight_drop == 0 < float(irnn.input_dropout)
 
 
-@given(st.integers(0, 10**6), st.integers(10**4, 10**8), st.sampled_from(["lstm", "unitary", "gru"]))
+@given(
+    st.integers(0, 10**6), st.integers(10**4, 10**8), st.sampled_from(["lstm", "unitary", "gru"])
+)
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, cell: str) -> None:
     sized = choose_sizes(Config(minutes=9.0, cell=cell, hidden_size=128), num_train)
@@ -111,7 +174,8 @@ def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, c
     assert recipe.num_recurrent_weights(chosen) == recipe.num_recurrent_weights(sized)
 
     def have_time(members: int) -> bool:
-        """Whether each takes 150 steps, and reads 3,000,000 characters, and the text eight times."""
+        """Whether each takes 150 steps, and reads 3,000,000 characters, and the text eight
+        times."""
         num_read = num_steps * resolved(sized.num_lanes) * resolved(sized.bptt_length)
         return num_steps >= 150 * members and num_read >= members * max(8 * num_train, 3_000_000)
 
@@ -119,26 +183,44 @@ def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, c
     assert members == 4 or not have_time(members + 1) or cell == "unitary"
     assert members <= recipe.choose_members(sized, 2 * num_steps, num_train).num_networks <= 4
     assert members == 1 or cell != "unitary"
-    large = recipe.choose_members(replace(sized, hidden_size=1024), num_steps, num_train).num_networks
+    large = recipe.choose_members(
+        replace(sized, hidden_size=1024), num_steps, num_train
+    ).num_networks
     assert large <= 2 and num_steps * 32 * 128 >= 25_000_000 * large * (large > 1)
     for asked in (1, 2):
-        assert recipe.choose_members(replace(sized, num_members=asked), num_steps, num_train).hidden_size == 128
+        assert (
+            recipe.choose_members(
+                replace(sized, num_members=asked), num_steps, num_train
+            ).hidden_size
+            == 128
+        )
 
 
 def test_sizes_that_are_chosen_are_those_of_each_network() -> None:
-    one, four = (choose_sizes(Config(steps=2400, num_members=members), 10**6) for members in ("auto", 4))  # type: ignore[arg-type]
-    assert (one.hidden_size, one.embedding_size) == (512, 64) and one.learning_rate == four.learning_rate
+    one, four = (
+        choose_sizes(Config(steps=2400, num_members=members), 10**6) for members in ("auto", 4)
+    )  # type: ignore[arg-type]
+    assert (one.hidden_size, one.embedding_size) == (
+        512,
+        64,
+    ) and one.learning_rate == four.learning_rate
     assert (four.hidden_size, four.embedding_size) == (2048, 256)
     many = choose_sizes(Config(steps=30_000, num_members=33), 10**7)
     assert many.hidden_size == 33 * 256, "the next size would be more than a layer may have"
-    assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(recipe.chars_of_minutes(one, 1e12) / 4)
+    assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(
+        recipe.chars_of_minutes(one, 1e12) / 4
+    )
 
 
 def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:
     sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
     sizes = {64: 65_521, 65: 64_527, 256: 16_384, 2_048: 2_048, 2_049: 0}
-    assert {vocab_size: recipe.choose_ngram_rows(sized, vocab_size) for vocab_size in sizes} == sizes
-    assert recipe.choose_ngram_rows(replace(sized, hidden_size=127), 65) == 0, "none for a network to look at"
+    assert {
+        vocab_size: recipe.choose_ngram_rows(sized, vocab_size) for vocab_size in sizes
+    } == sizes
+    assert recipe.choose_ngram_rows(replace(sized, hidden_size=127), 65) == 0, (
+        "none for a network to look at"
+    )
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
@@ -148,14 +230,21 @@ def test_what_cannot_be_trained_is_refused() -> None:
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars: int, steps: int, evaluate_every: Any) -> None:
+def test_validation_takes_a_share_and_a_small_text_is_whole(
+    num_chars: int, steps: int, evaluate_every: Any
+) -> None:
     config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
     num_val = num_chars - int(0.9 * num_chars)
     num_read = config.validation_chars or num_val
     assert isinstance(num_read, int) and num_read <= num_val
     if num_val <= MIN_VALIDATION_CHARS:
         assert config.validation_chars is None
-    cost = (steps // resolved(config.evaluate_every)) * num_read * recipe.FORWARD_COST / resolved(config.num_lanes)
+    cost = (
+        (steps // resolved(config.evaluate_every))
+        * num_read
+        * recipe.FORWARD_COST
+        / resolved(config.num_lanes)
+    )
     if num_read > MIN_VALIDATION_CHARS:
         assert cost <= 1.01 * recipe.EVALUATION_SHARE * steps * resolved(config.bptt_length)
     if evaluate_every == "auto" and num_val > MIN_VALIDATION_CHARS:
@@ -185,12 +274,18 @@ def test_more_text_budget_or_speed_never_gives_fewer_units() -> None:
 
 
 def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size() -> None:
-    for given_values, expected in (({"steps": 3}, 128), ({"steps": 300}, 256), ({"epochs": 9}, 512)):
+    for given_values, expected in (
+        ({"steps": 3}, 128),
+        ({"steps": 300}, 256),
+        ({"epochs": 9}, 512),
+    ):
         config = Config(**given_values)  # type: ignore[arg-type]
         sizes = {choose_sizes(config, 10**6, rate).hidden_size for rate in (1.0, CPU_RATE, 1e15)}
         assert sizes == {expected}, "what is read does not depend on the machine"
     planned = resolve(Config(epochs=1e4), 10**6)
-    assert planned.steps == round(1e4 * 900_000 / 4096) and not ends_early(Config(epochs=1e4), planned, 900_000)
+    assert planned.steps == round(1e4 * 900_000 / 4096) and not ends_early(
+        Config(epochs=1e4), planned, 900_000
+    )
 
 
 @pytest.mark.parametrize("num_train", [1_000, 90_000, 1_000_000])
@@ -201,11 +296,17 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) 
     cut = choose_steps(sized, num_train, num_train // 9, limit)
     assert cut.steps == limit and ends_early(config, cut, num_train)
     in_time = choose_steps(sized, num_train, num_train // 9, limit // 2)
-    assert in_time.steps is not None and in_time.steps < limit and not ends_early(config, in_time, num_train)
+    assert (
+        in_time.steps is not None
+        and in_time.steps < limit
+        and not ends_early(config, in_time, num_train)
+    )
     # However short the text is, something is learnt.
     assert limit >= recipe.MIN_USEFUL_STEPS
     four = recipe.choose_members(sized, 10**9, num_train)
-    assert recipe.most_useful_steps(four, num_train) == pytest.approx(2 * limit, abs=2) or limit == 150
+    assert (
+        recipe.most_useful_steps(four, num_train) == pytest.approx(2 * limit, abs=2) or limit == 150
+    )
 
 
 def test_a_linear_cell_that_looks_up_its_input_is_no_free_network() -> None:
@@ -213,4 +314,6 @@ def test_a_linear_cell_that_looks_up_its_input_is_no_free_network() -> None:
     # Two blocks of 128 rows, each with what an embedding of 64 would have.
     assert recipe.num_recurrent_weights(free) == 2 * 128 * 64
     small = Config(cell="mingru", embedding_size="one-hot", minutes=0.1)
-    assert choose_sizes(small, 100_000).hidden_size != max(MIN_READ), "six seconds allow no largest network"
+    assert choose_sizes(small, 100_000).hidden_size != max(MIN_READ), (
+        "six seconds allow no largest network"
+    )

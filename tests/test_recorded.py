@@ -1,4 +1,5 @@
-"""The text of a run is found again where it was or where the run is now, and no other text is accepted."""
+"""The text of a run is found again where it was or where the run is now, and no other text is
+accepted."""
 
 import io
 import os
@@ -47,21 +48,27 @@ def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("sources", [(".",), ("novel.txt", "novel")])
-def test_it_is_found_from_elsewhere(sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_found_from_elsewhere(
+    sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = record(*sources)
     content = recorded.read().content
     leave(monkeypatch, tmp_path)
     assert recorded.read().content == content and str(content).startswith(TEXT)
 
 
-def test_it_is_found_moved_with_the_run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_found_moved_with_the_run(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = record("novel.txt")
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
     assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
 
 
-def test_another_text_is_passed_over(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_text_is_passed_over(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = record("novel.txt")
     here = leave(monkeypatch, tmp_path)
     shutil.copy(project / "novel.txt", here / "novel.txt")
@@ -70,20 +77,24 @@ def test_another_text_is_passed_over(project: Path, tmp_path: Path, monkeypatch:
     (here / "novel.txt").write_text(OTHER, encoding="utf-8")
     with pytest.raises(DataError) as caught:
         recorded.read(instead=" or give --text FILE")
-    assert str(caught.value) == (
-        f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
+    assert (
+        str(caught.value)
+        == f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
         "put it back or give --text FILE."
     )
 
 
-def test_what_is_gone_is_named_with_its_place(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_gone_is_named_with_its_place(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = record("novel.txt")
     Path("novel.txt").unlink()
     leave(monkeypatch, tmp_path)
     with pytest.raises(DataError) as caught:
         recorded.read(instead=" or give --text FILE")
-    assert str(caught.value) == (
-        "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
+    assert (
+        str(caught.value)
+        == "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
         f"It was found at {project / 'novel.txt'}."
     )
 
@@ -91,13 +102,17 @@ def test_what_is_gone_is_named_with_its_place(project: Path, tmp_path: Path, mon
 def test_where_a_text_can_be_had_is_said() -> None:
     recorded = record("novel.txt")
     recorded = replace(recorded, config=Config(corpus=("shakespeare",)), locations=(None,))
-    with pytest.raises(DataError, match=r"here: .*\nThe catalogue has it, too: charrnn corpora fetch shakespeare"):
+    with pytest.raises(
+        DataError, match=r"here: .*\nThe catalogue has it, too: charrnn corpora fetch shakespeare"
+    ):
         recorded.read(instead=" or give --text FILE")
     with pytest.raises(DataError, match=r"^a\.zip contains no text: give --text FILE"):
         replace(recorded, model_file="a.zip").read(instead=" or give --text FILE")
 
 
-def test_standard_input_is_read_once_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read_once_beside_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = record("-", "novel.txt", stdin=OTHER.encode())
     assert recorded.locations == (None, os.path.abspath("novel.txt"))
     leave(monkeypatch, tmp_path)
@@ -110,12 +125,17 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
     (tmp_path / "python3.1").mkdir()
     (tmp_path / "python3.1" / "abc.py").write_text(TEXT)
     (tmp_path / "python3.1" / "_sysconfigdata_linux.py").write_text("paths")
-    state = state_of_corpus(replace(read_corpus(["novel.txt"]), locations=(str(tmp_path / "python3.1"),)))
+    state = state_of_corpus(
+        replace(read_corpus(["novel.txt"]), locations=(str(tmp_path / "python3.1"),))
+    )
     recorded = recorded_corpus("stdlib-001", Config(), state)
     assert recorded is not None and recorded.read().content == TEXT
     shutil.rmtree(tmp_path / "python3.1")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    expected = rf"^stdlib-001 was trained on another version of the standard library of Python {version}: use that"
+    expected = (
+        rf"^stdlib-001 was trained on another version of the standard library of Python {version}:"
+        r" use that"
+    )
     with pytest.raises(DataError, match=expected):
         recorded.read()
 
@@ -123,12 +143,18 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
 @pytest.mark.parametrize("locations", ["/novel.txt", ["../novel.txt"], [[7]]])
 def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: object) -> None:
     config = Config(corpus=("novel.txt",))
-    recorded = recorded_corpus("evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations})
+    recorded = recorded_corpus(
+        "evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations}
+    )
     assert recorded is not None and recorded.locations == ()
 
 
 def test_locations_that_are_unknown_or_too_long_are_not_recorded() -> None:
-    for locations, is_recorded in (([None], False), (["/a", None], True), (["/" + "a" * 200_000], False)):
+    for locations, is_recorded in (
+        ([None], False),
+        (["/a", None], True),
+        (["/" + "a" * 200_000], False),
+    ):
         corpus = replace(read_corpus(["novel.txt"]), locations=tuple(locations))
         assert ("corpus_locations" in state_of_corpus(corpus)) is is_recorded
 

@@ -10,10 +10,17 @@ from torch.nn.functional import linear
 
 from charrnn.model import recurrence
 from charrnn.model.layer import TORCH, Noise, RecurrentLayer
-from charrnn.model.recurrence import FUNCTIONS, LEAST_FP32_TO_PACK, RepeatedProduct, can_pack, runs_whole
+from charrnn.model.recurrence import (
+    FUNCTIONS,
+    LEAST_FP32_TO_PACK,
+    RepeatedProduct,
+    can_pack,
+    runs_whole,
+)
 
 T, B, H = 2 * recurrence.LEAST_STEPS_TO_PACK, 5, 24
-# A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each add up over T steps.
+# A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each
+# add up over T steps.
 ROUNDED: dict[str, Any] = {"rtol": 2**-6, "atol": 2**-5}
 
 
@@ -24,7 +31,9 @@ def draw(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tens
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("num_steps", [1, T])
 @pytest.mark.parametrize("rows", [3 * H, LEAST_FP32_TO_PACK // H + 1])
-def test_a_repeated_product_is_a_matrix_product(rows: int, dtype: torch.dtype, num_steps: int) -> None:
+def test_a_repeated_product_is_a_matrix_product(
+    rows: int, dtype: torch.dtype, num_steps: int
+) -> None:
     weight, bias = draw(rows, H, dtype=dtype, seed=0), draw(rows, dtype=dtype, seed=1)
     x, added = draw(B, H, dtype=dtype, seed=2), draw(B, rows, dtype=dtype, seed=3)
     product = RepeatedProduct(weight, B, num_steps)
@@ -34,7 +43,9 @@ def test_a_repeated_product_is_a_matrix_product(rows: int, dtype: torch.dtype, n
     tolerance = {"rtol": 4 * torch.finfo(dtype).eps, "atol": 40 * torch.finfo(dtype).eps}
     torch.testing.assert_close(product(x).double(), expected, **tolerance)
     torch.testing.assert_close(product(x, bias).double(), expected + bias.double(), **tolerance)
-    torch.testing.assert_close(product.plus(x, added).double(), expected + added.double(), **tolerance)
+    torch.testing.assert_close(
+        product.plus(x, added).double(), expected + added.double(), **tolerance
+    )
     assert torch.equal(added, before), "what is added is left as it was"
     assert product(x).dtype == dtype
 
@@ -50,15 +61,25 @@ class Wrong:
 
 @pytest.mark.parametrize(
     "operators",
-    [SimpleNamespace(), SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=Wrong())],
+    [
+        SimpleNamespace(),
+        SimpleNamespace(
+            _reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=Wrong()
+        ),
+    ],
     ids=["missing", "computes something else"],
 )
-def test_plain_products_replace_packed_operators(monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace) -> None:
+def test_plain_products_replace_packed_operators(
+    monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace
+) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     can_pack.cache_clear()
     try:
         assert not can_pack(torch.bfloat16)
-        weight, x = draw(H, H, dtype=torch.bfloat16, seed=0), draw(B, H, dtype=torch.bfloat16, seed=1)
+        weight, x = (
+            draw(H, H, dtype=torch.bfloat16, seed=0),
+            draw(B, H, dtype=torch.bfloat16, seed=1),
+        )
         torch.testing.assert_close(RepeatedProduct(weight, B, T)(x), linear(x, weight), **ROUNDED)
     finally:
         can_pack.cache_clear()
@@ -83,13 +104,17 @@ def make_inputs(layer: RecurrentLayer) -> tuple[Tensor, Tensor]:
     """Return inputs (NUM_STEPS, NUM_ROWS, INPUTS) and a state (S * D, NUM_ROWS, UNITS)."""
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(NUM_STEPS, NUM_ROWS, INPUTS, generator=generator, dtype=torch.float64)
-    return inputs, torch.randn(layer.cell.num_states * layer.dilation, NUM_ROWS, UNITS, generator=generator).double()
+    return inputs, torch.randn(
+        layer.cell.num_states * layer.dilation, NUM_ROWS, UNITS, generator=generator
+    ).double()
 
 
 def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tensor]:
     """Return the gradients by all weights of a sum in which every output counts differently."""
     weights = torch.arange(outputs.numel(), dtype=outputs.dtype).cos().view(outputs.shape)
-    return list(torch.autograd.grad((outputs * weights).sum() + last.sum(), tuple(layer.parameters())))
+    return list(
+        torch.autograd.grad((outputs * weights).sum() + last.sum(), tuple(layer.parameters()))
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])
@@ -98,11 +123,19 @@ def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tens
 def test_a_fast_recurrence_is_that_of_the_equations(
     cell: str, device: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if device == "as on CUDA":  # every cell type with a function of torch uses it, with converted arguments
-        monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
+    if (
+        device == "as on CUDA"
+    ):  # every cell type with a function of torch uses it, with converted arguments
+        monkeypatch.setattr(
+            "charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS
+        )
         monkeypatch.setattr(recurrence, "_casts", lambda device, dtype: True)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert (runs_whole(cell, cpu), runs_whole(cell, cuda), runs_whole("mlstm", cuda)) == (cell == "lstm", True, False)
+    assert (runs_whole(cell, cpu), runs_whole(cell, cuda), runs_whole("mlstm", cuda)) == (
+        cell == "lstm",
+        True,
+        False,
+    )
     layer = make_layer(cell, **options)
     inputs, state = make_inputs(layer)
 
@@ -112,15 +145,20 @@ def test_a_fast_recurrence_is_that_of_the_equations(
     found, last = layer(inputs, state, None, noise())
     expected, expected_last = layer(inputs, state, None, noise(), TORCH)
     torch.testing.assert_close((found, last), (expected, expected_last), **EXACT)
-    torch.testing.assert_close(gradients(layer, found, last), gradients(layer, expected, expected_last), **EXACT)
+    torch.testing.assert_close(
+        gradients(layer, found, last), gradients(layer, expected, expected_last), **EXACT
+    )
     if "weight_drop" not in options:
         with torch.no_grad():
-            torch.testing.assert_close(layer.trace(inputs, state), layer.trace(inputs, state, ops=TORCH), **EXACT)
+            torch.testing.assert_close(
+                layer.trace(inputs, state), layer.trace(inputs, state, ops=TORCH), **EXACT
+            )
 
 
 @pytest.mark.parametrize("cell", ["minlstm", "rglru"])
 def test_linear_cells_with_closed_gates_learn_on(cell: str) -> None:
-    """In float32 the sigmoid of -200 is 0: of two such gates the sum, and of a decay the root, has no derivative."""
+    """In float32 the sigmoid of -200 is 0: of two such gates the sum, and of a decay the root, has
+    no derivative."""
     layer = make_layer(cell).float()
     inputs, state = make_inputs(layer)
     with torch.no_grad():
@@ -128,6 +166,10 @@ def test_linear_cells_with_closed_gates_learn_on(cell: str) -> None:
     outputs, last = layer(inputs.float(), state.float())
     upstream = torch.ones_like(outputs)
     outputs.backward(upstream)
-    assert torch.equal(upstream, torch.ones_like(outputs)), "the gradient that a scan gets is left as it was"
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in layer.parameters())
+    assert torch.equal(upstream, torch.ones_like(outputs)), (
+        "the gradient that a scan gets is left as it was"
+    )
+    assert all(
+        weight.grad is not None and weight.grad.isfinite().all() for weight in layer.parameters()
+    )
     assert outputs.isfinite().all() and last.isfinite().all()

@@ -1,4 +1,5 @@
-"""The scripts of docs/: the reference has everything and depends on the code alone; the drawings are as drawn."""
+"""The scripts of docs/: the reference has everything and depends on the code alone; the drawings
+are as drawn."""
 
 import re
 from types import ModuleType
@@ -27,8 +28,14 @@ def page(script: ModuleType) -> str:
 
 
 def test_every_name_of_the_registries_is_an_entry(page: str) -> None:
-    assert [name for name in (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS) if f"\n- `{name}`: " not in page] == []
-    assert [name for name in FIELD_NAMES if not re.search(rf"^- `{name}`(, `--[\w-]+`)?: ", page, re.MULTILINE)] == []
+    assert [
+        name for name in (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS) if f"\n- `{name}`: " not in page
+    ] == []
+    assert [
+        name
+        for name in FIELD_NAMES
+        if not re.search(rf"^- `{name}`(, `--[\w-]+`)?: ", page, re.MULTILINE)
+    ] == []
     assert all(f"\n`{name}`: " in page for name in ("classic", "tiny"))
 
 
@@ -41,7 +48,9 @@ def test_every_option_of_every_command_is_an_entry(script: ModuleType, page: str
     for name, command in script.commands():
         documented = options_of(introduction + sections[name])
         documented |= of_settings if "[settings](#settings)" in sections[name] else set()
-        expected = {word for one in command.params for word in one.opts if word.startswith("--")} - {"--help"}
+        expected = {
+            word for one in command.params for word in one.opts if word.startswith("--")
+        } - {"--help"}
         assert documented - {"--json"} == expected - {"--json"}, name
         assert ("--json" in expected) == (name not in ("explore", "write", "serve")), name
 
@@ -51,7 +60,12 @@ def test_an_option_that_needs_another_says_so(script: ModuleType, command: str) 
     rules = RULES[command]
     for option in {flag for rule in rules for flag in f"{rule.options} {rule.beside}".split()}:
         needs = any(option in rule.options.split() and rule.without for rule in rules)
-        assert any(sentence.startswith("Needs ") for sentence in script.describe_rules(command, option)) == needs
+        assert (
+            any(
+                sentence.startswith("Needs ") for sentence in script.describe_rules(command, option)
+            )
+            == needs
+        )
 
 
 def options_of(text: str) -> set[str]:
@@ -60,8 +74,15 @@ def options_of(text: str) -> set[str]:
     return {word for names in documented for word in re.findall(r"--[\w-]+", names)}
 
 
-def test_the_page_does_not_depend_on_settings(script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "CHARRNN_HIDDEN_SIZE": "7", "LANG": "de_DE"}.items():
+def test_the_page_does_not_depend_on_settings(
+    script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "COLUMNS": "40",
+        "FORCE_COLOR": "1",
+        "CHARRNN_HIDDEN_SIZE": "7",
+        "LANG": "de_DE",
+    }.items():
         monkeypatch.setenv(name, value)
     saved = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
     assert script.make_reference() == page == saved, "run: python docs/make_reference.py"
@@ -73,6 +94,9 @@ def test_the_drawings_are_those_of_the_script() -> None:
         saved = (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
         trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
         # Not the coordinates: the sine of another processor may differ in the last digit.
-        drawn, kept = [[(element.tag, element.get("class"), element.text) for element in tree.iter()] for tree in trees]
+        drawn, kept = [
+            [(element.tag, element.get("class"), element.text) for element in tree.iter()]
+            for tree in trees
+        ]
         assert drawn == kept, "run: python docs/make_drawings.py"
         assert f"](pictures/{name}.svg)" in page

@@ -52,14 +52,17 @@ def make_config(**changes: Any) -> Any:
 
 
 def stop_after(num_steps: int) -> Callable[[], bool]:
-    """Yes, once `num_steps` steps were taken since training went on: it is asked before each step."""
+    """Yes, once `num_steps` steps were taken since training went on: it is asked before each
+    step."""
     asked = iter(range(num_steps))
     return lambda: next(asked, None) is None
 
 
 def train(name: str, *, stop: int | None = None, **changes: Any) -> Path:
     should_stop = stop_after(10**9 if stop is None else stop)
-    *_, done = charrnn.train(make_config(**changes), out=Path("checkpoints", name), should_stop=should_stop)
+    *_, done = charrnn.train(
+        make_config(**changes), out=Path("checkpoints", name), should_stop=should_stop
+    )
     assert done.is_complete is (stop is None)
     assert stop is None or done.step == stop
     return Path(done.run)
@@ -88,38 +91,69 @@ def num_steps_told(run: Path) -> list[int]:
     return [record["step"] for record in metrics_of(run) if record["event"] == "step"]
 
 
-def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
+def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(
+    command: Command, text_file: Path
+) -> None:
     run = train("run", stop=3)
     ran = command("train", "--resume", "run", "--steps", 2)
-    assert (ran.code, ran.out) == (2, "") and "--steps is 2, but run has taken 3 steps already" in ran.err
+    assert (ran.code, ran.out) == (
+        2,
+        "",
+    ) and "--steps is 2, but run has taken 3 steps already" in ran.err
     assert command("train", "--resume", "run", "--minutes", 0.002).code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.minutes, config.epochs) == (None, None)
-    assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1)) and len(num_steps_told(run)) > 3
+    assert (
+        num_steps_told(run) == list(range(1, (config.steps or 0) + 1))
+        and len(num_steps_told(run)) > 3
+    )
 
 
-def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command: Command, text_file: Path) -> None:
+def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(
+    command: Command, text_file: Path
+) -> None:
     run = train("run", stop=3, keep=0, steps=400)
     [name] = RunWriter(run).checkpoints()
     (run / name).rename(run / f".{name}.old-7")
     start = json.loads(command("train", "--resume", "--steps", 800, "--json").out.splitlines()[0])
     assert start["first_step"] == 3
-    assert (start["config"]["evaluate_every"], start["config"]["save_every"]) == (5, 4), "as they were given"
+    assert (start["config"]["evaluate_every"], start["config"]["save_every"]) == (
+        5,
+        4,
+    ), "as they were given"
 
 
 def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file: Path) -> None:
-    run, seen = train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400), list[Any]()
-    for changes in ({"epochs": 9.0}, {"steps": 4000}, {"steps": 8000, "save_every": 7}, {"steps": 400}):
+    run, seen = (
+        train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400),
+        list[Any](),
+    )
+    for changes in (
+        {"epochs": 9.0},
+        {"steps": 4000},
+        {"steps": 8000, "save_every": 7},
+        {"steps": 400},
+    ):
         seen += [*charrnn.resume(run, changes, should_stop=stop_after(1))][:1]
     assert [start.config["evaluate_every"] for start in seen[1:]] == [500, 1000, 50]
     assert [start.config["save_every"] for start in seen[1:]] == [500, 7, 7]
-    assert 8 * (seen[0].config["evaluate_every"] - 1) < seen[0].num_steps <= 8 * seen[0].config["evaluate_every"]
-    with closing(charrnn.resume(run, {"steps": 40_000})) as events:  # which ends before it has saved a step
+    assert (
+        8 * (seen[0].config["evaluate_every"] - 1)
+        < seen[0].num_steps
+        <= 8 * seen[0].config["evaluate_every"]
+    )
+    with closing(
+        charrnn.resume(run, {"steps": 40_000})
+    ) as events:  # which ends before it has saved a step
         assert next(events).config["evaluate_every"] == 5000  # type: ignore[union-attr]
     start, *_ = charrnn.resume(run, {"steps": 800}, should_stop=stop_after(1))
     assert start.config["evaluate_every"] == 100  # type: ignore[union-attr]
-    seconds = [json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert len(seconds) > 7 and seconds == sorted(seconds), "they count those of the processes before"
+    seconds = [
+        json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert len(seconds) > 7 and seconds == sorted(seconds), (
+        "they count those of the processes before"
+    )
 
 
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
@@ -138,24 +172,39 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
     other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
     assert (other.code, other.out) == (3, "")
     first, second = other.err.splitlines()
-    assert first.startswith("error: The text of stdin-001 has changed since it was trained (standard input)")
+    assert first.startswith(
+        "error: The text of stdin-001 has changed since it was trained (standard input)"
+    )
     assert second.strip() == "Pipe the same text into standard input again."
     empty = command("train", "--resume", "stdin-001", "--steps", 4)
-    assert empty.err.startswith("error: The text of stdin-001 cannot be read again: standard input is empty: ")
+    assert empty.err.startswith(
+        "error: The text of stdin-001 cannot be read again: standard input is empty: "
+    )
     same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
     assert same.code == 0 and num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
     Path("other.txt").write_text(TEXT[:500])
-    for options, remedy in (((), "give --text FILE"), (("--text", "other.txt", "--errors"), "train on a file instead")):
+    for options, remedy in (
+        ((), "give --text FILE"),
+        (("--text", "other.txt", "--errors"), "train on a file instead"),
+    ):
         gone = command("evaluate", "stdin-001", *options)
-        assert gone.code == 3 and f"learned from standard input, which is gone: {remedy}." in gone.err
+        assert (
+            gone.code == 3 and f"learned from standard input, which is gone: {remedy}." in gone.err
+        )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command: Command, tmp_path: Path) -> None:
+def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(
+    command: Command, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe")
-    threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True).start()
+    threading.Thread(
+        target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True
+    ).start()
     ran = command("train", "pipe", "--steps", 1, "--out", "piped", *SMALL_FLAGS)
-    assert ran.code == 0 and ran.err.startswith("Waiting for a program that writes a text into the pipe pipe ...\n")
+    assert ran.code == 0 and ran.err.startswith(
+        "Waiting for a program that writes a text into the pipe pipe ...\n"
+    )
     again = command("evaluate", "piped")
     assert again.code == 3 and again.err.rstrip().endswith(
         "put a file with the same text in its place or give --text FILE"
@@ -164,18 +213,27 @@ def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command
 
 def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[str]) -> None:
     keyboard = Keyboard(TEXT.encode())
-    for quiet, expected in ((False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"), (True, "")):
+    for quiet, expected in (
+        (False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"),
+        (True, ""),
+    ):
         keyboard.seek(0)
         with using(TerminalProgress(quiet=quiet)):
             read_corpus(["-"], stdin=keyboard)
         assert capsys.readouterr().err == expected
 
 
-@pytest.mark.parametrize(("what", "said"), [("the folder", "cannot write"), ("lock", "was moved or removed")])
-def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "said"), [("the folder", "cannot write"), ("lock", "was moved or removed")]
+)
+def test_a_run_that_is_removed_while_it_trains_is_no_success(
+    tmp_path: Path, what: str, said: str
+) -> None:
     """Saving into what is left would leave a folder that no command takes for a run."""
     (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
-    config = charrnn.Config(corpus=(str(tmp_path / "text.txt"),), steps=6, save_every=1, **SMALL_RUN)
+    config = charrnn.Config(
+        corpus=(str(tmp_path / "text.txt"),), steps=6, save_every=1, **SMALL_RUN
+    )
     run = tmp_path / "run"
     with pytest.raises(charrnn.CharRNNError, match=said):
         for event in charrnn.train(config, out=run):
@@ -189,7 +247,13 @@ def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, wha
 
 NUM_CHARS = 711  # 639 to learn from, in 4 rows of 16: just under ten steps an epoch, which so ends amid a window.
 EPOCH = 10
-EPOCHS: dict[str, Any] = {"zoneout": 0.1, "weight_drop": 0.1, "steps": 2 * EPOCH, "evaluate_every": 7, "save_every": 1}
+EPOCHS: dict[str, Any] = {
+    "zoneout": 0.1,
+    "weight_drop": 0.1,
+    "steps": 2 * EPOCH,
+    "evaluate_every": 7,
+    "save_every": 1,
+}
 
 
 # The very first and the last, before, at and after the end of an epoch, and where it validates.
@@ -200,10 +264,15 @@ EPOCHS: dict[str, Any] = {"zoneout": 0.1, "weight_drop": 0.1, "steps": 2 * EPOCH
 )
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"}],
+    [
+        {},
+        {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"},
+    ],
     ids=["lstm", "gru rmsprop"],
 )
-def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file: Path, steps: Any, changes: dict[str, Any]) -> None:
+def test_resuming_at_any_step_equals_an_uninterrupted_run(
+    text_file: Path, steps: Any, changes: dict[str, Any]
+) -> None:
     text_file.write_text(TEXT[:NUM_CHARS])
     uninterrupted = train("uninterrupted", **EPOCHS, keep=100, **changes)
     logged = metrics_of(uninterrupted)
@@ -216,9 +285,13 @@ def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file: Path, steps
             shutil.copy(uninterrupted / name, run.path / name)
         last = min(step + 2, 2 * EPOCH)
         *_, done = charrnn.resume(run.path, should_stop=stop_after(2))
-        # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step
-        # is drawn from its number. The losses show that the next batches are the same, too.
-        assert (done.step, saved_files(run.path)) == (last, saved_files(uninterrupted, checkpoint_name(last)))
+        # Weights, optimizer, averages, hidden state and place in the text are in these files; what
+        # is random in a step is drawn from its number. The losses show that the next batches are
+        # the same, too.
+        assert (done.step, saved_files(run.path)) == (
+            last,
+            saved_files(uninterrupted, checkpoint_name(last)),
+        )
         assert metrics_of(run.path) == [record for record in logged if record["step"] <= last]
 
 
@@ -234,8 +307,18 @@ def test_saving_validating_and_sampling_do_not_change_the_weights(text_file: Pat
 
 def test_any_other_setting_is_refused_by_name(text_file: Path) -> None:
     run = train("run", steps=1)
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
+    before = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in run.rglob("*")
+        if path.is_file()
+    }
     for name in {field.name for field in fields(charrnn.Config)} - set(CHANGEABLE):
-        with pytest.raises(UsageError, match=f"^`resume` cannot change `{name}`: .*It can change `minutes`, "):
+        with pytest.raises(
+            UsageError, match=f"^`resume` cannot change `{name}`: .*It can change `minutes`, "
+        ):
             list(charrnn.resume(run, {name: None, "steps": 30}))
-    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
+    assert {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in run.rglob("*")
+        if path.is_file()
+    } == before

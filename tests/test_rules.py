@@ -1,4 +1,5 @@
-"""The table of options that go together: every flag exists, and options are refused exactly if a rule says so."""
+"""The table of options that go together: every flag exists, and options are refused exactly if a
+rule says so."""
 
 import re
 from itertools import combinations
@@ -13,7 +14,9 @@ from charrnn.cli.command_options import RULES, check_rules
 from charrnn.errors import UsageError
 
 FLAGS = {
-    command: sorted({flag for rule in rules for flag in f"{rule.options} {rule.beside} {rule.without}".split()})
+    command: sorted(
+        {flag for rule in rules for flag in f"{rule.options} {rule.beside} {rule.without}".split()}
+    )
     for command, rules in RULES.items()
 }
 GIVEN = st.sampled_from(["x", 0, 0.0, True, ["a"], -1])
@@ -32,15 +35,24 @@ def check(command: str, values: dict[str, object], given_flags: set[str]) -> Non
     for rule in RULES[command]:
         options, beside = ({*flags.split()} & given_flags for flags in (rule.options, rule.beside))
         if options and beside:
-            named, others = r"(--[\w-]+) does not go with (--[\w-]+)(.*)\. Leave one of them out\.", beside
+            named, others = (
+                r"(--[\w-]+) does not go with (--[\w-]+)(.*)\. Leave one of them out\.",
+                beside,
+            )
         elif options and rule.without and not {*rule.without.split()} & given_flags:
-            named, others = r"(--[\w-]+) needs (--[\w-]+)(): add it, or leave \1 out\.", {*rule.without.split()}
+            named, others = (
+                r"(--[\w-]+) needs (--[\w-]+)(): add it, or leave \1 out\.",
+                {*rule.without.split()},
+            )
         else:
             continue
         with pytest.raises(UsageError) as refused:
             check_rules(command, values)
         found = re.fullmatch(named, str(refused.value))
-        assert found is not None and found[1] in options and found[2] in others, (values, refused.value)
+        assert found is not None and found[1] in options and found[2] in others, (
+            values,
+            refused.value,
+        )
         assert found[3] == (f", {rule.why}" if rule.why and beside else "")
         return
     check_rules(command, values)
@@ -50,7 +62,11 @@ def check(command: str, values: dict[str, object], given_flags: set[str]) -> Non
 @given(data=st.data())
 def test_options_are_refused_exactly_if_a_rule_says_so(command: str, data: st.DataObject) -> None:
     chosen = data.draw(st.sets(st.sampled_from(FLAGS[command]), max_size=6))
-    check(command, {flag: data.draw(GIVEN if flag in chosen else ABSENT) for flag in FLAGS[command]}, chosen)
+    check(
+        command,
+        {flag: data.draw(GIVEN if flag in chosen else ABSENT) for flag in FLAGS[command]},
+        chosen,
+    )
 
 
 @pytest.mark.parametrize("command", RULES)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import draw, generator_of, prime_model, sample_ids, start_ids, undrawable_ids
+from charrnn.generation.sampling import (
+    draw,
+    generator_of,
+    prime_model,
+    sample_ids,
+    start_ids,
+    undrawable_ids,
+)
 from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
@@ -41,7 +48,9 @@ def random_tensors(cell: str, vocab_size: int, seed: int = 0) -> dict[str, NDArr
         "output.weight": (vocab_size, H),
         "output.bias": (vocab_size,),
     }
-    return {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
+    }
 
 
 def forgetful_stepper(probs: list[float]) -> Stepper:
@@ -53,7 +62,8 @@ def forgetful_stepper(probs: list[float]) -> Stepper:
 
 
 def copying_stepper(followers: dict[int, int]) -> Stepper:
-    """A model of bytes that writes followers[i] after byte i, with all but all of the probability."""
+    """A model of bytes that writes followers[i] after byte i, with all but all of the
+    probability."""
     tensors = {name: np.zeros_like(value) for name, value in random_tensors("rnn", 256).items()}
     tensors["layers.0.weight_ih_l0"] = np.eye(H, dtype=np.float32)
     for unit, (char, follower) in enumerate(followers.items()):
@@ -69,11 +79,15 @@ def drawn(
     reading = prime_model(stepper, np.array(prime))
     blocks = list(sample_ids(stepper, reading, [shaping], [seed], length=length))
     return [
-        (int(char), float(nats)) for block in blocks for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
+        (int(char), float(nats))
+        for block in blocks
+        for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
     ]
 
 
-def pieces_of(stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int) -> list[Piece]:
+def pieces_of(
+    stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int
+) -> list[Piece]:
     """The text of one stream, piece by piece."""
     reading = prime_model(stepper, start_ids(vocab))
     blocks = sample_ids(stepper, reading, [shaping], [seed], length=length)
@@ -81,7 +95,10 @@ def pieces_of(stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, le
 
 
 def test_the_seed_decides_the_text() -> None:
-    stepper, shaping = Stepper(config_of("lstm"), random_tensors("lstm", 20)), Shaping(temperature=1.3)
+    stepper, shaping = (
+        Stepper(config_of("lstm"), random_tensors("lstm", 20)),
+        Shaping(temperature=1.3),
+    )
     first = drawn(stepper, [3, 4], shaping, seed=7, length=80)
     assert drawn(stepper, [3, 4], shaping, seed=7, length=80) == first
     assert drawn(stepper, [3, 4], shaping, seed=7, length=30) == first[:30]
@@ -100,8 +117,12 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell: str) ->
     for char, logprob in drawn(stepper, ids, shaping, seed=1, length=40):
         logits = stepper.read(np.array(ids))[0][0].tolist()
         # The same float32 logits, then float64 sums of 20 terms: some 1e-15.
-        assert logprob == pytest.approx(logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12)
-        assert next_char_probs(np.array([logits]), shaping)[0, char] > 0, "and it is what was read that is sampled"
+        assert logprob == pytest.approx(
+            logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
+        )
+        assert next_char_probs(np.array([logits]), shaping)[0, char] > 0, (
+            "and it is what was read that is sampled"
+        )
         ids.append(char)
 
 
@@ -110,7 +131,8 @@ def chi_square(counts: NDArray[Any], expected: NDArray[np.float64]) -> float:
 
 
 def critical_value(num_free: int) -> float:
-    """What chi-square exceeds once in a million: Wilson & Hilferty 1931, within 2 % for 3 to 15 degrees of freedom."""
+    """What chi-square exceeds once in a million: Wilson & Hilferty 1931, within 2 % for 3 to 15
+    degrees of freedom."""
     z = NormalDist().inv_cdf(1 - 1e-6)
     return num_free * (1 - 2 / (9 * num_free) + z * math.sqrt(2 / (9 * num_free))) ** 3
 
@@ -120,7 +142,9 @@ NUM_DRAWS = 5_000
 
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
-    shaping = Shaping(temperature=0.5, top_k=4, banned=(1,))  # leaves 0.1, 0.05, 0.3 and 0.15, squared
+    shaping = Shaping(
+        temperature=0.5, top_k=4, banned=(1,)
+    )  # leaves 0.1, 0.05, 0.3 and 0.15, squared
     ids = [char for char, _ in drawn(stepper, [0], shaping, seed=2, length=NUM_DRAWS)]
     weights = np.array([0.1, 0.0, 0.05, 0.3, 0.15]) ** 2
     probs = weights / weights.sum()
@@ -132,22 +156,30 @@ def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_t
     off = probs * np.array([1.0, 0.0, 1.0, 0.8, 1.0])
     assert chi_square(counts[possible], NUM_DRAWS * off[possible] / off.sum()) > critical_value(3)
     pairs = np.zeros((5, 5))
-    # Pairs that do not overlap: those that do would depend on each other, and chi-square counts independent ones.
+    # Pairs that do not overlap: those that do would depend on each other, and chi-square counts
+    # independent ones.
     np.add.at(pairs, (ids[::2], ids[1::2]), 1)
     expected = NUM_DRAWS / 2 * probs[possible][:, None] * probs[possible]
     assert chi_square(pairs[np.ix_(possible, possible)], expected) < critical_value(15)
 
 
 JUST_UNDER_ONE = math.nextafter(1.0, 0.0)
-WEIGHTS = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-17, 0.1, 1 / 3, 0.7]), min_size=1, max_size=12)
+WEIGHTS = st.lists(
+    st.sampled_from([0.0, 0.0, 1e-300, 1e-17, 0.1, 1 / 3, 0.7]), min_size=1, max_size=12
+)
 
 
-@given(WEIGHTS.filter(any), st.sampled_from([0.0, 5e-324, 0.5, JUST_UNDER_ONE]) | st.floats(0, JUST_UNDER_ONE))
+@given(
+    WEIGHTS.filter(any),
+    st.sampled_from([0.0, 5e-324, 0.5, JUST_UNDER_ONE]) | st.floats(0, JUST_UNDER_ONE),
+)
 @settings(max_examples=100, deadline=None, derandomize=True)
 @example([0.1] * 10 + [0.0], JUST_UNDER_ONE)
 @example([0.0, 1.0], 0.0)
 @example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
-def test_the_impossible_is_never_drawn_even_at_the_edges(weights: list[float], uniform: float) -> None:
+def test_the_impossible_is_never_drawn_even_at_the_edges(
+    weights: list[float], uniform: float
+) -> None:
     probs = np.array(weights) / sum(weights)
     assert probs[draw(probs, float(np.cumsum(probs)[-1]), uniform)] > 0
 
@@ -159,7 +191,8 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     shaping = Shaping(temperature=temperature, banned=(*undrawable_ids(vocab), 2))
     pieces = [piece.text for piece in pieces_of(stepper, vocab, shaping, seed=0, length=300)]
     assert len(pieces) == 300
-    # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the first.
+    # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the
+    # first.
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
 
 
@@ -181,7 +214,8 @@ def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
     first, second, third = "€".encode()
     stepper = copying_stepper({10: first, first: second, second: third, third: first})
     written = [
-        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), seed=0, length=length)] for length in range(6)
+        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), seed=0, length=length)]
+        for length in range(6)
     ]
     euro = ["", "", "€"]
     begun = [[REPLACEMENT], ["", REPLACEMENT]]  # the last piece carries what was left unfinished

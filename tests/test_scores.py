@@ -1,4 +1,5 @@
-"""Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other, chance is chance."""
+"""Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other,
+chance is chance."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -68,8 +69,12 @@ def survey_cells(cells: Cells, labels: Labels) -> CellScore:
 
 
 def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken() -> None:
-    """The first cell is slightly better, but its value is 0.99 everywhere; the last is visible, and far worse."""
-    labels, noise = np.arange(6_000) // 50 % 2 == 1, np.random.default_rng(0).normal(size=(6_000, 2))
+    """The first cell is slightly better, but its value is 0.99 everywhere; the last is visible, and
+    far worse."""
+    labels, noise = (
+        np.arange(6_000) // 50 % 2 == 1,
+        np.random.default_rng(0).normal(size=(6_000, 2)),
+    )
     saturated, seen = 0.99 + 1e-3 * (labels + noise[:, 0]), 0.3 * (labels + 1.02 * noise[:, 0])
     cells = np.stack([saturated, seen, 0.9 * (labels / 4 + noise[:, 1])], axis=1).astype(np.float32)
     assert survey_cells(cells, labels).unit == 1
@@ -93,7 +98,8 @@ def fill(cells: Cells, labels: Float64Array) -> statistics.LabelledHistograms:
 
 
 def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
-    """Cells that hardly move, that stay near 1 or -1, that take two values, none at all, or that drift."""
+    """Cells that hardly move, that stay near 1 or -1, that take two values, none at all, or that
+    drift."""
     noise = np.random.default_rng(1).normal(size=(num_chars, 7))
     values = np.stack(
         [
@@ -123,14 +129,21 @@ def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     counts = np.random.default_rng(2).integers(0, 60, num_chars)
     cells = awkward_cells(num_chars, counts / 30)
     target = statistics.average_ranks(counts) - (num_chars + 1) / 2
-    found = fill(cells, target[:, None]).associations(np.array([False]), np.array([(target**2).sum()]))[:, 0]
-    assert np.abs(found - statistics.spearman(statistics.average_ranks(cells), counts)).max() < 2 * BINNED
+    found = fill(cells, target[:, None]).associations(
+        np.array([False]), np.array([(target**2).sum()])
+    )[:, 0]
+    assert (
+        np.abs(found - statistics.spearman(statistics.average_ranks(cells), counts)).max()
+        < 2 * BINNED
+    )
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
 def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> None:
     is_inside = spans(3000, 4, mean_length=8)
-    cell = (polarity * (0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000))).astype(np.float32)
+    cell = (polarity * (0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000))).astype(
+        np.float32
+    )
     histograms = fill(cell[:, None], is_inside.astype(np.float64)[:, None])
     threshold = histograms.best_threshold(0, 0, polarity)
     tried = [statistics.f1((cell >= value) == (polarity > 0), is_inside) for value in np.sort(cell)]
@@ -140,7 +153,13 @@ def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> N
 
 def test_interior_is_what_lies_five_or_more_after_a_change() -> None:
     labels = np.array([*[False] * 3, *[True] * 7, *[False] * 6])
-    assert statistics.interior(labels).tolist() == [*[True] * 3, *[False] * 5, *[True] * 2, *[False] * 5, True]
+    assert statistics.interior(labels).tolist() == [
+        *[True] * 3,
+        *[False] * 5,
+        *[True] * 2,
+        *[False] * 5,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
@@ -154,7 +173,8 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     expected = statistics.r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
     assert score.r2 == pytest.approx(expected, abs=1e-5) and 0.7 < expected < 0.95
     assert score.spearman == pytest.approx(
-        float(statistics.spearman(statistics.average_ranks(cells[15_000:, 2]), counts[15_000:])), abs=EXACT
+        float(statistics.spearman(statistics.average_ranks(cells[15_000:, 2]), counts[15_000:])),
+        abs=EXACT,
     )
     assert score.probe[0] == (1, pytest.approx(expected, abs=1e-5))
     assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
@@ -162,8 +182,12 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
 
 def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     generator = np.random.default_rng(10)
-    cells = (generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5).astype(np.float32)
-    target = cells[:, [4]] - 0.8 * cells[:, [1]] + 0.3 * cells[:, [2]] + generator.normal(size=(5000, 1))
+    cells = (generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5).astype(
+        np.float32
+    )
+    target = (
+        cells[:, [4]] - 0.8 * cells[:, [1]] + 0.3 * cells[:, [2]] + generator.normal(size=(5000, 1))
+    )
     moments = statistics.Moments()
     for first in range(0, 5000, 900):
         moments.add(cells[first : first + 900], target[first : first + 900].astype(np.float64))
@@ -185,7 +209,8 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
         assert weights[chosen[:size], index] == pytest.approx(expected[:-1], rel=1e-3)
         assert intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
     assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
-    # On all cells: the least-squares fit with six more rows, whose cells are those of the ridge in their spread.
+    # On all cells: the least-squares fit with six more rows, whose cells are those of the ridge in
+    # their spread.
     few, some = cells[:60], target[:60]
     short = statistics.Moments()
     short.add(few, some.astype(np.float64))
@@ -195,7 +220,8 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
 
 
 def test_a_cell_that_stands_still_gets_no_weight() -> None:
-    """What moves in it is the last digit of float32: scaled up to the others it would outweigh them."""
+    """What moves in it is the last digit of float32: scaled up to the others it would outweigh
+    them."""
     generator = np.random.default_rng(11)
     cells = generator.normal(size=(4000, 5)).astype(np.float32)
     cells[:, 3] = np.float32(0.97) + np.float32(6e-8) * generator.integers(0, 3, 4000)
@@ -215,9 +241,14 @@ def test_chance_is_what_shifting_label_and_counting_gives() -> None:
     ranks = statistics.average_ranks(cells) - (num_chars + 1) / 2
     pairs = float(is_inside.sum() * (~is_inside).sum())
     target = (is_inside - is_inside.mean()).astype(np.float32)
-    p_value, level = statistics.best_by_chance(ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32))
+    p_value, level = statistics.best_by_chance(
+        ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32)
+    )
     shifts = np.random.default_rng(0).integers(100, 1900, 199)
-    rolled = [statistics.auc(statistics.average_ranks(cells), np.roll(is_inside, shift)) for shift in (0, *shifts)]
+    rolled = [
+        statistics.auc(statistics.average_ranks(cells), np.roll(is_inside, shift))
+        for shift in (0, *shifts)
+    ]
     best = [np.abs(2 * areas - 1).max() for areas in rolled]
     assert level == pytest.approx(np.quantile(best[1:], 0.95), abs=1e-5)
     assert p_value == np.mean(np.array(best) >= best[0])
@@ -228,15 +259,22 @@ def test_shuffled_labels_are_hardly_ever_a_finding() -> None:
     num_chars = 4000
     cells = slow_noise(num_chars, 4)
     generator = np.random.default_rng(12)
-    # Half of them keep their spans, so that by chance they go with slow cells; half are shuffled letter by letter.
+    # Half of them keep their spans, so that by chance they go with slow cells; half are shuffled
+    # letter by letter.
     labels = [spans(num_chars, 100 + index) for index in range(200)]
-    labels = [label if index % 2 else generator.permutation(label) for index, label in enumerate(labels)]
+    labels = [
+        label if index % 2 else generator.permutation(label) for index, label in enumerate(labels)
+    ]
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
     findings = score_cells("x" * num_chars, reader(cells), 4, detectors)
     assert len(findings.scores) == 200
     assert sum(score.is_significant for score in findings.scores) <= 10
     # The p-value alone is level, too: 20 of 200 expected at 0.1, with a standard deviation of 4.
-    assert 4 <= sum(score.p_value is not None and score.p_value <= 0.1 for score in findings.scores) <= 36
+    assert (
+        4
+        <= sum(score.p_value is not None and score.p_value <= 0.1 for score in findings.scores)
+        <= 36
+    )
     # And half of the truth, beside them, is a finding.
     cells[:, 3] += 0.3 * labels[1]
     assert survey_cells(cells, labels[1]).is_significant
@@ -263,11 +301,17 @@ def noise(num_chars: int, seed: int = 0) -> Float64Array:
 
 def make_trace(text: str, cells: Float64Array) -> Trace:
     num_chars = len(text)
-    return Trace(text, np.zeros(num_chars, np.uint16), cells.astype(np.float32), np.zeros(num_chars, np.float32))
+    return Trace(
+        text,
+        np.zeros(num_chars, np.uint16),
+        cells.astype(np.float32),
+        np.zeros(num_chars, np.float32),
+    )
 
 
 def naive_auc(values: list[float], is_inside: list[bool]) -> float:
-    """The share of pairs (one inside, one outside) of which the one inside is higher; a tie is half."""
+    """The share of pairs (one inside, one outside) of which the one inside is higher; a tie is
+    half."""
     inside = [value for value, inside in zip(values, is_inside, strict=True) if inside]
     outside = [value for value, inside in zip(values, is_inside, strict=True) if not inside]
     pairs = [(a > b) + (a == b) / 2 for a, b in product(inside, outside)]
@@ -279,8 +323,12 @@ def naive_auc(values: list[float], is_inside: list[bool]) -> float:
 def test_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, int, bool]]) -> None:
     # Many ties, and one on either side, so that there is a pair at all.
     *columns, is_inside = zip((0, 1, True), (1, 1, False), *drawn, strict=True)
-    found = statistics.auc(statistics.average_ranks(np.array(columns, float).T), np.array(is_inside))
-    assert found == pytest.approx([naive_auc([*column], [*is_inside]) for column in columns], abs=EXACT)
+    found = statistics.auc(
+        statistics.average_ranks(np.array(columns, float).T), np.array(is_inside)
+    )
+    assert found == pytest.approx(
+        [naive_auc([*column], [*is_inside]) for column in columns], abs=EXACT
+    )
 
 
 def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None:
@@ -288,22 +336,31 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     labels, cells = label("quote", text), noise(4000)
     cells[:, 0, 1] += 0.5 * labels  # good on both halves, but not perfect ...
     cells[:2000, 1, 0] = labels[:2000]  # ... as this one is on the first ...
-    cells[2000:, 1, 0] = 1.1 * cells[2000:, 1, 0] - labels[2000:]  # ... and the contrary on the second
+    cells[2000:, 1, 0] = (
+        1.1 * cells[2000:, 1, 0] - labels[2000:]
+    )  # ... and the contrary on the second
     baseline_cells = noise(4000, seed=1)
-    baseline_cells[:, 0, 0] = 0.3 * baseline_cells[:, 0, 0] - 0.2 * labels  # turned around, and weaker
+    baseline_cells[:, 0, 0] = (
+        0.3 * baseline_cells[:, 0, 0] - 0.2 * labels
+    )  # turned around, and weaker
     trace, baseline = make_trace(text, cells), make_trace(text, baseline_cells)
     score = only(find_cells(trace, ["quote"], untrained=baseline))
     assert (score.layer, score.unit, score.polarity) == (1, 0, 1)
     expected = 1 - naive_auc(baseline.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
-    assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT), "its own choice"
+    assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT), (
+        "its own choice"
+    )
     on_second = naive_auc(trace.cells[2000:, 1, 0].tolist(), labels[2000:].tolist())
     assert on_second < 0.1
-    assert score.auc == pytest.approx(on_second, abs=EXACT)  # what is reported is no better than what was found
+    assert score.auc == pytest.approx(
+        on_second, abs=EXACT
+    )  # what is reported is no better than what was found
     assert score.strength == 0
 
 
 def flipped_score(is_flipped: NDArray[np.bool_]) -> CellScore:
-    """The score of a cell that is on inside quotations, or the other way round where it is flipped: ties all over."""
+    """The score of a cell that is on inside quotations, or the other way round where it is flipped:
+    ties all over."""
     text = make_text(len(is_flipped))
     cells = noise(len(text))
     cells[:, 0, 0] = label("quote", text) ^ is_flipped
@@ -320,7 +377,8 @@ def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
         assert 0.75 < score.auc < 0.95
         assert score.ci_low < score.auc < score.ci_high
         widths.append(score.ci_high - score.ci_low)
-    # About as many flips, but in two of the second half's sixteen blocks: drawn twice, once or not at all.
+    # About as many flips, but in two of the second half's sixteen blocks: drawn twice, once or not
+    # at all.
     assert widths[1] > 4 * widths[0]
 
 
@@ -328,7 +386,10 @@ def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says(
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(30):
-        values, labels = generator.normal(size=1_000).astype(np.float32), generator.random(1_000) < 0.5
+        values, labels = (
+            generator.normal(size=1_000).astype(np.float32),
+            generator.random(1_000) < 0.5,
+        )
         low, high = percentiles(statistics.resample_score(values, labels, 1))
         hits += low <= 0.5 <= high
     assert hits >= 26  # 15 with blocks of 500 characters
@@ -341,7 +402,10 @@ def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
     assert [score.detector for score in findings.scores] == ["line-position"]
     reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
     assert reasons.pop("quote") == why_not_scored(label("quote", text)[2000:])
-    assert reasons == {"indentation": "it never changes in this text", "digit": "there are none in this text"}
+    assert reasons == {
+        "indentation": "it never changes in this text",
+        "digit": "there are none in this text",
+    }
 
 
 SCORE = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=500, p_value=0.005)
@@ -353,16 +417,25 @@ NEGATIVE = replace(COUNT, polarity=-1, spearman=-0.6, ci_low=-0.7, ci_high=-0.5)
 
 
 @pytest.mark.parametrize(("score", "reached"), [(YES_NO, 0.9), (COUNT, 0.6), (NEGATIVE, 0.6)])
-def test_a_score_or_interval_that_chance_reaches_is_no_finding(score: CellScore, reached: float) -> None:
+def test_a_score_or_interval_that_chance_reaches_is_no_finding(
+    score: CellScore, reached: float
+) -> None:
     assert score.strength == pytest.approx(2 * reached - 1 if score is YES_NO else reached)
     assert score.is_significant and replace(score, null_level=None).is_significant
     for p_value, is_significant in ((None, False), (CHANCE, True), (CHANCE + 1e-9, False)):
         assert replace(score, p_value=p_value).is_significant == is_significant
-    for level, is_significant in ((reached - 1e-6, True), (reached, False), (reached + 0.01, False)):
+    for level, is_significant in (
+        (reached - 1e-6, True),
+        (reached, False),
+        (reached + 0.01, False),
+    ):
         assert replace(score, null_level=level).is_significant == is_significant
     chance = 0.5 if score is YES_NO else 0.0
     # The last one: the sign that was chosen on the first half must be the one found on the second.
     for near, far, is_significant in ((0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)):
         low, high = sorted(chance + score.polarity * distance for distance in (near, far))
         assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant
-    assert not replace(score, ci_low=None).is_significant and not replace(score, ci_high=None).is_significant
+    assert (
+        not replace(score, ci_low=None).is_significant
+        and not replace(score, ci_high=None).is_significant
+    )

@@ -1,4 +1,5 @@
-"""charrnn serve, asked by OpenAI's own client and by hand: texts, streams, limits, the token, and how it ends."""
+"""charrnn serve, asked by OpenAI's own client and by hand: texts, streams, limits, the token, and
+how it ends."""
 
 import contextlib
 import json
@@ -38,9 +39,13 @@ class Served:
         assert [model.id for model in client.models.list()] == [self.model.name]
         return client.completions.create(model="any", prompt=prompt, **options)
 
-    def ask(self, path: str, content: bytes | None = None, **headers: str) -> tuple[int, bytes, HTTPMessage]:
+    def ask(
+        self, path: str, content: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes, HTTPMessage]:
         """Return the status, the content and the headers of the answer to a GET, or to a POST."""
-        given = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        given = {"content-type": "application/json"} | {
+            name.replace("_", "-"): text for name, text in headers.items()
+        }
         connection = HTTPConnection(self.address.removeprefix("http://"), timeout=600)
         with contextlib.closing(connection):
             connection.request("GET" if content is None else "POST", path, content, given)
@@ -84,7 +89,11 @@ def test_several_prompts_with_several_texts_and_a_stop(served: Served) -> None:
     expected = [text.text for text in served.model.samples(2, prime="a", length=30, seed=1)]
     answer = served.complete(prompt=["a", "e"], n=2, max_tokens=30, seed=1, echo=True)
     assert [choice.text for choice in answer.choices[:2]] == ["a" + text for text in expected]
-    assert answer.choices[2].index == 2 and answer.choices[2].text.startswith("e") and answer.usage.total_tokens == 122
+    assert (
+        answer.choices[2].index == 2
+        and answer.choices[2].text.startswith("e")
+        and answer.usage.total_tokens == 122
+    )
     stop = expected[0][9]
     [choice] = served.complete(stop=[stop], max_tokens=30, seed=1).choices
     assert choice.text == expected[0].partition(stop)[0] and choice.finish_reason == "stop"
@@ -96,18 +105,32 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
 
     with ThreadPoolExecutor() as threads:
         texts = list(threads.map(ask, range(6)))
-    assert texts == [served.model.sample(prime="ae"[s % 2], length=200, seed=s).text for s in range(6)]
+    assert texts == [
+        served.model.sample(prime="ae"[s % 2], length=200, seed=s).text for s in range(6)
+    ]
 
 
 def test_what_cannot_be_answered_is_refused_with_its_reason(served: Served) -> None:
     for body, reason in (
         (b"[" * 50_000, "Invalid JSON"),
-        (b'{"best_of": 2}', "best_of is 2: Extra inputs are not permitted. The fields are prompt, max_tokens, n, seed"),
-        (b'{"max_tokens": 50001}', "max_tokens is 50001: Input should be less than or equal to 50000"),
+        (
+            b'{"best_of": 2}',
+            (
+                "best_of is 2: Extra inputs are not permitted. The fields are prompt, max_tokens,"
+                " n, seed"
+            ),
+        ),
+        (
+            b'{"max_tokens": 50001}',
+            "max_tokens is 50001: Input should be less than or equal to 50000",
+        ),
         (b'{"temperature": -1}', "`temperature` is -1"),
         (b'{"stop": ""}', "stop.0 is '': String should have at least 1 character"),
         (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
-        ('{"prompt": "\u0416"}'.encode(), "The prompt has characters that are not in the vocabulary"),
+        (
+            '{"prompt": "\u0416"}'.encode(),
+            "The prompt has characters that are not in the vocabulary",
+        ),
         (b'{"prompt": "\\ud800"}', "prompt"),
     ):
         status, answer, _ = served.ask("/v1/completions", body)
@@ -116,22 +139,34 @@ def test_what_cannot_be_answered_is_refused_with_its_reason(served: Served) -> N
 
 def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> None:
     assert served.ask("/v1/completions", b"{}", content_type="text/plain")[0] == 415
-    assert served.ask("/v1/completions", b'{"max_tokens": 1}', content_type="Application/JSON ; x=y")[0] == 200
+    assert (
+        served.ask("/v1/completions", b'{"max_tokens": 1}', content_type="Application/JSON ; x=y")[
+            0
+        ]
+        == 200
+    )
     assert served.ask("/v1/completions", b" " * (completions.MAX_BODY + 1))[0] == 413
     assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
     assert served.ask("/../config.yaml")[0] == 404
     status, answer, _ = served.ask("/v1/chat/completions", b"{}")
-    assert status == 404 and "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
+    assert (
+        status == 404
+        and "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
+    )
 
 
 def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
     for served in _start(charrnn.load(lstm.path), "secret"):
         assert served.complete("secret", max_tokens=3).choices[0].text
-        with pytest.raises(pytest.importorskip("openai").AuthenticationError, match="needs its token"):
+        with pytest.raises(
+            pytest.importorskip("openai").AuthenticationError, match="needs its token"
+        ):
             served.complete("Secret", max_tokens=3)
         assert served.ask("/")[2]["www-authenticate"].startswith("Basic")
         status, page, headers = served.ask("/", authorization="Basic Y2hhcnJubjpzZWNyZXQ=")
-        assert status == 200 and headers["content-type"].startswith("text/html") and b"<script" in page
+        assert (
+            status == 200 and headers["content-type"].startswith("text/html") and b"<script" in page
+        )
 
 
 def test_an_address_that_cannot_be_or_is_open_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +187,11 @@ def test_an_address_that_cannot_be_or_is_open_is_refused(monkeypatch: pytest.Mon
 def test_bytes_and_documents_are_counted_as_they_are_drawn(
     kind: str, byte_run: TrainedRun, train_run: Callable[..., TrainedRun]
 ) -> None:
-    run = byte_run if kind == "byte" else train_run("lines-001", steps=20, hidden_size=8, documents="lines")
+    run = (
+        byte_run
+        if kind == "byte"
+        else train_run("lines-001", steps=20, hidden_size=8, documents="lines")
+    )
     for served in _start(charrnn.load(run.path), None):
         options = {"seed": 7, "logprobs": 1, "echo": True}
         [choice] = served.complete(max_tokens=700, **options).choices
@@ -169,7 +208,9 @@ def test_bytes_and_documents_are_counted_as_they_are_drawn(
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_it_during_a_request(lstm: TrainedRun) -> None:
     command = [sys.executable, "-m", "charrnn", "serve", str(lstm.path), "--host", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             served = Served(process.stdout.readline().strip(), charrnn.load(lstm.path))
             with served.complete(max_tokens=49_000, stream=True) as events:

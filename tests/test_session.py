@@ -1,4 +1,5 @@
-"""A training session verb by verb; whole sessions are in `test_loop.py`, `test_resume.py` and `faults/`."""
+"""A training session verb by verb; whole sessions are in `test_loop.py`, `test_resume.py` and
+`faults/`."""
 
 import json
 from collections.abc import Iterator
@@ -25,9 +26,17 @@ class Session:
 
     def __init__(self, folder: Path, alphabet: str = "char") -> None:
         (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-        sizes = {"hidden_size": 12, "num_lanes": 4, "bptt_length": 8, "precision": "fp32", "threads": 1}
+        sizes = {
+            "hidden_size": 12,
+            "num_lanes": 4,
+            "bptt_length": 8,
+            "precision": "fp32",
+            "threads": 1,
+        }
         times = {"steps": 7, "evaluate_every": 2, "save_every": 3}
-        config = charrnn.Config(corpus=(str(folder / "text.txt"),), alphabet=alphabet, **sizes, **times)
+        config = charrnn.Config(
+            corpus=(str(folder / "text.txt"),), alphabet=alphabet, **sizes, **times
+        )
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config, None, None)
@@ -37,7 +46,9 @@ class Session:
 
     def make(self, run: RunWriter) -> TrainingSession:
         trainer = Trainer(self.config, self.batches, len(self.text.vocab), CPU)
-        return TrainingSession(run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked)
+        return TrainingSession(
+            run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked
+        )
 
     def saved_state(self) -> dict[str, object]:
         name = (self.run.path / "latest").read_text().strip()
@@ -54,7 +65,9 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_an_interrupted_validation_is_due_and_done_later(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_validation_is_due_and_done_later(
+    made: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = made.session
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 1)
     session.step()
@@ -64,7 +77,9 @@ def test_an_interrupted_validation_is_due_and_done_later(made: Session, monkeypa
     session.save()
     assert made.saved_state()["is_validation_due"] is True
     loaded = made.run.load_checkpoint("latest", with_training=True)
-    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1, is_validation_due=True)
+    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(
+        saved_step=1, is_validation_due=True
+    )
     made.is_stop_asked = False
     assert session.validate() is not None and not session.state.is_validation_due
     session.save()
@@ -85,7 +100,8 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> 
 
 
 def run_all(made: Session) -> dict[str, list[int]]:
-    """Train to the end, saving on request at step 5; return the steps of each kind of event, in order."""
+    """Train to the end, saving on request at step 5; return the steps of each kind of event, in
+    order."""
     steps: dict[str, list[int]] = {}
     for event in made.session.events():
         if event.event not in ("start", "warning"):
@@ -94,10 +110,15 @@ def run_all(made: Session) -> dict[str, list[int]]:
     return steps
 
 
-def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Validation every two steps and at the last; saves every three, at the best, on request and at the last."""
+def test_it_validates_and_saves_when_it_should(
+    made: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation every two steps and at the last; saves every three, at the best, on request and at
+    the last."""
     losses = iter([3.0, 4.0, 3.5, 3.2])
-    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr(
+        "charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses)
+    )
     steps = run_all(made)
     assert steps["step"] == [1, 2, 3, 4, 5, 6, 7] and steps["evaluation"] == [2, 4, 6, 7]
     assert steps["saved"] == [0, 2, 3, 5, 6, 7] and steps["sample"] == [0, 1, 2, 7]

@@ -1,4 +1,5 @@
-"""Signals: one that is lost on its way is raised again, and one that must not interrupt a block is handled after it."""
+"""Signals: one that is lost on its way is raised again, and one that must not interrupt a block is
+handled after it."""
 
 import os
 import signal
@@ -12,11 +13,15 @@ from charrnn.cli import signals
 from charrnn.cli.signals import Signals
 from charrnn.system.process import ENDING_SIGNALS, ENDS_WITH_INPUT, ending_signals_delayed
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor their timer")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither these signals nor their timer"
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_that_a_callback_swallows_comes_again(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Numba's compiler calls back into Python, and drops what is raised there."""
     monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
     handler = Signals()
@@ -34,10 +39,14 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypa
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_in_a_finalizer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Python prints what a closing generator raises, and drops it; other errors are shown."""
     monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
-    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest, which keeps it
+    monkeypatch.setattr(
+        sys, "unraisablehook", sys.__unraisablehook__
+    )  # not that of pytest, which keeps it
 
     def interrupted_while_closing() -> Iterator[int]:
         try:
@@ -60,7 +69,9 @@ def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     assert "ValueError: in a finalizer" in capfd.readouterr().err
 
 
-def test_a_process_that_ends_with_its_input_handles_sigterm_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_with_its_input_handles_sigterm_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A run of a sweep that is killed while it reads a text."""
     monkeypatch.setenv(ENDS_WITH_INPUT, "1")
     before, (reader, writer) = os.dup(0), os.pipe()
@@ -81,14 +92,19 @@ def test_a_process_that_ends_with_its_input_handles_sigterm_then(monkeypatch: py
 def handled() -> Iterator[list[int]]:
     """The numbers of the signals that were handled."""
     numbers: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: numbers.append(number)) for number in ENDING_SIGNALS}
+    before = {
+        number: signal.signal(number, lambda number, _: numbers.append(number))
+        for number in ENDING_SIGNALS
+    }
     yield numbers
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", ENDING_SIGNALS)
-def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled: list[int], number: int) -> None:
+def test_a_signal_is_handled_after_the_block_even_if_that_fails(
+    handled: list[int], number: int
+) -> None:
     with pytest.raises(ZeroDivisionError), ending_signals_delayed():
         signal.raise_signal(number)
         assert handled == []

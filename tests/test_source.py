@@ -1,6 +1,7 @@
 """Strings, comments, brackets and if-statements of source code, a label under each character.
 
-In the tables ¶ is a newline, → a tab. Labels: S string, C comment, . code, ? either; I inside an if-statement.
+In the tables ¶ is a newline, → a tab. Labels: S string, C comment, . code, ? either; I inside an
+if-statement.
 """
 
 import re
@@ -155,10 +156,20 @@ def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not() -> 
         ("\ud800\n\n", False),
         (PROSE, False),
         (PROSE * 20 + "import os\n", False),
-        ("And yet she came;\nNot late;\nThe lamp was lit, the table laid;\nNo more of that;\n" * 5, False),
+        (
+            "And yet she came;\nNot late;\nThe lamp was lit, the table laid;\nNo more of that;\n"
+            * 5,
+            False,
+        ),
         ("\\begin{document}\n\\section{Lamps}\n\\end{document}\n" * 3, False),
         ("class Lamp:\n    def light(self):\n        self.lit = True\n        return self\n", True),
-        ("/*\n * Lights the lamp.\n */\nvoid light(struct lamp *lamp)\n{\n    lamp->lit = 1; // at last\n}\n", True),
+        (
+            (
+                "/*\n * Lights the lamp.\n */\nvoid light(struct lamp *lamp)\n{\n    lamp->lit = 1;"
+                " // at last\n}\n"
+            ),
+            True,
+        ),
         ("#include <lamp.h>\n#define LIT 1\n", True),
         (PROSE * 4 + PYTHON, True),  # eight lines of prose, six of code
         ("* Lamps\n* **Rain**\n" * 9, False),
@@ -206,7 +217,8 @@ def main():
 @given(data=st.data())
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) -> None:
-    """From the first definition at the margin, outside brackets, ifs and docstrings, to the last line but one."""
+    """From the first definition at the margin, outside brackets, ifs and docstrings, to the last
+    line but one."""
     text = LAMPS_PYTHON * 4
     begin = data.draw(st.integers(0, len(text) // 2))
     end = data.draw(st.integers(len(text) * 3 // 4, len(text)))
@@ -216,18 +228,36 @@ def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) ->
     first, last = settled.start(), text.rindex("\n", 0, end)
     assert last - first > 100
     for name in ("regions", "depths", "in_if"):
-        expected, found = getattr(whole, name)[first:last], getattr(cut, name)[first - begin : last - begin]
-        assert found.tolist() == expected.tolist(), (name, text[first:last][int((found != expected).argmax()) :][:60])
+        expected, found = (
+            getattr(whole, name)[first:last],
+            getattr(cut, name)[first - begin : last - begin],
+        )
+        assert found.tolist() == expected.tolist(), (
+            name,
+            text[first:last][int((found != expected).argmax()) :][:60],
+        )
 
 
 def test_a_definition_at_the_margin_closes_brackets_left_open_in_python() -> None:
     found = scan_source(PYTHON + "x = (1\n    def a():\n    b]\ndef c(d):\n")
-    assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [*[1] * 5, 0, 0, *[0] * 5, 1, 1, 0, 0, 0]
+    assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [
+        *[1] * 5,
+        0,
+        0,
+        *[0] * 5,
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("marks", ['"""', "'''"])
 def test_a_text_that_starts_inside_a_docstring_is_read_from_its_end(marks: str) -> None:
-    code = f"def a():\n    {marks}Light (it).{marks}\n    return 1\n\n\ndef b(c='d'):\n    return 2\n"
+    code = (
+        f"def a():\n    {marks}Light (it).{marks}\n    return 1\n\n\ndef b(c='d'):\n    return 2\n"
+    )
     text = f"of a lamp, isn't it: (\n{marks}\n" + code
     found = scan_source(text)
     begin = text.index(code)

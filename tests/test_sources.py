@@ -1,4 +1,5 @@
-"""What names of corpora stand for, which locations are recorded, and the order of the files of a folder."""
+"""What names of corpora stand for, which locations are recorded, and the order of the files of a
+folder."""
 
 import glob
 import hashlib
@@ -11,7 +12,15 @@ import pytest
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at, shuffle_key
+from charrnn.text.sources import (
+    SHUFFLED,
+    SORTED,
+    Order,
+    Origin,
+    find_origin,
+    origin_at,
+    shuffle_key,
+)
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 
@@ -24,28 +33,48 @@ def books(here: Path) -> None:
 
 
 def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED) -> Origin:
-    return find_origin(source, stdin=None, corpora_dir=Path("corpora"), is_named_by_run=is_named_by_run, order=order)
+    return find_origin(
+        source,
+        stdin=None,
+        corpora_dir=Path("corpora"),
+        is_named_by_run=is_named_by_run,
+        order=order,
+    )
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
-def test_it_is_found_from_elsewhere(source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_found_from_elsewhere(
+    source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = find(source)
     assert found.location is not None and os.path.isabs(found.location)
     assert read_corpus([source]).locations == (found.location,)
     monkeypatch.chdir(tmp_path)
     again = origin_at(found.location, SHUFFLED)
     assert again is not None and again.location == found.location
-    assert [os.path.realpath(path) for path in again.paths] == [os.path.realpath(here / path) for path in found.paths]
-    assert (again.skips_unusable, again.needs_regular) == (found.skips_unusable, not found.skips_unusable)
+    assert [os.path.realpath(path) for path in again.paths] == [
+        os.path.realpath(here / path) for path in found.paths
+    ]
+    assert (again.skips_unusable, again.needs_regular) == (
+        found.skips_unusable,
+        not found.skips_unusable,
+    )
 
 
-def test_locations_are_those_of_the_sources(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locations_are_those_of_the_sources(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "austen.txt").write_text(TEXT)
     monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
     corpus = read_corpus(["austen", "-", "b*/*.txt", "book"], stdin=io.BytesIO(TEXT.encode()))
     pattern = os.path.join(glob.escape(str(here)), "b*/*.txt")
-    assert corpus.locations == (str(tmp_path / "shelf" / "austen.txt"), None, pattern, str(here / "book"))
+    assert corpus.locations == (
+        str(tmp_path / "shelf" / "austen.txt"),
+        None,
+        pattern,
+        str(here / "book"),
+    )
     assert read_corpus([]).locations == (sysconfig.get_paths()["stdlib"],)
 
 
@@ -80,9 +109,13 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> N
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
 
 
-def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_names_is_neither_downloaded_nor_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
-    with pytest.raises(NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
+    with pytest.raises(
+        NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"
+    ):
         find("shakespeare", is_named_by_run=True)
     os.mkfifo("pipe")
     assert find("pipe", is_named_by_run=True).needs_regular
@@ -112,17 +145,24 @@ def test_files_are_shuffled_by_the_documented_rule() -> None:
     assert lines("texts", SHUFFLED) == SHUFFLED_NAMES != NAMES
     assert lines("texts", SORTED) == sorted(NAMES)
     # Recorded runs depend on it: figures from another implementation of SHA-256, sha256sum.
-    assert [["a", "b", "c"][index] for index in SHUFFLED.arrange(["a", "b", "c"])] == ["c", "b", "a"]
+    assert [["a", "b", "c"][index] for index in SHUFFLED.arrange(["a", "b", "c"])] == [
+        "c",
+        "b",
+        "a",
+    ]
     assert lines("texts", Order(seed=1)) not in (SHUFFLED_NAMES, sorted(NAMES))
     assert sorted(lines("texts", Order(seed=1))) == sorted(NAMES)
     one_by_one = [f"texts/{name}" for name in reversed(NAMES)]
     assert str(read_corpus(one_by_one).content).splitlines() == NAMES[::-1], "as they are named"
-    # Python decodes the byte 0xff of a file name as U+DCFF, whose three bytes UTF-8 itself does not allow.
+    # Python decodes the byte 0xff of a file name as U+DCFF, whose three bytes UTF-8 itself does not
+    # allow.
     assert shuffle_key(7, "a\udcff") == hashlib.sha256(b"7/a\xed\xb3\xbf").digest()
 
 
 @pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{texts}/**/*.txt"])
-def test_a_pattern_from_any_folder(pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_from_any_folder(
+    pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = pattern.format(texts=glob.escape(str(texts)))
     assert lines(source, SHUFFLED) == SHUFFLED_NAMES
     location = read_corpus([source]).locations[0]
@@ -132,13 +172,17 @@ def test_a_pattern_from_any_folder(pattern: str, texts: Path, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("texts")
-def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_not_followed() -> None:
+def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_not_followed() -> (
+    None
+):
     Path("texts/empty.txt").touch()
     note = "shuffled the 12 files of texts: the validation text comes from all of it"
     assert note in read_corpus(["texts"]).notes
     assert not any("shuffled" in note for note in read_corpus(["texts"], order=SORTED).notes)
     for source in ("texts/a/p.txt", "texts/a/p*.txt"):
-        assert read_corpus([source], is_for_training=False).notes == (), "there is nothing to shuffle in one file"
+        assert read_corpus([source], is_for_training=False).notes == (), (
+            "there is nothing to shuffle in one file"
+        )
     Path("texts/empty.txt").unlink()
     Path("texts/linked").symlink_to("a", target_is_directory=True)
     Path("texts/linked.txt").symlink_to("a/p.txt")

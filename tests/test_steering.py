@@ -1,4 +1,5 @@
-"""Holding a cell while the model writes: it stays where it is held, and what it stands for follows."""
+"""Holding a cell while the model writes: it stays where it is held, and what it stands for
+follows."""
 
 from typing import Any
 
@@ -23,8 +24,18 @@ CELL = (0, QUOTING_UNIT)
     ("cell", "depth", "zoneout"),
     [*((cell, "stacked", 0.0) for cell in CELLS), *(("lstm", depth, 0.3) for depth in DEPTHS)],
 )
-def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: str, zoneout: float) -> None:
-    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0, zoneout=zoneout)
+def test_a_held_cell_stays_where_it_is_and_the_others_notice(
+    cell: str, depth: str, zoneout: float
+) -> None:
+    config = Config(
+        cell=cell,
+        depth=depth,
+        num_layers=2,
+        hidden_size=H,
+        embedding_size=4,
+        dropout=0.0,
+        zoneout=zoneout,
+    )
     tensors = {name: value.numpy() for name, value in CharRNN(config, V).state_dict().items()}
     free, held = Stepper(config, tensors), Stepper(config, tensors)
     held.clamp(0, 3, 0.5)
@@ -42,9 +53,19 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: s
 
 def test_cells_and_values_that_are_not_there_are_refused() -> None:
     config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
-    stepper = Stepper(config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()})
-    for cell, value in (((2, 0), 0.0), ((-1, 0), 0.0), ((0, H), 0.0), ((0, 0), 1.1), ((0, 0), -1.1)):
-        with pytest.raises(UsageError, match=r"^(There is no cell|Cell 0:0 cannot be clamped at -?1\.1)"):
+    stepper = Stepper(
+        config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()}
+    )
+    for cell, value in (
+        ((2, 0), 0.0),
+        ((-1, 0), 0.0),
+        ((0, H), 0.0),
+        ((0, 0), 1.1),
+        ((0, 0), -1.1),
+    ):
+        with pytest.raises(
+            UsageError, match=r"^(There is no cell|Cell 0:0 cannot be clamped at -?1\.1)"
+        ):
             stepper.clamp(*cell, value)
         assert stepper.clamped == {}
 
@@ -57,7 +78,9 @@ def quoting_model(tmp_path_factory: pytest.TempPathFactory) -> charrnn.Model:
     return charrnn.load(build_quoting(folder / "quoting", folder / "quotes.txt"))
 
 
-def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(quoting_model: charrnn.Model) -> None:
+def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(
+    quoting_model: charrnn.Model,
+) -> None:
     text, context = quoting_model.held_out_text()
     trace = quoting_model.trace(text, context=context)
     (found,) = charrnn.find_cells(trace, ["quote"]).scores
@@ -78,16 +101,29 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
 
 
 def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:
-    pieces = list(quoting_model.stream(seed=0, length=200, cell=(0, 3), precision="fp32", prime="ab “xy"))
+    pieces = list(
+        quoting_model.stream(seed=0, length=200, cell=(0, 3), precision="fp32", prime="ab “xy")
+    )
     trace = quoting_model.trace("ab “xy" + "".join(piece.text for piece in pieces))
-    assert [piece.value for piece in pieces] == pytest.approx(trace.cells[6:, 0, 3].tolist(), abs=1e-4)
+    assert [piece.value for piece in pieces] == pytest.approx(
+        trace.cells[6:, 0, 3].tolist(), abs=1e-4
+    )
 
 
-def test_a_prime_is_read_again_where_a_precision_or_clamp_reads_it_otherwise(quoting_model: charrnn.Model) -> None:
-    ways: list[dict[str, Any]] = [{}, {"precision": "fp32"}, {"clamps": {CELL: 0.5}}, {"clamps": {CELL: -1.0}}]
+def test_a_prime_is_read_again_where_a_precision_or_clamp_reads_it_otherwise(
+    quoting_model: charrnn.Model,
+) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"precision": "fp32"},
+        {"clamps": {CELL: 0.5}},
+        {"clamps": {CELL: -1.0}},
+    ]
     fresh = []
     for way in ways:
         quoting_model.generator._last_primed = None
         fresh.append(quoting_model.sample(seed=0, length=1, prime="ab “xy", **way).logprobs)
     assert len(set(fresh)) == len(ways), "the premise"
-    assert [quoting_model.sample(seed=0, length=1, prime="ab “xy", **way).logprobs for way in ways] == fresh
+    assert [
+        quoting_model.sample(seed=0, length=1, prime="ab “xy", **way).logprobs for way in ways
+    ] == fresh

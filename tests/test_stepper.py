@@ -31,7 +31,10 @@ def test_reading_is_stepping_and_continues_from_a_state(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_of_any_size_step_without_overflow(cell: str) -> None:
-    tensors = {name: value * np.float32(1e4) for name, value in hand_built_tensors(config_of(cell), V).items()}
+    tensors = {
+        name: value * np.float32(1e4)
+        for name, value in hand_built_tensors(config_of(cell), V).items()
+    }
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         logits, state = Stepper(config_of(cell), tensors).read(np.arange(V))
     assert np.isfinite(logits).all() and np.isfinite(state).all()
@@ -40,11 +43,20 @@ def test_weights_of_any_size_step_without_overflow(cell: str) -> None:
 def test_weights_that_are_missing_surplus_or_of_another_shape_or_kind_are_refused() -> None:
     config = config_of("gru")
     tensors = hand_built_tensors(config, V)
-    damaged = [{}, hand_built_tensors(config_of("lstm"), V), {**tensors, "more": np.zeros(1, np.float32)}]
+    damaged = [
+        {},
+        hand_built_tensors(config_of("lstm"), V),
+        {**tensors, "more": np.zeros(1, np.float32)},
+    ]
     for name, value in tensors.items():
         damaged.append({key: other for key, other in tensors.items() if key != name})
         # NumPy would broadcast a single row.
-        wrong = [value[:-1], value[:1], value[..., :-1], np.resize(value, (len(value) + 1, *value.shape[1:]))]
+        wrong = [
+            value[:-1],
+            value[:1],
+            value[..., :-1],
+            np.resize(value, (len(value) + 1, *value.shape[1:])),
+        ]
         damaged += [{**tensors, name: one} for one in (*wrong, value.astype(np.int64))]
     for other in damaged:
         with pytest.raises(CheckpointError, match="not contain the gru model"):

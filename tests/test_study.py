@@ -32,7 +32,9 @@ def study(model: Model) -> Study:
     return model.study(TEXT)
 
 
-def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ablation_uses_the_half_that_did_not_choose(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ablated: list[tuple[int, int]] = []
     real = analysis.ablate_cells
 
@@ -56,11 +58,15 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damage
         measured += [study.findings, study.ranking, study.descriptions]
     what = "predictions" if damaged == "output.bias" else "cell values"
     for measure in measured:
-        with pytest.raises(CheckpointError, match=f"^Some {what} of this model are not finite numbers"):
+        with pytest.raises(
+            CheckpointError, match=f"^Some {what} of this model are not finite numbers"
+        ):
             measure()
 
 
-def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_passages_shown_come_from_that_half(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
@@ -76,7 +82,9 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
-def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cells_furthest_above_the_baseline_are_shown_first(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
@@ -84,15 +92,32 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, mon
     # Gains of 2 AUC - 1: -0.1, 0.4 and 0.5.
     scores = (("[a-f]", 0.9, 0.95), ("[g-m]", 0.8, 0.6), ("[n-s]", 0.75, 0.5))
     by_name = {score.detector: score for score in findings.scores}
-    changed = tuple(replace(by_name[name], auc=auc, untrained=untrained) for name, auc, untrained in scores)
+    changed = tuple(
+        replace(by_name[name], auc=auc, untrained=untrained) for name, auc, untrained in scores
+    )
     findings = replace(findings, scores=changed)
-    assert [passage.score.detector for passage in study.passages(findings, detectors)] == ["[n-s]", "[g-m]", "[a-f]"]
-    assert [passage.score.detector for passage in study.passages(findings, detectors, 2)] == ["[n-s]", "[g-m]"]
-    known = replace(findings, scores=tuple(replace(score, untrained=None) for score in findings.scores))
-    assert [passage.score.detector for passage in study.passages(known, detectors)] == ["[a-f]", "[g-m]", "[n-s]"]
+    assert [passage.score.detector for passage in study.passages(findings, detectors)] == [
+        "[n-s]",
+        "[g-m]",
+        "[a-f]",
+    ]
+    assert [passage.score.detector for passage in study.passages(findings, detectors, 2)] == [
+        "[n-s]",
+        "[g-m]",
+    ]
+    known = replace(
+        findings, scores=tuple(replace(score, untrained=None) for score in findings.scores)
+    )
+    assert [passage.score.detector for passage in study.passages(known, detectors)] == [
+        "[a-f]",
+        "[g-m]",
+        "[n-s]",
+    ]
 
 
-def test_a_missing_detector_that_the_findings_need_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_detector_that_the_findings_need_is_named(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     for call in (study.passages, lambda found: study.history(found, [])):
@@ -100,7 +125,9 @@ def test_a_missing_detector_that_the_findings_need_is_named(study: Study, monkey
             call(findings)
 
 
-def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm: TrainedRun) -> None:
+def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(
+    lstm: TrainedRun,
+) -> None:
     model, text = charrnn.load(lstm.path), make_corpus(num_chars=4_000, seed=3).text
     with reports() as done:
         histories = model.history(text, detectors=["quote", "line-position"])
@@ -110,14 +137,18 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm
     assert [history.steps for history in histories] == [tuple(step.step for step in steps)] * 2
     assert done["reading"] == len(steps) * num_scored
     scores = model.survey(text, detectors=["quote", "line-position"], untrained=True).scores
-    followed, best = ([(one.detector, one.layer, one.unit) for one in found] for found in (histories, scores))
+    followed, best = (
+        [(one.detector, one.layer, one.unit) for one in found] for found in (histories, scores)
+    )
     assert followed == best
     with pytest.raises(UsageError, match="alone is one step of a run"):
         Model(model.config, model.vocab, model.tensors, name="alone").history(text)
 
 
 @pytest.mark.docs
-def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_computes_every_picture(
+    rnn: TrainedRun, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each expression of its table, on a text as its introduction makes it."""
     model = load(gru.path)
     text = model.encode(make_corpus(num_chars=2_000, seed=3).text)
@@ -129,11 +160,17 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
     scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
-    scope |= {"findings": study.findings(untrained=False), "trace": model.trace(text, num_guesses=2)}
+    scope |= {
+        "findings": study.findings(untrained=False),
+        "trace": model.trace(text, num_guesses=2),
+    }
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
-    assert {analysis.name for analysis in analyses() if analysis.name} | {"--guesses", "--with"} <= options
+    assert {analysis.name for analysis in analyses() if analysis.name} | {
+        "--guesses",
+        "--with",
+    } <= options
     for _, cell in rows:
         for expression in re.findall(r"`([^`]+)`", cell):
             long = expression.replace("17", "7")  # it has 12 units

@@ -1,4 +1,5 @@
-"""`charrnn sweep`: which runs it trains and skips, what becomes of those that fail, and how commands find its runs."""
+"""`charrnn sweep`: which runs it trains and skips, what becomes of those that fail, and how
+commands find its runs."""
 
 import json
 import math
@@ -37,20 +38,28 @@ class Trainer:
         self.stop_after: int | None = None
         """Events of the next run after which a signal stops it."""
 
-    def __call__(self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any, **_: Any) -> Any:
+    def __call__(
+        self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any, **_: Any
+    ) -> Any:
         self.started.append(folder.name)
         code, messages = 0, ""
         if codes := self.codes.get(folder.name, []):
             code, messages = codes.pop(0), "warning: x\nerror: it failed\n       try another way\n"
         else:
-            events = loop.resume(folder) if (folder / "latest").exists() else loop.train(config, out=folder)
+            events = (
+                loop.resume(folder)
+                if (folder / "latest").exists()
+                else loop.train(config, out=folder)
+            )
             for number, event in enumerate(events):
                 on_event(event.to_json())
                 if number == self.stop_after:
                     code = 130
                     break
         on_event(None)
-        return SimpleNamespace(wait=lambda: (code, messages), send=lambda number: None, close=lambda: None)
+        return SimpleNamespace(
+            wait=lambda: (code, messages), send=lambda number: None, close=lambda: None
+        )
 
 
 @pytest.fixture
@@ -73,7 +82,9 @@ def report_of(config: Config, axes: dict[str, Any], **options: Any) -> sweeping.
     return end.report
 
 
-def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_trains_runs_once(
+    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
@@ -84,7 +95,9 @@ def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: 
     assert alone[0].num_parameters == report.runs[-1].num_parameters
     trainer.started.clear()
     events = list(sweeping.sweep(config, axes, seeds=2, out="sweep"))
-    assert [event.is_new for event in events if isinstance(event, sweeping.RunEndEvent)] == [False] * 4
+    assert [event.is_new for event in events if isinstance(event, sweeping.RunEndEvent)] == [
+        False
+    ] * 4
     assert isinstance(events[-1], sweeping.SweepEndEvent)
     assert events[-1].report == report == sweeping.read_sweep("sweep") and trainer.started == []
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
@@ -95,11 +108,15 @@ def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: 
     assert any("the text changed" in note for note in report.notes)
 
 
-def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config: Config, trainer: Trainer) -> None:
+def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(
+    config: Config, trainer: Trainer
+) -> None:
     undisturbed = report_of(config, {"cell": ["rnn"]}, seeds=2)
     trainer.stop_after = 4
     is_stopped = iter([0, 0, 0, 2])
-    *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2))
+    *_, end = sweeping.sweep(
+        config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2)
+    )
     assert isinstance(end, sweeping.SweepEndEvent) and not end.is_complete
     assert [run.status for run in end.report.runs] == [sweeping.STOPPED, "waiting"]
     assert end.report.rows[0].mean is None
@@ -108,7 +125,9 @@ def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config: Confi
     assert isinstance(end, sweeping.SweepEndEvent) and end.report.runs == undisturbed.runs
 
 
-def test_a_run_that_fails_ends_no_other_and_is_tried_again(config: Config, trainer: Trainer) -> None:
+def test_a_run_that_fails_ends_no_other_and_is_tried_again(
+    config: Config, trainer: Trainer
+) -> None:
     trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert report.rows[0].values["cell"] == "lstm"
@@ -149,7 +168,19 @@ def test_the_command_prints_the_table_and_the_way_on(
     config: Config, trainer: Trainer, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
-    arguments = ("sweep", "text.txt", "--cell", "rnn", "--cell", "gru", "--seeds", 2, "--steps", 4, *SMALL)
+    arguments = (
+        "sweep",
+        "text.txt",
+        "--cell",
+        "rnn",
+        "--cell",
+        "gru",
+        "--seeds",
+        2,
+        "--steps",
+        4,
+        *SMALL,
+    )
     ran = command(*arguments)
     assert ran.code == 0 and "4 runs in checkpoints/sweep-text, on" in ran.err
     assert "4/4  gru_seed-1: " in ran.err
@@ -162,14 +193,21 @@ def test_the_command_prints_the_table_and_the_way_on(
     found = json.loads(command(*arguments, "--json").out)
     assert len(found["runs"]) == 4 and trainer.started == []
     trainer.codes = {"seed-0": [5]}
-    ran = command("sweep", "text.txt", "--cell", "lstm", "--seeds", 1, "--out", "x", "--steps", 4, *SMALL)
+    ran = command(
+        "sweep", "text.txt", "--cell", "lstm", "--seeds", 1, "--out", "x", "--steps", 4, *SMALL
+    )
     assert (ran.code, "1/1  seed-0: failed; it failed try another way" in ran.err) == (1, True)
-    assert "--cell has the value rnn twice" in command("sweep", "text.txt", "--cell", "rnn", "--set", "cell=rnn").err
+    assert (
+        "--cell has the value rnn twice"
+        in command("sweep", "text.txt", "--cell", "rnn", "--set", "cell=rnn").err
+    )
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "without torchrun" in command("sweep", "text.txt").err
 
 
-def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_gets_its_threads_and_its_error_is_kept(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subprocess, "Popen", started := Mock(wraps=subprocess.Popen))
     events: list[dict[str, Any] | None] = []
     Path("run").mkdir()
@@ -177,12 +215,17 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
     process = sweeping.RunProcess(Path("run"), config, events.append, threads=3)
     code, messages = process.wait()
     process.close()
-    assert (code, events) == (2, [None]) and "run exists already" in sweeping.error_text(code, messages)
-    # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same command.
+    assert (code, events) == (2, [None]) and "run exists already" in sweeping.error_text(
+        code, messages
+    )
+    # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same
+    # command.
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 
 
-def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_finished_when_its_last_validation_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = Config(steps=4, num_layers=1, hidden_size=5, embedding_size=2)
     plan = sweeping.plan_sweep(sizes, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
@@ -195,15 +238,25 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monk
         ({"best_nats": math.inf}, sweeping.FAILED),
         ({}, sweeping.FAILED),
     ):
-        saved = SimpleNamespace(step=4, state=state, description=SimpleNamespace(vocab=lambda: "abc"))
+        saved = SimpleNamespace(
+            step=4, state=state, description=SimpleNamespace(vocab=lambda: "abc")
+        )
         reader.load_checkpoint = lambda name, with_training, saved=saved: saved
         found = sweeping.run_state(tmp_path, plan, run)
-        assert (found.status, found.nats_per_char) == (status, 1.5 if status == sweeping.FINISHED else None)
+        assert (found.status, found.nats_per_char) == (
+            status,
+            1.5 if status == sweeping.FINISHED else None,
+        )
         assert found.num_parameters == num_parameters(config(), 3)
 
 
-def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command: Command, tmp_path: Path) -> None:
-    checkpoints, names = tmp_path / "checkpoints", ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
+def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(
+    command: Command, tmp_path: Path
+) -> None:
+    checkpoints, names = (
+        tmp_path / "checkpoints",
+        ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"],
+    )
     for number, name in enumerate(names):
         run = build_chain(checkpoints / name, "\nabcd")
         for file in ("latest", "config.yaml"):
@@ -212,7 +265,11 @@ def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command
     assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
     assert [open_run(name, checkpoints).name for name in (None, *names)] == ["book-001", *names]
     found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"], checkpoints=checkpoints)
-    assert [run.name for run in found] == ["sweep-book/lstm_seed-0", "sweep-book/gru_seed-0", "book-001"]
+    assert [run.name for run in found] == [
+        "sweep-book/lstm_seed-0",
+        "sweep-book/gru_seed-0",
+        "book-001",
+    ]
     assert runs_of_sweep(str(checkpoints / "sweep-book")) is not None
     assert runs_of_sweep("book-001", checkpoints) is runs_of_sweep("a\0b", checkpoints) is None
     (checkpoints / "sweep-new").mkdir()
@@ -220,7 +277,10 @@ def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command
     for name, message in (
         (
             "sweep-book",
-            "sweep-book is a sweep, not a run\nname one of its runs: sweep-book/lstm_seed-0, sweep-book/gru",
+            (
+                "sweep-book is a sweep, not a run\nname one of its runs: sweep-book/lstm_seed-0,"
+                " sweep-book/gru"
+            ),
         ),
         ("sweep-book/gru_sed-0", "did you mean sweep-book/gru_seed-0\\?"),
         ("sweep-new", "it has none yet"),

@@ -1,4 +1,5 @@
-"""What a sweep varies, the file by which it is recognised, and its table: order, intervals, columns."""
+"""What a sweep varies, the file by which it is recognised, and its table: order, intervals,
+columns."""
 
 import json
 import math
@@ -51,7 +52,9 @@ def test_every_setting_is_run_with_the_first_seed_first() -> None:
     # In the order of the configuration, whatever that of the command is.
     assert runs[0].values == {"cell": "lstm", "learning_rate": 3e-3}
     assert [run.name for run in runs[:2]] == ["lstm_0.003_seed-5", "lstm_0.006_seed-5"]
-    assert plan.config_of(runs[5].values, 6) == Config(steps=10, seed=6, cell="lstm", learning_rate=6e-3)
+    assert plan.config_of(runs[5].values, 6) == Config(
+        steps=10, seed=6, cell="lstm", learning_rate=6e-3
+    )
     assert grid(batch_size="8,16") == grid(num_lanes="8,16")
     assert [run.name for run in grid(seeds=2).runs()] == ["seed-0", "seed-1"]
 
@@ -67,8 +70,16 @@ def test_names_are_unique_and_safe() -> None:
 def test_what_cannot_be_swept_is_refused() -> None:
     for axes, options, message in (
         ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
-        ({"cell": "unitary,lstm", "hidden_size": "33,34"}, {}, "cell=unitary, hidden_size=33: .*needs an even one"),
-        ({"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))}, {}, "at most 10,000"),
+        (
+            {"cell": "unitary,lstm", "hidden_size": "33,34"},
+            {},
+            "cell=unitary, hidden_size=33: .*needs an even one",
+        ),
+        (
+            {"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))},
+            {},
+            "at most 10,000",
+        ),
         ({}, {"config": Config(corpus=("-",))}, "standard input only once"),
         ({}, {"config": Config(seed=2**32 - 1), "num_seeds": 2}, r"below 2\^32"),
     ):
@@ -77,7 +88,12 @@ def test_what_cannot_be_swept_is_refused() -> None:
 
 
 def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
-    given: dict[str, Any] = {"learning_rate": 0.1 + 0.2, "column": "a,b", "sum_outputs": True, "validation_chars": None}
+    given: dict[str, Any] = {
+        "learning_rate": 0.1 + 0.2,
+        "column": "a,b",
+        "sum_outputs": True,
+        "validation_chars": None,
+    }
     config = Config(corpus=("text.txt",), split=(1 / 3, 1 / 3, 1 / 3), steps=7, threads=2, **given)
     arguments = sweeping.setting_arguments(config)
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
@@ -110,10 +126,19 @@ def test_a_sweep_of_an_older_version_is_read(tmp_path: Path) -> None:
 
 def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
     for other, difference in (
-        (grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"), "`steps` was 10 and is now 20"),
-        (grid(Config(corpus=("other.txt",), steps=10), cell="lstm,gru"), "`corpus` was text.txt and is now other.txt"),
+        (
+            grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"),
+            "`steps` was 10 and is now 20",
+        ),
+        (
+            grid(Config(corpus=("other.txt",), steps=10), cell="lstm,gru"),
+            "`corpus` was text.txt and is now other.txt",
+        ),
         (grid(cell="lstm,gru", dropout="0,0.1"), "`dropout` was auto and is now 0,0.1"),
-        (grid(Config(corpus=("text.txt",), steps=10, cell="gru")), "`cell` was lstm,gru and is now gru"),
+        (
+            grid(Config(corpus=("text.txt",), steps=10, cell="gru")),
+            "`cell` was lstm,gru and is now gru",
+        ),
     ):
         sweeping.record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
         before = (tmp_path / SWEEP).read_bytes()
@@ -147,7 +172,9 @@ def test_limits_of_the_comparison_are_noted() -> None:
         assert note in "".join(plan.notes()) and bool(note) == bool([*plan.notes()])
 
 
-def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> None:
+def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> (
+    None
+):
     estimate = sweeping.mean_interval([1.0, 2.0, 6.0])
     half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
     assert (estimate.mean, estimate.low) == (3.0, pytest.approx(3 - half, rel=1e-6))
@@ -155,7 +182,11 @@ def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_
     exact = [1.0, 1.0, 1.0]
     assert sweeping.welch_difference([1.0, 2.0, 6.0], exact).low == pytest.approx(estimate.low - 1)
     assert sweeping.welch_difference(exact, exact).high == 0
-    assert sweeping.mean_interval([2.0]).low is sweeping.welch_difference([2.0], [1.0, 1.5]).high is None
+    assert (
+        sweeping.mean_interval([2.0]).low
+        is sweeping.welch_difference([2.0], [1.0, 1.5]).high
+        is None
+    )
     assert sweeping.welch_difference([2.0, 3.0], [1.0, 1.5]).high is not None
 
 
@@ -171,40 +202,65 @@ def made_report(
             "status": sweeping.FAILED if loss is None else sweeping.FINISHED,
             "nats_per_char": loss,
         }
-        runs.append(sweeping.SweepRun(name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found))
+        runs.append(
+            sweeping.SweepRun(
+                name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found
+            )
+        )
     return sweeping.report_sweep(plan, Path("sweep"), runs)
 
 
 def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
-    first, second = made_report({"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better}).rows
+    first, second = made_report(
+        {"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better}
+    ).rows
     estimate = sweeping.mean_interval(better)
     assert (first.values, first.mean) == ({"learning_rate": 1e-2}, estimate.mean)
     assert (first.low, first.high) == (estimate.low, estimate.high)
     assert first.spread == pytest.approx(0.1527525) and first.difference is None
     paired = sweeping.mean_interval([low - high for low, high in zip(worse, better, strict=True)])
-    assert (second.difference, second.difference_low, second.is_paired) == (paired.mean, paired.low, True)
+    assert (second.difference, second.difference_low, second.is_paired) == (
+        paired.mean,
+        paired.low,
+        True,
+    )
 
 
 def test_settings_with_other_weights_are_not_compared_in_pairs() -> None:
-    for axes, sizes in (({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})):
+    for axes, sizes in (
+        ({"cell": ["gru", "lstm"]}, {}),
+        ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90}),
+    ):
         worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
-        (low, high) = next(iter(axes.values()))
+        low, high = next(iter(axes.values()))
         report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
         welch = sweeping.welch_difference(worse, better)
         assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
 
 
 def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
-    report = made_report({"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]})
-    assert "Student's t over 2 to 3 seeds" in " ".join("".join(drawn.lines(sweeping.sweep_view(report), 400)).split())
+    report = made_report(
+        {"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]}
+    )
+    assert "Student's t over 2 to 3 seeds" in " ".join(
+        "".join(drawn.lines(sweeping.sweep_view(report), 400)).split()
+    )
 
 
-def test_the_end_names_the_best_run_or_how_many_have_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    losses: dict[tuple[Any, ...], list[float | None]] = {(1e-3,): [2.0, None, 0.5], (1e-2,): [1.2, 1.0, 1.3]}
+def test_the_end_names_the_best_run_or_how_many_have_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    losses: dict[tuple[Any, ...], list[float | None]] = {
+        (1e-3,): [2.0, None, 0.5],
+        (1e-2,): [1.2, 1.0, 1.3],
+    }
     report = made_report({"learning_rate": [1e-3, 1e-2]}, losses)
     best = report.runs[[run.nats_per_char for run in report.runs].index(1.0)].name
-    for number, told in ((0, f"charrnn evaluate sweep/{best}\n"), (2, "Stopped: 6 of 0 runs have ended;")):
+    for number, told in (
+        (0, f"charrnn evaluate sweep/{best}\n"),
+        (2, "Stopped: 6 of 0 runs have ended;"),
+    ):
         SweepView(Mock(number=number), quiet=False).explain(report)
         assert told in capsys.readouterr().err
     view = SweepView(Mock(), quiet=False)
@@ -212,13 +268,18 @@ def test_the_end_names_the_best_run_or_how_many_have_ended(capsys: pytest.Captur
     for name, share in (("a", 0.25), ("b", 1.0), ("a", 0.75), ("a", 1.0)):
         view._advance(name, share)
     assert [step.args[0] for step in view._bar.update.mock_calls] == [0.25, 1.0, 0.5, 0.25]
-    assert view.show(event for event in [sweeping.SweepEndEvent(report=report, is_complete=True)]) is report
+    assert (
+        view.show(event for event in [sweeping.SweepEndEvent(report=report, is_complete=True)])
+        is report
+    )
     view._bar.close.assert_called_once_with()
 
 
 def test_the_table_fits_80_columns() -> None:
     axes = {"cell": ["lstm", "gru"], "learning_rate": [3e-3, 6e-3]}
-    losses = {(cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]}
+    losses = {
+        (cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]
+    }
     report = made_report(axes, losses, sizes=dict.fromkeys(losses, 1_234_567))
     lines = [line.rstrip() for line in drawn.lines(sweeping.sweep_view(report), 80) if line.strip()]
     rows, caption = lines[: 2 + 4], " ".join(lines[2 + 4 :])

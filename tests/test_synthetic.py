@@ -1,4 +1,5 @@
-"""The synthetic corpus: the states it claims are those that the detectors see, and there are some."""
+"""The synthetic corpus: the states it claims are those that the detectors see, and there are
+some."""
 
 import numpy as np
 from synthetic import SyntheticCorpus, make_corpus
@@ -9,7 +10,11 @@ from charrnn.detectors.registry import DETECTORS
 
 def test_its_states_are_those_that_the_detectors_see() -> None:
     corpus = make_corpus(num_chars=4_000, seed=7)
-    states = {"quote": corpus.is_quoted, "line-position": corpus.columns, "indentation": corpus.indentation}
+    states = {
+        "quote": corpus.is_quoted,
+        "line-position": corpus.columns,
+        "indentation": corpus.indentation,
+    }
     for name, state in states.items():
         assert np.array_equal(DETECTORS[name].label(corpus.text), state)
 

@@ -25,12 +25,26 @@ def plain(renderable: RenderableType, width: int = 80) -> str:
     return "".join(f"{line}\n" for line in lines(renderable, width))
 
 
-AUC: dict[str, Any] = {"auc": 0.98765, "ci_low": 0.97, "ci_high": 0.995, "null_level": 0.5432, "p_value": 0.005}
-RHO: dict[str, Any] = {"spearman": -0.87654, "ci_low": -0.9, "ci_high": -0.8444, "untrained": -0.1234, "r2": 0.7654}
+AUC: dict[str, Any] = {
+    "auc": 0.98765,
+    "ci_low": 0.97,
+    "ci_high": 0.995,
+    "null_level": 0.5432,
+    "p_value": 0.005,
+}
+RHO: dict[str, Any] = {
+    "spearman": -0.87654,
+    "ci_low": -0.9,
+    "ci_high": -0.8444,
+    "untrained": -0.1234,
+    "r2": 0.7654,
+}
 WITHOUT: dict[str, Any] = {"ablation_inside": 0.4, "ablation_outside": -0.00001}
 PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
 SIGN: dict[str, Any] = {"polarity": -1, "num_positive": 900}
-QUOTE = CellScore(detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC, **WITHOUT)
+QUOTE = CellScore(
+    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC, **WITHOUT
+)
 BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, probe=PROBES[1], **SIGN, **RHO)
 FINDINGS = CellFindings(
     scores=(QUOTE, BRACKETS),
@@ -41,9 +55,13 @@ FINDINGS = CellFindings(
 )
 
 
-def novelty(text: str | bytes, *spans: tuple[int, int], held_out_share: float | None = None) -> Novelty:
+def novelty(
+    text: str | bytes, *spans: tuple[int, int], held_out_share: float | None = None
+) -> Novelty:
     """A novelty with copies of (start, length), all from line 31,337."""
-    copies = tuple(Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans)
+    copies = tuple(
+        Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans
+    )
     return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
 
 
@@ -51,22 +69,32 @@ def rows(renderable: RenderableType) -> list[list[str]]:
     """The cells of a table's rows, without the heading; columns are at least two spaces apart."""
     lines = plain(renderable, width=200).splitlines()
     (rule,) = (index for index, line in enumerate(lines) if "──" in line)
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[rule + 1 :] if line.strip()]
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()]
+        for line in lines[rule + 1 :]
+        if line.strip()
+    ]
 
 
 NATS: dict[str, Any] = {"nats_per_char": 10, "bpc": 14.4, "bits_per_byte": 57.7}
-LOSS = LossReport(protocol="windowed-256", num_chars=10**11, text_length=10**12, precision="bf16", **NATS)
+LOSS = LossReport(
+    protocol="windowed-256", num_chars=10**11, text_length=10**12, precision="bf16", **NATS
+)
 BLANK = dict.fromkeys(map(ord, " \n─"))
 
 
 WIDE_TABLES: dict[str, RenderableType] = {
     "findings": tables.findings_table(FINDINGS),
     "skipped": tables.skipped_lines(FINDINGS.skipped),
-    "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
+    "predictions": predictions_table(
+        [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
+    ),
     "losses": tables.losses_table([LOSS]),
     "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
     "catalogue": tables.catalogue_table(load_catalogue()),
-    "settings": tables.settings_table({"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}),
+    "settings": tables.settings_table(
+        {"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}
+    ),
 }
 
 
@@ -74,13 +102,16 @@ WIDE_TABLES: dict[str, RenderableType] = {
 def test_tables_fit_eighty_columns_and_leave_nothing_out(name: str) -> None:
     text = plain(table := WIDE_TABLES[name])
     assert 0 < max(map(cell_len, text.splitlines())) <= 80
-    # What does not fit goes on below: the same characters stand in a table that has all the room it wants.
+    # What does not fit goes on below: the same characters stand in a table that has all the room it
+    # wants.
     assert Counter(text.translate(BLANK)) == Counter(plain(table, width=1000).translate(BLANK))
 
 
 @pytest.mark.parametrize("width", [36, 60])
 @pytest.mark.parametrize("make", [tables.findings_table, tables.contributions_table])
-def test_figures_that_do_not_fit_go_on_below_uncut(make: Callable[[CellFindings], RenderableType], width: int) -> None:
+def test_figures_that_do_not_fit_go_on_below_uncut(
+    make: Callable[[CellFindings], RenderableType], width: int
+) -> None:
     narrow, wide = plain(make(FINDINGS), width), plain(make(FINDINGS), 200)
     assert max(map(cell_len, narrow.splitlines())) <= width
     parts = sum("───" in line for line in narrow.splitlines())
@@ -92,9 +123,17 @@ def test_figures_that_do_not_fit_go_on_below_uncut(make: Callable[[CellFindings]
 
 
 def test_a_part_below_repeats_every_name_that_has_room() -> None:
-    rows = [("standard-library-001", protocol, "1.2345", "-0.1392") for protocol in ("stateful", "dynamic")]
-    table = tables.plain_table("", "protocol", "nats/char", "difference", right=("nats/char", "difference"), rows=rows)
-    for width, expected in ((48, "standard-library-001 dynamic -0.1392"), (36, "standard-library-001 -0.1392")):
+    rows = [
+        ("standard-library-001", protocol, "1.2345", "-0.1392")
+        for protocol in ("stateful", "dynamic")
+    ]
+    table = tables.plain_table(
+        "", "protocol", "nats/char", "difference", right=("nats/char", "difference"), rows=rows
+    )
+    for width, expected in (
+        (48, "standard-library-001 dynamic -0.1392"),
+        (36, "standard-library-001 -0.1392"),
+    ):
         below = [" ".join(line.split()) for line in plain(table, width).splitlines()]
         assert expected in below and "nats/char difference" not in below, width
 
@@ -122,11 +161,16 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() 
         drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
         assert ("~: no better than the untrained network." in drawn) == (mark == "~")
         assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
-        (slide, *_) = plain(
+        slide, *_ = plain(
             Group(*passage_slides([Passage(score=score, begin=0, coloured=coloured)])), 200
         ).splitlines()
-        said = {"~": " (~: no better than the untrained network)", "?": " (?: not significant, may be due to chance)"}
-        assert slide.startswith(f"cell {score.layer}:{score.unit} follows {score.detector}{said.get(mark, '')}: red ")
+        said = {
+            "~": " (~: no better than the untrained network)",
+            "?": " (?: not significant, may be due to chance)",
+        }
+        assert slide.startswith(
+            f"cell {score.layer}:{score.unit} follows {score.detector}{said.get(mark, '')}: red "
+        )
 
 
 def test_a_copy_is_shown_by_its_first_words() -> None:
@@ -140,7 +184,9 @@ def test_a_copy_is_shown_by_its_first_words() -> None:
 
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
-    history = CellHistory(detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0))
+    history = CellHistory(
+        detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0)
+    )
     with_bars = (predictions_table([Prediction(character="e", probability=0.5)]), *history.view())
     for table, bar in zip(with_bars, ("#" * 15, "_=#"), strict=True):
         assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
@@ -155,13 +201,21 @@ def loss_row(name: str, protocol: str, *, is_compared: bool = True) -> Evaluatio
 def test_a_note_says_which_loss_each_difference_is_to() -> None:
     first = loss_row("one", "stateful", is_compared=False)
     twice = replace(first, loss=replace(LOSS, text_length=1_000))
-    assert tables.how_to_read([first, twice]).endswith("windowed-256: random windows, which overlap.")
+    assert tables.how_to_read([first, twice]).endswith(
+        "windowed-256: random windows, which overlap."
+    )
     assert tables.how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
-    rows = [first, loss_row("two", "stateful"), loss_row("two[:9]", "dynamic"), loss_row("n-gram", "5-gram")]
-    assert tables.how_to_read(rows) == (
-        "Lower is better. Below a figure: its 95 % interval. Difference of the loss: to one by the same protocol; of "
-        "n-grams, to one, stateful; of dynamic, to the stateful loss of the same run. RUN[:N]: the first N characters "
-        "of the text."
+    rows = [
+        first,
+        loss_row("two", "stateful"),
+        loss_row("two[:9]", "dynamic"),
+        loss_row("n-gram", "5-gram"),
+    ]
+    assert (
+        tables.how_to_read(rows)
+        == "Lower is better. Below a figure: its 95 % interval. Difference of the loss: to one by"
+        " the same protocol; of n-grams, to one, stateful; of dynamic, to the stateful loss of"
+        " the same run. RUN[:N]: the first N characters of the text."
     )
 
 

@@ -1,4 +1,5 @@
-"""Reading block by block gives what reading a file as a whole gives: the text, what was changed, and the error."""
+"""Reading block by block gives what reading a file as a whole gives: the text, what was changed,
+and the error."""
 
 import io
 import re
@@ -16,12 +17,32 @@ from charrnn.text.text_files import Tally, clean_blocks, file_blocks
 from charrnn.text.vocab import IdBuilder, Vocab
 
 PARTS = (
-    *(b"a", b"plain text\n", b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", "é".encode(), "Лев ".encode(), "戦争".encode()),
+    *(
+        b"a",
+        b"plain text\n",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\xef\xbb\xbf",
+        "é".encode(),
+        "Лев ".encode(),
+        "戦争".encode(),
+    ),
     *("\U0001f600".encode(), b"\0", b"\xe9", b"\xff\xfe", b"\xfe\xff", b"+2AA-", b"+AOk-"),
     *("テキスト".encode("shift-jis"), b"\xed\xa0\x80", b"\x1b$B"),
     *("Ein Büchlein\r\n".encode("utf-16"), "é\r\n".encode("utf-16-le")),
 )
-ENCODINGS = ("utf-8", "UTF8", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32", "utf-7", "shift-jis")
+ENCODINGS = (
+    "utf-8",
+    "UTF8",
+    "latin-1",
+    "cp1252",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "utf-7",
+    "shift-jis",
+)
 ENCODINGS += ("iso2022_jp", "koi8-r")
 
 
@@ -37,7 +58,9 @@ def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, T
 
 
 @given(
-    st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join), st.sampled_from((*ENCODINGS, None)), st.integers(4, 40)
+    st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join),
+    st.sampled_from((*ENCODINGS, None)),
+    st.integers(4, 40),
 )
 @settings(max_examples=120)
 @example(b"abc\r\ndefg\r", "utf-8", 4)
@@ -48,13 +71,22 @@ def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, T
 @example(b"abc\xff\xff\0\0\0\0", "utf-8", 4)
 @example(b"\xff\xfe\0\0\xff", "utf-8", 4)
 @example(b"abcd\r", None, 4)
-def test_blocks_of_any_size_give_the_whole_text(data: bytes, encoding: str | None, block: int) -> None:
+def test_blocks_of_any_size_give_the_whole_text(
+    data: bytes, encoding: str | None, block: int
+) -> None:
     text, tally, fault = read(data, encoding, block)
     whole, whole_tally, whole_fault = read(data, encoding, 1 << 20)
-    assert (text, tally, bool(fault)) == (whole, whole_tally, bool(whole_fault)), (fault, whole_fault)
+    assert (text, tally, bool(fault)) == (whole, whole_tally, bool(whole_fault)), (
+        fault,
+        whole_fault,
+    )
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(1, 9), min_size=1), st.integers(8, 30))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.lists(st.integers(1, 9), min_size=1),
+    st.integers(8, 30),
+)
 @settings(max_examples=50)
 @example("é" * 9 + "\0" + "a" * 30, [1], 8)
 @example("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 2, [5], 8)
@@ -77,7 +109,9 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], b
     ids = np.concatenate([block for block, _ in found])
     unknown = np.concatenate([missing for _, missing in found])
     assert ids.dtype == np.uint8 and np.array_equal(ids, vocab.encode(text))
-    assert unknown.tolist() == [(at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters]
+    assert unknown.tolist() == [
+        (at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters
+    ]
     exact = Vocab.from_text("ab", is_exact=True)
     if missing := sorted(set(text) - {*"ab"}):
         with pytest.raises(DataError, match=re.escape(f"neither {missing[0]!r}")):
@@ -91,5 +125,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -
     next(blocks)
     with path.open("a") as file:
         file.write("second line\n")
-    with pytest.raises(TextChangedError, match=r"log\.txt changed while it was read: wait until it is written"):
+    with pytest.raises(
+        TextChangedError, match=r"log\.txt changed while it was read: wait until it is written"
+    ):
         b"".join(blocks)

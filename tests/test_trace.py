@@ -1,4 +1,5 @@
-"""Traces: what lanes read at once is what one character after the other leaves in every cell, its gates included."""
+"""Traces: what lanes read at once is what one character after the other leaves in every cell, its
+gates included."""
 
 import errno
 import sys
@@ -23,7 +24,8 @@ from charrnn.model.reading import WARM_UP
 from charrnn.text.vocab import EncodedText
 
 ROUNDING = 1e-5
-"""Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do not amplify it."""
+"""Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do
+not amplify it."""
 Ids = NDArray[np.uint16]
 
 
@@ -33,7 +35,8 @@ def make_ids(num_chars: int) -> Ids:
 
 @torch.inference_mode()
 def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]:
-    """Cells (N, L, H) and the log-probabilities (N, V) after each character, from one step per character."""
+    """Cells (N, L, H) and the log-probabilities (N, V) after each character, from one step per
+    character."""
     state = network.initial_state(1)
     cells, logprobs = [], []
     for char in ids.tolist():
@@ -44,7 +47,8 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
 
 
 def check_logprobs(found: NDArray[np.float32], logprobs: Tensor, ids: Ids, first: int) -> None:
-    """Compare with the log-probabilities (N, V) after each character; nothing comes before the first of all."""
+    """Compare with the log-probabilities (N, V) after each character; nothing comes before the
+    first of all."""
     expected = np.r_[np.float32(np.nan), logprobs.numpy()[np.arange(len(ids) - 1), ids[1:]]][first:]
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
 
@@ -56,7 +60,9 @@ def check_logprobs(found: NDArray[np.float32], logprobs: Tensor, ids: Ids, first
         *(("lstm", 61, 1), ("gru", WARM_UP + 148, WARM_UP + 88), ("rnn", WARM_UP + 60, WARM_UP)),
     ],
 )
-def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num_chars: int, first: int) -> None:
+def test_cells_and_logprobs_are_those_of_one_step_after_the_other(
+    cell: str, num_chars: int, first: int
+) -> None:
     network, ids = random_network(cell), make_ids(num_chars)
     trace = trace_text(network, as_text(ids, first))
     cells, logprobs = step_through(network, cell, ids)
@@ -74,10 +80,16 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num
     ("cell", "num_chars", "first"),
     [
         ("rnn", 3 * 4 * WARM_UP + 56, 0),  # three lanes of unequal length: the last one is padded
-        ("lstm", 3 * 4 * WARM_UP + 56 + 700, 700),  # more context than the other lanes are warmed up with
+        (
+            "lstm",
+            3 * 4 * WARM_UP + 56 + 700,
+            700,
+        ),  # more context than the other lanes are warmed up with
     ],
 )
-def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars: int, first: int) -> None:
+def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(
+    cell: str, num_chars: int, first: int
+) -> None:
     network, ids = random_network(cell), make_ids(num_chars)
     lanes: set[int] = set()
     network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
@@ -87,8 +99,8 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
     with torch.inference_mode():
         window = torch.from_numpy(ids.astype(np.int64))[:, None]
         (logits, cells, _), _ = network.trace(window, network.initial_state(1))
-    # A lane starts WARM_UP characters early from a zero state; what it would have remembered from further back has
-    # decayed far below rounding in networks of this size.
+    # A lane starts WARM_UP characters early from a zero state; what it would have remembered from
+    # further back has decayed far below rounding in networks of this size.
     assert np.abs(trace.cells - cells[first:, 0].numpy()).max() < ROUNDING
     check_logprobs(trace.logprobs, logits[:, 0].log_softmax(-1), ids, first)
 
@@ -107,26 +119,38 @@ def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
     with reports() as done:
         activations = Activations(network, text)
     cells = trace_text(network, text).cells.reshape(len(text), L * H)
-    # Half precision has 11 significant bits; gates are computed by other functions than those of the trace.
+    # Half precision has 11 significant bits; gates are computed by other functions than those of
+    # the trace.
     np.testing.assert_allclose(activations.values, cells.T, atol=1e-3)
-    np.testing.assert_array_equal(activations.of(1, 2), activations.values[H + 2].astype(np.float32))
+    np.testing.assert_array_equal(
+        activations.of(1, 2), activations.values[H + 2].astype(np.float32)
+    )
     assert done == {"reading": len(text)}
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "documents"), [("lstm", "stacked", True), ("gru", "dilated", False), ("rnn", "stacked", False)]
+    ("cell", "depth", "documents"),
+    [("lstm", "stacked", True), ("gru", "dilated", False), ("rnn", "stacked", False)],
 )
 def test_the_gates_are_counted_in_the_same_pass(cell: str, depth: str, documents: bool) -> None:
     network, text = random_network(cell, depth), make_text(LONG)
     network.end_id = 3 if documents else None
     activations = Activations(network, text)
     if cell == "rnn":
-        assert activations.gates == () and activations.kept is None and activations.keeping_gate is None
+        assert (
+            activations.gates == ()
+            and activations.kept is None
+            and activations.keeping_gate is None
+        )
         return
     assert activations.gates == count_gates(network, text).gates
     assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
     mean, mean_log = activations.kept or (np.zeros(0), np.zeros(0))
-    assert mean.shape == mean_log.shape == (L * H,) and (np.exp(mean_log) < mean).all() and mean.max() < 1
+    assert (
+        mean.shape == mean_log.shape == (L * H,)
+        and (np.exp(mean_log) < mean).all()
+        and mean.max() < 1
+    )
     assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
 
 
@@ -160,7 +184,9 @@ def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout: f
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes the file when it is closed")
 @pytest.mark.parametrize("reserves", [True, False])
-def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserves: bool) -> None:
+def test_nothing_is_left_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserves: bool
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if not reserves:  # as on ZFS
         refuse = Mock(side_effect=OSError(errno.EOPNOTSUPP, "Operation not supported"))
@@ -177,9 +203,13 @@ def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("at", ["os.posix_fallocate", "mmap.mmap"])
-def test_a_full_disk_is_one_clear_error_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+def test_a_full_disk_is_one_clear_error_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(at, full, raising=False)
-    with pytest.raises(CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left") as info:
+    with pytest.raises(
+        CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left"
+    ) as info:
         Activations(random_network("rnn"), make_text(50))
     assert "TMPDIR" in str(info.value) and str(info.value).count("\n") < 3

@@ -1,4 +1,5 @@
-"""The trainer: one step equals the formulas, a restored one is the same to the bit. T window, B rows, V vocabulary."""
+"""The trainer: one step equals the formulas, a restored one is the same to the bit. T window, B
+rows, V vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +32,9 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
     tensors |= {f"averaged {name}": value for name, value in trainer.averaged.state_dict().items()}
     for name, parameter in trainer.network.named_parameters():
         for optimizer in trainer.optimizers:
-            tensors |= {f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()}
+            tensors |= {
+                f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()
+            }
     tensors["state"] = trainer.state
     tensors["counters"] = torch.tensor([trainer.step, trainer.cursor])
     return {name: value.detach().clone() for name, value in tensors.items()}
@@ -47,7 +50,8 @@ Saved = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, int]]
 
 
 def save(trainer: Trainer) -> Saved:
-    """What a run folder would hold: the numbers as they are now, apart from the trainer's own memory."""
+    """What a run folder would hold: the numbers as they are now, apart from the trainer's own
+    memory."""
     tensors, counters = trainer.snapshot()
     model = {name: value.copy() for name, value in trainer.model_tensors().items()}
     return model, {name: value.copy() for name, value in tensors.items()}, counters
@@ -59,26 +63,38 @@ def take_steps(trainer: Trainer, num_steps: int) -> list[StepResult]:
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
 def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average: float) -> None:
-    trainer, dense, restored = (make_trainer(ngram_rows=53, weight_average=weight_average) for _ in range(3))
+    trainer, dense, restored = (
+        make_trainer(ngram_rows=53, weight_average=weight_average) for _ in range(3)
+    )
     assert dense.network.ngrams is not None and trainer.network.ngrams is not None
     dense.network.ngrams.sparse = False  # as with several processes
     results = take_steps(trainer, 2), take_steps(dense, 2)
-    assert [one.train_nats for one in results[0]] == pytest.approx([one.train_nats for one in results[1]], rel=1e-5)
+    assert [one.train_nats for one in results[0]] == pytest.approx(
+        [one.train_nats for one in results[1]], rel=1e-5
+    )
     table = trainer.network.ngrams.weight
     torch.testing.assert_close(table, dense.network.ngrams.weight)
     before = table.detach().clone()
     rate = 0.1 * B * T * trainer.take_step().learning_rate / 0.01
     assert table.grad is not None and table.grad.is_sparse
-    torch.testing.assert_close(table.detach(), before - rate * (table.grad.to_dense() + 4 / 300 * before))
+    torch.testing.assert_close(
+        table.detach(), before - rate * (table.grad.to_dense() + 4 / 300 * before)
+    )
     model, training, counters = save(trainer)
-    assert ("weights/ngrams.weight" in training) == (weight_average == 0), "the averaged network shares it"
+    assert ("weights/ngrams.weight" in training) == (weight_average == 0), (
+        "the averaged network shares it"
+    )
     restored.restore(model, training, counters)
     assert take_steps(restored, 3) == take_steps(trainer, 3)
     assert_equal(everything(restored), everything(trainer))
 
 
-@pytest.mark.parametrize(("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)])
-def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_before: int, weight_average: float) -> None:
+@pytest.mark.parametrize(
+    ("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)]
+)
+def test_a_restored_trainer_takes_the_same_steps_to_the_bit(
+    cell: str, num_before: int, weight_average: float
+) -> None:
     trainer = make_trainer(cell, weight_average=weight_average)
     take_steps(trainer, num_before)
     saved = save(trainer)
@@ -89,7 +105,11 @@ def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_befor
     restored.restore(*saved)
     assert_equal(everything(restored), everything(trainer))
     expected = take_steps(trainer, 5)
-    assert trainer.snapshot()[1] == {"step": num_before + 5, "cursor": (num_before + 5) * T} != saved[2]
+    assert (
+        trainer.snapshot()[1]
+        == {"step": num_before + 5, "cursor": (num_before + 5) * T}
+        != saved[2]
+    )
     assert take_steps(restored, 5) == expected
     assert_equal(everything(restored), everything(trainer))
     assert len({result.train_nats for result in expected}) == 5
@@ -116,7 +136,9 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset:
         # Float32 sums of some 40 losses near 2: relative 1e-6.
         assert result.train_nats == pytest.approx(losses[reset], rel=1e-6)
         if step:
-            assert losses[0.0] != pytest.approx(losses[1.0], rel=1e-5), "else the state would not matter here"
+            assert losses[0.0] != pytest.approx(losses[1.0], rel=1e-5), (
+                "else the state would not matter here"
+            )
         assert result.learning_rate == learning_rate_at(step, trainer.config)
     assert not trainer.state.requires_grad
 
@@ -124,15 +146,21 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset:
 def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
     trainer = make_trainer(clip_norm=0.01)
     result = trainer.take_step()
-    gradients = [parameter.grad for parameter in trainer.network.parameters() if parameter.grad is not None]
+    gradients = [
+        parameter.grad for parameter in trainer.network.parameters() if parameter.grad is not None
+    ]
     assert len(gradients) == len(list(trainer.network.parameters()))
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
     assert result.grad_norm > 0.1
-    assert norm == pytest.approx(0.01, rel=1e-3)  # clip_grad_norm_ divides by norm + 1e-6, and float32 rounds
+    assert norm == pytest.approx(
+        0.01, rel=1e-3
+    )  # clip_grad_norm_ divides by norm + 1e-6, and float32 rounds
 
 
 @pytest.mark.parametrize(("fault", "num_before"), [("loss nan", 2), ("gradient norm inf", 0)])
-def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault: str, num_before: int) -> None:
+def test_a_step_that_is_not_finite_is_refused_before_anything_changed(
+    fault: str, num_before: int
+) -> None:
     trainer = make_trainer(reset_probability=0.0, dropout=0.0)
     take_steps(trainer, num_before)
     with torch.no_grad():
@@ -141,7 +169,9 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault: str
         else:  # The square of the gradient's norm is beyond float32.
             trainer.network.output.weight.mul_(1e25)
     before = everything(trainer)
-    with pytest.raises(NonFiniteError, match=rf"^Step {num_before + 1}: .*{fault}.*`learning_rate=") as caught:
+    with pytest.raises(
+        NonFiniteError, match=rf"^Step {num_before + 1}: .*{fault}.*`learning_rate="
+    ) as caught:
         trainer.take_step()
     assert caught.value.exit_code == 5
     for name, value in everything(trainer).items():
@@ -153,14 +183,21 @@ def test_what_does_not_fit_is_refused_before_anything_changed() -> None:
     take_steps(trainer, 3)
     model, training, counters = save(trainer)
     before = everything(other)
-    broken: list[Any] = [(model, training, {**counters, **wrong}) for wrong in ({"step": "3"}, {"cursor": -7})]
+    broken: list[Any] = [
+        (model, training, {**counters, **wrong}) for wrong in ({"step": "3"}, {"cursor": -7})
+    ]
     for name in ("state", "momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"):
         rest = {key: value for key, value in training.items() if key != name}
-        broken += [(model, rest, counters), (model, {**training, name: training[name][:-1]}, counters)]
+        broken += [
+            (model, rest, counters),
+            (model, {**training, name: training[name][:-1]}, counters),
+        ]
     bias = model["output.bias"]
     for changed in ({"output.bias": bias[1:]}, {"layers.2.bias_ih_l0": bias}):
         broken.append(({**model, **changed}, training, counters))
-        with pytest.raises(CheckpointError, match=r"The weights to start with do not fit: (output|layers)"):
+        with pytest.raises(
+            CheckpointError, match=r"The weights to start with do not fit: (output|layers)"
+        ):
             other.start_with({**model, **changed})
     for saved in broken:
         with pytest.raises(CheckpointError):
@@ -183,12 +220,16 @@ def test_a_window_in_which_no_document_begins_leaves_the_learned_state() -> None
     assert not trainer.model_tensors()["learned_state"].any(), "as it was drawn: zero"
 
 
-def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tried: list[float] = []
 
     compute = Trainer._compute_gradients
 
-    def watch(self: Trainer, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float) -> Any:
+    def watch(
+        self: Trainer, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
+    ) -> Any:
         tried.append(scale)
         return compute(self, inputs, targets, flags, scale)
 
@@ -216,5 +257,7 @@ def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(trainer.network, "forward", fail)
-    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`num_lanes=3`"):
+    with pytest.raises(
+        UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`num_lanes=3`"
+    ):
         trainer.take_step()

@@ -1,4 +1,5 @@
-"""Every picture on every terminal: whatever width, colours and encoding, nothing sticks out or steers the terminal."""
+"""Every picture on every terminal: whatever width, colours and encoding, nothing sticks out or
+steers the terminal."""
 
 import io
 import re
@@ -45,7 +46,11 @@ def drawn(
     """What is written to a terminal, or without `colours` to anything else."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace", newline="\n")
     environ = {"CHARRNN_BACKGROUND": background} | environment
-    terminal = {"color_system": colours, "force_terminal": colours is not None, "legacy_windows": False}
+    terminal = {
+        "color_system": colours,
+        "force_terminal": colours is not None,
+        "legacy_windows": False,
+    }
     console = Console(file=file, width=width, highlight=False, _environ=environ, **terminal)
     for picture in shown:
         console.print(picture)
@@ -60,14 +65,22 @@ def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) 
         plain = drawn(shown, width, encoding=encoding)
         assert plain.strip() and "\x1b" not in plain
         texts = [plain, drawn(shown, width, "truecolor", encoding, NO_COLOR="1")]
-        for colours, background in (("standard", "dark"), ("256", "light"), ("truecolor", "unknown")):
+        for colours, background in (
+            ("standard", "dark"),
+            ("256", "light"),
+            ("truecolor", "unknown"),
+        ):
             texts.append(drawn(shown, width, colours, encoding, background))  # type: ignore[arg-type]
         for text in texts:
             without = SETS_COLOURS.sub("", text)
             assert max(map(cell_len, without.splitlines())) <= width, without
-            categories = {unicodedata.category(character) for character in without if character != "\n"}
+            categories = {
+                unicodedata.category(character) for character in without if character != "\n"
+            }
             assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        assert len({SETS_COLOURS.sub("", text) for text in texts[2:]}) == 1, "colours change no character"
+        assert len({SETS_COLOURS.sub("", text) for text in texts[2:]}) == 1, (
+            "colours change no character"
+        )
 
 
 NO_FIGURE = ("text", "table of settings", "table of skipped")
@@ -85,7 +98,9 @@ def test_no_figure_is_cut(name: str) -> None:
         assert figures <= set(FIGURE.findall(drawn(tables, width, encoding=encoding)))
         for chart in charts:
             ticks = [float(tick) for tick in TICK.findall(drawn([chart], width, encoding=encoding))]
-            assert len(ticks) > 1 and ticks == sorted({*ticks}, reverse=True), "downwards along the axis"
+            assert len(ticks) > 1 and ticks == sorted({*ticks}, reverse=True), (
+                "downwards along the axis"
+            )
 
 
 def test_every_view_is_drawn() -> None:
@@ -97,8 +112,14 @@ def test_every_view_is_drawn() -> None:
     kinds: list[type] = [Displayable]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    views = {kind.__name__ for kind in kinds[1:] if "view" in vars(kind) and kind.__module__.startswith("charrnn.")}
+    views = {
+        kind.__name__
+        for kind in kinds[1:]
+        if "view" in vars(kind) and kind.__module__.startswith("charrnn.")
+    }
     views |= {kind.__name__ for kind in (*notebook._TOGETHER, *notebook._PICTURES)}
     values = [value for value, _ in OBJECTS.values()]
     records = [record for value in values if isinstance(value, list | tuple) for record in value]
-    assert views - {type(value).__name__ for value in (*values, *records)} == {"Model"}, "drawn by its description"
+    assert views - {type(value).__name__ for value in (*values, *records)} == {"Model"}, (
+        "drawn by its description"
+    )

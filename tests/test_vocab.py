@@ -49,12 +49,26 @@ def test_unseen_characters_become_the_unknown_id() -> None:
 
 
 def test_rare_characters_are_dropped_only_from_larger_texts() -> None:
-    for num_filler, kept in ((9_000, "abc"), (10_500, "bc"), (25_000, "c"), (90_000, "c")):  # threshold 1, 2, 3, 3
-        assert Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler).characters == (UNKNOWN, *kept, "x")
+    for num_filler, kept in (
+        (9_000, "abc"),
+        (10_500, "bc"),
+        (25_000, "c"),
+        (90_000, "c"),
+    ):  # threshold 1, 2, 3, 3
+        assert Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler).characters == (
+            UNKNOWN,
+            *kept,
+            "x",
+        )
 
 
 def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points() -> None:
-    assert Vocab.from_text("z" * 5 + "dcba" * 2 + "y", max_size=4).characters == (UNKNOWN, "a", "b", "z")
+    assert Vocab.from_text("z" * 5 + "dcba" * 2 + "y", max_size=4).characters == (
+        UNKNOWN,
+        "a",
+        "b",
+        "z",
+    )
 
 
 def test_a_text_without_a_character_to_keep_is_refused() -> None:
@@ -69,7 +83,11 @@ def test_a_text_without_a_character_to_keep_is_refused() -> None:
 @given(ANY_TEXT)
 @settings(max_examples=40)
 def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
-    for vocab in (Vocab.from_text(text), Vocab.of_bytes(), Vocab.from_text(text + "ab", is_exact=True)):
+    for vocab in (
+        Vocab.from_text(text),
+        Vocab.of_bytes(),
+        Vocab.from_text(text + "ab", is_exact=True),
+    ):
         again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
         assert again == vocab and len(again) == len(vocab)
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
@@ -110,9 +128,15 @@ def test_an_exact_alphabet_is_the_characters_that_occur() -> None:
 
 def test_an_exact_alphabet_cannot_encode_other_characters() -> None:
     vocab = Vocab.from_text("hello", is_exact=True)
-    with pytest.raises(DataError, match=r"^the alphabet of 4 characters has neither 'x', '\\n' nor an unknown symbol"):
+    with pytest.raises(
+        DataError,
+        match=r"^the alphabet of 4 characters has neither 'x', '\\n' nor an unknown symbol",
+    ):
         vocab.encode("hex\n")
-    with pytest.raises(DataError, match=f"{MAX_CHARACTERS + 1:,} different characters, and an alphabet at most 8,192"):
+    with pytest.raises(
+        DataError,
+        match=f"{MAX_CHARACTERS + 1:,} different characters, and an alphabet at most 8,192",
+    ):
         Vocab.from_text("".join(map(chr, range(0x10000, 0x10001 + MAX_CHARACTERS))), is_exact=True)
 
 

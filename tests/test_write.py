@@ -1,4 +1,5 @@
-"""`charrnn write`: driven by its keys, and looked at; the file of a draft, of which nothing is lost."""
+"""`charrnn write`: driven by its keys, and looked at; the file of a draft, of which nothing is
+lost."""
 
 import os
 import threading
@@ -6,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
+from exploring import (
+    answer,
+    check_input,
+    illegible,
+    look,
+    look_at_help,
+    play_writer,
+    screen,
+    until,
+    use_light_terminal,
+)
 from fixture_types import Command
 from textual import events
 from textual.pilot import Pilot
@@ -16,7 +27,13 @@ from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.tui.full_screen import Choice, Help, Question
 from charrnn.tui.write import drafts
 from charrnn.tui.write.continuations import Continuation, Continuations, continue_text
-from charrnn.tui.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
+from charrnn.tui.write.drafts import (
+    MAX_DRAFT_BYTES,
+    ChangedOnDiskError,
+    Draft,
+    read_draft,
+    shown_continuation,
+)
 from charrnn.tui.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
 
 TEXT = "the lamp is lit. the door"
@@ -40,8 +57,12 @@ def test_tab_offers_five_continuations_and_a_digit_inserts_one(model: Model, pat
         assert all(shown_continuation(one) in screen(app) for one in expected)
         assert all(f"{one.nats_per_char:.2f}" in screen(app) for one in expected)
         await pilot.press("tab")
-        await until(pilot, lambda: len(draft_screen.offered) == 5 and draft_screen.offered != expected)
-        assert not {one.text for one in expected} & {one.text for one in draft_screen.offered}, "five others"
+        await until(
+            pilot, lambda: len(draft_screen.offered) == 5 and draft_screen.offered != expected
+        )
+        assert not {one.text for one in expected} & {one.text for one in draft_screen.offered}, (
+            "five others"
+        )
         await pilot.press("escape", "tab")
         await until(pilot, lambda: draft_screen.offered == expected)
         await pilot.press("3")
@@ -56,13 +77,19 @@ def test_tab_offers_five_continuations_and_a_digit_inserts_one(model: Model, pat
         await until(pilot, lambda: draft_screen.offered == model.continuations("the", seed=3))
         # While continuations are shown, they are replaced by those of the new settings.
         await pilot.press("f3")
-        await until(pilot, lambda: draft_screen.offered == model.continuations("the", until="line", seed=3))
+        await until(
+            pilot, lambda: draft_screen.offered == model.continuations("the", until="line", seed=3)
+        )
         chosen = draft_screen.offered[0].text
         await pilot.press("1")
-        await until(pilot, lambda: editor.draft == "the" + chosen + TEXT[3:] + expected[2].text + "3")
+        await until(
+            pilot, lambda: editor.draft == "the" + chosen + TEXT[3:] + expected[2].text + "3"
+        )
         for num_times, temperature in ((2, 1.2), (3, 0.8)):
             await pilot.press(*["ctrl+t"] * num_times)
-            await until(pilot, lambda shown=temperature: f"line  temperature {shown}" in screen(app))  # type: ignore[misc]
+            await until(
+                pilot, lambda shown=temperature: f"line  temperature {shown}" in screen(app)
+            )  # type: ignore[misc]
 
     play_writer(model, path, script)
     assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
@@ -74,7 +101,9 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: bool(app.draft_screen.note))
-        assert "“ (read as" in app.draft_screen.note and app.draft_screen.note.startswith("lstm-001 does not know ")
+        assert "“ (read as" in app.draft_screen.note and app.draft_screen.note.startswith(
+            "lstm-001 does not know "
+        )
         await pilot.press("x")
         await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
         assert path.read_bytes() == data
@@ -88,7 +117,9 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
     assert path.read_bytes() == data[:-2] + b"x\r\n", "typed before the last line end"
 
 
-def test_a_new_draft_gets_the_name_asked_for(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_draft_gets_the_name_asked_for(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     taken = Path("taken.txt")
     taken.write_text("taken")
@@ -102,10 +133,15 @@ def test_a_new_draft_gets_the_name_asked_for(model: Model, tmp_path: Path, monke
         assert "exists already" in screen(app) and taken.read_text() == "taken"
         await pilot.press("escape", "ctrl+s")
         await answer(app, pilot, "new.txt")
-        await until(pilot, lambda: Path("new.txt").exists() and Path("new.txt").read_text() == "abc")
+        await until(
+            pilot, lambda: Path("new.txt").exists() and Path("new.txt").read_text() == "abc"
+        )
         await pilot.press("f5")
         await answer(app, pilot, "missing/new.txt")
-        await until(pilot, lambda: "not saved: cannot write missing/new.txt" in " ".join(screen(app).split()))
+        await until(
+            pilot,
+            lambda: "not saved: cannot write missing/new.txt" in " ".join(screen(app).split()),
+        )
         await pilot.press("f5")
         await answer(app, pilot, "taken.txt")
         await until(pilot, lambda: isinstance(app.screen, Choice))
@@ -122,7 +158,9 @@ def test_keys_that_arrive_together_are_obeyed_in_their_order(model: Model, tmp_p
         for key in ("a", "b", "backspace", "ctrl+s", "c", "tab", "d", "left", "e", "ctrl+q"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: isinstance(app.screen, Choice))
-        assert editor.draft == "aced" and (tmp_path / "new.txt").read_text() == "a", "and it asks before it quits"
+        assert editor.draft == "aced" and (tmp_path / "new.txt").read_text() == "a", (
+            "and it asks before it quits"
+        )
 
     play_writer(model, tmp_path / "new.txt", script)
 
@@ -146,7 +184,9 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
     assert app.return_value is True and path.read_text() == TEXT + "xx"
 
 
-def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(model: Model, path: Path) -> None:
+def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(
+    model: Model, path: Path
+) -> None:
     hostile = "\x1b[2J\x07 \u202eback \x9b2J\x0c a\u2028\x1b"
     path.write_text(hostile, encoding="utf-8")
 
@@ -166,7 +206,9 @@ def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(m
     assert path.read_text(encoding="utf-8") == hostile, "what is discarded is not saved"
 
 
-def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_typing_does_not_wait_for_the_model(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on, is_waiting, is_over = threading.Event(), threading.Event(), threading.Event()
     take = Continuations.take
 
@@ -203,7 +245,9 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
     play_writer(model, path, script)
 
 
-def test_an_error_is_shown_if_a_user_can_correct_it(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_shown_if_a_user_can_correct_it(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failure: Exception = CheckpointError("no such luck")
 
     def fail(*_: object, **__: object) -> None:
@@ -223,7 +267,9 @@ def test_an_error_is_shown_if_a_user_can_correct_it(model: Model, path: Path, mo
         play_writer(model, path, script)
 
 
-def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_line_becomes_too_long(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.tui.write.drafts.MAX_LINE_CHARS", 50)
     path.write_text(("a" * 49 + "\n") * 2 + "a" * 40, encoding="utf-8")
 
@@ -243,7 +289,9 @@ def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.
     play_writer(model, path, script)
 
 
-def test_screens_are_legible_and_help_has_every_key(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_screens_are_legible_and_help_has_every_key(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use_light_terminal(monkeypatch)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
@@ -274,7 +322,11 @@ def test_characters_are_hidden_and_revealed() -> None:
 
 
 def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path: Path) -> None:
-    for name, message in ((" ", "Write the name"), ("a\0b", "Write the name"), (str(tmp_path), "is a folder")):
+    for name, message in (
+        (" ", "Write the name"),
+        ("a\0b", "Write the name"),
+        (str(tmp_path), "is a folder"),
+    ):
         with pytest.raises(UsageError, match=message):
             drafts.parse_path(name)
     listed = drafts.describe_reading(dict.fromkeys("abcdefghijklmn", ""), "run")
@@ -288,7 +340,12 @@ def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path
 def test_how_a_continuation_is_shown() -> None:
     for text, shown in ((" two\nlines ", "␣two↵lines␣"), (" ", "␣"), ("  \x1b", "␣␣␛")):
         assert shown_continuation(Continuation(text=text, logprobs=(-1.0,), how="diverse")) == shown
-        assert shown_continuation(Continuation(text=text, logprobs=(), how="sample", is_complete=False)) == shown + "…"
+        assert (
+            shown_continuation(
+                Continuation(text=text, logprobs=(), how="sample", is_complete=False)
+            )
+            == shown + "…"
+        )
 
 
 @pytest.fixture
@@ -300,20 +357,34 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     return found
 
 
-def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, opened: list[Writer]) -> None:
+def test_the_command_opens_the_draft(
+    command: Command, lab: Path, path: Path, opened: list[Writer]
+) -> None:
     ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line")
     assert (ran.code, ran.out, opened[0].draft_screen.file.text) == (0, "", TEXT)
     options = opened[0].draft_screen.options
     assert (options.until, options.temperature, options.seed) == ("line", 0.5, 7)
-    for arguments in (("--run", lab), ("--model", lab), (lab, path)):  # as `predict [RUN] TEXT`; --run needs no draft
-        assert command("write", *arguments).code == 0 and opened[-1].draft_screen.model.name == lab.name
+    for arguments in (
+        ("--run", lab),
+        ("--model", lab),
+        (lab, path),
+    ):  # as `predict [RUN] TEXT`; --run needs no draft
+        assert (
+            command("write", *arguments).code == 0
+            and opened[-1].draft_screen.model.name == lab.name
+        )
         assert opened[-1].draft_screen.file.path == (path if path in arguments else None)
-    for arguments, message in (((lab, path, "x"), "not 3 words"), ((lab, path, "--run", lab), "is given twice")):
+    for arguments, message in (
+        ((lab, path, "x"), "not 3 words"),
+        ((lab, path, "--run", lab), "is given twice"),
+    ):
         ran = command("write", *arguments)
         assert ran.code == 2 and message in ran.err
 
 
-def test_what_cannot_be_used(command: Command, lab: Path, tmp_path: Path, opened: list[Writer]) -> None:
+def test_what_cannot_be_used(
+    command: Command, lab: Path, tmp_path: Path, opened: list[Writer]
+) -> None:
     (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
     for arguments, code, message in (
         (("--until", "page"), 2, "--until is page; it must be one of word, line, sentence"),
@@ -354,7 +425,10 @@ def test_a_file_that_is_no_draft(path: Path) -> None:
         (b"a\0b", "byte 1 is NUL"),
         (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
         (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
-        (b"a\n" + b"b" * 50_001 + b"\n", "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s"),
+        (
+            b"a\n" + b"b" * 50_001 + b"\n",
+            "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s",
+        ),
     ):
         path.write_bytes(data)
         with pytest.raises(DataError, match=message):
@@ -362,7 +436,11 @@ def test_a_file_that_is_no_draft(path: Path) -> None:
 
 
 def test_a_path_that_is_no_draft(tmp_path: Path, path: Path) -> None:
-    names = {"missing/draft.txt": "does not exist: create it", "a\0b": "cannot read", "draft.txt/file": "cannot read"}
+    names = {
+        "missing/draft.txt": "does not exist: create it",
+        "a\0b": "cannot read",
+        "draft.txt/file": "cannot read",
+    }
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         names["pipe"] = "not a regular file"
@@ -390,7 +468,9 @@ def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert path.read_text() == "again"
 
 
-def test_links_and_permissions_stay_all_the_time(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_and_permissions_stay_all_the_time(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes, sync, link = [], os.fsync, tmp_path / "link.txt"
 
     def look(descriptor: int) -> None:

@@ -1,4 +1,5 @@
-"""Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at its end."""
+"""Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at
+its end."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from charrnn.generation import writing
 from charrnn.generation.sampling import Block
-from charrnn.generation.writing import MIN_CHARS, Loop, TextStream, find_loop, write_chunks, write_text, write_texts
+from charrnn.generation.writing import (
+    MIN_CHARS,
+    Loop,
+    TextStream,
+    find_loop,
+    write_chunks,
+    write_text,
+    write_texts,
+)
 from charrnn.text.vocab import Vocab
 
 CHARS = Vocab.from_text("abc\n")
@@ -19,7 +28,8 @@ STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)
 
 
 def cut(text: str, stops: Sequence[str], *, keeps_stop: bool) -> str:
-    """The text as it stands when, growing character by character, it first contains a stop string."""
+    """The text as it stands when, growing character by character, it first contains a stop
+    string."""
     for length in range(len(text) + 1):
         found = [stop for stop in stops if text[:length].endswith(stop)]
         if found:
@@ -27,8 +37,11 @@ def cut(text: str, stops: Sequence[str], *, keeps_stop: bool) -> str:
     return text
 
 
-def feed(vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool) -> tuple[list[str], list[float]]:
-    """What is released after each id and at the end, and the log-probabilities, which count the ids."""
+def feed(
+    vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool
+) -> tuple[list[str], list[float]]:
+    """What is released after each id and at the end, and the log-probabilities, which count the
+    ids."""
     stream = TextStream(vocab, stops, keeps_stop=keeps_stop)
     released, logprobs = [], []
     for index, id in enumerate(vocab.encode(text).tolist()):
@@ -49,7 +62,9 @@ def feed(vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool) -> 
 @example("aab", ["ab"], False, CHARS)
 @example("abac", ["abab", "c"], True, CHARS)
 @example("bca", ["bc", "abc"], False, BYTES)
-def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], keeps_stop: bool, vocab: Vocab) -> None:
+def test_a_text_ends_where_a_stop_string_appears(
+    text: str, stops: list[str], keeps_stop: bool, vocab: Vocab
+) -> None:
     released, logprobs = feed(vocab, text, stops, keeps_stop=keeps_stop)
     expected = cut(text, stops, keeps_stop=keeps_stop)
     assert "".join(released) == expected
@@ -63,7 +78,11 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: l
     for index in range(min(len(text), len(released) - 1)):
         held = text[len("".join(released[: index + 1])) : index + 1]
         assert not held or any(stop.startswith(held) for stop in stops)
-        assert not any(text[: index + 1].endswith(stop[:n]) for stop in stops for n in range(len(held) + 1, len(stop)))
+        assert not any(
+            text[: index + 1].endswith(stop[:n])
+            for stop in stops
+            for n in range(len(held) + 1, len(stop))
+        )
 
 
 @given(st.binary(max_size=40))
@@ -72,7 +91,9 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: l
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: bytes) -> None:
     stream = TextStream(BYTES, (), keeps_stop=False)
-    pieces = [piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)]
+    pieces = [
+        piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)
+    ]
     pieces += stream.finish()
     assert "".join(piece.text for piece in pieces) == data.decode("utf-8", "replace")
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
@@ -90,10 +111,14 @@ def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
 @pytest.mark.parametrize("vocab", [CHARS, BYTES])
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("stops", [(), ("bb",), ("c\na",)])
-def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: int, stops: Sequence[str]) -> None:
+def test_chunks_pieces_and_many_texts_at_once_say_the_same(
+    vocab: Vocab, size: int, stops: Sequence[str]
+) -> None:
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
     together = write_texts(
-        iter(blocks_of(texts, vocab, size)), [TextStream(vocab, stops, keeps_stop=False) for _ in texts], range(3)
+        iter(blocks_of(texts, vocab, size)),
+        [TextStream(vocab, stops, keeps_stop=False) for _ in texts],
+        range(3),
     )
     for text, found in zip(texts, together, strict=True):
         blocks = blocks_of([text], vocab, size)
@@ -102,7 +127,10 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: i
         assert found.text == "".join(piece.text for piece in pieces) == expected
         assert found.stop == ("" if expected == text else stops[0])
         assert found.logprobs == tuple(piece.logprob for piece in pieces)
-        assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == expected
+        assert (
+            "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False)))
+            == expected
+        )
         assert {piece.value for piece in pieces} <= {0.5}
 
 
@@ -130,7 +158,10 @@ def naive_loop(text: str) -> Loop | None:
         end = len(text) - after
         for period in range(1, end):
             repeats = 1
-            while text[end - period : end] == text[end - period * (repeats + 1) : end - period * repeats]:
+            while (
+                text[end - period : end]
+                == text[end - period * (repeats + 1) : end - period * repeats]
+            ):
                 repeats += 1
             if repeats >= writing.MIN_REPEATS and period * repeats >= MIN_CHARS:
                 return Loop(period, repeats, after)
@@ -149,7 +180,9 @@ def naive_loop(text: str) -> Loop | None:
 @example(start="", word="and the man of the ", repeats=5, kept=10, end="")
 @example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
 @example(start="with that ", word="with that that ", repeats=3, kept=8, end="e ")
-def test_a_loop_is_what_trying_every_period_finds(start: str, word: str, repeats: int, kept: int, end: str) -> None:
+def test_a_loop_is_what_trying_every_period_finds(
+    start: str, word: str, repeats: int, kept: int, end: str
+) -> None:
     text = start + word * repeats + word[:kept] + end
     assert find_loop(text) == naive_loop(text)
     assert find_loop([ord(character) for character in text]) == find_loop(text)

@@ -1,4 +1,5 @@
-"""The atlas: the values of all cells, their places on a map, and the page of each, for exported pages and .json.
+"""The atlas: the values of all cells, their places on a map, and the page of each, for exported
+pages and .json.
 
 Near cells of the map carry the same information: their values correlate.
 
@@ -38,18 +39,27 @@ CHARS_BEFORE = 60
 CHARS_AFTER = 30
 """Characters of a passage from that one on, at most."""
 CELLS_EXACT = 1_024
-"""Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long that takes."""
+"""Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long
+that takes."""
 NUM_COLUMNS, NUM_POWERS = 16, 64
-"""Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix multiplies them."""
+"""Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix
+multiplies them."""
 NUM_DIGITS = 5
 """Significant digits of the numbers of a cell."""
 COLUMNS = (
     CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
-    CellColumn(name="description", about="the best rule of at most three conditions", is_number=False),
-    CellColumn(name="score", about="R² of the description on the half of the text that did not choose it"),
+    CellColumn(
+        name="description", about="the best rule of at most three conditions", is_number=False
+    ),
+    CellColumn(
+        name="score", about="R² of the description on the half of the text that did not choose it"
+    ),
     CellColumn(
         name="follows",
-        about=f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}: {MEANINGS[NO_GAIN_MARK]}",
+        about=(
+            f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}:"
+            f" {MEANINGS[NO_GAIN_MARK]}"
+        ),
         is_number=False,
     ),
     CellColumn(name="timescale", about="characters after which the memory has decayed to 1/e"),
@@ -60,9 +70,18 @@ COLUMNS = (
 KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
 """How the kinds of passages are called on a page."""
 NOTES = (
-    "All cells: click a column to sort by it. The filter takes words and comparisons: score>0.5, timescale>50.",
-    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r²).",
-    "Selection: a cell is on where its value is far enough above its mean over this text (high) or below it (low).",
+    (
+        "All cells: click a column to sort by it. The filter takes words and comparisons:"
+        " score>0.5, timescale>50."
+    ),
+    (
+        "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1"
+        " - r²)."
+    ),
+    (
+        "Selection: a cell is on where its value is far enough above its mean over this text (high)"
+        " or below it (low)."
+    ),
 )
 """What a page with an atlas says of its parts."""
 
@@ -88,14 +107,20 @@ class AtlasCell:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
-        parts = {"values": self.values, "inputs": self.inputs, "outputs": self.outputs, "description": self.description}
+        parts = {
+            "values": self.values,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "description": self.description,
+        }
         measured = {name: None if part is None else part.to_json() for name, part in parts.items()}
         return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Atlas(Displayable):
-    """All cells of a model over a text, in the order of their numbers, with the findings of the detectors.
+    """All cells of a model over a text, in the order of their numbers, with the findings of the
+    detectors.
 
     `half` is the index at which the scoring half begins.
     """
@@ -113,7 +138,14 @@ class Atlas(Displayable):
     def added_to(self, page: Page) -> Page:
         """Return a page with the table, the map and the pages of all cells."""
         notes, entries = (*page.notes, *NOTES), atlas_entries(self)
-        return replace(page, source=self.text, begin=self.half, cell_columns=COLUMNS, entries=entries, notes=notes)
+        return replace(
+            page,
+            source=self.text,
+            begin=self.half,
+            cell_columns=COLUMNS,
+            entries=entries,
+            notes=notes,
+        )
 
     def of(self, layer: int, unit: int) -> AtlasCell:
         """Return a cell. Raises IndexError if there is none."""
@@ -123,7 +155,11 @@ class Atlas(Displayable):
         """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
         about = None
         if self.report is not None:
-            about = {name: value for name, value in self.report.to_json().items() if name != "descriptions"}
+            about = {
+                name: value
+                for name, value in self.report.to_json().items()
+                if name != "descriptions"
+            }
         return {
             "version": ATLAS_VERSION,
             "num_chars": len(self.text),
@@ -139,10 +175,12 @@ class Atlas(Displayable):
 
 
 def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas:
-    """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings, by default all.
+    """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings,
+    by default all.
 
-    The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and `outputs_of`.
-    Descriptions and effects are None for a text too short for them. Raises DataError for a text too short for findings.
+    The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and
+    `outputs_of`. Descriptions and effects are None for a text too short for them. Raises DataError
+    for a text too short for findings.
     """
     findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
@@ -161,21 +199,26 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
         findings=findings,
         report=report,
         cells=tuple(
-            replace(cell, **{name: part[column] for name, part in known.items()}) for column, cell in enumerate(cells)
+            replace(cell, **{name: part[column] for name, part in known.items()})
+            for column, cell in enumerate(cells)
         ),
     )
 
 
-def model_atlas(model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> Atlas:
+def model_atlas(
+    model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
+) -> Atlas:
     """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
 
-    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the run's folder.
+    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the run's
+    folder.
     """
     return atlas(model.study(text, context=context, cached=cached))
 
 
 def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
-    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS digits."""
+    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS
+    digits."""
     correlations = correlate(activations)
     places = place_cells(correlations)
     measured = measure_values(activations, None, correlations)
@@ -184,16 +227,27 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
         kept = _shortened(found)
         values = activations.of(kept.layer, kept.unit)
         shown = tuple(values[one.begin : one.end] for one in kept.passages)
-        cells.append(_rounded(AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown)))
+        cells.append(
+            _rounded(
+                AtlasCell(
+                    layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown
+                )
+            )
+        )
     return tuple(cells)
 
 
 def _shortened(values: CellValues) -> CellValues:
-    """Keep the characters that change the mean most, and the parts of the passages around what they show."""
+    """Keep the characters that change the mean most, and the parts of the passages around what they
+    show."""
     after = [one for one in values.after_characters if one.count >= MIN_AFTER]
     after.sort(key=lambda one: -abs(one.mean - values.mean))
     passages = tuple(
-        replace(one, begin=max(one.begin, one.index - CHARS_BEFORE), end=min(one.end, one.index + CHARS_AFTER))
+        replace(
+            one,
+            begin=max(one.begin, one.index - CHARS_BEFORE),
+            end=min(one.end, one.index + CHARS_AFTER),
+        )
         for one in values.passages
     )
     return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=passages)
@@ -202,7 +256,9 @@ def _shortened(values: CellValues) -> CellValues:
 def _rounded(value: Any) -> Any:
     """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+        return replace(
+            value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)}
+        )
     if isinstance(value, tuple):
         return tuple(map(_rounded, value))
     return float(f"{value:.{NUM_DIGITS}g}") if isinstance(value, float) else value
@@ -211,29 +267,33 @@ def _rounded(value: Any) -> Any:
 def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
 
-    Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a cell does not matter.
-    Then each axis is stretched halfway to equal spacing.
+    Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a
+    cell does not matter. Then each axis is stretched halfway to equal spacing.
     """
     num_cells = len(correlations)
     products = correlations.astype(np.float64) ** 2 / 2
     products -= products.mean(axis=0)
     products -= products.mean(axis=1, keepdims=True)
     axes = _leading_axes(products)
-    ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(1, num_cells - 1)
+    ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(
+        1, num_cells - 1
+    )
     lengths = np.ptp(axes, axis=0)
     scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
     return np.asarray((ranks + scaled) / 2)
 
 
 def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their eigenvalues.
+    """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their
+    eigenvalues.
 
     The largest entry of each is positive, so that the map of a model is always the same.
     """
     if len(products) <= CELLS_EXACT:
         values, vectors = np.linalg.eigh(products)
     else:
-        # Orthogonal iteration (Rutishauser 1969): its powers turn any columns to the leading eigenvectors.
+        # Orthogonal iteration (Rutishauser 1969): its powers turn any columns to the leading
+        # eigenvectors.
         basis = np.random.default_rng(0).normal(size=(len(products), NUM_COLUMNS))
         for _ in range(NUM_POWERS):
             basis, _ = np.linalg.qr(products @ basis)
@@ -264,18 +324,25 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
     return CellEntry(
         cell=(cell.layer, cell.unit),
         shown=(text, score, follows, values.timescale, values.mean, values.spread),
-        label="; ".join(filter(None, (follows and f"follows {follows}", text if is_explained else ""))),
-        found=next((score.detector for score in scores if not score.is_no_better_than_untrained), ""),
+        label="; ".join(
+            filter(None, (follows and f"follows {follows}", text if is_explained else ""))
+        ),
+        found=next(
+            (score.detector for score in scores if not score.is_no_better_than_untrained), ""
+        ),
         place=(cell.x, cell.y),
         sections=tuple(section for section in _sections(cell) if section.content),
     )
 
 
 def _sections(cell: AtlasCell) -> Iterator[PagePart]:
-    """Yield the parts of the page of a cell, those of its sections in their order; a part may be empty."""
+    """Yield the parts of the page of a cell, those of its sections in their order; a part may be
+    empty."""
     passages = _passages(cell)
     for kind in ("top", "bottom"):
-        yield PagePart(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
+        yield PagePart(
+            title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind]
+        )
     yield from _values(cell.values)
     for section in sections():
         if section.parts is not None and (result := getattr(cell, section.name, None)) is not None:
@@ -298,7 +365,10 @@ def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
 
 
 def _values(values: CellValues) -> Iterator[PagePart]:
-    figures: list[tuple[str, str | float]] = [("mean", values.mean), ("standard deviation", values.spread)]
+    figures: list[tuple[str, str | float]] = [
+        ("mean", values.mean),
+        ("standard deviation", values.spread),
+    ]
     if values.timescale is not None:
         source = values.timescale_from
         name = f"gate {source}" if len(source) == 1 else f"the {source}"
@@ -306,7 +376,12 @@ def _values(values: CellValues) -> Iterator[PagePart]:
     if values.decay is not None:
         figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
     for gate in values.gates:
-        figures.append((f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %")))
+        figures.append(
+            (
+                f"gate {gate.gate}",
+                f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %"),
+            )
+        )
     yield PagePart(title="Values", draw_as="figures", content=figures)
     yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
     yield PagePart(
@@ -322,5 +397,8 @@ def _values(values: CellValues) -> Iterator[PagePart]:
     )
 
 
-EXTENSIONS = (ModelMethod(name="atlas", function=model_atlas), AnalysisMethod(name="atlas", function=atlas))
+EXTENSIONS = (
+    ModelMethod(name="atlas", function=model_atlas),
+    AnalysisMethod(name="atlas", function=atlas),
+)
 """`Model.atlas` and `CellAnalysis.atlas`."""

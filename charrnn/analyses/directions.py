@@ -1,6 +1,8 @@
-"""`visualize --ablate`: how much the loss rises while a cell, or a direction over several cells, is clamped.
+"""`visualize --ablate`: how much the loss rises while a cell, or a direction over several cells, is
+clamped.
 
-A direction is a linear probe on a few cells, or on all. It is fitted, scored and ablated beside its best cell.
+A direction is a linear probe on a few cells, or on all. It is fitted, scored and ablated beside its
+best cell.
 
 Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as in `model.reading`.
 """
@@ -57,10 +59,12 @@ MOST_CELLS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Direction(Displayable):
-    """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few cells, or on all.
+    """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few
+    cells, or on all.
 
-    Fitted on the choosing half of a text; scored, like the best cell, on the other half. The output is the sum of
-    weight times value over the cells, plus `intercept`. It predicts the label: 1 inside and 0 outside, or a count.
+    Fitted on the choosing half of a text; scored, like the best cell, on the other half. The output
+    is the sum of weight times value over the cells, plus `intercept`. It predicts the label: 1
+    inside and 0 outside, or a count.
     """
 
     detector: str
@@ -113,8 +117,12 @@ class Direction(Displayable):
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The weight of each cell per standard deviation, divided by the sum of their absolute values."""
-        sizes = [weight * deviation for weight, deviation in zip(self.weights, self.deviations, strict=True)]
+        """The weight of each cell per standard deviation, divided by the sum of their absolute
+        values."""
+        sizes = [
+            weight * deviation
+            for weight, deviation in zip(self.weights, self.deviations, strict=True)
+        ]
         total = sum(map(abs, sizes)) or 1.0
         return tuple(size / total for size in sizes)
 
@@ -124,21 +132,31 @@ class Direction(Displayable):
         return tuple(sorted({layer for layer, _ in self.cells}))
 
     def part(self, layer: int) -> list[tuple[int, float, float, float]]:
-        """Return unit, weight, mean and standard deviation of each of its cells that is in a layer."""
+        """Return unit, weight, mean and standard deviation of each of its cells that is in a
+        layer."""
         columns = zip(self.cells, self.weights, self.means, self.deviations, strict=True)
-        return [(unit, weight, mean, spread) for (at, unit), weight, mean, spread in columns if at == layer]
+        return [
+            (unit, weight, mean, spread)
+            for (at, unit), weight, mean, spread in columns
+            if at == layer
+        ]
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
-        """Return, by layer, the sums whose clamping gives the direction the output `value` at every character.
+        """Return, by layer, the sums whose clamping gives the direction the output `value` at every
+        character.
 
-        A layer is computed before those above it, so each has a sum of its own. They share the distance from the mean
-        output in proportion to the variance of their cells in the output, and add up to `value`. Raises UsageError if
-        the cells cannot reach it.
+        A layer is computed before those above it, so each has a sum of its own. They share the
+        distance from the mean output in proportion to the variance of their cells in the output,
+        and add up to `value`. Raises UsageError if the cells cannot reach it.
         """
         by_layer = {layer: self.part(layer) for layer in self.layers}
-        centres = {layer: sum(weight * mean for _, weight, mean, _ in part) for layer, part in by_layer.items()}
+        centres = {
+            layer: sum(weight * mean for _, weight, mean, _ in part)
+            for layer, part in by_layer.items()
+        }
         spreads = {
-            layer: sum((weight * spread) ** 2 for _, weight, _, spread in part) for layer, part in by_layer.items()
+            layer: sum((weight * spread) ** 2 for _, weight, _, spread in part)
+            for layer, part in by_layer.items()
         }
         total, centre = sum(spreads.values()), sum(centres.values()) + self.intercept
         lowest, highest = -np.inf, np.inf
@@ -150,28 +168,37 @@ class Direction(Displayable):
                 highest = min(highest, centre + (reach - centres[layer]) / share)
         if not lowest <= value <= highest:
             raise UsageError(
-                f"{named('clamps')} {self.name}={value:g}: with its cells between -1 and 1, this direction reaches "
-                f"{lowest:.3g} to {highest:.3g}. Give a value between "
-                f"them. Its output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
+                f"{named('clamps')} {self.name}={value:g}: with its cells between -1 and 1, this"
+                f" direction reaches {lowest:.3g} to {highest:.3g}. Give a value between them. Its"
+                f" output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
             )
-        values = {layer: centres[layer] + (value - centre) * spreads[layer] / total for layer in by_layer}
+        values = {
+            layer: centres[layer] + (value - centre) * spreads[layer] / total for layer in by_layer
+        }
         return {layer: _sum_of(part, values[layer]) for layer, part in by_layer.items()}
 
 
 def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
-    """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values (H,) of the units."""
+    """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values
+    (H,) of the units."""
     part = direction.part(layer)
     return _sum_of(part, float(sum(weight * means[unit] for unit, weight, _, _ in part)))
 
 
 def _sum_of(part: list[tuple[int, float, float, float]], value: float) -> ClampedSum:
     units, weights, _, spreads = zip(*part, strict=True)
-    return ClampedSum(units, weights, tuple(w * spread**2 for w, spread in zip(weights, spreads, strict=True)), value)
+    return ClampedSum(
+        units,
+        weights,
+        tuple(w * spread**2 for w, spread in zip(weights, spreads, strict=True)),
+        value,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionAblation:
-    """The rise of the loss while a weighted sum of cell values is clamped at its mean, as in `Ablation`."""
+    """The rise of the loss while a weighted sum of cell values is clamped at its mean, as in
+    `Ablation`."""
 
     cells: tuple[tuple[int, int], ...]
     change: float
@@ -209,34 +236,50 @@ class DirectionContribution(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionText(Displayable):
-    """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each character."""
+    """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each
+    character."""
 
     direction: Direction
     coloured: records.ColouredText
 
 
-def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
-    """Fit a direction: the `size` cells that predict a detector's labels best together, None for all cells.
+def direction(
+    analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS
+) -> Direction:
+    """Fit a direction: the `size` cells that predict a detector's labels best together, None for
+    all cells.
 
-    The best cell of `findings` is its first. It is fitted on the choosing half and scored on the other half. Raises
-    UsageError for an unknown detector or a `size` out of range, DataError if the detector cannot be scored.
+    The best cell of `findings` is its first. It is fitted on the choosing half and scored on the
+    other half. Raises UsageError for an unknown detector or a `size` out of range, DataError if the
+    detector cannot be scored.
     """
     num_cells = analysis.num_cells
     size = num_cells if size is None else size
     if not 1 <= size <= num_cells:
-        raise UsageError(f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or all.")
+        raise UsageError(
+            f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or"
+            " all."
+        )
     target = _target(analysis, detector)
 
     def fit() -> Direction:
         (measured,) = analysis.measure([target])
-        return fit_direction(target, measured.score, size, analysis.num_units, analysis.reader(analysis.network()))
+        return fit_direction(
+            target, measured.score, size, analysis.num_units, analysis.reader(analysis.network())
+        )
 
     def fits(found: Direction) -> bool:
         return (
             found.is_yes_no == target.is_yes_no
             and len(set(found.cells)) == len(found.cells) > 0
-            and all(0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units for layer, unit in found.cells)
-            and all(len(column) == len(found.cells) for column in (found.weights, found.means, found.deviations))
+            and all(
+                0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units
+                for layer, unit in found.cells
+            )
+            and all(
+                len(column) == len(found.cells)
+                for column in (found.weights, found.means, found.deviations)
+            )
             and min(found.deviations) > 0
         )
 
@@ -244,11 +287,14 @@ def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None
     return analysis.kept("direction", key, Direction, fit, fits)
 
 
-def model_direction(model: Model, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
-    """Fit a direction for a detector on the beginning of the run's validation text, as `direction` does.
+def model_direction(
+    model: Model, detector: str | Detector, size: int | None = NUM_CELLS
+) -> Direction:
+    """Fit a direction for a detector on the beginning of the run's validation text, as `direction`
+    does.
 
-    It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
-    Raises UsageError, and DataError as `Model.held_out`.
+    It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
+    the run's folder. Raises UsageError, and DataError as `Model.held_out`.
     """
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
@@ -258,14 +304,21 @@ def model_direction(model: Model, detector: str | Detector, size: int | None = N
 def ablate_direction(
     analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
 ) -> DirectionContribution:
-    """Measure the contribution of a direction of this analysis, beside its best cell and random directions.
+    """Measure the contribution of a direction of this analysis, beside its best cell and random
+    directions.
 
-    On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most often; inside and
-    outside the spans of each of `detectors` (its own, if none is named). Raises as `direction`.
+    On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
+    often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
+    as `direction`.
     """
     chosen = [] if detectors is None else get_detectors(detectors)
-    own = _target(analysis, next((one for one in chosen if one.name == direction.detector), direction.detector))
-    targets, skipped = choose_targets(analysis.text.text, [one for one in chosen if one.name != own.name])
+    own = _target(
+        analysis,
+        next((one for one in chosen if one.name == direction.detector), direction.detector),
+    )
+    targets, skipped = choose_targets(
+        analysis.text.text, [one for one in chosen if one.name != own.name]
+    )
     targets = [own, *targets]
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
@@ -288,8 +341,11 @@ def ablate_direction(
     return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
 
 
-def direction_text(analysis: CellAnalysis, direction: Direction, part: slice = slice(None)) -> DirectionText:
-    """Return a part of the text, all of it by default, with the output of a direction at each character."""
+def direction_text(
+    analysis: CellAnalysis, direction: Direction, part: slice = slice(None)
+) -> DirectionText:
+    """Return a part of the text, all of it by default, with the output of a direction at each
+    character."""
     outputs = outputs_of(direction, analysis.values(direction.cells, part))
     values = tuple(scaled_outputs(direction, outputs).tolist())
     coloured = records.ColouredText(text=analysis.text.text[part], values=values)
@@ -297,16 +353,22 @@ def direction_text(analysis: CellAnalysis, direction: Direction, part: slice = s
 
 
 def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
-    """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be scored."""
+    """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be
+    scored."""
     targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
     if not targets:
         reasons = ", ".join(one.reason for one in skipped)
-        raise DataError(f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}.")
+        raise DataError(
+            f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}."
+        )
     return targets[0]
 
 
-def fit_direction(target: Target, best: records.CellScore, size: int, num_units: int, read: Read) -> Direction:
-    """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on the other half.
+def fit_direction(
+    target: Target, best: records.CellScore, size: int, num_units: int, read: Read
+) -> Direction:
+    """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on
+    the other half.
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
@@ -318,7 +380,9 @@ def fit_direction(target: Target, best: records.CellScore, size: int, num_units:
         first = best.layer * num_units + best.unit
         chosen, weights, deviations, intercept = moments.direction(size, first)
         if not chosen:
-            raise DataError("No cell's value changes in this text: there is no direction. Give a longer one.")
+            raise DataError(
+                "No cell's value changes in this text: there is no direction. Give a longer one."
+            )
         outputs = np.empty(len(labels) - target.half)
         values = np.empty(len(outputs), np.float32)
         for indices, cells in read(target.half, len(labels)):
@@ -359,7 +423,8 @@ def outputs_of(direction: Direction, values: Sequence[NDArray[np.float32]]) -> N
 
 
 def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale outputs (N,) for a picture: -1 at the direction's `low`, 1 at its `high`, and none beyond."""
+    """Scale outputs (N,) for a picture: -1 at the direction's `low`, 1 at its `high`, and none
+    beyond."""
     spread = max(direction.high - direction.low, np.finfo(np.float64).tiny)
     return np.asarray(np.clip(2 * (outputs - direction.low) / spread - 1, -1, 1))
 
@@ -367,14 +432,17 @@ def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArra
 def compare_ablations(
     network: CharRNN, text: EncodedText, detectors: Sequence[Detector], direction: Direction
 ) -> DirectionContribution:
-    """Measure how much the loss rises when a direction, its best cell, or a random direction is clamped at its mean.
+    """Measure how much the loss rises when a direction, its best cell, or a random direction is
+    clamped at its mean.
 
-    The mean is that over `text`. Of a direction over cells of several layers, the part in each layer is clamped at its
-    mean. The text must have at least 2 characters; see `ablate_text`.
+    The mean is that over `text`. Of a direction over cells of several layers, the part in each
+    layer is clamped at its mean. The text must have at least 2 characters; see `ablate_text`.
     """
     layers = direction.layers
     generator = np.random.default_rng(0)
-    first = {name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")}
+    first = {
+        name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")
+    }
     best = replace(direction, **first, is_all=False)
     skipped: list[records.Skipped] = []
 
@@ -393,13 +461,18 @@ def compare_ablations(
             direction=direction,
             ablation=ablate(direction),
             best_cell=ablate(best),
-            random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(NUM_RANDOM)),
+            random=tuple(
+                ablate(_random_direction(direction, moments, generator)) for _ in range(NUM_RANDOM)
+            ),
             skipped=tuple(skipped),
         )
 
 
-def _random_direction(direction: Direction, moments: CellMoments, generator: np.random.Generator) -> Direction:
-    """Draw as many cells of each layer as a direction has, and their weights per standard deviation.
+def _random_direction(
+    direction: Direction, moments: CellMoments, generator: np.random.Generator
+) -> Direction:
+    """Draw as many cells of each layer as a direction has, and their weights per standard
+    deviation.
 
     Cells that hardly move are not drawn: clamping them would change nothing.
     """
@@ -407,7 +480,10 @@ def _random_direction(direction: Direction, moments: CellMoments, generator: np.
     for layer in direction.layers:
         num_cells = sum(at == layer for at, _ in direction.cells)
         moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
-        cells += [(layer, int(unit)) for unit in generator.choice(moving, min(num_cells, len(moving)), replace=False)]
+        cells += [
+            (layer, int(unit))
+            for unit in generator.choice(moving, min(num_cells, len(moving)), replace=False)
+        ]
     deviations = [float(moments.deviations[cell]) for cell in cells]
     return replace(
         direction,
@@ -422,25 +498,34 @@ def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
     """Return the functions of torch, with a weighted sum of cell values clamped."""
     units = list(clamped.units)
     return replacing(
-        units, lambda memories: torch.from_numpy(clamped.apply(cell, memories[:, units].cpu().numpy())).to(memories)
+        units,
+        lambda memories: torch.from_numpy(clamped.apply(cell, memories[:, units].cpu().numpy())).to(
+            memories
+        ),
     )
 
 
 def cells_text(direction: Direction) -> str:
-    """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40 %."""
-    largest = sorted(zip(direction.cells, direction.shares, strict=True), key=lambda pair: -abs(pair[1]))
-    shown = ", ".join(f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS])
+    """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40
+    %."""
+    largest = sorted(
+        zip(direction.cells, direction.shares, strict=True), key=lambda pair: -abs(pair[1])
+    )
+    shown = ", ".join(
+        f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS]
+    )
     num_others = len(largest) - MOST_CELLS
     return shown + (f", and {num_others:,} others" if num_others > 0 else "")
 
 
 def score_line(direction: Direction) -> str:
-    """Return the score of a direction beside that of its best cell, with the interval of the difference."""
+    """Return the score of a direction beside that of its best cell, with the interval of the
+    difference."""
     kind, sign = ("AUC", "") if direction.is_yes_no else ("ρ", "+")
     low, high = direction.gain_ci
     return (
-        f"{kind} {direction.score:{sign}.3f}, best cell {direction.cell_score:{sign}.3f}: {direction.gain:+.3f} "
-        f"({low:+.3f}…{high:+.3f})"
+        f"{kind} {direction.score:{sign}.3f}, best cell {direction.cell_score:{sign}.3f}:"
+        f" {direction.gain:+.3f} ({low:+.3f}…{high:+.3f})"
     )
 
 
@@ -452,7 +537,8 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
-    """Draw a direction, and the table of its contribution beside its best cell and random directions, on average."""
+    """Draw a direction, and the table of its contribution beside its best cell and random
+    directions, on average."""
     layer, unit = found.best_cell.cells[0]
     of_random = [
         replace(
@@ -476,8 +562,10 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
 
 ABLATE = Option(
     flag="--ablate",
-    help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
-    "(quote), of another number (quote@8) or all (quote@all).",
+    help=(
+        "Show how much the loss rises when this cell is ablated, or the direction of a detector"
+        " over 4 cells (quote), of another number (quote@8) or all (quote@all)."
+    ),
     metavar="L:U|DETECTOR",
 )
 """Selects the analysis."""
@@ -491,10 +579,14 @@ def _measure(subject: Subject) -> tuple[records.Ablation, records.Ablation] | Di
         ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
         return ablate(at="mean"), ablate(at="zero")
     detector, size = parse_direction(ABLATE.flag, ablated, detectors)
-    return ablate_direction(subject.study, direction(subject.study, detector, size), [detector, *detectors])
+    return ablate_direction(
+        subject.study, direction(subject.study, detector, size), [detector, *detectors]
+    )
 
 
-def _show(subject: Subject, measured: tuple[records.Ablation, records.Ablation] | DirectionContribution) -> Shown:
+def _show(
+    subject: Subject, measured: tuple[records.Ablation, records.Ablation] | DirectionContribution
+) -> Shown:
     name = subject.model.name
     if isinstance(measured, DirectionContribution):
         title = f"direction {measured.direction.name} of {name}"
@@ -517,4 +609,5 @@ EXTENSIONS = (
     *offers(AnalysisMethod, direction, ablate_direction, direction_text),
     Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
 )
-"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too."""
+"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too.
+"""

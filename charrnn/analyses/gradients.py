@@ -1,9 +1,11 @@
-"""`visualize --gradients`, `--spectrum` and `--gates`: how far gradients reach back, and what multiplies them.
+"""`visualize --gradients`, `--spectrum` and `--gates`: how far gradients reach back, and what
+multiplies them.
 
-A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh' <= 1, it vanishes
-if the largest singular value of W_hh is below 1; that it is above 1 is necessary for it to explode (Hochreiter 1991;
-Pascanu, Mikolov & Bengio 2013, section 2.1). That of a memory with gates is multiplied by the gate that keeps it: gates
-are counted where they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh'
+<= 1, it vanishes if the largest singular value of W_hh is below 1; that it is above 1 is necessary
+for it to explode (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1). That of a memory
+with gates is multiplied by the gate that keeps it: gates are counted where they are saturated,
+after Karpathy, Johnson & Li (2015), Figure 3.
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
@@ -46,7 +48,16 @@ from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.charts import MAX_TICKS, Canvas, Line, LineChart, Point, Tick, round_step, ticks_from_zero
+from charrnn.views.charts import (
+    MAX_TICKS,
+    Canvas,
+    Line,
+    LineChart,
+    Point,
+    Tick,
+    round_step,
+    ticks_from_zero,
+)
 
 MAX_LAG = 200
 """The longest lag of a gradient, in characters, unless another is asked for."""
@@ -54,15 +65,18 @@ MAX_LAG = 200
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
-"""B: windows that are differentiated at once, at least; more while their states are within MAX_KEPT_STATES."""
+"""B: windows that are differentiated at once, at least; more while their states are within
+MAX_KEPT_STATES."""
 MAX_KEPT_STATES = 2**21
-"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for the gradient."""
+"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
+the gradient."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
 LOWEST, HIGHEST = -12, 12
-"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all other lines."""
+"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all
+other lines."""
 
 
 WITH = Option(
@@ -72,15 +86,17 @@ WITH = Option(
     name="beside",
     repeatable=True,
 )
-"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
+"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientReach(Displayable):
     """How far gradients reach back in a model.
 
-    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
-    characters before, averaged over `num_losses` characters of a text. `is_untrained`: of an untrained baseline.
+    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of
+    that layer `lags[i]` characters before, averaged over `num_losses` characters of a text.
+    `is_untrained`: of an untrained baseline.
     """
 
     name: str
@@ -104,19 +120,29 @@ def gradients(
     name: str | None = None,
     is_untrained: bool = False,
 ) -> GradientReach:
-    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
+    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by
+    lag.
 
-    `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
-    `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of
+    the run's; `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for
+    a text too short.
     """
     encoded, name = model.encode(text, context=context), name or model.name
-    return measure_reach(network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained)
+    return measure_reach(
+        network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained
+    )
 
 
 def gradients_with(
-    model: Model, others: Iterable[Model], text: str | bytes, *, context: str | bytes = "", max_lag: int = MAX_LAG
+    model: Model,
+    others: Iterable[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    max_lag: int = MAX_LAG,
 ) -> tuple[GradientReach, ...]:
-    """Compute `gradients` of a model and of other models over the same text, each with its untrained baseline.
+    """Compute `gradients` of a model and of other models over the same text, each with its
+    untrained baseline.
 
     Each model encodes the text by its own alphabet. Raises as `gradients`.
     """
@@ -129,21 +155,31 @@ def gradients_with(
         for one in (model, *others)
         for reach in (
             measure(one),
-            measure(one, network=one.untrained_baseline(), name=f"{one.name}, untrained", is_untrained=True),
+            measure(
+                one,
+                network=one.untrained_baseline(),
+                name=f"{one.name}, untrained",
+                is_untrained=True,
+            ),
         )
     )
 
 
 def measure_reach(
-    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model", is_untrained: bool = False
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    max_lag: int = MAX_LAG,
+    name: str = "model",
+    is_untrained: bool = False,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 
-    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the text. state_{t-k} is all
-    that a layer carries from character t - k to the next one (h and c; in a dilated layer also the queue of its latest
-    states, with attention its last outputs), with the states of the other layers fixed. Each window is warmed up on up
-    to 512 characters in float32; the rest is computed in float64, because the norms fall far below the resolution of
-    float32.
+    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the
+    text. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in
+    a dilated layer also the queue of its latest states, with attention its last outputs), with the
+    states of the other layers fixed. Each window is warmed up on up to 512 characters in float32;
+    the rest is computed in float64, because the norms fall far below the resolution of float32.
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
@@ -152,9 +188,9 @@ def measure_reach(
     last = len(ids) - 2
     if last < max(first, max_lag):
         raise DataError(
-            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at least "
-            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with its context. "
-            f"Give a longer {named('text')}."
+            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at"
+            f" least {max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with its context."
+            f" Give a longer {named('text')}."
         )
     # In a short text, half of the characters warm up the state.
     earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
@@ -179,7 +215,8 @@ def measure_reach(
 
 
 def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
-    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by the states before it.
+    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
+    the states before it.
 
     ids (K + 1, B) are read from `state` (L, S, B, H), whose last ids are the ones to predict.
     """
@@ -196,31 +233,44 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
 def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> LineChart:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
 
-    A straight falling line is a gradient that vanishes by the same factor at every character; a rising one explodes.
-    Norms below 1e-12 or above 1e12 are not drawn.
+    A straight falling line is a gradient that vanishes by the same factor at every character; a
+    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
     """
     curves = [
-        (reach.name if len(reach.norms) == 1 else f"{reach.name}, layer {layer}", zip(reach.lags, norms, strict=True))
+        (
+            reach.name if len(reach.norms) == 1 else f"{reach.name}, layer {layer}",
+            zip(reach.lags, norms, strict=True),
+        )
         for reach in reaches
         for layer, norms in enumerate(reach.norms)
     ]
-    lines = [Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)]
+    lines = [
+        Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)
+    ]
     return _chart(title, lines, power_ticks(lines), EMPTY_NOTICE, 1, "characters before")
 
 
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:
-    """Return log10 of norms by their places, in one segment for each part between 1e-12 and 1e12."""
+    """Return log10 of norms by their places, in one segment for each part between 1e-12 and
+    1e12."""
     parts = groupby(points, key=lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST)
-    return [[(place, math.log10(norm)) for place, norm in part] for is_drawn, part in parts if is_drawn]
+    return [
+        [(place, math.log10(norm)) for place, norm in part] for is_drawn, part in parts if is_drawn
+    ]
 
 
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
-    heights = [height for line in lines for segment in line.segments for _, height in segment] or [0.0]
+    heights = [height for line in lines for segment in line.segments for _, height in segment] or [
+        0.0
+    ]
     low, high = math.floor(min(heights)), math.ceil(max(heights))
     high = max(high, low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
-    return [(tick, f"1e{tick}") for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)]
+    return [
+        (tick, f"1e{tick}")
+        for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)
+    ]
 
 
 GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
@@ -228,23 +278,37 @@ GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with di
 
 
 def _measure(subject: Subject) -> tuple[GradientReach, ...]:
-    others = [load_model(name, quiet=subject.options.values["--quiet"]) for name in subject.value(WITH) or ()]
+    others = [
+        load_model(name, quiet=subject.options.values["--quiet"])
+        for name in subject.value(WITH) or ()
+    ]
     return gradients_with(subject.model, others, subject.content, context=subject.context)
 
 
 def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
-    """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
-    trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in
+    two."""
+    trained, untrained = (
+        [reach for reach in reaches if reach.is_untrained == which] for which in (False, True)
+    )
     pictures: list[RenderableType] = [gradient_chart(reaches)]
     if len(trained) > 1:
-        pictures = [gradient_chart(trained, f"{TITLE}, trained"), gradient_chart(untrained, f"{TITLE}, untrained")]
-    return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
+        pictures = [
+            gradient_chart(trained, f"{TITLE}, trained"),
+            gradient_chart(untrained, f"{TITLE}, untrained"),
+        ]
+    return Shown(
+        f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches]
+    )
 
 
-SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+SPECTRUM_TITLE = (
+    "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+)
 """Title of the first chart."""
 MAX_NORMS = 1_000
-"""Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
+"""Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is
+kept."""
 Place = tuple[int, str, str]
 """Layer, matrix and gate, as in `MatrixSpectrum`."""
 
@@ -257,7 +321,8 @@ class MatrixSpectrum:
     matrix: str
     """`W_hh`, `W_mh`, or `U` for the matrix of a unitary cell."""
     gate: str
-    """The letter of the gate or candidate whose block of rows it is; "" for a cell type without gates."""
+    """The letter of the gate or candidate whose block of rows it is; "" for a cell type without
+    gates."""
     largest_singular_values: tuple[float, ...] = field(repr=False)
 
 
@@ -281,8 +346,11 @@ class TrainingSpectrum(Displayable):
         return [spectrum_chart([self]), norm_chart([self])]
 
 
-def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> TrainingSpectrum:
-    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
+def training_spectrum(
+    run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
+) -> TrainingSpectrum:
+    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its
+    gradient norms.
 
     `run` and what is raised as for `load_steps`.
     """
@@ -290,15 +358,21 @@ def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHEC
     config = folder.load_best().description.config()
     if issubclass(cell_type(config.cell), LinearCell):
         raise UsageError(
-            f"The cell {config.cell} multiplies its state by gates, not by a matrix: it has no spectrum.\n"
-            f"{named('gates')} shows how open the gates are, {named('gradients')} how far back they reach."
+            f"The cell {config.cell} multiplies its state by gates, not by a matrix: it has no"
+            f" spectrum.\n{named('gates')} shows how open the gates are, {named('gradients')} how"
+            " far back they reach."
         )
     steps = ((model.step, model.tensors) for model in load_steps(folder.path))
-    return measure_spectrum(folder.path.name, config, steps, MetricsLog(folder.path / "metrics.jsonl").read())
+    return measure_spectrum(
+        folder.path.name, config, steps, MetricsLog(folder.path / "metrics.jsonl").read()
+    )
 
 
-def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Place, Doubles]]:
-    """Yield every recurrent matrix (H, H) that multiplies the state of a layer, block by block, in float64.
+def recurrent_matrices(
+    config: Config, tensors: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[Place, Doubles]]:
+    """Yield every recurrent matrix (H, H) that multiplies the state of a layer, block by block, in
+    float64.
 
     That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
     """
@@ -306,8 +380,16 @@ def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> I
     for layer in range(resolved(config.num_layers)):
         for name, num_blocks in cell.products.items():
             weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
-            for number, block in enumerate(np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)):
-                gate = "" if num_blocks == 1 else cell.block_letters[number] if cell.block_letters else str(number)
+            for number, block in enumerate(
+                np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)
+            ):
+                gate = (
+                    ""
+                    if num_blocks == 1
+                    else cell.block_letters[number]
+                    if cell.block_letters
+                    else str(number)
+                )
                 yield (layer, f"W_{name}", gate), block
         if cell is Unitary:
             extras = Architecture.of(config).extras_of(layer, tensors, np.float64)
@@ -321,7 +403,8 @@ def measure_spectrum(
     checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
     log: Iterable[Mapping[str, JSON]],
 ) -> TrainingSpectrum:
-    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the run."""
+    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the
+    run."""
     steps: list[int] = []
     found: dict[Place, list[float]] = {}
     with task("singular values", unit="matrices") as advance:
@@ -337,7 +420,9 @@ def measure_spectrum(
         clip_norm=config.clip_norm,
         steps=tuple(steps),
         matrices=tuple(
-            MatrixSpectrum(layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values))
+            MatrixSpectrum(
+                layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values)
+            )
             for (layer, matrix_name, gate), values in found.items()
         ),
         gradient_steps=gradient_steps,
@@ -346,7 +431,8 @@ def measure_spectrum(
 
 
 def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the steps of a run's log and the norms of their gradients, at most `MAX_NORMS` of each."""
+    """Return the steps of a run's log and the norms of their gradients, at most `MAX_NORMS` of
+    each."""
     logged = [
         (step, float(norm))
         for record in log
@@ -355,21 +441,31 @@ def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], 
         and isinstance(norm := record.get("grad_norm"), int | float)
     ]
     size = max(1, -(-len(logged) // MAX_NORMS))
-    largest = [max(logged[first : first + size], key=lambda one: one[1]) for first in range(0, len(logged), size)]
+    largest = [
+        max(logged[first : first + size], key=lambda one: one[1])
+        for first in range(0, len(logged), size)
+    ]
     return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
 
 
 def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
-    """Draw the largest singular value of every run's recurrent matrices, layer by layer, against the step."""
+    """Draw the largest singular value of every run's recurrent matrices, layer by layer, against
+    the step."""
     lines: list[Line] = []
     for spectrum in spectra:
         layers = sorted({matrix.layer for matrix in spectrum.matrices})
         for layer in layers:
-            values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
+            values = [
+                matrix.largest_singular_values
+                for matrix in spectrum.matrices
+                if matrix.layer == layer
+            ]
             name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
             points = list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))
             lines.append(Line(name, [points], len(lines)))
-    highest = max((value for line in lines for points in line.segments for _, value in points), default=1.0)
+    highest = max(
+        (value for line in lines for points in line.segments for _, value in points), default=1.0
+    )
     return _chart(SPECTRUM_TITLE, lines, ticks_from_zero(highest), "No checkpoint is whole.")
 
 
@@ -385,10 +481,20 @@ def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
 
 
 def _chart(
-    title: str, lines: Sequence[Line], up_ticks: Sequence[Tick], empty_notice: str, first: int = 0, label: str = "step"
+    title: str,
+    lines: Sequence[Line],
+    up_ticks: Sequence[Tick],
+    empty_notice: str,
+    first: int = 0,
+    label: str = "step",
 ) -> LineChart:
     """Draw lines from `first` on, against the step or another whole number."""
-    last = max([1 + first, *(round(place) for line in lines for segment in line.segments for place, _ in segment)])
+    last = max(
+        [
+            1 + first,
+            *(round(place) for line in lines for segment in line.segments for place, _ in segment),
+        ]
+    )
 
     def ticks(most: int) -> list[Tick]:
         places = {first, *range(0, last + 1, max(1, round(round_step(last, most))))}
@@ -405,24 +511,36 @@ def _chart(
     )
 
 
-SPECTRUM = Option("--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool)
+SPECTRUM = Option(
+    "--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool
+)
 """Selects the analysis."""
 
 
 def _measure_spectra(subject: Subject) -> list[TrainingSpectrum]:
-    return [training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))]
+    return [
+        training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))
+    ]
 
 
 def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
-    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their
+    gradients."""
     pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
-        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
-    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
+        pictures.append(
+            Text("Few steps are saved: train with --save-every and --keep 100 to see more of them.")
+        )
+    return Shown(
+        f"Recurrent matrices of {spectra[0].name}",
+        pictures,
+        [spectrum.to_json() for spectrum in spectra],
+    )
 
 
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
-"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan."""
+"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
+"""
 MIN_WIDTH, MAX_WIDTH = 18, 34
 """Columns of a plot, its scale included."""
 GAP = 2
@@ -435,10 +553,10 @@ SCALE_WIDTH = 3
 class GateReport(Displayable):
     """The gates of every layer, in order, over `num_chars` characters.
 
-    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer. x is
-    the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above 0.9). A
-    gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the units
-    are printed below each plot.
+    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a
+    unit of a layer. x is the share of characters at which the unit's gate is shut (below 0.1), y
+    the share at which it is open (above 0.9). A gate that is rarely saturated lies at the lower
+    left, one that always is on the diagonal. The means over the units are printed below each plot.
     """
 
     name: str
@@ -448,12 +566,18 @@ class GateReport(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        yield Text(f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)", style="bold")
+        yield Text(
+            f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)",
+            style="bold",
+        )
         for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
             uses = list(of_layer)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
-            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+            yield Columns(
+                [_plot(use, width, ascii_only=options.ascii_only) for use in uses],
+                padding=(0, GAP, 0, 0),
+            )
         yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
 
 
@@ -473,9 +597,13 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     layer = network.recurrent_layers()[0]
     if not layer.cell.gates:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
-        raise UsageError(f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}.")
+        raise UsageError(
+            f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
+        )
     with closing(Activations(network, text)) as activations:
-        return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
+        return GateReport(
+            name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates
+        )
 
 
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
@@ -489,7 +617,10 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     return Text("\n", no_wrap=True).join(
         (
             Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold"),
-            *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
+            *(
+                Text.assemble(f"{scale.get(row, ''):>2}{side}", line)
+                for row, line in enumerate(canvas.lines())
+            ),
             Text(f"  {corner}{floor * canvas.width}"),
             Text(f"   0{'1':>{canvas.width - 1}}"),
             Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
@@ -512,4 +643,5 @@ EXTENSIONS = (
     Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
     Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
 )
-"""`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and options of `visualize`."""
+"""`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and
+options of `visualize`."""

@@ -38,7 +38,8 @@ FEW_STEPS = 5
 class CellHistory(Displayable):
     """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
 
-    `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's polarity, else ρ.
+    `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's
+    polarity, else ρ.
     """
 
     detector: str
@@ -59,23 +60,31 @@ def history(
     networks: Iterable[tuple[int, CharRNN]],
     detectors: Sequence[str | Detector] | None = None,
 ) -> tuple[CellHistory, ...]:
-    """Score the cells of `findings` at every checkpoint, on CHARS_OF_HISTORY characters of the scoring half.
+    """Score the cells of `findings` at every checkpoint, on CHARS_OF_HISTORY characters of the
+    scoring half.
 
-    `networks` yields the number and the network of each step, `detectors` are those that `findings` scored. Raises
-    UsageError if a detector is missing.
+    `networks` yields the number and the network of each step, `detectors` are those that `findings`
+    scored. Raises UsageError if a detector is missing.
     """
     text, half = analysis.text, analysis.half
     part = text.part(half, half + CHARS_OF_HISTORY)
     # Labels are those of the whole text, because a part may begin inside a span.
     labels = label_by_name(text.text, [score.detector for score in findings.scores], detectors)
-    scores = [one for one in findings.scores if not why_not_scored(labels[one.detector][half : half + len(part)])]
+    scores = [
+        one
+        for one in findings.scores
+        if not why_not_scored(labels[one.detector][half : half + len(part)])
+    ]
     steps: list[int] = []
     values: list[list[float]] = [[] for _ in scores]
     for step, network in networks:
         steps.append(step)
         trace = trace_text(network, part)
         for score, of_cell in zip(scores, values, strict=True):
-            cell, of_part = trace.cells[:, score.layer, score.unit], labels[score.detector][half : half + len(part)]
+            cell, of_part = (
+                trace.cells[:, score.layer, score.unit],
+                labels[score.detector][half : half + len(part)],
+            )
             of_cell.append(measure_score(cell, of_part, score.polarity))
     return tuple(
         CellHistory(
@@ -100,7 +109,8 @@ def model_history(
 ) -> tuple[CellHistory, ...]:
     """Score the best cell for each detector at every checkpoint of the run of a model.
 
-    The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a run, and as that.
+    The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a
+    run, and as that.
     """
     networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
     analysis = model.study(text, context=context, cached=cached)
@@ -108,14 +118,18 @@ def model_history(
 
 
 def run_folder(model: Model) -> Path:
-    """Return the run's folder. Raises UsageError for a model that was loaded from a file, which has no other steps."""
+    """Return the run's folder. Raises UsageError for a model that was loaded from a file, which has
+    no other steps."""
     if model.path is None:
-        raise UsageError(f"{model.name} is one step of a run: give the folder of the run, with all its steps.")
+        raise UsageError(
+            f"{model.name} is one step of a run: give the folder of the run, with all its steps."
+        )
     return model.path
 
 
 def history_table(histories: Sequence[CellHistory]) -> Table:
-    """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
+    """Build the table of the best cell's score at every checkpoint: a block each, from chance to
+    perfect."""
     steps = histories[0].steps if histories else ()
     span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
     table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
@@ -123,8 +137,12 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
         chance = 0.5 if history.is_auc else 0.0
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
         name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
-        first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
-        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last)
+        first, last = (
+            f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1])
+        )
+        table.add_row(
+            history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last
+        )
     return table
 
 
@@ -154,10 +172,18 @@ def _measure(subject: Subject) -> tuple[CellHistory, ...]:
 def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
     """Draw the table of the scores of the best cells at every checkpoint."""
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
-    title = f"Cells of {all_visible(subject.model.name)} over its checkpoints, on {num_chars:,} characters"
+    title = (
+        f"Cells of {all_visible(subject.model.name)} over its checkpoints, on {num_chars:,}"
+        " characters"
+    )
     pictures: list[RenderableType] = [Text(title, style="bold"), history_table(histories)]
     if histories and len(histories[0].steps) < FEW_STEPS:
-        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see how cells develop."))
+        pictures.append(
+            Text(
+                "Few steps are saved: train with --save-every and --keep 100 to see how cells"
+                " develop."
+            )
+        )
     return Shown(title, pictures, [one.to_json() for one in histories])
 
 

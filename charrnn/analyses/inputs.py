@@ -16,7 +16,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.analyses.sampled_states import SampledStates, characters_of, kept_by_cell, read_before, rounded, states_of
+from charrnn.analyses.sampled_states import (
+    SampledStates,
+    characters_of,
+    kept_by_cell,
+    read_before,
+    rounded,
+    states_of,
+)
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.findings import ColouredText
 from charrnn.cells.saved import Layer, Place, Unit
@@ -36,14 +43,19 @@ from charrnn.views.text_page import PagePart
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
 
 LEAST_EFFECT = 0.01
-"""Share of a cell's range that erasing some character must change its value by; else the cell is saturated."""
+"""Share of a cell's range that erasing some character must change its value by; else the cell is
+saturated."""
 LAGS = (0, 1, 2, 4, 8, 16, 23)
 """Distances from the strong positions whose mean effects are shown."""
 ABOUT_DRIVERS = (
-    "weight × standard deviation of the driver's output: how far it moves the gate before the sigmoid or tanh"
+    "weight × standard deviation of the driver's output: how far it moves the gate before the"
+    " sigmoid or tanh"
 )
 """What the numbers of drivers are."""
-ABOUT_EARLIER = "erased: the value minus that with the character's vector replaced by the mean vector of the text"
+ABOUT_EARLIER = (
+    "erased: the value minus that with the character's vector replaced by the mean vector of the"
+    " text"
+)
 """What the numbers of the earlier characters are."""
 NUM_DRIVERS_SHOWN = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""
@@ -51,7 +63,8 @@ NUM_DRIVERS_SHOWN = 4
 NUM_DRIVERS = 5
 """Drivers of each gate that are kept."""
 NUM_STRONG = 32
-"""Positions at which the last characters are erased: half where the cell is highest, half where it is lowest."""
+"""Positions at which the last characters are erased: half where the cell is highest, half where it
+is lowest."""
 NUM_LAGS = 24
 """Characters before each of them, that at the position included, that are erased one by one."""
 DIFFERENT = 8
@@ -70,9 +83,9 @@ MIN_COUNT = 3
 class Driver:
     """A cell whose output drives a gate, or the candidate, of another cell.
 
-    `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates. `weight` is what the
-    driver's output h is multiplied by. `strength` is the weight times the standard deviation of that h: how far the
-    driver moves the pre-activation.
+    `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates.
+    `weight` is what the driver's output h is multiplied by. `strength` is the weight times the
+    standard deviation of that h: how far the driver moves the pre-activation.
     """
 
     gate: str
@@ -84,7 +97,8 @@ class Driver:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErasedCharacter:
-    """A character before a position, and the value of the cell there minus the value with the character erased."""
+    """A character before a position, and the value of the cell there minus the value with the
+    character erased."""
 
     character: str
     measured: float
@@ -92,7 +106,8 @@ class ErasedCharacter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputPassage:
-    """The characters up to a position at which the cell is strong, the last one at the position, with their effects."""
+    """The characters up to a position at which the cell is strong, the last one at the position,
+    with their effects."""
 
     position: Place
     """The index in the text."""
@@ -103,7 +118,8 @@ class InputPassage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterInput:
-    """The mean effect of a character on the cell's value, over `count` occurrences before its strong positions."""
+    """The mean effect of a character on the cell's value, over `count` occurrences before its
+    strong positions."""
 
     character: str
     count: int
@@ -112,10 +128,11 @@ class CharacterInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlierCharacters:
-    """Which of the last characters set a cell's value, at `num_positions` positions where it is strong.
+    """Which of the last characters set a cell's value, at `num_positions` positions where it is
+    strong.
 
-    `measured_by_lag[k]` is the mean absolute effect of erasing the character k before the position (0: the character at
-    the position).
+    `measured_by_lag[k]` is the mean absolute effect of erasing the character k before the position
+    (0: the character at the position).
     """
 
     num_positions: int
@@ -128,10 +145,11 @@ class EarlierCharacters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellInputs(Displayable):
-    """What sets the value of the cell `layer`:`unit`: the cells that drive it, and the characters before.
+    """What sets the value of the cell `layer`:`unit`: the cells that drive it, and the characters
+    before.
 
-    `drivers` are the strongest of each gate, in the order of the gates, strongest first. `earlier` is None unless it
-    was asked for.
+    `drivers` are the strongest of each gate, in the order of the gates, strongest first. `earlier`
+    is None unless it was asked for.
     """
 
     layer: Layer
@@ -142,22 +160,31 @@ class CellInputs(Displayable):
     earlier: EarlierCharacters | None = None
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the cells that drive the cell and, if measured, the earlier characters that set its value."""
+        """Return the cells that drive the cell and, if measured, the earlier characters that set
+        its value."""
         pictures: list[RenderableType] = [
             Text(f"Driven by, over {self.num_positions:,} positions", style="bold"),
             drivers_table(self),
             Text(ABOUT_DRIVERS, style="dim"),
         ]
-        return pictures if self.earlier is None else [*pictures, Text(), *_earlier_pictures(self.earlier)]
+        return (
+            pictures
+            if self.earlier is None
+            else [*pictures, Text(), *_earlier_pictures(self.earlier)]
+        )
 
 
 def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
-    """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a text too short."""
-    return kept_by_cell(analysis, "inputs", tuple[CellInputs, ...], lambda: rank_drivers(states_of(analysis)))
+    """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a
+    text too short."""
+    return kept_by_cell(
+        analysis, "inputs", tuple[CellInputs, ...], lambda: rank_drivers(states_of(analysis))
+    )
 
 
 def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
-    """Return what drives a cell, and which of the earlier characters set its value, as `measure_earlier` finds.
+    """Return what drives a cell, and which of the earlier characters set its value, as
+    `measure_earlier` finds.
 
     Raises DataError for a text too short.
     """
@@ -172,13 +199,14 @@ def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
 
 @no_grad
 def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple[CellInputs, ...]:
-    """Rank the drivers of every cell, gate by gate, by weight × standard deviation of the driver's output.
+    """Rank the drivers of every cell, gate by gate, by weight × standard deviation of the driver's
+    output.
 
-    A cell is driven through the recurrent weights by the cells of its layer, itself included, one character (in a
-    dilated layer D) before; and through the input weights by the cells below at the same character, as far as their
-    outputs reach the layer without passing through a layer in between: in a stack those of the layer below, in a
-    residual network those of all layers below. Numbers have four significant digits. The peephole weights of a cell are
-    not counted.
+    A cell is driven through the recurrent weights by the cells of its layer, itself included, one
+    character (in a dilated layer D) before; and through the input weights by the cells below at the
+    same character, as far as their outputs reach the layer without passing through a layer in
+    between: in a stack those of the layer below, in a residual network those of all layers below.
+    Numbers have four significant digits. The peephole weights of a cell are not counted.
     """
     num_layers, num_units = states.values.shape[1:]
     cells: list[CellInputs] = []
@@ -189,7 +217,10 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
         for gate, weights, spreads in _driving_weights(states, layer, below):
             strengths = weights * spreads
             columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
-            largest = (one.tolist() for one in (columns, weights.gather(1, columns), strengths.gather(1, columns)))
+            largest = (
+                one.tolist()
+                for one in (columns, weights.gather(1, columns), strengths.gather(1, columns))
+            )
             for unit, of_unit in enumerate(zip(*largest, strict=True)):
                 of_units[unit] += [
                     Driver(
@@ -202,51 +233,72 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
                     for column, weight, strength in zip(*of_unit, strict=True)
                 ]
         for unit, drivers in enumerate(of_units):
-            cells.append(CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)))
+            cells.append(
+                CellInputs(
+                    layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)
+                )
+            )
     return tuple(cells)
 
 
 def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
-    """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in its pre-activation.
+    """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in
+    its pre-activation.
 
-    That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on the character, and a
-    unitary cell rotates its outputs: they have none.
+    That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on
+    the character, and a unitary cell rotates its outputs: they have none.
     """
     cell, size, gates = layer.cell, layer.hidden_size, _gates(layer)
     if cell in (Mlstm, Mogrifier, Unitary):
         return {}
     if cell is Antisymmetric:
         weight = cell.effective_weight(layer.weight("hh"))
-        weight = weight - Antisymmetric.DAMPING * torch.eye(size, dtype=weight.dtype, device=weight.device)
+        weight = weight - Antisymmetric.DAMPING * torch.eye(
+            size, dtype=weight.dtype, device=weight.device
+        )
         return dict.fromkeys(gates, weight)
     weights: dict[str, Tensor] = {}
     for name, num_blocks in cell.products.items():
         blocks = cell.effective_weight(layer.weight(name)).chunk(num_blocks)
-        names = gates[:num_blocks] if name == "hh" else [f"{name}{block}" for block in range(num_blocks)]
+        names = (
+            gates[:num_blocks]
+            if name == "hh"
+            else [f"{name}{block}" for block in range(num_blocks)]
+        )
         weights |= dict(zip(names, blocks, strict=True))
     return weights
 
 
 def _gates(layer: RecurrentLayer) -> list[str]:
-    """Return the letters of the gates; "" for the only one, and numbers for the blocks of another package's cell."""
+    """Return the letters of the gates; "" for the only one, and numbers for the blocks of another
+    package's cell."""
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
-    return [""] if num_blocks == 1 else list(layer.cell.block_letters) or [*map(str, range(num_blocks))]
+    return (
+        [""]
+        if num_blocks == 1
+        else list(layer.cell.block_letters) or [*map(str, range(num_blocks))]
+    )
 
 
 def _driving_weights(
     states: SampledStates, layer: int, below: Mapping[int, Tensor]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield for each gate its letter, the weights (H, M * H) of all M * H drivers, and their spreads (M * H,).
+    """Yield for each gate its letter, the weights (H, M * H) of all M * H drivers, and their
+    spreads (M * H,).
 
     The drivers are the cells of the layer, then those of the layers `below`.
     """
     found = states.network.recurrent_layers()[layer]
     last = states.previous_outputs(layer)
     parts = {gate: [(weight, last)] for gate, weight in recurrent_weights(found).items()}
-    for gate, block in zip(_gates(found), found.weight("ih").chunk(found.cell.input_blocks), strict=False):
+    for gate, block in zip(
+        _gates(found), found.weight("ih").chunk(found.cell.input_blocks), strict=False
+    ):
         for source, path in below.items():
             no_weight = torch.zeros_like(path)
-            parts.setdefault(gate, [(no_weight, last)]).append((block @ path, states.outputs[:, source]))
+            parts.setdefault(gate, [(no_weight, last)]).append(
+                (block @ path, states.outputs[:, source])
+            )
     for gate, some in parts.items():
         # Gates of another package's cell may lack input weights.
         weights = torch.cat([weight for weight, _ in some], dim=1)
@@ -254,20 +306,28 @@ def _driving_weights(
 
 
 def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
-    """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives (I, H) by layer.
+    """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives
+    (I, H) by layer.
 
-    The outputs of the layers in between are fixed, so a layer whose outputs pass through these only is left out.
+    The outputs of the layers in between are fixed, so a layer whose outputs pass through these only
+    is left out.
     """
     paths: dict[int, Tensor] = {}
     with torch.enable_grad():
         for source in range(layer):
-            shift = torch.zeros(states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True)
+            shift = torch.zeros(
+                states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True
+            )
             outputs = states.outputs.clone()
             outputs[:, source] += shift
-            total = states.network.layer_inputs(states.ids, states.before, outputs[None])[layer][0].mean(0)
+            total = states.network.layer_inputs(states.ids, states.before, outputs[None])[layer][
+                0
+            ].mean(0)
             if not total.requires_grad:
                 continue
-            path = torch.stack([torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total])
+            path = torch.stack(
+                [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
+            )
             if path.any():
                 paths[source] = path
     return paths
@@ -276,27 +336,32 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
 def measure_earlier(
     network: CharRNN, text: EncodedText, values: Float32Array, layer: int, unit: int
 ) -> EarlierCharacters:
-    """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and verify it by erasing.
+    """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and
+    verify it by erasing.
 
-    values (N,) are the cell's over the text. At up to NUM_STRONG positions, half of them where the cell is highest and
-    half where it is lowest, each character is erased: its vector is replaced by the mean vector of the text's
-    characters. Reading END resets the state; an erased END still does. The layers' state before the NUM_LAGS characters
-    is that after up to 512 others. Raises DataError for a text too short.
+    values (N,) are the cell's over the text. At up to NUM_STRONG positions, half of them where the
+    cell is highest and half where it is lowest, each character is erased: its vector is replaced by
+    the mean vector of the text's characters. Reading END resets the state; an erased END still
+    does. The layers' state before the NUM_LAGS characters is that after up to 512 others. Raises
+    DataError for a text too short.
     """
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
     check_length(len(text), 2, "what sets the value of a cell")
     places = indices + text.first
-    ids, state = read_before(network, text.ids, places, num_lags, min(WARM_UP, int(places.min()) - num_lags + 1))
+    ids, state = read_before(
+        network, text.ids, places, num_lags, min(WARM_UP, int(places.min()) - num_lags + 1)
+    )
     effects = erase(network, ids, mean_vector(network, text), state, layer, unit).numpy()
     return _summarize(text, values, indices, ids.numpy(), effects)
 
 
 def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
-    """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then the lowest.
+    """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then
+    the lowest.
 
-    They are at least SPACING characters apart, or less in a text too short for that, and the last DIFFERENT of the ids
-    (N,) are not those before another one: a text may repeat itself.
+    They are at least SPACING characters apart, or less in a text too short for that, and the last
+    DIFFERENT of the ids (N,) are not those before another one: a text may repeat itself.
     """
     # Each takes up to twice the spacing from the others.
     spacing = max(1, min(SPACING, (len(values) - earliest) // (2 * NUM_STRONG)))
@@ -320,22 +385,29 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
 @no_grad
 def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
     """Compute the mean vector (E,) of the characters of a text."""
-    counts = np.bincount(text.ids[text.first :].astype(np.int64), minlength=network.output.out_features)
+    counts = np.bincount(
+        text.ids[text.first :].astype(np.int64), minlength=network.output.out_features
+    )
     vectors = network.vectors(torch.arange(len(counts))[None])[0]
     return torch.from_numpy(counts / counts.sum()).to(vectors.dtype) @ vectors
 
 
 @no_grad
-def erase(network: CharRNN, ids: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
-    """Compute a cell's value minus that with the vector of one id replaced by `mean` (E,), for each: (k, n).
+def erase(
+    network: CharRNN, ids: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int
+) -> Tensor:
+    """Compute a cell's value minus that with the vector of one id replaced by `mean` (E,), for
+    each: (k, n).
 
     The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
     """
     num_steps, num_lanes = ids.shape
-    # The equations step by step: faster implementations compute the values of an LSTM without gradients.
+    # The equations step by step: faster implementations compute the values of an LSTM without
+    # gradients.
     ops = dict.fromkeys(range(len(network.layers)), torch_ops())
     for step, (step_ids, step_vectors) in enumerate(zip(ids, network.vectors(ids), strict=True)):
-        # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of this step is.
+        # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of
+        # this step is.
         state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
         read = torch.cat((step_vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
         ids_read = step_ids.repeat(step + 2)
@@ -348,21 +420,33 @@ def erase(network: CharRNN, ids: Tensor, mean: Tensor, state: Tensor, layer: int
 
 
 def _summarize(
-    text: EncodedText, values: Float32Array, indices: NDArray[np.int64], ids: NDArray[np.int64], effects: NDArray[Any]
+    text: EncodedText,
+    values: Float32Array,
+    indices: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    effects: NDArray[Any],
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
     written = characters_of(text)
-    of_characters = ((written[id], effects[ids == id]) for id in dict.fromkeys(ids.ravel().tolist()) if id in written)
+    of_characters = (
+        (written[id], effects[ids == id])
+        for id in dict.fromkeys(ids.ravel().tolist())
+        if id in written
+    )
     means = [
         CharacterInput(character=character, count=len(some), measured=float(some.mean()))
         for character, some in of_characters
         if len(some) >= MIN_COUNT
     ]
     means.sort(key=lambda one: -abs(one.measured))
-    highest, lowest = (np.argsort(sign * values[indices], kind="stable").tolist() for sign in (-1, 1))
+    highest, lowest = (
+        np.argsort(sign * values[indices], kind="stable").tolist() for sign in (-1, 1)
+    )
     num_high = (len(indices) + 1) // 2
     shown = highest[: min(NUM_SHOWN, num_high)]
-    shown += [column for column in lowest if column not in shown][: min(NUM_SHOWN, len(indices) - num_high)]
+    shown += [column for column in lowest if column not in shown][
+        : min(NUM_SHOWN, len(indices) - num_high)
+    ]
     return EarlierCharacters(
         num_positions=len(indices),
         measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),
@@ -386,7 +470,10 @@ def drivers_table(inputs: CellInputs) -> Table:
 
     def shown(driver: Driver) -> str:
         is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
-        return f"{'itself' if is_itself else f'{driver.layer}:{driver.unit}':>6} {driver.strength:+.2f}"
+        return (
+            f"{'itself' if is_itself else f'{driver.layer}:{driver.unit}':>6}"
+            f" {driver.strength:+.2f}"
+        )
 
     return plain_table(
         "gate" if any(driver.gate for driver in inputs.drivers) else "",
@@ -405,11 +492,20 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     # The state before a text is 0.
     values = [0.0, *(passage.value for passage in earlier.passages)]
     if largest < LEAST_EFFECT * (max(values) - min(values)):
-        saturated = f"saturated: erasing one character changes it by at most {math.ceil(1000 * largest) / 1000:.3f}"
+        saturated = (
+            "saturated: erasing one character changes it by at most"
+            f" {math.ceil(1000 * largest) / 1000:.3f}"
+        )
         return [Text("Set by the last characters", style="bold"), Text(saturated)]
-    title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions"
+    title = (
+        f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
+        " positions"
+    )
     numbers = ("times", "erased")
-    rows = [(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}") for one in earlier.characters]
+    rows = [
+        (shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}")
+        for one in earlier.characters
+    ]
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
     return [
@@ -417,8 +513,14 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         plain_table("character", *numbers, right=numbers, rows=rows),
         Text(ABOUT_EARLIER, style="dim"),
         Text(f"mean absolute effect of erasing, by characters back: {by_lag}"),
-        Text("where it is strongest: coloured by the effect of erasing each character (blue: it raises the value)"),
-        *(Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2)) for passage in earlier.passages),
+        Text(
+            "where it is strongest: coloured by the effect of erasing each character (blue: it"
+            " raises the value)"
+        ),
+        *(
+            Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2))
+            for passage in earlier.passages
+        ),
     ]
 
 
@@ -427,11 +529,17 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
     # A line end would begin another line.
     marks = {ord(end): visible(end) for end in LINE_ENDS}
     shown = [one.character.translate(marks) for one in passage.characters]
-    values = tuple(one.measured / largest for one, text in zip(passage.characters, shown, strict=True) for _ in text)
+    values = tuple(
+        one.measured / largest
+        for one, text in zip(passage.characters, shown, strict=True)
+        for _ in text
+    )
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
-    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text="".join(shown), values=values)))
+    row.add_row(
+        Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text="".join(shown), values=values))
+    )
     return row
 
 

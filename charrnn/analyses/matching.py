@@ -1,8 +1,9 @@
-"""`visualize --same`: match the cells of several trainings by correlation over one text, beside a null.
+"""`visualize --same`: match the cells of several trainings by correlation over one text, beside a
+null.
 
-The runs read the text side by side, one window at a time, and only sums of products are kept: memory grows with the
-number of cells, not with the text. The null needs no further reading, because the covariance of rotated activations
-follows from that of the activations.
+The runs read the text side by side, one window at a time, and only sums of products are kept:
+memory grows with the number of cells, not with the text. The null needs no further reading, because
+the covariance of rotated activations follows from that of the activations.
 
 Shapes: n characters of a window, C and D cells of two runs, H units of a layer, R rotations.
 """
@@ -41,7 +42,8 @@ from charrnn.views.tables import MEANINGS, plain_table, score_mark
 from charrnn.views.theme import all_visible
 
 MAX_UNKNOWN = 0.01
-"""The largest share of unknown characters in a text over which the cells of several models are matched."""
+"""The largest share of unknown characters in a text over which the cells of several models are
+matched."""
 
 LARGE_EXCESS = 0.5
 """Excess correlation above which Gurnee et al. call a neuron universal."""
@@ -52,21 +54,22 @@ NUM_ROTATIONS = 99
 SAME_MARK = "="
 """Follows a cell that correlates best with that of the first run."""
 ABOUT_PAIRS = (
-    "null: the best |r| with the other run's activations, each layer rotated at random; p: the cells whose best |r| is "
-    f"above 95 and 99 % of their own null; excess: those that exceed it by {LARGE_EXCESS:g}; mutual: those whose best "
-    "cell is theirs one to one"
+    "null: the best |r| with the other run's activations, each layer rotated at random; p: the"
+    " cells whose best |r| is above 95 and 99 % of their own null; excess: those that exceed it by"
+    f" {LARGE_EXCESS:g}; mutual: those whose best cell is theirs one to one"
 )
 """The columns of the table of pairs, in short."""
 ABOUT_PROPERTIES = (
-    f"score: AUC, or |ρ| of a count; {SAME_MARK}: the cell that correlates best with the first run's; "
-    + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
+    f"score: AUC, or |ρ| of a count; {SAME_MARK}: the cell that correlates best with the first"
+    " run's; " + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
 )
 """The marks of the table of properties, in short."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMatch:
-    """The cell `other_layer`:`other_unit` of another run that correlates best with the cell `layer`:`unit`."""
+    """The cell `other_layer`:`other_unit` of another run that correlates best with the cell
+    `layer`:`unit`."""
 
     layer: Layer
     unit: Unit
@@ -77,10 +80,11 @@ class CellMatch:
     null: Share
     """The best |r| with the other run's rotated activations, averaged over the rotations."""
     p_value: Share
-    """Share of the rotations for which the best |r| is at least as large; no rotation counts as one of them."""
+    """Share of the rotations for which the best |r| is at least as large; no rotation counts as one
+    of them."""
     partner: tuple[int, int] | None
-    """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first; None if none is
-    left."""
+    """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first;
+    None if none is left."""
 
     @property
     def is_shared(self) -> bool:
@@ -95,10 +99,12 @@ class CellMatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairMatch(Displayable):
-    """The cells of the run `name`, each with the cell of the run `other` that correlates best with it.
+    """The cells of the run `name`, each with the cell of the run `other` that correlates best with
+    it.
 
-    The null is that of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the best |r| with the other
-    run's activations after a rotation, which keeps what its layers contain and mixes the cells.
+    The null is that of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the best
+    |r| with the other run's activations after a rotation, which keeps what its layers contain and
+    mixes the cells.
     """
 
     name: str = ""
@@ -118,7 +124,10 @@ class PairMatch(Displayable):
         others = {(match.other_layer, match.other_unit) for match in self.matches}
         others |= {match.partner for match in self.matches if match.partner is not None}
         all_others = {divmod(cell, other.num_units) for cell in range(other.num_cells)}
-        return cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)] and others <= all_others
+        return (
+            cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)]
+            and others <= all_others
+        )
 
     @property
     def median(self) -> float:
@@ -133,7 +142,8 @@ class PairMatch(Displayable):
 
     @property
     def share_99(self) -> float:
-        """The share of the cells whose best |r| is above 99 % of their null: cells that the other run has as well."""
+        """The share of the cells whose best |r| is above 99 % of their null: cells that the other
+        run has as well."""
         return statistics.fmean(match.is_shared for match in self.matches)
 
     @property
@@ -143,8 +153,11 @@ class PairMatch(Displayable):
 
     @property
     def share_mutual(self) -> float:
-        """The share of the cells whose best cell is assigned to them, so that no other cell claims it."""
-        return statistics.fmean(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
+        """The share of the cells whose best cell is assigned to them, so that no other cell claims
+        it."""
+        return statistics.fmean(
+            match.partner == (match.other_layer, match.other_unit) for match in self.matches
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +168,8 @@ class PropertyMatch:
     scores: tuple[CellScore | None, ...]
     """By run; None where the text cannot be scored."""
     is_same: tuple[bool, ...]
-    """By run: whether this cell is the one that correlates best with the first run's, and shared with it."""
+    """By run: whether this cell is the one that correlates best with the first run's, and shared
+    with it."""
 
     @property
     def num_found(self) -> int:
@@ -187,7 +201,8 @@ class MatchReport(Displayable):
     """Those that most runs have come first."""
 
     def num_sharing(self) -> tuple[int, ...]:
-        """Count the cells of the first run by how many of the other runs have them: entry k is for k other runs."""
+        """Count the cells of the first run by how many of the other runs have them: entry k is for
+        k other runs."""
         own = self.pairs[: len(self.names) - 1]
         counts = [0] * len(self.names)
         for of_cell in zip(*(pair.matches for pair in own), strict=True):
@@ -206,15 +221,21 @@ class MatchReport(Displayable):
         }
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the table of pairs, how many cells are shared, and the table of detectors by run."""
+        """Return the table of pairs, how many cells are shared, and the table of detectors by
+        run."""
         names = short_names(self.names)
         return [
             Text(
-                f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters, matched by correlation; "
-                f"null of {self.num_rotations} rotations",
+                f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters,"
+                f" matched by correlation; null of {self.num_rotations} rotations",
                 style="bold",
             ),
-            Text("\n".join(f"{short}: {all_visible(name)}" for short, name in zip(names, self.names, strict=True))),
+            Text(
+                "\n".join(
+                    f"{short}: {all_visible(name)}"
+                    for short, name in zip(names, self.names, strict=True)
+                )
+            ),
             pairs_table(self, names),
             Text(ABOUT_PAIRS, style="dim"),
             Text(),
@@ -234,37 +255,46 @@ def match_cells(
     detectors: Sequence[str | Detector] | None = None,
     cached: bool = False,
 ) -> MatchReport:
-    """Find the cells that several models have in common, by correlation over `text`, read after `context`.
+    """Find the cells that several models have in common, by correlation over `text`, read after
+    `context`.
 
-    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of rotated
-    activations, and the best cell for each detector (all, if none is named) is listed by model. With `cached`, results
-    are looked up in the folders of the runs and saved there. Raises UsageError for fewer than two models and for an
-    unknown detector, DataError for a text that one of the models cannot read.
+    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of
+    rotated activations, and the best cell for each detector (all, if none is named) is listed by
+    model. With `cached`, results are looked up in the folders of the runs and saved there. Raises
+    UsageError for fewer than two models and for an unknown detector, DataError for a text that one
+    of the models cannot read.
     """
     if len(models) < 2:
-        raise UsageError(f"Matching cells takes at least two runs, not {len(models)}: name another run.")
+        raise UsageError(
+            f"Matching cells takes at least two runs, not {len(models)}: name another run."
+        )
     names = distinct_names(models)
     studies = [
-        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
+        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached)
+        for model in models
     ]
     for model, study in zip(models, studies, strict=True):
         num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
         if num_unknown > MAX_UNKNOWN * len(study.text):
             raise DataError(
-                f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
-                f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
+                f"{model.name} does not know {num_unknown:,} of"
+                f" {counted(len(study.text), 'character')}; at most {MAX_UNKNOWN:.0%} may be"
+                f" unknown. Give a {named('text')} that all models can read."
             )
     for study, name in zip(studies, names, strict=True):
         if len(study.text) != len(studies[0].text):
             raise DataError(
-                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as {len(study.text):,}, "
-                f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
+                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as"
+                f" {len(study.text):,}, because one of them reads bytes.\nCompare runs of one"
+                f" alphabet, or give a {named('text')} of ASCII."
             )
     findings = [study.findings(detectors) for study in studies]
     pairs = _match_pairs(studies, names)
     by_run = [{score.detector: score for score in found.scores} for found in findings]
     detected = dict.fromkeys(name for scores in by_run for name in scores)
-    properties = [_property(name, [scores.get(name) for scores in by_run], pairs) for name in detected]
+    properties = [
+        _property(name, [scores.get(name) for scores in by_run], pairs) for name in detected
+    ]
     return MatchReport(
         names=tuple(names),
         num_chars=len(studies[0].text),
@@ -275,12 +305,18 @@ def match_cells(
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
-    """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut end, is left out."""
-    return text.decode("utf-8", "ignore") if isinstance(text, bytes) and model.vocab.kind != "byte" else text
+    """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut
+    end, is left out."""
+    return (
+        text.decode("utf-8", "ignore")
+        if isinstance(text, bytes) and model.vocab.kind != "byte"
+        else text
+    )
 
 
 class Moments:
-    """Sums of products of the cells of several runs, for every pair of runs and of every run with itself.
+    """Sums of products of the cells of several runs, for every pair of runs and of every run with
+    itself.
 
     Cells are shifted by the means of the first window, so that the sums do not lose precision.
     """
@@ -311,21 +347,25 @@ class Moments:
         return np.asarray(self._products[i, j] / self.num_chars - np.outer(*means))
 
     def inverse_spread(self, run: int) -> Float64Array:
-        """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up to rounding."""
+        """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up
+        to rounding."""
         variance = np.maximum(np.diag(self.covariance(run, run)), 0)
         moves = variance > LEAST_SPREAD**2 * (variance + self._origins[run].astype(np.float64) ** 2)
         return np.where(moves, 1 / np.sqrt(np.where(moves, variance, 1)), 0)
 
     def correlations(self, i: int, j: int) -> Float64Array:
-        """Return Pearson's r (C, D) of the cells of run i with those of run j; 0 for constant cells."""
+        """Return Pearson's r (C, D) of the cells of run i with those of run j; 0 for constant
+        cells."""
         scaled = self.covariance(i, j) * np.outer(self.inverse_spread(i), self.inverse_spread(j))
         return np.asarray(scaled.clip(-1, 1))
 
-    def rotated_best(self, i: int, j: int, layer_size: int, advance: Callable[[int], object]) -> Float64Array:
+    def rotated_best(
+        self, i: int, j: int, layer_size: int, advance: Callable[[int], object]
+    ) -> Float64Array:
         """Return the best |r| (R, C) of every cell of run i with the rotated activations of run j.
 
-        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix. `advance` is
-        called with 0 after every rotation.
+        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix.
+        `advance` is called with 0 after every rotation.
         """
         own, across, scale = self.covariance(j, j), self.covariance(i, j), self.inverse_spread(i)
         generator = np.random.default_rng(0)
@@ -336,7 +376,9 @@ class Moments:
                 rotation = random_rotation(layer_size, generator)
                 variances = (rotation * (own[here, here] @ rotation)).sum(axis=0)
                 rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
-                np.maximum(reached, np.abs(across[:, here] @ rotation).max(axis=1) * scale, out=reached)
+                np.maximum(
+                    reached, np.abs(across[:, here] @ rotation).max(axis=1) * scale, out=reached
+                )
             advance(0)
         return best.clip(0, 1)
 
@@ -348,7 +390,8 @@ def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
 
 
 def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
-    """Assign each row of strengths (C, D) a column of its own, the strongest pairs first; -1 where none is left.
+    """Assign each row of strengths (C, D) a column of its own, the strongest pairs first; -1 where
+    none is left.
 
     Pairs of strength 0 are not assigned. Greedy: at least half the sum of the best assignment.
     """
@@ -373,7 +416,9 @@ def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple
         found = study.look_up("match", _key(study, other), PairMatch)
         return found if found is not None and found.fits(study, other) else None
 
-    pairs = {(i, j): look_up(studies[i], studies[j]) for i, j in combinations(range(len(studies)), 2)}
+    pairs = {
+        (i, j): look_up(studies[i], studies[j]) for i, j in combinations(range(len(studies)), 2)
+    }
     missing = [places for places, found in pairs.items() if found is None]
     if missing:
         moments = Moments(missing)
@@ -385,49 +430,70 @@ def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple
             for i, j in missing:
                 study, other = studies[i], studies[j]
                 null = moments.rotated_best(i, j, other.num_units, advance)
-                found = match_pair(moments.correlations(i, j), null, study.num_units, other.num_units)
+                found = match_pair(
+                    moments.correlations(i, j), null, study.num_units, other.num_units
+                )
                 pairs[i, j] = found
                 if study.cache.identity and other.cache.identity:  # else a model belongs to no run
                     study.cache.put("match", _key(study, other), encode(found))
         for study in studies:
             study.cache.save()
-    return tuple(replace(found, name=names[i], other=names[j]) for (i, j), found in pairs.items() if found is not None)
+    return tuple(
+        replace(found, name=names[i], other=names[j])
+        for (i, j), found in pairs.items()
+        if found is not None
+    )
 
 
-def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.float32]], None, None]:
+def read_together(
+    studies: Sequence[CellAnalysis],
+) -> Generator[list[NDArray[np.float32]], None, None]:
     """Yield, window by window, the cells (n, C) of every study at the same characters.
 
     All texts must have the same number of characters: then they are read in the same lanes.
     """
     with contextlib.ExitStack() as stack:
-        # Every reader restores the mode that it found when it began. They do not end in the reverse order of their
-        # beginning, so the last one would leave inference mode on.
+        # Every reader restores the mode that it found when it began. They do not end in the reverse
+        # order of their beginning, so the last one would leave inference mode on.
         stack.enter_context(torch.inference_mode())
-        streams = (contextlib.closing(stream_cells(study.network(), study.text)) for study in studies)
+        streams = (
+            contextlib.closing(stream_cells(study.network(), study.text)) for study in studies
+        )
         readers = [stack.enter_context(stream) for stream in streams]
         for windows in zip(*readers, strict=True):
             first = windows[0][0]
-            assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), "the windows are not in step"
+            assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), (
+                "the windows are not in step"
+            )
             yield [cells for _, cells in windows]
 
 
 def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
-    """Cache key: the texts of both, the weights and the program of the other one, and the number of rotations."""
+    """Cache key: the texts of both, the weights and the program of the other one, and the number of
+    rotations."""
     others: dict[str, JSON] = {"other": other.cache.identity, "other_text": other.text_key}
     return study.text_key | others | {"num_rotations": NUM_ROTATIONS}
 
 
-def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, num_others: int) -> PairMatch:
-    """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|; the runs have no names yet.
+def match_pair(
+    correlations: Float64Array, null: Float64Array, num_units: int, num_others: int
+) -> PairMatch:
+    """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|; the runs have
+    no names yet.
 
-    `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single precision.
+    `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single
+    precision.
     """
     strengths = np.abs(correlations)
     best = strengths.argmax(axis=1)
     reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
     num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
-    numbers = np.stack([reached, null.mean(axis=0), (1 + num_above) / (1 + len(null))], axis=1).astype(np.float32)
-    columns = zip(best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True)
+    numbers = np.stack(
+        [reached, null.mean(axis=0), (1 + num_above) / (1 + len(null))], axis=1
+    ).astype(np.float32)
+    columns = zip(
+        best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True
+    )
     median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
     return PairMatch(
         matches=tuple(
@@ -449,15 +515,22 @@ def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, n
     )
 
 
-def _property(detector: str, scores: Sequence[CellScore | None], pairs: Sequence[PairMatch]) -> PropertyMatch:
+def _property(
+    detector: str, scores: Sequence[CellScore | None], pairs: Sequence[PairMatch]
+) -> PropertyMatch:
     """Compose the row of a detector; `pairs` begin with those of the first run."""
     first = scores[0]
     is_same = [first is not None]
     for pair, score in zip(pairs, scores[1:], strict=False):
         is_same.append(False)
         if first is not None and score is not None:
-            match = next(one for one in pair.matches if (one.layer, one.unit) == (first.layer, first.unit))
-            is_same[-1] = match.is_shared and (match.other_layer, match.other_unit) == (score.layer, score.unit)
+            match = next(
+                one for one in pair.matches if (one.layer, one.unit) == (first.layer, first.unit)
+            )
+            is_same[-1] = match.is_shared and (match.other_layer, match.other_unit) == (
+                score.layer,
+                score.unit,
+            )
     return PropertyMatch(detector=detector, scores=tuple(scores), is_same=tuple(is_same))
 
 
@@ -468,12 +541,16 @@ def _order(found: PropertyMatch) -> tuple[int, float]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Return a letter for each run, which heads its column: A, B, … or, from the 27th on, a number."""
-    return [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(names))]
+    """Return a letter for each run, which heads its column: A, B, … or, from the 27th on, a
+    number."""
+    return [
+        chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(names))
+    ]
 
 
 def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
-    """Build the table of pairs of runs: the best correlations of the first one's cells, beside their null."""
+    """Build the table of pairs of runs: the best correlations of the first one's cells, beside
+    their null."""
     columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
     table = plain_table("runs", *columns, right=columns)
     for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
@@ -490,24 +567,32 @@ def sharing_sentence(report: MatchReport) -> str:
     if num_others == 1:
         return f"Of the {num_cells:,} cells of A, B has {counts[1]:,} (p ≤ {SHARED:g})."
     return (
-        f"Of the {num_cells:,} cells of A, all {num_others} other runs have {counts[-1]:,}, some of them "
-        f"{sum(counts[1:-1]):,}, none {counts[0]:,} (p ≤ {SHARED:g})."
+        f"Of the {num_cells:,} cells of A, all {num_others} other runs have {counts[-1]:,}, some of"
+        f" them {sum(counts[1:-1]):,}, none {counts[0]:,} (p ≤ {SHARED:g})."
     )
 
 
 def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
-    """Build the table of detectors by run: the best cell with its score, and in how many runs it is significant."""
+    """Build the table of detectors by run: the best cell with its score, and in how many runs it is
+    significant."""
     table = plain_table("detector", *names, "found", right=(*names, "found"))
     for found in report.properties:
-        same = (False, *found.is_same[1:])  # the first run's cell is the one that the others are compared with
-        cells = [cell_text(score, is_same=is_same) for score, is_same in zip(found.scores, same, strict=True)]
+        same = (
+            False,
+            *found.is_same[1:],
+        )  # the first run's cell is the one that the others are compared with
+        cells = [
+            cell_text(score, is_same=is_same)
+            for score, is_same in zip(found.scores, same, strict=True)
+        ]
         count = f"{found.num_found} of {len(report.names)}"
         table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
     return table
 
 
 def cell_text(score: CellScore | None, *, is_same: bool) -> str:
-    """Return a cell with its AUC or |ρ| in three digits, and marks; a dash if the text cannot be scored."""
+    """Return a cell with its AUC or |ρ| in three digits, and marks; a dash if the text cannot be
+    scored."""
     if score is None:
         return "-"
     reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
@@ -527,7 +612,9 @@ def _measure(subject: Subject) -> MatchReport:
         if options.values["--recompute"]:
             other.findings.ignore_saved()
     models, detectors = [subject.model, *others], options.detectors
-    return match_cells(models, subject.content, context=subject.context, detectors=detectors, cached=True)
+    return match_cells(
+        models, subject.content, context=subject.context, detectors=detectors, cached=True
+    )
 
 
 def _show(subject: Subject, report: MatchReport) -> Shown:
@@ -536,6 +623,8 @@ def _show(subject: Subject, report: MatchReport) -> Shown:
 
 EXTENSIONS = (
     PackageFunction(name="match_cells", function=match_cells),
-    Analysis(SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True),
+    Analysis(
+        SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
+    ),
 )
 """`charrnn.match_cells` and `visualize --same`."""

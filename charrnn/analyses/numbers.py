@@ -1,4 +1,5 @@
-"""`charrnn predict`: the most likely next characters, or every number of a small network, in NumPy and float64.
+"""`charrnn predict`: the most likely next characters, or every number of a small network, in NumPy
+and float64.
 
 The numbers are products, gates, states, logits and losses. The equations are those of `model.walk`,
 called with products and functions that record arguments and results.
@@ -55,7 +56,8 @@ TANH = {
     "slstm": (("a_g", "g"),),
     "mogrifier": (("Q h", "tanh(Q h)"), ("R x'", "tanh(R x')"), ("a_g", "g"), ("", "tanh(c)")),
 }
-"""Names of the argument and of the result of each tanh in `Cell.step`; "" where another row has that vector."""
+"""Names of the argument and of the result of each tanh in `Cell.step`; "" where another row has
+that vector."""
 RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
 """The same for each relu."""
 ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
@@ -63,7 +65,8 @@ ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 COLUMN_WIDTH = 9
 """Columns of the terminal for the numbers of a time step."""
 MAX_ROWS = 16
-"""Entries of a vector that are shown: of a larger one over the vocabulary, the most likely characters."""
+"""Entries of a vector that are shown: of a larger one over the vocabulary, the most likely
+characters."""
 DIGITS = 3
 """Decimals of a number."""
 HIDDEN_ROWS = ("h before", "c before")
@@ -85,9 +88,9 @@ class NumberRow:
 class LayerNumbers:
     """The vectors of one layer at one time step, in the order in which they are computed.
 
-    `W_ih x`, `b_ih`, and for each recurrent weight its product and bias (`W_hh h`, `b_hh`); each gate before (`a_f`)
-    and after its sigmoid (`f`); the new memory `c`, if there is one, and the output `h`; then what the depth adds. The
-    state before the step is `h before`, `c before`.
+    `W_ih x`, `b_ih`, and for each recurrent weight its product and bias (`W_hh h`, `b_hh`); each
+    gate before (`a_f`) and after its sigmoid (`f`); the new memory `c`, if there is one, and the
+    output `h`; then what the depth adds. The state before the step is `h before`, `c before`.
     """
 
     rows: tuple[NumberRow, ...]
@@ -109,7 +112,8 @@ class StepNumbers:
     """x: the character's embedding, or its one-hot vector."""
     layers: tuple[LayerNumbers, ...]
     output: tuple[NumberRow, ...]
-    """`W_hy h` and `b_y`, of which the logits are the sum; before them, with `sum_outputs`, the sum of the layers."""
+    """`W_hy h` and `b_y`, of which the logits are the sum; before them, with `sum_outputs`, the sum
+    of the layers."""
     logits: NumberRow
     probabilities: NumberRow
     """The softmax of the logits."""
@@ -147,9 +151,13 @@ class NetworkNumbers(Displayable):
             for name, label, cells, style in lines:
                 start = set_cell_size(f"{name:<{name_width}} {label}", margin)
                 columns = cells[first : first + num_columns]
-                padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns)
+                padded = "".join(
+                    " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns
+                )
                 numbers = padded, style or "default"
-                yield Text.assemble(start, numbers, style=style or "dim", no_wrap=True, overflow="crop")
+                yield Text.assemble(
+                    start, numbers, style=style or "dim", no_wrap=True, overflow="crop"
+                )
         yield Text()
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
@@ -157,7 +165,8 @@ class NetworkNumbers(Displayable):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
     def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
-        """Yield each line: its name, the label of an entry, a cell for each time step, and the style."""
+        """Yield each line: its name, the label of an entry, a cell for each time step, and the
+        style."""
         steps = self.steps
         yield "step", "", [str(number) for number in range(1, len(steps) + 1)], "bold"
         yield "input", "", [_character(step.character) for step in steps], "bold"
@@ -166,10 +175,22 @@ class NetworkNumbers(Displayable):
             for place, entry in enumerate(entries):
                 values = [_number(row.values[entry]) for row in rows]
                 yield name if place == 0 else "", _character(first.labels[entry]), values, ""
-        yield "target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold"
-        yield "loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold"
+        yield (
+            "target",
+            "",
+            ["" if step.target is None else _character(step.target) for step in steps],
+            "bold",
+        )
+        yield (
+            "loss",
+            "",
+            ["" if step.loss is None else _number(step.loss) for step in steps],
+            "bold",
+        )
 
-    def _rows(self, step: StepNumbers, shown: Sequence[int]) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
+    def _rows(
+        self, step: StepNumbers, shown: Sequence[int]
+    ) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
         """Yield the vectors of a time step: name, row, and which of its entries are shown."""
         is_one_hot = step.input.labels == step.logits.labels
         yield "x", step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
@@ -180,14 +201,21 @@ class NetworkNumbers(Displayable):
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
                     yield prefix + row.name, row, range(len(row.values))
         for row in (*step.output, step.logits, step.probabilities):
-            yield row.name, row, shown if row.labels == step.logits.labels else range(len(row.values))
+            yield (
+                row.name,
+                row,
+                shown if row.labels == step.logits.labels else range(len(row.values)),
+            )
 
 
-def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
+def model_numbers(
+    model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN
+) -> NetworkNumbers:
     """Compute every number of a small network that reads `text` from the initial state, in float64.
 
-    For a model of documents the text is the beginning of one. Raises UsageError for more than MAX_UNITS units per
-    layer, a text of more than MAX_STEPS characters or an empty one, DataError as `Model.sample` does.
+    For a model of documents the text is the beginning of one. Raises UsageError for more than
+    MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
+    as `Model.sample` does.
     """
     ids, config = model.generator.encode_prime(text, unknown), model.config
     if not text and config.end_id is None:
@@ -195,8 +223,9 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNK
     check_vocab_size(check_shapes(config, model.tensors), model.vocab, model.name)
     if resolved(config.hidden_size) > MAX_UNITS:
         raise UsageError(
-            f"{model.name} has {config.hidden_size} units per layer; the numbers of at most {MAX_UNITS} are listed.\n"
-            f"Train a small network: {named('hidden_size', 3)} {named('embedding_size', 'one-hot')}."
+            f"{model.name} has {config.hidden_size} units per layer; the numbers of at most"
+            f" {MAX_UNITS} are listed.\nTrain a small network: {named('hidden_size', 3)}"
+            f" {named('embedding_size', 'one-hot')}."
         )
     if len(ids) > MAX_STEPS:
         length = counted(len(ids), "character")
@@ -204,8 +233,12 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNK
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, model.tensors, vocabulary)
     targets = [*ids[1:].tolist(), None]
-    steps = tuple(reader.step(char, target) for char, target in zip(ids.tolist(), targets, strict=True))
-    return NetworkNumbers(name=model.name, cell=config.cell, depth=config.depth, vocabulary=vocabulary, steps=steps)
+    steps = tuple(
+        reader.step(char, target) for char, target in zip(ids.tolist(), targets, strict=True)
+    )
+    return NetworkNumbers(
+        name=model.name, cell=config.cell, depth=config.depth, vocabulary=vocabulary, steps=steps
+    )
 
 
 def _units(size: int, letter: str = "") -> tuple[str, ...]:
@@ -218,25 +251,36 @@ def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
 
 
 class _Reader(Walk[Any]):
-    """A network and its state: lists all products, arguments and results of functions, and states of each character."""
+    """A network and its state: lists all products, arguments and results of functions, and states
+    of each character."""
 
-    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]
+    ) -> None:
         super().__init__(Architecture.of(config))
         self.ops = DOUBLE
-        self._config, self._vocabulary, self._size = config, vocabulary, self.architecture.hidden_size
+        self._config, self._vocabulary, self._size = (
+            config,
+            vocabulary,
+            self.architecture.hidden_size,
+        )
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         self._linear = self.architecture.linear_weights(self._weights)
         self._reset()
 
     def _reset(self) -> None:
         network, num_states = self.architecture, self.architecture.cell.num_states
-        initial = np.zeros((network.num_layers, network.num_states, self._size)) + self._weights.get("learned_state", 0)
+        initial = np.zeros(
+            (network.num_layers, network.num_states, self._size)
+        ) + self._weights.get("learned_state", 0)
         self._latest = (0,) * (NUM_BEFORE + 1)
         """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
         for layer, dilation in enumerate(network.dilations):
-            states = initial[layer, : num_states * dilation].reshape(num_states, dilation, 1, self._size)
+            states = initial[layer, : num_states * dilation].reshape(
+                num_states, dilation, 1, self._size
+            )
             self._queues.append([tuple(states[:, place]) for place in range(dilation)])
         self._past: list[Doubles] = [*initial[:, network.kept_outputs, None]]
         """The last outputs (span, 1, H) of each layer, oldest first."""
@@ -246,7 +290,11 @@ class _Reader(Walk[Any]):
         if char == self._config.end_id:
             self._reset()
         is_one_hot = self._config.embedding_size == "one-hot"
-        vector = np.eye(len(self._vocabulary))[[char]] if is_one_hot else self._weights["embedding.weight"][[char]]
+        vector = (
+            np.eye(len(self._vocabulary))[[char]]
+            if is_one_hot
+            else self._weights["embedding.weight"][[char]]
+        )
         self._layers: list[LayerNumbers] = []
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
@@ -268,7 +316,8 @@ class _Reader(Walk[Any]):
         )
 
     def _ngrams(self, char: int) -> Doubles:
-        """Return the logits (1, V) of the last characters, 0 without a table; see `model.ngram_table`."""
+        """Return the logits (1, V) of the last characters, 0 without a table; see
+        `model.ngram_table`."""
         self._latest = (*self._latest[1:], char + 1)
         if (table := self._weights.get("ngrams.weight")) is None:
             return np.zeros((1, 1))
@@ -283,7 +332,10 @@ class _Reader(Walk[Any]):
         if name == "output":
             names, labels = ("W_hy h", "b_y"), self._vocabulary
         elif name == "bottom":
-            names, labels = ("W_bottom x", "b_bottom"), (*_units(self._size, "h"), *_units(self._size, "c"))
+            names, labels = (
+                ("W_bottom x", "b_bottom"),
+                (*_units(self._size, "h"), *_units(self._size, "c")),
+            )
         elif prefix == "highways":
             names = ("W_t x", "b_t")
         elif prefix == "attentions":
@@ -291,7 +343,10 @@ class _Reader(Walk[Any]):
         else:
             cell_name = self._config.cell if prefix.startswith("layers") else "lstm"
             argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
-            names, labels = (f"W_{last} {argument}", f"b_{last}"), _block_labels(cell_name, len(weight), self._size)
+            names, labels = (
+                (f"W_{last} {argument}", f"b_{last}"),
+                _block_labels(cell_name, len(weight), self._size),
+            )
         product = x @ weight.T
         self._rows += [_row(names[0], product, labels), _row(names[1], bias, labels)]
         if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
@@ -342,7 +397,8 @@ class _Reader(Walk[Any]):
 def _with_states(
     rows: Sequence[NumberRow], before: tuple[Doubles, ...], latest: tuple[Doubles, ...]
 ) -> list[NumberRow]:
-    """Return the rows of a step with the states around it, c before the tanh and the output gate that read it."""
+    """Return the rows of a step with the states around it, c before the tanh and the output gate
+    that read it."""
     names = ["h", *map("s{}".format, range(1, len(latest) - 1)), "c"][: len(latest)]
     old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
     h, *memory = (_row(name, state) for name, state in zip(names, latest, strict=True))
@@ -350,7 +406,8 @@ def _with_states(
 
 
 def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
-    """Return the labels of a product's rows: its units, with the letter of the block if there are several."""
+    """Return the labels of a product's rows: its units, with the letter of the block if there are
+    several."""
     num_blocks = num_rows // size
     if num_blocks == 1:
         return _units(size)
@@ -359,15 +416,20 @@ def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
 
 
 def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:
-    """Return the functions of NumPy, of which sigmoid, tanh and relu add their arguments and results to `rows`."""
+    """Return the functions of NumPy, of which sigmoid, tanh and relu add their arguments and
+    results to `rows`."""
 
-    def record(function: Callable[[Doubles], Doubles], names: Sequence[tuple[str, str]], other: str) -> Any:
+    def record(
+        function: Callable[[Doubles], Doubles], names: Sequence[tuple[str, str]], other: str
+    ) -> Any:
         remaining = list(names)
 
         def call(value: Doubles) -> Doubles:
             before, after = remaining.pop(0) if remaining else (f"a_{other}", other)
             result = function(value)
-            rows.extend(_row(name, part) for name, part in ((before, value), (after, result)) if name)
+            rows.extend(
+                _row(name, part) for name, part in ((before, value), (after, result)) if name
+            )
             return result
 
         return call
@@ -381,11 +443,14 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
 
 
 def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
-    """Return the entries of the vocabulary that are shown, in order: all, or the text's and the most likely ones."""
+    """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
+    most likely ones."""
     labels = steps[0].logits.labels
     in_text = {character for step in steps for character in (step.character, step.target)}
     best = [max(step.probabilities.values[entry] for step in steps) for entry in range(len(labels))]
-    ranked = sorted(range(len(labels)), key=lambda entry: (labels[entry] not in in_text, -best[entry]))
+    ranked = sorted(
+        range(len(labels)), key=lambda entry: (labels[entry] not in in_text, -best[entry])
+    )
     return sorted(ranked[:MAX_ROWS])
 
 
@@ -402,36 +467,55 @@ def _number(value: float) -> str:
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    rows = [(shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability)) for one in predictions]
+    rows = [
+        (shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability))
+        for one in predictions
+    ]
     return plain_table("next", "probability", "", right=("probability",), rows=rows)
 
 
 def predict(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN] TEXT", help="The text before the character; before it, optionally, a run."),
+        typer.Argument(
+            metavar="[RUN] TEXT",
+            help="The text before the character; before it, optionally, a run.",
+        ),
     ],
     top: Annotated[
-        int | None, typer.Option("--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP))
+        int | None,
+        typer.Option(
+            "--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP)
+        ),
     ] = None,
     numbers: Annotated[
         bool,
-        typer.Option("--numbers", help=f"Print every number of each step, for networks of at most {MAX_UNITS} units."),
+        typer.Option(
+            "--numbers",
+            help=f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
+        ),
     ] = False,
     unknown: Annotated[
         str,
-        typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD"),
+        typer.Option(
+            "--unknown",
+            help="Characters outside the vocabulary: error, skip or nearest.",
+            metavar="WORD",
+        ),
     ] = DEFAULT_UNKNOWN,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Print the most likely next characters.
 
-    Each character that may follow TEXT with its probability. With --numbers, how the network computes it, step by
-    step: input, products, gates, hidden state, logits, softmax, target and loss.
+    Each character that may follow TEXT with its probability. With --numbers, how the network
+    computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
+    loss.
     """
     if len(arguments) > 2:
-        raise UsageError(f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text.")
+        raise UsageError(
+            f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text."
+        )
     if numbers and top is not None:
         raise UsageError("--top does not apply to --numbers: leave out one of them.")
     *run, text = arguments
@@ -443,8 +527,13 @@ def predict(
         computed = model_numbers(model, content, unknown=unknown)
         found, picture = computed.to_json(), computed
     else:
-        predictions = model.predict(content, top=DEFAULT_TOP if top is None else top, unknown=unknown)
-        found, picture = [asdict(prediction) for prediction in predictions], predictions_table(predictions)
+        predictions = model.predict(
+            content, top=DEFAULT_TOP if top is None else top, unknown=unknown
+        )
+        found, picture = (
+            [asdict(prediction) for prediction in predictions],
+            predictions_table(predictions),
+        )
     print_json(found) if json else result_console().print(picture)
 
 

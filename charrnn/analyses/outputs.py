@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.analyses.sampled_states import SampledStates, characters_of, kept_by_cell, rounded, states_of
+from charrnn.analyses.sampled_states import (
+    SampledStates,
+    characters_of,
+    kept_by_cell,
+    rounded,
+    states_of,
+)
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
@@ -24,7 +30,10 @@ from charrnn.views.theme import quoted_character
 
 NUM_EFFECTS = 6
 """Characters that are shown of those a cell promotes, and of those it suppresses."""
-ABOUT_PROMOTED = "change of the log-probability, in nats, if the cell rises by one standard deviation, to first order"
+ABOUT_PROMOTED = (
+    "change of the log-probability, in nats, if the cell rises by one standard deviation, to first"
+    " order"
+)
 """What the numbers of promoted and suppressed characters are."""
 
 UNIT_OF_EFFECTS = "log-probability in nats, if the cell rises one standard deviation"
@@ -37,7 +46,8 @@ LEAST_SLOPE = 1e-12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterEffect:
-    """The mean change of a character's log-probability, in nats, if the cell rises by one standard deviation."""
+    """The mean change of a character's log-probability, in nats, if the cell rises by one standard
+    deviation."""
 
     character: str
     effect: float
@@ -47,9 +57,9 @@ class CharacterEffect:
 class CellOutputs(Displayable):
     """What the cell `layer`:`unit` does to the prediction of the next character.
 
-    `promoted` and `suppressed` are the characters whose log-probability rises and falls most with the cell, to first
-    order: the mean gradient over `num_positions` positions by `quantity`, times its standard deviation `spread`. It has
-    the sign of the cell's value.
+    `promoted` and `suppressed` are the characters whose log-probability rises and falls most with
+    the cell, to first order: the mean gradient over `num_positions` positions by `quantity`, times
+    its standard deviation `spread`. It has the sign of the cell's value.
     """
 
     layer: Layer
@@ -72,12 +82,16 @@ class CellOutputs(Displayable):
 
 
 def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
-    """Rank the characters that each of the C cells promotes and suppresses, as `rank_characters` does.
+    """Rank the characters that each of the C cells promotes and suppresses, as `rank_characters`
+    does.
 
     Raises DataError for a text too short.
     """
     return kept_by_cell(
-        analysis, "outputs", tuple[CellOutputs, ...], lambda: rank_characters(states_of(analysis), analysis.text)
+        analysis,
+        "outputs",
+        tuple[CellOutputs, ...],
+        lambda: rank_characters(states_of(analysis), analysis.text),
     )
 
 
@@ -91,11 +105,12 @@ def rank_characters(
 ) -> tuple[CellOutputs, ...]:
     """Find the characters of a text that every cell promotes and suppresses most, to first order.
 
-    The effect of a cell on a character is the mean, over the positions, of the gradient of the character's
-    log-probability by the cell, times the cell's standard deviation. The gradient of a logit differs from that of the
-    log-probability by a number that all characters of a position share. It follows every path to the logits at the
-    same character: for the top layer of a stacked LSTM it is that of output weight × output gate, as h = o * tanh(c).
-    Where the cell value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
+    The effect of a cell on a character is the mean, over the positions, of the gradient of the
+    character's log-probability by the cell, times the cell's standard deviation. The gradient of a
+    logit differs from that of the log-probability by a number that all characters of a position
+    share. It follows every path to the logits at the same character: for the top layer of a stacked
+    LSTM it is that of output weight × output gate, as h = o * tanh(c). Where the cell value is
+    tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
     written = characters_of(text)
     gradients = output_gradients(states, list(written)).numpy()
@@ -103,9 +118,16 @@ def rank_characters(
 
     def rank(layer: int, unit: int, sign: int) -> tuple[CharacterEffect, ...]:
         effects = gradients[:, layer, unit] * spreads[layer, unit]
-        ranked = sorted(zip(effects.tolist(), written.values(), strict=True), key=lambda pair: pair[0])[::-sign]
-        shown = [(character, effect) for effect, character in ranked if sign * effect > 0][:num_characters]
-        return tuple(CharacterEffect(character=character, effect=rounded(effect)) for character, effect in shown)
+        ranked = sorted(
+            zip(effects.tolist(), written.values(), strict=True), key=lambda pair: pair[0]
+        )[::-sign]
+        shown = [(character, effect) for effect, character in ranked if sign * effect > 0][
+            :num_characters
+        ]
+        return tuple(
+            CharacterEffect(character=character, effect=rounded(effect))
+            for character, effect in shown
+        )
 
     return tuple(
         CellOutputs(
@@ -123,18 +145,23 @@ def rank_characters(
 
 
 def quantities(states: SampledStates) -> Tensor:
-    """Return what the gradients are taken by, (n, L, H): the cell values or, where these are tanh(h), the outputs h."""
+    """Return what the gradients are taken by, (n, L, H): the cell values or, where these are
+    tanh(h), the outputs h."""
     is_output = [layer.cell.shows == "tanh(h)" for layer in states.network.recurrent_layers()]
     return torch.where(torch.tensor(is_output)[:, None], states.outputs, states.values)
 
 
 def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
-    """Compute the mean gradients (V, L, H) of the log-probabilities of some ids by the `quantities` of all cells."""
+    """Compute the mean gradients (V, L, H) of the log-probabilities of some ids by the `quantities`
+    of all cells."""
     network = states.network
     layers = network.recurrent_layers()
     # One shift for all positions: its gradient is the sum of theirs.
     shifts = [states.before.new_zeros(network.hidden_size).requires_grad_() for _ in layers]
-    ops = {index: _shifting(layer, shift) for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))}
+    ops = {
+        index: _shifting(layer, shift)
+        for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))
+    }
     weight = network.output.weight.detach()
     with torch.enable_grad():
         features, logits = network.features(states.ids, states.before, ops)
@@ -144,19 +171,23 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
         def by_shifts(total: Tensor) -> Tensor:
             return torch.stack(torch.autograd.grad(total, shifts, retain_graph=True))
 
-        # Logits are linear in the features: of many characters, the gradients are those of the H features, weighted.
+        # Logits are linear in the features: of many characters, the gradients are those of the H
+        # features, weighted.
         if len(ids) <= network.hidden_size:
             of_logits = torch.stack([by_shifts(weight[id] @ mean) for id in ids])
         else:
-            of_logits = torch.einsum("vh,hlk->vlk", weight[ids], torch.stack([by_shifts(one) for one in mean]))
+            of_logits = torch.einsum(
+                "vh,hlk->vlk", weight[ids], torch.stack([by_shifts(one) for one in mean])
+            )
         return of_logits - by_shifts(shared)
 
 
 def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
-    """Return the functions of torch, with `shift` (H,), which must be zero, added to h, or to tanh(c) if there is a c.
+    """Return the functions of torch, with `shift` (H,), which must be zero, added to h, or to
+    tanh(c) if there is a c.
 
-    Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. What else reads c, as a
-    peephole does, reads a c that is shifted by as much as corresponds.
+    Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. What
+    else reads c, as a peephole does, reads a c that is shifted by as much as corresponds.
     """
     has_memory = layer.cell.shows == "tanh(c)"
     shifted: dict[int, tuple[Tensor, Tensor]] = {}
@@ -166,7 +197,8 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
         nonlocal num_calls
         num_calls += 1
         if not has_memory:
-            # With zoneout there is a second call per step, for a memory that moved 1 - zoneout of the way already.
+            # With zoneout there is a second call per step, for a memory that moved 1 - zoneout of
+            # the way already.
             is_second = layer.zoneout > 0 and num_calls % 2 == 0
             return memory + (layer.zoneout if is_second else 1) * shift
         slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
@@ -183,27 +215,44 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
 
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
-    shown = (f"{quoted_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
+    shown = (
+        f"{quoted_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS]
+    )
     return "  ".join(shown) or "nothing"
 
 
 def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
-    """Yield what an exported page shows: the effects, from the most promoted to the most suppressed character."""
+    """Yield what an exported page shows: the effects, from the most promoted to the most suppressed
+    character."""
     yield PagePart(
         title="Characters that it promotes and suppresses",
         about=ABOUT_PROMOTED,
         draw_as="bars",
-        content=[(one.character, one.effect) for one in (*outputs.promoted, *reversed(outputs.suppressed))],
+        content=[
+            (one.character, one.effect)
+            for one in (*outputs.promoted, *reversed(outputs.suppressed))
+        ],
     )
 
 
 def summary(found: CellOutputs) -> dict[str, str]:
     """Return the lines of a cell in the summary of its page."""
-    return {"promotes": effects_text(found.promoted), "suppresses": effects_text(found.suppressed), "": UNIT_OF_EFFECTS}
+    return {
+        "promotes": effects_text(found.promoted),
+        "suppresses": effects_text(found.suppressed),
+        "": UNIT_OF_EFFECTS,
+    }
 
 
 EXTENSIONS = (
     *offers(AnalysisMethod, outputs, outputs_of),
-    CellSection("outputs", "measuring what it writes", outputs_of, place=40, parts=page_parts, summary=summary),
+    CellSection(
+        "outputs",
+        "measuring what it writes",
+        outputs_of,
+        place=40,
+        parts=page_parts,
+        summary=summary,
+    ),
 )
 """`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

@@ -1,6 +1,8 @@
-"""`visualize --patch`: give cells the values they have after one passage at the end of another one; see what changes.
+"""`visualize --patch`: give cells the values they have after one passage at the end of another one;
+see what changes.
 
-An interchange intervention (Geiger et al. 2021), or activation patching (Vig et al. 2020), of single cells.
+An interchange intervention (Geiger et al. 2021), or activation patching (Vig et al. 2020), of
+single cells.
 
 Shapes: N characters of a passage, V, L, S and H as in `model.network`.
 """
@@ -34,7 +36,8 @@ NUM_PATCHED = 4
 Passage = str | bytes | int
 """A passage: a text by itself, or the position of its last character in a text."""
 CHARS_READ = 1_024
-"""Characters of a passage in a text that are read, at most: twice what warms up a state elsewhere."""
+"""Characters of a passage in a text that are read, at most: twice what warms up a state elsewhere.
+"""
 CHARS_SHOWN = 60
 """Characters of a passage that are kept, its last ones."""
 NUM_WRITTEN = 64
@@ -45,7 +48,8 @@ NUM_CHARACTERS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchedCell:
-    """A cell that is patched: its value at the end of the source passage, and what it was in the target passage."""
+    """A cell that is patched: its value at the end of the source passage, and what it was in the
+    target passage."""
 
     layer: int
     unit: int
@@ -55,7 +59,8 @@ class PatchedCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchedPassage:
-    """The end of a passage that a model read; `position` is the index of its last character in the text, if in one."""
+    """The end of a passage that a model read; `position` is the index of its last character in the
+    text, if in one."""
 
     text: str
     position: int | None = None
@@ -72,10 +77,12 @@ class PatchedCharacter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patch(Displayable):
-    """What changes if cells have, at the end of the target passage, the memory that they have after the source passage.
+    """What changes if cells have, at the end of the target passage, the memory that they have after
+    the source passage.
 
-    The memory is set at that one character; what follows is computed as usual. `divergence` is the Kullback-Leibler
-    divergence of the free prediction of the next character from the patched one, KL(before ‖ after), in nats.
+    The memory is set at that one character; what follows is computed as usual. `divergence` is the
+    Kullback-Leibler divergence of the free prediction of the next character from the patched one,
+    KL(before ‖ after), in nats.
     """
 
     cells: tuple[PatchedCell, ...]
@@ -85,18 +92,34 @@ class Patch(Displayable):
     characters: tuple[PatchedCharacter, ...]
     """Next characters whose probability changes most, largest change first."""
     continuation_before: str
-    """What the model writes after the target passage if it always takes the most likely character."""
+    """What the model writes after the target passage if it always takes the most likely character.
+    """
     continuation_after: str
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
         first, listed = self.cells[0], self.cells[:NUM_PATCHED]
-        shown = ", ".join(f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in listed)
-        others = f" and {len(self.cells) - NUM_PATCHED:,} others" if len(self.cells) > NUM_PATCHED else ""
-        name = f"cell {first.layer}:{first.unit}" if len(self.cells) == 1 else f"{len(self.cells):,} cells"
+        shown = ", ".join(
+            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in listed
+        )
+        others = (
+            f" and {len(self.cells) - NUM_PATCHED:,} others"
+            if len(self.cells) > NUM_PATCHED
+            else ""
+        )
+        name = (
+            f"cell {first.layer}:{first.unit}"
+            if len(self.cells) == 1
+            else f"{len(self.cells):,} cells"
+        )
         numbers = ("before", "after", "change")
         rows = [
-            (shown_character(one.character), f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f}")
+            (
+                shown_character(one.character),
+                f"{before:.2f} %",
+                f"{after:.2f} %",
+                f"{after - before:+.2f}",
+            )
             for one in self.characters
             for before, after in [(100 * one.before, 100 * one.after)]
         ]
@@ -122,32 +145,41 @@ def patch(
     context: str | bytes = "",
     cached: bool = False,
 ) -> Patch:
-    """Put the values that cells have after one passage into the end of another one, and return what changes.
+    """Put the values that cells have after one passage into the end of another one, and return what
+    changes.
 
-    A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the position of its last
-    character in `text`, which is read after `context`. Without a `source`, it ends where the first cell is highest in
-    `text`; without a `target`, where it is lowest. Only then all of `text` is read; `cached` is that of `study`. Raises
-    UsageError for an unknown cell or position, and for a layer without passages, DataError for an empty text and for
-    characters outside the alphabet.
+    A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the
+    position of its last character in `text`, which is read after `context`. Without a `source`, it
+    ends where the first cell is highest in `text`; without a `target`, where it is lowest. Only
+    then all of `text` is read; `cached` is that of `study`. Raises UsageError for an unknown cell
+    or position, and for a layer without passages, DataError for an empty text and for characters
+    outside the alphabet.
     """
     chosen = _chosen_cells(model, cells)
     whole = None if text is None else model.encode(text, context=context)
     if source is None or target is None:
         if isinstance(cells[0], int):
             raise UsageError(
-                f"A layer has no highest passage: give {named('source')} and {named('target')}, or patch a cell."
+                f"A layer has no highest passage: give {named('source')} and {named('target')}, or"
+                " patch a cell."
             )
         if whole is None:
-            raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
+            raise UsageError(
+                f"There is no text to find passages in: give {named('source')} and"
+                f" {named('target')}."
+            )
         values = model.study(whole, cached=cached).activations().of(*chosen[0])
         source = int(values.argmax()) if source is None else source
         target = int(values.argmin()) if target is None else target
-    passages = (_passage(model, whole, name, one) for name, one in (("source", source), ("target", target)))
+    passages = (
+        _passage(model, whole, name, one) for name, one in (("source", source), ("target", target))
+    )
     return patch_cells(model, chosen, *passages)
 
 
 def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
-    """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for unknown ones."""
+    """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for
+    unknown ones."""
     if not cells:
         raise UsageError("There is no cell to patch: give one or more.")
     chosen: list[tuple[int, int]] = []
@@ -159,13 +191,14 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
 
 
 def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage) -> PassageIds:
-    """Return the passage `source` or `target` as ids: a part of the whole text, or a text by itself."""
+    """Return the passage `source` or `target` as ids: a part of the whole text, or a text by
+    itself."""
     if isinstance(value, int):
         num_chars = 0 if whole is None else len(whole)
         if whole is None or not 0 <= value < num_chars:
             raise UsageError(
-                f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
-                "positions go from 0 to the length less 1."
+                f"{named(name)} is position {value:,} of a text of"
+                f" {counted(num_chars, 'character')}; positions go from 0 to the length less 1."
             )
         return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
     if not value:
@@ -173,7 +206,8 @@ def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage)
     if missing := model.vocab.unknown_characters(value):
         listed = ", ".join(f"{character!r}" for character in missing[:8])
         raise DataError(
-            f"{named(name)} has characters that are not in the vocabulary of {model.name}: {listed}. Leave them out."
+            f"{named(name)} has characters that are not in the vocabulary of {model.name}:"
+            f" {listed}. Leave them out."
         )
     encoded = model.encode(value)
     text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
@@ -185,7 +219,8 @@ class PassageIds:
     """A passage as a model reads it, and its place in the text, if it is in one."""
 
     ids: IdArray
-    """(N,): at least one; the last one is the position that is patched, or that the values are taken from."""
+    """(N,): at least one; the last one is the position that is patched, or that the values are
+    taken from."""
     shown: PatchedPassage
 
     @classmethod
@@ -197,33 +232,50 @@ class PassageIds:
 
 
 @inference_mode
-def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageIds, target: PassageIds) -> Patch:
-    """Put the memories that cells (layer, unit) have after the source passage into the end of the target passage.
+def patch_cells(
+    model: Model, cells: Sequence[tuple[int, int]], source: PassageIds, target: PassageIds
+) -> Patch:
+    """Put the memories that cells (layer, unit) have after the source passage into the end of the
+    target passage.
 
-    What is set is what a clamp sets (`ops.clamp`): c where there is one, else h. An LSTM's h = o * tanh(c) is then
-    computed with the target's own output gate. Both passages are read from the initial state, one character after the
-    other. Patching a passage with itself changes nothing, exactly. The unknown symbol is not written in a continuation.
+    What is set is what a clamp sets (`ops.clamp`): c where there is one, else h. An LSTM's h = o *
+    tanh(c) is then computed with the target's own output gate. Both passages are read from the
+    initial state, one character after the other. Patching a passage with itself changes nothing,
+    exactly. The unknown symbol is not written in a continuation.
     """
     network, character = model.network, model.character
     layers = sorted({layer for layer, _ in cells})
     units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
     memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    _, sources, _ = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
+    _, sources, _ = _read(
+        network, source.ids, {layer: _recording(memories[layer]) for layer in layers}
+    )
     free, targets, free_state = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
     replacements = {layer: _replacing(units[layer], memories[layer]) for layer in layers}
     patched, _, patched_state = _read(network, target.ids, replacements)
     before, after = (logits.double().log_softmax(-1) for logits in (free, patched))
-    most = (after.exp() - before.exp()).abs().argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
+    most = (
+        (after.exp() - before.exp())
+        .abs()
+        .argsort(descending=True, stable=True)[:NUM_CHARACTERS]
+        .tolist()
+    )
     return Patch(
         cells=tuple(
-            PatchedCell(layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit])
+            PatchedCell(
+                layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit]
+            )
             for layer, unit in cells
         ),
         source=source.shown,
         target=target.shown,
         divergence=float((before.exp() * (before - after)).sum()),
         characters=tuple(
-            PatchedCharacter(character=character(id), before=float(before[id].exp()), after=float(after[id].exp()))
+            PatchedCharacter(
+                character=character(id),
+                before=float(before[id].exp()),
+                after=float(after[id].exp()),
+            )
             for id in most
         ),
         continuation_before=model.vocab.decode(_continue(model, free, free_state)),
@@ -231,7 +283,9 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
     )
 
 
-def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> tuple[Tensor, list[list[float]], Tensor]:
+def _read(
+    network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]
+) -> tuple[Tensor, list[list[float]], Tensor]:
     """Read ids (N,); of the last one, the layers in `ops` compute with these functions.
 
     Returns what the network has after them: logits (V,), cell values (L, H) and state (L, S, 1, H).
@@ -244,7 +298,8 @@ def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> tup
 
 
 def _recording(memories: list[Tensor]) -> Ops[Tensor]:
-    """Return the functions of torch, which keep every memory (1, H) that passes `clamp`: with zoneout two for each."""
+    """Return the functions of torch, which keep every memory (1, H) that passes `clamp`: with
+    zoneout two for each."""
 
     def clamp(memory: Tensor) -> Tensor:
         memories.append(memory)
@@ -254,7 +309,8 @@ def _recording(memories: list[Tensor]) -> Ops[Tensor]:
 
 
 def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
-    """Return the functions of torch, with some units of each memory (1, H) replaced by the next of `memories`."""
+    """Return the functions of torch, with some units of each memory (1, H) replaced by the next of
+    `memories`."""
     remaining = iter(memories)
     return replacing(units, lambda _: next(remaining)[:, units])
 
@@ -280,7 +336,10 @@ def _passage_line(name: str, passage: PatchedPassage) -> Text:
 
 PATCH = Option(
     flag="--patch",
-    help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
+    help=(
+        "Show what changes if this cell has its value from another passage (a layer: L;"
+        " repeatable)."
+    ),
     metavar="L:U",
     repeatable=True,
 )
@@ -288,11 +347,19 @@ PATCH = Option(
 FROM = Option(
     flag="--from",
     name="source",
-    help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
+    help=(
+        "With --patch: the passage the value is from, or @N for the one that ends at character N of"
+        " the text."
+    ),
     metavar="TEXT|@N",
 )
 """The source passage; by default where the cell is highest."""
-INTO = Option(flag="--into", name="target", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N")
+INTO = Option(
+    flag="--into",
+    name="target",
+    help="With --patch: the passage whose end is patched.",
+    metavar="TEXT|@N",
+)
 """The target passage; by default where the cell is lowest."""
 
 
@@ -304,14 +371,18 @@ def _parse_position(option: str, text: str) -> int | None:
     if re.fullmatch(r"@-?\d+", text) is None:
         return None
     if re.fullmatch(r"@\d{1,15}", text) is None:
-        raise UsageError(f"{option} {text:.40}: a position is a number from 0 on, such as {option} @500.")
+        raise UsageError(
+            f"{option} {text:.40}: a position is a number from 0 on, such as {option} @500."
+        )
     return int(text[1:])
 
 
 def _reads_text(options: Options) -> bool:
     """Whether another text is needed than the passages that were typed."""
     passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
-    return any(typed is None or _parse_position(flag, typed) is not None for flag, typed in passages)
+    return any(
+        typed is None or _parse_position(flag, typed) is not None for flag, typed in passages
+    )
 
 
 def _measure(subject: Subject) -> Patch:
@@ -326,17 +397,26 @@ def _measure(subject: Subject) -> Patch:
 
     # A number alone is a layer.
     typed = subject.value(PATCH)
-    cells = [int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model) for one in typed]
+    cells = [
+        int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model)
+        for one in typed
+    ]
     text = subject.text if _reads_text(subject.options) else None
     return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
 
 
 def _show(subject: Subject, found: Patch) -> Shown:
-    return Shown(f"Patch in {subject.model.name}", found.view(), {"run": subject.model.name, **found.to_json()})
+    return Shown(
+        f"Patch in {subject.model.name}",
+        found.view(),
+        {"run": subject.model.name, **found.to_json()},
+    )
 
 
 EXTENSIONS = (
     ModelMethod(name="patch", function=patch),
-    Analysis(PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text),
+    Analysis(
+        PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text
+    ),
 )
 """`Model.patch` and `visualize --patch`."""

@@ -1,4 +1,5 @@
-"""All cells ranked for each detector: every cell scored on the half of the text that did not select it.
+"""All cells ranked for each detector: every cell scored on the half of the text that did not select
+it.
 
 Shapes: C = L * H cells, n characters of the scoring half.
 """
@@ -20,7 +21,8 @@ from charrnn.system.progress import task
 def ranking(
     analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None
 ) -> dict[str, tuple[CellScore, ...]]:
-    """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores them.
+    """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores
+    them.
 
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
@@ -30,25 +32,33 @@ def ranking(
         "second half",
         [analysis.target_key(target) for target in targets],
         Float32Array,
-        lambda missing: measure_all(_read_scoring_half(analysis), [targets[place] for place in missing]),
+        lambda missing: measure_all(
+            _read_scoring_half(analysis), [targets[place] for place in missing]
+        ),
         fits=lambda found: is_bounded(found, analysis.num_cells),
     )
     rows = zip(targets, measured, second_halves, strict=True)
-    return {target.name: rank(target, one, associations, analysis.num_units) for target, one, associations in rows}
+    return {
+        target.name: rank(target, one, associations, analysis.num_units)
+        for target, one, associations in rows
+    }
 
 
 def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
     cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
     with task("reading, to score all cells", len(cells)) as advance:
-        for indices, values in analysis.reader(analysis.network())(analysis.half, len(analysis.text)):
+        for indices, values in analysis.reader(analysis.network())(
+            analysis.half, len(analysis.text)
+        ):
             cells[indices] = values
             advance(len(indices))
     return cells
 
 
 def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
-    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1, or Spearman's rho.
+    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1,
+    or Spearman's rho.
 
     cells (n, C) are the values over that half.
     """
@@ -59,16 +69,22 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
             ranks = average_ranks(cells[:, here])
             for index, target in enumerate(targets):
                 labels = target.labels[target.half :]
-                associations[index, here] = 2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
+                associations[index, here] = (
+                    2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
+                )
             advance(ranks.shape[1])
     return list(associations)
 
 
-def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
-    """Return the scores of all cells for a target: the selected one first, the others by strength on the choosing half.
+def rank(
+    target: Target, measured: Measured, second_half: Float32Array, num_units: int
+) -> tuple[CellScore, ...]:
+    """Return the scores of all cells for a target: the selected one first, the others by strength
+    on the choosing half.
 
     The selected cell has its score from `measure`. The chance level and the score of the untrained
-    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units` is H.
+    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units`
+    is H.
     """
     best = measured.score.layer * num_units + measured.score.unit
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
@@ -77,7 +93,9 @@ def rank(target: Target, measured: Measured, second_half: Float32Array, num_unit
     for cell in order:
         chosen_on = float(measured.first_half[cell])
         polarity = 1 if chosen_on >= 0 else -1
-        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=target.is_yes_no)
+        reached = score_from_association(
+            float(second_half[cell]), polarity, is_yes_no=target.is_yes_no
+        )
         scores.append(
             CellScore(
                 detector=target.name,

@@ -1,4 +1,5 @@
-"""The state of a network at positions that are spread over a text, from which effects of one step are computed.
+"""The state of a network at positions that are spread over a text, from which effects of one step
+are computed.
 
 Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 """
@@ -55,11 +56,14 @@ class SampledStates:
 
 
 @no_grad
-def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS) -> SampledStates:
-    """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a text, and that one.
+def sample_states(
+    network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS
+) -> SampledStates:
+    """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a
+    text, and that one.
 
-    In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
-    CheckpointError for values or predictions that are not finite.
+    In a short text, half of the characters warm up the state. Raises DataError for a text under 2
+    characters, CheckpointError for values or predictions that are not finite.
     """
     check_length(len(text), 2, "the effect of a cell")
     last = len(text.ids) - 1
@@ -79,11 +83,14 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
 def read_before(
     network: CharRNN, ids: IdArray, positions: NDArray[np.int64], length: int, warm_up: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H) before them.
+    """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H)
+    before them.
 
     The state is that after `warm_up` ids, which are read from the initial state.
     """
-    windows = torch.from_numpy(ids[positions + np.arange(1 - warm_up - length, 1)[:, None]].astype(np.int64))
+    windows = torch.from_numpy(
+        ids[positions + np.arange(1 - warm_up - length, 1)[:, None]].astype(np.int64)
+    )
     state = network.initial_state(len(positions))
     if warm_up:
         _, state = network(windows[:warm_up], state)
@@ -91,23 +98,35 @@ def read_before(
 
 
 def characters_of(text: EncodedText) -> dict[int, str]:
-    """Return every id that occurs in a text and how it is written; a byte that is no character by itself as \\xNN."""
+    """Return every id that occurs in a text and how it is written; a byte that is no character by
+    itself as \\xNN."""
     ids, first = np.unique(text.ids[text.first :], return_index=True)
     shown = (text.text[index] for index in first.tolist())
     return {
-        int(id): f"\\x{ord(character):02x}" if text.kind == "byte" and ord(character) > 127 else character
+        int(id): (
+            f"\\x{ord(character):02x}"
+            if text.kind == "byte" and ord(character) > 127
+            else character
+        )
         for id, character in zip(ids, shown, strict=True)
     }
 
 
 def states_of(analysis: CellAnalysis) -> SampledStates:
     """Return the states of an analysis, which are read once. Raises as `sample_states`."""
-    return analysis.shared("sampled states", lambda: sample_states(analysis.network(), analysis.text))
+    return analysis.shared(
+        "sampled states", lambda: sample_states(analysis.network(), analysis.text)
+    )
 
 
-def kept_by_cell(analysis: CellAnalysis, kind: str, result: type[Cells], compute: Callable[[], Cells]) -> Cells:
-    """Return what is computed of every cell, in the order of the cells: looked up first, or saved."""
-    return analysis.kept(kind, analysis.text_key, result, compute, lambda found: len(found) == analysis.num_cells)
+def kept_by_cell(
+    analysis: CellAnalysis, kind: str, result: type[Cells], compute: Callable[[], Cells]
+) -> Cells:
+    """Return what is computed of every cell, in the order of the cells: looked up first, or
+    saved."""
+    return analysis.kept(
+        kind, analysis.text_key, result, compute, lambda found: len(found) == analysis.num_cells
+    )
 
 
 def rounded(value: float) -> float:

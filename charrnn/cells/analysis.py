@@ -1,4 +1,5 @@
-"""Measure the cells of one model over one text; each result is computed once and kept in the run's folder.
+"""Measure the cells of one model over one text; each result is computed once and kept in the run's
+folder.
 
 Shapes: N characters, C = L * H cells.
 """
@@ -17,8 +18,24 @@ from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.saved import Result, decode, encode, first_difference
-from charrnn.cells.scores import Measured, Read, Target, choose_targets, is_bounded, label_by_name, measure, sort_scores
-from charrnn.cells.trace import Activations, ablate_cells, ablate_text, effects_of, stream_cells, trace_text
+from charrnn.cells.scores import (
+    Measured,
+    Read,
+    Target,
+    choose_targets,
+    is_bounded,
+    label_by_name,
+    measure,
+    sort_scores,
+)
+from charrnn.cells.trace import (
+    Activations,
+    ablate_cells,
+    ablate_text,
+    effects_of,
+    stream_cells,
+    trace_text,
+)
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -35,18 +52,21 @@ from charrnn.text.vocab import EncodedText
 CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""
 CHARS_OF_PAGE = 32_768
-"""Characters at the beginning of the scoring half on which the cell of a page is ablated: the same for all cells."""
+"""Characters at the beginning of the scoring half on which the cell of a page is ablated: the same
+for all cells."""
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 FOUND_CELLS = "found cells"
-"""The kind of the entry with the found cells of all texts that were measured, the latest for each detector."""
+"""The kind of the entry with the found cells of all texts that were measured, the latest for each
+detector."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellSection:
-    """A section of the page of a cell that a room or another package adds; its result draws itself by `view`.
+    """A section of the page of a cell that a room or another package adds; its result draws itself
+    by `view`.
 
     `measure` takes the analysis, the layer and the unit. It raises DataError for a text too short.
     """
@@ -70,14 +90,16 @@ class CellSection:
 
 
 class AnalysisMethod(AddedFunction):
-    """A method of `CellAnalysis` that a room or another package adds; the analysis is the function's first argument."""
+    """A method of `CellAnalysis` that a room or another package adds; the analysis is the
+    function's first argument."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellAnalysis(Extensible):
     """A text of N characters and a model that reads it.
 
-    Networks are built when something has to be read. Every measurement is looked up in `cache` and added to it.
+    Networks are built when something has to be read. Every measurement is looked up in `cache` and
+    added to it.
     """
 
     METHODS = AnalysisMethod
@@ -108,7 +130,8 @@ class CellAnalysis(Extensible):
         compute: Callable[[], Result],
         fits: Callable[[Result], bool] = lambda found: True,
     ) -> Result:
-        """Look up a result of the type `result`; compute and save it if there is none, or none that `fits`.
+        """Look up a result of the type `result`; compute and save it if there is none, or none that
+        `fits`.
 
         `kind` and `key` say what is measured; the weights and the program are part of every key.
         """
@@ -122,7 +145,8 @@ class CellAnalysis(Extensible):
         compute: Callable[[list[int]], Iterable[Result]],
         fits: Callable[[Result], bool] = lambda found: True,
     ) -> list[Result]:
-        """Look up the results of several keys as `kept`, and compute the missing ones together, by their places."""
+        """Look up the results of several keys as `kept`, and compute the missing ones together, by
+        their places."""
         results = [self.look_up(kind, key, result) for key in keys]
         results = [None if found is None or not fits(found) else found for found in results]
         missing = [place for place, found in enumerate(results) if found is None]
@@ -142,18 +166,23 @@ class CellAnalysis(Extensible):
         return decode(result, self.cache.get(kind, key), sizes)
 
     def shared(self, name: str, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` returned when it was first called under this name; for what several results need."""
+        """Return what `compute` returned when it was first called under this name; for what several
+        results need."""
         if name not in self._shared:
             self._shared[name] = compute()
         return cast(Result, self._shared[name])
 
     def findings(
-        self, detectors: Sequence[str | Detector] | None = None, *, untrained: bool = True, ablations: bool = False
+        self,
+        detectors: Sequence[str | Detector] | None = None,
+        *,
+        untrained: bool = True,
+        ablations: bool = False,
     ) -> records.CellFindings:
         """Find the best cell for each detector (all, if none is named), as `score_cells` does.
 
-        `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the scoring half.
-        Raises UsageError for an unknown detector, DataError for a text too short.
+        `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the
+        scoring half. Raises UsageError for an unknown detector, DataError for a text too short.
         """
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self.measure(targets, untrained=untrained)]
@@ -169,11 +198,13 @@ class CellAnalysis(Extensible):
         detectors: Sequence[str | Detector] | None = None,
         num_passages: int = NUM_PASSAGES,
     ) -> tuple[records.Passage, ...]:
-        """Select a passage of the scoring half for each of the best significant findings, with the cell's values.
+        """Select a passage of the scoring half for each of the best significant findings, with the
+        cell's values.
 
-        The best are those that exceed the untrained baseline most, or the strongest if it was not measured.
-        In each passage the label changes and the cell follows it as well as it typically does: `choose_passages`.
-        `detectors` are those that `findings` scored. Raises UsageError if one of them is missing.
+        The best are those that exceed the untrained baseline most, or the strongest if it was not
+        measured. In each passage the label changes and the cell follows it as well as it typically
+        does: `choose_passages`. `detectors` are those that `findings` scored. Raises UsageError if
+        one of them is missing.
         """
         significant = [score for score in findings.scores if score.is_significant]
         shown = sorted(significant, key=lambda score: -score.gain)[:num_passages]
@@ -183,19 +214,23 @@ class CellAnalysis(Extensible):
             (values,) = self.values([(score.layer, score.unit)], part)
             of_part = labels[score.detector][part]
             inside = tuple(map(bool, of_part)) if of_part.dtype == bool else ()
-            coloured = records.ColouredText(text=self.text.text[part], values=tuple(map(float, values)), inside=inside)
+            coloured = records.ColouredText(
+                text=self.text.text[part], values=tuple(map(float, values)), inside=inside
+            )
             passages.append(records.Passage(score=score, begin=part.start, coloured=coloured))
         return RecordTuple(passages)
 
     def activations(self) -> Activations:
-        """Return the values of all cells over the text, with the use of their gates; computed once per analysis.
+        """Return the values of all cells over the text, with the use of their gates; computed once
+        per analysis.
 
         Raises CharRNNError if there is no room on the disk.
         """
         return self.shared("activations", lambda: Activations(self.network(), self.text))
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
-        """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""
+        """Return the value of each cell (layer, unit) at each character of a part of the text, of
+        all by default."""
         text = self.text.part(part.start or 0, part.stop)
 
         def trace(missing: list[int]) -> list[Floats]:
@@ -205,7 +240,9 @@ class CellAnalysis(Extensible):
 
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
         keys = [of_text | {"layer": layer, "unit": unit} for layer, unit in cells]
-        return self.kept_each("values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text)))
+        return self.kept_each(
+            "values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text))
+        )
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
         """Return what the values of a cell look like, as `measure_values` finds."""
@@ -218,26 +255,33 @@ class CellAnalysis(Extensible):
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
-        """Return the passages that `values_of` chose for a cell, with its value at each character."""
+        """Return the passages that `values_of` chose for a cell, with its value at each
+        character."""
         places = self.values_of(layer, unit).passages
         # Only the values, because the file of the findings does not contain the text.
         values = self.kept(
             "passages of",
             self.cell_key(layer, unit),
             tuple[Floats, ...],
-            lambda: tuple(self.activations().of(layer, unit)[place.begin : place.end] for place in places),
+            lambda: tuple(
+                self.activations().of(layer, unit)[place.begin : place.end] for place in places
+            ),
             fits=lambda found: (
                 len(found) == len(places)
-                and all(is_bounded(one, place.end - place.begin) for one, place in zip(found, places, strict=True))
+                and all(
+                    is_bounded(one, place.end - place.begin)
+                    for one, place in zip(found, places, strict=True)
+                )
             ),
         )
         return RecordTuple(read_passages(self.text.text, places, values))
 
     def ablation_of(self, layer: int, unit: int) -> records.Ablation:
-        """Measure the contribution of a cell: the rise of the loss, also inside and outside each detector's spans.
+        """Measure the contribution of a cell: the rise of the loss, also inside and outside each
+        detector's spans.
 
-        It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that the figures of all
-        cells can be compared. Raises DataError for a text too short.
+        It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that
+        the figures of all cells can be compared. Raises DataError for a text too short.
         """
         check_length(len(self.text), 2, "ablating a cell")
 
@@ -253,7 +297,8 @@ class CellAnalysis(Extensible):
         return self.kept("ablation of", key, records.Ablation, ablate)
 
     def page(self, layer: int, unit: int) -> records.CellPage:
-        """Return everything that is measured of a cell: passages, values, ablation, and the sections of rooms.
+        """Return everything that is measured of a cell: passages, values, ablation, and the
+        sections of rooms.
 
         What the text is too short for is None. Raises UsageError if there is no such cell.
         """
@@ -261,11 +306,14 @@ class CellAnalysis(Extensible):
         return page
 
     def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
-        """Yield a `page` with passages and values alone, and again with each other part as it is measured."""
+        """Yield a `page` with passages and values alone, and again with each other part as it is
+        measured."""
         check_unit(layer, unit, self.num_layers, self.num_units)
         with _announced("reading"):
             passages = self.passages_of(layer, unit)
-            page = records.CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
+            page = records.CellPage(
+                layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit)
+            )
         yield page
         with _announced("ablating"):
             page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
@@ -288,46 +336,74 @@ class CellAnalysis(Extensible):
     def target_key(self, target: Target) -> dict[str, JSON]:
         """Cache key: the text and its labels. Equal for detectors that give the same labels."""
         labels = target.labels
-        digest = hashlib.sha256(labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes())
+        digest = hashlib.sha256(
+            labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes()
+        )
         return self.text_key | {"labels": digest.hexdigest()}
 
     def measure(self, targets: Sequence[Target], *, untrained: bool = True) -> list[Measured]:
-        """Look up each target's measurement and measure those that are missing together; in the targets' order."""
+        """Look up each target's measurement and measure those that are missing together; in the
+        targets' order."""
 
         def measure_missing(missing: list[int]) -> list[Measured]:
             baseline = self.reader(self.untrained_baseline()) if untrained else None
-            return measure([targets[place] for place in missing], self.reader(self.network()), self.num_units, baseline)
+            return measure(
+                [targets[place] for place in missing],
+                self.reader(self.network()),
+                self.num_units,
+                baseline,
+            )
 
         keys = [self.target_key(target) | {"untrained": untrained} for target in targets]
-        found = self.kept_each("score", keys, Measured, measure_missing, fits=lambda one: one.fits(self.num_cells))
+        found = self.kept_each(
+            "score", keys, Measured, measure_missing, fits=lambda one: one.fits(self.num_cells)
+        )
         # Detectors with the same labels share an entry.
         pairs = zip(found, targets, strict=True)
-        return [replace(one, score=replace(one.score, detector=target.name)) for one, target in pairs]
+        return [
+            replace(one, score=replace(one.score, detector=target.name)) for one, target in pairs
+        ]
 
     def reader(self, network: CharRNN) -> Read:
         """Return what reads parts of the text with a network, for `scores`."""
         return lambda begin, end: stream_cells(network, self.text.part(begin, end))
 
-    def _parts(self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]) -> list[slice]:
-        """Look up the passage of each finding and select those that are missing, after reading the scoring half."""
+    def _parts(
+        self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
+    ) -> list[slice]:
+        """Look up the passage of each finding and select those that are missing, after reading the
+        scoring half."""
         keys = [
             self.target_key(Target(score.detector, labels[score.detector], self.half))
-            | {"layer": score.layer, "unit": score.unit, "polarity": score.polarity}
+            | {
+                "layer": score.layer,
+                "unit": score.unit,
+                "polarity": score.polarity,
+            }
             for score in shown
         ]
 
         def choose(missing: list[int]) -> list[tuple[int, int]]:
             wanted = [(shown[place], labels[shown[place].detector]) for place in missing]
-            parts = choose_passages(self.text.text, wanted, self.half, self.reader(self.network()), self.num_units)
+            parts = choose_passages(
+                self.text.text, wanted, self.half, self.reader(self.network()), self.num_units
+            )
             return [(part.start, part.stop) for part in parts]
 
         found = self.kept_each(
-            "passage", keys, tuple[int, int], choose, fits=lambda part: 0 <= part[0] < part[1] <= len(self.text)
+            "passage",
+            keys,
+            tuple[int, int],
+            choose,
+            fits=lambda part: 0 <= part[0] < part[1] <= len(self.text),
         )
         return [slice(*part) for part in found]
 
-    def _ablate(self, scores: Sequence[records.CellScore], targets: Sequence[Target]) -> list[records.CellScore]:
-        """Add the contribution of each score's cell, on the segment of the scoring half with the most label changes."""
+    def _ablate(
+        self, scores: Sequence[records.CellScore], targets: Sequence[Target]
+    ) -> list[records.CellScore]:
+        """Add the contribution of each score's cell, on the segment of the scoring half with the
+        most label changes."""
         length = min(CHARS_ABLATED, len(self.text) - self.half)
         keys = [
             self.target_key(target) | {"layer": score.layer, "unit": score.unit, "length": length}
@@ -344,7 +420,11 @@ class CellAnalysis(Extensible):
                 part = slice(begin, begin + length)
                 text = self.text.part(part.start, part.stop)
                 effects, _ = effects_of(changes, text, [labelled(targets[place], part)])
-                found.append((effects[0].change_inside, effects[0].change_outside) if effects else (None, None))
+                found.append(
+                    (effects[0].change_inside, effects[0].change_outside)
+                    if effects
+                    else (None, None)
+                )
             return found
 
         found = self.kept_each(
@@ -355,16 +435,24 @@ class CellAnalysis(Extensible):
             fits=lambda found: (found[0] is None) == (found[1] is None),
         )
         pairs = zip(scores, found, strict=True)
-        return [replace(score, ablation_inside=inside, ablation_outside=outside) for score, (inside, outside) in pairs]
+        return [
+            replace(score, ablation_inside=inside, ablation_outside=outside)
+            for score, (inside, outside) in pairs
+        ]
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
-        """Keep the significant scores that exceed the untrained baseline, for an exported model: not the text."""
-        cells = {one.detector: one for one in found_cells(self.cache, self.num_layers, self.num_units)}
+        """Keep the significant scores that exceed the untrained baseline, for an exported model:
+        not the text."""
+        cells = {
+            one.detector: one for one in found_cells(self.cache, self.num_layers, self.num_units)
+        }
         for score in scores:
             cells.pop(score.detector, None)
             if score.is_significant and score.untrained is not None and score.gain > 0:
                 place = {"layer": score.layer, "unit": score.unit}
-                cells[score.detector] = records.FoundCell(detector=score.detector, gain=score.gain, **place)
+                cells[score.detector] = records.FoundCell(
+                    detector=score.detector, gain=score.gain, **place
+                )
         now = encode(tuple(one for _, one in sorted(cells.items())))
         if now != (self.cache.get(FOUND_CELLS, {}) or []):
             self.cache.put(FOUND_CELLS, {}, now)
@@ -375,12 +463,16 @@ Study = CellAnalysis
 
 
 def sections() -> tuple[CellSection, ...]:
-    """Return the sections of the page of a cell that rooms and other packages add, in the order of the page."""
+    """Return the sections of the page of a cell that rooms and other packages add, in the order of
+    the page."""
     return tuple(sorted(offered(CellSection), key=lambda section: section.place))
 
 
-def found_cells(cache: FindingsCache, num_layers: int, num_units: int) -> tuple[records.FoundCell, ...]:
-    """Return the cells saved in a run that follow a built-in detector better than an untrained network, best first."""
+def found_cells(
+    cache: FindingsCache, num_layers: int, num_units: int
+) -> tuple[records.FoundCell, ...]:
+    """Return the cells saved in a run that follow a built-in detector better than an untrained
+    network, best first."""
     sizes = {"layers": num_layers, "units": num_units}
     found = decode(tuple[records.FoundCell, ...], cache.get(FOUND_CELLS, {}), sizes) or ()
     known = {one.detector: one for one in found if one.detector in DETECTORS and one.gain > 0}

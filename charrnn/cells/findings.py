@@ -13,12 +13,39 @@ CHANCE = 0.05
 """Largest p-value of a significant score."""
 NUM_BINS = 40
 """Bins of a histogram of cell values, of equal width over [-1, 1]."""
-LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
+LAGS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    12,
+    16,
+    20,
+    24,
+    32,
+    40,
+    48,
+    64,
+    80,
+    96,
+    128,
+    160,
+    192,
+    256,
+    320,
+    384,
+    512,
+)
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
 """Where the timescale of a cell type comes from in which no gate keeps the memory."""
 SLACK = 0.01
-"""How far a score may lie outside its interval, which is resampled from values in 512 groups of similar rank."""
+"""How far a score may lie outside its interval, which is resampled from values in 512 groups of
+similar rank."""
 
 
 def is_inside(estimate: float, interval: tuple[float, float], slack: float = ROUNDING) -> bool:
@@ -30,9 +57,9 @@ def is_inside(estimate: float, interval: tuple[float, float], slack: float = ROU
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on.
 
-    `auc` (yes/no detectors; of polarity · values, so it is at least 0.5 on the choosing half) or `spearman` (count
-    detectors; signed) is the score. `untrained` is the score of the same selection in the untrained baseline.
-    `polarity` is -1 if the cell is low inside the spans.
+    `auc` (yes/no detectors; of polarity · values, so it is at least 0.5 on the choosing half) or
+    `spearman` (count detectors; signed) is the score. `untrained` is the score of the same
+    selection in the untrained baseline. `polarity` is -1 if the cell is low inside the spans.
     """
 
     detector: str
@@ -48,21 +75,27 @@ class CellScore:
     """The score on the choosing half, computed from values in 512 bins."""
     untrained: Association | None = None
     r2: float | None = None
-    """Count detectors: share of the variance explained by a line in the cell's value, fitted on the choosing half."""
+    """Count detectors: share of the variance explained by a line in the cell's value, fitted on the
+    choosing half."""
     threshold: Association | None = None
-    """Yes/no detectors: the value that separates inside from outside, selected on the choosing half."""
+    """Yes/no detectors: the value that separates inside from outside, selected on the choosing
+    half."""
     f1: Share | None = None
     """Yes/no detectors: harmonic mean of precision and recall at that threshold."""
     interior: Share | None = None
-    """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows delimiters only."""
+    """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows
+    delimiters only."""
     null_level: Share | None = None
-    """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the labels, choosing half."""
+    """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the
+    labels, choosing half."""
     p_value: Share | None = None
-    """Share of those shifts for which some cell reaches the association of the best cell without a shift."""
+    """Share of those shifts for which some cell reaches the association of the best cell without a
+    shift."""
     probe: tuple[tuple[int, float], ...] = ()
     """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
     ablation_inside: float | None = None
-    """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats per character."""
+    """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats
+    per character."""
     ablation_outside: float | None = None
     """The same outside the spans."""
 
@@ -76,7 +109,8 @@ class CellScore:
 
     @property
     def is_significant(self) -> bool:
-        """Whether p is at most CHANCE, the interval excludes chance, and the score exceeds the chance level."""
+        """Whether p is at most CHANCE, the interval excludes chance, and the score exceeds the
+        chance level."""
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
         if self.auc is not None:
@@ -93,17 +127,20 @@ class CellScore:
 
     @property
     def strength(self) -> float:
-        """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of detectors together."""
+        """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of
+        detectors together."""
         return self._strength_of(self.auc if self.auc is not None else self.spearman)
 
     @property
     def gain(self) -> float:
-        """The strength minus that of the same selection in the untrained baseline, or minus 0 if there is none."""
+        """The strength minus that of the same selection in the untrained baseline, or minus 0 if
+        there is none."""
         return self.strength - self._strength_of(self.untrained)
 
     @property
     def is_no_better_than_untrained(self) -> bool:
-        """Whether the same selection in the untrained baseline is at least as strong. False if it was not measured."""
+        """Whether the same selection in the untrained baseline is at least as strong. False if it
+        was not measured."""
         return self.untrained is not None and self.gain <= 0
 
     def _strength_of(self, score: float | None) -> float:
@@ -119,7 +156,8 @@ class CellScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCell:
-    """The cell that follows a detector best, and by how much its strength exceeds that of the untrained baseline."""
+    """The cell that follows a detector best, and by how much its strength exceeds that of the
+    untrained baseline."""
 
     detector: str
     layer: Layer
@@ -137,7 +175,8 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellFindings(Displayable):
-    """The ranked scores, the detectors that could not be scored, and how many characters were read."""
+    """The ranked scores, the detectors that could not be scored, and how many characters were
+    read."""
 
     scores: tuple[CellScore, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -147,10 +186,11 @@ class CellFindings(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationEffect:
-    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 % intervals.
+    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 %
+    intervals.
 
-    A character is inside if the detector labels the character before it (above zero for a count detector): inside a
-    span, the model predicts these characters, the end of the span among them.
+    A character is inside if the detector labels the character before it (above zero for a count
+    detector): inside a span, the model predicts these characters, the end of the span among them.
     """
 
     detector: str
@@ -164,15 +204,18 @@ class AblationEffect:
     @property
     def is_consistent(self) -> bool:
         """Whether the intervals contain the changes."""
-        return is_inside(self.change_inside, self.ci_inside) and is_inside(self.change_outside, self.ci_outside)
+        return is_inside(self.change_inside, self.ci_inside) and is_inside(
+            self.change_outside, self.ci_outside
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation(Displayable):
-    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at `value`.
+    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at
+    `value`.
 
-    `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all `num_chars` predicted
-    characters, `ci` its 95 % interval.
+    `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all
+    `num_chars` predicted characters, `ci` its 95 % interval.
     """
 
     layer: Layer
@@ -195,7 +238,8 @@ class Ablation(Displayable):
 class GateUse:
     """How often the `gate` (one letter) of each unit of a layer is saturated.
 
-    `left` and `right` contain for every unit the share of characters at which the gate is below 0.1 or above 0.9.
+    `left` and `right` contain for every unit the share of characters at which the gate is below 0.1
+    or above 0.9.
     """
 
     layer: Layer
@@ -211,14 +255,17 @@ class ColouredText(Displayable):
     text: str
     values: tuple[float, ...] = field(repr=False)
     guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
-    """For each character the most likely next ones with their probabilities; empty if they were not asked for."""
+    """For each character the most likely next ones with their probabilities; empty if they were not
+    asked for."""
     inside: tuple[bool, ...] = field(default=(), repr=False)
-    """For each character whether a yes/no detector is on, which is underlined; empty without such a detector."""
+    """For each character whether a yes/no detector is on, which is underlined; empty without such a
+    detector."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellGate:
-    """The share of characters at which a gate of a cell, named by its letter, is below 0.1 or above 0.9."""
+    """The share of characters at which a gate of a cell, named by its letter, is below 0.1 or above
+    0.9."""
 
     gate: str
     closed: float
@@ -227,7 +274,8 @@ class CellGate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AfterCharacter:
-    """The mean value of a cell after a character, which occurs `count` times. It is decoded as in `EncodedText`."""
+    """The mean value of a cell after a character, which occurs `count` times. It is decoded as in
+    `EncodedText`."""
 
     character: str
     mean: float
@@ -245,10 +293,12 @@ class CorrelatedCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassagePlace:
-    """Where a passage of a text is: characters `begin` to `end`, chosen for the cell's `value` at `index`.
+    """Where a passage of a text is: characters `begin` to `end`, chosen for the cell's `value` at
+    `index`.
 
-    `kind` is `top` or `bottom` (the largest and the smallest values) or `decile`: the value is in the middle of tenth
-    number `rank` of all values, from 1 for the smallest. `rank` counts the others from 1, the most extreme one.
+    `kind` is `top` or `bottom` (the largest and the smallest values) or `decile`: the value is in
+    the middle of tenth number `rank` of all values, from 1 for the smallest. `rank` counts the
+    others from 1, the most extreme one.
     """
 
     kind: str
@@ -263,10 +313,10 @@ class PassagePlace:
 class CellValues(Displayable):
     """The values of the cell `layer`:`unit` over a text of `num_chars` characters.
 
-    `timescale` is the number of characters after which its memory has decayed to 1/e: -1 / log of the mean of the gate
-    that keeps the memory (Mahto et al. 2021), times the dilation of its layer. `timescale_from` is the letter of that
-    gate. A cell type without one has the lag at which the autocorrelation falls to 1/e. None if it is longer than can
-    be measured.
+    `timescale` is the number of characters after which its memory has decayed to 1/e: -1 / log of
+    the mean of the gate that keeps the memory (Mahto et al. 2021), times the dilation of its layer.
+    `timescale_from` is the letter of that gate. A cell type without one has the lag at which the
+    autocorrelation falls to 1/e. None if it is longer than can be measured.
     """
 
     layer: Layer
@@ -276,11 +326,13 @@ class CellValues(Displayable):
     spread: float
     """Standard deviation."""
     histogram: tuple[End, ...] = field(repr=False)
-    """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower end, the last both."""
+    """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
+    end, the last both."""
     autocorrelation: tuple[float, ...] = field(repr=False)
     """At those of LAGS that are shorter than the text; () for a constant cell."""
     decay: float | None
-    """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it does not."""
+    """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it
+    does not."""
     timescale: float | None
     timescale_from: str
     gates: tuple[CellGate, ...]
@@ -289,8 +341,8 @@ class CellValues(Displayable):
     correlated: tuple[CorrelatedCell, ...]
     """The cells with the largest absolute correlation, the largest first."""
     passages: tuple[PassagePlace, ...] = field(repr=False)
-    """Top, bottom, then deciles, from the largest values to the smallest. They do not overlap, and the characters for
-    which they were chosen are in different sentences."""
+    """Top, bottom, then deciles, from the largest values to the smallest. They do not overlap, and
+    the characters for which they were chosen are in different sentences."""
 
     @property
     def density(self) -> tuple[float, ...]:
@@ -303,7 +355,8 @@ class CellValues(Displayable):
         return LAGS[: len(self.autocorrelation)]
 
     def fits(self, num_chars: int) -> bool:
-        """Return whether it can be of a text of so many characters: counts, lags and places are possible."""
+        """Return whether it can be of a text of so many characters: counts, lags and places are
+        possible."""
         return (
             self.num_chars == num_chars == sum(self.histogram)
             and len(self.histogram) == NUM_BINS
@@ -315,10 +368,11 @@ class CellValues(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPassage(Displayable):
-    """A passage of the text with the cell's value at each character; `kind`, `rank` and `value` as in `PassagePlace`.
+    """A passage of the text with the cell's value at each character; `kind`, `rank` and `value` as
+    in `PassagePlace`.
 
-    `index` is that of the character for which it was chosen, `begin` that of its first character, `line` the line of
-    `index`, all in the text that was measured; lines count from 1.
+    `index` is that of the character for which it was chosen, `begin` that of its first character,
+    `line` the line of `index`, all in the text that was measured; lines count from 1.
     """
 
     kind: str

@@ -1,7 +1,9 @@
-"""Measurements to JSON and back, for the findings of a run. What is read is checked, because a run may be untrusted.
+"""Measurements to JSON and back, for the findings of a run. What is read is checked, because a run
+may be untrusted.
 
-The type of a measurement says what it consists of: a dataclass, a tuple, an array of NumPy, a number, text, or None
-beside one of these. A dataclass is written as the list of its fields, which takes a third of the space of an object.
+The type of a measurement says what it consists of: a dataclass, a tuple, an array of NumPy, a
+number, text, or None beside one of these. A dataclass is written as the list of its fields, which
+takes a third of the space of an object.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def _between(low: float, high: float) -> Range:
 
 
 def _below(size: str, *, is_end: bool = False) -> Range:
-    """Return the range of an index: from 0 to less than `layers`, `units` or `chars`, or up to it for an end."""
+    """Return the range of an index: from 0 to less than `layers`, `units` or `chars`, or up to it
+    for an end."""
     return lambda number, sizes: 0 <= number < sizes.get(size, math.inf) + is_end
 
 
@@ -73,33 +76,46 @@ MEASURING = (
 
 @cache
 def _source_digest() -> str:
-    """Return the SHA-256 of the source code that measures, as this process found it; "" if it is not installed."""
+    """Return the SHA-256 of the source code that measures, as this process found it; "" if it is
+    not installed."""
     package = Path(__file__).parents[1]
     sources = sorted(path for part in MEASURING for path in package.glob(part))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest() if sources else ""
+    return (
+        hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        if sources
+        else ""
+    )
 
 
 def program_digest() -> str | None:
-    """Return a SHA-256 of the source code that measures and of the versions of the packages that add cells or rooms.
+    """Return a SHA-256 of the source code that measures and of the versions of the packages that
+    add cells or rooms.
 
     None if the source files are not installed. Raises UsageError as `scan_plugins`.
     """
     if not _source_digest():
         return None
     digest = hashlib.sha256(_source_digest().encode())
-    plugins = [plugin for group in (GROUP, CELL_GROUP) for plugin in scan_plugins(group, "extension")]
-    digest.update(repr(sorted({plugin.package for plugin in plugins if not plugin.is_own})).encode())
+    plugins = [
+        plugin for group in (GROUP, CELL_GROUP) for plugin in scan_plugins(group, "extension")
+    ]
+    digest.update(
+        repr(sorted({plugin.package for plugin in plugins if not plugin.is_own})).encode()
+    )
     return digest.hexdigest()
 
 
 def encode(value: Any) -> JSON:
-    """Return a measurement as JSON; numbers of an array in as few digits as restore them exactly."""
+    """Return a measurement as JSON; numbers of an array in as few digits as restore them
+    exactly."""
     if is_dataclass(value):
         return [encode(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, tuple):
         return [encode(part) for part in value]
     if isinstance(value, np.ndarray):
-        return [float(str(number)) for number in value] if value.dtype.kind == "f" else value.tolist()
+        return (
+            [float(str(number)) for number in value] if value.dtype.kind == "f" else value.tolist()
+        )
     found: JSON = value
     return found
 
@@ -107,8 +123,8 @@ def encode(value: Any) -> JSON:
 def decode(kind: type[Result], value: JSON, sizes: Mapping[str, int]) -> Result | None:
     """Return the measurement of a type from its JSON; None if `value` is anything else.
 
-    Numbers are finite and in the ranges that the type states; `sizes` has the number of layers, units and chars. A
-    record may have a property `is_consistent`, which must be true.
+    Numbers are finite and in the ranges that the type states; `sizes` has the number of layers,
+    units and chars. A record may have a property `is_consistent`, which must be true.
     """
     try:
         return cast(Result, _reader(cast(Any, kind))(value, sizes))
@@ -117,7 +133,8 @@ def decode(kind: type[Result], value: JSON, sizes: Mapping[str, int]) -> Result 
 
 
 def first_difference(saved: JSON, measured: JSON) -> tuple[JSON, JSON] | None:
-    """Return the first two parts of two encoded measurements that differ, but for names; None if they are equal."""
+    """Return the first two parts of two encoded measurements that differ, but for names; None if
+    they are equal."""
     if isinstance(saved, list) and isinstance(measured, list) and len(saved) == len(measured):
         return next(filter(None, map(first_difference, saved, measured)), None)
     return None if saved == measured or isinstance(measured, str) else (saved, measured)
@@ -129,7 +146,8 @@ class _UnexpectedError(Exception):
 
 @cache
 def _reader(kind: Any) -> Reader:
-    """Return what reads a value of a type; kept, because looking at the type takes longer than reading the value."""
+    """Return what reads a value of a type; kept, because looking at the type takes longer than
+    reading the value."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         read, contains = _reader(parts[0]), parts[1]

@@ -1,6 +1,7 @@
 """What the values of cells look like over a text, and the passages that show them.
 
-Shapes: N characters, V vocabulary, C cells of the model, c cells that are measured, K lags, S sentences.
+Shapes: N characters, V vocabulary, C cells of the model, c cells that are measured, K lags, S
+sentences.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ NUM_CORRELATED = 5
 CORRELATED_CHARS = 4_096
 """Characters whose products are added at a time."""
 LARGEST_SNAP = 12
-"""Characters by which a passage is shortened at each end so that it begins and ends between words."""
+"""Characters by which a passage is shortened at each end so that it begins and ends between words.
+"""
 SMALLEST_VARIANCE = 1e-9
 """Below this variance a cell counts as constant: its values differ by rounding errors only."""
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]}]*(?=\s)|\n[ \t\r]*\n|\0|[;{}][ \t]*(?=\r?\n)")
-"""The end of a sentence, with its closing marks; a blank line; the end of a document; the end of a line of code."""
+"""The end of a sentence, with its closing marks; a blank line; the end of a document; the end of a
+line of code."""
 MAX_SENTENCE = 1_000
 """Characters after which a sentence ends in any case, as in a text without punctuation."""
 NUM_LINES = 8
@@ -44,7 +47,8 @@ NUM_LINES = 8
 MAX_LENGTH = 900
 """Characters of a passage, at most."""
 MAX_COUNT = 80
-"""Counts are clipped to this before their variance is computed, so that one long line does not decide."""
+"""Counts are clipped to this before their variance is computed, so that one long line does not
+decide."""
 NUM_CHANGES = 6
 """Changes of a label that are enough: three spans. More do not add to the contrast of a passage."""
 NUM_CANDIDATES = 9
@@ -54,7 +58,9 @@ MIN_CONTRAST = 0.5
 
 
 def measure_values(
-    activations: Activations, cells: Sequence[tuple[int, int]] | None = None, correlations: Float32Array | None = None
+    activations: Activations,
+    cells: Sequence[tuple[int, int]] | None = None,
+    correlations: Float32Array | None = None,
 ) -> tuple[records.CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.
 
@@ -74,7 +80,8 @@ def measure_values(
 
 
 def correlate(activations: Activations, columns: NDArray[np.int64] | None = None) -> Float32Array:
-    """Return the Pearson correlations (c, C) of the cells in `columns`, all by default, with every cell.
+    """Return the Pearson correlations (c, C) of the cells in `columns`, all by default, with every
+    cell.
 
     A constant cell has the correlation 0 with every other cell and 1 with itself.
     """
@@ -82,8 +89,12 @@ def correlate(activations: Activations, columns: NDArray[np.int64] | None = None
     columns = np.arange(num_cells) if columns is None else columns
     values = activations.values
     begins = range(0, num_chars, CORRELATED_CHARS)
-    # Two passes: a cell may start far from its mean and then stay near it, where squares minus means lose all digits.
-    sums = sum(values[:, begin : begin + CORRELATED_CHARS].sum(axis=1, dtype=np.float32) for begin in begins)
+    # Two passes: a cell may start far from its mean and then stay near it, where squares minus
+    # means lose all digits.
+    sums = sum(
+        values[:, begin : begin + CORRELATED_CHARS].sum(axis=1, dtype=np.float32)
+        for begin in begins
+    )
     means = (sums / num_chars)[:, None].astype(np.float32)
     variances, covariances = np.zeros(num_cells), np.zeros((len(columns), num_cells))
     for begin in begins:
@@ -97,7 +108,8 @@ def correlate(activations: Activations, columns: NDArray[np.int64] | None = None
 
 
 class _Text:
-    """What all cells share: the sentences, the characters, and the order in which equal values are taken."""
+    """What all cells share: the sentences, the characters, and the order in which equal values are
+    taken."""
 
     def __init__(self, activations: Activations) -> None:
         text = activations.text
@@ -110,11 +122,14 @@ class _Text:
         firsts[self.ids[::-1]] = np.arange(len(self.ids))[::-1]
         self.characters = [self.text[firsts[char]] for char in self.frequent.tolist()]
         self.frequencies = self.counts[self.frequent].tolist()
-        # A cell that is often saturated has many equal values: drawn from the whole text, not from its beginning.
+        # A cell that is often saturated has many equal values: drawn from the whole text, not from
+        # its beginning.
         self.drawn = np.random.default_rng(0).permutation(len(self.ids))
 
 
-def _measure(activations: Activations, text: _Text, column: int, correlations: Float32Array) -> records.CellValues:
+def _measure(
+    activations: Activations, text: _Text, column: int, correlations: Float32Array
+) -> records.CellValues:
     layer, unit = divmod(column, activations.num_units)
     halves = activations.values[column]
     values = halves.astype(np.float32)
@@ -123,8 +138,14 @@ def _measure(activations: Activations, text: _Text, column: int, correlations: F
     decay = _decay(autocorrelation)
     means = np.bincount(text.ids, weights=values)[text.frequent] / text.counts[text.frequent]
     timescale, timescale_from = _timescale(activations, layer, column, decay)
-    bins = np.minimum(((values + 1) * (records.NUM_BINS / 2)).astype(np.int64), records.NUM_BINS - 1)
-    others = [other for other in np.argsort(-np.abs(correlations), kind="stable").tolist() if other != column]
+    bins = np.minimum(
+        ((values + 1) * (records.NUM_BINS / 2)).astype(np.int64), records.NUM_BINS - 1
+    )
+    others = [
+        other
+        for other in np.argsort(-np.abs(correlations), kind="stable").tolist()
+        if other != column
+    ]
     return records.CellValues(
         layer=layer,
         unit=unit,
@@ -143,10 +164,14 @@ def _measure(activations: Activations, text: _Text, column: int, correlations: F
         ),
         after_characters=tuple(
             records.AfterCharacter(character=character, mean=mean, count=count)
-            for character, mean, count in zip(text.characters, means.tolist(), text.frequencies, strict=True)
+            for character, mean, count in zip(
+                text.characters, means.tolist(), text.frequencies, strict=True
+            )
         ),
         correlated=tuple(
-            records.CorrelatedCell(layer=layer_of, unit=unit_of, correlation=float(correlations[other]))
+            records.CorrelatedCell(
+                layer=layer_of, unit=unit_of, correlation=float(correlations[other])
+            )
             for other in others[:NUM_CORRELATED]
             for layer_of, unit_of in [divmod(other, activations.num_units)]
         ),
@@ -155,18 +180,24 @@ def _measure(activations: Activations, text: _Text, column: int, correlations: F
 
 
 def _autocorrelation(centred: Float32Array) -> list[float]:
-    """Return the autocorrelation at those of LAGS that are shorter than the values (N,); [] if they are constant.
+    """Return the autocorrelation at those of LAGS that are shorter than the values (N,); [] if they
+    are constant.
 
     It is the biased estimate, whose products at every lag are divided by N: it is in [-1, 1].
     """
     variance = float(np.dot(centred, centred))
     if variance < SMALLEST_VARIANCE * len(centred):
         return []
-    return [float(np.dot(centred[:-lag], centred[lag:])) / variance for lag in records.LAGS if lag < len(centred)]
+    return [
+        float(np.dot(centred[:-lag], centred[lag:])) / variance
+        for lag in records.LAGS
+        if lag < len(centred)
+    ]
 
 
 def _decay(autocorrelation: Sequence[float]) -> float | None:
-    """Return the lag at which it first falls to 1/e, on straight lines between the lags; at lag 0 it is 1."""
+    """Return the lag at which it first falls to 1/e, on straight lines between the lags; at lag 0
+    it is 1."""
     level, lag_before, before = 1 / math.e, 0, 1.0
     for lag, after in zip(records.LAGS, autocorrelation, strict=False):
         if after <= level:
@@ -175,7 +206,9 @@ def _decay(autocorrelation: Sequence[float]) -> float | None:
     return None
 
 
-def _timescale(activations: Activations, layer: int, column: int, decay: float | None) -> tuple[float | None, str]:
+def _timescale(
+    activations: Activations, layer: int, column: int, decay: float | None
+) -> tuple[float | None, str]:
     """Return the timescale of a cell in characters, and where it comes from; see `CellValues`."""
     if activations.kept is None or activations.keeping_gate is None:
         return decay, records.FROM_AUTOCORRELATION
@@ -188,10 +221,12 @@ def _timescale(activations: Activations, layer: int, column: int, decay: float |
 def extreme_passages(
     values: NDArray[np.float16], text: str, sentences: NDArray[np.int64], drawn: NDArray[np.int64]
 ) -> Iterator[records.PassagePlace]:
-    """Yield the top, the bottom and the decile passages of a cell's values (N,), as `CellValues.passages` has them.
+    """Yield the top, the bottom and the decile passages of a cell's values (N,), as
+    `CellValues.passages` has them.
 
-    `sentences` (N,) numbers those of the text, `drawn` (N,) is a permutation of all indices: of equal values, the one
-    that comes first in it is taken first. A passage that cannot be chosen is left out.
+    `sentences` (N,) numbers those of the text, `drawn` (N,) is a permutation of all indices: of
+    equal values, the one that comes first in it is taken first. A passage that cannot be chosen is
+    left out.
     """
     order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
     is_free = np.ones(len(values), np.bool_)
@@ -205,7 +240,9 @@ def extreme_passages(
         reach = CHARS_BEFORE + CHARS_AFTER
         is_free[max(0, index - reach + 1) : index + reach] = False
         begin, end = _snapped(text, index)
-        yield records.PassagePlace(kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index]))
+        yield records.PassagePlace(
+            kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index])
+        )
 
     for kind, ranked in (("top", order[::-1]), ("bottom", order)):
         for rank in range(NUM_EXTREMES):
@@ -213,7 +250,9 @@ def extreme_passages(
     for decile in range(NUM_DECILES, 0, -1):
         begin, end = (len(order) * number // NUM_DECILES for number in (decile - 1, decile))
         middle = (begin + end) // 2
-        yield from take("decile", decile, np.concatenate((order[middle:end], order[begin:middle][::-1])))
+        yield from take(
+            "decile", decile, np.concatenate((order[middle:end], order[begin:middle][::-1]))
+        )
 
 
 def _sortable(values: NDArray[np.float16]) -> NDArray[np.uint16]:
@@ -232,13 +271,18 @@ def _first_free(candidates: NDArray[np.int64], is_free: NDArray[np.bool_]) -> in
 
 
 def _snapped(text: str, index: int) -> tuple[int, int]:
-    """Return begin and end of the passage around a character: between words, if a gap is near enough."""
+    """Return begin and end of the passage around a character: between words, if a gap is near
+    enough."""
     begin, end = max(0, index - CHARS_BEFORE), min(len(text), index + CHARS_AFTER)
     if begin > 0:
-        gaps = [at for at in range(begin, min(begin + LARGEST_SNAP, index)) if text[at - 1].isspace()]
+        gaps = [
+            at for at in range(begin, min(begin + LARGEST_SNAP, index)) if text[at - 1].isspace()
+        ]
         begin = gaps[0] if gaps else begin
     if end < len(text):
-        gaps = [at for at in range(end, max(end - LARGEST_SNAP, index + 1), -1) if text[at].isspace()]
+        gaps = [
+            at for at in range(end, max(end - LARGEST_SNAP, index + 1), -1) if text[at].isspace()
+        ]
         end = gaps[0] if gaps else end
     return begin, end
 
@@ -260,7 +304,8 @@ def number_sentences(text: str) -> NDArray[np.int64]:
 def read_passages(
     text: str, places: Sequence[records.PassagePlace], values: Sequence[Float32Array]
 ) -> tuple[records.CellPassage, ...]:
-    """Return the passages of a text that are at these places, with values (n,) of each to four decimals."""
+    """Return the passages of a text that are at these places, with values (n,) of each to four
+    decimals."""
     return tuple(
         records.CellPassage(
             kind=place.kind,
@@ -277,11 +322,17 @@ def read_passages(
 
 
 def choose_passages(
-    text: str, shown: Sequence[tuple[records.CellScore, Labels]], half: int, read: Read, num_units: int
+    text: str,
+    shown: Sequence[tuple[records.CellScore, Labels]],
+    half: int,
+    read: Read,
+    num_units: int,
 ) -> list[slice]:
-    """Select a passage of the scoring half for each score with its detector's labels (N,), after reading that half.
+    """Select a passage of the scoring half for each score with its detector's labels (N,), after
+    reading that half.
 
-    The agreement of a cell with the labels of a passage is its score there, with the sign of its polarity.
+    The agreement of a cell with the labels of a passage is its score there, with the sign of its
+    polarity.
     """
     values = np.empty((len(text) - half, len(shown)), np.float32)
     for indices, cells in read(half, len(text)):
@@ -289,19 +340,28 @@ def choose_passages(
 
     def choose(score: records.CellScore, labels: Labels, of_cell: NDArray[np.float32]) -> slice:
         def agreement(part: slice) -> float:
-            measured = measure_score(of_cell[part.start - half : part.stop - half], labels[part], score.polarity)
+            measured = measure_score(
+                of_cell[part.start - half : part.stop - half], labels[part], score.polarity
+            )
             return measured if labels.dtype == bool else score.polarity * measured
 
         return choose_passage(text, labels, half, agreement)
 
-    return [choose(score, labels, of_cell) for (score, labels), of_cell in zip(shown, values.T, strict=True)]
+    return [
+        choose(score, labels, of_cell)
+        for (score, labels), of_cell in zip(shown, values.T, strict=True)
+    ]
 
 
-def choose_passage(text: str, labels: Labels, first: int, agreement: Callable[[slice], float]) -> slice:
-    """Select a passage from index `first` on in which the label changes, and which is typical of the cell.
+def choose_passage(
+    text: str, labels: Labels, first: int, agreement: Callable[[slice], float]
+) -> slice:
+    """Select a passage from index `first` on in which the label changes, and which is typical of
+    the cell.
 
-    labels (N,). Of the `contrasting_passages`, the one with the median `agreement` is selected (the lower one of two):
-    half of the others follow the detector at least as well. The cell's best place is not searched for.
+    labels (N,). Of the `contrasting_passages`, the one with the median `agreement` is selected (the
+    lower one of two): half of the others follow the detector at least as well. The cell's best
+    place is not searched for.
     """
     candidates = contrasting_passages(text, labels, first)
     ordered = sorted(candidates, key=agreement) if len(candidates) > 1 else candidates
@@ -309,12 +369,13 @@ def choose_passage(text: str, labels: Labels, first: int, agreement: Callable[[s
 
 
 def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
-    """Return the passages from index `first` on with the largest contrast of labels, which do not overlap, best first.
+    """Return the passages from index `first` on with the largest contrast of labels, which do not
+    overlap, best first.
 
-    labels (N,). A passage is NUM_LINES lines, at most MAX_LENGTH characters; a line ends with a newline or with the END
-    of a document. Its contrast is the variance of its labels, which is p (1 - p) for yes/no labels, times the number of
-    changes of the label up to NUM_CHANGES. There are at most NUM_CANDIDATES, none with less than MIN_CONTRAST of the
-    contrast of the first.
+    labels (N,). A passage is NUM_LINES lines, at most MAX_LENGTH characters; a line ends with a
+    newline or with the END of a document. Its contrast is the variance of its labels, which is p (1
+    - p) for yes/no labels, times the number of changes of the label up to NUM_CHANGES. There are at
+    most NUM_CANDIDATES, none with less than MIN_CONTRAST of the contrast of the first.
     """
     starts, ends = _segments(text, first)
     contrasts = _contrasts(labels, starts, ends)
@@ -331,17 +392,22 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
 
 def _segments(text: str, first: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where every passage from index `first` on begins and ends."""
-    line = f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}"  # or a part of a longer one
+    line = (
+        f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}"  # or a part of a longer one
+    )
     starts = np.array([first, *(match.end() for match in re.finditer(line, text[first:-1]))])
     starts[1:] += first
     ends = np.append(starts[NUM_LINES:], [len(text)] * NUM_LINES)[: len(starts)]
     ends = np.minimum(ends, starts + MAX_LENGTH)
-    # A passage that reaches the end has fewer lines. Only the first such is kept: one short line would beat all others.
+    # A passage that reaches the end has fewer lines. Only the first such is kept: one short line
+    # would beat all others.
     is_kept = np.append(True, ends[:-1] < len(text))
     return starts[is_kept], ends[is_kept]
 
 
-def _contrasts(labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+def _contrasts(
+    labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.float64]:
     values = np.minimum(labels.astype(np.float64), MAX_COUNT)
     sums, squares = (np.append(0.0, np.cumsum(values**power)) for power in (1, 2))
     lengths = np.maximum(1, ends - starts)
@@ -349,11 +415,14 @@ def _contrasts(labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64
     variances = (squares[ends] - squares[starts]) / lengths - means**2
     # changes[i]: how many of the first i + 1 labels differ from the one before.
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
-    return np.asarray(np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts]))
+    return np.asarray(
+        np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts])
+    )
 
 
 def most_changes(labels: Labels, first: int, length: int) -> int:
-    """Return where, from index `first` on, the segment of `length` characters with the most label changes begins.
+    """Return where, from index `first` on, the segment of `length` characters with the most label
+    changes begins.
 
     labels (N,).
     """

@@ -1,7 +1,8 @@
-"""What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that shows it.
+"""What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that
+shows it.
 
-An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `charrnn.hooks.extensions` and
-docs/extending.md.
+An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see
+`charrnn.hooks.extensions` and docs/extending.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,15 @@ from charrnn.errors import UsageError
 from charrnn.text.vocab import EncodedText
 from charrnn.views.delivery import Shown
 
-__all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
+__all__ = (
+    "DETECTOR_OPTIONS",
+    "Analysis",
+    "Option",
+    "Options",
+    "Shown",
+    "Subject",
+    "choose_analysis",
+)
 
 EVERYDAY = ("--cell", "--find", "--surprise")
 """The options of analyses in the first group of the help, of the options that everybody uses."""
@@ -63,7 +72,8 @@ class Subject:
     """The text, or a longer one that begins with it, that a page of a cell is measured on."""
 
     def value(self, option: Option) -> Any:
-        """Return the value of an option that an analysis declares: False, None or [] if it was not given."""
+        """Return the value of an option that an analysis declares: False, None or [] if it was not
+        given."""
         return self.options.values[option.flag]
 
     @cached_property
@@ -110,14 +120,20 @@ class Analysis(Generic[Measured]):
 
 
 def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
-    """Return the options that analyses declare, each once: after the option of an analysis its further ones.
+    """Return the options that analyses declare, each once: after the option of an analysis its
+    further ones.
 
     Raises UsageError for a flag that two analyses declare in different ways.
     """
     declared: dict[str, Option] = {}
-    for option in (option for one in analyses for option in (one.option, *one.options) if option is not None):
+    for option in (
+        option for one in analyses for option in (one.option, *one.options) if option is not None
+    ):
         if declared.setdefault(option.flag, option) != option:
-            raise UsageError(f"Two analyses declare {option.flag}. Rename one, or uninstall the package it comes from.")
+            raise UsageError(
+                f"Two analyses declare {option.flag}. Rename one, or uninstall the package it comes"
+                " from."
+            )
     return tuple(
         option if flag in EVERYDAY else replace(option, panel=option.panel or ANALYSES)
         for flag, option in declared.items()
@@ -127,8 +143,8 @@ def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
 def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]) -> Analysis[Any]:
     """Return the analysis that the given options select.
 
-    `given` says of every option whether it was given. Raises UsageError for two analyses at once and for an option that
-    does not apply to the analysis.
+    `given` says of every option whether it was given. Raises UsageError for two analyses at once
+    and for an option that does not apply to the analysis.
     """
     by_name = {analysis.name: analysis for analysis in analyses}
     names = [name for name in by_name if name and given[name]]
@@ -141,6 +157,12 @@ def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]
             continue
         if chosen.name:
             raise UsageError(f"{option} does not apply to {chosen.name}: leave out one of them.")
-        examples = [analysis.example or analysis.name for analysis in analyses if option in analysis.applying]
-        raise UsageError(f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out.")
+        examples = [
+            analysis.example or analysis.name
+            for analysis in analyses
+            if option in analysis.applying
+        ]
+        raise UsageError(
+            f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out."
+        )
     return chosen

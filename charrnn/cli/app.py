@@ -12,7 +12,14 @@ import typer
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import Invocation, app, command_names
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import TRAIN, describe_unexpected, discard_output, print_error, warn, with_flags
+from charrnn.cli.streams import (
+    TRAIN,
+    describe_unexpected,
+    discard_output,
+    print_error,
+    warn,
+    with_flags,
+)
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.hooks.extensions import LEFT_OUT
 from charrnn.system.process import ending_signals_delayed
@@ -33,7 +40,10 @@ def _show_version(is_asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
@@ -42,8 +52,8 @@ def _root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    It is 0 for success, that of the `CharRNNError`, 2 for a bad command line, 128 + the number of the signal that ended
-    the command (130 for Ctrl-C), and 1 for anything else.
+    It is 0 for success, that of the `CharRNNError`, 2 for a bad command line, 128 + the number of
+    the signal that ended the command (130 for Ctrl-C), and 1 for anything else.
     """
     if problem := _prepare_process():
         print_error(problem)
@@ -58,14 +68,25 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:
         if isinstance(error, OSError) and not error.filename:
-            discard_output()  # else Python flushes standard output at exit, fails again and exits with 120
-        if isinstance(error, OtherProcessError) and (code := _launched().code_of_other_process()) is not None:
+            discard_output()  # else Python flushes standard output at exit, fails again and exits with 120  # noqa: E501
+        if (
+            isinstance(error, OtherProcessError)
+            and (code := _launched().code_of_other_process()) is not None
+        ):
             return code
-        if "--debug" in arguments:  # looked for here, because it also applies to a command line that does not parse
+        if (
+            "--debug" in arguments
+        ):  # looked for here, because it also applies to a command line that does not parse
             raise
         message, code = _explain(error, arguments)
-        with ending_signals_delayed():  # torchrun ends all processes once one failed: not before this one has printed
-            earlier = _launched().claim_error(code, message) if _command_name(arguments) == TRAIN else None
+        with (
+            ending_signals_delayed()
+        ):  # torchrun ends all processes once one failed: not before this one has printed
+            earlier = (
+                _launched().claim_error(code, message)
+                if _command_name(arguments) == TRAIN
+                else None
+            )
             if earlier is None:  # of several processes that train, the first one to fail prints
                 print_error(message)
         return code if earlier is None else earlier
@@ -77,20 +98,29 @@ def run(arguments: Sequence[str]) -> int:
 def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message about an error, and the exit code."""
     if isinstance(error, OSError):
-        what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
+        what = (
+            f"cannot read or write {error.filename}"
+            if error.filename
+            else "cannot write the output"
+        )
         return f"{what}: {error.strerror or error}", 1
     if isinstance(error, CharRNNError):
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        return f"{_refused_value(error) or error.format_message()}\nTry '{command} --help'.", error.exit_code
-    # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a bug.
+        return (
+            f"{_refused_value(error) or error.format_message()}\nTry '{command} --help'.",
+            error.exit_code,
+        )
+    # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a
+    # bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
     return describe_unexpected(cause or error), 1
 
 
 def _refused_value(error: typer.TyperException) -> str:
-    """Return why typer refuses the value of an option, in the words of all other messages; "" for anything else."""
+    """Return why typer refuses the value of an option, in the words of all other messages; "" for
+    anything else."""
     details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()  # of pydantic
     parameter = getattr(error, "param", None)
     if not details or parameter is None or parameter.param_type_name != "option":
@@ -110,7 +140,8 @@ def _launched() -> LaunchedProcess:
 
 
 def _prepare_process() -> str | None:
-    """Make the standard streams usable; return what keeps the command from starting, None if nothing does."""
+    """Make the standard streams usable; return what keeps the command from starting, None if
+    nothing does."""
     if sys.stderr is None:  # closed by whoever started the command
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
@@ -133,7 +164,12 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
         try:
             invocation = Invocation(signals, tuple(arguments))
             with using(TerminalProgress(quiet=not QUIET.isdisjoint(arguments))):
-                result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=invocation)
+                result = app(
+                    list(arguments) or ["--help"],
+                    prog_name="charrnn",
+                    standalone_mode=False,
+                    obj=invocation,
+                )
             sys.stdout.flush()
         except BaseException:
             # The interrupt may arrive as another exception: during an import as an ImportError.

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:
-    """Return an argument as a model with this alphabet reads it: for `byte`, the bytes that were typed."""
+    """Return an argument as a model with this alphabet reads it: for `byte`, the bytes that were
+    typed."""
     return os.fsencode(text) if alphabet == "byte" else text
 
 
 def read_text(source: str, config: Config) -> str | bytes:
     """Read the file of --text with the run's alphabet, encoding and documents.
 
-    The files of a folder are sorted by path, and documents keep their order. Raises DataError if the file cannot be
-    read or is empty.
+    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
+    the file cannot be read or is empty.
     """
     from charrnn.text.corpus import read_corpus
     from charrnn.text.documents import Documents
@@ -43,10 +44,14 @@ def read_text(source: str, config: Config) -> str | bytes:
     ).content
 
 
-def read_passage(model: "Model", source: str | None, num_chars: int) -> tuple[str | bytes, str | bytes, int]:
-    """Read the first `num_chars` characters of the file of --text or, if it is not given, of the validation text.
+def read_passage(
+    model: "Model", source: str | None, num_chars: int
+) -> tuple[str | bytes, str | bytes, int]:
+    """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
+    validation text.
 
-    Returns them, their context and how many characters there are. Raises DataError as `read_text` and `Model.held_out`.
+    Returns them, their context and how many characters there are. Raises DataError as `read_text`
+    and `Model.held_out`.
     """
     if source is not None:
         content = read_text(source, model.config)
@@ -68,18 +73,22 @@ def is_cell(text: str) -> bool:
     return _NUMBERS.fullmatch(text) is not None
 
 
-def parse_direction(option: str, text: str, detectors: Sequence[Detector] = ()) -> tuple[str | Detector, int | None]:
+def parse_direction(
+    option: str, text: str, detectors: Sequence[Detector] = ()
+) -> tuple[str | Detector, int | None]:
     """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
 
-    Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
-    UsageError for another form and for an unknown detector.
+    Returns the detector, one of `detectors` if it has the name, and the number of cells; None for
+    all. Raises UsageError for another form and for an unknown detector.
     """
     known = {detector.name: detector.for_any_text() for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
         return known[text], NUM_CELLS
     name, at, size = text.rpartition("@") if "@" in text else (text, "", "")
     if at and size != "all" and re.fullmatch(r"[1-9]\d{0,8}", size) is None:
-        raise UsageError(f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all.")
+        raise UsageError(
+            f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all."
+        )
     num_cells = None if size == "all" else int(size) if at else NUM_CELLS
     if name in known:
         return known[name], num_cells
@@ -87,7 +96,8 @@ def parse_direction(option: str, text: str, detectors: Sequence[Detector] = ()) 
         get_detectors([name])
     except UsageError as error:
         raise UsageError(
-            f"{option} is {text!r}; write a cell as layer:unit, such as 0:17, or a detector: quote. {error.marked}"
+            f"{option} is {text!r}; write a cell as layer:unit, such as 0:17, or a detector: quote."
+            f" {error.marked}"
         ) from None
     return name, num_cells
 
@@ -100,8 +110,8 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     match = _CELL.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17. Without a number "
-            "`charrnn visualize` finds the cells that follow quotations, lines and more."
+            f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17. Without a"
+            " number `charrnn visualize` finds the cells that follow quotations, lines and more."
         )
     layer, unit = int(match[1]), int(match[2])
     try:
@@ -114,8 +124,8 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 
-    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default, if stderr is a terminal.
-    Raises CheckpointError as `api.load` does.
+    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default, if
+    stderr is a terminal. Raises CheckpointError as `api.load` does.
     """
     from charrnn.api import load
 
@@ -128,7 +138,8 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
 
 
 def _split_step(run: str | None) -> tuple[str | None, int | None]:
-    """Split RUN@STEP into the run and the step; the step is None where there is none or a run has that name."""
+    """Split RUN@STEP into the run and the step; the step is None where there is none or a run has
+    that name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
     return (run, None) if match is None or is_run(match[0]) else (match[1], int(match[2]))
 
@@ -146,13 +157,15 @@ def is_run(text: str) -> bool:
 
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[Model]":
     """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
-    return [load_model(run, quiet=quiet) for run in (runs or (None,))]
+    return [load_model(run, quiet=quiet) for run in runs or (None,)]
 
 
 def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
-    """Parse what is given to --mix: the runs, and the weights of the first run and of these; None for equal weights.
+    """Parse what is given to --mix: the runs, and the weights of the first run and of these; None
+    for equal weights.
 
-    Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only some have a weight.
+    Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only
+    some have a weight.
     """
     names, weights = [], []
     for text in mix:
@@ -166,21 +179,30 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
         except ValueError:
             weights.append(math.nan)
         if not 0 <= weights[-1] <= 1:
-            raise UsageError(f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3.")
+            raise UsageError(
+                f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
+            )
     if not weights:
         return names, None
     if len(weights) < len(names):
-        raise UsageError("Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are equal.")
+        raise UsageError(
+            "Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are"
+            " equal."
+        )
     if sum(weights) > 1 + 1e-9:
         raise UsageError(
-            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first run has the rest."
+            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first"
+            " run has the rest."
         )
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
 def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet: bool) -> Any:
-    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as `parse_mix` and that."""
+    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
+    `parse_mix` and that."""
     if (mix_models := find_function(PackageFunction, "mix")) is None:
         raise UsageError("--mix needs the package charrnn.reports, which is not installed.")
     names, weights = parse_mix(mix)
-    return mix_models([first, *(load_model(name, quiet=quiet) for name in names)], weights, mode=mode or "mixture")
+    return mix_models(
+        [first, *(load_model(name, quiet=quiet) for name in names)], weights, mode=mode or "mixture"
+    )

@@ -1,7 +1,9 @@
-"""Parameters of commands, made from options that are declared as data, and the options that several commands share.
+"""Parameters of commands, made from options that are declared as data, and the options that several
+commands share.
 
-Which options go together is one table, `RULES`, from which the errors and the reference are made. The options that
-select and modify an analysis of `visualize` are declared with the analyses (`cli.analyses`).
+Which options go together is one table, `RULES`, from which the errors and the reference are made.
+The options that select and modify an analysis of `visualize` are declared with the analyses
+(`cli.analyses`).
 """
 
 import inspect
@@ -17,7 +19,8 @@ from charrnn.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When options are refused: beside others, or without others. The flags are separated by spaces."""
+    """When options are refused: beside others, or without others. The flags are separated by
+    spaces."""
 
     options: str
     """The options that are refused."""
@@ -50,17 +53,27 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--mix-mode", without="--mix"),
         Rule("--adapt --clamp --novelty", beside="--mix"),
     ),
-    "train": (Rule("--recipe --out --show-config", beside="--resume", why="which continues a run as it is"),),
+    "train": (
+        Rule(
+            "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
+        ),
+    ),
     "visualize": (Rule("--json", beside="--export"), Rule("--guesses", beside="--sparkline")),
     "evaluate": (
-        *(Rule(group, beside=" ".join(other for other in REPORTS if other != group)) for group in REPORTS),
+        *(
+            Rule(group, beside=" ".join(other for other in REPORTS if other != group))
+            for group in REPORTS
+        ),
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line --per-char", why="whose JSON Lines go to stdout"),
         Rule("--mix-mode", without="--mix"),
         Rule("--errors --long-range --coded --per-line --per-char", beside="--mix"),
     ),
-    "runs": (Rule("--json", beside="--export"), Rule("--against --training --export", without="--plot")),
+    "runs": (
+        Rule("--json", beside="--export"),
+        Rule("--against --training --export", without="--plot"),
+    ),
 }
 """The rules of each command, in the order in which they are checked."""
 
@@ -111,15 +124,20 @@ def _to_parameter(option: Option) -> inspect.Parameter:
     )
 
 
-def with_options(function: Callable[..., Any], options: Iterable[Option], command: str = "") -> Callable[..., Any]:
+def with_options(
+    function: Callable[..., Any], options: Iterable[Option], command: str = ""
+) -> Callable[..., Any]:
     """Return a function for typer that has further options, and --debug.
 
-    It checks the rules of the command and calls `function`, with the values of all options by their flags as the
-    parameter `values`, if it has that. The options of its own signature are parameters, too.
+    It checks the rules of the command and calls `function`, with the values of all options by their
+    flags as the parameter `values`, if it has that. The options of its own signature are
+    parameters, too.
     """
     listed = tuple(options)
     signature = inspect.signature(function, eval_str=True)
-    own = {name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()}
+    own = {
+        name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()
+    }
     takes_values = own.pop("values", None) is not None
 
     def call(**arguments: Any) -> Any:
@@ -152,21 +170,26 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run there or "
-        "in this folder.",
+        help=(
+            "A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the"
+            " newest run there or in this folder."
+        ),
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""
 TextOption = Annotated[
-    str | None, typer.Option("--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE")
+    str | None,
+    typer.Option(
+        "--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE"
+    ),
 ]
 """--text: read a file or standard input instead of held-out text."""
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
 MIX = Option(
     "--mix",
-    "Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable; without =W "
-    "all weights are equal.",
+    "Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable;"
+    " without =W all weights are equal.",
     "RUN[=W]",
     SEVERAL_RUNS,
     repeatable=True,

@@ -17,7 +17,10 @@ from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
 
 app = typer.Typer(
-    help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",
+    help=(
+        "List, download and generate texts. They are those of a catalogue, and strings of formal"
+        " languages."
+    ),
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,7 +28,13 @@ app = typer.Typer(
 )
 MAKE_OPTIONS = (
     Option(
-        "--count", "Number of strings, one per line.", "N", kind=int, default=10_000, aliases=("--lines",), name="lines"
+        "--count",
+        "Number of strings, one per line.",
+        "N",
+        kind=int,
+        default=10_000,
+        aliases=("--lines",),
+        name="lines",
     ),
     Option(
         "--length",
@@ -46,7 +55,10 @@ MAKE_OPTIONS = (
 
 @app.callback()
 def _default(
-    context: typer.Context, json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False
+    context: typer.Context,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     if context.invoked_subcommand is None:
         list_corpora(json=json)
@@ -67,19 +79,23 @@ def list_corpora(json: JsonOption = False, quiet: QuietOption = False) -> None:
 
 
 def fetch_corpus(
-    name: Annotated[str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")
+    ],
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Download a text into corpora/ and print its path.
 
-    A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file whose SHA-256 is not
-    that of the catalogue is refused.
+    A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file
+    whose SHA-256 is not that of the catalogue is refused.
     """
     entry = find_entry(name)
     if entry is None:
         names = [entry.name for entry in load_catalogue()]
-        raise DataError(f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names))
+        raise DataError(
+            f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names)
+        )
     path = str(fetch_to_train(entry))
     print_json({"name": entry.name, "path": path}) if json else print_path(path)
 
@@ -89,7 +105,10 @@ def make_corpus(
         str,
         typer.Argument(
             metavar="LANGUAGE",
-            help="anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy (abca=abca).",
+            help=(
+                "anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy"
+                " (abca=abca)."
+            ),
         ),
     ],
     quiet: QuietOption = False,
@@ -98,14 +117,17 @@ def make_corpus(
 ) -> None:
     """Generate strings of a formal language.
 
-    Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the cells that count.
+    Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the
+    cells that count.
     """
     lengths = {"min_length": values["--min-length"], "max_length": values["--length"]}
     found = find_language(language, values["--brackets"])
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
     for string in make_strings(found, values["--count"], **lengths, seed=values["--seed"]):
         if values["--json"]:
-            states = {name: label(string.text).astype(int).tolist() for name, label in labels.items()}
+            states = {
+                name: label(string.text).astype(int).tolist() for name, label in labels.items()
+            }
             print_json({"text": string.text, "states": states})
         else:
             sys.stdout.write(string.text + "\n")

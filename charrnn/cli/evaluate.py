@@ -1,4 +1,5 @@
-"""charrnn evaluate: the loss of models over a text, as a table, line by line or character by character."""
+"""charrnn evaluate: the loss of models over a text, as a table, line by line or character by
+character."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -19,11 +20,16 @@ from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
 OPTIONS = (
-    Option("--part", "Which part of the run's text: validation, or test (with --split 80/10/10).", "PART"),
+    Option(
+        "--part",
+        "Which part of the run's text: validation, or test (with --split 80/10/10).",
+        "PART",
+    ),
     Option("--precision", "auto, fp32, bf16 or fp16.", "P", default="auto"),
     Option(
         "--chars",
-        "Score at most N characters by the stateful protocol, in segments spread evenly over the text.",
+        "Score at most N characters by the stateful protocol, in segments spread evenly over the"
+        " text.",
         "N",
         kind=int,
         least=1,
@@ -32,10 +38,16 @@ OPTIONS = (
     ),
     MIX,
     MIX_MODE,
-    Option("--export", f"Write what is shown to this file: {describe_formats(has_arrays=False)}.", "FILE", kind=Path),
+    Option(
+        "--export",
+        f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
+        "FILE",
+        kind=Path,
+    ),
     Option(
         "--by",
-        "Break the loss down by class of character, or by position since the initial state. Repeatable.",
+        "Break the loss down by class of character, or by position since the initial state."
+        " Repeatable.",
         "position|class",
         repeatable=True,
     ),
@@ -48,8 +60,11 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="Run folders, their names under checkpoints/, or .zip files of charrnn export. Default: the newest "
-            "run with a validation loss.",
+            help=(
+                "Run folders, their names under checkpoints/, or .zip files of charrnn export."
+                " Default: the newest "
+                "run with a validation loss."
+            ),
         ),
     ] = None,
     text: TextOption = None,
@@ -61,30 +76,35 @@ def evaluate(
     # Long because its docstring is the help of the command.
     """Measure how well models predict a text.
 
-    Prints the loss on the validation text, the test text or --text, in nats and bits per character and in bits per
-    byte, each with its 95 % interval. Of several runs, each has its difference to the first one.
+    Prints the loss on the validation text, the test text or --text, in nats and bits per character
+    and in bits per byte, each with its 95 % interval. Of several runs, each has its difference to
+    the first one.
 
-    Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over it; --chars N sets
-    another limit.
+    Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
+    it; --chars N sets another limit.
 
-    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256 characters, each
-    from a zero state. The two must not be compared with each other.
+    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256
+    characters, each from a zero state. The two must not be compared with each other.
 
-    --dynamic is another protocol: after every 20 characters it changes the weights by their loss. It scores the first
-    131,072 characters, or --chars N.
+    --dynamic is another protocol: after every 20 characters it changes the weights by their loss.
+    It scores the first 131,072 characters, or --chars N.
 
-    --by position shows how much of the context the model uses, --by class where it loses most. --per-line finds the
-    lines that the model finds least likely for their length, such as misprints or another author's.
+    --by position shows how much of the context the model uses, --by class where it loses most.
+    --per-line finds the lines that the model finds least likely for their length, such as misprints
+    or another author's.
 
-    --errors shows what would have avoided each error, such as a longer memory or more text. --long-range shows how
-    well brackets and quotes are closed, by their distance.
+    --errors shows what would have avoided each error, such as a longer memory or more text.
+    --long-range shows how well brackets and quotes are closed, by their distance.
 
-    --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix RUN3.
+    --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
+    RUN3.
 
-    --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
-    has all of them.
+    --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of
+    orders up to 20; --json has all of them.
     """
-    export, mix, precision, num_chars = (values[name] for name in ("--export", "--mix", "--precision", "--chars"))
+    export, mix, precision, num_chars = (
+        values[name] for name in ("--export", "--mix", "--precision", "--chars")
+    )
     check_export(export, text, no_arrays="an evaluation has")
     parse_mix(mix or ())
     models = load_models(runs or [], quiet=quiet)
@@ -100,10 +120,20 @@ def evaluate(
         results = {report.name: report.measure(models, content, **limited) for report in reports}
         data = {} if content is not None else {"part": settings["part"]}
         data |= {name: asdict(result) for name, result in results.items()}
-        shown = Shown(models[0].name, [picture for result in results.values() for picture in result.view()], data)
+        shown = Shown(
+            models[0].name,
+            [picture for result in results.values() for picture in result.view()],
+            data,
+        )
     else:
-        settings |= {rows.name: rows.value or values[_flag(rows)] for rows in offered(ExtraRows) if values[_flag(rows)]}
-        settings["mixtures"] = (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
+        settings |= {
+            rows.name: rows.value or values[_flag(rows)]
+            for rows in offered(ExtraRows)
+            if values[_flag(rows)]
+        }
+        settings["mixtures"] = (
+            (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
+        )
         evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", **settings)
         evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
         if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number
@@ -118,8 +148,15 @@ def _flag(option: Listing | ExtraRows | Report) -> str:
 
 
 def _further_options() -> list[Option]:
-    declared: list[Listing | ExtraRows | Report] = [*offered(Listing), *offered(ExtraRows), *offered(Report)]
-    return [*OPTIONS, *(Option(_flag(option), option.help, kind=bool) for option in declared if option.help)]
+    declared: list[Listing | ExtraRows | Report] = [
+        *offered(Listing),
+        *offered(ExtraRows),
+        *offered(Report),
+    ]
+    return [
+        *OPTIONS,
+        *(Option(_flag(option), option.help, kind=bool) for option in declared if option.help),
+    ]
 
 
 evaluate.further_options = _further_options  # type: ignore[attr-defined]

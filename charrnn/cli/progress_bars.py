@@ -14,7 +14,8 @@ DELAY = 1.0
 
 
 class TerminalProgress(Progress):
-    """Draws a bar on stderr for each task that takes more than DELAY seconds, where stderr is a terminal."""
+    """Draws a bar on stderr for each task that takes more than DELAY seconds, where stderr is a
+    terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Draw nothing if `quiet`."""

@@ -1,4 +1,5 @@
-"""The group of all commands: those of the core, of rooms and of other packages. Each is imported when it is used."""
+"""The group of all commands: those of the core, of rooms and of other packages. Each is imported
+when it is used."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,14 @@ from charrnn.hooks.extensions import CommandEntry
 _CORE = (
     CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),
     CommandEntry("sample", "Generate text.", "charrnn.cli.sample:sample"),
-    CommandEntry("visualize", "Show what the cells of a model keep track of.", "charrnn.cli.visualize:visualize"),
-    CommandEntry("evaluate", "Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"),
+    CommandEntry(
+        "visualize",
+        "Show what the cells of a model keep track of.",
+        "charrnn.cli.visualize:visualize",
+    ),
+    CommandEntry(
+        "evaluate", "Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"
+    ),
     CommandEntry("runs", "List the runs and their losses.", "charrnn.cli.runs:runs"),
     CommandEntry("corpora", "List, download and generate texts.", "charrnn.cli.corpora:app"),
 )
@@ -40,14 +47,16 @@ class Invocation:
 
 
 def command_names() -> list[str]:
-    """Return the names of all commands; without those of rooms where an installed package is damaged."""
+    """Return the names of all commands; without those of rooms where an installed package is
+    damaged."""
     with suppress(CharRNNError):
         return [*CORE_COMMANDS, *extensions.commands()]
     return [*CORE_COMMANDS]
 
 
 class _Loaded(Mapping[str, Any]):
-    """The commands by name. A command is imported when it is looked up, the rooms when it is not one of the core."""
+    """The commands by name. A command is imported when it is looked up, the rooms when it is not
+    one of the core."""
 
     def __getitem__(self, name: str) -> Any:
         entry = CORE_COMMANDS.get(name) or extensions.commands()[name]
@@ -65,9 +74,12 @@ class _Loaded(Mapping[str, Any]):
 
 @cache
 def _built(function: Any, options: tuple[Option, ...], name: str) -> Any:
-    """Build the command of a function with further options, once for a process that runs several command lines."""
+    """Build the command of a function with further options, once for a process that runs several
+    command lines."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(with_options(function, options, name))
+    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(
+        with_options(function, options, name)
+    )
     return typer.main.get_command(alone)
 
 
@@ -90,14 +102,16 @@ class _Commands(typer.core.TyperGroup):
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help has one section for each group of options (`rich_help_panel`), without rich.
+    """A command whose help has one section for each group of options (`rich_help_panel`), without
+    rich.
 
-    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`. Arguments are named
-    as in the usage, without Python types, and defaults have no brackets.
+    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`.
+    Arguments are named as in the usage, without Python types, and defaults have no brackets.
     """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the options without a group, each group, and the options that every command has."""
+        """Write the arguments, the options without a group, each group, and the options that every
+        command has."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -105,17 +119,28 @@ class Command(typer.core.TyperCommand):
                 continue
             name, text = record
             if is_argument := parameter.param_type_name == "argument":
-                # As in the usage, without the braces of a required one: the record has the type of the annotation.
-                name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
+                # As in the usage, without the braces of a required one: the record has the type of
+                # the annotation.
+                name = re.sub(
+                    r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx))
+                )
             # A default that is given as a string has brackets.
             record = name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
-            panel = OTHER if parameter.name == "help" else getattr(parameter, "rich_help_panel", None) or "Options"
+            panel = (
+                OTHER
+                if parameter.name == "help"
+                else getattr(parameter, "rich_help_panel", None) or "Options"
+            )
             groups.setdefault("Arguments" if is_argument else panel, []).append(record)
         others = groups.pop(OTHER)
         has_groups = len(groups) > 2
         groups.setdefault(OTHER if has_groups else "Options", []).extend(others)
         # One width for the names of all groups, so that their texts are aligned.
-        width = max(len(name) for records in groups.values() for name, _ in records) if has_groups else 0
+        width = (
+            max(len(name) for records in groups.values() for name, _ in records)
+            if has_groups
+            else 0
+        )
         for title, records in groups.items():
             if records:
                 with formatter.section(title):
@@ -125,7 +150,10 @@ class Command(typer.core.TyperCommand):
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
-    help="A laboratory for character-level recurrent language models: train one, sample it, see what its cells do.",
+    help=(
+        "A laboratory for character-level recurrent language models: train one, sample it, see what"
+        " its cells do."
+    ),
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.command_options import MIX, MIX_MODE, JsonOption, QuietOption, RunArgument, is_given
+from charrnn.cli.command_options import (
+    MIX,
+    MIX_MODE,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    is_given,
+)
 from charrnn.cli.streams import check_export, warn
 from charrnn.config.options import Option, options_of
 from charrnn.errors import DataError, UsageError, counted
@@ -25,7 +32,8 @@ if TYPE_CHECKING:
     from charrnn.model.clamping import Clampable
 
 MAX_READ_CHARS = 20_000
-"""Longest text of --alternatives, which reads it again, and of --export, whose picture has a shape for each word."""
+"""Longest text of --alternatives, which reads it again, and of --export, whose picture has a shape
+for each word."""
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
@@ -45,12 +53,25 @@ _DECLARED = (
     ),
     MIX,
     MIX_MODE,
-    Option("--alternatives", "List the N least certain places and what else was likely.", "N", TEXT, kind=int, least=1),
-    Option("--export", "Write the text in colour to FILE.svg, .html, .png, .txt or .json.", "FILE", kind=Path),
+    Option(
+        "--alternatives",
+        "List the N least certain places and what else was likely.",
+        "N",
+        TEXT,
+        kind=int,
+        least=1,
+    ),
+    Option(
+        "--export",
+        "Write the text in colour to FILE.svg, .html, .png, .txt or .json.",
+        "FILE",
+        kind=Path,
+    ),
     Option("--count", "Number of samples; with --beam: print the N best texts.", "N", kind=int),
     Option(
         "--novelty",
-        "Mark copies of the training text, and print their share; with --count, of whole documents.",
+        "Mark copies of the training text, and print their share; with --count, of whole"
+        " documents.",
         panel=COPIES,
         kind=bool,
     ),
@@ -61,12 +82,14 @@ Values = Mapping[str, Any]
 """The values of the options by flag; None or False for one that is not given."""
 
 
-def sample(run: RunArgument = None, json: JsonOption = False, quiet: QuietOption = False, *, values: Values) -> None:
+def sample(
+    run: RunArgument = None, json: JsonOption = False, quiet: QuietOption = False, *, values: Values
+) -> None:
     """Generate text.
 
-    The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line. A
-    model of documents (see `charrnn train --documents`) writes one document for each sample; a line with its number is
-    above each, unless documents are lines.
+    The text goes to stdout as it is generated, and nothing else does. Several samples are separated
+    by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
+    each sample; a line with its number is above each, unless documents are lines.
     """
     from charrnn.generation.generator import fresh_seed
 
@@ -82,7 +105,10 @@ def sample(run: RunArgument = None, json: JsonOption = False, quiet: QuietOption
         return
     options = SearchOptions(**_given_fields(SearchOptions, values, page, seed))
     is_single = values["--novelty"] or (mode in (None, "plain") and not json)
-    page.show_search((1 if is_single else options.width) if values["--count"] is None else values["--count"], options)
+    page.show_search(
+        (1 if is_single else options.width) if values["--count"] is None else values["--count"],
+        options,
+    )
 
 
 sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
@@ -96,7 +122,9 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
     if values["--novelty"]:
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
     elif page.show_as_json or len(temperatures) > 1 or count is not None:
-        page.show_samples(1 if count is None else count, options, temperatures if len(temperatures) > 1 else ())
+        page.show_samples(
+            1 if count is None else count, options, temperatures if len(temperatures) > 1 else ()
+        )
     elif values["--export"]:
         page.export_values(options, values["--export"])
     elif values["--color"]:
@@ -114,59 +142,91 @@ def _given_fields(
     given |= {"length": page.length, "seed": seed, "prime": page.prime}
     if "cell" in given:
         cell = given["cell"]
-        given["cell"] = None if cell == SURPRISE else arguments.parse_cell("--color", cell, page.first)
+        given["cell"] = (
+            None if cell == SURPRISE else arguments.parse_cell("--color", cell, page.first)
+        )
     if "clamps" in given:
         given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
-        given["stops"] = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"])
+        given["stops"] = tuple(
+            text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"]
+        )
     if "words" in given:
         given["words"] = tuple(word for text in given["words"] for word in text.split(","))
     return given
 
 
 def _parse_temperatures(text: str | None, run: str | None) -> tuple[float, ...]:
-    """Parse --temp, one number or several. Raises UsageError for anything else, and if the `run` is a number, too."""
+    """Parse --temp, one number or several. Raises UsageError for anything else, and if the `run` is
+    a number, too."""
     if text and re.fullmatch(r"[\d.]+", run or "") and not arguments.is_run(str(run)):
-        raise UsageError(f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp {text},{run}.")
+        raise UsageError(
+            f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp"
+            f" {text},{run}."
+        )
     try:
-        return (generation.SAMPLE_TEMPERATURE,) if text is None else tuple(map(float, text.split(",")))
+        return (
+            (generation.SAMPLE_TEMPERATURE,) if text is None else tuple(map(float, text.split(",")))
+        )
     except ValueError:
         wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
         raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
 
 
 def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
-    """Raise UsageError, before a run is loaded, for values that do not go together and for too long a text."""
+    """Raise UsageError, before a run is loaded, for values that do not go together and for too long
+    a text."""
     count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
     if values["--adapt"] == values["--prime-file"] == "-":
-        raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
+        raise UsageError(
+            "--adapt and --prime-file cannot both read standard input. Save one of them in a file."
+        )
     arguments.parse_mix(values["--mix"] or ())
     color = values["--color"] or SURPRISE
     if color != SURPRISE and not arguments.is_cell(color):
-        raise UsageError(f"--color is {color}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17.")
+        raise UsageError(
+            f"--color is {color}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17."
+        )
     check_export(values["--export"], None, no_arrays="a text has")
-    beside = next((flag for flag in ("--count", "--color", "--export", "--novelty") if is_given(values[flag])), None)
+    beside = next(
+        (
+            flag
+            for flag in ("--count", "--color", "--export", "--novelty")
+            if is_given(values[flag])
+        ),
+        None,
+    )
     if draws_several and beside:
-        raise UsageError(f"{beside} does not go with several temperatures, each of which has a text. Give one --temp.")
+        raise UsageError(
+            f"{beside} does not go with several temperatures, each of which has a text. Give one"
+            " --temp."
+        )
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
-            f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
+            f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out,"
+            " or widen --beam."
         )
-    reading = next((flag for flag in ("--alternatives", "--export") if is_given(values[flag])), None)
+    reading = next(
+        (flag for flag in ("--alternatives", "--export") if is_given(values[flag])), None
+    )
     if reading and (length or 0) > MAX_READ_CHARS:
-        raise UsageError(f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,} characters.")
+        raise UsageError(
+            f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,}"
+            " characters."
+        )
     if json and beam is None and (length or 0) > MAX_JSON_CHARS:  # A search has a limit of its own.
         raise UsageError(
-            f"--length is {length:,}; --json prints a whole text as one object, of at most {MAX_JSON_CHARS:,} "
-            "characters.\nLeave out --json, which prints a text of any length as it is written, or shorten it."
+            f"--length is {length:,}; --json prints a whole text as one object, of at most"
+            f" {MAX_JSON_CHARS:,} characters.\nLeave out --json, which prints a text of any length"
+            " as it is written, or shorten it."
         )
 
 
 def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "Page":
     """Load what is generated from, and print warnings on stderr.
 
-    Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for options that do not
-    go with this model.
+    Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
+    options that do not go with this model.
     """
     from charrnn.cli.sample_view import LONG, Page
 
@@ -204,26 +264,35 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
 
 
 def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
-    """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
+    """Return the model adapted to a text, and print on stderr how well it predicted that before and
+    while adapting."""
     model = model.adapted(text, unknown=unknown)
     if (found := model.adaptation) is not None:
         what = counted(found.num_chars, "character")
         if found.text_length > found.num_chars + 1:
             what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
-        losses = f"{found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while adapting"
+        losses = (
+            f"{found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while"
+            " adapting"
+        )
         tell(f"adapted to {what}: {losses}")
     return model
 
 
-def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any) -> str | bytes:
-    """Return the prime that was typed or that a file contains, else the text that the model has learned from, if any.
+def _load_prime(
+    typed: str, file: str | None, learned: str | bytes | None, model: Any
+) -> str | bytes:
+    """Return the prime that was typed or that a file contains, else the text that the model has
+    learned from, if any.
 
     Bytes for the byte alphabet.
     """
     alphabet = model.vocab.kind
     if learned is not None and not typed and file is None:
         return learned
-    prime = arguments.to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
+    prime = (
+        arguments.to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
+    )
     if file is None or model.config.documents != "lines":
         return prime
     # A file ends with a newline, which is no part of the document.
@@ -240,9 +309,13 @@ def _read_prime_file(name: str, alphabet: str) -> str | bytes:
             data = read_stream(option, file)
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None
+        raise DataError(
+            f"{option}: {error.strerror}. Give a text file, or - for standard input."
+        ) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+        raise DataError(
+            f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
+        ) from None
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
@@ -255,7 +328,9 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         try:
             cell, value = arguments.parse_cell("--clamp", what, model), float(number)
         except ValueError:
-            raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+            raise UsageError(
+                f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1."
+            ) from None
         if not -1 <= value <= 1:
             raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
         return cell, value
@@ -263,6 +338,8 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
     try:
         output = 0.0 if number in ("high", "low") else float(number)
     except ValueError:
-        raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
+        raise UsageError(
+            f"--clamp {text}: write high, low or a number after the =, such as quote=high."
+        ) from None
     direction = model.direction(detector, size)
     return direction, {"high": direction.high, "low": direction.low}.get(number, output)

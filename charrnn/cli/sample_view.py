@@ -1,4 +1,5 @@
-"""Output of `charrnn sample`: text as it is drawn, coloured, with copies marked, numbered, or JSON."""
+"""Output of `charrnn sample`: text as it is drawn, coloured, with copies marked, numbered, or
+JSON."""
 
 import math
 import sys
@@ -10,7 +11,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console, warn, write_aside
+from charrnn.cli.streams import (
+    IN_TEXT,
+    deliver,
+    print_json,
+    printable,
+    result_console,
+    warn,
+    write_aside,
+)
 from charrnn.errors import counted
 from charrnn.generation.generated import GeneratedText
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
@@ -46,9 +55,11 @@ class Page:
     first: "Model"
     """The run, adapted if --adapt is given."""
     model: Any
-    """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates in the same way."""
+    """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates
+    in the same way."""
     prime: str | bytes
-    """The text to continue: the typed prime, the content of a file, or what the model was adapted to."""
+    """The text to continue: the typed prime, the content of a file, or what the model was adapted
+    to."""
     typed: str
     """The prime that was typed; it is printed before the text."""
     length: int
@@ -60,7 +71,8 @@ class Page:
     num_places: int | None = None
     """Places where the model hesitated that are listed for each text, if any."""
     fresh_seed: int | None = None
-    """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the seed was given."""
+    """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
+    seed was given."""
     num_cut: int = 0
     """Documents that have not ended."""
     drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
@@ -70,42 +82,71 @@ class Page:
         """Print one text as it is drawn."""
         with self._drawing(options, is_streamed=True) as options:
             has_end = self.model.config.end_id is not None
-            end = self._write_places([self.typed], self.model.generator.write(options), ends_line=has_end)
+            end = self._write_places(
+                [self.typed], self.model.generator.write(options), ends_line=has_end
+            )
         self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_values(self, options: SampleOptions) -> None:
-        """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or by its surprise."""
+        """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or
+        by its surprise."""
         kept = list[Piece]()
         with self._drawing(options, is_streamed=True) as options:
             pieces = _begun(self._keeping(kept, self.model.generator.stream(options)))
-            write_coloured(self.typed, pieces, shows_surprise=options.cell is None, quiet=self.quiet)
+            write_coloured(
+                self.typed, pieces, shows_surprise=options.cell is None, quiet=self.quiet
+            )
         self._show_places("".join(piece.text for piece in kept))
 
     def export_values(self, options: SampleOptions, export: Path) -> None:
         """Write one text to a file, coloured as `show_values` does, with the scale."""
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
-        has_ended = None if self.model.config.end_id is None else any(not piece.text for piece in pieces[-1:])  # END
-        text, logprobs = "".join(piece.text for piece in pieces), tuple(piece.logprob for piece in pieces)
-        data = self._as_json(GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended))
-        coloured = [Piece(self.typed, 0.0, math.nan), *(pieces if options.cell else _with_surprise(pieces))]
+        has_ended = (
+            None
+            if self.model.config.end_id is None
+            else any(not piece.text for piece in pieces[-1:])
+        )  # END
+        text, logprobs = (
+            "".join(piece.text for piece in pieces),
+            tuple(piece.logprob for piece in pieces),
+        )
+        data = self._as_json(
+            GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended)
+        )
+        coloured = [
+            Piece(self.typed, 0.0, math.nan),
+            *(pieces if options.cell else _with_surprise(pieces)),
+        ]
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         if places := self._places(text):
             pictures += [rich_text.Text(), tables.hesitation_table(places)]
         name = "Surprise"
         if options.cell is not None:
-            name, data["values"] = "Cell {}:{}".format(*options.cell), [piece.value for piece in pieces]
+            name, data["values"] = (
+                "Cell {}:{}".format(*options.cell),
+                [piece.value for piece in pieces],
+            )
         deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
 
-    def show_samples(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
-        """Print several texts, or one for each temperature: as JSON objects, or each after its heading."""
+    def show_samples(
+        self, count: int, options: SampleOptions, temperatures: Sequence[float]
+    ) -> None:
+        """Print several texts, or one for each temperature: as JSON objects, or each after its
+        heading."""
         documents = self.model.config.documents
         with self._drawing(options, len(temperatures) or count, is_streamed=True) as options:
             if not temperatures and not self.show_as_json:
                 for index, chunks in enumerate(self.model.generator.write_each(count, options)):
-                    self._write_places([separator(documents, index, count), self.typed], chunks, documents != "none")
+                    self._write_places(
+                        [separator(documents, index, count), self.typed],
+                        chunks,
+                        documents != "none",
+                    )
                 return
-            for index, text in enumerate(self.model.generator.iter_samples(count, options, temperatures=temperatures)):
+            for index, text in enumerate(
+                self.model.generator.iter_samples(count, options, temperatures=temperatures)
+            ):
                 first = {"temperature": temperatures[index]} if temperatures else {}
                 if self.show_as_json:
                     print_json(self._as_json(text) | first)
@@ -120,7 +161,8 @@ class Page:
         self._write_novelty(text)
 
     def show_new_documents(self, count: int, options: SampleOptions) -> None:
-        """Print several documents, mark those that are also in the training text, and print how many are new."""
+        """Print several documents, mark those that are also in the training text, and print how
+        many are new."""
         with self._drawing(options, count) as options:
             texts = [*self.model.generator.iter_samples(count, options)]
         # Of a prime of several documents, only the last one is continued.
@@ -133,12 +175,15 @@ class Page:
                 continue
             sys.stdout.write(separator(self.model.config.documents, index, count))
             mark = rich_text.Text("" if is_new else "  (in the training text)", style="dim")
-            console.print(rich_text.Text(printable(self.typed + text.text, IN_TEXT)) + mark, soft_wrap=True)
+            console.print(
+                rich_text.Text(printable(self.typed + text.text, IN_TEXT)) + mark, soft_wrap=True
+            )
         if not self.show_as_json:
             console.print(*novelty.view())
 
     def show_search(self, count: int, options: SearchOptions) -> None:
-        """Print the `count` best texts of a beam search, numbered, best first; a single one as far as it is certain."""
+        """Print the `count` best texts of a beam search, numbered, best first; a single one as far
+        as it is certain."""
         is_streamed = count == 1 and self.reference is None and not self.show_as_json
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
@@ -152,7 +197,10 @@ class Page:
             self._write_novelty(texts[0])
         elif self.show_as_json:
             names = ("text", "logprob", "score", "stop", "logprobs")
-            beams = [{name: getattr(text, name) for name in names} | self._details(text) for text in texts]
+            beams = [
+                {name: getattr(text, name) for name in names} | self._details(text)
+                for text in texts
+            ]
             print_json(self._as_json(texts[0], beams=beams))
         elif not is_streamed:
             for index, text in enumerate(texts):
@@ -164,14 +212,18 @@ class Page:
         self._warn_of_loops([text.text for text in texts], remedy)
 
     def count_cut(self) -> None:
-        """Count a document that was cut before its END; the number is printed on stderr at the end."""
+        """Count a document that was cut before its END; the number is printed on stderr at the
+        end."""
         self.num_cut += 1
 
     @contextmanager
-    def _drawing(self, options: Options, num_texts: int = 1, *, is_streamed: bool = False) -> Iterator[Options]:
+    def _drawing(
+        self, options: Options, num_texts: int = 1, *, is_streamed: bool = False
+    ) -> Iterator[Options]:
         """Yield options with which drawing prints a new seed and moves a bar.
 
-        There is no bar for short texts, nor beside texts that appear on the terminal as they are drawn.
+        There is no bar for short texts, nor beside texts that appear on the terminal as they are
+        drawn.
         """
         self.drawn_with = options
         num_chars = num_texts * options.length
@@ -191,10 +243,16 @@ class Page:
     def _warn_of_cuts(self, num_cut: int) -> None:
         if num_cut:
             were = "document was" if num_cut == 1 else "documents were"
-            warn((f"{num_cut:,} {were} cut before the end: give a larger --length",), quiet=self.quiet)
+            warn(
+                (f"{num_cut:,} {were} cut before the end: give a larger --length",),
+                quiet=self.quiet,
+            )
 
-    def _write_places(self, before: Sequence[str], chunks: Iterable[str], ends_line: bool = False) -> str:
-        """Write a text, after what comes `before` it, and list where the model hesitated; return as `write` does."""
+    def _write_places(
+        self, before: Sequence[str], chunks: Iterable[str], ends_line: bool = False
+    ) -> str:
+        """Write a text, after what comes `before` it, and list where the model hesitated; return as
+        `write` does."""
         kept = list[str]()
         end = write(chain(before, _begun(self._keeping(kept, chunks))), ends_line=ends_line)
         self._show_places("".join(kept))
@@ -214,7 +272,11 @@ class Page:
 
     def _places(self, text: str) -> "list[Hesitation]":
         """Return the places where the model hesitated, if they are asked for."""
-        return self.model.generator.hesitations(text, self.num_places, self.drawn_with) if self.num_places else []
+        return (
+            self.model.generator.hesitations(text, self.num_places, self.drawn_with)
+            if self.num_places
+            else []
+        )
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
@@ -235,14 +297,25 @@ class Page:
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
         """Warn that texts end in a loop, of several how many, and name the remedy."""
         if loops := [loop for text in texts if (loop := find_loop(text[-LOOP_CHARS:]))]:
-            which = "the text ends" if len(texts) == 1 else f"{len(loops)} of {len(texts)} texts end"
+            which = (
+                "the text ends" if len(texts) == 1 else f"{len(loops)} of {len(texts)} texts end"
+            )
             what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
             why = f"The most likely texts of character models do that; try {remedy}."
-            warn((f"{which} in a loop{': ' if len(texts) == 1 else ', such as '}{what}. {why}",), quiet=self.quiet)
+            warn(
+                (f"{which} in a loop{': ' if len(texts) == 1 else ', such as '}{what}. {why}",),
+                quiet=self.quiet,
+            )
 
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
-        """Return the object of `sample --json`; that of a search has its `beams` instead of details of the best one."""
-        data = {"run": self.model.name, "text": text.text, "prime": _decoded(self.prime), "seed": text.seed}
+        """Return the object of `sample --json`; that of a search has its `beams` instead of details
+        of the best one."""
+        data = {
+            "run": self.model.name,
+            "text": text.text,
+            "prime": _decoded(self.prime),
+            "seed": text.seed,
+        }
         options = {"length": self.drawn_with.length}
         for name in ("temperature", "match", "words", "temp_at"):
             value = getattr(self.drawn_with, name, None)
@@ -253,10 +326,15 @@ class Page:
     def _details(self, text: GeneratedText) -> dict[str, Any]:
         """Return for JSON where the model hesitated, if that is asked for, and how the text ends.
 
-        Whether a document has ended, nothing without documents, and the loop in which the text ends.
+        Whether a document has ended, nothing without documents, and the loop in which the text
+        ends.
         """
         loop = find_loop(text.text[-LOOP_CHARS:])
-        places = {} if self.num_places is None else {"alternatives": [*map(asdict, self._places(text.text))]}
+        places = (
+            {}
+            if self.num_places is None
+            else {"alternatives": [*map(asdict, self._places(text.text))]}
+        )
         ended = {} if text.has_ended is None else {"has_ended": text.has_ended}
         return places | ended | {"loop": loop and asdict(loop)}
 
@@ -266,7 +344,8 @@ def _decoded(prime: str | bytes) -> str:
 
 
 def _begun(parts: Iterable[Part]) -> Iterator[Part]:
-    """Return the parts of a text once the first is drawn: what stderr says then comes before the prime."""
+    """Return the parts of a text once the first is drawn: what stderr says then comes before the
+    prime."""
     remaining = iter(parts)
     return chain(list(islice(remaining, 1)), remaining)
 
@@ -279,8 +358,8 @@ def _heading(index: int, name: str) -> str:
 def separator(documents: str, index: int, count: int) -> str:
     """Return what is written before text `index` of `count`: as files separate these documents.
 
-    Lines follow each other; whole files and the values of a column, which may have any line, get a heading; all else is
-    separated by a blank line.
+    Lines follow each other; whole files and the values of a column, which may have any line, get a
+    heading; all else is separated by a blank line.
     """
     if documents in ("files", "column"):
         return f"--- {index + 1} of {count} ---\n" if count > 1 else ""
@@ -288,10 +367,11 @@ def separator(documents: str, index: int, count: int) -> str:
 
 
 def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
-    """Write a text and a final newline to stdout, so that the same seed gives the same bytes everywhere.
+    """Write a text and a final newline to stdout, so that the same seed gives the same bytes
+    everywhere.
 
-    An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and each chunk is shown
-    at once. Return the end of the text.
+    An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and
+    each chunk is shown at once. Return the end of the text.
     """
     end, is_terminal = "", sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
@@ -315,11 +395,14 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
         yield held
 
 
-def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False, quiet: bool = False) -> None:
-    """Write the prime, and what follows it line by line, coloured by the values of a cell or by bits.
+def write_coloured(
+    prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False, quiet: bool = False
+) -> None:
+    """Write the prime, and what follows it line by line, coloured by the values of a cell or by
+    bits.
 
-    A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. The
-    prime has neither. Off a terminal the text is written as `write` does.
+    A line is broken between words and, without colours, has a row of blocks below it, so that it
+    must be whole. The prime has neither. Off a terminal the text is written as `write` does.
     """
     console = result_console()
     if not console.is_terminal:
@@ -330,21 +413,27 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool 
     if shows_surprise:
         console.print(heatmap.SURPRISE_LEGEND)
         pieces = _with_surprise(pieces)
-    for line in _lines_of(chain([Piece(prime, 0.0, math.nan)], pieces), MAX_LINE_ROWS * console.width):
+    for line in _lines_of(
+        chain([Piece(prime, 0.0, math.nan)], pieces), MAX_LINE_ROWS * console.width
+    ):
         console.print(coloured_pictures(line, shows_surprise=shows_surprise)[-1], end="")
         sys.stdout.flush()
 
 
 def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list[RenderableType]":
     """Draw the scale and a text, coloured by the values of its pieces."""
-    text, values = "".join(piece.text for piece in pieces), tuple(piece.value for piece in pieces for _ in piece.text)
+    text, values = (
+        "".join(piece.text for piece in pieces),
+        tuple(piece.value for piece in pieces for _ in piece.text),
+    )
     if shows_surprise:
         return [heatmap.SURPRISE_LEGEND, heatmap.SurpriseMap(text, values)]
     return [heatmap.Legend(), heatmap.HeatMap(records.ColouredText(text=text, values=values))]
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield the pieces that have text with their surprise in bits as value; that of all bytes of a character."""
+    """Yield the pieces that have text with their surprise in bits as value; that of all bytes of a
+    character."""
     bits = 0.0
     for piece in pieces:
         bits -= piece.logprob / math.log(2)

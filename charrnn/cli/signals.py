@@ -11,18 +11,22 @@ from types import FrameType
 from charrnn.system.process import ENDING_SIGNALS, SAVE_SIGNALS, end_with_input
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
-"""Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows lacks the name."""
+"""Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows
+lacks the name."""
 RERAISE_SECONDS = 1.5
 """Seconds until an interrupt is raised again, if the command still runs."""
-STOP_NOTICE = b"\nStopping: finishing the step and saving (press Ctrl-C again to exit at once) ...\n"
+STOP_NOTICE = (
+    b"\nStopping: finishing the step and saving (press Ctrl-C again to exit at once) ...\n"
+)
 """Printed when a signal ends training."""
 
 
 class Signals:
     """Handles the signals of one command.
 
-    SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt. Once `defers` is set, they only set `number`, the command ends
-    by itself, and a second Ctrl-C raises. SIGUSR1 sets a flag, for training to save and continue.
+    SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt. Once `defers` is set, they only set
+    `number`, the command ends by itself, and a second Ctrl-C raises. SIGUSR1 sets a flag, for
+    training to save and continue.
     """
 
     def __init__(self) -> None:
@@ -44,17 +48,22 @@ class Signals:
 
     @contextlib.contextmanager
     def handle(self) -> Iterator[None]:
-        """Handle signals in this block. A signal that is ignored (`nohup`, a background job) stays ignored."""
+        """Handle signals in this block. A signal that is ignored (`nohup`, a background job) stays
+        ignored."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handlers = dict.fromkeys(ENDING_SIGNALS, self._end) | dict.fromkeys(SAVE_SIGNALS, self._save)
+        handlers = dict.fromkeys(ENDING_SIGNALS, self._end) | dict.fromkeys(
+            SAVE_SIGNALS, self._save
+        )
         before = {number: signal.getsignal(number) for number in handlers}
         handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in handled:
             signal.signal(number, handlers[number])
         if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # blocked by `distributed.child_process`
+            signal.pthread_sigmask(
+                signal.SIG_UNBLOCK, handlers
+            )  # blocked by `distributed.child_process`
         end_with_input()
         show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:
@@ -68,21 +77,24 @@ class Signals:
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._num_requests
-        # `timeout` sends SIGTERM twice, and a closed terminal SIGHUP: only a second Ctrl-C asks to exit at once.
+        # `timeout` sends SIGTERM twice, and a closed terminal SIGHUP: only a second Ctrl-C asks to
+        # exit at once.
         if not is_first and number != signal.SIGINT:
             return
         self._num_requests += 1
         self.number = number
         if is_first and self.defers:
             if not self.is_quiet:
-                # Not through sys.stderr, which this signal may have interrupted. The terminal may be gone.
+                # Not through sys.stderr, which this signal may have interrupted. The terminal may
+                # be gone.
                 with contextlib.suppress(OSError):
                     os.write(2, STOP_NOTICE)
             return
         if self._num_requests > 2:
             os._exit(128 + number)  # the exception was lost in a callback that cannot raise
         self.has_raised = True
-        # An exception in a callback that cannot raise is lost: raise it again until the command has ended.
+        # An exception in a callback that cannot raise is lost: raise it again until the command has
+        # ended.
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, signal.default_int_handler)
             signal.setitimer(signal.ITIMER_REAL, RERAISE_SECONDS, RERAISE_SECONDS)
@@ -93,6 +105,7 @@ class Signals:
 
 
 def _skip_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Print errors that nothing can catch, except a KeyboardInterrupt in a finalizer, which is raised again."""
+    """Print errors that nothing can catch, except a KeyboardInterrupt in a finalizer, which is
+    raised again."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)

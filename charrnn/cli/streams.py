@@ -1,4 +1,5 @@
-"""Deliver results: stdout or an exported file carries the result and nothing else, stderr everything else.
+"""Deliver results: stdout or an exported file carries the result and nothing else, stderr
+everything else.
 
 Parameters that messages name are turned into the options of the command line.
 """
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
 IN_TEXT = "\n\t\u200c\u200d"
-"""What a terminal gets of a model's text as it is: also the joiners, which Persian, Indic scripts and emoji need."""
+"""What a terminal gets of a model's text as it is: also the joiners, which Persian, Indic scripts
+and emoji need."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
@@ -45,11 +47,12 @@ def write_aside(line: str) -> None:
 
 
 def with_flags(message: str, command: str | None = None) -> str:
-    """Return a message with its parameters as options: `temperature` as --temp, `alphabet=byte` as --alphabet byte.
+    """Return a message with its parameters as options: `temperature` as --temp, `alphabet=byte` as
+    --alphabet byte.
 
-    `command` is the name of the command that was started; its options come first. A field of the configuration without
-    an option becomes --set field=value, and its bare name where the message gives no value. Text that is no `Message`
-    is returned as it is.
+    `command` is the name of the command that was started; its options come first. A field of the
+    configuration without an option becomes --set field=value, and its bare name where the message
+    gives no value. Text that is no `Message` is returned as it is.
     """
     if not isinstance(message, Message):
         return message
@@ -69,11 +72,13 @@ def _flag(named: str, command: str | None) -> str:
 
 @cache
 def _options(name: str) -> dict[str, str]:
-    """Return the options of a command by the names of their parameters; none for a name that is no command."""
+    """Return the options of a command by the names of their parameters; none for a name that is no
+    command."""
     command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
     return {
         option.name: option.opts[0]
-        # Those of `corpora make` are options of `corpora`: a message does not know which of the two was started.
+        # Those of `corpora make` are options of `corpora`: a message does not know which of the two
+        # was started.
         for one in (command, *getattr(command, "commands", {}).values())
         if one is not None
         for option in one.params
@@ -82,7 +87,8 @@ def _options(name: str) -> dict[str, str]:
 
 
 def result_console(*, stderr: bool = False) -> "Console":
-    """Return a rich console on stdout, or on stderr. NO_COLOR, FORCE_COLOR and the stream decide about colours."""
+    """Return a rich console on stdout, or on stderr. NO_COLOR, FORCE_COLOR and the stream decide
+    about colours."""
     from rich.console import Console
 
     # COLUMNS is 0 on the terminals of some services; None: rich measures the width.
@@ -97,13 +103,15 @@ def print_json(value: Any) -> None:
 
 
 def print_path(path: str) -> None:
-    """Print a path on one line of stdout: unchanged for programs; on a terminal with control characters escaped."""
+    """Print a path on one line of stdout: unchanged for programs; on a terminal with control
+    characters escaped."""
     sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
     sys.stdout.flush()
 
 
 def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:
-    """Raise UsageError, before anything is computed, for a file that cannot be written or that is the `text`.
+    """Raise UsageError, before anything is computed, for a file that cannot be written or that is
+    the `text`.
 
     `no_arrays` is what has no activations, so that no .npz can be written.
     """
@@ -136,7 +144,9 @@ def deliver(shown: Shown, export: Path | None) -> None:
         return
     data = find_format(export).write(shown)
     try:
-        if export.exists() and not export.is_file():  # a pipe or a device, which must not be replaced
+        if (
+            export.exists() and not export.is_file()
+        ):  # a pipe or a device, which must not be replaced
             export.write_bytes(data)
         else:
             write_atomically(behind_links(export), data)
@@ -149,35 +159,44 @@ def deliver(shown: Shown, export: Path | None) -> None:
 
 def print_error(message: str) -> None:
     """Print at most three lines on stderr, with control characters escaped."""
-    # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
+    # splitlines() also splits at characters that a file name may contain, and would drop the
+    # remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
     write_aside("error: " + "\n       ".join(lines))
 
 
 def describe_unexpected(error: BaseException) -> str:
-    """Return two lines about an unexpected exception: its type and its message, cut to `MAX_MESSAGE`; the remedy."""
+    """Return two lines about an unexpected exception: its type and its message, cut to
+    `MAX_MESSAGE`; the remedy."""
     message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
     colon = ": " if message else ""
-    return f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
+    return (
+        f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
+    )
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback of --debug on stderr, with control characters escaped, because errors quote their input."""
+    """Print the traceback of --debug on stderr, with control characters escaped, because errors
+    quote their input."""
     sys.stderr.write(printable("".join(format_exception(error))))
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """Return `text` with control and bidirectional characters made visible; those `kept` and combining marks stay.
+    """Return `text` with control and bidirectional characters made visible; those `kept` and
+    combining marks stay.
 
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """
     from charrnn.views.theme import visible
 
-    return "".join(c if c in kept or category(c)[0] == "M" else visible(c) for c in text.replace("\r\n", "\n"))
+    return "".join(
+        c if c in kept or category(c)[0] == "M" else visible(c) for c in text.replace("\r\n", "\n")
+    )
 
 
 def discard_output() -> None:
-    """Redirect both streams to the null device after their reader has gone; else Python fails to flush them at exit."""
+    """Redirect both streams to the null device after their reader has gone; else Python fails to
+    flush them at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -191,5 +210,10 @@ def supports_cursor_control(stream: TextIO) -> bool:
 
 
 def can_animate(stream: TextIO) -> bool:
-    """Return whether to draw progress bars on a stream: not under CI, where the terminal is a log."""
-    return supports_cursor_control(stream) and os.environ.get("CI", "").lower() in ("", "0", "false")
+    """Return whether to draw progress bars on a stream: not under CI, where the terminal is a
+    log."""
+    return supports_cursor_control(stream) and os.environ.get("CI", "").lower() in (
+        "",
+        "0",
+        "false",
+    )

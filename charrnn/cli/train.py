@@ -1,6 +1,7 @@
 """charrnn train: train a model, or resume a run.
 
-Training is shown as the plan, a progress bar, one row per validation, samples, and the next commands.
+Training is shown as the plan, a progress bar, one row per validation, samples, and the next
+commands.
 """
 
 import os
@@ -21,7 +22,15 @@ from charrnn.cli.command_options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import IN_TEXT, discard_output, print_json, print_path, printable, result_console, with_flags
+from charrnn.cli.streams import (
+    IN_TEXT,
+    discard_output,
+    print_json,
+    print_path,
+    printable,
+    result_console,
+    with_flags,
+)
 from charrnn.config.options import Option, options_of
 from charrnn.config.settings import MACHINE, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
@@ -35,11 +44,15 @@ from charrnn.training.process_group import LaunchedProcess, launched_process, pr
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
 FIELD_OPTIONS = tuple(
-    option if option.kind is bool else replace(option, kind=str, repeatable=False) for option in options_of(Config)
+    option if option.kind is bool else replace(option, kind=str, repeatable=False)
+    for option in options_of(Config)
 )
 """The options that set a field of the configuration; each value but that of a flag is a text."""
 RECIPE = Option(
-    "--recipe", "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.", "NAME", SETTINGS
+    "--recipe",
+    "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+    "NAME",
+    SETTINGS,
 )
 SET = Option(
     "--set",
@@ -51,10 +64,26 @@ SET = Option(
 )
 OPTIONS = (
     *(*FIELD_OPTIONS, RECIPE, SET),
-    Option("--processes", "Train in N processes of this machine, as torchrun starts them.", "N", MACHINE),
-    Option("--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path),
-    Option("--resume", "Continue the named run, or else the newest, exactly where it stopped.", kind=bool),
-    Option("--show-config", "Print every setting and its source; do not train.", panel=SETTINGS, kind=bool),
+    Option(
+        "--processes",
+        "Train in N processes of this machine, as torchrun starts them.",
+        "N",
+        MACHINE,
+    ),
+    Option(
+        "--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path
+    ),
+    Option(
+        "--resume",
+        "Continue the named run, or else the newest, exactly where it stopped.",
+        kind=bool,
+    ),
+    Option(
+        "--show-config",
+        "Print every setting and its source; do not train.",
+        panel=SETTINGS,
+        kind=bool,
+    ),
 )
 """The options of the command: those of the settings, which `sweep` has, too, and its own."""
 FACTS = {
@@ -77,7 +106,8 @@ COLUMNS = {
     "chars/s": (9, "{rate:,.0f}"),
     "time": (8, "{minutes}:{seconds:02}"),
 }
-"""Columns of the table of validations: the width of each in characters, 64 with the mark in all, and its value."""
+"""Columns of the table of validations: the width of each in characters, 64 with the mark in all,
+and its value."""
 BEST = "  best"
 """Ends the row of a validation that is the best so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -85,7 +115,8 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
 EARLY_SHARE = 0.2
-"""Share of the steps whose samples are shown as one readable line: they teach little, and push the header away."""
+"""Share of the steps whose samples are shown as one readable line: they teach little, and push the
+header away."""
 
 
 def train(
@@ -94,8 +125,11 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="CORPUS",
-            help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`). "
-            "Default: the standard library's own Python source. With --resume: the run.",
+            help=(
+                "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn"
+                " corpora`). "
+                "Default: the standard library's own Python source. With --resume: the run."
+            ),
         ),
     ] = None,
     json: JsonOption = False,
@@ -106,15 +140,17 @@ def train(
 ) -> int:
     """Train a model on a text.
 
-    The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train --resume` continues it.
-    `kill -USR1` saves without stopping.
-    The run's folder is printed on stdout, everything else on stderr.
+    The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train
+    --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
+    stdout, everything else on stderr.
     """
     processes, out = values["--processes"], values["--out"]
     num_processes = 1 if processes is None else process_support().check_number(processes)
     launched = launched_process()
     for option in FIELD_OPTIONS:
-        if isinstance(values[option.flag], str) and not values[option.flag].strip():  # of an unset shell variable
+        if (
+            isinstance(values[option.flag], str) and not values[option.flag].strip()
+        ):  # of an unset shell variable
             raise UsageError(f"{named(option.parameter)} is empty: give a value, or leave it out.")
     flags = parse_settings(values, parse_alone, example="learning_rate=4e-3")
     invocation: Invocation = context.obj
@@ -123,7 +159,9 @@ def train(
     begin: Callable[[], int]
     if values["--resume"]:
         if len(corpus) > 1:
-            raise UsageError(f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN")
+            raise UsageError(
+                f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN"
+            )
         sources: tuple[str, ...] = ()
         begin = partial(_resume, view, corpus[0] if corpus else None, flags)
     else:
@@ -135,22 +173,33 @@ def train(
         begin = partial(_start, view, config, out)
     if num_processes > 1:
         launch = process_support().launch
-        return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
+        return launch(
+            num_processes,
+            invocation.arguments,
+            invocation.signals,
+            corpus=sources,
+            is_debugging=debug,
+        )
     return launched.train(begin)
 
 
 train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
-def parse_settings(values: Mapping[str, Any], parse: Callable[[str, str], Any], *, example: str) -> dict[str, Any]:
-    """Return the fields that options and --set assign, each parsed by `parse` from its name and its text.
+def parse_settings(
+    values: Mapping[str, Any], parse: Callable[[str, str], Any], *, example: str
+) -> dict[str, Any]:
+    """Return the fields that options and --set assign, each parsed by `parse` from its name and its
+    text.
 
-    `values` has the options by flag. Raises UsageError that names the field or the --set at fault; `example` is an
-    assignment for a message.
+    `values` has the options by flag. Raises UsageError that names the field or the --set at fault;
+    `example` is an assignment for a message.
     """
     words = {True: "true", False: None}
     texts = {option.parameter: values.get(option.flag) for option in FIELD_OPTIONS}
-    texts = {name: words[value] if isinstance(value, bool) else value for name, value in texts.items()}
+    texts = {
+        name: words[value] if isinstance(value, bool) else value for name, value in texts.items()
+    }
     parsed = {name: parse(name, text) for name, text in texts.items() if text is not None}
     for assignment in values[SET.flag] or ():
         name, equals, text = assignment.partition("=")
@@ -164,8 +213,11 @@ def parse_settings(values: Mapping[str, Any], parse: Callable[[str, str], Any], 
     return parsed
 
 
-def configure(corpus: Sequence[str], flags: dict[str, Any], recipe: str | None) -> tuple[Config, dict[str, str]]:
-    """Return the settings of a command line, of a recipe and of the environment, and where each comes from."""
+def configure(
+    corpus: Sequence[str], flags: dict[str, Any], recipe: str | None
+) -> tuple[Config, dict[str, str]]:
+    """Return the settings of a command line, of a recipe and of the environment, and where each
+    comes from."""
     if corpus:
         flags["corpus"] = tuple(corpus)
     file = read_recipe(recipe) if recipe is not None else None
@@ -177,7 +229,9 @@ def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool
 
     values = asdict(config)
     if show_as_json:
-        print_json({name: {"value": value, "from": origins[name]} for name, value in values.items()})
+        print_json(
+            {name: {"value": value, "from": origins[name]} for name, value in values.items()}
+        )
     else:
         result_console().print(settings_table(values, origins))
 
@@ -187,11 +241,15 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
     from charrnn.runs.writer import clear_unsaved
 
     if out is not None and view.is_first:
-        clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
+        clear_unsaved(
+            out
+        )  # Before torch is imported, which takes seconds: an error should appear at once.
     view.announce("Reading the text and measuring the machine ...")
     from charrnn.training import loop  # Imports torch, too.
 
-    stream = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
+    stream = loop.train(
+        config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request
+    )
     return view.show(stream)
 
 
@@ -206,7 +264,9 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
     view.announce("Reading the text and the checkpoint ...")
     from charrnn.training import loop
 
-    stream = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
+    stream = loop.resume(
+        run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request
+    )
     return view.show(stream)
 
 
@@ -229,12 +289,19 @@ VALIDATING = "validating ..."
 
 
 class TrainingView:
-    """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
+    """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to
+    the training."""
 
     def __init__(
-        self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: LaunchedProcess | None = None
+        self,
+        signals: Signals,
+        *,
+        show_as_json: bool,
+        quiet: bool,
+        launched: LaunchedProcess | None = None,
     ) -> None:
-        """Show events; `launched` is the state that several processes share, of which only the first shows anything."""
+        """Show events; `launched` is the state that several processes share, of which only the
+        first shows anything."""
         self._launched = launched = launched or LaunchedProcess()
         self.is_first = launched.rank == 0
         """Whether to show anything: of several processes only the first one does."""
@@ -257,35 +324,42 @@ class TrainingView:
             self._console.print(message, style="dim")
 
     def is_stop_asked(self) -> bool:
-        """Return whether training should stop: a signal asked for it, or nobody reads the output."""
+        """Return whether training should stop: a signal asked for it, or nobody reads the
+        output."""
         if self._launched.is_orphan:
             self.signals.number = self.signals.number or signal.SIGTERM
         if self.signals.number:
             self._launched.announce_stop(self.signals.number)
         if getattr(self._bar, "postfix", None) == VALIDATING:
-            self._bar.refresh()  # A long validation asks from time to time: the bar's clock goes on.
+            self._bar.refresh()  # A long validation asks from time to time: the bar's clock goes on.  # noqa: E501
         return self.signals.number != 0
 
     def show(self, stream: Generator[events.TrainEvent, None, None]) -> int:
-        """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
+        """Show all events; return the exit code: 0, or 128 + the signal that ended training, with
+        everything saved."""
         failure: OSError | None = None
         is_complete, is_shown = True, self.is_first
-        # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
+        # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes
+        # temporary files.
         with ExitStack() as last, closing(stream), ExitStack() as stack:
             last.callback(self._close_bar)
             stack.enter_context(using(_Planning(self)))
             for event in stream:
-                # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
+                # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the
+                # command.
                 self.signals.defers = True
                 if isinstance(event, events.StartEvent):
-                    stack.enter_context(using(Progress()))  # The text is read; training has a bar of its own.
+                    stack.enter_context(
+                        using(Progress())
+                    )  # The text is read; training has a bar of its own.
                 elif isinstance(event, events.DoneEvent):
                     is_complete = event.is_complete
                 try:
                     if is_shown:
                         self._draw(event)
                 except OSError as error:
-                    # The reader is gone. Save and stop, as at a signal, instead of losing the training.
+                    # The reader is gone. Save and stop, as at a signal, instead of losing the
+                    # training.
                     if not isinstance(error, BrokenPipeError) and not self.signals.number:
                         failure = error  # A full disk; a closed terminal sends SIGHUP.
                     self.signals.number = self.signals.number or READER_GONE
@@ -294,7 +368,11 @@ class TrainingView:
         if failure is not None:
             raise failure
         # The signal may have reached another process only.
-        return 0 if is_complete else 128 + (self.signals.number or self._launched.stop_signal or signal.SIGTERM)
+        return (
+            0
+            if is_complete
+            else 128 + (self.signals.number or self._launched.stop_signal or signal.SIGTERM)
+        )
 
     def _draw(self, event: events.TrainEvent) -> None:
         if isinstance(event, events.StartEvent):
@@ -320,7 +398,10 @@ class TrainingView:
             self._seconds_before = max((loss.seconds for loss in losses), default=0.0)
         several = self._launched.size > 1
         values = config | asdict(event) | {"steps": counted(event.num_steps, "step")}
-        values |= {"processes": f"processes: {self._launched.size}, " if several else "", "each": " each" * several}
+        values |= {
+            "processes": f"processes: {self._launched.size}, " if several else "",
+            "each": " each" * several,
+        }
         values |= {"epochs": self._epochs(event.num_steps)}
         self.show_facts(values, len(FACTS))
         for note in event.notes:
@@ -333,16 +414,29 @@ class TrainingView:
         if self._console is None:
             return
         values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
-        num_known = values["vocab_size"] - (values["alphabet"] == "char")  # without the unknown symbol
-        values |= {"known": f", {num_known:,} in the alphabet" if num_known < values["num_distinct_chars"] else ""}
-        values |= {"table": f", {values['ngram_rows']:,} n-gram rows" if values["ngram_rows"] else ""}
+        num_known = values["vocab_size"] - (
+            values["alphabet"] == "char"
+        )  # without the unknown symbol
+        values |= {
+            "known": (
+                f", {num_known:,} in the alphabet"
+                if num_known < values["num_distinct_chars"]
+                else ""
+            )
+        }
+        values |= {
+            "table": f", {values['ngram_rows']:,} n-gram rows" if values["ngram_rows"] else ""
+        }
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
             self._show_fact(name, fact.format_map(values))
         self._num_facts = num_facts
 
     def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
-        """Print a name and a fact, whose further lines begin below the first; a word or path is not divided."""
-        room = TextWrapper(max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False)
+        """Print a name and a fact, whose further lines begin below the first; a word or path is not
+        divided."""
+        room = TextWrapper(
+            max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False
+        )
         room.break_on_hyphens = False
         self._print(room.fill(printable(fact)), style=style, soft_wrap=True)
 
@@ -350,14 +444,22 @@ class TrainingView:
         """Return how often the training text is read in as many steps."""
         assert self._start is not None
         config = self._start.config
-        epochs = num_steps * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
+        epochs = (
+            num_steps * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
+        )
         return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.2f}"
 
     def _show_step(self, event: events.StepEvent) -> None:
         self._losses.append(event.train_nats)
-        self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
+        self._rate = (
+            event.chars_per_second
+            if not self._rate
+            else 0.95 * self._rate + 0.05 * event.chars_per_second
+        )
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-        self._bar.set_postfix_str(f"{recent:.3f} nats, {self._rate / 1000:.0f}k chars/s", refresh=False)
+        self._bar.set_postfix_str(
+            f"{recent:.3f} nats, {self._rate / 1000:.0f}k chars/s", refresh=False
+        )
         self._bar.update(event.step - self._bar.n)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
@@ -370,7 +472,9 @@ class TrainingView:
         values |= {"rate": self._rate, "minutes": minutes, "seconds": seconds}
         if not self._has_header:
             self._has_header = True
-            self._print(" ".join(f"{name:>{width}}" for name, (width, _) in COLUMNS.items()), style="bold")
+            self._print(
+                " ".join(f"{name:>{width}}" for name, (width, _) in COLUMNS.items()), style="bold"
+            )
         row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
         self._print(row + (BEST if event.is_best else ""), soft_wrap=True)
         self._losses.clear()
@@ -380,7 +484,11 @@ class TrainingView:
         if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
-        self._print("\n".join(printable(event.text, IN_TEXT).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
+        self._print(
+            "\n".join(printable(event.text, IN_TEXT).split("\n")[:SAMPLE_LINES]),
+            style="cyan",
+            soft_wrap=True,
+        )
         self._print()
 
     def _show_warning(self, event: events.WarningEvent) -> None:
@@ -397,19 +505,33 @@ class TrainingView:
             if event.is_complete:
                 self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
                 if self._start is not None and self._start.first_step == event.step:
-                    self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
+                    self._print(
+                        "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
+                        " continue."
+                    )
                 self._print("Next:")
                 # The newest run in checkpoints/ need not be named.
                 named = "" if is_at_home else f" {run}"
-                other = " --text FILE"  # Standard input is gone, and a short text has too little to score.
-                text = other if piped or (self._start is not None and is_too_short_to_score(self._start)) else ""
+                other = (  # Standard input is gone, and a short text has too little to score.
+                    " --text FILE"
+                )
+                text = (
+                    other
+                    if piped or (self._start is not None and is_too_short_to_score(self._start))
+                    else ""
+                )
                 lines = [f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}"]
                 lines.append(f"evaluate{named}{other if piped else ''}")
                 self._print_commands(f"charrnn {line}" for line in lines)
                 if event.recipe is not None:
-                    several = f" --processes {self._launched.size}" if self._launched.size > 1 else ""
+                    several = (
+                        f" --processes {self._launched.size}" if self._launched.size > 1 else ""
+                    )
                     self._print("The same weights again, on this machine:")
-                    again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}{several}"
+                    again = (
+                        f"{piped}charrnn train --recipe"
+                        f" {shlex.quote(printable(event.recipe))}{several}"
+                    )
                     self._print_commands([again])
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
@@ -434,7 +556,9 @@ def _best_loss(event: events.DoneEvent) -> str:
     """Return the best validation loss and its step, which commands use."""
     if event.best_nats is None:
         return ""
-    best = f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+    best = (
+        f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+    )
     return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
 
 

@@ -22,7 +22,14 @@ from charrnn.cells.analysis import NUM_PASSAGES
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Options, Subject, analysis_options, choose_analysis
+from charrnn.cli.analyses import (
+    DETECTOR_OPTIONS,
+    Analysis,
+    Options,
+    Subject,
+    analysis_options,
+    choose_analysis,
+)
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
 from charrnn.cli.command_options import OTHER, JsonOption, QuietOption, TextOption, is_given
 from charrnn.cli.streams import check_export, deliver, print_json, warn
@@ -36,23 +43,46 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
-from charrnn.views.findings_tables import findings_pictures, passage_pictures, passage_slides, slide_pictures
-from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
+from charrnn.views.findings_tables import (
+    findings_pictures,
+    passage_pictures,
+    passage_slides,
+    slide_pictures,
+)
+from charrnn.views.heatmap import (
+    ABOUT_GUESSES,
+    SURPRISE_LEGEND,
+    GuessMap,
+    HeatMap,
+    SurpriseMap,
+    scale_pictures,
+)
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 from charrnn.views.text_page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.theme import Scale, all_visible, scale_of
 
-CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)
+CELL = Option(
+    "--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True
+)
 FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
 SURPRISE = Option("--surprise", "Colour each character by its surprise in bits.", kind=bool)
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 ABOUT_COLUMNS = (
-    "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
-    "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
+    (
+        "score: AUC, the probability that the cell ranks a character inside above one outside, or"
+        " for a count Spearman's ρ"
+    ),
+    (
+        "chance: the score that the best of all cells stays below for 95 % of labels that were"
+        " shifted along the text"
+    ),
     "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
-    "inner: the AUC over characters five or more after a label changed; R² of a straight line for a count",
+    (
+        "inner: the AUC over characters five or more after a label changed; R² of a straight line"
+        " for a count"
+    ),
 )
 """What stands under the table of an exported page."""
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"
@@ -61,7 +91,12 @@ CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
 FIRST = (
     CELL,
-    Option("--detector", "Score only this one, such as quote (repeatable; all: below).", "NAME", repeatable=True),
+    Option(
+        "--detector",
+        "Score only this one, such as quote (repeatable; all: below).",
+        "NAME",
+        repeatable=True,
+    ),
     Option("--export", f"Write to FILE instead: {describe_formats()}.", "FILE", kind=Path),
     FIND,
     SURPRISE,
@@ -77,8 +112,8 @@ OPTIONS = (
     ),
     Option(
         "--detect",
-        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a function "
-        "label(text).",
+        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with"
+        " a function label(text).",
         "REGEX|FILE.py",
         repeatable=True,
     ),
@@ -91,10 +126,25 @@ OPTIONS = (
         shown_default=str(CHARS_SHOWN),
         least=1,
     ),
-    Option("--guesses", "With --cell: the five most likely next characters below each.", panel=COLOURS, kind=bool),
-    Option("--sparkline", "Also draw the values as blocks below each line of text.", panel=COLOURS, kind=bool),
+    Option(
+        "--guesses",
+        "With --cell: the five most likely next characters below each.",
+        panel=COLOURS,
+        kind=bool,
+    ),
+    Option(
+        "--sparkline",
+        "Also draw the values as blocks below each line of text.",
+        panel=COLOURS,
+        kind=bool,
+    ),
     Option("--columns", "Width of an exported .svg or .png in characters.", "N", EXPORTS, kind=int),
-    Option("--recompute", "Ignore the findings saved in the run and measure again.", panel=OTHER, kind=bool),
+    Option(
+        "--recompute",
+        "Ignore the findings saved in the run and measure again.",
+        panel=OTHER,
+        kind=bool,
+    ),
 )
 """The options that no analysis declares."""
 
@@ -104,8 +154,11 @@ def visualize(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip of charrnn "
-            "export. Default: the newest run there or in this folder. --same takes several.",
+            help=(
+                "A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or"
+                " a .zip of charrnn "
+                "export. Default: the newest run there or in this folder. --same takes several."
+            ),
         ),
     ] = None,
     text: TextOption = None,
@@ -116,25 +169,36 @@ def visualize(
 ) -> None:
     """Show what the cells of a model keep track of.
 
-    Without options: finds, for each detector, the cell that follows it best. Then the best cells are coloured over the
-    text: red where the cell is low, blue where it is high.
+    Without options: finds, for each detector, the cell that follows it best. Then the best cells
+    are coloured over the text: red where the cell is low, blue where it is high.
     """
     export = values["--export"]
-    analysis = choose_analysis(analyses(), {flag: value == "" or is_given(value) for flag, value in values.items()})
-    check_export(export, text, no_arrays=None if analysis.exports_arrays else f"{analysis.name} has")
+    analysis = choose_analysis(
+        analyses(), {flag: value == "" or is_given(value) for flag, value in values.items()}
+    )
+    check_export(
+        export, text, no_arrays=None if analysis.exports_arrays else f"{analysis.name} has"
+    )
     run, others = _split_runs(analysis, runs or [])
     detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
     options = Options(values=values, runs=tuple(others), detectors=detectors)
     if (columns := values["--columns"]) is not None:
         if options.suffix not in PICTURE_SUFFIXES:
-            raise UsageError("--columns applies to exported pictures: add --export FILE.svg or FILE.png.")
+            raise UsageError(
+                "--columns applies to exported pictures: add --export FILE.svg or FILE.png."
+            )
         if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
-            raise UsageError(f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80.")
+            raise UsageError(
+                f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns."
+                " Try 80."
+            )
     if values["--chars"] is not None and not analysis.colours_text:
         warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=quiet)
     exports_arrays = options.suffix == ".npz"
     num_chars = _num_chars_read(analysis, options, text, values["--chars"] or CHARS_SHOWN)
-    subject = _prepare(run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays)
+    subject = _prepare(
+        run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays
+    )
     if exports_arrays:
         export_arrays(subject, export)
         return
@@ -146,37 +210,55 @@ def visualize(
 
 
 def _further_options() -> tuple[Option, ...]:
-    return tuple({option.flag: option for option in (*FIRST, *OPTIONS, *analysis_options(analyses()))}.values())
+    return tuple(
+        {
+            option.flag: option for option in (*FIRST, *OPTIONS, *analysis_options(analyses()))
+        }.values()
+    )
 
 
 visualize.further_options = _further_options  # type: ignore[attr-defined]
 visualize.epilog = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."  # type: ignore[attr-defined]
 
 
-def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:
-    """Return how many characters of the text are read. Raises UsageError for a --text that is not read."""
+def _num_chars_read(
+    analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int
+) -> int:
+    """Return how many characters of the text are read. Raises UsageError for a --text that is not
+    read."""
     reads = analysis.reads_text
     if reads(options) if callable(reads) else reads:
         return num_coloured if analysis.colours_text else CHARS_SCORED
     if text is not None:
-        given = [option.flag for option in analysis.options if options.values[option.flag]] if callable(reads) else []
+        given = (
+            [option.flag for option in analysis.options if options.values[option.flag]]
+            if callable(reads)
+            else []
+        )
         name = f"{analysis.name} with {' and '.join(given)}" if given else analysis.name
         raise UsageError(f"--text does not apply to {name}: leave out one of them.")
     return 0
 
 
 def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too many."""
+    """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too
+    many."""
     others = runs[1:]
     if analysis.takes_runs and not others:
-        raise UsageError(f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN")
+        raise UsageError(
+            f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN"
+        )
     if others and not analysis.takes_runs:
-        raise UsageError(f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their cells.")
+        raise UsageError(
+            f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their"
+            " cells."
+        )
     return (runs[0] if runs else None), others
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
-    """Return the detectors that --detector names and --detect defines; all built-in ones if there are none.
+    """Return the detectors that --detector names and --detect defines; all built-in ones if there
+    are none.
 
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
@@ -185,20 +267,25 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
     for detector in own:
         if detector.name in taken:
             raise UsageError(
-                f"--detect: two detectors are named {detector.name}. Give each a name of its own: NAME=REGEX."
+                f"--detect: two detectors are named {detector.name}. Give each a name of its own:"
+                " NAME=REGEX."
             )
         taken.add(detector.name)
     return [*(get_detectors(names) if names or not own else ()), *own]
 
 
 def _own_detector(spec: str) -> Detector:
-    """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises UsageError."""
+    """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises
+    UsageError."""
     named = None if spec.endswith(".py") else re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
     return custom_detector(spec) if named is None else custom_detector(named[2], named[1])
 
 
-def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool) -> Subject:
-    """Load the model and encode the first `num_chars` characters of the text, with warnings about them.
+def _prepare(
+    run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool
+) -> Subject:
+    """Load the model and encode the first `num_chars` characters of the text, with warnings about
+    them.
 
     No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
@@ -212,7 +299,12 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
     if options.values["--recompute"]:
         model.findings.ignore_saved()
     measured = whole.part(0, num_chars)
-    texts: dict[str, Any] = {"content": read[:num_chars], "context": context, "text": measured, "whole": whole}
+    texts: dict[str, Any] = {
+        "content": read[:num_chars],
+        "context": context,
+        "text": measured,
+        "whole": whole,
+    }
     return Subject(model=model, num_available=num_available, options=options, **texts)
 
 
@@ -231,25 +323,32 @@ class FoundCells:
 
 
 def find_best_cells(subject: Subject) -> CellFindings:
-    """Find the best cell for each detector. Raises DataError if none of those chosen can be scored."""
+    """Find the best cell for each detector. Raises DataError if none of those chosen can be
+    scored."""
     findings = subject.study.findings(subject.options.detectors)
-    if (subject.options.values["--detector"] or subject.options.values["--detect"]) and not findings.scores:
+    if (
+        subject.options.values["--detector"] or subject.options.values["--detect"]
+    ) and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
-            f"No detector can be scored in this text: {reasons}. Give another --text, or define your own detector "
+            f"No detector can be scored in this text: {reasons}. Give another --text, or define"
+            " your own detector "
             r"by a regular expression: --detect '\([^)]*\)'"
         )
     return findings
 
 
 def _measure_findings(subject: Subject) -> FoundCells:
-    """Find the best cells, or with --find their contributions, and what the page or .json of an export needs of them.
+    """Find the best cells, or with --find their contributions, and what the page or .json of an
+    export needs of them.
 
     A page shows the beginning of the scoring half, and every cell.
     """
     findings, options, study = find_best_cells(subject), subject.options, subject.study
     num_listed = options.values["--top"]
-    num_passages = 0 if options.values["--json"] else NUM_PASSAGES if num_listed is None else num_listed
+    num_passages = (
+        0 if options.values["--json"] else NUM_PASSAGES if num_listed is None else num_listed
+    )
     if subject.value(FIND):
         findings, num_passages = study.findings(options.detectors, ablations=True), 0
     found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
@@ -260,29 +359,39 @@ def _measure_findings(subject: Subject) -> FoundCells:
     if options.suffix == ".html":
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
-        labels = label_by_name(study.text.text, [score.detector for score in findings.scores], options.detectors)
-        found = replace(found, trace=trace, labels={name: whole[part] for name, whole in labels.items()})
+        labels = label_by_name(
+            study.text.text, [score.detector for score in findings.scores], options.detectors
+        )
+        found = replace(
+            found, trace=trace, labels={name: whole[part] for name, whole in labels.items()}
+        )
     if options.suffix in (".html", ".json") and measure_atlas is not None:
         found = replace(found, atlas=measure_atlas(findings))
     return found
 
 
 def _show_findings(subject: Subject, found: FoundCells) -> Shown:
-    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the
+    passages."""
     model, options, findings = subject.model, subject.options, found.findings
     of = "" if subject.num_available == findings.num_chars else f" of {subject.num_available:,}"
     title = (
-        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
-        "chosen on the first half, scored on the second"
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
+        " characters; chosen on the first half, scored on the second"
     )
     tables = findings_pictures(title, findings, has_contributions=subject.value(FIND))
     looks_for = {detector.name: detector.looks_for for detector in options.detectors}
-    passages = passage_pictures(found.passages, looks_for, has_sparkline=options.values["--sparkline"])
+    passages = passage_pictures(
+        found.passages, looks_for, has_sparkline=options.values["--sparkline"]
+    )
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
-        data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
+        data = {
+            "run": model.name,
+            "shows": cell_type(model.config.cell).shows,
+        } | found.atlas.to_json()
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
         pictures = passage_slides(found.passages, has_sparkline=options.values["--sparkline"])
@@ -290,7 +399,8 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
 
 
 def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> Page:
-    """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
+    """Build the page of the findings over the beginning of the scoring half, with their labels
+    underlined."""
     atlas = found.atlas
     rows = [
         PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
@@ -306,9 +416,15 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
 
 
 def _page(
-    model: Model, trace: Trace, title: str, columns: Sequence[str], rows: Sequence[PageRow], num_cells: int
+    model: Model,
+    trace: Trace,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[PageRow],
+    num_cells: int,
 ) -> Page:
-    """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
+    """Build the page that `--export FILE.html` writes, of the first characters of a trace with
+    guesses."""
     part = slice(0, chars_on_page(num_cells))
     return Page(
         title=title,
@@ -323,36 +439,57 @@ def _page(
     )
 
 
-ShownCells = tuple[list[tuple[int, int]], Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None]
-"""Some cells, their values (N,) at every character of a text, their pages, and the guesses if they are needed."""
+ShownCells = tuple[
+    list[tuple[int, int]], Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None
+]
+"""Some cells, their values (N,) at every character of a text, their pages, and the guesses if they
+are needed."""
 
 
 def _measure_cells(subject: Subject) -> ShownCells:
-    cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
+    cells = list(
+        dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL))
+    )
     has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
     trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
     if subject.options.suffix == ".html":  # It shows the values of the trace only.
         return cells, (), (), trace
     # One study, so that all cells share one reading of the text.
     study = subject.model.study(subject.whole, cached=True)
-    return cells, subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
+    return (
+        cells,
+        subject.study.values(cells),
+        [study.page(layer, unit) for layer, unit in cells],
+        trace,
+    )
 
 
 def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
-    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
+    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
+    page."""
     model, text, (cells, all_values, pages, trace) = subject.model, subject.text.text, measured
     rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in cells]
     if trace is not None and subject.options.suffix == ".html":
         name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
         return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
-    shows_guesses, has_sparkline = subject.options.values["--guesses"], subject.options.values["--sparkline"]
+    shows_guesses, has_sparkline = (
+        subject.options.values["--guesses"],
+        subject.options.values["--sparkline"],
+    )
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(trace) if trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn, slides = [], list[tuple[str, Scale, RenderableType]]()
     for values, page in zip(all_values, pages, strict=True):
         coloured = ColouredText(text=text, values=tuple(map(float, values)))
-        drawn.append({"layer": page.layer, "unit": page.unit, "values": [*coloured.values], "page": page.to_json()})
+        drawn.append(
+            {
+                "layer": page.layer,
+                "unit": page.unit,
+                "values": [*coloured.values],
+                "page": page.to_json(),
+            }
+        )
         pictures += [Text()] if pictures else []
         title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
         pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
@@ -360,11 +497,20 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         if not slides or scale.is_own or slides[-1][1].is_own:
             pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
         heat_map = HeatMap(coloured, has_sparkline or None, scale)
-        slides.append((f"{title}, {kind}", scale, GuessMap(text, coloured.values, guesses) if guesses else heat_map))
+        slides.append(
+            (
+                f"{title}, {kind}",
+                scale,
+                GuessMap(text, coloured.values, guesses) if guesses else heat_map,
+            )
+        )
         pictures += [slides[-1][2], Text(), *page_pictures(page, has_sparkline=has_sparkline)]
-    # The first cell is repeated at the top level, for programs written when there could be only one.
+    # The first cell is repeated at the top level, for programs written when there could be only
+    # one.
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
-    data = {"run": model.name, **first, "text": text, "cells": drawn} | ({"guesses": guesses} if guesses else {})
+    data = {"run": model.name, **first, "text": text, "cells": drawn} | (
+        {"guesses": guesses} if guesses else {}
+    )
     pictures = slide_pictures(slides) if subject.options.suffix in PICTURE_SUFFIXES else pictures
     return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
 
@@ -372,7 +518,9 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
 def _measure_surprise(subject: Subject) -> Trace:
     trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
-        raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
+        raise DataError(
+            "The text has 1 character, which nothing predicts; its surprise needs at least 2."
+        )
     return trace
 
 
@@ -391,11 +539,23 @@ def export_arrays(subject: Subject, export: Path) -> None:
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
-    deliver(Shown("", (), None, arrays=trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)), export)
+    deliver(
+        Shown(
+            "",
+            (),
+            None,
+            arrays=trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on),
+        ),
+        export,
+    )
 
 
 _BEST = Analysis(
-    None, _measure_findings, _show_findings, takes=DETECTOR_OPTIONS | {"--sparkline", "--top"}, exports_arrays=True
+    None,
+    _measure_findings,
+    _show_findings,
+    takes=DETECTOR_OPTIONS | {"--sparkline", "--top"},
+    exports_arrays=True,
 )
 CORE_ANALYSES: tuple[Analysis[Any], ...] = (
     _BEST,
@@ -410,7 +570,13 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
         reads_more=True,
         exports_arrays=True,
     ),
-    Analysis(SURPRISE, _measure_surprise, _show_surprise, takes=frozenset({"--sparkline"}), colours_text=True),
+    Analysis(
+        SURPRISE,
+        _measure_surprise,
+        _show_surprise,
+        takes=frozenset({"--sparkline"}),
+        colours_text=True,
+    ),
 )
 """The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 

@@ -1,6 +1,8 @@
-"""Compression compiled by numba: the loops of `formats.crnn.rows`, without Python between characters.
+"""Compression compiled by numba: the loops of `formats.crnn.rows`, without Python between
+characters.
 
-Every row of a block of text is coded by a range coder of its own, with the same integers as there, bit for bit.
+Every row of a block of text is coded by a range coder of its own, with the same integers as there,
+bit for bit.
 
 Shapes: B rows, N symbols of the longest row, V vocabulary.
 """
@@ -18,16 +20,24 @@ from charrnn.system.code_cache import KeptFunction
 _compiled = njit(error_model="numpy")
 
 LOW, RANGE, NUM_BYTES, AT, CONTEXT, HASH, COUNTS, NUM_FIELDS = 0, 1, 2, 3, 4, 5, 6, 136
-"""Fields of a row's coder (uint64): low end of the interval (decoding: the code above it), its size, bytes written or
-read, symbols done, whether the last one was escaped, the hash of the last characters, and how often each of 65 contexts
-was followed by each of two kinds."""
-SYMBOL_BITS, SLOT_BITS, ALL_KINDS, ALL_BYTES, MULTIPLIER = 30, 18, np.int64(1 << 16), np.int64(1 << 8), 2654435761
-"""Bits of the sum of frequencies of characters and of the number of a slot; sums for two kinds and for bytes; of the
-hash. Numba compiles a function once for all arguments of type int64, but again for each Python integer."""
+"""Fields of a row's coder (uint64): low end of the interval (decoding: the code above it), its
+size, bytes written or read, symbols done, whether the last one was escaped, the hash of the last
+characters, and how often each of 65 contexts was followed by each of two kinds."""
+SYMBOL_BITS, SLOT_BITS, ALL_KINDS, ALL_BYTES, MULTIPLIER = (
+    30,
+    18,
+    np.int64(1 << 16),
+    np.int64(1 << 8),
+    2654435761,
+)
+"""Bits of the sum of frequencies of characters and of the number of a slot; sums for two kinds and
+for bytes; of the hash. Numba compiles a function once for all arguments of type int64, but again
+for each Python integer."""
 TOP = np.uint64(1 << 56)
 """An interval below this size is enlarged by a byte."""
 ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = (np.uint64(number) for number in (1, 2, 8, 16, 56))
-"""Numbers as uint64: numba computes with a mixture of signed and unsigned integers in floating point."""
+"""Numbers as uint64: numba computes with a mixture of signed and unsigned integers in floating
+point."""
 
 
 @_compiled
@@ -37,8 +47,11 @@ def _target(coder: Any, num_parts: Any) -> Any:
 
 
 @_compiled
-def _narrow(coder: Any, begin: Any, size: Any, num_parts: Any, decodes: Any, data: Any, end: Any) -> None:
-    """Go on with `size` of the parts of the interval from `begin`: write bytes to data (M,), or read them from it.
+def _narrow(
+    coder: Any, begin: Any, size: Any, num_parts: Any, decodes: Any, data: Any, end: Any
+) -> None:
+    """Go on with `size` of the parts of the interval from `begin`: write bytes to data (M,), or
+    read them from it.
 
     After the `end` of data, the bytes that are read are zeros.
     """
@@ -101,13 +114,20 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
 
 @_compiled
 def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, place: Any) -> Any:
-    """Code a symbol: whether it is the one that slots (2^SLOT_BITS,) guess, or else by its part of parts (V,).
+    """Code a symbol: whether it is the one that slots (2^SLOT_BITS,) guess, or else by its part of
+    parts (V,).
 
     `place` is whether it is decoded, and the data and their end for `_narrow`.
     """
-    begin, num_parts, slot = np.int64(0), np.int64(1) << SYMBOL_BITS, np.int64(coder[HASH]) >> (32 - SLOT_BITS)
+    begin, num_parts, slot = (
+        np.int64(0),
+        np.int64(1) << SYMBOL_BITS,
+        np.int64(coder[HASH]) >> (32 - SLOT_BITS),
+    )
     guess, count = np.int64(slots[slot]) >> 3, np.int64(slots[slot]) & 7
-    if count and _code_kind(coder, 8 * count + (parts[guess] >> (SYMBOL_BITS - 3)), int(symbol == guess), *place):
+    if count and _code_kind(
+        coder, 8 * count + (parts[guess] >> (SYMBOL_BITS - 3)), int(symbol == guess), *place
+    ):
         symbol = guess
     else:
         if count:  # a wrong guess keeps one part
@@ -124,25 +144,32 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
     if order:
         count = min(count + 1, 7) if guess == symbol else count >> 1
         slots[slot] = guess << 3 | count if count else symbol << 3 | 1
-        shifted = np.int64(coder[HASH]) << (31 + order) // order  # so that older characters leave the hash
+        shifted = (
+            np.int64(coder[HASH]) << (31 + order) // order
+        )  # so that older characters leave the hash
         coder[HASH] = np.uint64((shifted + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF)
     return symbol
 
 
 def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
-    """Code up to `num_steps` characters of each row, from symbols (B, N) to data (B, M) or, if `decodes`, back.
+    """Code up to `num_steps` characters of each row, from symbols (B, N) to data (B, M) or, if
+    `decodes`, back.
 
-    A row that reads END starts from the initial state (L, S, 1, H).
-    `model` is weights, state (L, S, B, H), logits (B, V), the id of END or -1, the initial state, the widths (V,) of
-    the characters in bytes, the order of guesses or 0, and scratch; `rows` are coders
-    (B, NUM_FIELDS), left (B,), slots (B, 2^SLOT_BITS) of guesses, symbols, data and ends (B,).
-    A symbol below 0 is the escaped byte -1 - symbol. A row ends where its symbols have used up `left` bytes, or where
+    A row that reads END starts from the initial state (L, S, 1, H). `model` is weights, state (L,
+    S, B, H), logits (B, V), the id of END or -1, the initial state, the widths (V,) of the
+    characters in bytes, the order of guesses or 0, and scratch; `rows` are coders (B, NUM_FIELDS),
+    left (B,), slots (B, 2^SLOT_BITS) of guesses, symbols, data and ends (B,). A symbol below 0 is
+    the escaped byte -1 - symbol. A row ends where its symbols have used up `left` bytes, or where
     as many bytes as `ends` are written. Of data that is read, a row has `ends` bytes.
     """
     weights, state, logits, end_id, initial, widths, order, scratch = model
     coders, left, slots, symbols, data, ends = rows
     vocab_size = logits.shape[1]
-    ids, powers, parts = np.zeros(len(symbols), np.int64), np.empty(vocab_size), np.empty(vocab_size, np.int64)
+    ids, powers, parts = (
+        np.zeros(len(symbols), np.int64),
+        np.empty(vocab_size),
+        np.empty(vocab_size, np.int64),
+    )
     for _ in range(num_steps):
         for row in range(len(symbols)):
             coder, place = coders[row], (decodes, data[row], ends[row])
@@ -153,7 +180,9 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                     break
                 at = np.int64(coder[AT])
                 symbol = np.int64(symbols[row, at])
-                coder[CONTEXT] = kind = _code_kind(coder, np.int64(coder[CONTEXT]), int(symbol < 0), *place)
+                coder[CONTEXT] = kind = _code_kind(
+                    coder, np.int64(coder[CONTEXT]), int(symbol < 0), *place
+                )
                 coder[AT] += ONE
                 if kind == 1:
                     byte = _target(coder, ALL_BYTES) if decodes else -1 - symbol
@@ -173,7 +202,13 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                         for unit in range(state.shape[3]):
                             state[layer, part, row, unit] = initial[layer, part, 0, unit]
         step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
-        predict(weights.plan, ids, np.int64(state.ctypes.data), scratch.places, np.int64(logits.ctypes.data))
+        predict(
+            weights.plan,
+            ids,
+            np.int64(state.ctypes.data),
+            scratch.places,
+            np.int64(logits.ctypes.data),
+        )
 
 
 LOOPS = {"code": KeptFunction(code, [Path(__file__), *SOURCES])}
@@ -185,6 +220,13 @@ def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
     """Return the compiled loop `code`, as `compiled.prepare` does."""
     weights, _, state, logits, scratch = compiled.arguments_of("read")
     whole, symbols = np.zeros(1, np.int64), np.zeros((1, 1), np.int32)
-    rows = np.zeros((1, NUM_FIELDS), np.uint64), whole, symbols, symbols, symbols.astype(np.uint8), whole
+    rows = (
+        np.zeros((1, NUM_FIELDS), np.uint64),
+        whole,
+        symbols,
+        symbols,
+        symbols.astype(np.uint8),
+        whole,
+    )
     model = weights, state, logits, 0, state, whole, 0, scratch
     return compiled.prepare_loop(LOOPS[name], (model, 0, False, rows), may_compile=may_compile)

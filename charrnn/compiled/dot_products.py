@@ -1,10 +1,13 @@
-"""Exact products of 8-bit weights and integer inputs, by the integer dot-product instructions of the processor.
+"""Exact products of 8-bit weights and integer inputs, by the integer dot-product instructions of
+the processor.
 
-`model.portable_math.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees that every sum of
-products is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and any intermediate overflow give the exact
-sum. LLVM does not choose these instructions by itself, so the loops are written in LLVM IR.
+`model.portable_math.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees
+that every sum of products is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and
+any intermediate overflow give the exact sum. LLVM does not choose these instructions by itself, so
+the loops are written in LLVM IR.
 
-Shapes: B streams, R rows, C columns, G groups of rows. A group has VECTORS vectors of `lanes` rows each.
+Shapes: B streams, R rows, C columns, G groups of rows. A group has VECTORS vectors of `lanes` rows
+each.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +24,11 @@ from charrnn.model.portable_math import Matrix
 from charrnn.system.code_cache import TARGET
 
 MOST_BITS = 14
-"""Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after adding 2^14."""
+"""Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after
+adding 2^14."""
 VECTORS = 4
-"""Vectors of rows that are summed at once: enough independent sums to hide the latency of an instruction."""
+"""Vectors of rows that are summed at once: enough independent sums to hide the latency of an
+instruction."""
 COLUMN_MULTIPLE = 8
 """Columns are padded with zeros to a multiple of this."""
 ALIGNMENT = 64
@@ -52,7 +57,8 @@ class InstructionSet(NamedTuple):
 
     @property
     def splits_inputs(self) -> bool:
-        """Whether an input is split into two unsigned bytes, because the instruction takes only bytes."""
+        """Whether an input is split into two unsigned bytes, because the instruction takes only
+        bytes."""
         return self.depth == 4
 
     @property
@@ -73,7 +79,8 @@ INSTRUCTION_SETS = (
 
 
 def choose_instruction_set(features: str) -> InstructionSet:
-    """Return the best instruction set for a comma-separated list of LLVM features such as "+avx2,-avx512f"."""
+    """Return the best instruction set for a comma-separated list of LLVM features such as
+    "+avx2,-avx512f"."""
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
 
@@ -86,9 +93,11 @@ class Packed(NamedTuple):
     """A matrix in the order in which the loops read it."""
 
     values: NDArray[np.int8]
-    """(G * VECTORS * lanes * padded C,), group by group; in a group: column block, vector, lane, column."""
+    """(G * VECTORS * lanes * padded C,), group by group; in a group: column block, vector, lane,
+    column."""
     start: NDArray[np.int32]
-    """(padded R,) initial values of the sums, which subtract the 2^bits that may have been added to each input."""
+    """(padded R,) initial values of the sums, which subtract the 2^bits that may have been added to
+    each input."""
 
 
 def padded(size: int, multiple: int) -> int:
@@ -110,7 +119,8 @@ def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
 
 
 class Memory:
-    """A block of memory for several arrays, each of which starts a cache line, so that no vector crosses two lines."""
+    """A block of memory for several arrays, each of which starts a cache line, so that no vector
+    crosses two lines."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         """Allocate zeros for arrays of `sizes` bytes."""
@@ -124,11 +134,14 @@ class Memory:
         """Copy the arrays."""
         for address, part in zip(self.addresses, parts, strict=True):
             begin = address - self.bytes.ctypes.data
-            self.bytes[begin : begin + part.nbytes] = np.ascontiguousarray(part).view(np.uint8).ravel()
+            self.bytes[begin : begin + part.nbytes] = (
+                np.ascontiguousarray(part).view(np.uint8).ravel()
+            )
 
 
 def make_view(dtype: Any) -> Any:
-    """Make a function for compiled code: (address, size) to a vector of a numba type. The memory must outlive it."""
+    """Make a function for compiled code: (address, size) to a vector of a numba type. The memory
+    must outlive it."""
 
     @intrinsic
     def view(typing_context: Any, address: Any, size: Any) -> Any:
@@ -165,11 +178,13 @@ double_of_bits: Any = _double_of_bits
 
 
 def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
-    """Make a function for compiled code: the products of a group of rows with the inputs of `num_streams` streams.
+    """Make a function for compiled code: the products of a group of rows with the inputs of
+    `num_streams` streams.
 
-    Its arguments are int64: the address of the group's weights, the padded number of columns, the address of the first
-    stream's inputs, the bytes from one stream's inputs to the next, the address of the group's `start`, the address of
-    the first stream's sums of this group (int32), and the bytes from one stream's sums to the next.
+    Its arguments are int64: the address of the group's weights, the padded number of columns, the
+    address of the first stream's inputs, the bytes from one stream's inputs to the next, the
+    address of the group's `start`, the address of the first stream's sums of this group (int32),
+    and the bytes from one stream's sums to the next.
     """
 
     @intrinsic
@@ -207,24 +222,36 @@ class _Emitter:
         """Return a function that emits one instruction: (sum, input, weights) to the new sum."""
         builder, name = self.builder, self.chosen.function
         if self.chosen.splits_inputs:
-            # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of older ones.
+            # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of
+            # older ones.
             function = self._declare(name, (self.sums, self.sums, self.sums))
-            return lambda total, x, w: builder.call(function, (total, x, builder.bitcast(w, self.sums)))
+            return lambda total, x, w: builder.call(
+                function, (total, x, builder.bitcast(w, self.sums))
+            )
         if name:
             function = self._declare(name, (self.shorts, self.shorts))
-            return lambda total, x, w: builder.add(total, builder.call(function, (w, builder.bitcast(x, self.shorts))))
+            return lambda total, x, w: builder.add(
+                total, builder.call(function, (w, builder.bitcast(x, self.shorts)))
+            )
         wide = ir.VectorType(INT32, 2 * self.chosen.lanes)
 
         def add_pairs(total: Any, x: Any, w: Any) -> Any:
-            product = builder.mul(builder.sext(w, wide), builder.sext(builder.bitcast(x, self.shorts), wide))
-            even, odd = (self._shuffle(product, list(range(first, 2 * self.chosen.lanes, 2)), wide) for first in (0, 1))
+            product = builder.mul(
+                builder.sext(w, wide), builder.sext(builder.bitcast(x, self.shorts), wide)
+            )
+            even, odd = (
+                self._shuffle(product, list(range(first, 2 * self.chosen.lanes, 2)), wide)
+                for first in (0, 1)
+            )
             return builder.add(total, builder.add(even, odd))
 
         return add_pairs
 
     def _declare(self, name: str, arguments: tuple[Any, ...]) -> Any:
         module = self.builder.module
-        return module.globals.get(name) or module.declare_intrinsic(name, (), ir.FunctionType(self.sums, arguments))
+        return module.globals.get(name) or module.declare_intrinsic(
+            name, (), ir.FunctionType(self.sums, arguments)
+        )
 
     def _shuffle(self, vector: Any, order: list[int], kind: Any) -> Any:
         order = ir.Constant(ir.VectorType(INT32, len(order)), order)
@@ -239,16 +266,28 @@ class _Emitter:
     def _broadcast(self, address: Any) -> Any:
         """Emit four bytes of input, the same for every row."""
         zero = ir.Constant(INT32, 0)
-        vector = self.builder.insert_element(ir.Constant(self.sums, ir.Undefined), self._load(INT32, address), zero)
+        vector = self.builder.insert_element(
+            ir.Constant(self.sums, ir.Undefined), self._load(INT32, address), zero
+        )
         return self._shuffle(vector, [0] * self.chosen.lanes, self.sums)
 
     def emit(
-        self, weights: Any, num_columns: Any, inputs: Any, input_stride: Any, start: Any, sums: Any, sum_stride: Any
+        self,
+        weights: Any,
+        num_columns: Any,
+        inputs: Any,
+        input_stride: Any,
+        start: Any,
+        sums: Any,
+        sum_stride: Any,
     ) -> None:
         """Emit the loop and, after it, the stores."""
         builder, chosen = self.builder, self.chosen
         vector_bytes = 4 * chosen.lanes
-        offsets = (builder.mul(input_stride, ir.Constant(INT64, stream)) for stream in range(self.num_streams))
+        offsets = (
+            builder.mul(input_stride, ir.Constant(INT64, stream))
+            for stream in range(self.num_streams)
+        )
         streams = [builder.add(inputs, offset) for offset in offsets]
         # The high bytes of an input are summed separately, from zero.
         initial = [
@@ -260,7 +299,11 @@ class _Emitter:
             for part in range(self.parts)
         ]
         num_blocks = builder.sdiv(num_columns, ir.Constant(INT64, chosen.depth))
-        before, loop, after = builder.block, builder.append_basic_block("dot"), builder.append_basic_block("dot_end")
+        before, loop, after = (
+            builder.block,
+            builder.append_basic_block("dot"),
+            builder.append_basic_block("dot_end"),
+        )
         builder.branch(loop)
         builder.position_at_end(loop)
         block = builder.phi(INT64)
@@ -283,7 +326,10 @@ class _Emitter:
         builder, chosen = self.builder, self.chosen
         num_bytes = chosen.lanes * chosen.depth
         first = builder.add(weights, builder.mul(block, ir.Constant(INT64, VECTORS * num_bytes)))
-        loaded = [self._load(self.bytes, self._offset(first, vector * num_bytes)) for vector in range(VECTORS)]
+        loaded = [
+            self._load(self.bytes, self._offset(first, vector * num_bytes))
+            for vector in range(VECTORS)
+        ]
         if chosen.function and not chosen.splits_inputs:
             loaded = [builder.sext(w, self.shorts) for w in loaded]
         at = builder.mul(block, ir.Constant(INT64, 4))

@@ -1,20 +1,24 @@
-"""Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between characters.
+"""Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between
+characters.
 
-Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all others. The results
-are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing else may be reordered or
-fused. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
+Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all
+others. The results are those of `Stepper`, bit for bit: sums of integers are exact in any order,
+and nothing else may be reordered or fused. `prepare` loads or compiles a loop; `code_cache` keeps
+the code on disk.
 
-This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and two depths in
-Python: loops over single numbers that change arrays in place. Numba compiles neither the classes of `model.cell_types`
-nor functions passed as arguments, and array expressions would allocate memory for each operation. One loop for all the
-equations of an LSTM, as a recorder of its operations would emit it, takes 1.14 times as long at 128 units and 1.19
-times at 512: with so many arrays it is vectorized worse. `tests/test_compiled.py` compares the copy with the originals.
+This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and
+two depths in Python: loops over single numbers that change arrays in place. Numba compiles neither
+the classes of `model.cell_types` nor functions passed as arguments, and array expressions would
+allocate memory for each operation. One loop for all the equations of an LSTM, as a recorder of its
+operations would emit it, takes 1.14 times as long at 128 units and 1.19 times at 512: with so many
+arrays it is vectorized worse. `tests/test_compiled.py` compares the copy with the originals.
 
-Inside a step, arrays are passed by address. Numba counts the references to an array at every use, atomically: that
-took longer than the products of a small model, and made two threads wait for each other.
+Inside a step, arrays are passed by address. Numba counts the references to an array at every use,
+atomically: that took longer than the products of a small model, and made two threads wait for each
+other.
 
-Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights,
-R rows and C columns of a matrix.
+Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and
+recurrent weights, R rows and C columns of a matrix.
 """
 
 import math
@@ -28,7 +32,15 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 from charrnn.compiled import dot_products
-from charrnn.compiled.dot_products import COLUMN_MULTIPLE, MOST_BITS, bytes_at, floats_at, longs_at, shorts_at, whole_at
+from charrnn.compiled.dot_products import (
+    COLUMN_MULTIPLE,
+    MOST_BITS,
+    bytes_at,
+    floats_at,
+    longs_at,
+    shorts_at,
+    whole_at,
+)
 from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
@@ -45,7 +57,8 @@ DEPTHS = ("stacked", "residual")
 LSTM, GRU, RNN = range(len(KINDS))
 """Numbers of the cell types."""
 INPUT, RECURRENT, OUTPUT = map(np.int64, range(3))
-"""Roles of the matrices of a layer: numba would compile `products` again for each Python integer in a call."""
+"""Roles of the matrices of a layer: numba would compile `products` again for each Python integer in
+a call."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
 """Fields that describe a matrix; the last four are addresses."""
 NUM_FIELDS = 6
@@ -134,7 +147,8 @@ class Scratch(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no limit."""
+    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no
+    limit."""
 
     temperature: NDArray[np.float64]
     top_k: NDArray[np.int64]
@@ -146,7 +160,8 @@ class Drawing(NamedTuple):
 
 
 def can_compile(stepper: Stepper) -> bool:
-    """Return whether this model is compiled: its cell, its depth, its 8-bit products, and nothing clamped."""
+    """Return whether this model is compiled: its cell, its depth, its 8-bit products, and nothing
+    clamped."""
     return (
         stepper.cell_name in KINDS
         and stepper.depth_name in DEPTHS
@@ -206,7 +221,12 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
     row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
     widths = (plan.input_width, plan.recurrent_width, plan.size)
-    sizes = (*(row * width for width in widths), 2 * num_streams * num_columns, sum_stride * num_streams, row)
+    sizes = (
+        *(row * width for width in widths),
+        2 * num_streams * num_columns,
+        sum_stride * num_streams,
+        row,
+    )
     memory = dot_products.Memory(sizes)
     *first, factors = memory.addresses
     places = (*first, sum_stride, factors)
@@ -229,8 +249,10 @@ def _sigmoid(x: Any) -> Any:
 
 @_compiled
 def _exponent(at: Any, size: Any) -> Any:
-    """Compute the exponent of the largest |x| (C,) as frexp does, but at least SMALLEST_EXPONENT."""
-    # The bits of positive floats are ordered like the floats. Subnormal ones are below SMALLEST_EXPONENT anyway.
+    """Compute the exponent of the largest |x| (C,) as frexp does, but at least
+    SMALLEST_EXPONENT."""
+    # The bits of positive floats are ordered like the floats. Subnormal ones are below
+    # SMALLEST_EXPONENT anyway.
     bits, largest = whole_at(at, size), np.int32(0)
     for column in range(size):
         largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
@@ -254,7 +276,9 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     up = np.float32(_power_of_two(bits - exponent))
     if SPLITS_INPUTS:
         low = bytes_at(inputs_at, size)
-        high = bytes_at(inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size)
+        high = bytes_at(
+            inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size
+        )
         offset = np.int32(1) << np.int32(bits)
         for column in range(size):
             whole = np.int32(np.rint(x[column] * up)) + offset
@@ -278,17 +302,24 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
 
 
 @_compiled
-def products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+def products(
+    plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any
+) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
-    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
+    fields = longs_at(
+        plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS
+    )
     factors, num_rows, size = floats_at(places.factors, num_streams), fields[NUM_ROWS], plan.size
     num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
     input_stride, sum_stride = 2 * num_columns, places.sum_stride
     for stream in range(num_streams):
         at = x_at + stream * FLOAT * size
-        factors[stream] = _round_to_inputs(at, size, fields[BITS], places.inputs + stream * input_stride)
+        factors[stream] = _round_to_inputs(
+            at, size, fields[BITS], places.inputs + stream * input_stride
+        )
     together = num_streams - num_streams % STREAMS
-    # All streams multiply with one group of rows, which stays in the cache, before the next group is loaded.
+    # All streams multiply with one group of rows, which stays in the cache, before the next group
+    # is loaded.
     for first_row in range(0, num_rows, ROWS):
         weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
         sums = places.sums + FLOAT * first_row
@@ -299,18 +330,24 @@ def products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_
             at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
             _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
     for stream in range(num_streams):
-        _scale_sums(fields, factors[stream], places.sums + stream * sum_stride, out_at + stream * FLOAT * num_rows)
+        _scale_sums(
+            fields,
+            factors[stream],
+            places.sums + stream * sum_stride,
+            out_at + stream * FLOAT * num_rows,
+        )
 
 
-# The loops below have no branches and use few arrays each, so that the compiler vectorizes them. Each applies an
-# equation to every unit j, and overwrites the last array.
+# The loops below have no branches and use few arrays each, so that the compiler vectorizes them.
+# Each applies an equation to every unit j, and overwrites the last array.
 
 
 def _numbered(function: Any, line: int) -> Any:
     """Compile a function by a name of its own.
 
-    Machine code is linked by names, which numba tells apart by how many functions the process had compiled before. So
-    of two loops that were compiled in different processes, one could call a function of the other.
+    Machine code is linked by names, which numba tells apart by how many functions the process had
+    compiled before. So of two loops that were compiled in different processes, one could call a
+    function of the other.
     """
     function.__qualname__ += str(line)
     return _compiled(function)
@@ -354,7 +391,8 @@ _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 @_compiled
 def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
-    """Apply the equations of `model.cell_types`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten.
+    """Apply the equations of `model.cell_types`: h and c (H,) change in place, x is (X*H,), u
+    (P*H,) is overwritten.
 
     For a cell without c, c is the address of h.
     """
@@ -380,9 +418,14 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
 
 @_compiled
 def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
-    """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of the output layer."""
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
+    the output layer."""
     num_streams, size = len(ids), plan.size
-    row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
+    row, input_row, recurrent_row = (
+        FLOAT * size,
+        FLOAT * plan.input_width,
+        FLOAT * plan.recurrent_width,
+    )
     for layer in range(plan.num_layers):
         h = state_at + layer * plan.state_width * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
@@ -390,7 +433,11 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
         products(plan, RECURRENT, layer, places, num_streams, h, places.u)
         for stream in range(num_streams):
-            x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+            x = (
+                plan.table + ids[stream] * input_row
+                if layer == 0
+                else places.x + stream * input_row
+            )
             at = stream * row
             _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
             if layer > 0 and plan.is_residual:
@@ -404,19 +451,26 @@ _next_row = _compiled(ngrams.next_row)
 
 @_compiled
 def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
-    """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the state."""
+    """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the
+    state."""
     products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
     if plan.ngram_rows == 0:
         return
     fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
     row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
     for stream in range(len(ids)):
-        before = floats_at(state_at + ((plan.state_width - 1) * len(ids) + stream) * row, ngrams.NUM_BEFORE)
+        before = floats_at(
+            state_at + ((plan.state_width - 1) * len(ids) + stream) * row, ngrams.NUM_BEFORE
+        )
         place = latest = ids[stream] + 1
         for length in range(2, ngrams.NUM_BEFORE + 2):
             place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
             if length >= ngrams.SHORTEST:
-                _add(plan.ngrams + place * FLOAT * vocab_size, logits_at + stream * FLOAT * vocab_size, vocab_size)
+                _add(
+                    plan.ngrams + place * FLOAT * vocab_size,
+                    logits_at + stream * FLOAT * vocab_size,
+                    vocab_size,
+                )
         before[:-1] = before[1:]
         before[-1] = np.float32(latest)
 
@@ -441,7 +495,8 @@ def exp(x: Any) -> Any:
 
 @_compiled
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
-    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is overwritten."""
+    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
+    overwritten."""
     size = len(scores)
     is_banned = drawing.is_banned
     most_likely, best = 0, -np.inf
@@ -464,7 +519,8 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
         order = np.argsort(falling, kind="mergesort")
         for rank in range(top_k, size):
             probs[order[rank]] = 0.0
-        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
+        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of
+        # top-p.
         total = 0.0
         for char in order:
             total += probs[char]
@@ -505,7 +561,8 @@ def _log_sum(scores: Any, powers: Any) -> Any:
 
 
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
-    """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
+    """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in
+    place."""
     plan, places = weights.plan, scratch.places
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     for index in range(len(ids)):
@@ -513,16 +570,23 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
         predict(plan, ids[index : index + 1], state_at, places, logits_at)
 
 
-def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
+def write(
+    weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any
+) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 
-    The arrays of `streams`, state (L, S, B, H), logits (B, V) and columns (B,), the characters since the last newline,
-    change in place; ids (B, N) and their log-probabilities (B, N) in nats before any shaping are written.
+    The arrays of `streams`, state (L, S, B, H), logits (B, V) and columns (B,), the characters
+    since the last newline, change in place; ids (B, N) and their log-probabilities (B, N) in nats
+    before any shaping are written.
     """
     (num_streams, num_chars), (state, logits, columns) = uniforms.shape, streams
     plan, places = weights.plan, scratch.places
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
-    scores, probs, drawn_now = np.empty(logits.shape[1]), np.empty(logits.shape[1]), np.empty(num_streams, np.int64)
+    scores, probs, drawn_now = (
+        np.empty(logits.shape[1]),
+        np.empty(logits.shape[1]),
+        np.empty(num_streams, np.int64),
+    )
     for index in range(num_chars):
         for stream in range(num_streams):
             for char in range(len(scores)):
@@ -537,25 +601,43 @@ def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any,
         predict(plan, drawn_now, state_at, places, logits_at)
 
 
-SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, ngrams)]
+SOURCES = [
+    Path(str(module.__file__))
+    for module in (sys.modules[__name__], dot_products, portable_math, ngrams)
+]
 """The files of all that is compiled into the loops."""
 LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
-    """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
+    """Make arguments of a loop with the types of every call: no characters, one stream, a model
+    without layers."""
     nothing = np.zeros(1, np.uint8)
-    numbers: dict[str, Any] = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
+    numbers: dict[str, Any] = {
+        name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()
+    }
     weights = Weights(Plan(**numbers), nothing, 0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
-    state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    state, logits, ids = (
+        np.zeros((0, 1, 1, 1), np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros(1, np.int64),
+    )
     if name == "read":
         return weights, ids, state, logits, scratch
     doubles = np.zeros(1)
     drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
     uniforms = np.zeros((1, 0))
-    return weights, (state, logits, ids), uniforms, drawing, scratch, np.zeros((1, 0), np.int64), uniforms
+    return (
+        weights,
+        (state, logits, ids),
+        uniforms,
+        drawing,
+        scratch,
+        np.zeros((1, 0), np.int64),
+        uniforms,
+    )
 
 
 def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
@@ -563,7 +645,9 @@ def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
     return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
 
 
-def prepare_loop(loop: KeptFunction, arguments: Sequence[Any], *, may_compile: bool) -> KeptFunction | None:
+def prepare_loop(
+    loop: KeptFunction, arguments: Sequence[Any], *, may_compile: bool
+) -> KeptFunction | None:
     """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
@@ -573,11 +657,17 @@ def prepare_loop(loop: KeptFunction, arguments: Sequence[Any], *, may_compile: b
             return loop
         if not may_compile:
             return None
-        # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
+        # Compiling pays even for this text alone: `may_compile` is only set for texts that take
+        # NumPy longer.
         tell(COMPILING)
         loop.compile(arguments, warn)
-    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
+    except (
+        Exception
+    ) as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        warn(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
+        warn(
+            f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes"
+            " longer."
+        )
         return None
     return loop

@@ -1,1 +1,2 @@
-"""Settings of a run: their ranges, recipes and files; the options that set them; names of cell types and depths."""
+"""Settings of a run: their ranges, recipes and files; the options that set them; names of cell
+types and depths."""

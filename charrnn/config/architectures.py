@@ -1,4 +1,5 @@
-"""Names of the cell types, depths and optimizers, and what each is in a few words: for options, errors and tables.
+"""Names of the cell types, depths and optimizers, and what each is in a few words: for options,
+errors and tables.
 
 docs/extending.md shows how to add one.
 """
@@ -14,7 +15,8 @@ CELLS = {
     "antisymmetric": "gated steps of a differential equation with an antisymmetric matrix",
     "unitary": "a recurrence that preserves the norm; H/2 complex units",
 }
-"""What `--cell` takes, besides `auto` and the cells of installed packages. Equations: `model.cell_types.CELLS`."""
+"""What `--cell` takes, besides `auto` and the cells of installed packages. Equations:
+`model.cell_types.CELLS`."""
 DEPTHS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",
@@ -25,7 +27,8 @@ DEPTHS = {
 }
 """What `--depth` takes. Equations: `model.depths.DEPTHS`."""
 CELL_GROUP = "charrnn.cells"
-"""Entry points of this group are subclasses of `model.cell_types.Cell`; the entry point's name is what `--cell` takes.
+"""Entry points of this group are subclasses of `model.cell_types.Cell`; the entry point's name is
+what `--cell` takes.
 """
 OPTIMIZERS = {
     "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
@@ -33,4 +36,5 @@ OPTIMIZERS = {
     "rmsprop": "RMSProp for all weights",
     "sgd": "gradient descent with momentum for all weights",
 }
-"""What `--optimizer` takes. How each is built: `training.optim.OPTIMIZERS`. How to add one: docs/extending.md."""
+"""What `--optimizer` takes. How each is built: `training.optim.OPTIMIZERS`. How to add one:
+docs/extending.md."""

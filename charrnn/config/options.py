@@ -1,7 +1,8 @@
-"""Options of the command line, each declared once: at the dataclass field that it sets, or beside its command.
+"""Options of the command line, each declared once: at the dataclass field that it sets, or beside
+its command.
 
-A field that is made by `option` has its default, its flags and its help text in one place; the command line builds its
-parameters from `options_of` a dataclass.
+A field that is made by `option` has its default, its flags and its help text in one place; the
+command line builds its parameters from `options_of` a dataclass.
 """
 
 from collections.abc import Iterable
@@ -56,27 +57,40 @@ def option(
     least: float | None = None,
     is_hidden: bool = False,
 ) -> Any:
-    """Make a dataclass field that an option of the command line sets. A class as default, such as dict, is called.
+    """Make a dataclass field that an option of the command line sets. A class as default, such as
+    dict, is called.
 
-    `flags` are the spellings and, after them, the placeholder of a value: "--temp, --temperature T".
+    `flags` are the spellings and, after them, the placeholder of a value: "--temp, --temperature
+    T".
     """
     spellings = [word.rstrip(",") for word in flags.split() if word.startswith("--")]
     placeholder = flags.rpartition(spellings[-1])[2].strip() or None
     flag, *aliases = spellings
-    declared = Option(flag, help, placeholder, panel, least=least, aliases=tuple(aliases), is_hidden=is_hidden)
-    return field(metadata={KEY: declared}, **{"default_factory" if isinstance(default, type) else "default": default})
+    declared = Option(
+        flag, help, placeholder, panel, least=least, aliases=tuple(aliases), is_hidden=is_hidden
+    )
+    return field(
+        metadata={KEY: declared},
+        **{"default_factory" if isinstance(default, type) else "default": default},
+    )
 
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
-    """Return the options of a dataclass in the order of the fields; one that is not given is None or False."""
+    """Return the options of a dataclass in the order of the fields; one that is not given is None
+    or False."""
     declared = (one for one in fields(owner) if KEY in one.metadata)
-    return tuple(replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in declared)
+    return tuple(
+        replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in declared
+    )
 
 
 def _kind_of(hint: Any) -> dict[str, Any]:
-    """Return the type of an option that sets a field with this type, and whether it is repeatable."""
+    """Return the type of an option that sets a field with this type, and whether it is
+    repeatable."""
     members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     kind = next((kind for kind in (bool, int, float, str) if kind in members), None)
     origin = get_origin(members[0])
-    is_collection = isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)
+    is_collection = (
+        isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)
+    )
     return {"kind": kind or str, "repeatable": kind is None and is_collection}

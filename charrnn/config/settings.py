@@ -44,7 +44,8 @@ MAX_HIDDEN_SIZE = 16_384
 LARGEST_NUMBER = 10**100
 """Integers must be smaller: Python cannot convert much larger ones to floats."""
 LONGEST_NAMES = 100_000
-"""Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`."""
+"""Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`.
+"""
 MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initial_state", *SIZES)
@@ -53,19 +54,25 @@ MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """All settings of a run: enough to build the model and train it again. `training.recipe` replaces `auto`.
+    """All settings of a run: enough to build the model and train it again. `training.recipe`
+    replaces `auto`.
 
     Raises UsageError that names the field, its value and the allowed range.
     """
 
     corpus: tuple[str, ...] = ()
-    """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
+    """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own
+    source."""
     alphabet: str = option(
-        "char", "--alphabet KIND", "char (rare ones become one symbol), exact (all that occur) or byte."
+        "char",
+        "--alphabet KIND",
+        "char (rare ones become one symbol), exact (all that occur) or byte.",
     )
-    """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
-    unknown symbol) or `byte` (the file's bytes as they are)."""
-    encoding: str = option("utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT)
+    """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters
+    that occur, without an unknown symbol) or `byte` (the file's bytes as they are)."""
+    encoding: str = option(
+        "utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT
+    )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
     order: str = option(
         "shuffled",
@@ -74,14 +81,17 @@ class Config:
         TEXT,
         is_hidden=True,
     )
-    """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
-    by path."""
+    """Order of the files of a folder or a pattern: shuffled, so that every part has files from
+    everywhere, or sorted by path."""
     order_seed: int = 0
-    """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same files."""
+    """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same
+    files."""
     min_count: int = MIN_COUNT
-    """Characters that occur fewer times than this become the unknown symbol (small texts keep every character); the
-    alphabet `exact` keeps all."""
-    split: tuple[float, ...] = option((0.9, 0.1), "--split A/B", "Training/validation[/test]; default: 90/10.", TEXT)
+    """Characters that occur fewer times than this become the unknown symbol (small texts keep every
+    character); the alphabet `exact` keeps all."""
+    split: tuple[float, ...] = option(
+        (0.9, 0.1), "--split A/B", "Training/validation[/test]; default: 90/10.", TEXT
+    )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
     documents: str = option(
         "none",
@@ -89,13 +99,19 @@ class Config:
         "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
         TEXT,
     )
-    """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
-    column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
-    column: str | None = option(None, "--column NAME", "CSV files: each value of this column is a document.", TEXT)
+    """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between
+    blank lines) or column (the values of `column`); the state is reset between them, so
+    `reset_probability` has no effect."""
+    column: str | None = option(
+        None, "--column NAME", "CSV files: each value of this column is a document.", TEXT
+    )
     """Column of CSV files whose values are the documents."""
 
-    cell: str = option("auto", "--cell CELL", f"{', '.join(CELLS)}, a cell of an installed package, or auto.")
-    """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides."""
+    cell: str = option(
+        "auto", "--cell CELL", f"{', '.join(CELLS)}, a cell of an installed package, or auto."
+    )
+    """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides.
+    """
     depth: str = option("stacked", "--depth HOW", f"{', '.join(DEPTHS)}.", MODEL)
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
@@ -107,24 +123,31 @@ class Config:
     parameters: int | None = option(
         None, "--parameters N", "Instead of --hidden-size: at most N weights (300k, 1.5M).", MODEL
     )
-    """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
-    size, and null here."""
+    """Number of weights: `hidden_size` becomes the largest with which the model has at most so
+    many. Runs record that size, and null here."""
     embedding_size: int | Auto | OneHot = option(
         "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
     )
-    """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
+    """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot
+    vectors."""
     num_members: int | Auto = "auto"
-    """Networks that are trained side by side and predict together, each of an equal share of the units and of the
-    embedding. They are saved as one network, whose weights are block diagonal."""
+    """Networks that are trained side by side and predict together, each of an equal share of the
+    units and of the embedding. They are saved as one network, whose weights are block diagonal."""
     ngram_rows: int | Auto = "auto"
-    """Rows of the table of logits that hashes of the last three, four and five characters choose from; 0: no table."""
+    """Rows of the table of logits that hashes of the last three, four and five characters choose
+    from; 0: no table."""
     dropout: float | Auto = option(
-        "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
+        "auto",
+        "--dropout P",
+        "Share of units dropped at the output of every layer.",
+        TRAINING,
+        is_hidden=True,
     )
-    """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016), and of the
-    characters for which the table of n-grams is left out."""
+    """Share of units dropped at the output of every layer, the same units for a whole window (Gal
+    2016), and of the characters for which the table of n-grams is left out."""
     input_dropout: float | Auto = "auto"
-    """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
+    """Share of the entries of a character's embedding dropped, the same entries for a whole window
+    (Gal 2016)."""
     weight_drop: float | Auto = "auto"
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = 0.0
@@ -137,11 +160,16 @@ class Config:
         "Start a new run from this run's best weights, or from a .zip of charrnn export.",
         MODEL,
     )
-    """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
+    """A run (its folder, or its name under checkpoints/): training starts with its best weights and
+    its alphabet."""
     extend_alphabet: bool = option(
-        False, "--extend-alphabet", "With --init-from: learn the new characters of the text, too.", MODEL
+        False,
+        "--extend-alphabet",
+        "With --init-from: learn the new characters of the text, too.",
+        MODEL,
     )
-    """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
+    """Whether the characters of the text that the run of `init_from` does not know are added to its
+    alphabet."""
     forget_bias: float = 1.0
     """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
 
@@ -152,21 +180,27 @@ class Config:
     steps: int | None = option(None, "--steps N", "Train for N optimizer steps.", TRAINING)
     """Budget in optimizer steps."""
     num_lanes: int | Auto = "auto"
-    """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another name of it."""
+    """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another
+    name of it."""
     bptt_length: int | Auto = "auto"
     """T: characters per batch row and step, over which back-propagation runs."""
     reset_probability: float = 0.05
-    """Probability per batch row and step that the state is reset to the initial one, to learn the start of a text."""
+    """Probability per batch row and step that the state is reset to the initial one, to learn the
+    start of a text."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = 0.02
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a tenth of all steps)."""
-    optimizer: str = option("muon", "--optimizer NAME", f"{', '.join(OPTIMIZERS)}. Default: muon.", TRAINING)
-    """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or sgd."""
+    optimizer: str = option(
+        "muon", "--optimizer NAME", f"{', '.join(OPTIMIZERS)}. Default: muon.", TRAINING
+    )
+    """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
+    sgd."""
     muon_scale: float = 2.0
-    """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`, of older runs."""
+    """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`,
+    of older runs."""
     beta1: float = 0.9
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = 0.99
@@ -176,7 +210,8 @@ class Config:
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
     weight_average: float = 0.99
-    """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
+    """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no
+    averaging."""
 
     seed: int = option(0, "--seed N", "Seed of the weights, the dropout and the samples.", TRAINING)
     """Seed of the initial weights, the dropout and the samples."""
@@ -188,16 +223,22 @@ class Config:
         "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
         MACHINE,
     )
-    """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions for it."""
+    """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions
+    for it."""
     threads: int | Auto = "auto"
-    """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number that measures
-    fastest (fewer if other processes use the cores)."""
+    """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number
+    that measures fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = option(
-        "auto", "--evaluate-every N", "Validate every N steps; default: about eight times.", TRAINING, is_hidden=True
+        "auto",
+        "--evaluate-every N",
+        "Validate every N steps; default: about eight times.",
+        TRAINING,
+        is_hidden=True,
     )
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
-    """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
+    """Characters of the validation text that each validation reads, in segments spread evenly over
+    it; null: all."""
     save_every: int | Auto = option(
         "auto", "--save-every N", "Save every N steps; default: at every validation.", FOLDER
     )
@@ -209,49 +250,81 @@ class Config:
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
-            is_word = (value == "auto" and name in AUTO_FIELDS) or (value == "one-hot" and name == "embedding_size")
+            is_word = (value == "auto" and name in AUTO_FIELDS) or (
+                value == "one-hot" and name == "embedding_size"
+            )
             if name in _RANGES and value is not None and not is_word:
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
-                    raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{_hint(name, value)}")
+                    raise UsageError(
+                        f"{named(name)} is {_format(value)}; it must be"
+                        f" {allowed}.{_hint(name, value)}"
+                    )
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
-        if self.optimizer == "muon" and self.muon_scale == 0:  # How AdamW was chosen before `optimizer` was a field.
+        if (
+            self.optimizer == "muon" and self.muon_scale == 0
+        ):  # How AdamW was chosen before `optimizer` was a field.
             object.__setattr__(self, "optimizer", "adamw")
         if (conflict := self._conflict()) is not None:
             name, remedy = conflict
             raise UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
-            raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
+            raise UsageError(
+                f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}."
+            )
 
     def _conflict(self) -> tuple[str, str] | None:
-        """Return a field that does not go with another one, and what to do about it; None if there is none."""
+        """Return a field that does not go with another one, and what to do about it; None if there
+        is none."""
         if self.alphabet == "byte" and self.encoding != "utf-8":
             return "encoding", "the byte alphabet takes bytes as they are. Leave one out."
         if self.documents == "column" and self.column is None:
             return "documents", f"give {named('column')} with the name of one."
         if self.documents != "column" and self.column is not None:
-            return "column", f"its values are the documents: leave {named('documents', self.documents)} out."
+            return (
+                "column",
+                f"its values are the documents: leave {named('documents', self.documents)} out.",
+            )
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             return "hidden_size", "a unitary cell needs an even one."
         if self.weight_drop not in (0, "auto") and self.cell == "irnn":
-            without_bound = "it scales up the remaining weights, and the state of an irnn would grow without bound."
+            without_bound = (
+                "it scales up the remaining weights, and the state of an irnn would grow without"
+                " bound."
+            )
             return "weight_drop", f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
         if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
             learned = named("initial_state", "learned")
-            return "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
+            return (
+                "reset_probability",
+                f"{learned} needs more than 0, else no state is reset to it.",
+            )
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
         least = 4 * self.num_networks
-        if self.ngram_rows not in ("auto", 0) and self.hidden_size != "auto" and self.hidden_size < least:
+        if (
+            self.ngram_rows not in ("auto", 0)
+            and self.hidden_size != "auto"
+            and self.hidden_size < least
+        ):
             return "ngram_rows", f"it needs {named('hidden_size', least)} or more."
         if self.num_members not in ("auto", 1) and self.init_from is not None:
             return (
                 "num_members",
-                f"with {named('init_from')} a single network is trained: use 1, or leave one of them out.",
+                (
+                    f"with {named('init_from')} a single network is trained: use 1, or leave one of"
+                    " them out."
+                ),
             )
         if self.num_members not in ("auto", 1) and self.parameters is not None:
-            return "num_members", f"{named('parameters')} fits a single network: give {named('hidden_size')} instead."
+            return (
+                "num_members",
+                (
+                    f"{named('parameters')} fits a single network: give {named('hidden_size')}"
+                    " instead."
+                ),
+            )
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
         return None
@@ -263,7 +336,8 @@ class Config:
 
     @property
     def end_id(self) -> int | None:
-        """The id of END: the first character of an alphabet, byte 0 of the byte alphabet; None without documents."""
+        """The id of END: the first character of an alphabet, byte 0 of the byte alphabet; None
+        without documents."""
         if self.documents == "none":
             return None
         return 1 if self.alphabet == "char" else 0
@@ -276,9 +350,24 @@ def resolved(value: int | Auto | OneHot) -> int:
 
 
 # Python lists these as encodings, but they do not decode bytes to text.
-_NO_TEXT = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+_NO_TEXT = {
+    "base64_codec",
+    "bz2_codec",
+    "hex_codec",
+    "mbcs",
+    "quopri_codec",
+    "rot_13",
+    "uu_codec",
+    "zlib_codec",
+}
 _ENCODINGS = {
-    *(name for pair in aliases.items() if pair[1] not in _NO_TEXT for name in pair if re.fullmatch("[a-z0-9_]+", name)),
+    *(
+        name
+        for pair in aliases.items()
+        if pair[1] not in _NO_TEXT
+        for name in pair
+        if re.fullmatch("[a-z0-9_]+", name)
+    ),
     *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
 }
 
@@ -298,7 +387,8 @@ def _is_cell(name: str) -> bool:
 
 
 def _hint(name: str, value: Any) -> str:
-    """Return the end of a message about a value out of range: what is close to it, "" if nothing is."""
+    """Return the end of a message about a value out of range: what is close to it, "" if nothing
+    is."""
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
     installed = plugin_names(CELL_GROUP) if name == "cell" else []
@@ -322,7 +412,11 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("min_count evaluate_every validation_chars save_every", "at least 1", lambda n: n >= 1),
     ("warmup_steps keep", "at least 0", lambda n: n >= 0),
     ("num_layers", "between 1 and 64", lambda n: 1 <= n <= 64),
-    ("hidden_size embedding_size", f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
+    (
+        "hidden_size embedding_size",
+        f"between 1 and {MAX_HIDDEN_SIZE}",
+        lambda n: 1 <= n <= MAX_HIDDEN_SIZE,
+    ),
     ("num_members", "between 1 and 64", lambda n: 1 <= n <= 64),
     ("ngram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
     ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
@@ -343,18 +437,31 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "corpus": (
-        f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in quotes",
+        (
+            f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their"
+            " pattern in quotes"
+        ),
         lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
     ),
-    **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
-    "cell": (f"one of {', '.join(_CHOICES['cell'])}, or a cell that an installed package provides", _is_cell),
-    "encoding": ("a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding),
+    **{
+        name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()
+    },
+    "cell": (
+        f"one of {', '.join(_CHOICES['cell'])}, or a cell that an installed package provides",
+        _is_cell,
+    ),
+    "encoding": (
+        "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
+        _is_encoding,
+    ),
     "split": (
         "two or three positive shares, such as 90/10",
         lambda shares: len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares),
     ),
     "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
-    **{name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()},
+    **{
+        name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()
+    },
 }
 
 _TYPES: dict[str, Any] = get_type_hints(Config)
@@ -365,7 +472,8 @@ FIELD_NAMES = tuple(field.name for field in fields(Config))
 REMOVED_FIELDS = ("sync_every", "omega")
 """Settings of older configurations that have no effect any more."""
 FIELD_ALIASES = {"batch_size": "num_lanes"}
-"""Other names of settings: the standard name of one that older configurations have under its own name."""
+"""Other names of settings: the standard name of one that older configurations have under its own
+name."""
 
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
@@ -378,12 +486,18 @@ _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _T
 
 
 def _wanted(name: str) -> str:
-    return _RANGES[name][0] if name == "split" else " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
+    return (
+        _RANGES[name][0]
+        if name == "split"
+        else " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
+    )
 
 
 def _format(value: object) -> str:
     try:
-        if isinstance(value, list | dict):  # A few YAML aliases can expand to a list that fills the memory.
+        if isinstance(
+            value, list | dict
+        ):  # A few YAML aliases can expand to a list that fills the memory.
             return reprlib.repr(value)
         return shortened("/".join(map(str, value)) if isinstance(value, tuple) else str(value))
     except ValueError:  # Python refuses to convert such a number to a string.
@@ -391,7 +505,8 @@ def _format(value: object) -> str:
 
 
 def check_field_name(name: str) -> str:
-    """Return the name of the field that `name` means; raise UsageError with the most similar one if there is none."""
+    """Return the name of the field that `name` means; raise UsageError with the most similar one if
+    there is none."""
     name = FIELD_ALIASES.get(name, name)
     if name in FIELD_NAMES:
         return name
@@ -403,8 +518,8 @@ def check_field_name(name: str) -> str:
 def parse_value(name: str, value: object) -> Any:
     """Convert a value from YAML, the environment or a flag to the type of field `name`.
 
-    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for whole numbers, `90/10` or a list
-    for tuples. Raises UsageError that names the field and the value.
+    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for whole
+    numbers, `90/10` or a list for tuples. Raises UsageError that names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
     if isinstance(value, str):
@@ -416,7 +531,11 @@ def parse_value(name: str, value: object) -> Any:
             return value
     try:
         if bool in kinds:
-            return value if isinstance(value, bool) else _WORDS[value.lower() if isinstance(value, str) else ""]
+            return (
+                value
+                if isinstance(value, bool)
+                else _WORDS[value.lower() if isinstance(value, str) else ""]
+            )
         if int in kinds or float in kinds:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError
@@ -439,7 +558,8 @@ def parse_value(name: str, value: object) -> Any:
         return tuple(parts)
     except (ValueError, OverflowError, TypeError, KeyError):
         raise UsageError(
-            f"{named(name)} is {_format(value)[:80]!r}; it must be {_wanted(name)}{_EXAMPLES.get(name, '')}."
+            f"{named(name)} is {_format(value)[:80]!r}; it must be"
+            f" {_wanted(name)}{_EXAMPLES.get(name, '')}."
         ) from None
 
 
@@ -449,7 +569,9 @@ def _whole_number(value: int | float | str) -> int:
     except ValueError:
         suffixed = _SUFFIXED.fullmatch(value) if isinstance(value, str) else None
         # As fractions: 2.3 * 10^6 is not a whole number in floats.
-        number = Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]] if suffixed is not None else float(value)
+        number = (
+            Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]] if suffixed is not None else float(value)
+        )
         if number != int(number):
             raise
         return int(number)

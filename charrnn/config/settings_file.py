@@ -11,7 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.settings import BUDGETS, FIELD_NAMES, REMOVED_FIELDS, WIDTHS, Config, check_field_name
+from charrnn.config.settings import (
+    BUDGETS,
+    FIELD_NAMES,
+    REMOVED_FIELDS,
+    WIDTHS,
+    Config,
+    check_field_name,
+)
 from charrnn.errors import DataError, UsageError, did_you_mean, named
 
 
@@ -24,15 +31,23 @@ def merge_settings(
 ) -> tuple[Config, dict[str, str]]:
     """Merge flags over environment over file over defaults; also return the source of each value.
 
-    A budget from one source replaces a budget of any kind from a source of lower priority, and so does a number of
-    units or of weights. Raises UsageError that names the source, unless it is a flag.
+    A budget from one source replaces a budget of any kind from a source of lower priority, and so
+    does a number of units or of weights. Raises UsageError that names the source, unless it is a
+    flag.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
     variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
     for origin, given in (
         (file_name, file or {}),
-        ("environment", {variables[key]: value for key, value in (environment or {}).items() if key in variables}),
+        (
+            "environment",
+            {
+                variables[key]: value
+                for key, value in (environment or {}).items()
+                if key in variables
+            },
+        ),
         ("flag", flags),
     ):
         parsed = {}
@@ -58,7 +73,8 @@ def merge_settings(
 
 
 def parse_alone(name: str, value: object) -> Any:
-    """Return the value of a field, checked without the other fields. Raises UsageError that names the field."""
+    """Return the value of a field, checked without the other fields. Raises UsageError that names
+    the field."""
     alone: dict[str, Any] = {check_field_name(name): value}
     if alone == {"documents": "column"}:
         alone["column"] = "any"
@@ -78,15 +94,19 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
 MAX_YAML_LENGTH = 128 * 1024
 """Characters of a YAML file at most: more than `to_yaml` writes, and parsed in half a second."""
 _WORDS = r"(?:[\w./]|-\d)[\w./+-]*(?: [\w./+-]+)*"
-_FLAT = re.compile(rf"(?:(?:# [^\n]*|\w+:(?: (?:{_WORDS}|\[\]|'[^'\n]*'))?|- {_WORDS})\n)*", re.ASCII)
+_FLAT = re.compile(
+    rf"(?:(?:# [^\n]*|\w+:(?: (?:{_WORDS}|\[\]|'[^'\n]*'))?|- {_WORDS})\n)*", re.ASCII
+)
 """Matches YAML without nesting, as `to_yaml` writes it."""
 
 
 @lru_cache(maxsize=64)
 def load_yaml(text: str, origin: str) -> Any:
-    """Parse YAML into plain values, which callers share: commands read the same settings again and again.
+    """Parse YAML into plain values, which callers share: commands read the same settings again and
+    again.
 
-    Raises DataError that names `origin` for invalid YAML, repeated keys and more than `MAX_YAML_LENGTH` characters.
+    Raises DataError that names `origin` for invalid YAML, repeated keys and more than
+    `MAX_YAML_LENGTH` characters.
     """
     import yaml
 
@@ -95,14 +115,19 @@ def load_yaml(text: str, origin: str) -> Any:
     if re.search(r"([\[{]\s*){50}", text):  # the parser in Python takes seconds before it gives up
         raise DataError(f"{origin} is not YAML: brackets are nested too deeply.")
 
-    # The parser in C is eight times as fast, but overflows the stack of the process where brackets are nested deeply.
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if _FLAT.fullmatch(text) else yaml.SafeLoader
+    # The parser in C is eight times as fast, but overflows the stack of the process where brackets
+    # are nested deeply.
+    base: Any = (
+        getattr(yaml, "CSafeLoader", yaml.SafeLoader) if _FLAT.fullmatch(text) else yaml.SafeLoader
+    )
 
     class Loader(base):  # type: ignore[misc]
-        """Rejects what `SafeLoader` accepts: repeated keys, of which it keeps the last, and merge keys (`<<`).
+        """Rejects what `SafeLoader` accepts: repeated keys, of which it keeps the last, and merge
+        keys (`<<`).
 
-        A few hundred bytes of nested merge keys expand until the memory is full. Rejects numbers of thousands of digits
-        too, such as `0xffff…`: Python reads them, and then refuses to convert them to a string.
+        A few hundred bytes of nested merge keys expand until the memory is full. Rejects numbers of
+        thousands of digits too, such as `0xffff…`: Python reads them, and then refuses to convert
+        them to a string.
         """
 
         def construct_scalar(self, node: Any) -> Any:
@@ -116,7 +141,9 @@ def load_yaml(text: str, origin: str) -> Any:
             for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
                 is_merge = key.tag == "tag:yaml.org,2002:merge"
                 if is_merge or key.value in seen:
-                    fault = "merge keys are not allowed" if is_merge else f"{key.value} is given twice"
+                    fault = (
+                        "merge keys are not allowed" if is_merge else f"{key.value} is given twice"
+                    )
                     raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
                 seen.add(key.value)
 
@@ -140,9 +167,15 @@ def read_yaml(text: str, origin: str, ignored: Collection[str] = ()) -> dict[str
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise DataError(f"{origin} must contain `field: value` lines, not a {type(loaded).__name__}.")
+        raise DataError(
+            f"{origin} must contain `field: value` lines, not a {type(loaded).__name__}."
+        )
     with _naming_source(origin, ""):
-        return {check_field_name(str(name)): value for name, value in loaded.items() if name not in ignored}
+        return {
+            check_field_name(str(name)): value
+            for name, value in loaded.items()
+            if name not in ignored
+        }
 
 
 def read_recipe(name: str) -> dict[str, object]:
@@ -155,7 +188,9 @@ def read_recipe(name: str) -> dict[str, object]:
     try:
         return read_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise UsageError(f"The recipe {path} is not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+        raise UsageError(
+            f"The recipe {path} is not UTF-8 text (byte {error.start}). Convert it to UTF-8."
+        ) from None
     except OSError as error:
         stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
         instead = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
@@ -166,7 +201,10 @@ def to_yaml(config: Config) -> str:
     """Encode a configuration as YAML; `from_yaml` returns an equal one."""
     import yaml
 
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(config).items()
+    }
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 

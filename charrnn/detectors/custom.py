@@ -1,4 +1,5 @@
-"""Detectors from outside of charrnn: a regular expression, a function in a Python file, or a plugin of a package."""
+"""Detectors from outside of charrnn: a regular expression, a function in a Python file, or a plugin
+of a package."""
 
 from __future__ import annotations
 
@@ -22,21 +23,23 @@ Run = Callable[..., Any]
 
 
 def custom_detector(spec: str, name: str | None = None) -> Detector:
-    """Return the detector of a file if `spec` ends in .py, else that of a regular expression; by default named so.
+    """Return the detector of a file if `spec` ends in .py, else that of a regular expression; by
+    default named so.
 
-    The file is run, because it was named; its function `label(text)` returns a bool or an int for each character, the
-    same ones for the same text. It may import installed packages, but no file beside it.
-    Raises UsageError, here or when it labels, with the file and the line at fault.
+    The file is run, because it was named; its function `label(text)` returns a bool or an int for
+    each character, the same ones for the same text. It may import installed packages, but no file
+    beside it. Raises UsageError, here or when it labels, with the file and the line at fault.
     """
     found = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
     return found if name is None else replace(found, name=name)
 
 
 def plugin_detector(plugin: Plugin) -> Detector:
-    """Load a plugin: a Detector, or a function label(text) whose docstring starts with what it looks for.
+    """Load a plugin: a Detector, or a function label(text) whose docstring starts with what it
+    looks for.
 
-    The name is that of the entry point. Raises UsageError, here or when it labels, with the package and the line at
-    fault.
+    The name is that of the entry point. Raises UsageError, here or when it labels, with the package
+    and the line at fault.
     """
     loaded = plugin.load()
     if isinstance(loaded, Detector):
@@ -44,8 +47,9 @@ def plugin_detector(plugin: Plugin) -> Detector:
         return replace(loaded, name=plugin.name, label=label)
     if not callable(loaded):
         raise UsageError(
-            f"The {plugin} is neither a Detector nor a function label(text), but {type(loaded).__name__}.\n"
-            "Leave it out, or install a version of the package in which it is one."
+            f"The {plugin} is neither a Detector nor a function label(text), but"
+            f" {type(loaded).__name__}.\nLeave it out, or install a version of the package in which"
+            " it is one."
         )
     description = (loaded.__doc__ or "").strip().partition("\n")[0].rstrip(".")
     label = _checked(f"The {plugin}", plugin.run, loaded, may_be_none=True)
@@ -55,7 +59,8 @@ def plugin_detector(plugin: Plugin) -> Detector:
 def _from_pattern(spec: str) -> Detector:
     """True inside matches; `^` and `$` match at every line.
 
-    A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the caller may interrupt it.
+    A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the caller
+    may interrupt it.
     """
     try:
         pattern = re.compile(spec, re.MULTILINE)
@@ -65,7 +70,9 @@ def _from_pattern(spec: str) -> Detector:
             "Write \\ before a character that stands for itself."
         ) from None
     if pattern.match(""):
-        raise UsageError(f"The detector {spec!r} matches the empty text, so everywhere. Write x+ rather than x*.")
+        raise UsageError(
+            f"The detector {spec!r} matches the empty text, so everywhere. Write x+ rather than x*."
+        )
 
     def label(text: str) -> Labels:
         # An empty match is an empty span.
@@ -80,20 +87,26 @@ def _from_file(path: Path) -> Detector:
         source = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"The detector {path} cannot be read: {error.strerror}. Give a Python file, or a regular expression."
+            f"The detector {path} cannot be read: {error.strerror}. Give a Python file, or a"
+            " regular expression."
         ) from None
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
-        return run_foreign(what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments)
+        return run_foreign(
+            what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments
+        )
 
-    # The one call of exec in charrnn. Only --detect and `custom_detector` lead here: no file of a run, no corpus may.
+    # The one call of exec in charrnn. Only --detect and `custom_detector` lead here: no file of a
+    # run, no corpus may.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     function = getattr(module, "label", None)
     if not callable(function):
         raise UsageError(f"{what} has no function label(text), which it must define.")
-    return Detector(path.name, f"label() of {path}", _checked(what, run, function, may_be_none=False))
+    return Detector(
+        path.name, f"label() of {path}", _checked(what, run, function, may_be_none=False)
+    )
 
 
 def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:
@@ -103,13 +116,18 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
         labels = run(function, text)
         return None if labels is None and may_be_none else _as_array(what, run, labels, text)
 
-    @lru_cache(maxsize=2)  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
+    @lru_cache(
+        maxsize=2
+    )  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
     def label(text: str) -> Labels | None:
         first, second = label_once(text), label_once(text)
-        if first is not second and (first is None or second is None or not np.array_equal(first, second)):
+        if first is not second and (
+            first is None or second is None or not np.array_equal(first, second)
+        ):
             raise UsageError(
-                f"{what} returned other labels when it was called again with the same text. Let it use no random "
-                "numbers, or seed them in each call, and keep nothing from one call to the next."
+                f"{what} returned other labels when it was called again with the same text. Let it"
+                " use no random numbers, or seed them in each call, and keep nothing from one call"
+                " to the next."
             )
         return first
 
@@ -132,7 +150,10 @@ def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     if array.dtype == object and all(isinstance(label, int) for label in labels):
         raise UsageError(f"{wanted}, of at most 64 bits.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
-        odd = next((label for label in labels if not isinstance(label, int | np.integer | np.bool_)), labels)
+        odd = next(
+            (label for label in labels if not isinstance(label, int | np.integer | np.bool_)),
+            labels,
+        )
         raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
     # A copy, because the function may use one array for all calls.
     return array.astype(bool if array.dtype == bool else np.int64)

@@ -1,7 +1,8 @@
 """What a detector is, its labels, and whether there are enough of them to score a cell.
 
-A label says what holds *after reading* its character: the opening quotation mark is inside, the closing one is not.
-An opening mark of several characters (`//`, `if`, `http://`) is inside from its first.
+A label says what holds *after reading* its character: the opening quotation mark is inside, the
+closing one is not. An opening mark of several characters (`//`, `if`, `http://`) is inside from its
+first.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 Labels: TypeAlias = "NDArray[Any]"
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
 Label = Callable[[str], "Labels | None"]
-"""A function from a text of N characters to its labels (N,), or to None where the detector does not apply."""
+"""A function from a text of N characters to its labels (N,), or to None where the detector does not
+apply."""
 MIN_POSITIVES = 50
 """A yes/no detector is scored if at least so many characters are inside, and as many outside."""
 MIN_SPANS = 5
-"""A yes/no detector is scored if there are at least so many spans; a count detector, if twice as many changes."""
+"""A yes/no detector is scored if there are at least so many spans; a count detector, if twice as
+many changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +39,32 @@ class Detector:
     absence: str = "this text has nothing of the kind"
     """Why `label` returns None for a text."""
     label_any: Label | None = None
-    """What labels a text of any kind, if the detector is named; None if `label` does. The kind decides the defaults."""
+    """What labels a text of any kind, if the detector is named; None if `label` does. The kind
+    decides the defaults."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used where its name is given."""
         return self if self.label_any is None else replace(self, label=self.label_any)
 
     def label_documents(self, text: str) -> Labels | None:
-        """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line stood there."""
+        """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line
+        stood there."""
         labels = self.label(text.replace("\0", "\n\n"))
         if labels is None or "\0" not in text:
             return labels
         import numpy as np
 
-        ends = np.flatnonzero(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == 0)
+        ends = np.flatnonzero(
+            np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == 0
+        )
         return np.delete(labels, ends + np.arange(len(ends)))
 
 
-def why_not_scored(labels: Labels | None, absence: str = "it does not apply to this text") -> str | None:
-    """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason if there are none."""
+def why_not_scored(
+    labels: Labels | None, absence: str = "it does not apply to this text"
+) -> str | None:
+    """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason
+    if there are none."""
     if labels is None:
         return absence
     import numpy as np
@@ -67,7 +77,9 @@ def why_not_scored(labels: Labels | None, absence: str = "it does not apply to t
         # A segment with another value is two changes.
         if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
             unusual = counted(num_unusual, "character")
-            return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
+            return (
+                f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
+            )
         return None
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())

@@ -1,7 +1,7 @@
 """Labels of strings of formal languages, one per line: what a reader must have counted or kept.
 
-`text.formal_languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays (N,), yes/no labels bool
-arrays (N,), for a text of N characters; both are 0 after a newline.
+`text.formal_languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays
+(N,), yes/no labels bool arrays (N,), for a text of N characters; both are 0 after a newline.
 """
 
 import numpy as np
@@ -11,11 +11,13 @@ from charrnn.detectors.prose import Counts, Flags
 
 _OPENING, _CLOSING = "([{<", ")]}>"
 _HEAD = 1000
-"""Characters that are looked at first, because nearly every other text has another character among them."""
+"""Characters that are looked at first, because nearly every other text has another character among
+them."""
 
 
 def _codes_within(text: str, characters: str) -> NDArray[np.uint8] | None:
-    """Return the code points (N,) of a text that consists of ASCII `characters` and newlines, None for any other."""
+    """Return the code points (N,) of a text that consists of ASCII `characters` and newlines, None
+    for any other."""
     allowed = {*characters, "\n"}
     if not text or not allowed.issuperset(text[:_HEAD]) or not allowed.issuperset(text):
         return None
@@ -35,7 +37,8 @@ def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Co
 
 
 def _abc(text: str) -> NDArray[np.uint8] | None:
-    """Return the code points of a text whose lines are a's, then b's, then c's, None for any other."""
+    """Return the code points of a text whose lines are a's, then b's, then c's, None for any
+    other."""
     codes = _codes_within(text, "abc")
     if codes is None or "ab" not in text:
         return None
@@ -46,29 +49,39 @@ def _abc(text: str) -> NDArray[np.uint8] | None:
 
 def _balance(codes: NDArray[np.uint8], opening: str, closing: str) -> Counts:
     """Count the opening characters of this line so far minus the closing ones, at least 0."""
-    return _counted_on_line(codes, _is(codes, opening).astype(np.int64) - _is(codes, closing)).clip(0)
+    return _counted_on_line(codes, _is(codes, opening).astype(np.int64) - _is(codes, closing)).clip(
+        0
+    )
 
 
 def label_a_minus_b(text: str) -> Counts | None:
-    """The a's of this string so far minus its b's, at least 0. None unless every line is a's, b's and c's in order."""
+    """The a's of this string so far minus its b's, at least 0. None unless every line is a's, b's
+    and c's in order."""
     codes = _abc(text)
     return None if codes is None else _balance(codes, "a", "b")
 
 
 def label_b_minus_c(text: str) -> Counts | None:
-    """The b's of this string so far minus its c's, at least 0. None unless there are lines of a's, b's and c's."""
+    """The b's of this string so far minus its c's, at least 0. None unless there are lines of a's,
+    b's and c's."""
     codes = _abc(text)
     return None if codes is None or "bc" not in text else _balance(codes, "b", "c")
 
 
 def label_dyck_depth(text: str) -> Counts | None:
-    """Brackets opened on this line minus those closed, at least 0. None for a text with other characters."""
+    """Brackets opened on this line minus those closed, at least 0. None for a text with other
+    characters."""
     codes = _codes_within(text, _OPENING + _CLOSING)
-    return None if codes is None or not _is(codes, _OPENING).any() else _balance(codes, _OPENING, _CLOSING)
+    return (
+        None
+        if codes is None or not _is(codes, _OPENING).any()
+        else _balance(codes, _OPENING, _CLOSING)
+    )
 
 
 def label_parity(text: str) -> Flags | None:
-    """True if the number of ones before = is odd. None unless the text is lines of bits, = and one bit."""
+    """True if the number of ones before = is odd. None unless the text is lines of bits, = and one
+    bit."""
     codes = _codes_within(text, "01=")
     if codes is None or not (equals := np.flatnonzero(codes == ord("="))).size:
         return None
@@ -82,7 +95,8 @@ def label_parity(text: str) -> Flags | None:
 
 
 def label_copy_position(text: str) -> Counts | None:
-    """Characters of the copy after = read so far. None unless every whole line is a word, = and the same word."""
+    """Characters of the copy after = read so far. None unless every whole line is a word, = and the
+    same word."""
     codes = _codes_within(text, "abcd=")
     if codes is None or "=" not in text:
         return None

@@ -24,7 +24,8 @@ _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3})
 
 
 def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
-    """Return labels (num_chars,) that are true inside the spans [begin, end), which must not overlap."""
+    """Return labels (num_chars,) that are true inside the spans [begin, end), which must not
+    overlap."""
     changes = np.zeros(num_chars + 1, np.int8)
     for begin, end in spans:
         changes[begin] += 1
@@ -33,7 +34,8 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
 
 
 def _where(text: str, condition: Callable[[str], bool]) -> Flags:
-    """Return for which characters (N,) a condition holds; it is evaluated once for each distinct character."""
+    """Return for which characters (N,) a condition holds; it is evaluated once for each distinct
+    character."""
     # "surrogatepass": a text may contain lone surrogates.
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     different, index = np.unique(codes, return_inverse=True)
@@ -42,19 +44,26 @@ def _where(text: str, condition: Callable[[str], bool]) -> Flags:
 
 def _last_index(marked: Flags) -> Counts:
     """Return for each character the index of the last marked one at or before it, or -1."""
-    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
+    return (
+        np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
+        if len(marked)
+        else np.zeros(0, np.int64)
+    )
 
 
 CLOSING = {'"': '"”', "“": '"”', "„": '"“”', "«": "»", "»": "«"}
-"""The double quotation marks that open a quotation, each with those that close it: English, German, French, Danish."""
+"""The double quotation marks that open a quotation, each with those that close it: English, German,
+French, Danish."""
 
 
 def label_quotes(text: str) -> Flags:
-    """True inside double quotation marks (CLOSING). A blank line ends a quotation; apostrophes are ignored."""
+    """True inside double quotation marks (CLOSING). A blank line ends a quotation; apostrophes are
+    ignored."""
     inside = np.zeros(len(text), bool)
     closing, begin = "", 0
     for match in re.finditer('["“”„«»]|\n[ \t\r]*\n', text):
-        # A mark changes the label of its own character; a blank line is known to be blank at its newline.
+        # A mark changes the label of its own character; a blank line is known to be blank at its
+        # newline.
         changed = match.end() - 1
         inside[begin:changed] = closing != ""
         begin = changed
@@ -78,7 +87,8 @@ def label_line_length(text: str) -> Counts:
 
 
 def label_newline_next(text: str) -> Flags:
-    """True where the next character is a newline; false for the last character, whose successor is unknown."""
+    """True where the next character is a newline; false for the last character, whose successor is
+    unknown."""
     return np.append(_where(text, "\n".__eq__)[1:], np.zeros(min(1, len(text)), bool))
 
 
@@ -92,40 +102,50 @@ def label_indentation(text: str) -> Counts:
 
 
 def _words(text: str) -> Flags:
-    """True for letters, combining marks, digits, underscores, and an apostrophe right after one of these."""
-    is_letter = _where(text, lambda character: character == "_" or unicodedata.category(character)[0] in "LMN")
+    """True for letters, combining marks, digits, underscores, and an apostrophe right after one of
+    these."""
+    is_letter = _where(
+        text, lambda character: character == "_" or unicodedata.category(character)[0] in "LMN"
+    )
     follows = np.append(False, is_letter[:-1])[: len(text)]
     return is_letter | (follows & _where(text, "'’".__contains__))
 
 
 def label_word_position(text: str) -> Counts:
-    """Characters of this word read so far, 0 between words. `don't` is one word, and so is `num_lines`."""
+    """Characters of this word read so far, 0 between words. `don't` is one word, and so is
+    `num_lines`."""
     return np.arange(len(text)) - _last_index(~_words(text))
 
 
 def label_capitals(text: str) -> Flags:
     """True in a word whose letters so far are all capitals, from the second letter on.
 
-    The first capital is left out: it may begin a sentence or a name, and can be recognized without memory. The space
-    between two words in capitals is outside.
+    The first capital is left out: it may begin a sentence or a name, and can be recognized without
+    memory. The space between two words in capitals is outside.
     """
     words = _words(text)
     before = _last_index(~words)
 
     def num_in_word(*categories: str) -> Counts:
-        counts = np.cumsum(_where(text, lambda character: unicodedata.category(character) in categories))
+        counts = np.cumsum(
+            _where(text, lambda character: unicodedata.category(character) in categories)
+        )
         return np.asarray(counts - np.append(counts, 0)[before])
 
     return np.asarray(words & (num_in_word("Lu", "Lt") >= 2) & (num_in_word("Ll") == 0))
 
 
 def label_digits(text: str) -> Flags:
-    """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name such as x1."""
-    return label_spans(len(text), (match.span() for match in _NUMBER.finditer(text) if match["number"]))
+    """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name
+    such as x1."""
+    return label_spans(
+        len(text), (match.span() for match in _NUMBER.finditer(text) if match["number"])
+    )
 
 
 def label_urls(text: str) -> Flags:
-    """True in a web address, from its first character on, without the punctuation that follows it."""
+    """True in a web address, from its first character on, without the punctuation that follows
+    it."""
 
     def spans() -> Iterable[tuple[int, int]]:
         for match in _URL.finditer(text):
@@ -136,10 +156,13 @@ def label_urls(text: str) -> Flags:
 
 
 def is_play(text: str) -> bool:
-    """Return whether enough lines name a speaker, and the names repeat: a heading such as `Contents:` occurs once."""
+    """Return whether enough lines name a speaker, and the names repeat: a heading such as
+    `Contents:` occurs once."""
     names = [match["name"] for match in _speakers(text)]
     num_lines = sum(1 for line in text.splitlines() if line.strip())
-    has_enough = 0 < 2 * len(set(names)) <= len(names) and len(names) >= MIN_SPEAKER_SHARE * num_lines
+    has_enough = (
+        0 < 2 * len(set(names)) <= len(names) and len(names) >= MIN_SPEAKER_SHARE * num_lines
+    )
     return has_enough and not looks_like_source(text)
 
 

@@ -1,6 +1,8 @@
-"""Labels of source code: strings, comments, brackets and if-statements; and whether a text is source code at all.
+"""Labels of source code: strings, comments, brackets and if-statements; and whether a text is
+source code at all.
 
-Python and languages of the C family are read by scanners, which do not parse: the text may be cut anywhere.
+Python and languages of the C family are read by scanners, which do not parse: the text may be cut
+anywhere.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
 """
@@ -41,13 +43,16 @@ _STRING = r"""(?P<mark>["'])(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>
 """Matches a string on one line; without a closing mark it ends before the newline. With DOTALL."""
 
 
-def _scan(tokens: re.Pattern[str], text: str, opener: str) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside what `opener` opens.
+def _scan(
+    tokens: re.Pattern[str], text: str, opener: str
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside
+    what `opener` opens.
 
-    `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a definition without
-    indentation; its groups that end in `_end` match closing marks. The last character of a closed string or comment is
-    outside. A closing bracket closes an opening one of any kind, and is ignored where none is open: the text may be
-    cut.
+    `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a definition
+    without indentation; its groups that end in `_end` match closing marks. The last character of a
+    closed string or comment is outside. A closing bracket closes an opening one of any kind, and is
+    ignored where none is open: the text may be cut.
     """
     text = opener + text
     regions, changes, depth = np.zeros(len(text), np.int8), np.zeros(len(text), np.int64), 0
@@ -57,7 +62,8 @@ def _scan(tokens: re.Pattern[str], text: str, opener: str) -> tuple[NDArray[np.i
         if token.lastgroup in _REGIONS:
             regions[begin : end - any(token[name] for name in ends)] = _REGIONS[token.lastgroup]
         elif token.lastgroup == "bracket":
-            # A definition is never inside brackets: those that are open were not closed, or the text was cut.
+            # A definition is never inside brackets: those that are open were not closed, or the
+            # text was cut.
             closed = min(1, depth) if text[begin] in ")]}" else depth
             change = 1 if text[begin] in "([{" else -closed
             changes[begin] += change
@@ -69,34 +75,34 @@ C_LINE = re.compile(
     r"(?m)[{}][ \t]*(?://.*)?\r?$"  # a block
     r"|^[^\n=(\[{<>]*[=(\[{<>].*;[ \t]*(?://.*)?\r?$"  # a statement; lines of verse end in ; too
     r"|^[ \t]*(?=[a-z_])(?:[\w:*&]+[ \t]+){0,2}[\w*]+;[ \t]*(?://.*)?\r?$"  # a declaration
-    r"|^[ \t]*(?:/\*|\*/|//|#include|#define)|^[ \t]+\*(?=[ \t]|\r?$)"  # a star at the margin is an item of a list
+    r"|^[ \t]*(?:/\*|\*/|//|#include|#define)|^[ \t]+\*(?=[ \t]|\r?$)"  # a star at the margin is an item of a list  # noqa: E501
 )
 """Matches a line that looks like C."""
 
-_C_TOKEN = re.compile(
-    rf"""(?sx)
+_C_TOKEN = re.compile(rf"""(?sx)
     (?P<comment> //[^\r\n]* | /\*.*?(?:(?P<comment_end>\*/)|\Z) )
     | (?P<string> {_STRING} )
     | (?P<directive> \#[ \t]*\w+ )
     | (?P<word> [^\W\d]\w* )
     | (?P<bracket> [()\[\]{{}}] )
     | (?P<semicolon> ; )
-    """
-)
+    """)
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 def scan_c(text: str) -> SourceLabels:
     """Label a language of the C family.
 
-    An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own bracket depth: its
-    condition and its body, but neither `else` nor `#if`.
+    An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own
+    bracket depth: its condition and its body, but neither `else` nor `#if`.
     """
     edge = _COMMENT_EDGE.search(text)
     openers = [""]
     if edge is not None and edge.group() == "*/":
         before = text[text.rfind("\n", 0, edge.start()) + 1 : edge.start()]
-        openers = ["/*", ""] if before.strip(" \t*") else ["/*"]  # In code it may stand in a string or a pattern.
+        openers = (
+            ["/*", ""] if before.strip(" \t*") else ["/*"]
+        )  # In code it may stand in a string or a pattern.
     opener = _open_at_start(text, _C_TOKEN, C_LINE, openers)
     regions, depths = _scan(_C_TOKEN, text, opener)
     in_if = np.zeros(len(text), bool)
@@ -106,7 +112,9 @@ def scan_c(text: str) -> SourceLabels:
         begin = token.start() - len(opener)
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
-        elif outermost is not None and token.group() in (";", "}") and depths[begin] <= outermost[1]:
+        elif (
+            outermost is not None and token.group() in (";", "}") and depths[begin] <= outermost[1]
+        ):
             in_if[outermost[0] : begin] = True
             outermost = None
     if outermost is not None:
@@ -119,39 +127,49 @@ PYTHON_LINE = re.compile(
 )
 """Matches a line that looks like Python."""
 NUM_SNIFFED = 20_000
-"""Characters from the start of a text that decide whether it starts inside a comment or a triple-quoted string."""
+"""Characters from the start of a text that decide whether it starts inside a comment or a
+triple-quoted string."""
 
-_PYTHON_TOKEN = re.compile(
-    rf"""(?smx)
+_PYTHON_TOKEN = re.compile(rf"""(?smx)
     (?P<comment> \#[^\r\n]* )
     | (?P<string> (?P<marks>"{{3}}|'{{3}})(?:[^"'\\]+|\\.|(?!(?P=marks))["'])*(?P<marks_end>(?P=marks))? | {_STRING} )
     | (?P<bracket> [()\[\]{{}}] | ^(?:def|class|import|from)[ ] )
-    """
-)
+    """)  # noqa: E501
 _NEWLINE = re.compile(r"(?P<carries_on>\\\r?)?\n")
 _LINE_START = re.compile(r"([ \t\f]*)(?:(?P<blank>[\r\n#]|\Z)|(?P<keyword>(?:el)?if\b))?")
 
 
 def scan_python(text: str) -> SourceLabels:
-    """Label Python by a scanner, the same on every version of Python, and also where the text does not parse.
+    """Label Python by a scanner, the same on every version of Python, and also where the text does
+    not parse.
 
     A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
     openers = ["", *(marks for marks in ('"""', "'''") if marks in text[:NUM_SNIFFED])]
-    regions, depths = _scan(_PYTHON_TOKEN, text, _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers))
+    regions, depths = _scan(
+        _PYTHON_TOKEN, text, _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers)
+    )
     return SourceLabels(regions, depths, _label_if(text, regions, depths))
 
 
-def _open_at_start(text: str, tokens: re.Pattern[str], code_line: re.Pattern[str], openers: Sequence[str]) -> str:
-    """Return which of `openers` opens the string or the comment that the text starts inside; "" if it starts in code.
+def _open_at_start(
+    text: str, tokens: re.Pattern[str], code_line: re.Pattern[str], openers: Sequence[str]
+) -> str:
+    """Return which of `openers` opens the string or the comment that the text starts inside; "" if
+    it starts in code.
 
-    That is the first one with which most lines that look like code are outside strings and comments.
+    That is the first one with which most lines that look like code are outside strings and
+    comments.
     """
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
         regions, _ = _scan(tokens, head, opener)
-        starts = [match.start() for match in code_line.finditer(head) if regions[match.start()] == Region.CODE]
+        starts = [
+            match.start()
+            for match in code_line.finditer(head)
+            if regions[match.start()] == Region.CODE
+        ]
         return sum(
             head[head.rfind("\n", 0, at) + 1 : at + 99].lstrip()[:1] != "*" for at in starts
         )  # none of a comment
@@ -160,7 +178,8 @@ def _open_at_start(text: str, tokens: re.Pattern[str], code_line: re.Pattern[str
 
 
 def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each character (N,) is between `if` or `elif` and the end of the last statement of its body.
+    """Return whether each character (N,) is between `if` or `elif` and the end of the last
+    statement of its body.
 
     `else` branches and conditional expressions do not count.
     """
@@ -212,7 +231,8 @@ def label_comments(text: str) -> NDArray[np.bool_]:
 def label_bracket_depth(text: str) -> NDArray[np.int64]:
     """The number of open brackets outside strings and comments.
 
-    In a text that is not source code there are no strings and comments, and a blank line closes all brackets.
+    In a text that is not source code there are no strings and comments, and a blank line closes all
+    brackets.
     """
     return scan_source(text).depths if looks_like_source(text) else _prose_depths(text)
 
@@ -239,7 +259,8 @@ def _shares(text: str) -> tuple[float, float]:
 
 @lru_cache(maxsize=1)
 def looks_like_source(text: str) -> bool:
-    """Return whether enough lines of the text look like Python or like a language of the C family."""
+    """Return whether enough lines of the text look like Python or like a language of the C
+    family."""
     # Lines of LaTeX end in braces, too.
     return max(_shares(text)) >= MIN_SHARE and not looks_like_latex(text)
 
@@ -248,8 +269,9 @@ def looks_like_source(text: str) -> bool:
 def scan_source(text: str) -> SourceLabels:
     """Label source code: as Python if more lines look like Python than like C, else as C.
 
-    The text may be cut anywhere. Strings and comments reach from the opening mark to just before the last character of
-    the closing mark; a comment without a closing mark reaches to the end of its line.
+    The text may be cut anywhere. Strings and comments reach from the opening mark to just before
+    the last character of the closing mark; a comment without a closing mark reaches to the end of
+    its line.
     """
     python_share, c_share = _shares(text)
     labels = scan_python(text) if python_share >= c_share else scan_c(text)
@@ -268,8 +290,7 @@ _LATEX_COMMAND = re.compile(
     r"documentclass|usepackage|newcommand)(?![A-Za-z])"
 )
 _LATEX_EQUATION = "equation|align|alignat|gather|multline|eqnarray|flalign|displaymath|math"
-_LATEX_EDGE = re.compile(
-    rf"""(?sx)
+_LATEX_EDGE = re.compile(rf"""(?sx)
     \\begin\{{(?P<verbatim>verbatim|lstlisting|comment)\*?\}} .*? (?:\\end\{{(?P=verbatim)\*?\}}|\Z)
     | \\(?P<edge>begin|end)\{{(?P<environment>{_LATEX_EQUATION})\*?\}}
     | \\verb\*?(?P<bar>[^\w\s*]).*?(?:(?P=bar)|(?=\n))
@@ -278,8 +299,7 @@ _LATEX_EDGE = re.compile(
     | %[^\n]*
     | \$\$?
     | \n[ \t\r]*\n              # ends mathematics, so that a missing closing mark does no harm
-    """
-)
+    """)
 _LATEX_CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 
 
@@ -287,11 +307,14 @@ _LATEX_CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 def looks_like_latex(text: str) -> bool:
     """Return whether the text has enough LaTeX commands for its number of lines."""
     num_commands = sum(1 for _ in _LATEX_COMMAND.finditer(text))
-    return num_commands > 0 and num_commands >= MIN_COMMANDS * sum(1 for line in text.splitlines() if line.strip())
+    return num_commands > 0 and num_commands >= MIN_COMMANDS * sum(
+        1 for line in text.splitlines() if line.strip()
+    )
 
 
 def label_latex_math(text: str) -> NDArray[np.bool_]:
-    r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, except at the last character of the closing mark.
+    r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, except at the last character of the
+    closing mark.
 
     A blank line ends mathematics. `\$`, comments and verbatim text contain no marks.
     """
@@ -303,7 +326,10 @@ def label_latex_math(text: str) -> NDArray[np.bool_]:
             mark = rf"\{match['edge']}{{{environment}}}"
         if not closer:
             is_begin = match["edge"] == "begin"
-            closer, begin = rf"\end{{{environment}}}" if is_begin else _LATEX_CLOSERS.get(mark, ""), match.start()
+            closer, begin = (
+                rf"\end{{{environment}}}" if is_begin else _LATEX_CLOSERS.get(mark, ""),
+                match.start(),
+            )
         elif mark == closer or mark.isspace():
             inside[begin : end - 1] = True
             closer = ""

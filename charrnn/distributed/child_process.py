@@ -1,4 +1,5 @@
-"""A charrnn command in a child process, which its parent asks to stop by signals, waits for, and kills at last."""
+"""A charrnn command in a child process, which its parent asks to stop by signals, waits for, and
+kills at last."""
 
 import contextlib
 import os
@@ -12,19 +13,28 @@ from charrnn.system.process import ENDING_SIGNALS, ENDS_WITH_INPUT, SAVE_SIGNALS
 
 
 class ChildProcess:
-    """`charrnn ARGUMENTS` in a process of its own session, so that it gets no signal of the terminal."""
+    """`charrnn ARGUMENTS` in a process of its own session, so that it gets no signal of the
+    terminal."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], *, locked: int | None = None, **streams: Any
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        locked: int | None = None,
+        **streams: Any,
     ) -> None:
-        """Start the command. `locked` is the descriptor of a file that stays locked until the process has ended.
+        """Start the command. `locked` is the descriptor of a file that stays locked until the
+        process has ended.
 
-        `streams` are `stdout` and `stderr` of subprocess.Popen, by default those of this process. Its standard input
-        is a pipe that ends with this process, however that ends: then the command is interrupted.
+        `streams` are `stdout` and `stderr` of subprocess.Popen, by default those of this process.
+        Its standard input is a pipe that ends with this process, however that ends: then the
+        command is interrupted.
         """
         environment = {**environment, ENDS_WITH_INPUT: "1"}
         if sys.path and sys.path[0] not in ("", os.getcwd()):
-            # `python -m` would import modules from the current folder, which the command `charrnn` does not.
+            # `python -m` would import modules from the current folder, which the command `charrnn`
+            # does not.
             environment.setdefault("PYTHONSAFEPATH", "1")
         with _signals_blocked():
             self.popen = subprocess.Popen(
@@ -42,7 +52,8 @@ class ChildProcess:
         return self.popen.poll()
 
     def send(self, number: int) -> None:
-        """Send a signal, unless the process has ended; not Ctrl-C on Windows, which the console sends to all."""
+        """Send a signal, unless the process has ended; not Ctrl-C on Windows, which the console
+        sends to all."""
         with contextlib.suppress(ProcessLookupError, ValueError):
             self.popen.send_signal(number)
 
@@ -55,12 +66,17 @@ class ChildProcess:
 
 def killer(exit_code: int) -> str:
     """Name the signal of an exit code below 0."""
-    return signal.Signals(-exit_code).name if -exit_code in [*signal.Signals] else f"signal {-exit_code}"
+    return (
+        signal.Signals(-exit_code).name
+        if -exit_code in [*signal.Signals]
+        else f"signal {-exit_code}"
+    )
 
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start a process that gets its signals once it has handlers for them (`cli.signals.Signals` unblocks them)."""
+    """Start a process that gets its signals once it has handlers for them (`cli.signals.Signals`
+    unblocks them)."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

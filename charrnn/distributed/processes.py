@@ -1,7 +1,8 @@
-"""Several processes that train one model together: how they are started, numbered and connected, what they exchange.
+"""Several processes that train one model together: how they are started, numbered and connected,
+what they exchange.
 
-Their numbers come from the variables that torchrun sets; `charrnn train --processes` sets the same ones. Nothing is
-pickled: numbers travel as tensors, everything else as bytes.
+Their numbers come from the variables that torchrun sets; `charrnn train --processes` sets the same
+ones. Nothing is pickled: numbers travel as tensors, everything else as bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from charrnn.runs.checkpoint import Checkpoint, Description, tensors_to_bytes
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import num_cores
-from charrnn.training.process_group import SINGLE, LaunchedProcess, ProcessGroup, ProcessSupport, Result
+from charrnn.training.process_group import (
+    SINGLE,
+    LaunchedProcess,
+    ProcessGroup,
+    ProcessSupport,
+    Result,
+)
 
 MAX_PROCESSES = 1024
 """Processes that --processes starts at most."""
@@ -43,10 +50,12 @@ MAX_THREADS = 1024
 SUPERVISED = "CHARRNN_SUPERVISED"
 """Environment variable that `launch` sets for its processes."""
 TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
-"""Environment variable with the longest wait for another process that is still connected, such as one whose host has
-vanished. One that ended is noticed at once: its connection breaks. It must exceed a step, a sample and a save."""
+"""Environment variable with the longest wait for another process that is still connected, such as
+one whose host has vanished. One that ended is noticed at once: its connection breaks. It must
+exceed a step, a sample and a save."""
 REACH_SECONDS = 5.0
-"""Longest wait for the key-value store, which runs in the parent of this process or on the first host."""
+"""Longest wait for the key-value store, which runs in the parent of this process or on the first
+host."""
 ERROR_SECONDS = 2.0
 """How long a process that lost another one waits for its error."""
 LOOK_SECONDS = 0.2
@@ -54,7 +63,8 @@ LOOK_SECONDS = 0.2
 CONNECT_SECONDS = 600
 """Shortest limit of the wait for processes that start later."""
 PULSE_SECONDS = 1.0
-"""Time between two exchanges of processes while one of them reads, plans or loads: none of that takes too long."""
+"""Time between two exchanges of processes while one of them reads, plans or loads: none of that
+takes too long."""
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals and the processes."""
 ABORT_SECONDS = 3.0
@@ -77,9 +87,11 @@ class Rank:
     """Number of processes on this host, which share its cores."""
 
     def num_threads(self) -> int:
-        """Return how many processor threads this process gets: the cores divided by the processes of this host.
+        """Return how many processor threads this process gets: the cores divided by the processes
+        of this host.
 
-        torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger number is one.
+        torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger
+        number is one.
         """
         chosen = os.environ.get("OMP_NUM_THREADS", "")
         if _is_number(chosen, 2, MAX_THREADS):
@@ -88,7 +100,8 @@ class Rank:
 
 
 def this_rank(environment: Mapping[str, str]) -> Rank | None:
-    """Return which of several processes this is, from the variables that torchrun sets; None without WORLD_SIZE.
+    """Return which of several processes this is, from the variables that torchrun sets; None
+    without WORLD_SIZE.
 
     Raises UsageError if the variables do not let the processes find each other.
     """
@@ -98,8 +111,9 @@ def this_rank(environment: Mapping[str, str]) -> Rank | None:
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if not environment.get(name):
             raise UsageError(
-                f"WORLD_SIZE is {world_size}, but {name} is not set: the processes cannot find each other\n"
-                f"start them with torchrun or with {named('processes')}, or unset WORLD_SIZE to train in one process"
+                f"WORLD_SIZE is {world_size}, but {name} is not set: the processes cannot find each"
+                f" other\nstart them with torchrun or with {named('processes')}, or unset"
+                " WORLD_SIZE to train in one process"
             )
     _number(environment, "MASTER_PORT", 1, 65535)
     number = _number(environment, "RANK", 0, world_size - 1)
@@ -118,11 +132,19 @@ USE_TORCHRUN = "torchrun sets it; unset WORLD_SIZE to train in one process"
 
 
 def _number(
-    environment: Mapping[str, str], name: str, lowest: int, highest: int, default: str = "", remedy: str = USE_TORCHRUN
+    environment: Mapping[str, str],
+    name: str,
+    lowest: int,
+    highest: int,
+    default: str = "",
+    remedy: str = USE_TORCHRUN,
 ) -> int:
     value = environment.get(name, default)
     if not _is_number(value, lowest, highest):
-        raise UsageError(f"{name} is {value[:40]!r}; it must be a whole number from {lowest} to {highest}\n{remedy}")
+        raise UsageError(
+            f"{name} is {value[:40]!r}; it must be a whole number from {lowest} to"
+            f" {highest}\n{remedy}"
+        )
     return int(value)
 
 
@@ -133,28 +155,39 @@ def timeout_seconds(environment: Mapping[str, str]) -> int:
 
 def _is_number(text: str, lowest: int, highest: int) -> bool:
     digits = text.strip()
-    return digits.isascii() and digits.isdecimal() and len(digits) < 10 and lowest <= int(digits) <= highest
+    return (
+        digits.isascii()
+        and digits.isdecimal()
+        and len(digits) < 10
+        and lowest <= int(digits) <= highest
+    )
 
 
 def check_processes(value: str) -> int:
-    """Parse --processes; 1 for a process that it has started. Raises UsageError if it is no number or out of range.
+    """Parse --processes; 1 for a process that it has started. Raises UsageError if it is no number
+    or out of range.
 
     Also where torchrun has started several processes.
     """
     if SUPERVISED in os.environ:  # its command line is that of the launcher
         return 1
     if not _is_number(value, 1, MAX_PROCESSES):
-        raise UsageError(f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to {MAX_PROCESSES}.")
+        raise UsageError(
+            f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to"
+            f" {MAX_PROCESSES}."
+        )
     if (rank := this_rank(os.environ)) is not None:
         raise UsageError(
-            f"{named('processes', value.strip())} starts processes, but WORLD_SIZE is {rank.world_size}: torchrun has "
-            f"started them\nleave out {named('processes')}, or unset WORLD_SIZE"
+            f"{named('processes', value.strip())} starts processes, but WORLD_SIZE is"
+            f" {rank.world_size}: torchrun has started them\nleave out {named('processes')}, or"
+            " unset WORLD_SIZE"
         )
     return int(value)
 
 
 def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
-    """Raise UsageError if several processes are to read standard input, which only one of them can."""
+    """Raise UsageError if several processes are to read standard input, which only one of them
+    can."""
     if num_processes > 1 and "-" in corpus:
         raise UsageError(
             f"- is standard input, which {num_processes} processes cannot all read\n"
@@ -163,7 +196,8 @@ def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
 
 
 def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str) -> Any:
-    """Connect with the key-value store of the launcher; return the part of it whose keys start with `prefix`.
+    """Connect with the key-value store of the launcher; return the part of it whose keys start with
+    `prefix`.
 
     None without a launcher. Raises DistError if it has ended.
     """
@@ -179,7 +213,8 @@ def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str)
 class RankedProcess(LaunchedProcess):
     """One of several processes, which share entries in the key-value store of their launch.
 
-    Without a launcher, or once its store is gone, every entry is missing, and a process acts on its own.
+    Without a launcher, or once its store is gone, every entry is missing, and a process acts on its
+    own.
     """
 
     def __init__(self, rank: Rank) -> None:
@@ -196,7 +231,11 @@ class RankedProcess(LaunchedProcess):
 
     def _get(self, key: str) -> str | None:
         try:
-            return self._store.get(key).decode() if self._store is not None and self._store.check([key]) else None
+            return (
+                self._store.get(key).decode()
+                if self._store is not None and self._store.check([key])
+                else None
+            )
         except torch.distributed.DistError:
             return None
 
@@ -206,7 +245,8 @@ class RankedProcess(LaunchedProcess):
                 self._store.set(key, value)
 
     def _wait_for(self, key: str, seconds: float = math.inf) -> str | None:
-        """Wait for an entry; return None if it does not come, or if the launch or its store has ended."""
+        """Wait for an entry; return None if it does not come, or if the launch or its store has
+        ended."""
         deadline = time.monotonic() + seconds
         while (value := self._get(key)) is None and self._store is not None and not self.is_orphan:
             if time.monotonic() >= deadline:
@@ -216,7 +256,8 @@ class RankedProcess(LaunchedProcess):
 
     @property
     def is_orphan(self) -> bool:
-        """Whether the process that started this one has ended, so that no process supervises the others."""
+        """Whether the process that started this one has ended, so that no process supervises the
+        others."""
         return os.getppid() != self._parent
 
     @property
@@ -229,7 +270,8 @@ class RankedProcess(LaunchedProcess):
         self._set("signal", str(int(number)))
 
     def claim_error(self, code: int, message: str) -> int | None:
-        """Return None if this process is the first to fail and should print `message`, else the first one's code."""
+        """Return None if this process is the first to fail and should print `message`, else the
+        first one's code."""
         if self._store is None:
             return None
         mine = f"{self.rank} {code}"
@@ -239,7 +281,8 @@ class RankedProcess(LaunchedProcess):
         return None
 
     def code_of_other_process(self) -> int | None:
-        """Return the exit code for a process that another one's end keeps from training; None: print an error.
+        """Return the exit code for a process that another one's end keeps from training; None:
+        print an error.
 
         The other one prints its error, and the launcher that a process was killed.
         """
@@ -248,7 +291,8 @@ class RankedProcess(LaunchedProcess):
         return 1 if self.is_supervised else None
 
     def train(self, begin: Callable[[], int]) -> int:
-        """Train, and return the exit code once the first process has finished: torchrun ends all that remain."""
+        """Train, and return the exit code once the first process has finished: torchrun ends all
+        that remain."""
         torch.set_num_threads(self._num_threads)
         code = begin()
         if self.rank == 0:
@@ -259,7 +303,8 @@ class RankedProcess(LaunchedProcess):
 
 
 def launched() -> LaunchedProcess:
-    """Return this process as one of those that the environment describes. Raises UsageError as `this_rank`."""
+    """Return this process as one of those that the environment describes. Raises UsageError as
+    `this_rank`."""
     rank = this_rank(os.environ)
     return LaunchedProcess() if rank is None else RankedProcess(rank)
 
@@ -281,14 +326,18 @@ class ConnectedProcesses(ProcessGroup):
             torch.distributed.broadcast(tensor, source)
 
     def rows(self, batch_size: int) -> slice:
-        """Return which batch rows this process computes: contiguous, and at most one more than any other process."""
+        """Return which batch rows this process computes: contiguous, and at most one more than any
+        other process."""
         if batch_size < self.size:
             raise UsageError(
-                f"{self.size} processes cannot share {counted(batch_size, 'batch row')}: each needs at least one\n"
-                f"start at most {batch_size} {'process' if batch_size == 1 else 'processes'}, "
-                f"or train with a larger {named('num_lanes')}"
+                f"{self.size} processes cannot share {counted(batch_size, 'batch row')}: each needs"
+                f" at least one\nstart at most {batch_size}"
+                f" {'process' if batch_size == 1 else 'processes'}, or train with a larger"
+                f" {named('num_lanes')}"
             )
-        return slice(self._first_row(self.rank, batch_size), self._first_row(self.rank + 1, batch_size))
+        return slice(
+            self._first_row(self.rank, batch_size), self._first_row(self.rank + 1, batch_size)
+        )
 
     def _first_row(self, rank: int, batch_size: int) -> int:
         return rank * batch_size // self.size
@@ -299,8 +348,8 @@ class ConnectedProcesses(ProcessGroup):
             return device
         if self.local_size > torch.cuda.device_count():
             raise UsageError(
-                f"This host has {counted(torch.cuda.device_count(), 'GPU')} for {self.local_size} processes: start one "
-                f"process per GPU, or use {named('device', 'cpu')}."
+                f"This host has {counted(torch.cuda.device_count(), 'GPU')} for {self.local_size}"
+                f" processes: start one process per GPU, or use {named('device', 'cpu')}."
             )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
@@ -315,8 +364,8 @@ class ConnectedProcesses(ProcessGroup):
         with self.together():
             if digest != first:
                 raise DataError(
-                    f"process {self.rank} of {self.size} reads another text than the first one under the same name\n"
-                    "copy the same files to every host"
+                    f"process {self.rank} of {self.size} reads another text than the first one"
+                    " under the same name\ncopy the same files to every host"
                 )
 
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
@@ -324,7 +373,9 @@ class ConnectedProcesses(ProcessGroup):
         # One message: for a small model, the latency of several would take longer than the copies.
         bucket = torch.cat([tensor.reshape(-1) for tensor in tensors])
         self._sum(bucket)
-        for tensor, part in zip(tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, part in zip(
+            tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True
+        ):
             tensor.copy_(part.view_as(tensor))
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
@@ -347,12 +398,18 @@ class ConnectedProcesses(ProcessGroup):
 
     def of_first(self, value: JSON) -> JSON:
         """Return the `value` of the first process; the values of the others are ignored."""
-        parsed: JSON = json.loads(self.broadcast_bytes(json.dumps(value).encode("ascii") if self.is_first else b""))
+        parsed: JSON = json.loads(
+            self.broadcast_bytes(json.dumps(value).encode("ascii") if self.is_first else b"")
+        )
         return parsed
 
     def share_config(self, config: Config) -> Config:
         """Return the configuration of the first process."""
-        return from_yaml(self.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"), "the first process", {})
+        return from_yaml(
+            self.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"),
+            "the first process",
+            {},
+        )
 
     def share_checkpoint(self, loaded: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint that the first process has `loaded`."""
@@ -360,8 +417,14 @@ class ConnectedProcesses(ProcessGroup):
         parts: Sequence[bytes] = (b"",) * 4
         if loaded is not None:
             description = loaded.description
-            plain = {name: getattr(loaded, name) for name in ("name", "step", "digest")} | {"state": dict(loaded.state)}
-            head = {"plain": plain, "warnings": list(loaded.warnings), "folder": str(description.folder)}
+            plain = {name: getattr(loaded, name) for name in ("name", "step", "digest")} | {
+                "state": dict(loaded.state)
+            }
+            head = {
+                "plain": plain,
+                "warnings": list(loaded.warnings),
+                "folder": str(description.folder),
+            }
             tensors = map(tensors_to_bytes, (loaded.model, loaded.training))
             parts = description.config_yaml, description.vocab_json, *tensors
         sent: Any = self.of_first(head)
@@ -380,7 +443,8 @@ class ConnectedProcesses(ProcessGroup):
             self._broadcast(tensor, 0)
 
     def gather_rows(self, rows: Tensor, batch_size: int, dim: int) -> Tensor:
-        """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every process."""
+        """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every
+        process."""
         parts = []
         for rank in range(self.size):
             num_rows = self._first_row(rank + 1, batch_size) - self._first_row(rank, batch_size)
@@ -392,22 +456,28 @@ class ConnectedProcesses(ProcessGroup):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block in every process; raise OtherProcessError where it succeeded but failed in another process."""
+        """Run a block in every process; raise OtherProcessError where it succeeded but failed in
+        another process."""
         pulse = _Pulse(self)
         try:
             try:
                 yield
-            except Exception:  # whatever it is, the others must not wait for this process; raised again
+            except (
+                Exception
+            ):  # whatever it is, the others must not wait for this process; raised again
                 with contextlib.suppress(OtherProcessError):
                     pulse.end(has_failed=True)
                 raise
             if pulse.end(has_failed=False):
-                raise OtherProcessError("another process of this training failed: its message says why")
-        finally:  # needed after an interrupt of the block or of a wait, which reaches the others, too
+                raise OtherProcessError(
+                    "another process of this training failed: its message says why"
+                )
+        finally:  # needed after an interrupt of the block or of a wait, which reaches the others, too  # noqa: E501
             pulse.abandon()
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
-        """Return the result of `read`, called by the first process of each host and then by the others."""
+        """Return the result of `read`, called by the first process of each host and then by the
+        others."""
         with self.together():
             result = read() if self.local_rank == 0 else None
         with self.together():
@@ -423,14 +493,17 @@ class _Pulse(threading.Thread):
         self.ended = threading.Event()
         """Set when the block of this process has ended."""
         self.finished = threading.Event()
-        """Set when nothing more is exchanged. Before Python 3.13 an interrupted `join` takes a thread for ended."""
+        """Set when nothing more is exchanged. Before Python 3.13 an interrupted `join` takes a
+        thread for ended."""
         self.has_failed = self.is_abandoned = False
-        """Whether the block of this process has failed, or at last that of any; whether it was interrupted."""
+        """Whether the block of this process has failed, or at last that of any; whether it was
+        interrupted."""
         self.error: OtherProcessError | None = None
         self.start()
 
     def end(self, *, has_failed: bool) -> bool:
-        """Wait for the other processes; return whether the block failed in any. Raises OtherProcessError."""
+        """Wait for the other processes; return whether the block failed in any. Raises
+        OtherProcessError."""
         self.has_failed |= has_failed
         self.ended.set()
         self.finished.wait()
@@ -464,10 +537,11 @@ class _Pulse(threading.Thread):
 
 @contextlib.contextmanager
 def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
-    """Connect with the other processes, as the variables that torchrun sets describe them; disconnect at the end.
+    """Connect with the other processes, as the variables that torchrun sets describe them;
+    disconnect at the end.
 
-    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError as `this_rank` does, and if
-    this torch cannot connect processes, CharRNNError if the others cannot be reached.
+    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError as `this_rank`
+    does, and if this torch cannot connect processes, CharRNNError if the others cannot be reached.
     """
     rank = this_rank(environment)
     if rank is None or rank.world_size == 1:
@@ -475,7 +549,10 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         return
     size = rank.world_size
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
-        raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
+        raise UsageError(
+            "This torch has no gloo, which connects processes: train in one process, not in"
+            f" {size}."
+        )
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     timeout = timedelta(seconds=max(timeout_seconds(environment), CONNECT_SECONDS))
     try:
@@ -488,11 +565,15 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
             world_size=size,
             timeout=timeout,
         )
-        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_seconds(environment)))
+        torch.distributed.distributed_c10d._set_pg_timeout(
+            timedelta(seconds=timeout_seconds(environment))
+        )
     except (RuntimeError, ValueError) as error:
         where = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
         reason = str(error).strip().partition("\n")[0][:200]
-        raise CharRNNError(f"process {rank.number} cannot reach the other {size - 1} at {where}: {reason}") from error
+        raise CharRNNError(
+            f"process {rank.number} cannot reach the other {size - 1} at {where}: {reason}"
+        ) from error
     try:
         yield ConnectedProcesses(rank.number, size, rank.local_rank, rank.local_world_size)
     finally:
@@ -501,7 +582,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
 
 @contextlib.contextmanager
 def _lost_processes_reported() -> Iterator[None]:
-    """Raise OtherProcessError where torch.distributed reports a broken connection or a timeout, as a RuntimeError."""
+    """Raise OtherProcessError where torch.distributed reports a broken connection or a timeout, as
+    a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -514,14 +596,22 @@ def _lost_processes_reported() -> Iterator[None]:
 
 
 def launch(
-    num_processes: int, arguments: Sequence[str], signals: Signals, *, corpus: Sequence[str], is_debugging: bool
+    num_processes: int,
+    arguments: Sequence[str],
+    signals: Signals,
+    *,
+    corpus: Sequence[str],
+    is_debugging: bool,
 ) -> int:
-    """Run `charrnn ARGUMENTS` in several processes of this machine, as torchrun does; return the exit code.
+    """Run `charrnn ARGUMENTS` in several processes of this machine, as torchrun does; return the
+    exit code.
 
-    The first process prints and writes. Signals are forwarded to all of them. The exit code is that of the process that
-    failed, or 128 + the signal that ended training; if a process was killed, one error says so.
+    The first process prints and writes. Signals are forwarded to all of them. The exit code is that
+    of the process that failed, or 128 + the signal that ended training; if a process was killed,
+    one error says so.
 
-    Raises UsageError if `corpus` is standard input, CharRNNError if the processes cannot be started.
+    Raises UsageError if `corpus` is standard input, CharRNNError if the processes cannot be
+    started.
     """
     check_no_stdin(corpus, num_processes)
     try:
@@ -533,7 +623,9 @@ def launch(
     children: list[ChildProcess] = []
     with contextlib.ExitStack() as stack:
         for rank in range(num_processes):
-            environment = process_environment(rank, num_processes, store.port, is_debugging=is_debugging)
+            environment = process_environment(
+                rank, num_processes, store.port, is_debugging=is_debugging
+            )
             children.append(ChildProcess(arguments, environment))
             stack.callback(children[-1].kill)
         try:
@@ -544,8 +636,11 @@ def launch(
     return exit_code(codes, signals.number)
 
 
-def process_environment(rank: int, num_processes: int, port: int, *, is_debugging: bool) -> Mapping[str, str]:
-    """Return the environment of a process: the variables that torchrun sets, with the port of the key-value store."""
+def process_environment(
+    rank: int, num_processes: int, port: int, *, is_debugging: bool
+) -> Mapping[str, str]:
+    """Return the environment of a process: the variables that torchrun sets, with the port of the
+    key-value store."""
     # One machine: nothing needs its name or its network, which may change or be missing.
     defaults = {"OMP_NUM_THREADS": "1"}
     if sys.platform == "linux":
@@ -553,16 +648,28 @@ def process_environment(rank: int, num_processes: int, port: int, *, is_debuggin
     if not is_debugging:
         defaults["TORCH_CPP_LOG_LEVEL"] = "FATAL"
     number, size = str(rank), str(num_processes)
-    own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, SUPERVISED: "1"}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    own = {
+        "RANK": number,
+        "LOCAL_RANK": number,
+        "WORLD_SIZE": size,
+        "LOCAL_WORLD_SIZE": size,
+        SUPERVISED: "1",
+    }
+    address = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
     return defaults | os.environ | own | address
 
 
 def _watch(children: Sequence[ChildProcess], signals: Signals) -> dict[int, int]:
-    """Forward signals until all processes have ended; return the exit codes of those that failed, by rank.
+    """Forward signals until all processes have ended; return the exit codes of those that failed,
+    by rank.
 
-    Once one has failed, the others get SIGTERM; those that have to be killed later are left out, because their exit
-    codes do not say why training ended. Raises KeyboardInterrupt for a second Ctrl-C.
+    Once one has failed, the others get SIGTERM; those that have to be killed later are left out,
+    because their exit codes do not say why training ended. Raises KeyboardInterrupt for a second
+    Ctrl-C.
     """
     is_quiet, signals.is_quiet = signals.is_quiet, True
     signals.defers = True
@@ -587,7 +694,8 @@ def _watch(children: Sequence[ChildProcess], signals: Signals) -> dict[int, int]
 
 
 def _abort(children: Sequence[ChildProcess]) -> None:
-    """End all processes at once: send SIGINT once more, and wait a moment before they are killed."""
+    """End all processes at once: send SIGINT once more, and wait a moment before they are
+    killed."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)  # `Signals` would raise the interrupt again.
     _send(signal.SIGINT, children)
@@ -602,23 +710,26 @@ def _send(number: int, children: Sequence[ChildProcess]) -> None:
 
 
 def exit_code(codes: Mapping[int, int], number: int) -> int:
-    """Return the exit code of a launch whose processes failed with `codes`, by rank; below 0: killed by a signal.
+    """Return the exit code of a launch whose processes failed with `codes`, by rank; below 0:
+    killed by a signal.
 
-    `number` is the signal that the launcher got, or 0. Raises CharRNNError if a process was killed, which nothing else
-    reports.
+    `number` is the signal that the launcher got, or 0. Raises CharRNNError if a process was killed,
+    which nothing else reports.
     """
     # The others got SIGTERM once one had failed.
     killed = {rank: code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
     if killed and not number:
         rank, code = min(killed.items())
         raise CharRNNError(
-            f"process {rank} was killed by {killer(code)}, so training ended: is there enough memory?\n"
-            f"what was saved is intact: continue with {named('resume')}"
+            f"process {rank} was killed by {killer(code)}, so training ended: is there enough"
+            f" memory?\nwhat was saved is intact: continue with {named('resume')}"
         )
     own = [code for code in codes.values() if code > 0]
     # An error has a lower code than the signal with which another process ended because of it.
     return min(own) if own else 128 + (number or signal.SIGTERM) if codes else 0
 
 
-EXTENSIONS = (ProcessSupport(connect=connect, launched=launched, check_number=check_processes, launch=launch),)
+EXTENSIONS = (
+    ProcessSupport(connect=connect, launched=launched, check_number=check_processes, launch=launch),
+)
 """What training needs of several processes."""

@@ -6,7 +6,8 @@ from typing import Any
 from charrnn.system.display import Displayable
 
 MAX_SCORED = 1 << 24
-"""Characters that are scored at most, unless another limit is asked for: about a minute for 512 units on two cores."""
+"""Characters that are scored at most, unless another limit is asked for: about a minute for 512
+units on two cores."""
 
 NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
@@ -14,7 +15,8 @@ NGRAM = "n-gram"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport(Displayable):
-    """Mean loss over a text. `protocol` names how it was measured; different protocols must not be compared."""
+    """Mean loss over a text. `protocol` names how it was measured; different protocols must not be
+    compared."""
 
     protocol: str
     """`stateful`, `windowed-256`, or that of another predictor, such as `5-gram`."""
@@ -24,7 +26,8 @@ class LossReport(Displayable):
     num_chars: int
     """Characters that were scored."""
     text_length: int
-    """Characters of the text: more than `num_chars` if only segments or windows of it were scored."""
+    """Characters of the text: more than `num_chars` if only segments or windows of it were scored.
+    """
     num_unknown: int = 0
     precision: str
     """Precision of the computation: fp32, bf16 or fp16; empty if no network computed it."""
@@ -75,7 +78,8 @@ class EvaluationRow:
     byte_difference: Difference | None = None
     """To that row in bits per byte, if one of the two reads characters and the other bytes."""
     trained_share: float | None = None
-    """Share of the text that the run was trained on; None unless it is known to have a part of the run's."""
+    """Share of the text that the run was trained on; None unless it is known to have a part of the
+    run's."""
 
     def origin(self) -> dict[str, float]:
         """Return `trained_share` for JSON, if it is known."""
@@ -101,8 +105,8 @@ class Evaluation(Displayable):
     notes: tuple[str, ...] = ()
     """What a reader must know of the figures, one sentence each."""
     common_bytes: tuple[int, int] | None = None
-    """The bytes [begin, end) of the runs' text that were scored, which are in this part of each of them; None if the
-    part is the same."""
+    """The bytes [begin, end) of the runs' text that were scored, which are in this part of each of
+    them; None if the part is the same."""
     breakdowns: tuple["LossBreakdown", ...] = ()
     """The loss by class of character or by position, for each run, if that was asked for."""
 
@@ -114,7 +118,14 @@ class Evaluation(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
         first, *others = self.rows
-        windowed = next((row for row in others if (row.name, row.loss.protocol) == (first.name, "windowed-256")), None)
+        windowed = next(
+            (
+                row
+                for row in others
+                if (row.name, row.loss.protocol) == (first.name, "windowed-256")
+            ),
+            None,
+        )
         return {
             "run": first.name,
             "step": first.step,
@@ -127,7 +138,11 @@ class Evaluation(Displayable):
             "rows": [
                 {"name": row.name, "step": row.step, **asdict(row.loss), **row.origin()}
                 | ({} if row.difference is None else {"difference": asdict(row.difference)})
-                | ({} if row.byte_difference is None else {"byte_difference": asdict(row.byte_difference)})
+                | (
+                    {}
+                    if row.byte_difference is None
+                    else {"byte_difference": asdict(row.byte_difference)}
+                )
                 for row in self.rows
             ],
             "notes": list(self.notes),
@@ -137,18 +152,22 @@ class Evaluation(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossGroup:
-    """The loss of some of the characters of a text: those of a class, or those at some distance from the start."""
+    """The loss of some of the characters of a text: those of a class, or those at some distance
+    from the start."""
 
     name: str
-    """The class, such as `upper case`, or the range of the number of characters read before, such as `3-4`."""
+    """The class, such as `upper case`, or the range of the number of characters read before, such
+    as `3-4`."""
     num_chars: int
     nats_per_char: float
     share_of_loss: float
     """The share of the loss of all groups that these characters have, from 0 to 1."""
     nats_ci: tuple[float, float] | None = None
-    """95 % interval of `nats_per_char`; None if the characters are in too few places of the text."""
+    """95 % interval of `nats_per_char`; None if the characters are in too few places of the text.
+    """
     difference: Difference | None = None
-    """To the same characters' loss of the first run; None for the first run itself, and without an interval."""
+    """To the same characters' loss of the first run; None for the first run itself, and without an
+    interval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,5 +179,6 @@ class LossBreakdown:
     by: str
     """`class` or `position`."""
     protocol: str
-    """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero state."""
+    """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero
+    state."""
     groups: tuple[LossGroup, ...]

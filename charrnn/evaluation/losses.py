@@ -1,9 +1,11 @@
-"""The loss at every character of a text, and its mean by two protocols that must not be compared with each other.
+"""The loss at every character of a text, and its mean by two protocols that must not be compared
+with each other.
 
 `stateful`: the state is carried through the whole text, after reading its context.
 `windowed-256`: random windows of 256 characters, each read from a zero state (as in nanoGPT).
 
-Shapes: N characters, M scored characters, K characters that are read at once, T time, B batch rows, V vocabulary.
+Shapes: N characters, M scored characters, K characters that are read at once, T time, B batch rows,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -62,66 +64,93 @@ class CharLosses:
 
 
 def stateful_nats(
-    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
 ) -> float:
     """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
-    ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`). With `max_chars`, a
-    longer text is read in segments that are spread evenly over it, the same ones at every call (`num_scored_chars`
-    in all). Raises ValueError if there is nothing to score.
+    ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
+    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same
+    ones at every call (`num_scored_chars` in all). Raises ValueError if there is nothing to score.
     """
     return stateful_block_sums(network, ids, first, precision=precision, max_chars=max_chars).mean
 
 
 def char_losses(
-    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
 ) -> CharLosses:
-    """Compute the loss of each character whose mean is `stateful_nats`, with the same arguments and errors.
+    """Compute the loss of each character whose mean is `stateful_nats`, with the same arguments and
+    errors.
 
     The result needs 12 bytes per scored character.
     """
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
     segments = _segments(len(ids), first, max_chars)
-    for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
+    for scored, losses in iter_char_losses(
+        network, ids, first, precision=precision, max_chars=max_chars
+    ):
         nats[_ranks(scored, *segments)] = losses.cpu().numpy()
     return CharLosses(positions, nats)
 
 
 def stateful_block_sums(
-    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
 ) -> BlockSums:
-    """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the text."""
+    """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the
+    text."""
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
     segments = _segments(len(ids), first, max_chars)
-    for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
+    for scored, losses in iter_char_losses(
+        network, ids, first, precision=precision, max_chars=max_chars
+    ):
         found.add(losses.cpu().numpy(), _ranks(scored, *segments) * num_blocks // num_scored)
     return found
 
 
 def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
-    """Return how many of `num_chars` characters are scored: nearly `max_chars`, if there are more."""
+    """Return how many of `num_chars` characters are scored: nearly `max_chars`, if there are
+    more."""
     if max_chars is None or num_chars <= max_chars:
         return num_chars
     num_segments, length = segments_of(max_chars)
     return num_segments * length
 
 
-def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None) -> NDArray[np.int64]:
+def scored_positions(
+    num_ids: int, first: int = 1, max_chars: int | None = None
+) -> NDArray[np.int64]:
     """Return the ascending indices (M,) of the characters that `char_losses` scores.
 
-    They are all from `first` on or, where those are more than `max_chars`, segments that are spread evenly over the
-    text. Raises ValueError if there is nothing to score.
+    They are all from `first` on or, where those are more than `max_chars`, segments that are spread
+    evenly over the text. Raises ValueError if there is nothing to score.
     """
     _check_first(num_ids, first)
     starts, length = _segments(num_ids, first, max_chars)
     return (starts[:, None] + np.arange(length)).ravel()
 
 
-def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive, one per segment.
+def consecutive_ranges(
+    positions: NDArray[np.int64], longest: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Yield the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive,
+    one per segment.
 
     With `longest`, a range of more indices is divided.
     """
@@ -132,26 +161,36 @@ def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None)
 
 
 def _segments(num_ids: int, first: int, max_chars: int | None) -> tuple[NDArray[np.int64], int]:
-    """Return the indices of the first scored character of each segment, and their length; one for the whole text."""
+    """Return the indices of the first scored character of each segment, and their length; one for
+    the whole text."""
     if max_chars is None or num_ids - first <= max_chars:
         return np.array([first]), num_ids - first
     # The readers count from the input, which is the character before the one that is scored.
     return 1 + segment_starts(num_ids - 1, first - 1, max_chars), segments_of(max_chars)[1]
 
 
-def _ranks(positions: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return the index in `scored_positions` of each scored position, in segments with these starts and this length."""
+def _ranks(
+    positions: NDArray[np.int64], starts: NDArray[np.int64], length: int
+) -> NDArray[np.int64]:
+    """Return the index in `scored_positions` of each scored position, in segments with these starts
+    and this length."""
     segment = np.searchsorted(starts, positions, side="right") - 1
     return np.asarray(segment * length + positions - starts[segment])
 
 
 def iter_char_losses(
-    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they are computed.
+    """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they
+    are computed.
 
-    The order is that of the readers: time step by time step, each with the characters of all batch rows. The arguments
-    and errors are those of `char_losses`.
+    The order is that of the readers: time step by time step, each with the characters of all batch
+    rows. The arguments and errors are those of `char_losses`.
     """
     _check_first(len(ids), first)
     device = network.device
@@ -188,10 +227,12 @@ def _check_first(num_ids: int, first: int) -> None:
 def windowed_block_sums(
     network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> BlockSums:
-    """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters from a zero state.
+    """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
+    from a zero state.
 
-    They are summed by the blocks of the text in which the characters are; a character with the id 0 costs `escape_nats`
-    more. Raises ValueError if the text is shorter than one window and its targets.
+    They are summed by the blocks of the text in which the characters are; a character with the id 0
+    costs `escape_nats` more. Raises ValueError if the text is shorter than one window and its
+    targets.
     """
     if len(ids) <= WINDOWED_LENGTH:
         raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
@@ -201,7 +242,9 @@ def windowed_block_sums(
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats = losses_from_start(network, ids, targets, precision) + np.float32(escape_nats) * (ids[targets] == 0)
+            nats = losses_from_start(network, ids, targets, precision) + np.float32(escape_nats) * (
+                ids[targets] == 0
+            )
             found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
     return found
@@ -211,12 +254,18 @@ def windowed_block_sums(
 def losses_from_start(
     network: Predictor, ids: IdArray, positions: NDArray[np.int64], precision: str
 ) -> NDArray[np.float32]:
-    """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each from a zero state."""
+    """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each
+    from a zero state."""
     device = network.device
-    inputs, targets = (torch.from_numpy(ids[some].astype(np.int64)).to(device) for some in (positions - 1, positions))
+    inputs, targets = (
+        torch.from_numpy(ids[some].astype(np.int64)).to(device)
+        for some in (positions - 1, positions)
+    )
     with autocast(device, precision):
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
-    losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+    )
     return np.asarray(losses.view(positions.shape).cpu().numpy())
 
 
@@ -227,7 +276,8 @@ def bits(nats: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredText:
-    """A text whose loss is measured: its ids, which may be mapped from a file, and what its report says of it."""
+    """A text whose loss is measured: its ids, which may be mapped from a file, and what its report
+    says of it."""
 
     ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then those of the text."""
@@ -247,11 +297,13 @@ class MeasuredText:
 
     @property
     def first_scored(self) -> int:
-        """The index of the first character that can be scored: nothing predicts the first one of all."""
+        """The index of the first character that can be scored: nothing predicts the first one of
+        all."""
         return max(1, self.first)
 
     def check_stateful(self, max_chars: int | None = None) -> None:
-        """Raise DataError for a text without a character to score, UsageError for a `max_chars` under 1."""
+        """Raise DataError for a text without a character to score, UsageError for a `max_chars`
+        under 1."""
         if max_chars is not None:
             check_range("max_chars", max_chars, 1)
         check_length(self.num_chars, 2, "its loss")
@@ -260,7 +312,9 @@ class MeasuredText:
         """Return why `windowed-256` cannot be measured; None if it can."""
         if self.num_chars > WINDOWED_LENGTH:
             return None
-        return f"it needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has {self.num_chars}"
+        return (
+            f"it needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has {self.num_chars}"
+        )
 
     def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
         """Build the report of losses that are summed by blocks of this text."""
@@ -287,9 +341,11 @@ class MeasuredText:
 
 
 def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:
-    """Compute the mean difference of two predictors' losses of the same characters, and its 95 % interval.
+    """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
+    interval.
 
-    None if there are too few characters for an interval. Raises ValueError unless the positions are the same.
+    None if there are too few characters for an interval. Raises ValueError unless the positions are
+    the same.
     """
     if not np.array_equal(losses.positions, reference.positions):
         raise ValueError("the losses are not paired: their positions differ")
@@ -300,4 +356,8 @@ def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | No
     """Compute `paired_difference` from the sums of both predictors by the same blocks."""
     differences = blocks - reference
     interval = differences.interval()
-    return None if interval is None else Difference(mean=differences.mean, low=interval[0], high=interval[1])
+    return (
+        None
+        if interval is None
+        else Difference(mean=differences.mean, low=interval[0], high=interval[1])
+    )

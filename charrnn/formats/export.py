@@ -32,7 +32,8 @@ _NOTE = Path(__file__).with_name("model_note.txt")
 """The text that a .zip has beside the model."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
 Content = tuple[bytes, "OnnxCheck | None"]
-"""The content of a file, and the check of an .onnx file; None for other formats, and without onnxruntime."""
+"""The content of a file, and the check of an .onnx file; None for other formats, and without
+onnxruntime."""
 
 
 def _zip(model: Model, path: Path) -> Content:
@@ -57,10 +58,17 @@ def _zip(model: Model, path: Path) -> Content:
     }
     note = _NOTE.read_text(encoding="utf-8").format(
         version=__version__,
-        architecture=f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units ({shared.depth})",
+        architecture=(
+            f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units"
+            f" ({shared.depth})"
+        ),
         num_symbols=len(model.vocab),
         step=model.step,
-        loss="" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per symbol",
+        loss=(
+            ""
+            if model.val_nats is None
+            else f", validation loss {model.val_nats:.4f} nats per symbol"
+        ),
         text=", ".join(shared.corpus) or "the standard library of a Python",
         name=path.stem,
         suffix=checkpoint.MODEL_FILE_SUFFIX,
@@ -70,8 +78,12 @@ def _zip(model: Model, path: Path) -> Content:
         first = {checkpoint.NOTE: encode_text(note), checkpoint.MANIFEST: json_to_bytes(manifest)}
         for entry, data in {**first, **files}.items():
             info = zipfile.ZipInfo(entry, _DATE)
-            is_large = len(data) > checkpoint.MAX_UNPACKED  # A table of n-grams may be nearly all zero.
-            is_stored = is_large and len(data) > checkpoint.MAX_RATIO // 2 * len(zlib.compress(data))
+            is_large = (
+                len(data) > checkpoint.MAX_UNPACKED
+            )  # A table of n-grams may be nearly all zero.
+            is_stored = is_large and len(data) > checkpoint.MAX_RATIO // 2 * len(
+                zlib.compress(data)
+            )
             info.compress_type = zipfile.ZIP_STORED if is_stored else zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return content.getvalue(), None
@@ -101,10 +113,15 @@ def _html(model: Model, path: Path) -> Content:
 FORMATS = {
     ".zip": ExportFormat(".zip", "for every command of charrnn", _zip),
     ".html": ExportFormat(".html", "a page that runs the model", _html),
-    ".onnx": ExportFormat(".onnx", "for onnxruntime and other programs", _onnx, module="onnx", extra="onnx"),
+    ".onnx": ExportFormat(
+        ".onnx", "for onnxruntime and other programs", _onnx, module="onnx", extra="onnx"
+    ),
 }
-"""The formats of models by suffix; `write` takes the model and the path of the file, and returns a `Content`."""
-_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.content}" for one in FORMATS.values()).rsplit(", ", 1))
+"""The formats of models by suffix; `write` takes the model and the path of the file, and returns a
+`Content`."""
+_FORMAT_LIST = " or ".join(
+    ", ".join(f"{one.suffix} {one.content}" for one in FORMATS.values()).rsplit(", ", 1)
+)
 
 
 def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
@@ -113,34 +130,44 @@ def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
     Raises UsageError as `check_target`, and for a file that exists if `is_replaced` is False.
     """
     found = check_target(path, FORMATS)
-    is_replaceable = path.is_file() or not path.exists()  # a link may name a file that does not exist
+    is_replaceable = (
+        path.is_file() or not path.exists()
+    )  # a link may name a file that does not exist
     if os.path.lexists(path) and not (is_replaceable and is_replaced):
-        remedy = f"give another name, or {named('force')}" if is_replaceable else "give another name"
+        remedy = (
+            f"give another name, or {named('force')}" if is_replaceable else "give another name"
+        )
         raise UsageError(f"{path} exists: {remedy}.")
     return found
 
 
 def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
-    """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
+    """Write a model to a file in the format of its suffix, and return its content. Raises as
+    `export_model`."""
     if model.instead_of is not None:
         raise CheckpointError(
-            f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place: "
-            f"to export that, name it: {model.name}@{model.step}"
+            f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
+            f" to export that, name it: {model.name}@{model.step}"
         )
     data, check = check_model_target(path, is_replaced=force).write(model, path)
-    model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
-    check_model_target(path, is_replaced=force)  # again: a file can appear while a large model is converted
+    model.generator.model_for(
+        "int8", {}
+    )  # raises CheckpointError for weights that predict nothing finite
+    check_model_target(
+        path, is_replaced=force
+    )  # again: a file can appear while a large model is converted
     write_atomically(behind_links(path), data)
     return data, check
 
 
 def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path:
-    """Write the model to a file in the format of its suffix (`FORMATS`), and return its path: `Model.export`.
+    """Write the model to a file in the format of its suffix (`FORMATS`), and return its path:
+    `Model.export`.
 
-    `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
-    UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless `force`;
-    CheckpointError for a step that stands for a damaged one, unless `load` got its number; CharRNNError if it cannot be
-    written.
+    `load` and every command take a .zip. No format contains the optimizer, a text or the name of a
+    folder. Raises UsageError for another suffix, for a folder or a package that is missing, and for
+    a file that exists unless `force`; CheckpointError for a step that stands for a damaged one,
+    unless `load` got its number; CharRNNError if it cannot be written.
     """
     write_model(model, Path(path), force=force)
     return Path(path)
@@ -149,7 +176,10 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
 def export(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN] FILE", help=f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."),
+        typer.Argument(
+            metavar="[RUN] FILE",
+            help=f"The file to write: {_FORMAT_LIST}; before it, optionally, a run.",
+        ),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     json: JsonOption = False,
@@ -157,18 +187,26 @@ def export(
 ) -> None:
     """Write a model to one file, in the format of its suffix.
 
-    It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no text, and no folder
-    names of this machine. A .zip can be used in place of a run by sample, predict, visualize, explore, write, evaluate
-    and train --init-from. The path is printed on stdout.
+    It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
+    text, and no folder names of this machine. A .zip can be used in place of a run by sample,
+    predict, visualize, explore, write, evaluate and train --init-from. The path is printed on
+    stdout.
     """
     *run, file = arguments
     if len(run) > 1:
-        raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
+        raise UsageError(
+            f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with"
+            " spaces."
+        )
     target = check_model_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
     data, check = write_model(model, Path(file), force=force)
     if not quiet and not json:
-        loss = "" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per character"
+        loss = (
+            ""
+            if model.val_nats is None
+            else f", validation loss {model.val_nats:.4f} nats per character"
+        )
         write_aside(f"step {model.step:,}{loss}")
     if target.suffix == ".onnx" and check is None:
         warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
@@ -176,7 +214,12 @@ def export(
         difference = f"the largest difference to the model is {check.max_difference:.2g} (logits)"
         sys.stderr.write(f"onnxruntime read {check.num_chars:,} characters; {difference}\n")
     if json:
-        described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
+        described = {
+            "file": file,
+            "bytes": len(data),
+            "step": model.step,
+            "val_nats": model.val_nats,
+        }
         print_json(described | ({} if check is None else {"check": asdict(check)}))
     else:
         print_path(file)

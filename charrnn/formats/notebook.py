@@ -1,6 +1,8 @@
-"""The HTML by which objects show themselves in a notebook: the renderables of the terminal, and charts as SVG.
+"""The HTML by which objects show themselves in a notebook: the renderables of the terminal, and
+charts as SVG.
 
-Text without a colour of its own has that of the notebook; other colours are legible on white and on black.
+Text without a colour of its own has that of the notebook; other colours are legible on white and on
+black.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,15 @@ from charrnn.analyses.gradients import GradientReach, gradient_chart
 from charrnn.analyses.history import CellHistory, history_table
 from charrnn.analyses.numbers import predictions_table
 from charrnn.api import Model
-from charrnn.cells.findings import Ablation, CellFindings, CellPage, CellPassage, CellValues, ColouredText, Passage
+from charrnn.cells.findings import (
+    Ablation,
+    CellFindings,
+    CellPage,
+    CellPassage,
+    CellValues,
+    ColouredText,
+    Passage,
+)
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated import GeneratedText, Prediction
@@ -25,9 +35,23 @@ from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
-from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap, scale_pictures
+from charrnn.views.heatmap import (
+    ABOUT_GUESSES,
+    SURPRISE_LEGEND,
+    GuessMap,
+    HeatMap,
+    Legend,
+    SurpriseMap,
+    scale_pictures,
+)
 from charrnn.views.svg import FONTS, Drawing, print_all, terminal_theme, to_svg
-from charrnn.views.tables import ablation_table, evaluation_view, losses_table, plain_table, runs_view
+from charrnn.views.tables import (
+    ablation_table,
+    evaluation_view,
+    losses_table,
+    plain_table,
+    runs_view,
+)
 from charrnn.views.theme import all_visible, scale_of
 
 MAX_CHARS = 4_000
@@ -40,8 +64,8 @@ NOTEBOOK = terminal_theme("#f6f6f6", "#000000", _INKS)
 
 The first two colours only determine the grey of dim text."""
 _PRE = (
-    f'<pre style="font-family: {FONTS.replace(chr(39), "&quot;")}; white-space: pre; overflow-x: auto; '
-    'line-height: 1.3; color: inherit; background: none">{code}</pre>'
+    f'<pre style="font-family: {FONTS.replace(chr(39), "&quot;")}; white-space: pre; overflow-x:'
+    ' auto; line-height: 1.3; color: inherit; background: none">{code}</pre>'
 )
 
 
@@ -79,12 +103,16 @@ def _drawn(picture: RenderableType) -> str:
 
 def _written(group: Sequence[RenderableType]) -> str:
     # The background of a notebook is unknown.
-    return print_all(group, _environ={}).export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)
+    return print_all(group, _environ={}).export_html(
+        theme=NOTEBOOK, code_format=_PRE, inline_styles=True
+    )
 
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
     """Say how much of a text is drawn, if that is not all of it."""
-    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (len(text) > most)
+    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (
+        len(text) > most
+    )
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
@@ -92,22 +120,32 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     shown, values, cut = coloured.text[:most], coloured.values[:most], _cut(coloured.text, most)
     if coloured.guesses:
         return Legend(), Text(ABOUT_GUESSES), GuessMap(shown, values, coloured.guesses[:most]), *cut
-    scale, drawn = scale_of(values), replace(coloured, text=shown, values=values, inside=coloured.inside[:most])
+    scale, drawn = (
+        scale_of(values),
+        replace(coloured, text=shown, values=values, inside=coloured.inside[:most]),
+    )
     return *scale_pictures(scale), HeatMap(drawn, scale=scale), *cut
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
-    return SURPRISE_LEGEND, SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist()), *_cut(trace.text)
+    return (
+        SURPRISE_LEGEND,
+        SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist()),
+        *_cut(trace.text),
+    )
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
-    return [Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))), *_cut(generated.text)]
+    return [
+        Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))),
+        *_cut(generated.text),
+    ]
 
 
 def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     title = (
-        f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first half, scored on the "
-        "second"
+        f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first"
+        " half, scored on the second"
     )
     has_contributions = any(score.ablation_inside is not None for score in findings.scores)
     return findings_pictures(title, findings, has_contributions=has_contributions)
@@ -131,7 +169,10 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     CellValues: values_pictures,
     ColouredText: _text_pictures,
     Direction: direction_pictures,
-    DirectionText: lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)],
+    DirectionText: lambda shown: [
+        *direction_pictures(shown.direction),
+        *_text_pictures(shown.coloured),
+    ],
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
     LearningCurves: lambda curves: [learning_chart(curves)],

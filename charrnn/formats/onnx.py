@@ -1,8 +1,9 @@
-"""A model in one .onnx file: the network as an ONNX graph, the alphabet as metadata, and a check in onnxruntime.
+"""A model in one .onnx file: the network as an ONNX graph, the alphabet as metadata, and a check in
+onnxruntime.
 
-The graph maps ids (B, T) and a state (L, S, B, H) to logits (B, T, V) and the state after the last character. Its body,
-a Scan over the characters, is the walk of `model.walk`, computed with values that record their operations. Weights keep
-their names and are float32.
+The graph maps ids (B, T) and a state (L, S, B, H) to logits (B, T, V) and the state after the last
+character. Its body, a Scan over the characters, is the walk of `model.walk`, computed with values
+that record their operations. Weights keep their names and are float32.
 
 Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer.
 Needs the package onnx; the check needs onnxruntime (both: extra `onnx`).
@@ -39,8 +40,8 @@ MAX_BYTES = 2_000_000_000
 CHECKED_CHARS = 1_000
 """Characters that the check reads."""
 TOLERANCE = 1e-4
-"""Allowed difference after one character, as a share of the largest value: a hundred times the rounding of float32
-products with 1,000 terms, and far less than what a wrong weight makes."""
+"""Allowed difference after one character, as a share of the largest value: a hundred times the
+rounding of float32 products with 1,000 terms, and far less than what a wrong weight makes."""
 OPSET = 17
 """Version of the operators: that of ONNX 1.12 of 2022, the first one with a Fourier transform."""
 IR_VERSION = 8
@@ -49,7 +50,8 @@ IR_VERSION = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxCheck:
-    """How closely onnxruntime computes what the model computes, over a text that the model wrote."""
+    """How closely onnxruntime computes what the model computes, over a text that the model
+    wrote."""
 
     num_chars: int
     """Characters of the text."""
@@ -61,7 +63,8 @@ class Graph:
     """Nodes in the order in which they are computed, and the constants that they use."""
 
     def __init__(self, outer: Graph | None = None) -> None:
-        """Start a graph, or the body of a loop in an `outer` one, whose constants and values the body may use."""
+        """Start a graph, or the body of a loop in an `outer` one, whose constants and values the
+        body may use."""
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {} if outer is None else outer.constants
         self._numbers: count[int] = count() if outer is None else outer._numbers
@@ -69,33 +72,56 @@ class Graph:
     def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
         """Return a constant; those without a name are kept once, by their values."""
         if name is None:
-            name = "_".join(("constant", str(array.dtype), *map(str, array.shape), *map(str, array.ravel().tolist())))
+            name = "_".join(
+                (
+                    "constant",
+                    str(array.dtype),
+                    *map(str, array.shape),
+                    *map(str, array.ravel().tolist()),
+                )
+            )
         self.constants[name] = array
         return Value(self, name)
 
-    def nodes_of(self, operator: str, *inputs: Value, num_outputs: int = 1, **attributes: Any) -> list[Value]:
+    def nodes_of(
+        self, operator: str, *inputs: Value, num_outputs: int = 1, **attributes: Any
+    ) -> list[Value]:
         """Add a node and return its outputs."""
         names = [f"{operator}_{next(self._numbers)}" for _ in range(num_outputs)]
-        self.nodes.append(helper.make_node(operator, [one.name for one in inputs], names, **attributes))
+        self.nodes.append(
+            helper.make_node(operator, [one.name for one in inputs], names, **attributes)
+        )
         return [Value(self, name) for name in names]
 
 
-OPERATORS = {np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.true_divide: "Div", np.negative: "Neg"}
+OPERATORS = {
+    np.add: "Add",
+    np.subtract: "Sub",
+    np.multiply: "Mul",
+    np.true_divide: "Div",
+    np.negative: "Neg",
+}
 """The nodes of Python's operators, by the function of NumPy that each calls."""
 
 
 class Value(NDArrayOperatorsMixin):
-    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cell_types.Array`."""
+    """A tensor that a graph computes. Computing with it adds nodes to the graph; see
+    `model.cell_types.Array`."""
 
     def __init__(self, graph: Graph, name: str) -> None:
         self.graph, self.name = graph, name
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any
+    ) -> Value:
         """Add the node of an operator. Raises TypeError for another function of NumPy."""
         if ufunc not in OPERATORS or method != "__call__":
             raise TypeError(f"{ufunc.__name__} of an array")
         graph = self.graph
-        values = [one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands]
+        values = [
+            one if isinstance(one, Value) else graph.constant(np.array(one, np.float32))
+            for one in operands
+        ]
         return graph.nodes_of(OPERATORS[ufunc], *values)[0]
 
     def __getitem__(self, index: Any) -> Value:
@@ -108,7 +134,8 @@ class Value(NDArrayOperatorsMixin):
         if index == (..., None):
             return self.apply("Unsqueeze", self._integers([-1]))
         raise UsageError(
-            f"The cell indexes an array by {index!r}, which cannot be written to a .onnx file.\nExport a .zip instead."
+            f"The cell indexes an array by {index!r}, which cannot be written to a .onnx"
+            " file.\nExport a .zip instead."
         )
 
     @property
@@ -138,8 +165,11 @@ def _concatenate(parts: Sequence[Value], axis: int) -> Value:
 
 
 def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
-    """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by N instead."""
-    found = _concatenate([part[..., None] for part in (re, im)], axis=-1).apply("DFT", axis=1, inverse=int(is_inverse))
+    """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by
+    N instead."""
+    found = _concatenate([part[..., None] for part in (re, im)], axis=-1).apply(
+        "DFT", axis=1, inverse=int(is_inverse)
+    )
     scaled = found * (math.sqrt(num_points) if is_inverse else 1 / math.sqrt(num_points))
     real, imaginary = scaled.graph.nodes_of("Split", scaled, num_outputs=2, axis=-1)
     axis = scaled.graph.constant(np.array([-1]))
@@ -153,7 +183,9 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
     return Ops(
         **functions,
         linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
-        split=lambda x, blocks: x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x],
+        split=lambda x, blocks: (
+            x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x]
+        ),
         cat=lambda parts: _concatenate(parts, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),
         fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
@@ -163,7 +195,8 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
 
 
 def _tensor_names(product: str) -> tuple[str, str]:
-    """Return the names of the weight and the bias of a product of the walk, which are those of `torch.nn`."""
+    """Return the names of the weight and the bias of a product of the walk, which are those of
+    `torch.nn`."""
     prefix, _, last = product.rpartition(".")
     if prefix.startswith(("layers", "grids")):
         return f"{prefix}.weight_{last}_l0", f"{prefix}.bias_{last}_l0"
@@ -174,7 +207,8 @@ class _Walk(Walk[Value]):
     """The network at one character, recorded in the body of the Scan."""
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
-        """Add the weights to the graph. Raises CheckpointError if one is missing or has another shape."""
+        """Add the weights to the graph. Raises CheckpointError if one is missing or has another
+        shape."""
         super().__init__(Architecture.of(config))
         self.graph, self.config, self.tensors = graph, config, tensors
         self.vocab_size = check_shapes(config, tensors)
@@ -196,62 +230,93 @@ class _Walk(Walk[Value]):
         # The vectors of characters are embeddings, or one-hot.
         if self.config.embedding_size == "one-hot":
             values = self.graph.constant(np.array([0, 1], np.float32), "one_hot")
-            vectors = ids.apply("OneHot", self.graph.constant(np.array(self.vocab_size), "vocab_size"), values)
+            vectors = ids.apply(
+                "OneHot", self.graph.constant(np.array(self.vocab_size), "vocab_size"), values
+            )
         else:
             vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
         logits = self.product("output", self.read(vectors))
         return self._ngrams(logits, ids) if self.architecture.ngram_rows else logits
 
     def _ngrams(self, logits: Value, ids: Value) -> Value:
-        """Add the rows of the last characters to logits (B, V), and keep these characters; see `model.ngram_table`."""
+        """Add the rows of the last characters to logits (B, V), and keep these characters; see
+        `model.ngram_table`."""
         size, kept = self.architecture.hidden_size, self.before[0][-1]
         numbers = (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
         base, num_rows, *places = (self.graph.constant(np.array(number)) for number in numbers)
-        before = [kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places]
+        before = [
+            kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64)
+            for place in places
+        ]
         row = latest = ids.apply("Add", places[1])
-        table = self.graph.constant(np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight")
+        table = self.graph.constant(
+            np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight"
+        )
         for length, older in enumerate(reversed(before), 2):
             row = row.apply("Mul", base).apply("Add", older).apply("Mod", num_rows)
             if length >= SHORTEST:
                 logits = logits + table.apply("Gather", row, axis=0)
-        begin, end, axis = (self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1))
+        begin, end, axis = (
+            self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1)
+        )
         rest = [kept.apply("Slice", begin, end, axis)] if size > NUM_BEFORE else []
-        after = [part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)]
+        after = [
+            part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)
+        ]
         self.after[0] = (*self.after[0][:-1], _concatenate([*after, *rest], axis=1))
         return logits
 
     def product(self, name: str, x: Value) -> Value:
-        return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)
+        return x.apply(
+            "Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1
+        )
 
     def extras_of(self, layer: int) -> dict[str, Value]:
         arrays = self.architecture.extras_of(layer, self.tensors)
-        return {name: self.graph.constant(array, f"layers.{layer}.{name}") for name, array in arrays.items()}
+        return {
+            name: self.graph.constant(array, f"layers.{layer}.{name}")
+            for name, array in arrays.items()
+        }
 
     def oldest(self, layer: int) -> State[Value]:
         return self.before[layer][: self.architecture.cell.num_states]
 
     def append(self, layer: int, latest: State[Value]) -> None:
-        self.after.append((*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :])))
+        self.after.append(
+            (*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :]))
+        )
 
     def step_cell(
-        self, cell: type[Cell], prefix: str, ops: Ops[Value], x: Value, state: State[Value], extras: Mapping[str, Value]
+        self,
+        cell: type[Cell],
+        prefix: str,
+        ops: Ops[Value],
+        x: Value,
+        state: State[Value],
+        extras: Mapping[str, Value],
     ) -> State[Value]:
-        """Record the cell's equations. Raises UsageError where those of another package use more than `Ops` has."""
+        """Record the cell's equations. Raises UsageError where those of another package use more
+        than `Ops` has."""
         try:
             return super().step_cell(cell, prefix, ops, x, state, extras)
         except (AttributeError, TypeError) as error:
             if self.config.cell in CELLS:
                 raise
             raise UsageError(
-                f"The cell {self.config.cell} computes what cannot be written to a .onnx file: {error}.\n"
-                "Export a .zip instead."
+                f"The cell {self.config.cell} computes what cannot be written to a .onnx file:"
+                f" {error}.\nExport a .zip instead."
             ) from error
 
     def _reset(self, ids: Value) -> None:
         """Replace the state of rows that read END by the initial one."""
-        is_end = ids.apply("Equal", self.graph.constant(np.array(self.config.end_id, np.int64)))[..., None]
+        is_end = ids.apply("Equal", self.graph.constant(np.array(self.config.end_id, np.int64)))[
+            ..., None
+        ]
         self.before = [
-            tuple(is_end.apply("Where", self._initial(layer, part), value) for part, value in enumerate(parts))
+            tuple(
+                is_end.apply("Where", self._initial(layer, part), value)
+                for part, value in enumerate(parts)
+            )
             for layer, parts in enumerate(self.before)
         ]
 
@@ -266,11 +331,13 @@ class _Walk(Walk[Value]):
 def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
     """Build the graph of a model from the weights of `model.safetensors`.
 
-    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be written: the depths
-    dilated and attention, or a cell of another package.
+    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be
+    written: the depths dilated and attention, or a cell of another package.
     """
     if config.depth in ("dilated", "attention"):
-        raise UsageError(f"The depth {config.depth} cannot be written to a .onnx file. Export a .zip instead.")
+        raise UsageError(
+            f"The depth {config.depth} cannot be written to a .onnx file. Export a .zip instead."
+        )
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
@@ -287,22 +354,38 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         scan_output_axes=[1],
     )
     by_layer = (after[layer * num_parts : (layer + 1) * num_parts] for layer in layers)
-    states = [_concatenate([part.stacked() for part in parts], axis=0).stacked() for parts in by_layer]
-    for value, name in zip((logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True):
+    states = [
+        _concatenate([part.stacked() for part in parts], axis=0).stacked() for parts in by_layer
+    ]
+    for value, name in zip(
+        (logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True
+    ):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
-    inputs = [_described("ids", TensorProto.INT64, ("batch", "time")), _described("state", shape=state)]
-    outputs = [_described("logits", shape=("batch", "time", walk.vocab_size)), _described("new_state", shape=state)]
-    weights = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in graph.constants.items()]
+    inputs = [
+        _described("ids", TensorProto.INT64, ("batch", "time")),
+        _described("state", shape=state),
+    ]
+    outputs = [
+        _described("logits", shape=("batch", "time", walk.vocab_size)),
+        _described("new_state", shape=state),
+    ]
+    weights = [
+        numpy_helper.from_array(np.asarray(array, order="C"), name)
+        for name, array in graph.constants.items()
+    ]
     return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, weights)
 
 
-def _described(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | int] | None = None) -> ValueInfoProto:
+def _described(
+    name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | int] | None = None
+) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
 def _body(walk: _Walk) -> GraphProto:
-    """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the logits (B, V)."""
+    """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
+    logits (B, V)."""
     body, network = walk.graph, walk.architecture
     layers, states = range(network.num_layers), range(network.num_states)
     before = [[f"layer_{layer}_state_{part}" for part in states] for layer in layers]
@@ -321,7 +404,8 @@ def onnx_to_bytes(model: Model) -> bytes:
     num_bytes = 4 * sum(array.size for array in model.tensors.values())
     if num_bytes > MAX_BYTES:
         raise UsageError(
-            f"The weights take {num_bytes:,} bytes; a .onnx file can hold {MAX_BYTES:,}. Export a .zip instead."
+            f"The weights take {num_bytes:,} bytes; a .onnx file can hold {MAX_BYTES:,}. Export a"
+            " .zip instead."
         )
     file = helper.make_model(
         onnx_graph(model.config, model.tensors),
@@ -329,7 +413,10 @@ def onnx_to_bytes(model: Model) -> bytes:
         producer_version=__version__,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        doc_string="A character-level recurrent language model. docs/export.md of charrnn explains its inputs.",
+        doc_string=(
+            "A character-level recurrent language model. docs/export.md of charrnn explains its"
+            " inputs."
+        ),
     )
     helper.set_model_props(file, metadata(model))
     return bytes(file.SerializeToString(deterministic=True))
@@ -358,10 +445,12 @@ def metadata(model: Model) -> dict[str, str]:
 
 
 def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
-    """Compare the content of a file in onnxruntime with the model over ids (N,); None without onnxruntime.
+    """Compare the content of a file in onnxruntime with the model over ids (N,); None without
+    onnxruntime.
 
-    Each character is read twice: from the state that the model has before it, where the results must agree, and in one
-    call for all characters, whose largest difference is returned. Raises CharRNNError where they do not agree.
+    Each character is read twice: from the state that the model has before it, where the results
+    must agree, and in one call for all characters, whose largest difference is returned. Raises
+    CharRNNError where they do not agree.
     """
     if find_spec("onnxruntime") is None:
         return None
@@ -389,7 +478,7 @@ def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], plac
     difference, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
     if not difference <= TOLERANCE * max(1.0, largest):  # also for nan
         raise CharRNNError(
-            f"onnxruntime computes something else than the model at character {place}: a difference of "
-            f"{difference:.2g}, where {TOLERANCE:g} of {largest:.2g} is allowed.\nNothing was written. Update "
-            "onnxruntime, or export a .zip."
+            f"onnxruntime computes something else than the model at character {place}: a difference"
+            f" of {difference:.2g}, where {TOLERANCE:g} of {largest:.2g} is allowed.\nNothing was"
+            " written. Update onnxruntime, or export a .zip."
         )

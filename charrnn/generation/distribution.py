@@ -21,27 +21,34 @@ def log_softmax(logits: NDArray[Any]) -> Float64Array:
 
 
 def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Float64Array:
-    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept. Each row sums to 1.
+    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept. Each row
+    sums to 1.
 
     Raises ValueError if every id is banned.
     """
     if len(set(shaping.banned)) >= logits.shape[-1]:
         raise ValueError("every character is banned: nothing is left to draw")
-    return np.stack([weights / total for weights, total in (char_weights(row, shaping) for row in logits)])
+    return np.stack(
+        [weights / total for weights, total in (char_weights(row, shaping) for row in logits)]
+    )
 
 
 def char_weights(logits: NDArray[Any], shaping: Shaping) -> tuple[Float64Array, float]:
-    """Return the probabilities (V,) up to a factor for logits (V,), and their sum, the same on every processor.
+    """Return the probabilities (V,) up to a factor for logits (V,), and their sum, the same on
+    every processor.
 
-    Characters are kept by rank, because tied logits would keep more than k of them. Every operation is one of the
-    compiled loop or of an exported page, in the same order. Of logits that are nan, one is certain.
+    Characters are kept by rank, because tied logits would keep more than k of them. Every operation
+    is one of the compiled loop or of an exported page, in the same order. Of logits that are nan,
+    one is certain.
     """
     size, scores = len(logits), logits.astype(np.float64)
     scores[list(shaping.banned)] = -np.inf
     most_likely = int(np.argmax(scores))
     weights = np.zeros(size)
     if shaping.temperature > 0:
-        with np.errstate(over="ignore", invalid="ignore"):  # a tiny temperature leaves the most likely one
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a tiny temperature leaves the most likely one
             weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
     weights[most_likely] = 1.0
     total = _sum(weights)

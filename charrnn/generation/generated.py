@@ -7,21 +7,23 @@ from charrnn.system.display import Displayable
 MIN_COPY_LENGTH = 30
 """Shortest copy that counts, in characters.
 
-Measured on 100,000 characters of tiny Shakespeare and of War and Peace: each has passages of 20 to 23 characters in
-common with the other (0.1 and 0.3 % of it) and none of 25. Held-out text has, with the 90 % of the text before it, 0.2
-and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages of 30. So 30 characters are evidence, 20 are not.
-(`benchmarks/novelty_speed.py --shares shakespeare.txt war-and-peace.txt`, 2026-11-20.)
+Measured on 100,000 characters of tiny Shakespeare and of War and Peace: each has passages of 20 to
+23 characters in common with the other (0.1 and 0.3 % of it) and none of 25. Held-out text has, with
+the 90 % of the text before it, 0.2 and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages
+of 30. So 30 characters are evidence, 20 are not. (`benchmarks/novelty_speed.py --shares
+shakespeare.txt war-and-peace.txt`, 2026-11-20.)
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedText(Displayable):
-    """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
+    """A generated text with the model's log-probability (nats, temperature 1) of each of its
+    characters.
 
-    `seed` is the seed that draws it, of several samples this one alone, `score` what a beam search ranks by, `stop` the
-    string that ended it, or "".
-    `has_ended` is None without documents; else whether the document has reached its END, whose log-probability is then
-    the last of `logprobs`, or was cut.
+    `seed` is the seed that draws it, of several samples this one alone, `score` what a beam search
+    ranks by, `stop` the string that ended it, or "". `has_ended` is None without documents; else
+    whether the document has reached its END, whose log-probability is then the last of `logprobs`,
+    or was cut.
     """
 
     text: str
@@ -49,7 +51,8 @@ class Prediction(Displayable):
 class Hesitation:
     """A place of a text where the model was uncertain. Probabilities are its own, at temperature 1.
 
-    `position` counts characters from 0, bytes with the byte alphabet; `entropy` is that of the next character, in bits.
+    `position` counts characters from 0, bytes with the byte alphabet; `entropy` is that of the next
+    character, in bits.
     """
 
     position: int

@@ -1,4 +1,5 @@
-"""Text from a trained model: sampled, searched for by beam search, or predicted one character ahead. Without torch."""
+"""Text from a trained model: sampled, searched for by beam search, or predicted one character
+ahead. Without torch."""
 
 import heapq
 import reprlib
@@ -33,7 +34,14 @@ from charrnn.generation.sample_options import (
     check_word,
 )
 from charrnn.generation.sampling import Block, Ids, PrimedState
-from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
+from charrnn.generation.writing import (
+    Piece,
+    TextSearch,
+    TextStream,
+    write_chunks,
+    write_text,
+    write_texts,
+)
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.display import RecordList
@@ -42,12 +50,13 @@ from charrnn.text.vocab import Vocab
 MAX_COUNT = 4096
 """Number of samples in one call at most."""
 GROUP_CHARS = 2_000_000
-"""Characters of several texts that are drawn together at most, unless one text alone is longer. They are kept until the
-texts before them are handed over: about 10 bytes each."""
+"""Characters of several texts that are drawn together at most, unless one text alone is longer.
+They are kept until the texts before them are handed over: about 10 bytes each."""
 GROUP_BYTES = 1 << 28
 """Bytes of the states of these texts at most."""
 NUM_PROBED = 4
-"""Characters that a model reads when it is loaded, to find weights whose predictions are not finite."""
+"""Characters that a model reads when it is loaded, to find weights whose predictions are not
+finite."""
 CONTEXT = 30
 """Characters before and after a place where the model hesitated."""
 NUM_ALTERNATIVES = 5
@@ -68,20 +77,26 @@ def fresh_seed() -> int:
 
 
 def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
-    """Raise CheckpointError unless the weights of run `name` are for as many characters as its vocabulary has."""
+    """Raise CheckpointError unless the weights of run `name` are for as many characters as its
+    vocabulary has."""
     if vocab_size != len(vocab):
-        raise CheckpointError(f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}.")
+        raise CheckpointError(
+            f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
+        )
 
 
 class Generator:
     """Generates text with a trained model.
 
-    Every method raises DataError if the prime has characters that are not in the vocabulary (and `unknown` is `error`),
-    UsageError if a clamped or shown cell does not exist, a direction cannot reach its output, or a character cannot be
-    banned, and CheckpointError if the weights do not fit the configuration.
+    Every method raises DataError if the prime has characters that are not in the vocabulary (and
+    `unknown` is `error`), UsageError if a clamped or shown cell does not exist, a direction cannot
+    reach its output, or a character cannot be banned, and CheckpointError if the weights do not fit
+    the configuration.
     """
 
-    def __init__(self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str) -> None:
+    def __init__(
+        self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str
+    ) -> None:
         """Take the weights by name in `tensors`; `name` is that of the run, for messages."""
         self.config = config
         self.vocab = vocab
@@ -91,7 +106,8 @@ class Generator:
 
     @cached_property
     def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
+        """The model one character at a time, in NumPy and float32. Raises CheckpointError if
+        weights do not fit."""
         return self._make_stepper("fp32")
 
     @cached_property
@@ -107,7 +123,8 @@ class Generator:
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
-        """Return what predicts the characters, with weights in a precision; a new one if something is clamped."""
+        """Return what predicts the characters, with weights in a precision; a new one if something
+        is clamped."""
         if not clamps:
             return self.stepper if precision == "fp32" else self.int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
@@ -121,12 +138,13 @@ class Generator:
         return stepper
 
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
-        """Encode the text that a model reads first, an empty one as a newline. Bytes are for the byte alphabet.
+        """Encode the text that a model reads first, an empty one as a newline. Bytes are for the
+        byte alphabet.
 
         A model of documents reads END before it.
 
-        Characters that are not in the vocabulary are an error, are left out (`skip`), or are read as the `nearest` one
-        that is. Raises DataError naming them, UsageError for another word.
+        Characters that are not in the vocabulary are an error, are left out (`skip`), or are read
+        as the `nearest` one that is. Raises DataError naming them, UsageError for another word.
         """
         prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
@@ -136,7 +154,9 @@ class Generator:
         # What is before an END makes no difference.
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
-    def known_text(self, text: str | bytes, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime") -> str | bytes:
+    def known_text(
+        self, text: str | bytes, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime"
+    ) -> str | bytes:
         """Return a text without characters outside the vocabulary, as `encode_prime` reads it.
 
         `what` names the text in the message of the DataError.
@@ -146,18 +166,22 @@ class Generator:
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
             raise DataError(
-                f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}. Leave them out, "
-                f"use {named('unknown', 'skip')} or nearest, or train with {named('alphabet', 'byte')}, which knows "
-                "all."
+                f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}."
+                f" Leave them out, use {named('unknown', 'skip')} or nearest, or train with"
+                f" {named('alphabet', 'byte')}, which knows all."
             )
         if missing and isinstance(text, str):
-            text = text.translate({ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing})
+            text = text.translate(
+                {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
+            )
         return text
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
+        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of
+        `cell`); see `sample`.
 
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
+        A piece is a character; with the byte alphabet it is "" until the bytes of a character are
+        complete.
         """
         return write_text(self._draw_one(options), self._text_stream(options))
 
@@ -168,20 +192,25 @@ class Generator:
     def sample(self, options: SampleOptions) -> GeneratedText:
         """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
 
-        Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
+        Raises UsageError for an option out of range, DataError for a prime with characters outside
+        the vocabulary.
         """
         return next(self.iter_samples(1, options))
 
     def iter_samples(
         self, count: int, options: SampleOptions, *, temperatures: Sequence[float] = ()
     ) -> Iterator[GeneratedText]:
-        """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one text.
+        """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one
+        text.
 
-        Text i is the same however many there are: that which `sample` draws with its `seed`, which is the `seed` of the
-        options plus i * 2^32. With `temperatures`, yield a text for each of them instead, all by the same random
-        numbers. Raises UsageError for a `count` out of range, when the first text is asked for.
+        Text i is the same however many there are: that which `sample` draws with its `seed`, which
+        is the `seed` of the options plus i * 2^32. With `temperatures`, yield a text for each of
+        them instead, all by the same random numbers. Raises UsageError for a `count` out of range,
+        when the first text is asked for.
         """
-        for blocks, streams, seeds in self._groups(_variants(count, _with_seed(options), temperatures), options):
+        for blocks, streams, seeds in self._groups(
+            _variants(count, _with_seed(options), temperatures), options
+        ):
             yield from write_texts(blocks, streams, seeds)
 
     def draw_ids(self, options: SampleOptions) -> Ids:
@@ -191,8 +220,8 @@ class Generator:
     def write_each(self, count: int, options: SampleOptions) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
 
-        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its chunks before asking for
-        the next text.
+        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its
+        chunks before asking for the next text.
         """
         for blocks, streams, seeds in self._groups(_variants(count, _with_seed(options)), options):
             if len(streams) == 1:
@@ -203,15 +232,15 @@ class Generator:
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
-        The options are the fields of `generation.sample_options.SearchOptions`; without a seed a stochastic search
-        draws a new one. Raises UsageError for an option out of range or a stop string with characters outside the
-        vocabulary, DataError for such a prime.
+        The options are the fields of `generation.sample_options.SearchOptions`; without a seed a
+        stochastic search draws a new one. Raises UsageError for an option out of range or a stop
+        string with characters outside the vocabulary, DataError for such a prime.
         """
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
-                    f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of {self.name}. "
-                    "Leave it out."
+                    f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of"
+                    f" {self.name}. Leave it out."
                 )
         if options.mode == "stochastic":
             options = _with_seed(options)
@@ -226,46 +255,66 @@ class Generator:
             banned=self._never_drawn(options.ban),
             pattern=self._pattern(options),
         )
-        return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id)
+        return TextSearch(
+            search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id
+        )
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
+        """Return the best texts that a beam search finds, most likely first; options and errors as
+        for `search`."""
         search = self.search(options)
         list(search)
         return search.best()
 
-    def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
-        """Return the `top` most likely characters after `text` and their probabilities, most likely first.
+    def predict(
+        self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
+    ) -> list[Prediction]:
+        """Return the `top` most likely characters after `text` and their probabilities, most likely
+        first.
 
-        An empty text stands for a newline; for a model of documents the text is the beginning of one. The unknown
-        symbol is left out; the probabilities of all others sum to 1. Raises UsageError for a `top` under 1.
+        An empty text stands for a newline; for a model of documents the text is the beginning of
+        one. The unknown symbol is left out; the probabilities of all others sum to 1. Raises
+        UsageError for a `top` under 1.
         """
         check_range("top", top, 1)
-        logits = sampling.prime_model(self.model_for("fp32", {}), self.encode_prime(text, unknown)).logits
+        logits = sampling.prime_model(
+            self.model_for("fp32", {}), self.encode_prime(text, unknown)
+        ).logits
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
-        return [Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best]
+        return [
+            Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best
+        ]
 
     def hesitations(self, text: str, count: int, options: TextOptions) -> list[Hesitation]:
-        """Return the `count` places of a generated text where the next character was least certain, in their order.
+        """Return the `count` places of a generated text where the next character was least certain,
+        in their order.
 
-        `options` are those that it was generated with. With the byte alphabet the text ends before bytes of no
-        character.
+        `options` are those that it was generated with. With the byte alphabet the text ends before
+        bytes of no character.
         """
         prime = self.encode_prime(options.prime, options.unknown)
         stepper = self.model_for(getattr(options, "precision", "fp32"), options.clamps)
         ids = self.vocab.encode(text.partition("\ufffd")[0] if self.vocab.kind == "byte" else text)
         # Neither END nor the newline for an empty prime is shown.
         begin = prime[prime != self.config.end_id] if options.prime else prime[:0]
-        read, names, never = np.concatenate((begin, ids)), self.vocabulary(), self._never_drawn(options.ban)
+        read, names, never = (
+            np.concatenate((begin, ids)),
+            self.vocabulary(),
+            self._never_drawn(options.ban),
+        )
 
         def places() -> Iterator[Hesitation]:
             logits, state = self._read_prime(stepper, prime)
             for at, id in enumerate(ids.tolist(), len(begin)):
                 logprobs = log_softmax(logits)[0]
                 probs = np.exp(logprobs)
-                others = [i for i in np.argsort(-logprobs, kind="stable").tolist() if i != id and i not in never]
+                others = [
+                    i
+                    for i in np.argsort(-logprobs, kind="stable").tolist()
+                    if i != id and i not in never
+                ]
                 best = [(names[i], float(probs[i])) for i in others[:NUM_ALTERNATIVES]]
                 yield Hesitation(
                     position=at - len(begin),
@@ -274,52 +323,77 @@ class Generator:
                     probability=float(probs[id]),
                     after=self.vocab.decode(read[at + 1 : at + 1 + CONTEXT]),
                     entropy=-float(probs @ logprobs / np.log(2)),
-                    alternatives=tuple(Prediction(character=name, probability=share) for name, share in best),
+                    alternatives=tuple(
+                        Prediction(character=name, probability=share) for name, share in best
+                    ),
                 )
                 logits, state = stepper.step(np.array([id]), state)
 
-        return sorted(heapq.nlargest(count, places(), attrgetter("entropy")), key=attrgetter("position"))
+        return sorted(
+            heapq.nlargest(count, places(), attrgetter("entropy")), key=attrgetter("position")
+        )
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return `character` of every id."""
         return tuple(map(self.character, range(len(self.vocab))))
 
     def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
-        return f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]
+        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
+        unknown symbol."""
+        return (
+            f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]
+        )
 
     def _text_stream(self, options: SampleOptions) -> TextStream:
         end_id = self.config.end_id
-        return TextStream(self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id, on_cut=options.on_cut)
+        return TextStream(
+            self.vocab,
+            options.stops,
+            keeps_stop=options.keep_stop,
+            end_id=end_id,
+            on_cut=options.on_cut,
+        )
 
     def _groups(
         self, variants: Sequence[Variant], options: SampleOptions
     ) -> Iterator[tuple[Iterator[Block], list[TextStream], list[int]]]:
-        """Yield the blocks of as many texts as are drawn together, and the text stream and the seed of each."""
+        """Yield the blocks of as many texts as are drawn together, and the text stream and the seed
+        of each."""
         most = GROUP_BYTES // self.model_for(options.precision, {}).initial_state(1).nbytes
         # A text that must match may end before others.
         is_alone = options.words or options.match is not None
         size = 1 if is_alone else max(1, min(most, GROUP_CHARS // max(1, options.length)))
         for first in range(0, len(variants), size):
             group = variants[first : first + size]
-            yield self._draw(group, options), [self._text_stream(options) for _ in group], [seed for _, seed in group]
+            yield (
+                self._draw(group, options),
+                [self._text_stream(options) for _ in group],
+                [seed for _, seed in group],
+            )
 
     def _draw_one(self, options: SampleOptions) -> Iterator[Block]:
         return self._draw(_variants(1, _with_seed(options)), options)
 
     def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
-        """Check the options against the model, read the prime, and return an iterator over the blocks."""
+        """Check the options against the model, read the prime, and return an iterator over the
+        blocks."""
         stepper = self.model_for(options.precision, options.clamps)
         if options.cell is not None:
             if not isinstance(stepper, Stepper):
-                raise UsageError(f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out.")
+                raise UsageError(
+                    f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
+                )
             stepper.check_unit(*options.cell)
         banned = self._never_drawn(options.ban)
         newline = int(sampling.start_ids(self.vocab)[0])
         if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
-            raise UsageError(f"{named('max_line')} needs a newline, which this model cannot generate.")
+            raise UsageError(
+                f"{named('max_line')} needs a newline, which this model cannot generate."
+            )
         prime = self.encode_prime(options.prime, options.unknown)
-        inner_ids = frozenset(id for id, character in enumerate(self.vocabulary()) if _is_inner(character))
+        inner_ids = frozenset(
+            id for id, character in enumerate(self.vocabulary()) if _is_inner(character)
+        )
         shapings = [options.shaping(temperature, banned, inner_ids) for temperature, _ in variants]
         blocks = sampling.sample_ids(
             stepper,
@@ -337,28 +411,46 @@ class Generator:
         return _counted(blocks, options.on_draw)
 
     def _pattern(self, options: TextOptions) -> Pattern | None:
-        """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if none can."""
+        """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if
+        none can."""
         if options.match is None and not options.words:
             return None
-        name, typed = ("words", ",".join(options.words)) if options.match is None else ("match", options.match)
-        # END is no character of a document: `Pattern` reads it where the text matches, unless it is banned.
+        name, typed = (
+            ("words", ",".join(options.words))
+            if options.match is None
+            else ("match", options.match)
+        )
+        # END is no character of a document: `Pattern` reads it where the text matches, unless it is
+        # banned.
         banned, end_id = self._never_drawn(options.ban), self.config.end_id
         never = {*banned, end_id}
         numbered = enumerate(self.vocabulary())
-        characters = tuple(text if len(text) == 1 and id not in never else "" for id, text in numbered)
+        characters = tuple(
+            text if len(text) == 1 and id not in never else "" for id, text in numbered
+        )
         return match_text(
-            all_words(options.words, are_whole=" " in characters) if options.match is None else options.match,
+            (
+                all_words(options.words, are_whole=" " in characters)
+                if options.match is None
+                else options.match
+            ),
             f"{named(name)} is {reprlib.repr(typed)}",
             characters,
             length=options.length,
             end_id=None if end_id in banned else end_id,
-            smaller="Give shorter or fewer words." if options.match is None else "Repeat less of it.",
+            smaller=(
+                "Give shorter or fewer words." if options.match is None else "Repeat less of it."
+            ),
         )
 
     def _never_drawn(self, ban: str) -> tuple[int, ...]:
-        """Return the ids that are never drawn: those of no character, and those of the characters of `ban`."""
+        """Return the ids that are never drawn: those of no character, and those of the characters
+        of `ban`."""
         if self.vocab.kind == "byte" and not ban.isascii():
-            raise UsageError(f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be banned.")
+            raise UsageError(
+                f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be"
+                " banned."
+            )
         known = set(ban) - set(self.vocab.unknown_characters(ban))
         banned_ids = set(self.vocab.encode("".join(sorted(known))).tolist())
         banned = (*sampling.undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
@@ -377,7 +469,8 @@ class Generator:
 def by_fields(
     options: Callable[Fields, Options], method: Callable[[Generator, Options], Result]
 ) -> Callable[Concatenate[Any, Fields], Result]:
-    """Return a method that calls one of the `generator` with the fields of its options as keyword arguments.
+    """Return a method that calls one of the `generator` with the fields of its options as keyword
+    arguments.
 
     Type checkers, `help` and editors then know the fields, which are declared once.
     """
@@ -386,25 +479,33 @@ def by_fields(
     def call(self: Any, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
         return method(self.generator, options(*args, **kwargs))
 
-    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *signature(options).parameters.values()]
+    parameters = [
+        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+        *signature(options).parameters.values(),
+    ]
     call.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {"return": method.__annotations__.get("return")}
     return call
 
 
 def _is_inner(character: str) -> bool:
-    """Return whether a word goes on after a character: a letter, a mark, a digit, an apostrophe, a byte of a letter."""
+    """Return whether a word goes on after a character: a letter, a mark, a digit, an apostrophe, a
+    byte of a letter."""
     return len(character) > 1 or character in "'’" or unicodedata.category(character)[0] in "LMN"
 
 
-def _variants(count: int, options: SampleOptions, temperatures: Sequence[float] = ()) -> list[Variant]:
+def _variants(
+    count: int, options: SampleOptions, temperatures: Sequence[float] = ()
+) -> list[Variant]:
     """Return what distinguishes several texts: a temperature each, or a seed each."""
     assert options.seed is not None, "whoever draws has chosen a seed"
     if temperatures:
         return [(temperature, options.seed) for temperature in temperatures]
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
-    return [(options.temperature, options.seed + stream * sampling.NUM_SEEDS) for stream in range(count)]
+    return [
+        (options.temperature, options.seed + stream * sampling.NUM_SEEDS) for stream in range(count)
+    ]
 
 
 def _with_seed(options: Options) -> Options:
@@ -419,7 +520,8 @@ def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Itera
 
 
 class Generating:
-    """Generates text with its `generator`; each method takes the fields of an options dataclass by name."""
+    """Generates text with its `generator`; each method takes the fields of an options dataclass by
+    name."""
 
     generator: Generator
     """Generates text, with options in a dataclass."""
@@ -430,17 +532,25 @@ class Generating:
     search = by_fields(SearchOptions, Generator.search)
     beam = by_fields(SearchOptions, Generator.beam)
 
-    def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
-        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
+    def samples(
+        self, count: int, *, temperatures: Sequence[float] = (), **options: Any
+    ) -> list[GeneratedText]:
+        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers;
+        see `sample`.
 
         Text i is the same however many there are: that which `sample` draws with its `seed`.
         """
-        return RecordList(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
+        return RecordList(
+            self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures)
+        )
 
-    def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
-        """Return the `top` most likely characters after `text` and their probabilities, most likely first.
+    def predict(
+        self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
+    ) -> list[Prediction]:
+        """Return the `top` most likely characters after `text` and their probabilities, most likely
+        first.
 
-        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all others sum to 1.
-        Raises UsageError for a `top` under 1, DataError as `sample` does.
+        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all
+        others sum to 1. Raises UsageError for a `top` under 1, DataError as `sample` does.
         """
         return RecordList(self.generator.predict(text, top=top, unknown=unknown))

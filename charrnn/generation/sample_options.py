@@ -1,4 +1,5 @@
-"""Options of generated text: their defaults, their ranges, and how the command line sets them. Without NumPy."""
+"""Options of generated text: their defaults, their ranges, and how the command line sets them.
+Without NumPy."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,8 @@ DEFAULT_LENGTH = 1000
 DOCUMENT_LENGTH = 10_000
 """Characters after which `charrnn sample` cuts a document that has not ended."""
 SAMPLE_TEMPERATURE = 0.8
-"""Temperature of `charrnn sample`, of the samples during training and of the explorer. `Model.sample` takes 1."""
+"""Temperature of `charrnn sample`, of the samples during training and of the explorer.
+`Model.sample` takes 1."""
 DEFAULT_PRECISION = "auto"
 """Precision of the weights while sampling: 8 bits."""
 DEFAULT_UNKNOWN = "error"
@@ -27,9 +29,11 @@ DEFAULT_TOP = 5
 DEFAULT_WIDTH = 8
 """Beams of a search."""
 DEFAULT_SEARCH_LENGTH = 200
-"""Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes `DEFAULT_LENGTH`."""
+"""Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes
+`DEFAULT_LENGTH`."""
 DEFAULT_DIVERSITY = 0.5
-"""Nats that a diverse search subtracts for each beam of an earlier group that chose the same character."""
+"""Nats that a diverse search subtracts for each beam of an earlier group that chose the same
+character."""
 PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""
 UNKNOWN_CHOICES = ("error", "skip", "nearest")
@@ -37,18 +41,19 @@ UNKNOWN_CHOICES = ("error", "skip", "nearest")
 MAX_WIDTH = 4096
 """Largest number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
-"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes each, until it ends."""
+"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes
+each, until it ends."""
 MAX_LENGTH_PENALTY = 10
 """Largest exponent of the length penalty."""
 DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
 """Panels of the options in `charrnn sample --help`."""
 
 Mode = Literal["plain", "diverse", "stochastic"]
-"""What a beam search looks for: the most likely texts (Graves 2012); groups that avoid each other's characters
-(Vijayakumar 2016); texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
+"""What a beam search looks for: the most likely texts (Graves 2012); groups that avoid each other's
+characters (Vijayakumar 2016); texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
-"""Cells (layer, unit), and directions (`charrnn.analyses.directions`), with the value of each cell and the output of
-each direction."""
+"""Cells (layer, unit), and directions (`charrnn.analyses.directions`), with the value of each cell
+and the output of each direction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,39 +85,60 @@ class Shaping:
 
     def __post_init__(self) -> None:
         is_right = math.isfinite(self.temperature) and self.temperature >= 0
-        _check("temperature", self.temperature, is_right, f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.")
+        _check(
+            "temperature",
+            self.temperature,
+            is_right,
+            f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.",
+        )
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
-        _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1.")
+        _check(
+            "top_p",
+            self.top_p,
+            self.top_p is None or 0 < self.top_p <= 1,
+            "more than 0 and at most 1.",
+        )
         _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextOptions:
-    """Options that sampling and beam search share. Raises UsageError naming the option, its value and its range."""
+    """Options that sampling and beam search share. Raises UsageError naming the option, its value
+    and its range."""
 
     length: int = option(
         DEFAULT_LENGTH,
         "--length N",
-        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many: {DOCUMENT_LENGTH:,}.",
+        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many:"
+        f" {DOCUMENT_LENGTH:,}.",
     )
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
-        None, "--seed N", "The same seed gives the same text. Default: a new one, printed on stderr.", least=0
+        None,
+        "--seed N",
+        "The same seed gives the same text. Default: a new one, printed on stderr.",
+        least=0,
     )
-    """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns."""
+    """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
+    """
     prime: str | bytes = option("", "--prime TEXT", "Text to continue; printed first.")
-    """Text to read first, of any length; not part of the result. An empty one stands for a newline; for a model of
-    documents the prime is the beginning of one."""
+    """Text to read first, of any length; not part of the result. An empty one stands for a newline;
+    for a model of documents the prime is the beginning of one."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         "--unknown WORD",
         "Characters not in the alphabet: error, skip, or nearest for a similar one.",
         TEXT,
     )
-    """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a similar character."""
-    stops: Sequence[str] = option((), "--stop TEXT", "Stop before this text. Repeatable; \\n is a newline.")
+    """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a
+    similar character."""
+    stops: Sequence[str] = option(
+        (), "--stop TEXT", "Stop before this text. Repeatable; \\n is a newline."
+    )
     """Strings that end the text."""
-    keep_stop: bool = option(False, "--keep-stop", "Stop after the --stop text, not before it.", TEXT)
+    keep_stop: bool = option(
+        False, "--keep-stop", "Stop after the --stop text, not before it.", TEXT
+    )
     """Whether the stop string is part of the result."""
     ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
     """Characters that are never generated."""
@@ -122,23 +148,29 @@ class TextOptions:
         "Write a text that matches this as a whole, of at most --length characters.",
         DISTRIBUTION,
     )
-    """A regular expression of Python that the text matches as by `re.fullmatch`: other characters have probability 0.
-    The text ends where it matches and nothing can follow, or after `length` characters."""
+    """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
+    have probability 0. The text ends where it matches and nothing can follow, or after `length`
+    characters."""
     words: Sequence[str] = option(
-        (), "--words A,B", "Write a text with each of these; whole words, if the model writes spaces.", DISTRIBUTION
+        (),
+        "--words A,B",
+        "Write a text with each of these; whole words, if the model writes spaces.",
+        DISTRIBUTION,
     )
-    """Words that all occur in the text, in any order: a case of `match`. Whole words, if there are spaces."""
+    """Words that all occur in the text, in any order: a case of `match`. Whole words, if there are
+    spaces."""
     clamps: Clamps = option(
         dict,
         "--clamp L:U=V|DETECTOR=V",
-        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output: quote=high, "
-        "quote@8=low, quote=0.5. Repeatable.",
+        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output:"
+        " quote=high, quote@8=low, quote=0.5. Repeatable.",
         CELLS,
     )
-    """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford 2017), directions at
-    their output."""
+    """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford
+    2017), directions at their output."""
     on_draw: Callable[[int], object] = lambda num_chars: None
-    """Called with the number of characters, of all texts together, that were drawn since the last call."""
+    """Called with the number of characters, of all texts together, that were drawn since the last
+    call."""
 
     def __post_init__(self) -> None:
         for name in ("stops", "words"):
@@ -146,44 +178,74 @@ class TextOptions:
                 object.__setattr__(self, name, (getattr(self, name),))
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
-            raise UsageError(f"{named('stops')} has an empty string; it must be at least 1 character, or left out.")
+            raise UsageError(
+                f"{named('stops')} has an empty string; it must be at least 1 character, or left"
+                " out."
+            )
         is_right = self.match is None or (isinstance(self.match, str) and self.match != "")
-        _check("match", repr(self.match), is_right, "a string with a regular expression, such as 'ab*'.")
-        given = [name for name in ("match", "words", "stops", "max_line", "no_repeat") if getattr(self, name, None)]
+        _check(
+            "match",
+            repr(self.match),
+            is_right,
+            "a string with a regular expression, such as 'ab*'.",
+        )
+        given = [
+            name
+            for name in ("match", "words", "stops", "max_line", "no_repeat")
+            if getattr(self, name, None)
+        ]
         if len(given) > 1 and given[0] in ("match", "words"):
-            raise UsageError(f"{named(given[1])} does not go with {named(given[0])}, whose text must match as a whole.")
+            raise UsageError(
+                f"{named(given[1])} does not go with {named(given[0])}, whose text must match as a"
+                " whole."
+            )
         _check("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleOptions(TextOptions):
-    """Options of a text that is drawn at random. Raises UsageError naming the option, its value and its range."""
+    """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
+    its range."""
 
     temperature: float = option(
         1.0,
         "--temp, --temperature, --temps T[,T]",
-        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a text. "
-        f"Default: {SAMPLE_TEMPERATURE}.",
+        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
+        f" text. Default: {SAMPLE_TEMPERATURE}.",
     )
     """Divisor of the logits: 0 is greedy, 1 the model's own distribution."""
-    top_k: int | None = option(None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION)
+    top_k: int | None = option(
+        None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION
+    )
     """Number of the most likely characters that are kept; None: all."""
     top_p: float | None = option(
-        None, "--top-p P", "Draw from the most likely characters with total probability P.", DISTRIBUTION
+        None,
+        "--top-p P",
+        "Draw from the most likely characters with total probability P.",
+        DISTRIBUTION,
     )
-    """Total probability of the most likely characters that are kept (nucleus sampling; Holtzman 2020)."""
+    """Total probability of the most likely characters that are kept (nucleus sampling; Holtzman
+    2020)."""
     min_p: float | None = option(
-        None, "--min-p P", "Draw from characters at least P times as likely as the most likely one.", DISTRIBUTION
+        None,
+        "--min-p P",
+        "Draw from characters at least P times as likely as the most likely one.",
+        DISTRIBUTION,
     )
-    """Probability that a character needs to be kept, as a multiple of that of the most likely one."""
+    """Probability that a character needs to be kept, as a multiple of that of the most likely one.
+    """
     temp_at: str | None = option(
         None, "--temp-at words[=T]", "Temperature T within words; 0 if left out.", DISTRIBUTION
     )
-    """`words`, or `words=T`: after a letter, a mark, a digit or an apostrophe, temperature T, by default 0 (greedy)."""
+    """`words`, or `words=T`: after a letter, a mark, a digit or an apostrophe, temperature T, by
+    default 0 (greedy)."""
     max_line: int = option(0, "--max-line N", "End a line after N characters.", TEXT, least=1)
     """Characters after which a line is ended; 0: never."""
     cell: tuple[int, int] | None = option(
-        None, "--color, --show-cell WHAT", "Colour the text by its surprise, or by a cell: surprise, or L:U.", TEXT
+        None,
+        "--color, --show-cell WHAT",
+        "Colour the text by its surprise, or by a cell: surprise, or L:U.",
+        TEXT,
     )
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
     precision: str = option(
@@ -192,8 +254,8 @@ class SampleOptions(TextOptions):
         "auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
         DISTRIBUTION,
     )
-    """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others; `fp32`: weights as
-    they are."""
+    """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others;
+    `fp32`: weights as they are."""
     on_cut: Callable[[], object] = lambda: None
     """Called for each document that has not ended after `length` characters."""
 
@@ -205,9 +267,13 @@ class SampleOptions(TextOptions):
         self.shaping(self.temperature)
 
     def shaping(
-        self, temperature: float, banned: tuple[int, ...] = (), inner_ids: frozenset[int] = frozenset()
+        self,
+        temperature: float,
+        banned: tuple[int, ...] = (),
+        inner_ids: frozenset[int] = frozenset(),
     ) -> Shaping:
-        """Return how the logits become probabilities at a temperature, after `inner_ids` at that of `temp_at`.
+        """Return how the logits become probabilities at a temperature, after `inner_ids` at that of
+        `temp_at`.
 
         Raises UsageError if a temperature is out of range.
         """
@@ -241,17 +307,22 @@ class SearchOptions(TextOptions):
     """
 
     length: int = DEFAULT_SEARCH_LENGTH
-    """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet."""
-    width: int = option(DEFAULT_WIDTH, "--beam N", "Search for the most likely text with N beams.", SEARCH)
+    """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
+    """
+    width: int = option(
+        DEFAULT_WIDTH, "--beam N", "Search for the most likely text with N beams.", SEARCH
+    )
     """Number of texts kept at every step, and returned."""
     mode: Mode = option(
         "plain",
         "--beam-mode WORD",
-        "plain: most likely texts. diverse: groups that avoid each other. stochastic: different samples.",
+        "plain: most likely texts. diverse: groups that avoid each other. stochastic: different"
+        " samples.",
         SEARCH,
     )
-    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar
-    2016). `stochastic`: texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
+    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's
+    characters (Vijayakumar 2016). `stochastic`: texts drawn without replacement (Kool, van Hoof &
+    Welling 2019)."""
     groups: int | None = option(
         None, "--groups N", "Number of groups of a diverse search. Default: one per beam.", SEARCH
     )
@@ -262,19 +333,31 @@ class SearchOptions(TextOptions):
         f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
         SEARCH,
     )
-    """Nats subtracted in a diverse search for each beam of an earlier group that chose the character at a step. None:
-    `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The penalty is not part of a beam's score."""
+    """Nats subtracted in a diverse search for each beam of an earlier group that chose the
+    character at a step. None: `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The
+    penalty is not part of a beam's score."""
     length_penalty: float = option(
-        0.0, "--length-penalty ALPHA", "With --stop: 0 (default) prefers short texts, 1 neither.", SEARCH
+        0.0,
+        "--length-penalty ALPHA",
+        "With --stop: 0 (default) prefers short texts, 1 neither.",
+        SEARCH,
     )
-    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short texts."""
-    no_repeat: int | None = option(None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH)
-    """Length of n-grams that occur at most once, those of the prime included; in bytes with the byte alphabet. None:
-    any may recur."""
+    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short
+    texts."""
+    no_repeat: int | None = option(
+        None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH
+    )
+    """Length of n-grams that occur at most once, those of the prime included; in bytes with the
+    byte alphabet. None: any may recur."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        _check("width", self.width, 1 <= self.width <= MAX_WIDTH, f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.")
+        _check(
+            "width",
+            self.width,
+            1 <= self.width <= MAX_WIDTH,
+            f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.",
+        )
         _check("length", self.length, self.length >= 1, "at least 1 in a beam search.")
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
@@ -282,25 +365,44 @@ class SearchOptions(TextOptions):
                 f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
                 f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
             )
-        _check("no_repeat", self.no_repeat, self.no_repeat is None or self.no_repeat >= 1, "at least 1. Try 20.")
+        _check(
+            "no_repeat",
+            self.no_repeat,
+            self.no_repeat is None or self.no_repeat >= 1,
+            "at least 1. Try 20.",
+        )
         check_word("mode", self.mode, get_args(Mode))
         for name, value in (("groups", self.groups), ("diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
                 what = f"{named(name)} is {as_typed(value)}"
-                raise UsageError(f"{what}, but the search is {self.mode}. Add {named('mode', 'diverse')}.")
+                raise UsageError(
+                    f"{what}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
+                )
         if self.groups is not None and (self.groups < 1 or self.width % self.groups):
             divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
             raise UsageError(
-                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}: one of {divisors}."
+                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}:"
+                f" one of {divisors}."
             )
         is_right = self.diversity is None or (math.isfinite(self.diversity) and self.diversity > 0)
-        _check("diversity", self.diversity, is_right, f"more than 0, and finite. Try {DEFAULT_DIVERSITY}.")
+        _check(
+            "diversity",
+            self.diversity,
+            is_right,
+            f"more than 0, and finite. Try {DEFAULT_DIVERSITY}.",
+        )
         is_right = 0 <= self.length_penalty <= MAX_LENGTH_PENALTY
-        _check("length_penalty", self.length_penalty, is_right, f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.")
+        _check(
+            "length_penalty",
+            self.length_penalty,
+            is_right,
+            f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.",
+        )
         if self.length_penalty and self.mode == "stochastic":
             raise UsageError(
-                f"{named('length_penalty')} is {as_typed(self.length_penalty)}, but a stochastic search draws texts by "
-                "their probability. Leave it out, or search plain or diverse."
+                f"{named('length_penalty')} is {as_typed(self.length_penalty)}, but a stochastic"
+                " search draws texts by their probability. Leave it out, or search plain or"
+                " diverse."
             )
 
     @property
@@ -314,12 +416,14 @@ class SearchOptions(TextOptions):
         return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
 
     def length_divisor(self, num_chars: int) -> float:
-        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation 14)."""
+        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation
+        14)."""
         return math.pow((5 + num_chars) / 6, self.length_penalty)
 
 
 def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
-    """Raise UsageError that names the option and its value unless it `is_right`: as it is `wanted`."""
+    """Raise UsageError that names the option and its value unless it `is_right`: as it is
+    `wanted`."""
     if not is_right:
         raise UsageError(f"{named(name)} is {as_typed(value)}; it must be {wanted}")
 
@@ -332,4 +436,7 @@ def as_typed(value: object) -> str:
 def check_word(name: str, word: str, words: Sequence[str]) -> None:
     """Raise UsageError that names the option unless `word` is one of `words`."""
     if word not in words:
-        raise UsageError(f"{named(name)} is {word}; it must be one of {', '.join(words)}.{did_you_mean(word, words)}")
+        raise UsageError(
+            f"{named(name)} is {word}; it must be one of"
+            f" {', '.join(words)}.{did_you_mean(word, words)}"
+        )

@@ -1,6 +1,7 @@
 """Draws characters one after another, in one text or in several at once.
 
-Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Works on ids; `writing` decodes them.
+Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Works on ids; `writing`
+decodes them.
 """
 
 import importlib
@@ -32,15 +33,19 @@ COMPILED_FROM = 2_000
 UNCACHED_FROM = 100_000
 """Number of characters from which compiling it (about 10 seconds, once on a machine) saves time."""
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
-"""Sizes of the first and the largest block of the compiled loop: small at first, so that text appears soon."""
+"""Sizes of the first and the largest block of the compiled loop: small at first, so that text
+appears soon."""
 SLOW_PRIME = 20_000
-"""Characters of a prime from which its reading is reported as a task: long enough to take seconds without numba."""
+"""Characters of a prime from which its reading is reported as a task: long enough to take seconds
+without numba."""
 BEFORE_LOADING = 16
-"""Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
+"""Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at
+once."""
 
 
 class Block(NamedTuple):
-    """Consecutive characters of every stream: ids (B, N), log-probabilities (B, N), values of the shown cell (B, N)."""
+    """Consecutive characters of every stream: ids (B, N), log-probabilities (B, N), values of the
+    shown cell (B, N)."""
 
     ids: NDArray[np.int64]
     logprobs: NDArray[np.float64]
@@ -56,15 +61,21 @@ class PrimedState(NamedTuple):
 
 @cache
 def _compiled_module(loop: str) -> ModuleType | None:
-    """Import the module with a compiled loop that a room offers; None if there is none, or if numba is missing."""
+    """Import the module with a compiled loop that a room offers; None if there is none, or if numba
+    is missing."""
     offers = extensions.offered_by_rooms(extensions.CompiledSampling)
     with suppress(ImportError):
-        return next((importlib.import_module(one.module) for one in offers if loop in one.loops), None)
+        return next(
+            (importlib.import_module(one.module) for one in offers if loop in one.loops), None
+        )
     return None
 
 
-def compiled_loop(stepper: CharacterModel, num_chars: int, loop: str = "write") -> ModuleType | None:
-    """Return the module of the compiled loops if it can run this model and saves time for `num_chars`, else None."""
+def compiled_loop(
+    stepper: CharacterModel, num_chars: int, loop: str = "write"
+) -> ModuleType | None:
+    """Return the module of the compiled loops if it can run this model and saves time for
+    `num_chars`, else None."""
     if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
         return None
     compiled = _compiled_module(loop)
@@ -76,11 +87,15 @@ def compiled_loop(stepper: CharacterModel, num_chars: int, loop: str = "write") 
 def read_blocks(
     stepper: CharacterModel, blocks: Sequence[Ids], primed: PrimedState | None = None
 ) -> Iterator[PrimedState]:
-    """Read the blocks of a text, from the initial state or after `primed`, and yield what follows each of them.
+    """Read the blocks of a text, from the initial state or after `primed`, and yield what follows
+    each of them.
 
-    In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no other thread run.
+    In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no
+    other thread run.
     """
-    logits, state = primed or PrimedState(np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1))
+    logits, state = primed or PrimedState(
+        np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1)
+    )
     compiled = compiled_loop(stepper, sum(map(len, blocks)), "read")
     weights = compiled and compiled.pack(stepper)
     scratch = compiled and compiled.make_scratch(weights, 1)
@@ -97,7 +112,11 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
     """Read the ids (N,) of a prime, N >= 1, from the initial state."""
     blocks = np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK))
     results = read_blocks(stepper, blocks)
-    with task("reading", len(prime)) if len(prime) > SLOW_PRIME else nullcontext(Task("reading")) as advance:
+    with (
+        task("reading", len(prime))
+        if len(prime) > SLOW_PRIME
+        else nullcontext(Task("reading")) as advance
+    ):
         for block in blocks:
             primed = next(results)
             advance(len(block))
@@ -105,18 +124,24 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
 
 
 NUM_SEEDS = 1 << 32
-"""Seeds of first streams: stream i of `seed` is the first one of `seed + i * NUM_SEEDS`, which JSON keeps exactly."""
+"""Seeds of first streams: stream i of `seed` is the first one of `seed + i * NUM_SEEDS`, which JSON
+keeps exactly."""
 
 
 def generator_of(seed: int) -> np.random.Generator:
     """Return the random generator of one stream. It is the same however many streams there are."""
     stream, seed = divmod(seed, NUM_SEEDS)
-    sequence = np.random.SeedSequence(seed, spawn_key=(stream,)) if stream else np.random.SeedSequence(seed)
+    sequence = (
+        np.random.SeedSequence(seed, spawn_key=(stream,))
+        if stream
+        else np.random.SeedSequence(seed)
+    )
     return np.random.Generator(np.random.PCG64(sequence))
 
 
 def draw(weights: Float64Array, total: float, uniform: float) -> int:
-    """Draw one id from weights (V,) of a sum by inverting their running sum at a uniform number in [0, 1)."""
+    """Draw one id from weights (V,) of a sum by inverting their running sum at a uniform number in
+    [0, 1)."""
     drawn = int(np.searchsorted(np.cumsum(weights), uniform * total, side="right"))
     # Past the end only by rounding.
     return min(drawn, int(np.flatnonzero(weights)[-1]))
@@ -138,13 +163,15 @@ def sample_ids(
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
-    Stream b draws with shapings[b] and one uniform number per character from `generator_of(seeds[b])`. A line of
-    `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
-    The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
-    or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
-    With documents, what follows the first END of a stream is not part of its text; `ends_early` says that `length` is
-    a limit, so that nothing is compiled before so many characters are drawn that it pays. `last_id` ends the prime.
-    Of a single stream, a `pattern` lets only characters follow that can lead to a match; where none does, it ends.
+    Stream b draws with shapings[b] and one uniform number per character from
+    `generator_of(seeds[b])`. A line of `max_line` characters is ended by `newline`.
+    Log-probabilities are the model's own, in nats, before any shaping. The values are those of
+    `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled or
+    not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two
+    characters. With documents, what follows the first END of a stream is not part of its text;
+    `ends_early` says that `length` is a limit, so that nothing is compiled before so many
+    characters are drawn that it pays. `last_id` ends the prime. Of a single stream, a `pattern`
+    lets only characters follow that can lead to a match; where none does, it ends.
     """
     num_streams = len(seeds)
     streams = Streams(
@@ -179,7 +206,8 @@ def sample_ids(
 
 @dataclass
 class Streams:
-    """State of B texts while they are drawn; logits, state, columns and last ids change with every character."""
+    """State of B texts while they are drawn; logits, state, columns and last ids change with every
+    character."""
 
     logits: NDArray[np.floating[Any]]
     """(B, V)."""
@@ -197,17 +225,32 @@ class Streams:
 
 
 def _numpy_blocks(
-    stepper: CharacterModel, streams: Streams, length: int, max_line: int, newline: int, cell: tuple[int, int] | None
+    stepper: CharacterModel,
+    streams: Streams,
+    length: int,
+    max_line: int,
+    newline: int,
+    cell: tuple[int, int] | None,
 ) -> Iterator[Block]:
-    """Draw `length` characters in each stream, one per block; fewer of a pattern that nothing can follow."""
+    """Draw `length` characters in each stream, one per block; fewer of a pattern that nothing can
+    follow."""
     for left in range(length, 0, -1):
         logits = allowed = streams.logits
         if streams.pattern:
-            allowed = np.where(streams.pattern.missing_after(streams.matched) < left, logits, -np.inf)
+            allowed = np.where(
+                streams.pattern.missing_after(streams.matched) < left, logits, -np.inf
+            )
             if np.isneginf(allowed).all():
                 return
-        rows = zip(allowed, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True)
-        ids = np.array([draw(*char_weights(row, one.after(last)), random.random()) for row, one, last, random in rows])
+        rows = zip(
+            allowed, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True
+        )
+        ids = np.array(
+            [
+                draw(*char_weights(row, one.after(last)), random.random())
+                for row, one, last, random in rows
+            ]
+        )
         if max_line:
             ids[streams.columns >= max_line] = newline
         streams.last_ids = ids
@@ -224,38 +267,61 @@ def _numpy_blocks(
 
 
 def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[Any]]:
-    """Return the fields of `compiled.Drawing` for the shaping of each stream; all have the same banned ids."""
+    """Return the fields of `compiled.Drawing` for the shaping of each stream; all have the same
+    banned ids."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(shapings[0].banned)] = True
     return {
         "temperature": np.array([shaping.temperature for shaping in shapings], np.float64),
         "top_k": np.array([min(shaping.top_k or vocab_size, vocab_size) for shaping in shapings]),
-        "top_p": np.array([2.0 if shaping.top_p is None else shaping.top_p for shaping in shapings]),
+        "top_p": np.array(
+            [2.0 if shaping.top_p is None else shaping.top_p for shaping in shapings]
+        ),
         "min_p": np.array([shaping.min_p or 0.0 for shaping in shapings]),
         "is_banned": is_banned,
     }
 
 
 def _compiled_blocks(
-    compiled: ModuleType, stepper: Stepper, streams: Streams, length: int, max_line: int, newline: int
+    compiled: ModuleType,
+    stepper: Stepper,
+    streams: Streams,
+    length: int,
+    max_line: int,
+    newline: int,
 ) -> Iterator[Block]:
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)
     # Streams are independent: each core draws some of them, without waiting for the others.
     groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
     places = [
-        (streams.state.take(group, axis=2), streams.logits.take(group, axis=0), streams.columns.take(group))
+        (
+            streams.state.take(group, axis=2),
+            streams.logits.take(group, axis=0),
+            streams.columns.take(group),
+        )
         for group in groups
     ]
     scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
-    limits = [_limits([streams.shapings[stream] for stream in group], stepper.vocab_size) for group in groups]
+    limits = [
+        _limits([streams.shapings[stream] for stream in group], stepper.vocab_size)
+        for group in groups
+    ]
     drawings = [compiled.Drawing(**limit, max_line=max_line, newline=newline) for limit in limits]
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
         group = groups[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        loop(weights, places[index], uniforms[group], drawings[index], scratches[index], block.ids, block.logprobs)
+        loop(
+            weights,
+            places[index],
+            uniforms[group],
+            drawings[index],
+            scratches[index],
+            block.ids,
+            block.logprobs,
+        )
         return block
 
     written, size = 0, FIRST_BLOCK
@@ -270,7 +336,8 @@ def _compiled_blocks(
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
-    """Return the prime that stands for an empty one: a newline, or the first character if there is no newline.
+    """Return the prime that stands for an empty one: a newline, or the first character if there is
+    no newline.
 
     With documents it is their END, `end_id`, after which one begins.
     """
@@ -282,11 +349,20 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
 
 
 def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
-    """Return the ids of no character, which are never drawn: the unknown symbol, and END where it ends no document.
+    """Return the ids of no character, which are never drawn: the unknown symbol, and END where it
+    ends no document.
 
-    A model without documents (`end_id` None) has END in its alphabet if it started from one with documents.
+    A model without documents (`end_id` None) has END in its alphabet if it started from one with
+    documents.
     """
     if vocab.kind == "byte":
         return ()
     unknown = (0,) if vocab.has_unknown_symbol else ()
-    return (*unknown, *(id for id, character in enumerate(vocab.characters) if character == END and end_id is None))
+    return (
+        *unknown,
+        *(
+            id
+            for id, character in enumerate(vocab.characters)
+            if character == END and end_id is None
+        ),
+    )

@@ -1,4 +1,5 @@
-"""Names for annotations: classes whose modules import torch, which only a type checker imports from here."""
+"""Names for annotations: classes whose modules import torch, which only a type checker imports from
+here."""
 
 from typing import TYPE_CHECKING, Any
 

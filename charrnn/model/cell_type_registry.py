@@ -1,7 +1,8 @@
 """Find a cell type by its name; one of another package is checked before it is used.
 
-The check runs the cell's `step` in NumPy, on B = 3 rows of H = 8 units, with functions that record their calls. It
-takes milliseconds. A mistake that it does not find would show up during training, or as a false finding about a cell.
+The check runs the cell's `step` in NumPy, on B = 3 rows of H = 8 units, with functions that record
+their calls. It takes milliseconds. A mistake that it does not find would show up during training,
+or as a false finding about a cell.
 
 Shapes: B batch, H hidden, as in `model.cell_types`.
 """
@@ -39,15 +40,17 @@ INITIAL_VALUES = ("zeros", "angles", "uniform", "permutation")
 
 
 class _BrokenPromise(BaseException):
-    """Says what a cell does wrong. It is no `Exception`, so that the code of a package does not catch it."""
+    """Says what a cell does wrong. It is no `Exception`, so that the code of a package does not
+    catch it."""
 
 
 @cache
 def cell_type(name: str) -> type[Cell]:
-    """Return the built-in cell type `name`, or the one that an installed package provides by that name.
+    """Return the built-in cell type `name`, or the one that an installed package provides by that
+    name.
 
-    Importing the package runs its code. Raises UsageError that names the package, where what it provides is no cell, or
-    one that does not do what `Cell` promises.
+    Importing the package runs its code. Raises UsageError that names the package, where what it
+    provides is no cell, or one that does not do what `Cell` promises.
     """
     if name in CELLS:
         return CELLS[name]
@@ -61,7 +64,8 @@ def cell_type(name: str) -> type[Cell]:
 
 
 def validate_cell_type(what: str, cell: type[Cell], call: Call) -> None:
-    """Raise UsageError, whose message starts with `what`, unless a cell does what `Cell` promises."""
+    """Raise UsageError, whose message starts with `what`, unless a cell does what `Cell`
+    promises."""
     try:
         _check_attributes(cell)
         with np.errstate(all="ignore"):  # large inputs may overflow; what matters is the result
@@ -78,18 +82,32 @@ def _check_attributes(cell: type[Cell]) -> None:
     # In this order: a later check relies on the ones before it.
     check("input_blocks", _is_count(cell.input_blocks), "be an integer, at least 1")
     check("num_states", _is_count(cell.num_states), "be an integer, at least 1")
-    check("products", _are_products(cell.products), "map names other than 'ih' to integers, at least 1")
+    check(
+        "products",
+        _are_products(cell.products),
+        "map names other than 'ih' to integers, at least 1",
+    )
     num_blocks = max((cell.input_blocks, *cell.products.values()))
     is_lettered = isinstance(cell.block_letters, str) and len(cell.block_letters) in (0, num_blocks)
-    check("block_letters", is_lettered, f"be empty or have a letter for each of {num_blocks} blocks")
+    check(
+        "block_letters", is_lettered, f"be empty or have a letter for each of {num_blocks} blocks"
+    )
     check("gates", _are_names(cell.gates), "be a tuple of strings, such as ('z', 'r')")
     check("keeping_gate", cell.keeping_gate in (None, *cell.gates), "be None or one of `gates`")
-    check("forget_block", cell.forget_block in (None, *range(cell.input_blocks)), "be None or below `input_blocks`")
+    check(
+        "forget_block",
+        cell.forget_block in (None, *range(cell.input_blocks)),
+        "be None or below `input_blocks`",
+    )
     is_rate = isinstance(cell.peak_rate, float) and 0 < cell.peak_rate < 1
     check("peak_rate", is_rate, "be a float between 0 and 1")
     check("units_multiple", cell.units_multiple in (1, 2, 4, 8), "be 1, 2, 4 or 8")
     shown = ("tanh(c)",) if cell.num_states > 1 else ("h", "tanh(h)")
-    check("shows", cell.shows in shown, "be tanh(c) if there is a memory c, as `num_states` says, else h or tanh(h)")
+    check(
+        "shows",
+        cell.shows in shown,
+        "be tanh(c) if there is a memory c, as `num_states` says, else h or tanh(h)",
+    )
 
 
 def _is_count(value: object) -> bool:
@@ -108,7 +126,8 @@ class _Trial:
     """A cell with small random weights, and a record of what its `step` calls."""
 
     def __init__(self, cell: type[Cell], call: Call) -> None:
-        """Draw the weights. Raises _BrokenPromise, and UsageError, as `call` does, where the cell's code fails."""
+        """Draw the weights. Raises _BrokenPromise, and UsageError, as `call` does, where the cell's
+        code fails."""
         self.cell, self.call = cell, call
         self.num_clamped = self.num_gates = 0
         self.multiplied: set[str] = set()
@@ -116,8 +135,12 @@ class _Trial:
         self.random = np.random.default_rng(0)
         extras = call(cell.extras, HIDDEN_SIZE)
         if not isinstance(extras, Mapping):
-            raise _BrokenPromise(f"`extras` returns a {type(extras).__name__}; it must be a dictionary.")
-        self.extras = {name: self._draw_extra(name, parameter) for name, parameter in extras.items()}
+            raise _BrokenPromise(
+                f"`extras` returns a {type(extras).__name__}; it must be a dictionary."
+            )
+        self.extras = {
+            name: self._draw_extra(name, parameter) for name, parameter in extras.items()
+        }
         self.weights = {
             name: call(cell.effective_weight, self._draw((num_blocks * HIDDEN_SIZE, HIDDEN_SIZE)))
             for name, num_blocks in cell.products.items()
@@ -127,17 +150,25 @@ class _Trial:
         return self.random.uniform(-0.1, 0.1, shape).astype(np.float32)
 
     def _draw_extra(self, name: str, parameter: Any) -> Any:
-        if not (isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[0], tuple)):
-            raise _BrokenPromise(f"`extras` gives {name!r} as {parameter!r}; it must be (shape, initial values).")
+        if not (
+            isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[0], tuple)
+        ):
+            raise _BrokenPromise(
+                f"`extras` gives {name!r} as {parameter!r}; it must be (shape, initial values)."
+            )
         shape, kind = parameter
         if kind not in INITIAL_VALUES:
             allowed = ", ".join(INITIAL_VALUES)
-            raise _BrokenPromise(f"`extras` gives {name!r} the initial values {kind!r}; they are {allowed}.")
+            raise _BrokenPromise(
+                f"`extras` gives {name!r} the initial values {kind!r}; they are {allowed}."
+            )
         return self.random.permutation(shape[0]) if kind == "permutation" else self._draw(shape)
 
     def check(self) -> None:
         """Run the cell. Raises as the constructor."""
-        x = self.random.standard_normal((NUM_ROWS, self.cell.input_blocks * HIDDEN_SIZE), np.float32)
+        x = self.random.standard_normal(
+            (NUM_ROWS, self.cell.input_blocks * HIDDEN_SIZE), np.float32
+        )
         start = tuple(np.zeros((self.cell.num_states, NUM_ROWS, HIDDEN_SIZE), np.float32))
         state = self._step(replace(NUMPY, sigmoid=self._sigmoid, clamp=self._clamp), x, start)
         self._check_calls()
@@ -152,22 +183,30 @@ class _Trial:
                 'If h is not bounded, set `shows = "tanh(h)"`.'
             )
 
-    def _step(self, ops: Ops[Float32Array], x: Float32Array, before: tuple[Float32Array, ...]) -> Any:
+    def _step(
+        self, ops: Ops[Float32Array], x: Float32Array, before: tuple[Float32Array, ...]
+    ) -> Any:
         """Compute one step; raise _BrokenPromise for a result that is no state."""
         try:
             state = self.call(self.cell.step, ops, x, self._product, before, self.extras)
         except UsageError as error:
-            widths = [f"product({name!r}, h) is {NUM_ROWS, len(weight)}" for name, weight in self.weights.items()]
+            widths = [
+                f"product({name!r}, h) is {NUM_ROWS, len(weight)}"
+                for name, weight in self.weights.items()
+            ]
             raise UsageError(
-                f"{error.marked}\nB is {NUM_ROWS}, H is {HIDDEN_SIZE}, {', '.join([f'x is {x.shape}', *widths])}: "
-                "do `input_blocks` and `products` agree with `step`?"
+                f"{error.marked}\nB is {NUM_ROWS}, H is {HIDDEN_SIZE},"
+                f" {', '.join([f'x is {x.shape}', *widths])}: do `input_blocks` and `products`"
+                " agree with `step`?"
             ) from error
-        shapes = [getattr(part, "shape", None) for part in state] if isinstance(state, tuple) else None
+        shapes = (
+            [getattr(part, "shape", None) for part in state] if isinstance(state, tuple) else None
+        )
         if shapes != [(NUM_ROWS, HIDDEN_SIZE)] * self.cell.num_states:
             found = f"a {type(state).__name__}" if shapes is None else f"a tuple of arrays {shapes}"
             raise _BrokenPromise(
-                f"`step` returns {found}. As `num_states` is {self.cell.num_states}, it must return a tuple of "
-                f"{counted(self.cell.num_states, 'array')} (B, H), the output h first."
+                f"`step` returns {found}. As `num_states` is {self.cell.num_states}, it must return"
+                f" a tuple of {counted(self.cell.num_states, 'array')} (B, H), the output h first."
             )
         return state
 
@@ -191,28 +230,34 @@ class _Trial:
         """Raise _BrokenPromise unless `step` has called each function as often as it should."""
         if self.num_clamped != 1:
             raise _BrokenPromise(
-                f"`step` calls `ops.clamp` {counted(self.num_clamped, 'time')}; it must pass its memory "
-                "(c if there is one, else h) through it once. "
-                "Otherwise, clamping and ablating have no effect, or a wrong one."
+                f"`step` calls `ops.clamp` {counted(self.num_clamped, 'time')}; it must pass its"
+                " memory (c if there is one, else h) through it once. Otherwise, clamping and"
+                " ablating have no effect, or a wrong one."
             )
         if unused := set(self.cell.products) - self.multiplied:
-            raise _BrokenPromise(f"`products` has {min(unused)!r}, with which `step` does not multiply.")
+            raise _BrokenPromise(
+                f"`products` has {min(unused)!r}, with which `step` does not multiply."
+            )
         if self.num_gates != len(self.cell.gates):
             raise _BrokenPromise(
-                f"`step` calls `ops.sigmoid` {counted(self.num_gates, 'time')}, but `gates` has "
-                f"{counted(len(self.cell.gates), 'name')}. Name each gate, in the order of the calls.\n"
-                "Compute a sigmoid that is no gate as 0.5 * ops.tanh(0.5 * x) + 0.5."
+                f"`step` calls `ops.sigmoid` {counted(self.num_gates, 'time')}, but `gates` has"
+                f" {counted(len(self.cell.gates), 'name')}. Name each gate, in the order of the"
+                " calls.\nCompute a sigmoid that is no gate as 0.5 * ops.tanh(0.5 * x) + 0.5."
             )
 
     def _check_clamp(self, state: tuple[Float32Array, ...]) -> None:
-        """Raise _BrokenPromise unless the first unit of a state has the value at which it was clamped."""
+        """Raise _BrokenPromise unless the first unit of a state has the value at which it was
+        clamped."""
         if not np.allclose(state[-1][:, 0], self.cell.memory(CLAMPED_VALUE), atol=TOLERANCE):
             raise _BrokenPromise(
-                "`step` must return the result of `ops.clamp`, unchanged, as its last state: that is the memory."
+                "`step` must return the result of `ops.clamp`, unchanged, as its last state: that"
+                " is the memory."
             )
         values = self.call(self.cell.value, NUMPY, state)
-        if np.shape(values) != state[-1].shape or not np.allclose(values[:, 0], CLAMPED_VALUE, atol=TOLERANCE):
+        if np.shape(values) != state[-1].shape or not np.allclose(
+            values[:, 0], CLAMPED_VALUE, atol=TOLERANCE
+        ):
             raise _BrokenPromise(
-                f"`shows` is {self.cell.shows}, but `value` computes something else than {CLAMPED_VALUE} for a unit "
-                "that is clamped there.\nLeave `value` out."
+                f"`shows` is {self.cell.shows}, but `value` computes something else than"
+                f" {CLAMPED_VALUE} for a unit that is clamped there.\nLeave `value` out."
             )

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from charrnn.model.cell_types import CLAMP_LIMIT, Cell
 
 EXACTNESS = 1e-12
-"""Largest difference between a clamped sum and its value, relative to the sum of the absolute weights."""
+"""Largest difference between a clamped sum and its value, relative to the sum of the absolute
+weights."""
 Float64Array = NDArray[np.float64]
 
 
@@ -20,9 +21,9 @@ Float64Array = NDArray[np.float64]
 class ClampedSum:
     """A weighted sum of the values of k cells of one layer, and the value at which it is clamped.
 
-    Cell i is moved by a multiple of `moves[i]`, which has the sign of its weight. With moves of variance times weight,
-    that is the smallest change if each cell is measured in its own standard deviations. A cell that reaches the end of
-    its range stays there, and the others move further.
+    Cell i is moved by a multiple of `moves[i]`, which has the sign of its weight. With moves of
+    variance times weight, that is the smallest change if each cell is measured in its own standard
+    deviations. A cell that reaches the end of its range stays there, and the others move further.
     """
 
     units: tuple[int, ...]
@@ -38,20 +39,27 @@ class ClampedSum:
         before = memories.astype(np.float64)
         is_value = cell.shows == "h"
         values = before if is_value else np.tanh(before)
-        moved = _move(values, np.array(self.weights), np.array(self.moves), self.value, limit_of(cell))
+        moved = _move(
+            values, np.array(self.weights), np.array(self.moves), self.value, limit_of(cell)
+        )
         is_moved = moved != values
-        return np.where(is_moved, moved if is_value else np.arctanh(np.where(is_moved, moved, 0)), before)
+        return np.where(
+            is_moved, moved if is_value else np.arctanh(np.where(is_moved, moved, 0)), before
+        )
 
 
 class Clampable(Protocol):
-    """Weighted sums of cells that can be clamped by one value, such as a direction (`charrnn.analyses.directions`)."""
+    """Weighted sums of cells that can be clamped by one value, such as a direction
+    (`charrnn.analyses.directions`)."""
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
-        """Return the clamped sum of each layer. Raises UsageError if the cells cannot reach the value."""
+        """Return the clamped sum of each layer. Raises UsageError if the cells cannot reach the
+        value."""
 
 
 def limit_of(cell: type[Cell]) -> float:
-    """Return the largest value to which a cell is moved: 1, or just below where the memory there would be infinite."""
+    """Return the largest value to which a cell is moved: 1, or just below where the memory there
+    would be infinite."""
     return 1.0 if cell.shows == "h" else CLAMP_LIMIT
 
 
@@ -60,8 +68,9 @@ def _move(
 ) -> Float64Array:
     """Return values (B, k) that are moved along `moves` (k,) until their weighted sum is `target`.
 
-    As a function of the multiple of `moves`, the sum is piecewise linear and bends only where a cell reaches its limit.
-    Newton's steps therefore never pass the target, and each but the last lets a cell reach its limit.
+    As a function of the multiple of `moves`, the sum is piecewise linear and bends only where a
+    cell reaches its limit. Newton's steps therefore never pass the target, and each but the last
+    lets a cell reach its limit.
     """
     high, low = np.maximum(values, limit), np.minimum(values, -limit)
     tolerance = EXACTNESS * np.abs(weights).sum()

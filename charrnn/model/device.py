@@ -1,4 +1,5 @@
-"""The device, the precision, the number of threads and the memory allocation that a model computes with."""
+"""The device, the precision, the number of threads and the memory allocation that a model computes
+with."""
 
 from __future__ import annotations
 
@@ -15,23 +16,30 @@ from charrnn.system.lazy import Tensor, torch
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `mps` names; `auto` chooses the fastest available one.
+    """Return the device that `auto`, `cpu`, `cuda` or `mps` names; `auto` chooses the fastest
+    available one.
 
     Raises UsageError if the device is not available.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(candidate for candidate, is_here in available.items() if is_here)
     if not available[name]:
         raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
     if name == "cuda":
-        # cuBLAS reads it when it is first used. Without it, older versions may add up in another order at every call.
+        # cuBLAS reads it when it is first used. Without it, older versions may add up in another
+        # order at every call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     return torch.device(name)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may use them)."""
+    """Return whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may
+    use them)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
@@ -45,8 +53,8 @@ def has_fast_bf16(device: torch.device) -> bool:
 def cpu_computes_bf16() -> bool:
     """Return whether an LSTM runs in bf16 on this CPU.
 
-    PyTorch asks the processor, but computes with oneDNN. If ONEDNN_MAX_CPU_ISA limits oneDNN to fewer instructions,
-    PyTorch chooses a kernel that oneDNN does not have.
+    PyTorch asks the processor, but computes with oneDNN. If ONEDNN_MAX_CPU_ISA limits oneDNN to
+    fewer instructions, PyTorch chooses a kernel that oneDNN does not have.
     """
     with torch.random.fork_rng(devices=[]):
         lstm = torch.nn.LSTM(1, 1)
@@ -60,39 +68,51 @@ def cpu_computes_bf16() -> bool:
 
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """Compute in `auto`, `fp32`, `bf16` or `fp16` inside the `with` block; `auto` chooses bf16 where it is fast.
+    """Compute in `auto`, `fp32`, `bf16` or `fp16` inside the `with` block; `auto` chooses bf16
+    where it is fast.
 
-    On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
-    cannot compute in it.
+    On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for
+    `bf16` on a CPU that cannot compute in it.
     """
     chosen = chosen_precision(device, precision)
     lower = getattr(torch, DTYPES["bf16" if chosen == "fp32" else chosen])
-    with exact_arithmetic(device), torch.autocast(device.type, dtype=lower, enabled=chosen != "fp32"):
+    with (
+        exact_arithmetic(device),
+        torch.autocast(device.type, dtype=lower, enabled=chosen != "fp32"),
+    ):
         yield
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
-    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`. Raises UsageError as it does."""
+    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`. Raises UsageError
+    as it does."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
-        raise UsageError("precision is 'bf16', but oneDNN cannot compute in it on this CPU. Use auto or fp32.")
+        raise UsageError(
+            "precision is 'bf16', but oneDNN cannot compute in it on this CPU. Use auto or fp32."
+        )
     if precision == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return precision
 
 
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of matrix products in the present autocast context: `dtype` itself outside of one."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
+    """Return the dtype of matrix products in the present autocast context: `dtype` itself outside
+    of one."""
+    return (
+        torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
+    )
 
 
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Compute fp32 in fp32, by deterministic kernels, inside the `with` block; changes something on CUDA only.
+    """Compute fp32 in fp32, by deterministic kernels, inside the `with` block; changes something on
+    CUDA only.
 
-    By default, cuDNN rounds the inputs of fp32 products to TF32 (10 bits of mantissa), and some kernels of torch add
-    up in an order that differs from call to call. An operation without a deterministic kernel causes a warning.
+    By default, cuDNN rounds the inputs of fp32 products to TF32 (10 bits of mantissa), and some
+    kernels of torch add up in an order that differs from call to call. An operation without a
+    deterministic kernel causes a warning.
     """
     if device.type != "cuda":
         yield
@@ -120,7 +140,8 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Copy a tensor in main memory to a device, and to `dtype` if that is given.
 
-    On CUDA the copy goes through page-locked memory, so that the processor does not wait for all kernels before it.
+    On CUDA the copy goes through page-locked memory, so that the processor does not wait for all
+    kernels before it.
     """
     if device.type == "cuda":
         return tensor.to(dtype or tensor.dtype).pin_memory().to(device, non_blocking=True)
@@ -132,10 +153,12 @@ Item = TypeVar("Item")
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """The name of the dtype of matrix products in each precision."""
 CUBLAS_WORKSPACE = ":4096:8"
-"""Default of CUBLAS_WORKSPACE_CONFIG: eight buffers of 4 MiB, with which cuBLAS and cuDNN's recurrent layers compute
-the same in every run (https://docs.pytorch.org/docs/stable/notes/randomness.html)."""
+"""Default of CUBLAS_WORKSPACE_CONFIG: eight buffers of 4 MiB, with which cuBLAS and cuDNN's
+recurrent layers compute the same in every run
+(https://docs.pytorch.org/docs/stable/notes/randomness.html)."""
 CAPS_WITH_BF16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
-"""Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave it emulated."""
+"""Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave
+it emulated."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`."""
 
@@ -143,8 +166,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 def keep_freed_memory() -> None:
     """Make the C library reuse the memory of freed tensors, in this process from now on.
 
-    By default, glibc returns large blocks to the system at once, so every step would request all its activations
-    again, page by zeroed page. Does nothing where the C library has no `mallopt`.
+    By default, glibc returns large blocks to the system at once, so every step would request all
+    its activations again, page by zeroed page. Does nothing where the C library has no `mallopt`.
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -164,7 +187,9 @@ def on_threads(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def computed_on_threads(num_threads: int, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+def computed_on_threads(
+    num_threads: int, items: Generator[Item, None, None]
+) -> Generator[Item, None, None]:
     """Yield the same items, each computed on `num_threads` processor threads.
 
     Between two items, torch uses the caller's number of threads.

@@ -1,11 +1,13 @@
-"""Several networks that are trained side by side and predict together, and the one network that they are.
+"""Several networks that are trained side by side and predict together, and the one network that
+they are.
 
-Their logits are averaged, a product of experts (Hinton 2002): what one of them learned by heart, the others do not
-know. A network of M times the units computes just that, if its weights are block diagonal and its output weights are
-those of the M networks, divided by M. So a model file contains that network, which every command reads as any other.
+Their logits are averaged, a product of experts (Hinton 2002): what one of them learned by heart,
+the others do not know. A network of M times the units computes just that, if its weights are block
+diagonal and its output weights are those of the M networks, divided by M. So a model file contains
+that network, which every command reads as any other.
 
-Shapes: M networks, H and E the units and the embedding of one, G blocks, T time, B batch, V vocabulary; state as in
-`model.network`.
+Shapes: M networks, H and E the units and the embedding of one, G blocks, T time, B batch, V
+vocabulary; state as in `model.network`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,24 +28,30 @@ from charrnn.model.shapes import config_of_member, weight_shapes
 
 
 def check_ensemble(config: Config) -> None:
-    """Raise UsageError if `num_members` does not fit the cell or the sizes of a configuration that is resolved."""
+    """Raise UsageError if `num_members` does not fit the cell or the sizes of a configuration that
+    is resolved."""
     members = config.num_networks
     for name in ("hidden_size", "embedding_size"):
         size = getattr(config, name)
         if size != "one-hot" and resolved(size) % members:
-            raise UsageError(f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of {members}.")
+            raise UsageError(
+                f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of"
+                f" {members}."
+            )
     if members > 1 and not can_join(config, members, resolved(config.hidden_size) // members):
         raise UsageError(
-            f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the depth {config.depth} "
-            f"do not make up one of {config.hidden_size} units. Use {named('num_members', 1)}."
+            f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the"
+            f" depth {config.depth} do not make up one of {config.hidden_size} units. Use"
+            f" {named('num_members', 1)}."
         )
 
 
 def can_join(config: Config, members: int, size: int) -> bool:
     """Return whether networks of `size` units side by side are one network of all their units.
 
-    Not if the cell permutes units or has a matrix whose rank does not grow with them, nor for a cell of another
-    package, whose equations may mix units in other ways, nor with one attention head for all units.
+    Not if the cell permutes units or has a matrix whose rank does not grow with them, nor for a
+    cell of another package, whose equations may mix units in other ways, nor with one attention
+    head for all units.
     """
     cell = cell_type(config.cell)
     whole, one = (cell.extras(units) for units in (members * size, size))
@@ -55,7 +63,8 @@ def can_join(config: Config, members: int, size: int) -> bool:
 
 
 class Ensemble(nn.Module):
-    """M networks of one configuration with weights of different seeds, which share the table of n-grams.
+    """M networks of one configuration with weights of different seeds, which share the table of
+    n-grams.
 
     Their states are side by side: (L, S, B, M * H).
     """
@@ -66,7 +75,8 @@ class Ensemble(nn.Module):
         check_ensemble(config)
         self.config = config
         self.members = nn.ModuleList(
-            CharRNN(config_of_member(config, index), vocab_size) for index in range(config.num_networks)
+            CharRNN(config_of_member(config, index), vocab_size)
+            for index in range(config.num_networks)
         )
         for network in self.networks[1:]:
             network.ngrams = self.networks[0].ngrams
@@ -95,14 +105,20 @@ class Ensemble(nn.Module):
         """Return the initial states (L, S, B, M * H) of a text."""
         return torch.cat([network.initial_state(batch_size) for network in self.networks], dim=-1)
 
-    def forward(self, ids: Tensor, state: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last character.
+    def forward(
+        self, ids: Tensor, state: Tensor, noise: Noise | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
+        character.
 
-        With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M * B, V): those of
-        the first network first.
+        With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
+        * B, V): those of the first network first.
         """
         parts = zip(self.networks, state.chunk(len(self.networks), dim=-1), strict=True)
-        found = [network(ids, part, None if noise is None else noise.another()) for network, part in parts]
+        found = [
+            network(ids, part, None if noise is None else noise.another())
+            for network, part in parts
+        ]
         logits, states = zip(*found, strict=True)
         joined = torch.stack(logits).mean(0) if noise is None else torch.cat(logits, dim=1)
         return joined, torch.cat(states, dim=-1)
@@ -120,7 +136,10 @@ def build_network(config: Config, vocab_size: int) -> CharRNN | Ensemble:
 
 def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Return copies of tensors as float32 arrays."""
-    return {name: value.detach().float().cpu().contiguous().numpy().copy() for name, value in tensors.items()}
+    return {
+        name: value.detach().float().cpu().contiguous().numpy().copy()
+        for name, value in tensors.items()
+    }
 
 
 def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
@@ -130,10 +149,15 @@ def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
         return found[0]
     size = network.networks[0].hidden_size
     shapes = weight_shapes(network.config, network.vocab_size)
-    return {name: _join(name, [one[name] for one in found], shape, size) for name, shape in shapes.items()}
+    return {
+        name: _join(name, [one[name] for one in found], shape, size)
+        for name, shape in shapes.items()
+    }
 
 
-def _join(name: str, parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int) -> NDArray[Any]:
+def _join(
+    name: str, parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int
+) -> NDArray[Any]:
     """Join a tensor of M networks of `size` units to one of that shape."""
     members, first = len(parts), parts[0]
     joined: NDArray[Any]
@@ -149,8 +173,11 @@ def _join(name: str, parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size
         # Rows (G * H, ...) are G blocks, each of which has the rows of every network.
         blocks = len(first) // size if len(first) % size == 0 else 1
         matrices = [part.reshape(blocks, len(part) // blocks, -1) for part in parts]
-        joined = np.zeros((blocks, members, matrices[0].shape[1], shape[1] if len(shape) == 2 else 1), first.dtype)
-        # All networks read the columns of a bias and of one-hot characters, and each reads units of its own.
+        joined = np.zeros(
+            (blocks, members, matrices[0].shape[1], shape[1] if len(shape) == 2 else 1), first.dtype
+        )
+        # All networks read the columns of a bias and of one-hot characters, and each reads units of
+        # its own.
         num_columns = matrices[0].shape[2]
         step = 0 if num_columns == joined.shape[3] else num_columns
         for index, matrix in enumerate(matrices):

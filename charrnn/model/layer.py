@@ -1,7 +1,9 @@
-"""Recurrent layers in torch: the parameters of a cell type, its equations applied to a window, and random masks.
+"""Recurrent layers in torch: the parameters of a cell type, its equations applied to a window, and
+random masks.
 
-Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters have the names,
-shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN`.
+Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters have
+the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads into
+`nn.LSTM`, `nn.GRU` or `nn.RNN`.
 """
 
 import math
@@ -21,15 +23,18 @@ from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs
 class Noise:
     """Masks that are drawn from a generator in the order in which they are requested.
 
-    They are drawn for all batch rows of the step, and a network that reads some rows gets those of its rows: several
-    processes that divide the rows among them use the masks that one process uses.
+    They are drawn for all batch rows of the step, and a network that reads some rows gets those of
+    its rows: several processes that divide the rows among them use the masks that one process uses.
 
-    A window that is processed in pieces (`model.reading.cut`) requests its masks again in every piece and gets the same
-    ones; each row of a piece gets those of its lane.
+    A window that is processed in pieces (`model.reading.cut`) requests its masks again in every
+    piece and gets the same ones; each row of a piece gets those of its lane.
     """
 
-    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None), number: int = 0) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network of that number."""
+    def __init__(
+        self, generator: Generator, num_lanes: int, own: slice = slice(None), number: int = 0
+    ) -> None:
+        """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
+        of that number."""
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
         self._num_own, self._number, self._num_others = len(range(num_lanes)[own]), number, 0
         self._masks: list[Tensor] = []
@@ -45,33 +50,39 @@ class Noise:
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""
         if self._lanes is None and self._num_own < self._num_lanes:
-            # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
+            # How much the pieces draw depends on these lanes; the masks of the window must be those
+            # of all processes.
             first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
-            # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must not meet.
+            # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must
+            # not meet.
             seed = (self._generator.initial_seed() + 0x9E3779B1 * (first + 1)) % (1 << 32)
             self._generator_of_pieces = Generator().manual_seed(seed)
         self._next, self._lanes = 0, lanes
 
     def for_characters(self, length: int, share: float) -> Tensor:
-        """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before its first piece."""
+        """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before
+        its first piece."""
         return _draw((length, self._num_lanes, 1), share, self._generator)[:, self._own]
 
     def for_window(self, shape: Sequence[int], share: float) -> Tensor:
-        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the window."""
+        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the
+        window."""
         if self._next == len(self._masks):
             self._masks.append(_draw(shape, share, self._generator))
         self._next += 1
         return self._masks[self._next - 1]
 
     def for_rows(self, size: int, share: float) -> Tensor:
-        """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of a lane."""
+        """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of
+        a lane."""
         mask = self.for_window((self._num_lanes, size), share)[self._own]
         return mask if self._lanes is None else mask[self._lanes]
 
     def for_one_step(self, shape: Sequence[int], share: float) -> Tensor:
         """Draw a mask (D * B, N), or in a piece (R, N), of independent entries, which is not kept.
 
-        A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs to batch row b.
+        A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs
+        to batch row b.
         """
         if self._lanes is not None or self._num_own == self._num_lanes:
             return _draw(shape, share, self._generator_of_pieces)
@@ -91,7 +102,8 @@ TORCH: Ops[Tensor] = Ops(
     sqrt=torch.sqrt,
     cos=torch.cos,
     sin=torch.sin,
-    # The function of torch leaves out the logarithm above a threshold, where float64 still has some of its digits.
+    # The function of torch leaves out the logarithm above a threshold, where float64 still has some
+    # of its digits.
     softplus=lambda x: -nn.functional.logsigmoid(-x),
     linear=linear,
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
@@ -111,14 +123,16 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
 FAST = ("gru", "rnn")
 """Cell types with a faster implementation in `model.recurrence`."""
 IRNN_SCALE = 0.9
-"""Initial recurrent weight of an irnn, as a multiple of the identity: below 1, so that a state that is carried through
-a whole text does not grow without bound."""
+"""Initial recurrent weight of an irnn, as a multiple of the identity: below 1, so that a state that
+is carried through a whole text does not grow without bound."""
 
 SMALL_PRODUCT = 1 << 25
-"""Steps of at most so many multiplications are read on one thread. Several wait for each other at every operation:
-where another program uses a processor, tanh of 32 * 256 values then takes 3 ms instead of 0.05."""
+"""Steps of at most so many multiplications are read on one thread. Several wait for each other at
+every operation: where another program uses a processor, tanh of 32 * 256 values then takes 3 ms
+instead of 0.05."""
 SMALLEST_OUTPUT_GATE = 1e-6
-"""Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
+"""Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is
+too large."""
 
 
 class _Reading(NamedTuple):
@@ -128,14 +142,16 @@ class _Reading(NamedTuple):
     noise: Noise | None
     ops: Ops[Tensor] | None
     want_cells: bool
-    """Whether the cell values are computed, too; otherwise any tensor of their shape stands for them."""
+    """Whether the cell values are computed, too; otherwise any tensor of their shape stands for
+    them."""
 
 
 class RecurrentLayer(nn.Module):
-    """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
+    """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state
+    (S * D, B, H)).
 
-    With a dilation D, character t continues from character t - D (Chang 2017). The state contains the D latest ones,
-    oldest first.
+    With a dilation D, character t continues from character t - D (Chang 2017). The state contains
+    the D latest ones, oldest first.
     """
 
     def __init__(
@@ -169,10 +185,11 @@ class RecurrentLayer(nn.Module):
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
     def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights orthogonal (Saxe 2014).
+        """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights
+        orthogonal (Saxe 2014).
 
-        Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015). The recurrent
-        weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
+        Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz
+        2015). The recurrent weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
         """
         for block in self.weight("ih").chunk(self.cell.input_blocks):
             nn.init.xavier_uniform_(block, generator=generator)
@@ -182,12 +199,15 @@ class RecurrentLayer(nn.Module):
             if self.cell_name == "irnn":
                 with torch.no_grad():
                     nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
-                    # A constant input then adds up to itself: the sum of IRNN_SCALE^t is 1 / (1 - IRNN_SCALE).
+                    # A constant input then adds up to itself: the sum of IRNN_SCALE^t is 1 / (1 -
+                    # IRNN_SCALE).
                     self.weight("ih").mul_(1 - IRNN_SCALE)
         for name in ("ih", *self.cell.products):
             nn.init.zeros_(self.bias(name))
         if self.cell.forget_block is not None:
-            nn.init.constant_(self.bias("ih").chunk(self.cell.input_blocks)[self.cell.forget_block], forget_bias)
+            nn.init.constant_(
+                self.bias("ih").chunk(self.cell.input_blocks)[self.cell.forget_block], forget_bias
+            )
         for name, (shape, kind) in self.cell.extras(self.hidden_size).items():
             value: Tensor = getattr(self, name)
             with torch.no_grad():
@@ -224,23 +244,32 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
-        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and zoneout uses its mean.
-        If inputs are ids (T, B), the input product is computed for the V characters and looked up for each one, instead
-        of computed for T * B rows: with an `embedding` (V, I) for its rows, without one for one-hot vectors (V = I),
-        whose products are the columns of the weight. With `ops`, the cell's equations are
-        computed with these functions, and no faster implementation is used.
+        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and
+        zoneout uses its mean. If inputs are ids (T, B), the input product is computed for the V
+        characters and looked up for each one, instead of computed for T * B rows: with an
+        `embedding` (V, I) for its rows, without one for one-hot vectors (V = I), whose products are
+        the columns of the weight. With `ops`, the cell's equations are computed with these
+        functions, and no faster implementation is used.
         """
-        outputs, _, last = self._read(inputs, state, _Reading(embedding, noise, ops, want_cells=False))
+        outputs, _, last = self._read(
+            inputs, state, _Reading(embedding, noise, ops, want_cells=False)
+        )
         return outputs, last
 
     def trace(
-        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: Ops[Tensor] | None = None
+        self,
+        inputs: Tensor,
+        state: Tensor,
+        embedding: Tensor | None = None,
+        ops: Ops[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute what `forward` does, and the cell values: (outputs, values (T, B, H) in [-1, 1], state)."""
+        """Compute what `forward` does, and the cell values: (outputs, values (T, B, H) in [-1, 1],
+        state)."""
         return self._read(inputs, state, _Reading(embedding, None, ops, want_cells=True))
 
     def _read(self, inputs: Tensor, state: Tensor, how: _Reading) -> tuple[Tensor, Tensor, Tensor]:
-        """Fold the D interleaved sequences of a dilated layer into the batch, and process them together."""
+        """Fold the D interleaved sequences of a dilated layer into the batch, and process them
+        together."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
         weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
@@ -251,7 +280,8 @@ class RecurrentLayer(nn.Module):
         for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
             if length == 0:
                 continue
-            # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1, and so on.
+            # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1,
+            # and so on.
             piece = inputs[begin : begin + length]
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, dilation, batch_size, self.hidden_size)
@@ -282,21 +312,36 @@ class RecurrentLayer(nn.Module):
         return self._step_through(x, weights, state, how, is_plain=is_plain)
 
     def _step_through(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _Reading, *, is_plain: bool
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _Reading,
+        *,
+        is_plain: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute what `_run` does character by character; x (T, B, X*H) is the input product."""
         if self.cell_name in FAST and is_plain:
-            h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
+            h, weight, bias = (
+                value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh"))
+            )
             outputs = (gru if self.cell_name == "gru" else rnn)(x, h, weight, bias)
             return outputs, outputs, outputs[-1:]
         if issubclass(self.cell, LinearCell) and is_plain:
             a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
             outputs = scan(a, b, state[0])
-            return outputs, self.cell.value(TORCH, (outputs,)) if how.want_cells else outputs, outputs[-1:]
+            return (
+                outputs,
+                self.cell.value(TORCH, (outputs,)) if how.want_cells else outputs,
+                outputs[-1:],
+            )
         return self._run_equations(x, weights, state, how)
 
-    def _input_table(self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Compute the input product (V, R) of every character, with some rows of the weight and a bias (R,)."""
+    def _input_table(
+        self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)
+    ) -> Tensor:
+        """Compute the input product (V, R) of every character, with some rows of the weight and a
+        bias (R,)."""
         weight = self.weight("ih")[rows]
         return weight.t() + bias if embedding is None else linear(embedding, weight, bias)
 
@@ -313,7 +358,10 @@ class RecurrentLayer(nn.Module):
         ops = how.ops or TORCH
         products = {
             name: RecurrentProduct(
-                self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype), x.shape[1], x.shape[0]
+                self.cell.effective_weight(weight).to(x.dtype),
+                self.bias(name).to(x.dtype),
+                x.shape[1],
+                x.shape[0],
             )
             for name, weight in weights.items()
         }
@@ -335,14 +383,26 @@ class RecurrentLayer(nn.Module):
             current = new
             states.append(current if how.want_cells else current[:1])
         stacked = tuple(torch.stack(part) for part in zip(*states, strict=True))
-        return stacked[0], self.cell.value(ops, stacked) if how.want_cells else stacked[0], torch.stack(current)
+        return (
+            stacked[0],
+            self.cell.value(ops, stacked) if how.want_cells else stacked[0],
+            torch.stack(current),
+        )
 
-    def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Noise | None) -> State[Tensor]:
-        """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
+    def _zone_out(
+        self, old: State[Tensor], new: State[Tensor], noise: Noise | None
+    ) -> State[Tensor]:
+        """Keep each unit's old state with probability `zoneout`; without noise, compute the
+        expected value."""
         if noise is None:
-            return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
+            return tuple(
+                before + (1 - self.zoneout) * (after - before)
+                for before, after in zip(old, new, strict=True)
+            )
         drawn = [noise.for_one_step(part.shape, self.zoneout) for part in new]
-        taken = [to_device(mask, part.device, part.dtype) for mask, part in zip(drawn, new, strict=True)]
+        taken = [
+            to_device(mask, part.device, part.dtype) for mask, part in zip(drawn, new, strict=True)
+        ]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_whole(
@@ -366,19 +426,29 @@ class RecurrentLayer(nn.Module):
         return outputs, cells, last
 
     def _lstm_cells(
-        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, outputs: Tensor, embedding: Tensor | None
+        self,
+        inputs: Tensor,
+        state: Tensor,
+        weight_hh: Tensor,
+        outputs: Tensor,
+        embedding: Tensor | None,
     ) -> Tensor:
-        """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return c of the last step only.
+        """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return c of the
+        last step only.
 
-        Once every h is known, the gates of all steps are one matrix product. As h = o * tanh(c), tanh(c) is h / o.
-        Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32, c is computed from the other three
-        gates, step by step.
+        Once every h is known, the gates of all steps are one matrix product. As h = o * tanh(c),
+        tanh(c) is h / o. Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32,
+        c is computed from the other three gates, step by step.
         """
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
 
         def compute_gates(rows: slice) -> Tensor:
-            """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at once."""
-            bias, recurrent = self.bias("ih")[rows] + self.bias("hh")[rows], linear(h_before, weight_hh[rows])
+            """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at
+            once."""
+            bias, recurrent = (
+                self.bias("ih")[rows] + self.bias("hh")[rows],
+                linear(h_before, weight_hh[rows]),
+            )
             if inputs.is_floating_point():
                 return recurrent + linear(inputs, self.weight("ih")[rows], bias)
             return recurrent + self._input_table(embedding, bias, rows)[inputs]

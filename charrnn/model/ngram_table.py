@@ -1,11 +1,13 @@
-"""A table of logits for the last three, four and five characters, added to what the output layer computes.
+"""A table of logits for the last three, four and five characters, added to what the output layer
+computes.
 
-p = softmax(W h + b + T[r3] + T[r4] + T[r5]), where rn is a hash of the last n characters: the table learns what counts
-of n-grams know, and the network what they do not. A maximum-entropy model trained together with a network (Mikolov et
-al. 2011, "Strategies for training large scale neural network language models"); rows chosen by a hash.
+p = softmax(W h + b + T[r3] + T[r4] + T[r5]), where rn is a hash of the last n characters: the table
+learns what counts of n-grams know, and the network what they do not. A maximum-entropy model
+trained together with a network (Mikolov et al. 2011, "Strategies for training large scale neural
+network language models"); rows chosen by a hash.
 
-As the characters before the one that is read are needed, they are part of the state: its last vector (of the first
-layer) begins with their ids plus 1, the oldest first; 0 is none.
+As the characters before the one that is read are needed, they are part of the state: its last
+vector (of the first layer) begins with their ids plus 1, the oldest first; 0 is none.
 
 Shapes: B batch, H hidden, L layers, S state vectors per layer, V vocabulary, R rows.
 """
@@ -25,16 +27,18 @@ NUM_BEFORE = 4
 
 
 def next_row(row: Any, older: Any, num_rows: int) -> Any:
-    """Return the row of an n-gram from that of its last n - 1 characters, and the character before them.
+    """Return the row of an n-gram from that of its last n - 1 characters, and the character before
+    them.
 
-    Characters are their ids plus 1, or 0 for none; the row of one character is that number. Integers of any library. It
-    does not depend on V, so that an alphabet can be extended.
+    Characters are their ids plus 1, or 0 for none; the row of one character is that number.
+    Integers of any library. It does not depend on V, so that an alphabet can be extended.
     """
     return (row * BASE + older) % num_rows
 
 
 def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
-    """Return the rows of the n-grams that end with the last of NUM_BEFORE + 1 characters, the shortest first."""
+    """Return the rows of the n-grams that end with the last of NUM_BEFORE + 1 characters, the
+    shortest first."""
     row, *rows = (read[-1],)
     for older in read[-2::-1]:
         row = next_row(row, older, num_rows)
@@ -43,9 +47,13 @@ def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
 
 
 def add_ngrams(
-    logits: NDArray[np.float32], table: NDArray[np.float32], ids: NDArray[Any], state: NDArray[np.float32]
+    logits: NDArray[np.float32],
+    table: NDArray[np.float32],
+    ids: NDArray[Any],
+    state: NDArray[np.float32],
 ) -> None:
-    """Add the rows for ids (B,) to logits (B, V), the shortest first; the ids join those in a state (L, S, B, H)."""
+    """Add the rows for ids (B,) to logits (B, V), the shortest first; the ids join those in a state
+    (L, S, B, H)."""
     before = state[0, -1, :, :NUM_BEFORE]
     read = np.vstack((before.T, np.asarray(ids) + 1)).astype(np.int64)
     before[:] = read[1:].T

@@ -1,12 +1,14 @@
-"""NumPy arithmetic that rounds alike on every processor: products, functions, Fourier transforms and 8-bit weights.
+"""NumPy arithmetic that rounds alike on every processor: products, functions, Fourier transforms
+and 8-bit weights.
 
-The order in which BLAS adds depends on the processor, and so do the instructions, and the rounding, of NumPy's exp,
-sine, cosine, complex product and FFT. This module uses only operations that IEEE 754 rounds exactly: additions,
-multiplications, divisions and square roots of real numbers, one at a time, and NumPy's sums, whose order depends on
-shapes alone.
+The order in which BLAS adds depends on the processor, and so do the instructions, and the rounding,
+of NumPy's exp, sine, cosine, complex product and FFT. This module uses only operations that IEEE
+754 rounds exactly: additions, multiplications, divisions and square roots of real numbers, one at a
+time, and NumPy's sums, whose order depends on shapes alone.
 
-With int8 weights, a product is a sum of integers that float32 represents exactly, so the result does not depend on the
-order of the sum: it is the same to the last bit with NumPy and compiled code, for one text and many.
+With int8 weights, a product is a sum of integers that float32 represents exactly, so the result
+does not depend on the order of the sum: it is the same to the last bit with NumPy and compiled
+code, for one text and many.
 
 Shapes: B batch, N points of a transform, K terms of a sum, R rows and C columns of a weight.
 """
@@ -62,7 +64,9 @@ def exact_exp(x: Doubles) -> Doubles:
     inside = np.fmax(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
-    return np.where(x >= EXP_LIMIT, np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64)), 0.0)
+    return np.where(
+        x >= EXP_LIMIT, np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64)), 0.0
+    )
 
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
@@ -70,8 +74,9 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
 
     The error is about 2^-45 of the largest factors.
 
-    Each value is split into two integers that are so short that every sum of their products is an integer that
-    float64 represents exactly (Ozaki, Ogita, Oishi & Rump 2012). If a value is not finite, the product is that of BLAS.
+    Each value is split into two integers that are so short that every sum of their products is an
+    integer that float64 represents exactly (Ozaki, Ogita, Oishi & Rump 2012). If a value is not
+    finite, the product is that of BLAS.
     """
     x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
@@ -87,7 +92,8 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
 
 
 def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
-    """Compute the mean (B, H) of the vectors `past` (N, B, H) with the weights softmax(past query / sqrt(H)).
+    """Compute the mean (B, H) of the vectors `past` (N, B, H) with the weights softmax(past query /
+    sqrt(H)).
 
     The order of every sum depends on N and H alone.
     """
@@ -99,7 +105,8 @@ def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
 
 
 def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
-    """Split x (B, K) into integers high and low: x = (high + low / 2^bits) 2^(exponent - bits), exponent (B, 1)."""
+    """Split x (B, K) into integers high and low: x = (high + low / 2^bits) 2^(exponent - bits),
+    exponent (B, 1)."""
     _, exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0))
     scaled = np.ldexp(x, num_bits - exponent)
     high = np.rint(scaled)
@@ -107,7 +114,8 @@ def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
 
 
 def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
-    """Compute cosine and sine in float64 of angles in radians up to 10^6, with errors of about 2^-52."""
+    """Compute cosine and sine in float64 of angles in radians up to 10^6, with errors of about
+    2^-52."""
     angle = np.asarray(angle, np.float64)
     turns = np.rint(angle * (2 / math.pi))
     rest = angle
@@ -124,7 +132,8 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
 
 @lru_cache(maxsize=256)
 def _cos_sin_of(angles: bytes) -> tuple[Float32Array, Float32Array]:
-    """Compute cosine and sine, cached, because the angles of a model are the same at every character."""
+    """Compute cosine and sine, cached, because the angles of a model are the same at every
+    character."""
     cos, sin = exact_cos_sin(np.frombuffer(angles, np.float32))
     return cos.astype(np.float32), sin.astype(np.float32)
 
@@ -142,9 +151,11 @@ def _times(re: Doubles, im: Doubles, w: tuple[Doubles, Doubles]) -> tuple[Double
 
 
 def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Compute the Fourier transform of complex numbers (B, N), divided by sqrt(N): real and imaginary parts.
+    """Compute the Fourier transform of complex numbers (B, N), divided by sqrt(N): real and
+    imaginary parts.
 
-    Computed in float64, in two steps of sums over the factors of N nearest to its square root (Cooley & Tukey 1965).
+    Computed in float64, in two steps of sums over the factors of N nearest to its square root
+    (Cooley & Tukey 1965).
     """
     batch, size = re.shape
     inner = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
@@ -155,7 +166,9 @@ def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32
     real, imaginary = _times(real, imaginary, (w_real[:, :, None], w_imaginary[:, :, None]))
     real, imaginary = real.sum(axis=1), imaginary.sum(axis=1)
     real, imaginary = _times(real, imaginary, _powers_of_unity(size, inner, outer))
-    real, imaginary = _times(real[..., None], imaginary[..., None], _powers_of_unity(outer, outer, outer))
+    real, imaginary = _times(
+        real[..., None], imaginary[..., None], _powers_of_unity(outer, outer, outer)
+    )
     found = (part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size) for part in (real, imaginary))
     first, second = ((part / math.sqrt(size)).astype(np.float32) for part in found)
     return first, second
@@ -168,37 +181,50 @@ SUM_BITS = 24
 SMALLEST_WEIGHT = 2.0**-100
 """Rows without a larger weight become zeros, because their scale would be rounded, even to zero."""
 SMALLEST_EXPONENT = -60
-"""Inputs are scaled as if the largest were at least 2^-61: scaling up smaller ones could overflow."""
+"""Inputs are scaled as if the largest were at least 2^-61: scaling up smaller ones could overflow.
+"""
 
 TANH_LIMIT = 9.0
 """tanh(x) is computed for x clipped to [-9, 9]."""
-TANH_TOP = (0.99999990636668, 0.13373198771542, 3.4865830984447e-3, 2.0471847671649e-5, 1.3184242806811e-8)
+TANH_TOP = (
+    0.99999990636668,
+    0.13373198771542,
+    3.4865830984447e-3,
+    2.0471847671649e-5,
+    1.3184242806811e-8,
+)
 """Coefficients of P; see `TANH_BOTTOM`."""
 TANH_BOTTOM = (1.0, 0.46706495638980, 2.5841983960394e-2, 3.2713872397441e-4, 7.7026722455669e-7)
-"""Coefficients of Q: x P(x^2) / Q(x^2), fitted to tanh on [-9, 9] by reweighted least squares, has errors of at most
-4e-7 in float32."""
+"""Coefficients of Q: x P(x^2) / Q(x^2), fitted to tanh on [-9, 9] by reweighted least squares, has
+errors of at most 4e-7 in float32."""
 
 
 class Matrix:
     """A weight (R, C) that inputs (B, C) are multiplied with.
 
-    `values` (R, C) are float32, or int8 with a `scale` (R,) per row (Jacob 2018, without zero points). `bits` is the
-    number of bits to which inputs are rounded; 0: they are not.
+    `values` (R, C) are float32, or int8 with a `scale` (R,) per row (Jacob 2018, without zero
+    points). `bits` is the number of bits to which inputs are rounded; 0: they are not.
     """
 
     def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
-        """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights are finite."""
+        """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights
+        are finite."""
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
         self.scale: Float32Array = np.ones(len(weight), np.float32)
         self.bits = 0
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
-            self.scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)).astype(np.float32)
+            self.scale = np.where(
+                largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)
+            ).astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
-            # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to 66,052 columns.
-            self.bits = SUM_BITS - math.ceil(math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max()))))
+            # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
+            # 66,052 columns.
+            self.bits = SUM_BITS - math.ceil(
+                math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max())))
+            )
         self._transposed = self.values.astype(np.float32).T
 
     def product(self, x: Float32Array) -> Float32Array:
@@ -212,14 +238,16 @@ class Matrix:
 
 
 def exact_tanh(x: Float32Array) -> Float32Array:
-    """Compute tanh in float32 by operations that round alike everywhere, with errors of at most 4e-7."""
+    """Compute tanh in float32 by operations that round alike everywhere, with errors of at most
+    4e-7."""
     x = np.minimum(np.maximum(x, np.float32(-TANH_LIMIT)), np.float32(TANH_LIMIT))
     square = x * x
     return np.asarray(x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square))
 
 
 def exact_softplus(x: Float32Array) -> Float32Array:
-    """Compute ln(1 + exp(x)) by operations that round alike everywhere, in float64, rounded to float32."""
+    """Compute ln(1 + exp(x)) by operations that round alike everywhere, in float64, rounded to
+    float32."""
     power = exact_exp(-np.abs(x.astype(np.float64)))
     ratio = power / (2 + power)
     # ln(1 + p) = 2 artanh(p / (2 + p)), where the ratio is at most 1/3.
@@ -227,7 +255,8 @@ def exact_softplus(x: Float32Array) -> Float32Array:
 
 
 def _split_columns(x: NDArray[Any], blocks: int) -> list[NDArray[Any]]:
-    """Return views of `blocks` equal parts of the last axis, without the checks of `np.split`, which take longer."""
+    """Return views of `blocks` equal parts of the last axis, without the checks of `np.split`,
+    which take longer."""
     width = x.shape[-1] // blocks
     return [x[..., start : start + width] for start in range(0, blocks * width, width)]
 

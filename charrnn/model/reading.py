@@ -1,12 +1,13 @@
 """Read a long text in parallel lanes, and a window of documents in pieces of equal length.
 
-Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from that of a single pass only by
-what the network remembers for longer.
+Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from that of a
+single pass only by what the network remembers for longer.
 
-A segment of a window is what one lane reads without a reset: from END, or from the start of the window, up to the next
-END. Each segment is cut into pieces of MAX_PIECE characters and, at its end, smaller powers of two, and all pieces of
-the same size and number are read together. Nothing is padded, short documents are read in few wide steps, and a window
-takes at most about T + MAX_PIECE sequential steps.
+A segment of a window is what one lane reads without a reset: from END, or from the start of the
+window, up to the next END. Each segment is cut into pieces of MAX_PIECE characters and, at its end,
+smaller powers of two, and all pieces of the same size and number are read together. Nothing is
+padded, short documents are read in few wide steps, and a window takes at most about T + MAX_PIECE
+sequential steps.
 
 Shapes: T time, B batch (lanes), N segments, R rows of a piece.
 """
@@ -29,8 +30,8 @@ WARM_UP = 512
 WINDOW = 256
 """T: characters of each lane that are read at once."""
 MAX_LANES = 32
-"""B: lanes, at most. A text under 8 * WARM_UP characters is read in one lane, which is exact if its context has at most
-WARM_UP characters."""
+"""B: lanes, at most. A text under 8 * WARM_UP characters is read in one lane, which is exact if its
+context has at most WARM_UP characters."""
 
 SEGMENT_LENGTH = 8192
 """Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
@@ -46,8 +47,9 @@ def read_in_lanes(
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
-    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output): positions[t, b] is the
-    character's index in `ids`; one that is >= N is padding. Characters before `first` are context only.
+    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
+    positions[t, b] is the character's index in `ids`; one that is >= N is padding. Characters
+    before `first` are context only.
     """
     yield from read_parts(step, initial_state, ids, np.array([first]), len(ids) - first)
 
@@ -55,9 +57,11 @@ def read_in_lanes(
 def read_parts(
     step: Step[Output], initial_state: InitialState, ids: IdArray, begins: Indices, num_chars: int
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read parts of `num_chars` characters of ids (N,), which begin at `begins` (P,), at once, as `read_in_lanes`.
+    """Read parts of `num_chars` characters of ids (N,), which begin at `begins` (P,), at once, as
+    `read_in_lanes`.
 
-    Each is read in as many lanes, with the characters before it as context: B is P times `lanes_of(num_chars)`.
+    Each is read in as many lanes, with the characters before it as context: B is P times
+    `lanes_of(num_chars)`.
     """
     num_lanes = lanes_of(num_chars)
     lane_length = -(-num_chars // num_lanes)
@@ -73,11 +77,12 @@ def lanes_of(num_chars: int) -> int:
 def read_segments(
     step: Step[Output], initial_state: InitialState, ids: IdArray, first: int, max_chars: int
 ) -> Iterator[tuple[Indices, Output]]:
-    """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from index `first` on.
+    """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from
+    index `first` on.
 
-    They have at most `max_chars` characters in all and are the same at every call; each is warmed up as a lane is.
-    `step` and what is yielded are those of `read_in_lanes`, without padding. Raises ValueError unless `max_chars` is
-    in 1..N - first.
+    They have at most `max_chars` characters in all and are the same at every call; each is warmed
+    up as a lane is. `step` and what is yielded are those of `read_in_lanes`, without padding.
+    Raises ValueError unless `max_chars` is in 1..N - first.
     """
     _, length = segments_of(max_chars)
     starts = segment_starts(len(ids), first, max_chars)
@@ -86,7 +91,8 @@ def read_segments(
 
 
 def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64]:
-    """Return the indices at which the segments of `read_segments` start, of `num_ids` ids, ascending.
+    """Return the indices at which the segments of `read_segments` start, of `num_ids` ids,
+    ascending.
 
     Raises ValueError unless `max_chars` is in 1..num_ids - first.
     """
@@ -98,7 +104,8 @@ def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64
 
 
 def segments_of(max_chars: int) -> tuple[int, int]:
-    """Return the number and the length of the segments that have at most `max_chars` characters in all."""
+    """Return the number and the length of the segments that have at most `max_chars` characters in
+    all."""
     num_segments = max(1, max_chars // SEGMENT_LENGTH, min(MAX_LANES, max_chars // (4 * WARM_UP)))
     return num_segments, max_chars // num_segments
 
@@ -106,7 +113,8 @@ def segments_of(max_chars: int) -> tuple[int, int]:
 def _read_from(
     step: Step[Output], initial_state: InitialState, ids: IdArray, starts: Indices, length: int
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before them."""
+    """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before
+    them."""
     warm_up = WARM_UP if len(starts) > 1 else min(WARM_UP, int(starts[0]))
     # A lane may have less text before it than the others: its state is reset where the text begins.
     text_begins = np.maximum(0, warm_up - starts) - warm_up
@@ -154,7 +162,8 @@ class Segments:
 
 
 class Piece(NamedTuple):
-    """The pieces of R segments that are read together; each continues the segment's piece before it."""
+    """The pieces of R segments that are read together; each continues the segment's piece before
+    it."""
 
     segments: Indices
     """(R,)"""

@@ -1,11 +1,12 @@
-"""Fast recurrences: those of oneDNN and cuDNN, and two with their own backward passes, faster than autograd's.
+"""Fast recurrences: those of oneDNN and cuDNN, and two with their own backward passes, faster than
+autograd's.
 
-On a CPU, autograd accumulates the gradient of a recurrent weight once per character: T small products that each read
-and write the whole matrix. Here it is one large product per window. Derivatives of gates that need no recurrence are
-computed for the whole window at once, too.
+On a CPU, autograd accumulates the gradient of a recurrent weight once per character: T small
+products that each read and write the whole matrix. Here it is one large product per window.
+Derivatives of gates that need no recurrence are computed for the whole window at once, too.
 
-The operators for packed weights are not public. They are tried once (`can_pack`), and plain torch computes the same
-where they are missing or compute something else.
+The operators for packed weights are not public. They are tried once (`can_pack`), and plain torch
+computes the same where they are missing or compute something else.
 
 Shapes: T time, B batch, H hidden, G blocks.
 """
@@ -21,19 +22,23 @@ from torch.autograd import Function
 from charrnn.model.device import autocast_dtype
 
 aten: Any = torch.ops.aten
-"""The operators of torch, some of which have no function: the derivatives of tanh and sigmoid by their outputs."""
+"""The operators of torch, some of which have no function: the derivatives of tanh and sigmoid by
+their outputs."""
 LEAST_STEPS_TO_PACK = 8
 """A weight is packed for at least so many products: packing takes about as long as one of them."""
 LEAST_FP32_TO_PACK = 2**15
-"""Smallest number of entries of an fp32 weight that is packed: calling oneDNN takes longer than calling BLAS."""
+"""Smallest number of entries of an fp32 weight that is packed: calling oneDNN takes longer than
+calling BLAS."""
 
 
 class RepeatedProduct:
-    """Multiply many x (B, K), one after the other, with a weight (N, K) of the same dtype: x @ weight.T.
+    """Multiply many x (B, K), one after the other, with a weight (N, K) of the same dtype: x @
+    weight.T.
 
-    On a CPU, matrix products rearrange the weight at every call. Here it is packed once in the layout of oneDNN's
-    kernels: 64 x 512 by 512 x 1536 takes 207 instead of 238 microseconds in bf16, and 387 instead of 1,144 in fp32 (one
-    core of a Zen 5, for which the BLAS of torch has no kernels of its own).
+    On a CPU, matrix products rearrange the weight at every call. Here it is packed once in the
+    layout of oneDNN's kernels: 64 x 512 by 512 x 1536 takes 207 instead of 238 microseconds in
+    bf16, and 387 instead of 1,144 in fp32 (one core of a Zen 5, for which the BLAS of torch has no
+    kernels of its own).
     """
 
     def __init__(self, weight: Tensor, batch_size: int, num_steps: int) -> None:
@@ -43,25 +48,36 @@ class RepeatedProduct:
         is_faster = weight.dtype == torch.bfloat16 or (
             weight.dtype == torch.float32 and weight.numel() >= LEAST_FP32_TO_PACK
         )
-        if is_faster and weight.device.type == "cpu" and num_steps >= LEAST_STEPS_TO_PACK and can_pack(weight.dtype):
+        if (
+            is_faster
+            and weight.device.type == "cpu"
+            and num_steps >= LEAST_STEPS_TO_PACK
+            and can_pack(weight.dtype)
+        ):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch_size)
 
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Compute the product (B, N), plus bias (N,)."""
         if self._packed is not None:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], ""))
+            return cast(
+                Tensor, torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
+            )
         return x @ self._transposed if bias is None else torch.addmm(bias, x, self._transposed)
 
     def plus(self, x: Tensor, added: Tensor) -> Tensor:
         """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add"))
+            return cast(
+                Tensor,
+                torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add"),
+            )
         return torch.addmm(added, x, self._transposed)
 
 
 @lru_cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether this version of torch multiplies by packed weights of that dtype on this processor.
+    """Return whether this version of torch multiplies by packed weights of that dtype on this
+    processor.
 
     The operators are those that torch's own compiler calls.
     """
@@ -76,10 +92,11 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 class RecurrentProduct:
-    """Compute h @ weight.T + bias at every step of a window; gradients of weight and bias are one product at the end.
+    """Compute h @ weight.T + bias at every step of a window; gradients of weight and bias are one
+    product at the end.
 
-    weight (G*H, H), bias (G*H,), h (batch_size, H), for num_steps steps. One instance serves one forward and one
-    backward pass.
+    weight (G*H, H), bias (G*H,), h (batch_size, H), for num_steps steps. One instance serves one
+    forward and one backward pass.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
@@ -95,7 +112,8 @@ class RecurrentProduct:
 
 
 class _Window:
-    """State shared by the steps of one window: products with the weight and its transpose, and the recorded inputs."""
+    """State shared by the steps of one window: products with the weight and its transpose, and the
+    recorded inputs."""
 
     def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
         self.weight, self.bias = weight, bias
@@ -137,7 +155,8 @@ class _Step(Function):
 def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute all outputs (T, B, H) of a GRU.
 
-    x (T, B, 3*H) is the input product with its bias, h (B, H) the state, weight (3*H, H), bias (3*H,).
+    x (T, B, 3*H) is the input product with its bias, h (B, H) the state, weight (3*H, H), bias
+    (3*H,).
     """
     return _Gru.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -145,9 +164,10 @@ def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _Gru(Function):
     """Blocks r, z, n, as in `cells.Gru`.
 
-    There are as few operations per character as possible, because below some 256 units most of the time goes into
-    calling them: products are added to the input products, views are made once, and everything that does not depend on
-    the gradient from later characters is computed for the whole window.
+    There are as few operations per character as possible, because below some 256 units most of the
+    time goes into calling them: products are added to the input products, views are made once, and
+    everything that does not depend on the gradient from later characters is computed for the whole
+    window.
     """
 
     @staticmethod
@@ -163,7 +183,11 @@ class _Gru(Function):
         hs[0] = h
         product = RepeatedProduct(weight, batch_size, num_steps)
         r, z, u_n = (part.unbind() for part in blocks.chunk(3, dim=-1))
-        gates, x_n, steps = blocks[..., :num_gates].unbind(), x[..., num_gates:].unbind(), hs.unbind()
+        gates, x_n, steps = (
+            blocks[..., :num_gates].unbind(),
+            x[..., num_gates:].unbind(),
+            hs.unbind(),
+        )
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
             total = product.plus(steps[t], block)
             torch.sigmoid(total[:, :num_gates], out=gates[t])
@@ -191,7 +215,9 @@ class _Gru(Function):
         errors = [d_outputs[-1]]
         for t in range(num_steps - 1, -1, -1):
             by_block[t].mul_(errors[-1][:, None])
-            carried = torch.addcmul(d_outputs[t - 1], errors[-1], kept[t]) if t else errors[-1] * kept[t]
+            carried = (
+                torch.addcmul(d_outputs[t - 1], errors[-1], kept[t]) if t else errors[-1] * kept[t]
+            )
             errors.append(product.plus(d_products[t], carried))
         d_h = errors.pop()
         flat = d_product.flatten(0, 1)
@@ -241,7 +267,8 @@ class _Rnn(Function):
 def scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
     """Compute all h_t = a_t * h_{t-1} + b_t (T, B, H) from a, b (T, B, H) and the state h (B, H).
 
-    A loop over T: a scan of log T steps reads and writes the whole window in each of them (benchmarks/LOG.md).
+    A loop over T: a scan of log T steps reads and writes the whole window in each of them
+    (benchmarks/LOG.md).
     """
     return _Scan.apply(a, b, h)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -268,20 +295,25 @@ class _Scan(Function):
 
 
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
-"""Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`, `nn.GRU` and `nn.RNN`
-call. They are not documented, so one may be missing."""
+"""Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`,
+`nn.GRU` and `nn.RNN` call. They are not documented, so one may be missing."""
 FASTEST_ON_CPU = ("lstm",)
-"""Cell types for which that function is the fastest implementation on a CPU. Others step through time there, and
-`model.recurrence` does that with fewer operations."""
+"""Cell types for which that function is the fastest implementation on a CPU. Others step through
+time there, and `model.recurrence` does that with fewer operations."""
 
 
 def runs_whole(cell_name: str, device: torch.device) -> bool:
     """Return whether `run_whole` is the fastest implementation of a cell type on that device."""
-    return (device.type == "cuda" or cell_name in FASTEST_ON_CPU) and hasattr(torch, FUNCTIONS.get(cell_name, ""))
+    return (device.type == "cuda" or cell_name in FASTEST_ON_CPU) and hasattr(
+        torch, FUNCTIONS.get(cell_name, "")
+    )
 
 
-def run_whole(cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state (S, B, H).
+def run_whole(
+    cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state
+    (S, B, H).
 
     `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,).
     """
@@ -290,12 +322,14 @@ def run_whole(cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[T
     if not _casts(device, dtype):
         return _call(function, inputs, state, weights)
     with torch.autocast(device.type, enabled=False):
-        return _call(function, inputs.to(dtype), state.to(dtype).contiguous(), _in_one_buffer(weights, dtype))
+        return _call(
+            function, inputs.to(dtype), state.to(dtype).contiguous(), _in_one_buffer(weights, dtype)
+        )
 
 
 def _casts(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and in fp16 on a CPU calls
-    kernels of oneDNN that few processors have.
+    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and in
+    fp16 on a CPU calls kernels of oneDNN that few processors have.
     """
     return device.type == "cuda" or dtype == torch.float16
 
@@ -303,7 +337,8 @@ def _casts(device: torch.device, dtype: torch.dtype) -> bool:
 def _call(
     function: Callable[..., Any], inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    # Biases, one layer, no dropout, training (without it there is no backward pass on CUDA), one direction, time first.
+    # Biases, one layer, no dropout, training (without it there is no backward pass on CUDA), one
+    # direction, time first.
     options = (list(weights), True, 1, 0.0, True, False, False)
     if len(state) == 2:
         outputs, h, c = function(inputs, tuple(state.chunk(2)), *options)
@@ -315,7 +350,8 @@ def _call(
 def _in_one_buffer(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Copy weights to one block of memory, one after the other.
 
-    That is how cuDNN wants them: otherwise it copies them itself at every call, and torch warns about it.
+    That is how cuDNN wants them: otherwise it copies them itself at every call, and torch warns
+    about it.
     """
     buffer = torch.cat([weight.flatten() for weight in weights]).to(dtype)
     parts = torch.split(buffer, [weight.numel() for weight in weights])

@@ -18,11 +18,14 @@ from charrnn.model.walk import Architecture
 from charrnn.system.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
-"""Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""
+"""Limit of the header that lists the tensors of a file: ten times what the largest number of layers
+needs."""
 TRAINING_COPIES = 6
-"""Values that training stores per weight: weight, gradient, two moments, average, and one for temporary results."""
+"""Values that training stores per weight: weight, gradient, two moments, average, and one for
+temporary results."""
 SEED_STEP = 1_000_003
-"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have none in common."""
+"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have
+none in common."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
@@ -31,9 +34,15 @@ def input_size_of(config: Config, vocab_size: int) -> int:
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`."""
+    """Return the shapes of the tensors of `model.safetensors` by name, in the order of
+    `CharRNN`."""
     network = Architecture.of(config)
-    cell, depth, size, input_size = network.cell, network.depth, network.hidden_size, input_size_of(config, vocab_size)
+    cell, depth, size, input_size = (
+        network.cell,
+        network.depth,
+        network.hidden_size,
+        input_size_of(config, vocab_size),
+    )
     shapes: dict[str, tuple[int, ...]] = {}
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
@@ -51,7 +60,10 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
         if depth.span:
-            shapes |= {f"attentions.{index}.weight": (2 * size, size), f"attentions.{index}.bias": (2 * size,)}
+            shapes |= {
+                f"attentions.{index}.weight": (2 * size, size),
+                f"attentions.{index}.bias": (2 * size,),
+            }
         if depth.has_lstm:
             shapes |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
             for name in ("ih", "hh"):
@@ -63,14 +75,17 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def config_of_member(config: Config, index: int = 0) -> Config:
-    """Return the configuration of a network of an ensemble, whose units are an equal share of `config.hidden_size`."""
+    """Return the configuration of a network of an ensemble, whose units are an equal share of
+    `config.hidden_size`."""
     members = config.num_networks
     embedding_size = config.embedding_size
     return replace(
         config,
         num_members=1,
         hidden_size=resolved(config.hidden_size) // members,
-        embedding_size=embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members,
+        embedding_size=(
+            embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members
+        ),
         seed=(config.seed + index * SEED_STEP) % 2**32,
     )
 
@@ -78,7 +93,8 @@ def config_of_member(config: Config, index: int = 0) -> Config:
 def num_parameters(config: Config, vocab_size: int) -> int:
     """Count the trained values of a model without building it, as `CharRNN.num_parameters` does.
 
-    Of several networks, which share the table of n-grams, zeros outside the blocks of each are not counted.
+    Of several networks, which share the table of n-grams, zeros outside the blocks of each are not
+    counted.
     """
     if (members := config.num_networks) > 1:
         table = Architecture.of(config).ngram_rows * vocab_size
@@ -86,22 +102,29 @@ def num_parameters(config: Config, vocab_size: int) -> int:
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
     shapes = weight_shapes(config, vocab_size)
-    return sum(prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed)
+    return sum(
+        prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed
+    )
 
 
-def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[int], int | OneHot]) -> int:
-    """Return the largest `hidden_size` with which a model has at most `config.parameters` trained values.
+def fit_parameters(
+    config: Config, vocab_size: int, embedding_size: Callable[[int], int | OneHot]
+) -> int:
+    """Return the largest `hidden_size` with which a model has at most `config.parameters` trained
+    values.
 
-    The number of layers is resolved; `embedding_size` computes the size of the embedding from the number of units.
-    Raises UsageError, with the allowed range, if that many are fewer than the smallest model has, or more than the
-    largest one that this machine can train.
+    The number of layers is resolved; `embedding_size` computes the size of the embedding from the
+    number of units. Raises UsageError, with the allowed range, if that many are fewer than the
+    smallest model has, or more than the largest one that this machine can train.
     """
     assert config.parameters is not None, "no number of weights was asked for"
     multiple = cell_type(config.cell).units_multiple
 
     def count(multiples: int) -> int:
         size = multiples * multiple
-        sized = replace(config, hidden_size=size, embedding_size=embedding_size(size), parameters=None)
+        sized = replace(
+            config, hidden_size=size, embedding_size=embedding_size(size), parameters=None
+        )
         return num_parameters(sized, vocab_size)
 
     least_size = 1 if config.ngram_rows in ("auto", 0) else 4
@@ -112,9 +135,10 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
     if not least <= config.parameters <= most:
         layers = counted(resolved(config.num_layers), "layer")
         raise UsageError(
-            f"{named('parameters')} is {config.parameters:,}; it must be between {least:,} and {most:,}\n"
-            f"for {layers} of cell type {config.cell}, an alphabet of {vocab_size:,} and the memory of this machine. "
-            f"{named('num_layers')} and {named('embedding_size')} change that."
+            f"{named('parameters')} is {config.parameters:,}; it must be between {least:,} and"
+            f" {most:,}\nfor {layers} of cell type {config.cell}, an alphabet of {vocab_size:,} and"
+            f" the memory of this machine. {named('num_layers')} and {named('embedding_size')}"
+            " change that."
         )
     # The count rises with the number of units.
     return multiple * multiples[bisect_right(multiples, config.parameters, key=count) - 1]
@@ -125,36 +149,46 @@ def check_multiple(config: Config) -> None:
     multiple = cell_type(config.cell).units_multiple
     if resolved(config.hidden_size) % multiple:
         raise UsageError(
-            f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell} needs a multiple of {multiple}."
+            f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell} needs a"
+            f" multiple of {multiple}."
         )
 
 
 def weight_bytes(config: Config, vocab_size: int) -> int:
-    """Return the size of the weights of a model in a file, without the header and with 4 bytes for each."""
+    """Return the size of the weights of a model in a file, without the header and with 4 bytes for
+    each."""
     return 4 * sum(map(prod, weight_shapes(config, vocab_size).values()))
 
 
 def most_bytes(config: Config, vocab_size: int) -> int:
-    """Return the largest size of a file of a checkpoint: the weights four times over, the recurrent state, a header.
+    """Return the largest size of a file of a checkpoint: the weights four times over, the recurrent
+    state, a header.
 
     Training stores the weights, their averages and two moments per weight.
     """
     network = Architecture.of(config)
-    state = network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
+    state = (
+        network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
+    )
     # Several networks have an output bias each, where the model has one.
     biases = 4 * (config.num_networks - 1) * vocab_size
-    return 4 * (weight_bytes(config, vocab_size) + state + biases) + config.num_networks * MAX_HEADER_BYTES
+    return (
+        4 * (weight_bytes(config, vocab_size) + state + biases)
+        + config.num_networks * MAX_HEADER_BYTES
+    )
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
     """Return the vocabulary size of a model's tensors.
 
-    Raises CheckpointError if they do not match `config`; it names the `path` of the run or the file, if it is given.
+    Raises CheckpointError if they do not match `config`; it names the `path` of the run or the
+    file, if it is given.
     """
     for problem in _problems(config, tensors):
         place = "" if path is None else f"{path} is damaged: "
         raise CheckpointError(
-            f"{place}model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
+            f"{place}model.safetensors does not contain the {config.cell} model that config.yaml"
+            f" describes: {problem}"
         )
     return len(tensors["output.weight"])
 
@@ -168,32 +202,40 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
         if name in tensors and tuple(tensors[name].shape) != shape:
             yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
     yield from (f"{name} is missing" for name in sorted(expected.keys() - tensors.keys()))
-    yield from (f"{name} does not belong to it" for name in sorted(tensors.keys() - expected.keys()))
+    yield from (
+        f"{name} does not belong to it" for name in sorted(tensors.keys() - expected.keys())
+    )
     for name, tensor in tensors.items():
         is_order = name.endswith(".permutation")
-        if sorted(tensor.tolist()) != list(range(len(tensor))) if is_order else "float" not in str(tensor.dtype):
+        if (
+            sorted(tensor.tolist()) != list(range(len(tensor)))
+            if is_order
+            else "float" not in str(tensor.dtype)
+        ):
             yield f"{name} has values that are no floats or no permutation"
 
 
 def check_finite(values: Any, what: str) -> None:
-    """Raise CheckpointError if an array or a number that a model gave, named by `what`, is not finite throughout."""
+    """Raise CheckpointError if an array or a number that a model gave, named by `what`, is not
+    finite throughout."""
     if not np.isfinite(np.asarray(values, np.float32)).all():
         raise CheckpointError(
-            f"Some {what} of this model are not finite numbers: its weights are damaged, or its state grows without "
-            "bound. Use another checkpoint."
+            f"Some {what} of this model are not finite numbers: its weights are damaged, or its"
+            " state grows without bound. Use another checkpoint."
         )
 
 
 def check_memory(config: Config, vocab_size: int) -> None:
-    """Raise UsageError if training needs more memory than this machine has, as far as the system tells."""
+    """Raise UsageError if training needs more memory than this machine has, as far as the system
+    tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     needed = 4 * TRAINING_COPIES * num_weights
     available = memory_bytes()
     if available is not None and needed > available:
         raise UsageError(
-            f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')} {config.num_layers}: "
-            f"{num_weights:,} weights need "
-            f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
+            f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')}"
+            f" {config.num_layers}: {num_weights:,} weights need about {needed / 1e9:,.0f} GB to"
+            f" train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )
 
 
@@ -201,25 +243,36 @@ def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
     """Raise UsageError if a model of this size has no such cell."""
     if not (0 <= layer < num_layers and 0 <= unit < num_units):
         raise UsageError(
-            f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0 to {num_units - 1}."
+            f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0"
+            f" to {num_units - 1}."
         )
 
 
 ROWS = ("embedding.weight", "output.weight", "output.bias")
 """Tensors with one row per character: (V, E), (V, H) and (V,)."""
 COLUMNS = ("bottom.weight", "layers.0.weight_ih_l0")
-"""Tensors of which, in a network without an embedding, the first that exists has a column per character: (G*H, V)."""
+"""Tensors of which, in a network without an embedding, the first that exists has a column per
+character: (G*H, V)."""
 
 
-def extend_rows(model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the tensors of a model with rows (columns) for N characters, the first V of them its own, bit for bit.
+def extend_rows(
+    model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a model with rows (columns) for N characters, the first V of them its
+    own, bit for bit.
 
-    The others are those of `drawn`, a network with N characters that was initialized from the seed. The mean of the old
-    rows is no better a start (benchmarks/LOG.md), and would make all new characters the same.
+    The others are those of `drawn`, a network with N characters that was initialized from the seed.
+    The mean of the old rows is no better a start (benchmarks/LOG.md), and would make all new
+    characters the same.
     """
-    axes = {name: 0 for name in ROWS if name in model} | {name: 1 for name in ("ngrams.weight",) if name in model}
+    axes = {name: 0 for name in ROWS if name in model} | {
+        name: 1 for name in ("ngrams.weight",) if name in model
+    }
     if "embedding.weight" not in model:
         axes[next(name for name in COLUMNS if name in model)] = 1
     num_known = len(model["output.bias"])
     new = {name: np.split(drawn[name], [num_known], axis)[1] for name, axis in axes.items()}
-    return {**model, **{name: np.concatenate((model[name], new[name]), axis) for name, axis in axes.items()}}
+    return {
+        **model,
+        **{name: np.concatenate((model[name], new[name]), axis) for name, axis in axes.items()},
+    }

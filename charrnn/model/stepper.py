@@ -1,6 +1,7 @@
 """The network in NumPy, one character at a time: generates text without importing torch.
 
-Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32 throughout.
+Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32
+throughout.
 """
 
 from collections.abc import Mapping
@@ -43,7 +44,8 @@ class CharacterModel(Protocol):
     def read(
         self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
     ) -> tuple[NDArray[np.floating[Any]], Float32Array]:
-        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the last."""
+        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the
+        last."""
 
 
 class Linear(NamedTuple):
@@ -60,16 +62,19 @@ class Linear(NamedTuple):
 class Stepper:
     """Maps one character per row and a state to the next character's logits and the new state.
 
-    With precision `fp32`, equal to `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is
-    rounded to eight bits (`model.portable_math.Matrix`).
+    With precision `fp32`, equal to `CharRNN.forward` in float32 up to rounding; with `int8`, every
+    weight matrix is rounded to eight bits (`model.portable_math.Matrix`).
 
-    `tables` (V, R) are the products of every character's vector that the walk needs, by name: `layers.0.ih`, and
-    `bottom` of a grid. `products` are the other weights by name (`model.walk.Walk.product`), `extras` the arrays of
-    `Cell.extras` of each layer.
+    `tables` (V, R) are the products of every character's vector that the walk needs, by name:
+    `layers.0.ih`, and `bottom` of a grid. `products` are the other weights by name
+    (`model.walk.Walk.product`), `extras` the arrays of `Cell.extras` of each layer.
     """
 
-    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
-        """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has another shape."""
+    def __init__(
+        self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32"
+    ) -> None:
+        """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has
+        another shape."""
         self.vocab_size = check_shapes(config, tensors)
         architecture = Architecture.of(config)
         self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
@@ -77,7 +82,9 @@ class Stepper:
         self.num_layers, self.hidden_size = architecture.num_layers, architecture.hidden_size
         self.precision, self.end_id = precision, config.end_id
         weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        self._learned_state = weights["learned_state"] if config.initial_state == "learned" else None
+        self._learned_state = (
+            weights["learned_state"] if config.initial_state == "learned" else None
+        )
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
         self.clamped: dict[int, dict[int, float]] = {}
@@ -85,13 +92,22 @@ class Stepper:
         self.clamped_sums: dict[int, list[ClampedSum]] = {}
         """Layer to the weighted sums of its cells that are clamped."""
         linear = architecture.linear_weights(weights)
-        # Without an embedding, characters are one-hot vectors, whose products are the columns of the weight.
-        vectors = None if config.embedding_size == "one-hot" else weights["embedding.weight"].astype(np.float64)
+        # Without an embedding, characters are one-hot vectors, whose products are the columns of
+        # the weight.
+        vectors = (
+            None
+            if config.embedding_size == "one-hot"
+            else weights["embedding.weight"].astype(np.float64)
+        )
         self.tables: dict[str, Float32Array] = {}
         for name in ("bottom", "layers.0.ih") if "bottom" in linear else ("layers.0.ih",):
             weight, bias = linear.pop(name)
             with np.errstate(over="ignore"):  # in a model whose training diverged
-                products = weight.T.astype(np.float64) if vectors is None else exact_product(vectors, weight)
+                products = (
+                    weight.T.astype(np.float64)
+                    if vectors is None
+                    else exact_product(vectors, weight)
+                )
                 table = products + bias
                 self.tables[name] = table.astype(np.float32)
             vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
@@ -100,8 +116,13 @@ class Stepper:
         if is_int8 and self.ngrams is not None:
             rounded = Matrix(self.ngrams, is_int8=True)
             self.ngrams = rounded.values * rounded.scale[:, None]
-        self.products = {name: Linear(Matrix(weight, is_int8=is_int8), bias) for name, (weight, bias) in linear.items()}
-        self.extras = [self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)]
+        self.products = {
+            name: Linear(Matrix(weight, is_int8=is_int8), bias)
+            for name, (weight, bias) in linear.items()
+        }
+        self.extras = [
+            self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)
+        ]
 
     @property
     def changes(self) -> str:
@@ -109,13 +130,17 @@ class Stepper:
         return repr((self.precision, self.clamped, self.clamped_sums))
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
-        """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see `Cell.shows`).
+        """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see
+        `Cell.shows`).
 
         Raises UsageError for a layer or unit that does not exist, or a value outside [-1, 1].
         """
         self.check_unit(layer, unit)
         if not -1 <= value <= 1:
-            raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1 and 1.")
+            raise UsageError(
+                f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1"
+                " and 1."
+            )
         self.clamped.setdefault(layer, {})[unit] = self.cell.memory(value)
 
     def clamp_sum(self, layer: int, clamped: ClampedSum) -> None:
@@ -123,13 +148,15 @@ class Stepper:
 
         Raises UsageError for a unit that does not exist or that another clamp has already.
         """
-        units = set(self.clamped.get(layer, {})).union(*(other.units for other in self.clamped_sums.get(layer, ())))
+        units = set(self.clamped.get(layer, {})).union(
+            *(other.units for other in self.clamped_sums.get(layer, ()))
+        )
         for unit in clamped.units:
             self.check_unit(layer, unit)
             if unit in units:
                 raise UsageError(
-                    f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of them. Leave one "
-                    "out, or take fewer cells for a direction."
+                    f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of"
+                    " them. Leave one out, or take fewer cells for a direction."
                 )
         self.clamped_sums.setdefault(layer, []).append(clamped)
 
@@ -142,7 +169,10 @@ class Stepper:
         clamped, sums = self.clamped.get(layer, {}), self.clamped_sums.get(layer, [])
         if not clamped and not sums:
             return self.ops
-        units, values = np.array(list(clamped), np.int64), np.array(list(clamped.values()), np.float32)
+        units, values = (
+            np.array(list(clamped), np.int64),
+            np.array(list(clamped.values()), np.float32),
+        )
 
         def clamp(memory: Float32Array) -> Float32Array:
             memory = memory.copy()
@@ -155,14 +185,17 @@ class Stepper:
         return replace(self.ops, clamp=clamp)
 
     def queue(self, state: Float32Array, layer: int) -> Float32Array:
-        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first: (num_states, D, B, H)."""
+        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
+        (num_states, D, B, H)."""
         num_states, dilation = self.cell.num_states, self.architecture.dilations[layer]
         return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
 
     def values(self, state: Float32Array) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state (L, S, B, H)."""
         layers = range(self.num_layers)
-        return np.stack([self.cell.value(self.ops, tuple(self.queue(state, layer)[:, -1])) for layer in layers])
+        return np.stack(
+            [self.cell.value(self.ops, tuple(self.queue(state, layer)[:, -1])) for layer in layers]
+        )
 
     def initial_state(self, batch_size: int) -> Float32Array:
         """Return the initial state (L, S, B, H) of a text: zero, or the learned one."""
@@ -171,8 +204,11 @@ class Stepper:
             return np.array(np.broadcast_to(self._learned_state[:, :, None], shape))
         return np.zeros(shape, np.float32)
 
-    def step(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is unchanged.
+    def step(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array
+    ) -> tuple[Float32Array, Float32Array]:
+        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is
+        unchanged.
 
         A row that reads END starts from the initial state.
         """
@@ -187,7 +223,8 @@ class Stepper:
     def read(
         self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
     ) -> tuple[Float32Array, Float32Array]:
-        """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after its last character.
+        """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after
+        its last character.
 
         Raises ValueError for an empty text.
         """
@@ -201,7 +238,8 @@ class Stepper:
 
 
 class _Walk(Walk[Any]):
-    """The walk of a stepper from a state (L, S, B, H), which changes in place; it reads ids (B,) instead of vectors."""
+    """The walk of a stepper from a state (L, S, B, H), which changes in place; it reads ids (B,)
+    instead of vectors."""
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
         super().__init__(stepper.architecture)

@@ -1,8 +1,9 @@
 """The way of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, `analyses.numbers` in float64 and lists every number, `formats.onnx` walks with values that
-record an ONNX graph. `network` does not: in torch, a layer reads a whole window at once. `compiled.sampling` and the
-program of the model page repeat the walk by hand, as loops over single numbers that change arrays in place.
+`Stepper` walks in NumPy, `analyses.numbers` in float64 and lists every number, `formats.onnx` walks
+with values that record an ONNX graph. `network` does not: in torch, a layer reads a whole window at
+once. `compiled.sampling` and the program of the model page repeat the walk by hand, as loops over
+single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -31,7 +32,8 @@ class Architecture:
     dilations: tuple[int, ...]
     """From how many characters back each layer continues."""
     kept: Any
-    """1 - zoneout: the share of a change of the state that is kept, as a number of the array library."""
+    """1 - zoneout: the share of a change of the state that is kept, as a number of the array
+    library."""
     sums_outputs: bool
     ngram_rows: int
 
@@ -53,23 +55,33 @@ class Architecture:
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer: of its cell times the largest dilation, `Depth.span`, and one for n-grams."""
+        """S: state vectors per layer: of its cell times the largest dilation, `Depth.span`, and one
+        for n-grams."""
         return self.cell.num_states * self.dilations[-1] + self.depth.span + (self.ngram_rows > 0)
 
     @property
     def kept_outputs(self) -> slice:
-        """The state vectors of a layer that are its last outputs, oldest first, where `Depth.span`."""
+        """The state vectors of a layer that are its last outputs, oldest first, where
+        `Depth.span`."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
-    def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32) -> dict[str, Any]:
-        """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others as `dtype`."""
+    def extras_of(
+        self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
+    ) -> dict[str, Any]:
+        """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others
+        as `dtype`."""
         return {
-            name: np.asarray(tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else dtype)
+            name: np.asarray(
+                tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else dtype
+            )
             for name, (_, kind) in self.cell.extras(self.hidden_size).items()
         }
 
-    def linear_weights(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-        """Return weight (R, C) and bias (R,) of every product of the walk by its name; see `Walk.product`.
+    def linear_weights(
+        self, tensors: Mapping[str, NDArray[Any]]
+    ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return weight (R, C) and bias (R,) of every product of the walk by its name; see
+        `Walk.product`.
 
         Recurrent weights are the effective ones. `tensors` are those of `model.safetensors`.
         """
@@ -85,13 +97,20 @@ class Architecture:
         found = {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names}
         for prefix, cell in cells:
             for name in ("ih", *cell.products):
-                weight, bias = tensors[f"{prefix}.weight_{name}_l0"], tensors[f"{prefix}.bias_{name}_l0"]
-                found[f"{prefix}.{name}"] = (weight if name == "ih" else cell.effective_weight(weight)), bias
+                weight, bias = (
+                    tensors[f"{prefix}.weight_{name}_l0"],
+                    tensors[f"{prefix}.bias_{name}_l0"],
+                )
+                found[f"{prefix}.{name}"] = (
+                    (weight if name == "ih" else cell.effective_weight(weight)),
+                    bias,
+                )
         return found
 
 
 class Walk(Generic[A]):
-    """One character's way up the layers. A library derives a class from it, with its products and its state.
+    """One character's way up the layers. A library derives a class from it, with its products and
+    its state.
 
     It is what the depths call `Links`, too. An instance reads one character.
     """
@@ -107,13 +126,14 @@ class Walk(Generic[A]):
     def product(self, name: str, x: A) -> A:
         """Compute x @ weight.T + bias with the weights of that name.
 
-        Names are `layers.0.ih`, `layers.0.hh` and other recurrent weights of the cell, `highways.0`, `bottom`,
-        `grids.0.ih`, `grids.0.hh`, `attentions.0`, `output`.
+        Names are `layers.0.ih`, `layers.0.hh` and other recurrent weights of the cell,
+        `highways.0`, `bottom`, `grids.0.ih`, `grids.0.hh`, `attentions.0`, `output`.
         """
         raise NotImplementedError
 
     def ops_of(self, layer: int) -> Ops[A]:
-        """Return the functions for the equations of a layer, in which `clamp` sets its clamped units."""
+        """Return the functions for the equations of a layer, in which `clamp` sets its clamped
+        units."""
         return self.ops
 
     def extras_of(self, layer: int) -> Mapping[str, A]:
@@ -132,11 +152,20 @@ class Walk(Generic[A]):
         """Take note of what a layer passes on to the next one."""
 
     def step_cell(
-        self, cell: type[Cell], prefix: str, ops: Ops[A], x: A, state: State[A], extras: Mapping[str, A]
+        self,
+        cell: type[Cell],
+        prefix: str,
+        ops: Ops[A],
+        x: A,
+        state: State[A],
+        extras: Mapping[str, A],
     ) -> State[A]:
-        """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names with that prefix."""
+        """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names
+        with that prefix."""
         inputs = self.product(f"{prefix}.ih", x)
-        return cell.step(ops, inputs, lambda name, h: self.product(f"{prefix}.{name}", h), state, extras)
+        return cell.step(
+            ops, inputs, lambda name, h: self.product(f"{prefix}.{name}", h), state, extras
+        )
 
     def read(self, x: A) -> A:
         """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
@@ -146,9 +175,14 @@ class Walk(Generic[A]):
             below = self.along_depth[0]
         for layer in range(network.num_layers):
             ops, before = self.ops_of(layer), self.oldest(layer)
-            latest = self.step_cell(network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer))
+            latest = self.step_cell(
+                network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer)
+            )
             if network.kept != 1:
-                latest = tuple(old + network.kept * (new - old) for old, new in zip(before, latest, strict=True))
+                latest = tuple(
+                    old + network.kept * (new - old)
+                    for old, new in zip(before, latest, strict=True)
+                )
                 # Zoneout moved a clamped unit only part of the way.
                 latest = (*latest[:-1], ops.clamp(latest[-1]))
             self.append(layer, latest)

@@ -29,12 +29,21 @@ BREAKDOWNS = ("position", "class")
 """Ways to break a loss down."""
 
 CLASSES = (
-    *("lower case", "upper case", "other letters", "combining marks", "digits", "spaces", "newlines", "punctuation"),
+    *(
+        "lower case",
+        "upper case",
+        "other letters",
+        "combining marks",
+        "digits",
+        "spaces",
+        "newlines",
+        "punctuation",
+    ),
     *("symbols", "other characters", "ends of documents", "unknown", "other bytes"),
 )
-"""All classes, in the order in which they are listed. Each character belongs to one. `other letters` are those of
-scripts without case; `unknown` is the unknown symbol; `other bytes` are those above 127 of a byte alphabet, and those
-of no character in a text that is not UTF-8."""
+"""All classes, in the order in which they are listed. Each character belongs to one. `other
+letters` are those of scripts without case; `unknown` is the unknown symbol; `other bytes` are those
+above 127 of a byte alphabet, and those of no character in a text that is not UTF-8."""
 
 
 def class_name(character: str) -> str:
@@ -50,7 +59,13 @@ def class_name(character: str) -> str:
     category = unicodedata.category(character)
     # Cs is the "surrogateescape" of a byte that belongs to no character.
     categories = {"Lu": "upper case", "Lt": "upper case", "Ll": "lower case", "Cs": "other bytes"}
-    groups = {"L": "other letters", "M": "combining marks", "N": "digits", "P": "punctuation", "S": "symbols"}
+    groups = {
+        "L": "other letters",
+        "M": "combining marks",
+        "N": "digits",
+        "P": "punctuation",
+        "S": "symbols",
+    }
     return categories.get(category) or groups.get(category[0], "other characters")
 
 
@@ -75,12 +90,15 @@ class GroupSums:
         """Start without any loss."""
         return cls(names, BlockSums.zeros(num_blocks * len(names)))
 
-    def add(self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[Any]) -> None:
+    def add(
+        self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[Any]
+    ) -> None:
         """Add losses of any shape, each to a block of the text and a group."""
         self.cells.add(nats, blocks * len(self.names) + groups)
 
     def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
-        """Return the record of every group that has any character, with its difference to that of a reference."""
+        """Return the record of every group that has any character, with its difference to that of a
+        reference."""
         total = self.cells.sums.sum()
         return tuple(
             LossGroup(
@@ -89,28 +107,44 @@ class GroupSums:
                 nats_per_char=blocks.mean,
                 share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
                 nats_ci=blocks.interval(),
-                difference=None if reference is None else block_difference(blocks, reference._blocks(index)),
+                difference=None
+                if reference is None
+                else block_difference(blocks, reference._blocks(index)),
             )
             for index, name in enumerate(self.names)
             if (blocks := self._blocks(index)).num_values
         )
 
     def _blocks(self, index: int) -> BlockSums:
-        return BlockSums(self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)])
+        return BlockSums(
+            self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)]
+        )
 
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
     num_blocks = num_blocks_of(len(losses))
-    characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)] if vocab.kind == "byte" else None
-    table = np.array([CLASSES.index(class_name(character)) for character in characters or vocab.characters], np.uint8)
+    characters = (
+        [chr(byte) if byte < 128 else "\udcff" for byte in range(256)]
+        if vocab.kind == "byte"
+        else None
+    )
+    table = np.array(
+        [CLASSES.index(class_name(character)) for character in characters or vocab.characters],
+        np.uint8,
+    )
     found = GroupSums.zeros(CLASSES, num_blocks)
-    found.add(losses.nats, np.arange(len(losses)) * num_blocks // len(losses), table[ids[losses.positions]])
+    found.add(
+        losses.nats,
+        np.arange(len(losses)) * num_blocks // len(losses),
+        table[ids[losses.positions]],
+    )
     return found
 
 
 def context_length(num_chars: int) -> int:
-    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty of them fit into the text.
+    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty of them
+    fit into the text.
 
     Raises DataError for a text with too few characters for any interval.
     """
@@ -126,11 +160,12 @@ def context_length(num_chars: int) -> int:
 
 
 def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto") -> GroupSums:
-    """Add up the losses of ids (N,) by the number of characters that were read before, from a zero state.
+    """Add up the losses of ids (N,) by the number of characters that were read before, from a zero
+    state.
 
-    Windows of `context_length(N)` characters are spread evenly over the text. Their characters are grouped by the
-    number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents it is counted from the last END, which
-    resets the state.
+    Windows of `context_length(N)` characters are spread evenly over the text. Their characters are
+    grouped by the number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents it is
+    counted from the last END, which resets the state.
     """
     length = context_length(len(ids))
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
@@ -149,7 +184,8 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
 
 
 def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:
-    """Return how many characters of ids (T, B) the state contains after each of them: the last END and those after."""
+    """Return how many characters of ids (T, B) the state contains after each of them: the last END
+    and those after."""
     index = np.arange(len(ids))[:, None]
     if end_id is None:
         return np.broadcast_to(index + 1, ids.shape)
@@ -164,14 +200,17 @@ def position_names(length: int) -> tuple[str, ...]:
 
 
 def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
-    """Check the ways and the lengths of the texts, and return a function that adds the breakdowns of all runs.
+    """Check the ways and the lengths of the texts, and return a function that adds the breakdowns
+    of all runs.
 
     Raises UsageError for an unknown way, DataError for a text too short.
     """
     for word in by:
         if word not in BREAKDOWNS:
             raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
-    lengths = [context_length(run.text.num_chars) if "position" in by else 0 for run in comparison.runs]
+    lengths = [
+        context_length(run.text.num_chars) if "position" in by else 0 for run in comparison.runs
+    ]
 
     def add_breakdowns() -> None:
         first: dict[str, GroupSums] = {}
@@ -180,14 +219,18 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
             if "class" in by:
                 found["class"] = STATEFUL, sums_by_class(losses, run.vocab, text.ids)
             if "position" in by:
-                sums = sums_by_position(run.network, text.ids[text.first :], precision=comparison.precision)
+                sums = sums_by_position(
+                    run.network, text.ids[text.first :], precision=comparison.precision
+                )
                 found["position"] = f"windowed-{length}", sums
             # A byte and a character are not the same thing to predict.
             is_paired = text.unit == comparison.runs[0].text.unit
             for way, (protocol, sums) in found.items():
                 groups = sums.groups(first.get(way) if is_paired else None)
                 first.setdefault(way, sums)
-                comparison.breakdowns.append(LossBreakdown(name=run.name, by=way, protocol=protocol, groups=groups))
+                comparison.breakdowns.append(
+                    LossBreakdown(name=run.name, by=way, protocol=protocol, groups=groups)
+                )
 
     return add_breakdowns
 

@@ -1,10 +1,10 @@
 """Dynamic evaluation: the loss of a model that goes on learning from the text it is measured on.
 
-Krause, Kahembwe, Murray & Renals 2018, "Dynamic Evaluation of Neural Sequence Models", RMS with an RMS global prior.
-The text is read in segments. After the losses of a segment are recorded, one gradient step on them changes the
-weights: each weight's step is divided by the root mean square of its gradients on training text, and the weight
-decays towards its trained value. The loss of a character thus depends on the trained weights and on the characters
-before it only.
+Krause, Kahembwe, Murray & Renals 2018, "Dynamic Evaluation of Neural Sequence Models", RMS with an
+RMS global prior. The text is read in segments. After the losses of a segment are recorded, one
+gradient step on them changes the weights: each weight's step is divided by the root mean square of
+its gradients on training text, and the weight decays towards its trained value. The loss of a
+character thus depends on the trained weights and on the characters before it only.
 
 Shapes: N characters, T characters of a segment, B batch rows.
 """
@@ -21,7 +21,13 @@ from charrnn.api import Model
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
 from charrnn.evaluation.loss_reports import Adaptation, LossReport
-from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, paired_difference
+from charrnn.evaluation.losses import (
+    STATEFUL,
+    CharLosses,
+    MeasuredText,
+    char_losses,
+    paired_difference,
+)
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.hooks.extensions import ModelMethod, offers
 from charrnn.model.annotations import CharRNN
@@ -35,9 +41,11 @@ from charrnn.text.vocab import IdArray
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
 MAX_DYNAMIC = 1 << 17
-"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
+"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for
+512 units."""
 MAX_ADAPTED = 1 << 17
-"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned before has decayed."""
+"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned
+before has decayed."""
 SCALE_TEXTS = 32
 """Texts that a model draws to measure its gradients."""
 SCALE_LENGTH = 320
@@ -52,7 +60,8 @@ SCALE_WARM_UP = 128
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DynamicSettings:
-    """How the weights follow the text. Raises UsageError naming the field, its value and its range."""
+    """How the weights follow the text. Raises UsageError naming the field, its value and its
+    range."""
 
     segment_length: int = 20
     """T: characters between two updates; the gradient is propagated back through so many."""
@@ -61,12 +70,16 @@ class DynamicSettings:
     decay: float = 1e-3
     """Share by which a weight of average gradient returns to its trained value at each update."""
     damping: float = 0.3
-    """Added to the root mean square of every gradient, as a multiple of its mean over all weights: rarely used weights
-    would otherwise move too far."""
+    """Added to the root mean square of every gradient, as a multiple of its mean over all weights:
+    rarely used weights would otherwise move too far."""
 
     def __post_init__(self) -> None:
         check_range("segment_length", self.segment_length, 1)
-        for name, low in {"learning_rate": "0 or more", "decay": "0 or more", "damping": "above 0"}.items():
+        for name, low in {
+            "learning_rate": "0 or more",
+            "decay": "0 or more",
+            "damping": "above 0",
+        }.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0) or (value == 0 and low == "above 0"):
                 raise UsageError(f"{named(name)} is {value}; it must be {low}.")
@@ -78,24 +91,33 @@ class Adapted:
 
     losses: CharLosses
     tensors: dict[str, Tensor] = field(repr=False)
-    """Parameters and buffers by name, as `Module.state_dict` names them; not shared with the model."""
+    """Parameters and buffers by name, as `Module.state_dict` names them; not shared with the model.
+    """
 
 
 def adapted(
-    model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN, settings: DynamicSettings | None = None
+    model: Model,
+    text: str | bytes,
+    *,
+    unknown: str = DEFAULT_UNKNOWN,
+    settings: DynamicSettings | None = None,
 ) -> Model:
-    """Return a model whose weights have learned from `text` by dynamic evaluation; `model` stays as it is.
+    """Return a model whose weights have learned from `text` by dynamic evaluation; `model` stays as
+    it is.
 
-    Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's `adaptation` has
-    the losses. It belongs to no run: its `path` and `step_digest` are None, and it is not saved. `unknown` is that
-    of `Model.sample`. Raises DataError for a text of one segment or less and for characters outside the vocabulary,
-    UsageError for bytes where the model reads characters, NonFiniteError if the weights diverge.
+    Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's
+    `adaptation` has the losses. It belongs to no run: its `path` and `step_digest` are None, and it
+    is not saved. `unknown` is that of `Model.sample`. Raises DataError for a text of one segment or
+    less and for characters outside the vocabulary, UsageError for bytes where the model reads
+    characters, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":
         known = model.generator.known_text(text, unknown, what="text to adapt to")
         if text and not known:
-            raise DataError(f"{model.name} knows no character of the text to adapt to. Give another one.")
+            raise DataError(
+                f"{model.name} knows no character of the text to adapt to. Give another one."
+            )
         text = known
     encoded = model.encode(text)
     if len(encoded) <= settings.segment_length:
@@ -114,16 +136,20 @@ def adapted(
         step=model.step,
         recorded_corpus=model.recorded_corpus,
         adaptation=Adaptation(
-            num_chars=len(static), text_length=len(encoded), static_nats=static.mean, dynamic_nats=learned.losses.mean
+            num_chars=len(static),
+            text_length=len(encoded),
+            static_nats=static.mean,
+            dynamic_nats=learned.losses.mean,
         ),
     )
 
 
 def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Tensor]:
-    """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides its steps.
+    """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides
+    its steps.
 
-    The gradients are those on the training text in the corpus of `part` or, without one, on `SCALE_TEXTS` texts
-    that the model draws, the same ones at every call: so no corpus is needed.
+    The gradients are those on the training text in the corpus of `part` or, without one, on
+    `SCALE_TEXTS` texts that the model draws, the same ones at every call: so no corpus is needed.
     """
     if part is not None:
         ids = model.training_text(part).ids
@@ -134,11 +160,15 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
     return root_mean_square_gradients(model.network, ids, DynamicSettings().segment_length)
 
 
-def root_mean_square_gradients(network: CharRNN, ids: IdArray, segment_length: int) -> dict[str, Tensor]:
-    """Compute the root mean square of each weight's gradient by the mean loss of a segment, over segments of ids (N,).
+def root_mean_square_gradients(
+    network: CharRNN, ids: IdArray, segment_length: int
+) -> dict[str, Tensor]:
+    """Compute the root mean square of each weight's gradient by the mean loss of a segment, over
+    segments of ids (N,).
 
-    `ids` are training text. The segments lie at up to NUM_STRETCHES places that are spread evenly over it. Returns a
-    tensor in each parameter's shape by its name. Raises ValueError for a text under 2 characters.
+    `ids` are training text. The segments lie at up to NUM_STRETCHES places that are spread evenly
+    over it. Returns a tensor in each parameter's shape by its name. Raises ValueError for a text
+    under 2 characters.
     """
     if len(ids) < 2:
         raise ValueError(f"a gradient needs at least 2 characters of training text, not {len(ids)}")
@@ -173,12 +203,13 @@ def adapt(
     scale: Mapping[str, Tensor],
     settings: DynamicSettings | None = None,
 ) -> Adapted:
-    """Compute the loss of each character of ids[first:] by weights that have learned from those before it.
+    """Compute the loss of each character of ids[first:] by weights that have learned from those
+    before it.
 
-    ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has the
-    `root_mean_square_gradients` of training text. The network is left as it is; the result has the weights after the
-    last character. Everything is computed in the precision of the weights. Raises ValueError if there is nothing to
-    score, NonFiniteError if the weights diverge.
+    ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has
+    the `root_mean_square_gradients` of training text. The network is left as it is; the result has
+    the weights after the last character. Everything is computed in the precision of the weights.
+    Raises ValueError if there is nothing to score, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
     if not 1 <= first < len(ids):
@@ -188,19 +219,24 @@ def adapt(
     num_weights = sum(part.numel() for part in scale.values())
     # A network whose output does not depend on its weights has nothing to learn; 1 avoids 0 / 0.
     mean = sum(part.sum(dtype=torch.float64).item() for part in scale.values()) / num_weights or 1.0
-    rates = {name: settings.learning_rate / (part + settings.damping * mean) for name, part in scale.items()}
+    rates = {
+        name: settings.learning_rate / (part + settings.damping * mean)
+        for name, part in scale.items()
+    }
     decays = {name: (settings.decay / mean * part).clamp_(max=1) for name, part in scale.items()}
     state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
     nats = np.empty(len(ids) - first, np.float32)
     with task("adapting", len(nats)) as advance:
         for begin in range(first, len(ids), settings.segment_length):
-            losses, gradients, state = learner.gradients(ids[begin - 1 : begin + settings.segment_length], state)
+            losses, gradients, state = learner.gradients(
+                ids[begin - 1 : begin + settings.segment_length], state
+            )
             found = nats[begin - first : begin - first + len(losses)]
             found[:] = losses.float().cpu().numpy()
             if not np.isfinite(found).all():
                 raise NonFiniteError(
-                    f"Dynamic evaluation diverged after {begin - first:,} characters: lower {named('learning_rate')}, "
-                    f"now {settings.learning_rate:g}."
+                    f"Dynamic evaluation diverged after {begin - first:,} characters: lower"
+                    f" {named('learning_rate')}, now {settings.learning_rate:g}."
                 )
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
@@ -219,7 +255,9 @@ class _Learner:
         self.parameters: dict[str, Tensor] = dict(self._network.named_parameters())
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
+        return {
+            name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()
+        }
 
     def read(self, ids: IdArray) -> Tensor:
         """Return the state after ids (T, B), read from the initial one; that itself if T is 0."""
@@ -232,22 +270,31 @@ class _Learner:
     def gradients(self, ids: IdArray, state: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Read ids (T + 1,) in one batch row from a state (L, S, 1, H).
 
-        Returns the losses (T,) of the last T of them, the gradients of their mean by the weights that they depend on,
-        and the state before the last id is read.
+        Returns the losses (T,) of the last T of them, the gradients of their mean by the weights
+        that they depend on, and the state before the last id is read.
         """
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
         losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
-        found = torch.autograd.grad(losses.mean(), list(self.parameters.values()), allow_unused=True)
-        gradients = {name: part for name, part in zip(self.parameters, found, strict=True) if part is not None}
+        found = torch.autograd.grad(
+            losses.mean(), list(self.parameters.values()), allow_unused=True
+        )
+        gradients = {
+            name: part
+            for name, part in zip(self.parameters, found, strict=True)
+            if part is not None
+        }
         return losses.detach(), gradients, state.detach()
 
     def _tensor(self, ids: IdArray) -> Tensor:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)
 
 
-def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int | None) -> LossReport:
-    """Measure the mean loss over the first `max_chars` characters of a text by dynamic evaluation."""
+def _measure(
+    model: Model, content: Content, text: MeasuredText, max_chars: int | None
+) -> LossReport:
+    """Measure the mean loss over the first `max_chars` characters of a text by dynamic
+    evaluation."""
     scale = gradient_scale(model, content if isinstance(content, CorpusPart) else None)
     end = None if max_chars is None else text.first_scored + max_chars
     losses = adapt(model.network, text.ids[:end], text.first_scored, scale=scale).losses
@@ -257,7 +304,9 @@ def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
-        for model, content, run in zip(comparison.models, comparison.contents, comparison.runs, strict=False):
+        for model, content, run in zip(
+            comparison.models, comparison.contents, comparison.runs, strict=False
+        ):
             part = content if isinstance(content, CorpusPart) else None
             _add_row(comparison, run, gradient_scale(cast("Model", model), part))
 
@@ -267,8 +316,9 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tensor]) -> None:
     """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
 
-    Only the first characters are scored, in one piece. If these are not all, the row is named `run[:N]`, and a row of
-    the static loss of the same characters comes before it. Both are computed in fp32.
+    Only the first characters are scored, in one piece. If these are not all, the row is named
+    `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
+    computed in fp32.
     """
     text, network, first = run.text, cast("CharRNN", run.network), run.text.first_scored
     most = comparison.max_chars if comparison.has_limit else MAX_DYNAMIC

@@ -1,25 +1,31 @@
-"""Kinds of errors: what would have avoided each of a model's errors (Karpathy, Johnson & Li 2015, section 4.4).
+"""Kinds of errors: what would have avoided each of a model's errors (Karpathy, Johnson & Li 2015,
+section 4.4).
 
-An error is a character to which the model gives a probability below 0.5. A sequence of oracles removes errors, each
-from what the earlier ones leave; an error is attributed to the oracle that removes it:
+An error is a character to which the model gives a probability below 0.5. A sequence of oracles
+removes errors, each from what the earlier ones leave; an error is attributed to the oracle that
+removes it:
 
 1. n-gram: one of the n-gram models of order 1 to 9 gives the character a probability above 0.5.
-2. memory: the character belongs to a word, is not its first, and the whole word occurs as a substring in the 100, 500,
-   1000 or 5000 characters before it.
+2. memory: the character belongs to a word, is not its first, and the whole word occurs as a
+   substring in the 100, 500, 1000 or 5000 characters before it.
 3. rare word: the character belongs to a word that occurs 0, 1, … 5 times in the training text.
 4. word start: the character follows a space or a quotation mark, or a newline.
 5. punctuation: the character is a punctuation mark.
-6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is left.
+6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is
+   left.
 
-A word, in any script, is a maximal run of letters, combining marks, digits and underscores, with single apostrophes
-inside it: `don't` and `num_lines` are words. Of a byte alphabet, all bytes above 127 are part of words. A text is a
-range of ids that is read in blocks, so its length needs no memory.
+A word, in any script, is a maximal run of letters, combining marks, digits and underscores, with
+single apostrophes inside it: `don't` and `num_lines` are words. Of a byte alphabet, all bytes above
+127 are part of words. A text is a range of ids that is read in blocks, so its length needs no
+memory.
 
-The second measurement: how well predictors close what was opened, by its distance: a measure of how far back they reach
-in a text. It is the probability of a closing bracket or quotation mark, after Karpathy, Johnson & Li (2015), section
-4.3, who compare an LSTM with n-grams by the closing brace of C.
+The second measurement: how well predictors close what was opened, by its distance: a measure of how
+far back they reach in a text. It is the probability of a closing bracket or quotation mark, after
+Karpathy, Johnson & Li (2015), section 4.3, who compare an LSTM with n-grams by the closing brace of
+C.
 
-Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V vocabulary, P pairs.
+Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V
+vocabulary, P pairs.
 """
 
 import math
@@ -60,7 +66,8 @@ MEMORY_LENGTHS = (100, 500, 1000, 5000)
 RARE_COUNTS = (0, 1, 2, 3, 4, 5)
 """How often a rare word occurs in the training text, ascending."""
 BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""What the last oracles add to the probability of the character, ascending; 0.5 avoids every error."""
+"""What the last oracles add to the probability of the character, ascending; 0.5 avoids every error.
+"""
 KINDS = (
     "n-gram",
     *(f"memory-{length}" for length in MEMORY_LENGTHS),
@@ -68,8 +75,8 @@ KINDS = (
     *("after-space", "after-newline", "punctuation"),
     *(f"boost-{boost}" for boost in BOOSTS),
 )
-"""The kinds of errors, in the order in which errors are attributed to them. `after-space` is after a space or a
-quotation mark, `after-newline` after a line end and at the start of a document."""
+"""The kinds of errors, in the order in which errors are attributed to them. `after-space` is after
+a space or a quotation mark, `after-newline` after a line end and at the start of a document."""
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
 """Stands above all tables."""
 LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
@@ -92,7 +99,8 @@ class ErrorKind:
     share: float
     """Of all errors of the model; 0 if it has none."""
     nats: float
-    """The loss of these errors, divided by the number of all scored characters: what they add to its mean."""
+    """The loss of these errors, divided by the number of all scored characters: what they add to
+    its mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,19 +133,28 @@ class ErrorReport(Displayable):
         pictures: list[RenderableType] = [Text(TITLE, style="bold")]
         if self.num_chars + 1 < self.text_length:
             share = 100 * self.num_chars / self.text_length
-            pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
+            pictures.append(
+                Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it.")
+            )
         for model in self.models:
-            num_errors, num_chars = counted(model.num_errors, "error"), counted(self.num_chars, "character")
+            num_errors, num_chars = (
+                counted(model.num_errors, "error"),
+                counted(self.num_chars, "character"),
+            )
             head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
-            pictures += [Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"), _table_of(model)]
+            pictures += [
+                Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"),
+                _table_of(model),
+            ]
         return [*pictures, Text(LEGEND, style="dim")]
 
 
 DECODED_CHARS = 1 << 20
 """Characters that are decoded at a time."""
 WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER = "wsnqpo"
-"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark or apostrophe;
-any other punctuation and symbols; a control or format character, or one that Unicode does not define."""
+"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation
+mark or apostrophe; any other punctuation and symbols; a control or format character, or one that
+Unicode does not define."""
 CLASS_OF = {
     **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
     **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
@@ -150,7 +167,8 @@ QUOTES = "\"'„‚「」『』"
 
 
 def class_of(character: str) -> str:
-    """Return the class of a character; "" stands for the unknown symbol, which is mostly a letter."""
+    """Return the class of a character; "" stands for the unknown symbol, which is mostly a
+    letter."""
     character = character or "a"
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
         return QUOTE
@@ -165,15 +183,20 @@ def classes_of(vocab: Vocab) -> dict[str, str]:
 
 
 def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
-    """Return the regular expression of a word in a decoded text whose characters have these classes."""
-    inside = re.escape("_" + "".join(character for character, own in classes.items() if own == WORD))
+    """Return the regular expression of a word in a decoded text whose characters have these
+    classes."""
+    inside = re.escape(
+        "_" + "".join(character for character, own in classes.items() if own == WORD)
+    )
     return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
 
 def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
-    """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index `wanted[word]`.
+    """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index
+    `wanted[word]`.
 
-    Memory is bounded by the wanted words. A block ends after a space or a newline; where there is none, a word is cut.
+    Memory is bounded by the wanted words. A block ends after a space or a newline; where there is
+    none, a word is cut.
     """
     counts, pattern, rest = [0] * len(wanted), word_pattern(classes_of(vocab)), ""
     with task("counting words", len(ids)) as advance:
@@ -193,7 +216,8 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
 
 
 ERROR_NATS = np.float32(math.log(2))
-"""A greater loss is an error: a probability below 0.5. In float32 as the losses are, so that 0.5 itself is none."""
+"""A greater loss is an error: a probability below 0.5. In float32 as the losses are, so that 0.5
+itself is none."""
 NO_ERROR = len(KINDS)
 """The kind of a character that is predicted."""
 MAX_WORD = 256
@@ -207,16 +231,23 @@ _UNDECIDED = -1
 
 
 def attribute_errors(
-    ids: IdArray, vocab: Vocab, losses: Sequence[CharLosses], ngram_nats: NDArray[np.float32], training: IdArray
+    ids: IdArray,
+    vocab: Vocab,
+    losses: Sequence[CharLosses],
+    ngram_nats: NDArray[np.float32],
+    training: IdArray,
 ) -> list[Kinds]:
-    """Attribute the errors of one or several models; return for each the kinds (M,) of its characters.
+    """Attribute the errors of one or several models; return for each the kinds (M,) of its
+    characters.
 
-    `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) those of the best n-gram
-    model there, `training` the ids of the training text, which is read once. Raises ValueError for losses at different
-    positions.
+    `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) those of
+    the best n-gram model there, `training` the ids of the training text, which is read once. Raises
+    ValueError for losses at different positions.
     """
     positions = losses[0].positions
-    if any(not np.array_equal(one.positions, positions) for one in losses) or len(ngram_nats) != len(positions):
+    if any(not np.array_equal(one.positions, positions) for one in losses) or len(
+        ngram_nats
+    ) != len(positions):
         raise ValueError("the losses must be those of the same characters")
     is_error = np.any([one.nats > ERROR_NATS for one in losses], axis=0)
     kinds = np.full(len(positions), NO_ERROR, np.int8)
@@ -225,14 +256,16 @@ def attribute_errors(
     words: dict[str, int] = {}
     classes = classes_of(vocab)
     pattern = word_pattern(classes)
-    in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain
+    in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain  # noqa: E501
     with task("errors", len(positions)) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
             first = int(positions[begin])
             start = max(0, first - MAX_WORD - MEMORY_LENGTHS[-1])
             text = decode_each(vocab, ids[start : first + end - begin + MAX_WORD])
             found = [match.span() for match in pattern.finditer(text)]
-            errors, word_of = _attribute_range(text, first - start, kinds[begin:end], classes, found, words)
+            errors, word_of = _attribute_range(
+                text, first - start, kinds[begin:end], classes, found, words
+            )
             in_words.append((errors + begin, word_of))
             release_pages(ids)
             advance(end - begin)
@@ -251,10 +284,12 @@ def _attribute_range(
     found: Sequence[tuple[int, int]],
     words: dict[str, int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Attribute the undecided errors of text[first : first + R] to all oracles but n-gram, rare word and boost.
+    """Attribute the undecided errors of text[first : first + R] to all oracles but n-gram, rare
+    word and boost.
 
-    `found` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of the errors that are
-    not attributed to a memory. Returns the indices of these errors, from `first` on, and those of their words.
+    `found` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of
+    the errors that are not attributed to a memory. Returns the indices of these errors, from
+    `first` on, and those of their words.
     """
     begins = [begin for begin, _ in found]
     find_memory = cache(partial(_memory_kind, text))
@@ -262,7 +297,9 @@ def _attribute_range(
     for error in np.flatnonzero(kinds == _UNDECIDED).tolist():
         place = error + first
         begin, end = found[index] if (index := bisect_right(begins, place) - 1) >= 0 else (0, 0)
-        if place >= end or place == begin:  # not inside a word, where an apostrophe is no quotation mark
+        if (
+            place >= end or place == begin
+        ):  # not inside a word, where an apostrophe is no quotation mark
             before = classes[text[place - 1]]
             if before == NEWLINE:
                 kinds[error] = KINDS.index("after-newline")
@@ -279,22 +316,28 @@ def _attribute_range(
 
 
 def _memory_kind(text: str, begin: int, end: int) -> int | None:
-    """Return the kind of the word text[begin:end] if it occurs before it, in the shortest memory."""
+    """Return the kind of the word text[begin:end] if it occurs before it, in the shortest
+    memory."""
     # Documents are read by themselves: the memory begins with the document.
     earliest = max(0, begin - MEMORY_LENGTHS[-1])
     earliest = max(earliest, text.rfind(END, earliest, begin) + 1)
     place = text.rfind(text[begin:end], earliest, begin)
     if place < 0:
         return None
-    return KINDS.index(f"memory-{next(length for length in MEMORY_LENGTHS if begin - place <= length)}")
+    return KINDS.index(
+        f"memory-{next(length for length in MEMORY_LENGTHS if begin - place <= length)}"
+    )
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
-    """Return the kinds (M,) of the model with the losses `nats` (M,): boosts where no other oracle applies."""
+    """Return the kinds (M,) of the model with the losses `nats` (M,): boosts where no other oracle
+    applies."""
     kinds = np.where(nats > ERROR_NATS, kinds, NO_ERROR).astype(np.int8)
     left = np.flatnonzero(kinds == _UNDECIDED)
     probabilities = np.exp(-nats[left].astype(np.float64))
-    missing = np.searchsorted(BOOSTS, 0.5 - probabilities)  # the first boost that is at least what is missing
+    missing = np.searchsorted(
+        BOOSTS, 0.5 - probabilities
+    )  # the first boost that is at least what is missing
     kinds[left] = KINDS.index(f"boost-{BOOSTS[0]}") + missing
     return kinds
 
@@ -316,8 +359,11 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
     )
 
 
-def best_ngram_nats(model: NgramModel, ids: IdArray, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text, in nats."""
+def best_ngram_nats(
+    model: NgramModel, ids: IdArray, positions: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text,
+    in nats."""
     best = np.zeros(len(positions))
     for _, probabilities in model.by_order(ids, positions):
         np.maximum(best, probabilities, out=best)
@@ -327,11 +373,12 @@ def best_ngram_nats(model: NgramModel, ids: IdArray, positions: NDArray[np.int64
 def compare_with_training(
     models: Sequence[Model], text: str | bytes | None, **options: Any
 ) -> tuple[Comparison, IdArray]:
-    """Read a text for models with one alphabet; return it with the ids of the training text of the first model.
+    """Read a text for models with one alphabet; return it with the ids of the training text of the
+    first model.
 
-    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so are the errors.
-    Raises UsageError also for models with different alphabets, and DataError if the training text is missing or
-    changed.
+    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
+    are the errors. Raises UsageError also for models with different alphabets, and DataError if the
+    training text is missing or changed.
     """
     comparison = Comparison.of(models, text, **options)
     training = comparison.training_text()
@@ -339,17 +386,19 @@ def compare_with_training(
     for run in others:
         if run.vocab != first.vocab:
             raise UsageError(
-                f"{first.name} and {run.name} have different alphabets, so their errors are not at the same "
-                "characters: give runs that were trained on the same text."
+                f"{first.name} and {run.name} have different alphabets, so their errors are not at"
+                " the same characters: give runs that were trained on the same text."
             )
     return comparison, training.ids[training.begin :]
 
 
-def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> ErrorReport:
+def error_kinds(
+    models: Sequence[Model], text: str | bytes | None = None, **options: Any
+) -> ErrorReport:
     """Attribute the errors of one or several models to what would have avoided them.
 
-    The text is that of `evaluate_runs`, the training text is that of the first run, which is read again. Options and
-    errors are those of `compare_with_training`.
+    The text is that of `evaluate_runs`, the training text is that of the first run, which is read
+    again. Options and errors are those of `compare_with_training`.
     """
     comparison, training = compare_with_training(models, text, **options)
     first = comparison.runs[0]
@@ -366,16 +415,38 @@ def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **opti
 
 
 def _table_of(model: ModelErrors) -> RenderableType:
-    table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"), narrow=True)
+    table = plain_table(
+        "kind",
+        "errors",
+        "share",
+        "nats/char",
+        "",
+        right=("errors", "share", "nats/char"),
+        narrow=True,
+    )
     for one in model.kinds:
         if one.num_errors:
-            table.add_row(one.kind, f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}", Bar(one.share))
-    table.add_row("all", f"{model.num_errors:,}", "", f"{sum(one.nats for one in model.kinds):.4f}", "", style="bold")
+            table.add_row(
+                one.kind,
+                f"{one.num_errors:,}",
+                f"{one.share:.1%}",
+                f"{one.nats:.4f}",
+                Bar(one.share),
+            )
+    table.add_row(
+        "all",
+        f"{model.num_errors:,}",
+        "",
+        f"{sum(one.nats for one in model.kinds):.4f}",
+        "",
+        style="bold",
+    )
     return table
 
 
 CLOSING_ORDERS = (5, 10, 20)
-"""Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
+"""Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015)
+take 20."""
 DISTANCES = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 """The shortest distance of each bin; the last one ends with `MAX_DISTANCE`."""
 MAX_DISTANCE = 4096
@@ -384,7 +455,8 @@ MAX_DISTANCE = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClosingBin:
-    """Pairs of an opening and a closing character that are from `low` to `high` characters apart."""
+    """Pairs of an opening and a closing character that are from `low` to `high` characters
+    apart."""
 
     low: int
     high: int
@@ -395,7 +467,8 @@ class ClosingBin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClosingReport:
-    """How well one closing character is predicted, by its distance to the character that it closes."""
+    """How well one closing character is predicted, by its distance to the character that it
+    closes."""
 
     closing: str
     num_pairs: int
@@ -410,7 +483,8 @@ class LongRangeReport(Displayable):
     """How well one or several models and n-grams close what was opened in a text."""
 
     predictors: tuple[str, ...]
-    """What the probabilities of closing characters are those of: the runs, then `N-gram` for each order."""
+    """What the probabilities of closing characters are those of: the runs, then `N-gram` for each
+    order."""
     closings: tuple[ClosingReport, ...]
     """The most frequent closing character first; empty if nothing is closed in the scored text."""
     num_chars: int
@@ -427,9 +501,11 @@ class LongRangeReport(Displayable):
 
 
 OPENERS = dict(zip(")]}）】」』》“»«", "([{（【「『《„«»", strict=True)) | {'"': '"', "”": "“„"}
-"""What each closing character may close. One that closes nothing opens, if it is an opening character too."""
+"""What each closing character may close. One that closes nothing opens, if it is an opening
+character too."""
 PARAGRAPH_QUOTES = '"“„«»'
-"""Opening characters that a blank line closes: each paragraph of a long quotation may begin with one of its own."""
+"""Opening characters that a blank line closes: each paragraph of a long quotation may begin with
+one of its own."""
 _OPENING = frozenset("".join(OPENERS.values()))
 _SURELY_OPENS = re.compile(r'\s"\S')
 _TOKENS = re.compile(f"[{re.escape(''.join({*OPENERS, *_OPENING}))}{END}]|\n[ \t\r]*\n")
@@ -448,16 +524,19 @@ class Pairs:
 
     @property
     def distances(self) -> NDArray[np.int64]:
-        """(P,): characters from the opening one to the closing one: 1 if nothing is between them."""
+        """(P,): characters from the opening one to the closing one: 1 if nothing is between
+        them."""
         return self.closed - self.opened
 
 
 def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pairs:
-    """Find the pairs at most MAX_DISTANCE characters apart whose closing characters are at `positions` (M,), ascending.
+    """Find the pairs at most MAX_DISTANCE characters apart whose closing characters are at
+    `positions` (M,), ascending.
 
-    A closing character closes the nearest opening one that is still open; those without a partner are ignored. `"`
-    opens and closes in turn. Quotations end at blank lines, and everything at the end of a document. Of a text in
-    bytes, only ASCII characters are found: the others are several bytes each.
+    A closing character closes the nearest opening one that is still open; those without a partner
+    are ignored. `"` opens and closes in turn. Quotations end at blank lines, and everything at the
+    end of a document. Of a text in bytes, only ASCII characters are found: the others are several
+    bytes each.
     """
     closings: list[str] = []
     found: list[tuple[int, int]] = []
@@ -477,13 +556,16 @@ def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pair
 
 
 _WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
-"""Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«` is byte 0xab."""
+"""Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«`
+is byte 0xab."""
 
 
 def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each pair, by the closing one. `may_be_inside`: the text may begin inside a quotation."""
+    """Yield the offsets of each pair, by the closing one. `may_be_inside`: the text may begin
+    inside a quotation."""
     still_open: dict[str, list[int]] = {character: [] for character in _OPENING}
-    # A `"` after a cut may open or close. Those before the next blank line are ignored, unless one surely opens.
+    # A `"` after a cut may open or close. Those before the next blank line are ignored, unless one
+    # surely opens.
     for match in _TOKENS.finditer(text):
         token, offset = match.group(), match.start()
         if token == END or token.startswith("\n"):
@@ -497,13 +579,19 @@ def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
             may_be_inside = False
         candidates = [character for character in OPENERS.get(token, "") if still_open[character]]
         if candidates:
-            yield still_open[max(candidates, key=lambda character: still_open[character][-1])].pop(), offset
+            yield (
+                still_open[max(candidates, key=lambda character: still_open[character][-1])].pop(),
+                offset,
+            )
         elif token in _OPENING:
             still_open[token].append(offset)
 
 
-def report_closings(pairs: Pairs, probabilities: Sequence[NDArray[Any]]) -> tuple[ClosingReport, ...]:
-    """Average the probabilities (P,) that each predictor gives to the closing characters, by character and distance."""
+def report_closings(
+    pairs: Pairs, probabilities: Sequence[NDArray[Any]]
+) -> tuple[ClosingReport, ...]:
+    """Average the probabilities (P,) that each predictor gives to the closing characters, by
+    character and distance."""
     characters = np.array(list(pairs.closings))
     bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
 
@@ -519,29 +607,39 @@ def report_closings(pairs: Pairs, probabilities: Sequence[NDArray[Any]]) -> tupl
 
     ordered = sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one))
     chosen = ((closing, characters == closing) for closing in ordered)
-    return tuple(ClosingReport(closing=closing, bins=tuple(bins(some)), **means(some)) for closing, some in chosen)
+    return tuple(
+        ClosingReport(closing=closing, bins=tuple(bins(some)), **means(some))
+        for closing, some in chosen
+    )
 
 
 def estimate_mean(values: NDArray[Any]) -> Estimate:
-    """Compute the mean of values (P,) in the order of the text; its interval takes neighbours together."""
+    """Compute the mean of values (P,) in the order of the text; its interval takes neighbours
+    together."""
     blocks = BlockSums.of(values, min(MAX_BLOCKS, len(values)))
     low, high = blocks.interval() or (None, None)
     return Estimate(mean=blocks.mean, low=low, high=high)
 
 
-def long_range(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> LongRangeReport:
-    """Measure how far back predictions reach by the probability of closing brackets and quotation marks.
+def long_range(
+    models: Sequence[Model], text: str | bytes | None = None, **options: Any
+) -> LongRangeReport:
+    """Measure how far back predictions reach by the probability of closing brackets and quotation
+    marks.
 
-    It is averaged by the distance to the opening one and compared with n-grams of the training text of the first run,
-    which are counted only where something is closed in the scored text. Options and errors are those of
-    `compare_with_training`.
+    It is averaged by the distance to the opening one and compared with n-grams of the training text
+    of the first run, which are counted only where something is closed in the scored text. Options
+    and errors are those of `compare_with_training`.
     """
     comparison, training = compare_with_training(models, text, **options)
     first, ids = comparison.runs[0], comparison.runs[0].text.ids
     losses = [comparison.losses_of(run) for run in comparison.runs]
     positions = losses[0].positions
     pairs = find_pairs(ids, first.vocab, positions)
-    probabilities = [np.exp(-some.nats[np.searchsorted(positions, pairs.closed)].astype(np.float64)) for some in losses]
+    probabilities = [
+        np.exp(-some.nats[np.searchsorted(positions, pairs.closed)].astype(np.float64))
+        for some in losses
+    ]
     orders = [order for order in CLOSING_ORDERS if order <= len(training)]
     if len(pairs.closed) and orders:
         ngrams = NgramModel.fit(training, len(first.vocab), orders[-1])
@@ -559,7 +657,8 @@ MIN_PAIRS = 20
 
 
 def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:
-    """Build a table of the mean probabilities by distance, those of the runs with their intervals."""
+    """Build a table of the mean probabilities by distance, those of the runs with their
+    intervals."""
     num_runs = sum(not name.endswith("-gram") for name in report.predictors)
     headers = [f"closing {closing.closing}", "pairs"]
     for number, name in enumerate(report.predictors):
@@ -569,7 +668,9 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
     for some in rows:
         cells = []
         for number, one in enumerate(some.probabilities):
-            cells += [f"{one.mean:.3f}", ends_text(one.low, one.high, ".2f")][: 2 if number < num_runs else 1]
+            cells += [f"{one.mean:.3f}", ends_text(one.low, one.high, ".2f")][
+                : 2 if number < num_runs else 1
+            ]
         name = f"{some.low}–{some.high}" if isinstance(some, ClosingBin) else "all"
         table.add_row(name, f"{some.num_pairs:,}", *cells, style="bold" if name == "all" else None)
     return table
@@ -579,9 +680,15 @@ EXTENSIONS = (
     *offers(PackageFunction, error_kinds, long_range),
     Report(
         "errors",
-        "In place of the loss: the characters with a probability below 0.5, by what would have avoided them.",
+        "In place of the loss: the characters with a probability below 0.5, by what would have"
+        " avoided them.",
         error_kinds,
     ),
-    Report("long_range", "In place of the loss: how well brackets and quotes are closed, by distance.", long_range),
+    Report(
+        "long_range",
+        "In place of the loss: how well brackets and quotes are closed, by distance.",
+        long_range,
+    ),
 )
-"""`charrnn.error_kinds` and `evaluate --errors`, `charrnn.long_range` and `evaluate --long-range`."""
+"""`charrnn.error_kinds` and `evaluate --errors`, `charrnn.long_range` and `evaluate --long-range`.
+"""

@@ -20,7 +20,14 @@ from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
 from charrnn.errors import Message, UsageError, counted, named
-from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Listing, check_comparable, distinct_names
+from charrnn.evaluation.comparison import (
+    ComparedModel,
+    Comparison,
+    Content,
+    Listing,
+    check_comparable,
+    distinct_names,
+)
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.text.documents import END
@@ -61,12 +68,13 @@ class LineLoss:
     text: str
     """The line without its end, cut after `MAX_LINE_TEXT` characters."""
     num_chars: int
-    """Characters that were scored; for the first line of a text without context, all but the first character."""
+    """Characters that were scored; for the first line of a text without context, all but the first
+    character."""
     nats: tuple[float, ...]
     """The sum over the characters of -ln p(character | all characters before it), of each run."""
     excess: float
-    """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with the mean m and the
-    standard deviation s of all scored characters."""
+    """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with
+    the mean m and the standard deviation s of all scored characters."""
 
 
 def to_json(loss: CharLoss | LineLoss, names: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +82,9 @@ def to_json(loss: CharLoss | LineLoss, names: Sequence[str]) -> dict[str, Any]:
     found = asdict(loss) | {"nats": loss.nats[0]}
     if isinstance(loss, LineLoss):
         found["nats_per_char"] = loss.nats[0] / loss.num_chars
-    return found | ({"nats_by_run": dict(zip(names, loss.nats, strict=True))} if len(names) > 1 else {})
+    return found | (
+        {"nats_by_run": dict(zip(names, loss.nats, strict=True))} if len(names) > 1 else {}
+    )
 
 
 def losses_by_line(
@@ -82,8 +92,8 @@ def losses_by_line(
 ) -> Iterator[LineLoss]:
     """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
 
-    The options and errors are those of `score_text`; the text is decoded block by block. Lines that are cut by the ends
-    of segments are left out.
+    The options and errors are those of `score_text`; the text is decoded block by block. Lines that
+    are cut by the ends of segments are left out.
     """
     return score_text(models, text, **options).iter_lines()
 
@@ -91,18 +101,24 @@ def losses_by_line(
 def losses_by_char(
     models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
 ) -> Iterator[CharLoss]:
-    """Yield the loss of each scored character of a text (byte, with the byte alphabet), as `losses_by_line`."""
+    """Yield the loss of each scored character of a text (byte, with the byte alphabet), as
+    `losses_by_line`."""
     return score_text(models, text, **options).iter_chars()
 
 
-def score_text(models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any) -> ScoredText:
+def score_text(
+    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+) -> ScoredText:
     """Measure the losses of `losses_by_line` and `losses_by_char`.
 
-    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so are the errors.
-    Raises UsageError also for models of characters and of bytes together.
+    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
+    are the errors. Raises UsageError also for models of characters and of bytes together.
     """
     if len({model.vocab.kind for model in models}) > 1:
-        raise UsageError("Some of the runs read characters and some bytes: their lines cannot be listed side by side.")
+        raise UsageError(
+            "Some of the runs read characters and some bytes: their lines cannot be listed side by"
+            " side."
+        )
     comparison = Comparison.of(models, text, **options)
     check_comparable(comparison.runs, needs_interval=False)
     content, measured = comparison.contents[0], comparison.runs[0].text
@@ -141,8 +157,9 @@ class ScoredText:
         num_segments = sum(1 for _ in consecutive_ranges(positions))
         where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
         return Message(
-            f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread evenly over the text. "
-            f"Lines that they cut are left out. {named('max_chars', self.num_chars)} scores all."
+            f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread"
+            " evenly over the text. Lines that they cut are left out."
+            f" {named('max_chars', self.num_chars)} scores all."
         )
 
     def iter_chars(self) -> Iterator[CharLoss]:
@@ -151,20 +168,31 @@ class ScoredText:
         for begin, end in consecutive_ranges(positions, BLOCK):
             content = self.content[int(positions[begin]) : int(positions[end - 1]) + 1]
             lines = 1 + np.searchsorted(ends, positions[begin:end])
-            for offset, (index, line) in enumerate(zip(positions[begin:end].tolist(), lines.tolist(), strict=True)):
+            for offset, (index, line) in enumerate(
+                zip(positions[begin:end].tolist(), lines.tolist(), strict=True)
+            ):
                 nats = tuple(float(one.nats[begin + offset]) for one in self.losses)
-                yield CharLoss(index=index, line=line, character=_shown(content[offset : offset + 1]), nats=nats)
+                yield CharLoss(
+                    index=index,
+                    line=line,
+                    character=_shown(content[offset : offset + 1]),
+                    nats=nats,
+                )
 
     def iter_lines(self) -> Iterator[LineLoss]:
         """Yield the loss of each line that was scored from start to end, in the order of the text.
 
-        The first character of a text without context cannot be scored; the line counts as complete without it. Lines
-        that are cut by the ends of segments are left out.
+        The first character of a text without context cannot be scored; the line counts as complete
+        without it. Lines that are cut by the ends of segments are left out.
         """
         nats, positions = self.losses[0].nats, self.losses[0].positions - self.first
         mean, spread = (float(of(dtype=np.float64)) for of in (nats.mean, nats.std))
         ends = self._line_ends().tolist()
-        bounds = [0, *(end + 1 for end in ends), *([self.num_chars] if self.num_chars - 1 not in ends[-1:] else [])]
+        bounds = [
+            0,
+            *(end + 1 for end in ends),
+            *([self.num_chars] if self.num_chars - 1 not in ends[-1:] else []),
+        ]
         for line, (begin, end) in enumerate(pairwise(bounds), start=1):
             low, high = np.searchsorted(positions, (begin, end)).tolist()
             is_whole = high - low == end - max(begin, int(positions[0] == 1))
@@ -175,18 +203,25 @@ class ScoredText:
             yield LineLoss(
                 line=line,
                 index=begin,
-                text=_decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)]).rstrip("".join(self.ends)),
+                text=_decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)]).rstrip(
+                    "".join(self.ends)
+                ),
                 num_chars=num,
                 nats=sums,
                 excess=(sums[0] - num * mean) / (spread * num**0.5) if spread else 0.0,
             )
 
     def _line_ends(self) -> NDArray[np.int64]:
-        """Return the ascending indices of the characters that end a line, which are found block by block."""
+        """Return the ascending indices of the characters that end a line, which are found block by
+        block."""
         points, found = [ord(end) for end in self.ends], [np.zeros(0, np.int64)]
         for begin in range(0, self.num_chars, BLOCK):
             content = self.content[begin : begin + BLOCK]
-            values = code_points(content) if isinstance(content, str) else np.frombuffer(content, np.uint8)
+            values = (
+                code_points(content)
+                if isinstance(content, str)
+                else np.frombuffer(content, np.uint8)
+            )
             found.append(begin + np.flatnonzero(np.isin(values, points)))
         return np.concatenate(found)
 
@@ -202,7 +237,8 @@ def _decoded(text: str | bytes) -> str:
 
 
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
-    """Draw the least likely lines of a text, with the difference to the first run where there are two."""
+    """Draw the least likely lines of a text, with the difference to the first run where there are
+    two."""
     columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
     table = plain_table(*columns, "text", right=columns, narrow=True)
     for line in lines:
@@ -210,7 +246,9 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
         differences = [f"{other - first:+.2f}" for other in others]
         shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
-    return Group(Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length"), table)
+    return Group(
+        Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length"), table
+    )
 
 
 def _show(
@@ -222,7 +260,8 @@ def _show(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which part is scored."""
+    """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which
+    part is scored."""
     scored, names = score_text(models, text, **options), distinct_names(models)
     if scored.note is not None and not quiet:
         write_aside(with_flags(scored.note))
@@ -246,6 +285,8 @@ EXTENSIONS = (
         "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
         partial(_show, by_line=True),
     ),
-    Listing("per_char", "Print the loss of each character as JSON Lines.", partial(_show, by_line=False)),
+    Listing(
+        "per_char", "Print the loss of each character as JSON Lines.", partial(_show, by_line=False)
+    ),
 )
 """The losses of lines and of characters, in Python and as options of `evaluate`."""

@@ -40,7 +40,8 @@ class CommonAlphabet:
     """An alphabet, and where each of its entries is in several others."""
 
     vocab: Vocab
-    """The alphabet itself, if all are the same, else the characters of all of them, without an unknown symbol."""
+    """The alphabet itself, if all are the same, else the characters of all of them, without an
+    unknown symbol."""
     places: tuple[NDArray[np.int64], ...]
     """For each of the others, (V,): the id that an entry has there."""
 
@@ -48,53 +49,70 @@ class CommonAlphabet:
     def of(cls, vocabs: Sequence[Vocab], names: Sequence[str]) -> CommonAlphabet:
         """Find the common alphabet of `vocabs`; `names` are those of their runs, for messages.
 
-        Raises UsageError if one of them consists of bytes and another of characters, or if there is none.
+        Raises UsageError if one of them consists of bytes and another of characters, or if there is
+        none.
         """
         first = vocabs[0]
         for vocab, name in zip(vocabs[1:], names[1:], strict=True):
             if vocab.kind != first.kind:
                 units = {"char": "characters", "byte": "bytes"}
                 raise UsageError(
-                    f"{names[0]} reads {units[first.kind]} and {name} reads {units[vocab.kind]}: they have no common "
-                    "alphabet.\nMix runs that were trained with the same kind of alphabet."
+                    f"{names[0]} reads {units[first.kind]} and {name} reads {units[vocab.kind]}:"
+                    " they have no common alphabet.\nMix runs that were trained with the same kind"
+                    " of alphabet."
                 )
         if all(vocab == first for vocab in vocabs):
             return cls(first, tuple(np.arange(len(first)) for _ in vocabs))
-        shared = set(first.characters).intersection(*(vocab.characters for vocab in vocabs[1:])) - {UNKNOWN}
+        shared = set(first.characters).intersection(*(vocab.characters for vocab in vocabs[1:])) - {
+            UNKNOWN
+        }
         if len(shared) < MIN_COMMON:
             raise UsageError(
-                f"{', '.join(names)} have {len(shared)} of their characters in common; mixing them needs at least "
-                f"{MIN_COMMON}.\nMix runs whose texts are written in the same script."
+                f"{', '.join(names)} have {len(shared)} of their characters in common; mixing them"
+                f" needs at least {MIN_COMMON}.\nMix runs whose texts are written in the same"
+                " script."
             )
         characters = tuple(sorted(shared))
         points = code_points("".join(characters))
-        return cls(Vocab("char", characters), tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
+        return cls(
+            Vocab("char", characters),
+            tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs),
+        )
 
 
-def mix(models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture") -> Mixture:
-    """Return a mixture of models: all of them read the text, and what they predict is mixed with `weights`.
+def mix(
+    models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture"
+) -> Mixture:
+    """Return a mixture of models: all of them read the text, and what they predict is mixed with
+    `weights`.
 
-    `mixture`: p = sum of w_i p_i. `product`: p proportional to the product of p_i^w_i, where each model can veto a
-    character (Hinton 2002, Products of experts). Without `weights` all are equal. A model with the weight 0 is left
-    out.
+    `mixture`: p = sum of w_i p_i. `product`: p proportional to the product of p_i^w_i, where each
+    model can veto a character (Hinton 2002, Products of experts). Without `weights` all are equal.
+    A model with the weight 0 is left out.
 
-    Models with different alphabets choose among the characters that all of them know: the probabilities of each are
-    normalized over these.
+    Models with different alphabets choose among the characters that all of them know: the
+    probabilities of each are normalized over these.
 
-    Raises UsageError for a weight outside [0, 1], a sum of weights that is not 1, an unknown mode, models with
-    documents and without, and models without a common alphabet.
+    Raises UsageError for a weight outside [0, 1], a sum of weights that is not 1, an unknown mode,
+    models with documents and without, and models without a common alphabet.
     """
     if mode not in get_args(MixMode):
         near = did_you_mean(mode, get_args(MixMode))
-        raise UsageError(f"{named('mix_mode')} is {mode!r}; it must be {' or '.join(get_args(MixMode))}.{near}")
+        raise UsageError(
+            f"{named('mix_mode')} is {mode!r}; it must be {' or '.join(get_args(MixMode))}.{near}"
+        )
     if not models:
         raise UsageError("There is no model to mix: give at least one.")
     shares = [1 / len(models)] * len(models) if weights is None else list(weights)
     if len(shares) != len(models):
-        raise UsageError(f"There are {counted(len(models), 'model')} and {counted(len(shares), 'weight')}.")
+        raise UsageError(
+            f"There are {counted(len(models), 'model')} and {counted(len(shares), 'weight')}."
+        )
     for share in shares:
         if not 0 <= share <= 1:  # nan, too
-            raise UsageError(f"A weight of {named('mix')} is {share:g}; it must be between 0 and 1. Try 0.5.")
+            raise UsageError(
+                f"A weight of {named('mix')} is {share:g}; it must be between 0 and 1. Try 0.5."
+            )
     if abs(math.fsum(shares) - 1) > ROUNDING:
         raise UsageError(f"The weights have the sum {math.fsum(shares):g}; it must be 1.")
     kept = [(model, share) for model, share in zip(models, shares, strict=True) if share > 0]
@@ -102,12 +120,14 @@ def mix(models: Sequence[Model], weights: Sequence[float] | None = None, *, mode
 
 
 class Mixture(Generating):
-    """Several models that predict together, made by `mix`: generates text as a `Model`, and can be evaluated.
+    """Several models that predict together, made by `mix`: generates text as a `Model`, and can be
+    evaluated.
 
     The log-probabilities of a text are those of the mixture.
 
-    Attributes: `models` and their `weights`, without those of weight 0; `mode`; `name`, that of the mode; `config`,
-    what the texts are, from the first model; `alphabet` and its `vocab`; `generator`; `warnings`.
+    Attributes: `models` and their `weights`, without those of weight 0; `mode`; `name`, that of the
+    mode; `config`, what the texts are, from the first model; `alphabet` and its `vocab`;
+    `generator`; `warnings`.
     """
 
     def __init__(self, models: Sequence[Model], weights: Sequence[float], mode: MixMode) -> None:
@@ -119,13 +139,17 @@ class Mixture(Generating):
             if (other.config.end_id is None) != (first.config.end_id is None):
                 one, none = (first, other) if other.config.end_id is None else (other, first)
                 raise UsageError(
-                    f"{one.name} was trained on documents, and {none.name} was not: they cannot be mixed.\n"
-                    f"Mix runs with the same {named('documents')}."
+                    f"{one.name} was trained on documents, and {none.name} was not: they cannot be"
+                    f" mixed.\nMix runs with the same {named('documents')}."
                 )
-        self.alphabet = CommonAlphabet.of([model.vocab for model in models], [model.name for model in models])
+        self.alphabet = CommonAlphabet.of(
+            [model.vocab for model in models], [model.name for model in models]
+        )
         self.vocab = self.alphabet.vocab
         # The characters that different alphabets have in common come without an unknown symbol.
-        self.config = first.config if self.vocab == first.vocab else replace(first.config, alphabet="exact")
+        self.config = (
+            first.config if self.vocab == first.vocab else replace(first.config, alphabet="exact")
+        )
         self.generator = first.generator if len(models) == 1 else MixedGenerator(self)
         self.warnings = self._warnings()
 
@@ -135,7 +159,10 @@ class Mixture(Generating):
     @property
     def described(self) -> str:
         """The models and their weights: `0.7 a + 0.3 b`, or `a^0.7 × b^0.3` of a product."""
-        parts = [(f"{weight:.3g}", model.name) for model, weight in zip(self.models, self.weights, strict=True)]
+        parts = [
+            (f"{weight:.3g}", model.name)
+            for model, weight in zip(self.models, self.weights, strict=True)
+        ]
         if self.mode == "product":
             return " × ".join(f"{name}^{weight}" for weight, name in parts)
         return " + ".join(f"{weight} {name}" for weight, name in parts)
@@ -143,7 +170,12 @@ class Mixture(Generating):
     def origin(self) -> dict[str, Any]:
         """Return the mode and the weight of each run, for JSON."""
         parts = zip(self.models, self.weights, strict=True)
-        return {"mix": {"mode": self.mode, "runs": [{"run": one.name, "weight": weight} for one, weight in parts]}}
+        return {
+            "mix": {
+                "mode": self.mode,
+                "runs": [{"run": one.name, "weight": weight} for one, weight in parts],
+            }
+        }
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -159,8 +191,8 @@ class Mixture(Generating):
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it in the common alphabet.
 
-        Raises DataError for an empty text and for characters that one of the models does not know, if their alphabets
-        differ; UsageError for bytes where the models read characters.
+        Raises DataError for an empty text and for characters that one of the models does not know,
+        if their alphabets differ; UsageError for bytes where the models read characters.
         """
         is_exact = isinstance(text, str) and not self.vocab.has_unknown_symbol
         if is_exact and (missing := self.vocab.unknown_characters(text)):
@@ -174,7 +206,8 @@ class Mixture(Generating):
         return encode_text(self.vocab, text, context)
 
     def _warnings(self) -> tuple[str, ...]:
-        """Return what a reader must know of a common alphabet; nothing if all alphabets are the same."""
+        """Return what a reader must know of a common alphabet; nothing if all alphabets are the
+        same."""
         lacking = [
             f"{num:,} of {model.name}"
             for model in self.models
@@ -183,14 +216,20 @@ class Mixture(Generating):
         if not lacking or self.vocab == self.models[0].vocab:
             return ()
         known = counted(len(self.vocab), "character")
-        return (f"the {self.name} chooses among the {known} that all runs know; left out: {', '.join(lacking)}",)
+        return (
+            (
+                f"the {self.name} chooses among the {known} that all runs know; left out:"
+                f" {', '.join(lacking)}"
+            ),
+        )
 
 
 class _MixedStates:
     """The states of several models (M) as one array (1, 1, B, N) of NumPy or torch."""
 
     def __init__(self, mixture: Mixture, parts: Sequence[Any], join: Callable[..., Any]) -> None:
-        """Take what steps each model of a mixture, and what concatenates arrays along the axis 1."""
+        """Take what steps each model of a mixture, and what concatenates arrays along the axis
+        1."""
         self.parts, self._join, self._weights = parts, join, np.array(mixture.weights)
         self._places: Sequence[Any] = mixture.alphabet.places
         self._is_product, self.vocab_size = mixture.mode == "product", len(mixture.vocab)
@@ -207,42 +246,58 @@ class _MixedStates:
     def _unpack(self, state: Any) -> list[Any]:
         ends = itertools.accumulate((math.prod(shape) for shape in self._shapes), initial=0)
         return [
-            state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).swapaxes(0, 1).swapaxes(1, 2)
+            state[0, 0, :, begin:end]
+            .reshape(-1, shape[0], shape[1], shape[3])
+            .swapaxes(0, 1)
+            .swapaxes(1, 2)
             for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
         ]
 
 
 class MixedStepper(_MixedStates):
-    """Several models one character at a time; its logits are the logarithms of the mixed probabilities, in float64."""
+    """Several models one character at a time; its logits are the logarithms of the mixed
+    probabilities, in float64."""
 
     def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
         super().__init__(mixture, steppers, np.concatenate)
         self.changes = self.precision = steppers[0].precision
 
-    def step(self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
-        """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and the new state."""
+    def step(
+        self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and
+        the new state."""
         return self._advance("step", ids, state)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32] | None = None
     ) -> tuple[Any, NDArray[np.float32]]:
-        """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
+        """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty
+        text."""
         return self._advance("read", ids, self.initial_state(1) if state is None else state)
 
-    def _advance(self, method: str, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, Any]:
-        """Call `step` or `read` of every model with its part of a state; mix the logits over the common alphabet."""
+    def _advance(
+        self, method: str, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]
+    ) -> tuple[Any, Any]:
+        """Call `step` or `read` of every model with its part of a state; mix the logits over the
+        common alphabet."""
         scores, states = [], []
         for stepper, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
             logits, after = getattr(stepper, method)(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
         weights, stacked = self._weights[:, None, None], np.stack(scores)
-        mixed = (weights * stacked).sum(axis=0) if self._is_product else np.logaddexp.reduce(stacked + np.log(weights))
+        mixed = (
+            (weights * stacked).sum(axis=0)
+            if self._is_product
+            else np.logaddexp.reduce(stacked + np.log(weights))
+        )
         return mixed, self._pack(states)
 
 
 class MixedGenerator(Generator):
-    """Generates text with several models; options and errors are those of `Generator`, but no cell can be clamped."""
+    """Generates text with several models; options and errors are those of `Generator`, but no cell
+    can be clamped."""
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__(mixture.config, mixture.vocab, {}, f"the {mixture.name}")
@@ -250,7 +305,9 @@ class MixedGenerator(Generator):
 
     def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
         if clamps:
-            raise UsageError(f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out.")
+            raise UsageError(
+                f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out."
+            )
         precision = "fp32" if precision == "fp32" else "int8"
         if precision not in self._steppers:
             steppers = [model.generator.model_for(precision, {}) for model in self._mixture.models]
@@ -259,9 +316,11 @@ class MixedGenerator(Generator):
 
 
 class MixedNetwork(_MixedStates):
-    """Maps ids (T, B) and a state (1, 1, B, N) to the logarithms of mixed probabilities (T, B, V), and a new state.
+    """Maps ids (T, B) and a state (1, 1, B, N) to the logarithms of mixed probabilities (T, B, V),
+    and a new state.
 
-    Ids and probabilities are those of the common alphabet: those of each network are normalized over its characters.
+    Ids and probabilities are those of the common alphabet: those of each network are normalized
+    over its characters.
     """
 
     def __init__(self, mixture: Mixture) -> None:
@@ -284,5 +343,8 @@ class MixedNetwork(_MixedStates):
         return (stacked + weights.log().float()).logsumexp(-1), self._pack(states)
 
 
-EXTENSIONS = (PackageFunction(name="mix", function=mix), PackageFunction(name="Mixture", function=Mixture))
+EXTENSIONS = (
+    PackageFunction(name="mix", function=mix),
+    PackageFunction(name="Mixture", function=Mixture),
+)
 """`charrnn.mix` and the class of its result."""

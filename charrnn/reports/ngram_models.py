@@ -1,23 +1,26 @@
-"""n-gram models of characters: interpolated modified Kneser-Ney smoothing (Chen & Goodman 1998, section 3).
+"""n-gram models of characters: interpolated modified Kneser-Ney smoothing (Chen & Goodman 1998,
+section 3).
 
 The model of order n predicts a character w from the n - 1 characters h before it:
 
     p_n(w | h) = (c(hw) - D(c(hw))) / c(h) + b(h) q_(n-1)(w | h')        h' is h without its first character
     q_k(w | h) = (e(hw) - D(e(hw))) / e(h) + b(h) q_(k-1)(w | h')        q_0 = 1 / V
 
-c counts occurrences; e counts the different characters that precede an n-gram (its continuation count), the start of
-the text among them; c(h) and e(h) are their sums over w. D is one of three discounts, for counts of 1, of 2 and of 3
-or more, and b(h) the discounts of all n-grams hw, divided by the sum. Where h does not occur, p_n = q_(n-1). Every
-probability is positive, and those of all V characters sum to 1.
+c counts occurrences; e counts the different characters that precede an n-gram (its continuation
+count), the start of the text among them; c(h) and e(h) are their sums over w. D is one of three
+discounts, for counts of 1, of 2 and of 3 or more, and b(h) the discounts of all n-grams hw, divided
+by the sum. Where h does not occur, p_n = q_(n-1). Every probability is positive, and those of all V
+characters sum to 1.
 
-All orders share the q_k, so one pass over a text scores every order. END is a character like any other: n-grams that
-cross the end of a document are counted, which costs a little and leaks nothing.
+All orders share the q_k, so one pass over a text scores every order. END is a character like any
+other: n-grams that cross the end of a document are counted, which costs a little and leaks nothing.
 
-The places of the training text and of the scored text are sorted together, once, by the characters that end there.
-From this, n-grams are numbered and counted length by length: no table of n-grams is kept.
+The places of the training text and of the scored text are sorted together, once, by the characters
+that end there. From this, n-grams are numbered and counted length by length: no table of n-grams is
+kept.
 
 Shapes: N characters of the training text, S of both texts, V vocabulary, M positions.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -43,14 +46,16 @@ ORDERS = (*range(1, 13), 20)
 MOST_TRAINING_CHARS = 1 << 23
 """Characters of a training text that are counted: the last ones."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al. 2013)."""
+"""The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al.
+2013)."""
 
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
 
 class NgramModel:
-    """n-gram models of all orders 1 to `order` of the same text. See the module for the equations."""
+    """n-gram models of all orders 1 to `order` of the same text. See the module for the
+    equations."""
 
     def __init__(self, ids: IdArray, vocab_size: int, order: int) -> None:
         """Take the training text (N,)."""
@@ -58,39 +63,47 @@ class NgramModel:
 
     @classmethod
     def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
-        """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text is scored.
+        """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text
+        is scored.
 
-        Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError for an order out of
-        range, DataError for a text shorter than the order.
+        Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError
+        for an order out of range, DataError for a text shorter than the order.
         """
         check_range("order", order, 1, MOST_ORDER)
         if len(ids) < order:
             raise DataError(
-                f"The training text has {counted(len(ids), 'character')}; n-grams of order {order} need at least "
-                f"{order}. Give a smaller {named('order')}."
+                f"The training text has {counted(len(ids), 'character')}; n-grams of order {order}"
+                f" need at least {order}. Give a smaller {named('order')}."
             )
         return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size, order)
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
-        """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of positions (M,)."""
+        """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
+        positions (M,)."""
         (probabilities,) = self.char_probabilities(ids, positions, (self.order,))
         return np.asarray(-np.log(probabilities), np.float32)
 
-    def char_probabilities(self, ids: IdArray, positions: Int64Array, orders: Collection[int]) -> Float64Array:
-        """Compute p(ids[i] | the characters before it) by each order, for each i of positions (M,): (orders, M).
+    def char_probabilities(
+        self, ids: IdArray, positions: Int64Array, orders: Collection[int]
+    ) -> Float64Array:
+        """Compute p(ids[i] | the characters before it) by each order, for each i of positions (M,):
+        (orders, M).
 
         The orders are ascending. Errors are those of `by_order`.
         """
-        return np.array([probabilities for _, probabilities in self.by_order(ids, positions, orders)])
+        return np.array(
+            [probabilities for _, probabilities in self.by_order(ids, positions, orders)]
+        )
 
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
     ) -> Iterator[tuple[int, Float64Array]]:
-        """Yield each of some orders, all by default, ascending, with p(ids[i] | …) for each i of positions (M,).
+        """Yield each of some orders, all by default, ascending, with p(ids[i] | …) for each i of
+        positions (M,).
 
-        Time and memory are proportional to N and to the part of the text that is read. For order 20 a million
-        characters take about five seconds and 0.2 GB. Raises UsageError for an order that the model does not have,
-        ValueError for a position outside the text.
+        Time and memory are proportional to N and to the part of the text that is read. For order 20
+        a million characters take about five seconds and 0.2 GB. Raises UsageError for an order that
+        the model does not have, ValueError for a position outside the text.
         """
         chosen = range(1, self.order + 1) if orders is None else orders
         for order in chosen:
@@ -106,7 +119,9 @@ class NgramModel:
         num_training, most = len(self.ids), max(orders)
         # START, the training text, a mark that occurs nowhere else, and the text.
         marks = np.array([[0], [self.vocab_size + 1]])
-        chars = np.concatenate((marks[0], self.ids.astype(np.int64) + 1, marks[1], ids.astype(np.int64) + 1))
+        chars = np.concatenate(
+            (marks[0], self.ids.astype(np.int64) + 1, marks[1], ids.astype(np.int64) + 1)
+        )
         ends = _EndsOfNgrams(chars, num_training, most)
         scored = positions + num_training + 2
         lower = np.full(len(positions), 1 / self.vocab_size)
@@ -123,11 +138,13 @@ class NgramModel:
 class _EndsOfNgrams:
     """All places (S,) of two texts, sorted by the characters that end there, read backwards.
 
-    The places of an n-gram are neighbours, whatever its length: those of the n-grams one longer are parts of them.
+    The places of an n-gram are neighbours, whatever its length: those of the n-grams one longer are
+    parts of them.
     """
 
     def __init__(self, chars: Int64Array, num_training: int, most: int) -> None:
-        """Sort by `most` characters (S,), of which the first is START and the next `num_training` are counted."""
+        """Sort by `most` characters (S,), of which the first is START and the next `num_training`
+        are counted."""
         self._chars, self._last, self.length = chars, num_training, 0
         num_bits = int(chars.max()).bit_length()
         at_once = 62 // num_bits
@@ -142,7 +159,8 @@ class _EndsOfNgrams:
         self._begins = self._begins_of(1)
 
     def _begins_of(self, length: int) -> NDArray[np.bool_]:
-        """Return where (S,) in the sorted places another n-gram of a length begins; before the text, START repeats."""
+        """Return where (S,) in the sorted places another n-gram of a length begins; before the
+        text, START repeats."""
         first = np.zeros(len(self._chars), np.int64)
         first[length - 1 :] = self._chars[: len(self._chars) - length + 1]
         first = first[self._places]
@@ -150,7 +168,8 @@ class _EndsOfNgrams:
         return begins if length == 1 else begins | self._begins
 
     def lengthen(self) -> None:
-        """Go on to the n-grams that are one character longer; number them, and count them in the training text."""
+        """Go on to the n-grams that are one character longer; number them, and count them in the
+        training text."""
         self.length += 1
         self._contexts, self._numbers = self._numbers, np.empty_like(self._numbers)
         self._numbers[self._places] = np.cumsum(self._begins) - 1
@@ -162,8 +181,11 @@ class _EndsOfNgrams:
         longer = longer[(longer >= self.length) & (longer <= self._last)]
         self.continuations = np.bincount(self._numbers[longer], minlength=len(begins))
 
-    def interpolate(self, counts: Int64Array, places: Int64Array, lower: Float64Array) -> Float64Array:
-        """Compute p(w | h) of the n-grams hw that end at places (M,), from q(w | h') and the counts of all n-grams."""
+    def interpolate(
+        self, counts: Int64Array, places: Int64Array, lower: Float64Array
+    ) -> Float64Array:
+        """Compute p(w | h) of the n-grams hw that end at places (M,), from q(w | h') and the counts
+        of all n-grams."""
         is_counted = (self._first >= self.length) & (self._first <= self._last)
         of_each, before = counts[is_counted], self._contexts[self._first[is_counted] - 1]
         num_with = np.bincount(np.minimum(of_each, 5), minlength=6)
@@ -181,10 +203,11 @@ class _EndsOfNgrams:
 
 
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
-    """Compute the discounts of counts of 1, of 2 and of 3 or more (Chen & Goodman 1998, equation 26).
+    """Compute the discounts of counts of 1, of 2 and of 3 or more (Chen & Goodman 1998, equation
+    26).
 
-    n1 … n4 are the numbers of n-grams that occur once … four times. The fallback is returned where a discount is not
-    defined, or not positive, or greater than the count.
+    n1 … n4 are the numbers of n-grams that occur once … four times. The fallback is returned where
+    a discount is not defined, or not positive, or greater than the count.
     """
     if min(n1, n2, n3) == 0:
         return FALLBACK_DISCOUNTS
@@ -210,11 +233,13 @@ def evaluate_ngrams(
     orders: Sequence[int] = ORDERS,
     max_chars: int | None = MAX_SCORED,
 ) -> tuple[LossReport, ...]:
-    """Measure the mean loss of n-gram models over `text`, read after `context`: one report for each of `orders`.
+    """Measure the mean loss of n-gram models over `text`, read after `context`: one report for each
+    of `orders`.
 
-    The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`). The characters that
-    are scored are those of `evaluate`. Orders longer than the training text are left out. Raises UsageError for an
-    order out of range or a `max_chars` under 1, DataError for a text too short, and as `Model.training_text`.
+    The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`).
+    The characters that are scored are those of `evaluate`. Orders longer than the training text are
+    left out. Raises UsageError for an order out of range or a `max_chars` under 1, DataError for a
+    text too short, and as `Model.training_text`.
     """
     measured = measured_text(model, text, context)
     measured.check_stateful(max_chars)
@@ -225,7 +250,8 @@ def evaluate_ngrams(
 
 
 def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
-    """Return the orders without repetition, ascending, and leave out those longer than the training text.
+    """Return the orders without repetition, ascending, and leave out those longer than the training
+    text.
 
     Raises UsageError for an order out of range, DataError if no order is left.
     """
@@ -234,8 +260,8 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:
         raise DataError(
-            f"The training text has {counted(len(training), 'character')}, too few for n-grams of order "
-            f"{min(orders, default=1)}. Leave {named('ngrams')} out."
+            f"The training text has {counted(len(training), 'character')}, too few for n-grams of"
+            f" order {min(orders, default=1)}. Leave {named('ngrams')} out."
         )
     return usable
 
@@ -261,11 +287,15 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         text, reference = comparison.runs[0].text, comparison.losses[0]
         for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
             difference = paired_difference(losses, reference)
-            comparison.add(text.report(losses.blocks, protocol=f"{order}-gram"), name=NGRAM, difference=difference)
+            comparison.add(
+                text.report(losses.blocks, protocol=f"{order}-gram"),
+                name=NGRAM,
+                difference=difference,
+            )
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(
-                f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "
-                f"({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
+                f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"
+                f" training text ({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
             )
 
     return add_rows

@@ -1,10 +1,12 @@
 """Finds every passage of a text that also occurs, character for character, in a corpus.
 
-The text is small and the corpus may be large, so the text is indexed and the corpus is read block by block: memory
-depends on the text alone. Hashes of the text's windows filter the corpus, in NumPy; the suffix automaton of the text
-matches what passes the filter. It is exact and takes linear time: a hash collision costs time and changes no result.
+The text is small and the corpus may be large, so the text is indexed and the corpus is read block
+by block: memory depends on the text alone. Hashes of the text's windows filter the corpus, in
+NumPy; the suffix automaton of the text matches what passes the filter. It is exact and takes linear
+time: a hash collision costs time and changes no result.
 
-Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
+Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of
+min_length characters.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -81,8 +83,9 @@ class Copy:
 class Novelty(Displayable):
     """Passages of a text that are copied from the training text, in the order of the text.
 
-    The copies are the longest passages of at least `min_length` characters; they may overlap, but none contains
-    another. `held_out_share` is the same share for held-out text, which is not copied: see `Model.novelty`.
+    The copies are the longest passages of at least `min_length` characters; they may overlap, but
+    none contains another. `held_out_share` is the same share for held-out text, which is not
+    copied: see `Model.novelty`.
     """
 
     text: str | bytes = field(repr=False)
@@ -123,8 +126,14 @@ class Novelty(Displayable):
         table = plain_table(*columns, "it begins", right=columns, narrow=True)
         copy: list[RenderableType] = []
         if (longest := self.longest) is not None:
-            length = counted(longest.length, "byte" if isinstance(self.text, bytes) else "character")
-            copy = [length, f"{longest.source_line:,}", _excerpt(self.text[longest.start : longest.stop])]
+            length = counted(
+                longest.length, "byte" if isinstance(self.text, bytes) else "character"
+            )
+            copy = [
+                length,
+                f"{longest.source_line:,}",
+                _excerpt(self.text[longest.start : longest.stop]),
+            ]
         held_out = "" if self.held_out_share is None else f"{self.held_out_share:.1%}"
         table.add_row(f"{self.share_copied:.1%}", held_out, f"{len(self.copies):,}", *copy)
         return table
@@ -134,13 +143,15 @@ class Novelty(Displayable):
         return [self.table(), *([CopiedText(self)] if len(self.text) <= MAX_NOTEBOOK_CHARS else [])]
 
     def pages(self) -> Sequence[RenderableType]:
-        """Return the text with its copies marked, the table, and what its columns mean, for the terminal."""
+        """Return the text with its copies marked, the table, and what its columns mean, for the
+        terminal."""
         about = Text(ABOUT_HELD_OUT, style="dim")
         return [CopiedText(self), self.table(), *([] if self.held_out_share is None else [about])]
 
 
 def _excerpt(text: str | bytes) -> Text:
-    """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an ellipsis."""
+    """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an
+    ellipsis."""
     head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
     decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     line = Text(all_visible(decoded))
@@ -150,7 +161,8 @@ def _excerpt(text: str | bytes) -> Text:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentNovelty(Displayable):
-    """How many of the documents that a model wrote are new. A new one is not a document of the training text."""
+    """How many of the documents that a model wrote are new. A new one is not a document of the
+    training text."""
 
     is_new: tuple[bool, ...]
     """For each document, in order."""
@@ -159,7 +171,8 @@ class DocumentNovelty(Displayable):
     num_held_out: int
     """Number of validation documents that were compared, too."""
     num_held_out_new: int
-    """Number of these that are not in the training text: what a model that copies nothing could reach."""
+    """Number of these that are not in the training text: what a model that copies nothing could
+    reach."""
 
     @property
     def num_new(self) -> int:
@@ -172,7 +185,13 @@ class DocumentNovelty(Displayable):
         table = plain_table(*columns, right=columns)
         num = len(self.is_new)
         held_out = f"{self.num_held_out_new / self.num_held_out:.1%}" if self.num_held_out else ""
-        table.add_row(f"{num:,}", f"{self.num_distinct:,}", f"{self.num_new:,}", f"{self.num_new / num:.1%}", held_out)
+        table.add_row(
+            f"{num:,}",
+            f"{self.num_distinct:,}",
+            f"{self.num_new:,}",
+            f"{self.num_new / num:.1%}",
+            held_out,
+        )
         return [table]
 
 
@@ -190,7 +209,8 @@ class SlicedText(Protocol):
 class NoveltyReference:
     """The training text of a model, and validation text, which is not copied, for comparison.
 
-    Both are str, or both bytes for the byte alphabet. The training text may be part of a corpus that is read in blocks.
+    Both are str, or both bytes for the byte alphabet. The training text may be part of a corpus
+    that is read in blocks.
     """
 
     training: SlicedText = field(repr=False)
@@ -210,10 +230,11 @@ class NoveltyReference:
         return replace(found, held_out_share=expected.share_copied)
 
     def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
-        """Find which of the documents are also documents of the training text, and how often validation ones are.
+        """Find which of the documents are also documents of the training text, and how often
+        validation ones are.
 
-        They are compared whole, character for character. The validation documents are those among the first
-        `HELD_OUT_CHARS` characters of the validation text.
+        They are compared whole, character for character. The validation documents are those among
+        the first `HELD_OUT_CHARS` characters of the validation text.
         """
         end = "\0" if isinstance(self.held_out, str) else b"\0"
         held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
@@ -227,8 +248,11 @@ class NoveltyReference:
         )
 
 
-def find_documents(documents: Collection[str | bytes], corpus: SlicedText) -> frozenset[str | bytes]:
-    """Return those of `documents` that are also documents of `corpus`, in which each ends in END (U+0000).
+def find_documents(
+    documents: Collection[str | bytes], corpus: SlicedText
+) -> frozenset[str | bytes]:
+    """Return those of `documents` that are also documents of `corpus`, in which each ends in END
+    (U+0000).
 
     The corpus is read once, in slices of `SLICE_CHARS`. All are str, or all bytes.
     """
@@ -243,22 +267,27 @@ def find_documents(documents: Collection[str | bytes], corpus: SlicedText) -> fr
     return frozenset(found)
 
 
-def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-    """Find all passages of `text` with at least `min_length` characters that also occur in `corpus`.
+def find_copies(
+    text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH
+) -> Novelty:
+    """Find all passages of `text` with at least `min_length` characters that also occur in
+    `corpus`.
 
-    A copy is maximal: with one more character at either end it does not occur in the corpus. Copies from different
-    places may overlap, but none contains another. Each has the offset of its first occurrence in the corpus.
+    A copy is maximal: with one more character at either end it does not occur in the corpus. Copies
+    from different places may overlap, but none contains another. Each has the offset of its first
+    occurrence in the corpus.
 
-    The corpus is read once from start to end, and once more up to the last copy, in slices of `SLICE_CHARS`. Time is
-    proportional to both lengths: about 0.01 µs for a character of the corpus that the filter drops, 0.2 µs for
-    any other. Memory is proportional to the text alone, about 0.7 kB for each of its characters.
-    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
-    are str or both bytes.
+    The corpus is read once from start to end, and once more up to the last copy, in slices of
+    `SLICE_CHARS`. Time is proportional to both lengths: about 0.01 µs for a character of the corpus
+    that the filter drops, 0.2 µs for any other. Memory is proportional to the text alone, about 0.7
+    kB for each of its characters. Raises UsageError for a `min_length` under 1, DataError for a
+    text longer than `MAX_CHARS`, TypeError unless both are str or both bytes.
     """
     check_range("min_length", min_length, 1, remedy=f" Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
-            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."
+            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a"
+            " part of it."
         )
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
@@ -266,21 +295,25 @@ def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_
     if min_length <= len(text):
         codes = _codes(text)
         automaton = _SuffixAutomaton(codes, min_length)
-        for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
+        for start, passage in _candidate_passages(
+            corpus, window_hashes(codes, min_length), min_length
+        ):
             automaton.read(start, passage)
         spans = automaton.longest_matches()
     lines = _count_lines({source for _, _, source in spans}, corpus)
     copies = (
-        Copy(start=start, length=length, source=source, source_line=lines[source]) for start, length, source in spans
+        Copy(start=start, length=length, source=source, source_line=lines[source])
+        for start, length, source in spans
     )
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
 
 
 def window_hashes(codes: Codes, length: int) -> Codes:
-    """Return the hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64 (Karp & Rabin 1987).
+    """Return the hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64
+    (Karp & Rabin 1987).
 
-    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two prefix sums, divided by a
-    power of BASE.
+    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two
+    prefix sums, divided by a power of BASE.
     """
     sums = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
@@ -301,10 +334,14 @@ def _codes(content: str | bytes) -> Codes:
     return code_points(content).astype(np.uint64)
 
 
-def _candidate_passages(corpus: SlicedText, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of the passages of the corpus that consist of windows with one of the `hashes`.
+def _candidate_passages(
+    corpus: SlicedText, hashes: Codes, length: int
+) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of the passages of the corpus that consist of windows with one of the
+    `hashes`.
 
-    They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two adjacent parts.
+    They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two
+    adjacent parts.
     """
     known = np.unique(hashes)
     shift = np.uint64(64 - _FILTER_BITS)
@@ -316,30 +353,39 @@ def _candidate_passages(corpus: SlicedText, hashes: Codes, length: int) -> Itera
         # By leading bits first: a binary search among the known hashes takes ten times as long.
         candidates = np.flatnonzero(is_possible[found >> shift])
         found = found[candidates]
-        candidates = candidates[known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found]
-        # Join overlapping windows, so that no character is read twice: one by one, they would read a
-        # repetitive corpus `length` times.
-        for group in np.split(candidates, np.flatnonzero(np.diff(candidates) > length) + 1) if len(candidates) else ():
+        candidates = candidates[
+            known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found
+        ]
+        # Join overlapping windows, so that no character is read twice: one by one, they would read
+        # a repetitive corpus `length` times.
+        for group in (
+            np.split(candidates, np.flatnonzero(np.diff(candidates) > length) + 1)
+            if len(candidates)
+            else ()
+        ):
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
             yield start, codes[start - first : stop - first]
 
 
 def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length` characters."""
+    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length`
+    characters."""
     for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
-        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the cache of the core.
+        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the
+        # cache of the core.
         text = corpus[begin : begin + SLICE_CHARS + length - 1]
         for first in range(0, len(text) - length + 1, BLOCK_CHARS):
             yield begin + first, _codes(text[first : first + BLOCK_CHARS + length - 1])
 
 
 class _SuffixAutomaton:
-    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their occurrences in a corpus.
+    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their
+    occurrences in a corpus.
 
-    A state represents the substrings that end at the same positions of the text: suffixes of one another, the longest
-    with `lengths[state]` characters. Its link is the state of the longest suffix that also ends elsewhere. The root
-    is 0.
+    A state represents the substrings that end at the same positions of the text: suffixes of one
+    another, the longest with `lengths[state]` characters. Its link is the state of the longest
+    suffix that also ends elsewhere. The root is 0.
     """
 
     def __init__(self, codes: Codes, min_length: int) -> None:
@@ -350,7 +396,8 @@ class _SuffixAutomaton:
         self.prefixes: list[int] = []  # the state of each prefix of the text
         for code in codes.tolist():
             self._append(code)
-        # For each state its longest match in the corpus, where that first ended, and where any match first ended.
+        # For each state its longest match in the corpus, where that first ended, and where any
+        # match first ended.
         self.matched = [0] * len(self.links)
         self.ends = [0] * len(self.links)
         self.first_ends = [0] * len(self.links)
@@ -384,7 +431,8 @@ class _SuffixAutomaton:
         links[new] = target
 
     def read(self, start: int, codes: Codes) -> None:
-        """Match a passage of the corpus; continue the last match if the passage directly follows the last one."""
+        """Match a passage of the corpus; continue the last match if the passage directly follows
+        the last one."""
         edges, links, lengths, matched = self.edges, self.links, self.lengths, self.matched
         position, state, length = self._position, self._state, self._length
         if start != position:
@@ -406,18 +454,24 @@ class _SuffixAutomaton:
         self._position, self._state, self._length = position, state, length
 
     def longest_matches(self) -> list[tuple[int, int, int]]:
-        """Return (start in the text, length, start in the corpus) of all maximal matches, in the order of the text."""
+        """Return (start in the text, length, start in the corpus) of all maximal matches, in the
+        order of the text."""
         by_length = sorted(range(1, len(self.links)), key=self.lengths.__getitem__)
         for state in reversed(by_length):  # a match of a state is a match of all its suffixes
             link, first = self.links[state], self.first_ends[state]
             if not first or self.lengths[link] < self.min_length:
                 continue
-            self.ends[link] = min(first, self.ends[link]) if self.matched[link] == self.lengths[link] else first
+            self.ends[link] = (
+                min(first, self.ends[link]) if self.matched[link] == self.lengths[link] else first
+            )
             self.first_ends[link] = min(first, self.first_ends[link] or first)
             self.matched[link] = self.lengths[link]
         for state in by_length:  # a state without a match has that of its longest suffix with one
             if not self.matched[state]:
-                self.matched[state], self.ends[state] = self.matched[self.links[state]], self.ends[self.links[state]]
+                self.matched[state], self.ends[state] = (
+                    self.matched[self.links[state]],
+                    self.ends[self.links[state]],
+                )
         lengths = [self.matched[state] for state in self.prefixes]
         rows = zip(self.prefixes, lengths, [*lengths[1:], 0], strict=True)
         return [
@@ -428,14 +482,18 @@ class _SuffixAutomaton:
 
 
 def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:
-    """Return the line of each of these places of the corpus, from 1: counted in one pass over the corpus."""
+    """Return the line of each of these places of the corpus, from 1: counted in one pass over the
+    corpus."""
     lines: dict[int, int] = {}
     before, line = 0, 1
     for source in sorted(sources):
         for begin in range(before, source, SLICE_CHARS):
             text = corpus[begin : min(source, begin + SLICE_CHARS)]
-            # END is a line end, as in the detectors; raw bytes can contain NUL without being documents.
-            line += text.count("\n") + text.count("\0") if isinstance(text, str) else text.count(b"\n")
+            # END is a line end, as in the detectors; raw bytes can contain NUL without being
+            # documents.
+            line += (
+                text.count("\n") + text.count("\0") if isinstance(text, str) else text.count(b"\n")
+            )
         before = source
         lines[source] = line
     return lines
@@ -457,8 +515,9 @@ ASCII_LINES = " -="
 class CopiedText:
     """A renderable that marks the copies in a text, folded at the width of the console.
 
-    A character in several copies belongs to the first. Without colour (or with `strip`) the marks are lines below the
-    text. Bytes are decoded as UTF-8; a character counts as copied if all of its bytes are.
+    A character in several copies belongs to the first. Without colour (or with `strip`) the marks
+    are lines below the text. Bytes are decoded as UTF-8; a character counts as copied if all of its
+    bytes are.
     """
 
     novelty: Novelty
@@ -480,7 +539,8 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
 
 
 def _marks(novelty: Novelty) -> NDArray[np.uint8]:
-    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
+    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to
+    copy."""
     marks = np.zeros(len(novelty.text), np.uint8)
     reached = 0
     for number, copy in enumerate(novelty.copies):
@@ -492,11 +552,12 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
 def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
     """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
 
-    `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line ends or, for the byte
-    alphabet, as bytes. Characters outside the model's alphabet are compared like any other. `held_out_share` is what
-    the first `HELD_OUT_CHARS` characters of the validation text share with the training text: names, idioms and
-    licences recur without any copying. A share near it is no sign of copying. Raises DataError as `Model.held_out`
-    does and for a text too long, UsageError for a `min_length` under 1.
+    `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line
+    ends or, for the byte alphabet, as bytes. Characters outside the model's alphabet are compared
+    like any other. `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation
+    text share with the training text: names, idioms and licences recur without any copying. A share
+    near it is no sign of copying. Raises DataError as `Model.held_out` does and for a text too
+    long, UsageError for a `min_length` under 1.
     """
     return novelty_reference(model).compare(text, min_length=min_length)
 
@@ -507,22 +568,30 @@ def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
     Raises DataError as `Model.held_out` does, UsageError for a model without documents.
     """
     if model.config.end_id is None:
-        raise UsageError(f"{model.name} was not trained on documents: use novelty, which finds copied passages.")
+        raise UsageError(
+            f"{model.name} was not trained on documents: use novelty, which finds copied passages."
+        )
     return novelty_reference(model).compare_documents(documents)
 
 
 def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
     """Read and verify the run's training text, so that `compare` can compare several texts with it.
 
-    Raises DataError as `Model.held_out` does, UsageError if a sample of `length` characters is too long to be compared.
+    Raises DataError as `Model.held_out` does, UsageError if a sample of `length` characters is too
+    long to be compared.
     """
     # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
-    longest, unit = (MAX_CHARS // 3, "bytes") if model.vocab.kind == "byte" else (MAX_CHARS, "characters")
+    longest, unit = (
+        (MAX_CHARS // 3, "bytes") if model.vocab.kind == "byte" else (MAX_CHARS, "characters")
+    )
     if length > longest:
         raise UsageError(
-            f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at most. Shorten it."
+            f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at"
+            " most. Shorten it."
         )
-    training, validation, *_ = model.read_parts(reason=" What is copied shows only beside the text it learned from.")
+    training, validation, *_ = model.read_parts(
+        reason=" What is copied shows only beside the text it learned from."
+    )
     return NoveltyReference(training, validation[:HELD_OUT_CHARS])
 
 

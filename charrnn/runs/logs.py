@@ -1,4 +1,5 @@
-"""The logs of a run: `metrics.jsonl`, one JSON object per line and event, and `samples.txt`, a section per sample."""
+"""The logs of a run: `metrics.jsonl`, one JSON object per line and event, and `samples.txt`, a
+section per sample."""
 
 from __future__ import annotations
 
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
 from charrnn.config.settings import MAX_STEPS
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
+from charrnn.system.files import (
+    JSON,
+    MAX_TEXT_BYTES,
+    convert_os_errors,
+    encode_text,
+    read_capped,
+    write_atomically,
+)
 
 MAX_BYTES = 1 << 30
 """A larger log is not read; it would have about six million steps."""
@@ -39,7 +47,8 @@ class MetricsLog:
     path: Path
 
     def append(self, record: Mapping[str, JSON]) -> None:
-        """Add one record as one line. Infinite and NaN numbers become null, because JSON cannot represent them.
+        """Add one record as one line. Infinite and NaN numbers become null, because JSON cannot
+        represent them.
 
         Raises CharRNNError when the file cannot be written.
         """
@@ -48,11 +57,15 @@ class MetricsLog:
             for key, value in record.items()
         }
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
-        with convert_os_errors("write", self.path, num_bytes=len(line)), self.path.open("ab") as file:
+        with (
+            convert_os_errors("write", self.path, num_bytes=len(line)),
+            self.path.open("ab") as file,
+        ):
             file.write(line)
 
     def read(self) -> list[dict[str, JSON]]:
-        """Read all records in order, without damaged lines or a last line cut off by a crash; none if there is no file.
+        """Read all records in order, without damaged lines or a last line cut off by a crash; none
+        if there is no file.
 
         Raises CheckpointError if the file cannot be read.
         """
@@ -69,7 +82,8 @@ class MetricsLog:
             elapsed, step = _finite(record.get("seconds")), _finite(record.get("step"))
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             if elapsed is not None and elapsed >= 0:
-                # In logs of earlier versions they count from the start of each process: they decrease where it begins.
+                # In logs of earlier versions they count from the start of each process: they
+                # decrease where it begins.
                 seconds += elapsed - before if elapsed >= before else elapsed
                 before = elapsed
             yield LoggedLoss(is_validation, None if step is None else int(step), seconds, nats)
@@ -79,9 +93,11 @@ class MetricsLog:
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
-        """Remove the records after `step`, damaged lines and a cut-off last line; list the damaged lines.
+        """Remove the records after `step`, damaged lines and a cut-off last line; list the damaged
+        lines.
 
-        A resumed run then logs each step once. Raises as `read` does, CharRNNError if the file cannot be written.
+        A resumed run then logs each step once. Raises as `read` does, CharRNNError if the file
+        cannot be written.
         """
         problems: list[str] = []
         records = list(self._records(problems))
@@ -95,7 +111,8 @@ class MetricsLog:
         return problems
 
     def _records(self, problems: list[str]) -> Iterator[tuple[bytes, dict[str, JSON]]]:
-        """Yield each intact line with its record; name the others, but for a cut-off last line, in `problems`."""
+        """Yield each intact line with its record; name the others, but for a cut-off last line, in
+        `problems`."""
         if not os.path.lexists(self.path):
             return
         lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
@@ -107,7 +124,8 @@ class MetricsLog:
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
-    """Return the record of a line, None if it is not a JSON object or if its step is a number that no step has."""
+    """Return the record of a line, None if it is not a JSON object or if its step is a number that
+    no step has."""
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
@@ -141,15 +159,20 @@ class SampleLog:
         # A line of the sample that looks like a heading is indented by one space.
         text = _HEADING_LINE.sub(" --- step ", text)
         section = encode_text(f"--- step {step} ---\n{text}\n\n")
-        with convert_os_errors("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
+        with (
+            convert_os_errors("write", self.path, num_bytes=len(section)),
+            self.path.open("ab") as file,
+        ):
             file.write(section)
 
     def steps(self) -> list[int]:
-        """List the steps of the samples, in order. Raises CheckpointError if the file cannot be read."""
+        """List the steps of the samples, in order. Raises CheckpointError if the file cannot be
+        read."""
         return [int(match[1]) for match in _HEADING.finditer(self._read())]
 
     def rewind(self, step: int) -> None:
-        """Remove the samples after `step`, so that a resumed run writes each once. Raises as `steps` and `append`."""
+        """Remove the samples after `step`, so that a resumed run writes each once. Raises as
+        `steps` and `append`."""
         text = self._read()
         later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
         if later:

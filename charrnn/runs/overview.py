@@ -12,7 +12,14 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step, is_model_file
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.reader import CHECKPOINTS, RunReader, find_run, list_runs_and_sweeps, runs_of_sweep, where
+from charrnn.runs.reader import (
+    CHECKPOINTS,
+    RunReader,
+    find_run,
+    list_runs_and_sweeps,
+    runs_of_sweep,
+    where,
+)
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
@@ -31,7 +38,8 @@ class RunSummary(Displayable):
     hidden_size: int
     corpus: str
     text: str
-    """The corpus in short: the name of its first file without folder and suffix, and how many others there are."""
+    """The corpus in short: the name of its first file without folder and suffix, and how many
+    others there are."""
     digest: str | None
     """SHA-256 of the text; None if no checkpoint says it."""
     alphabet: str
@@ -93,14 +101,18 @@ class ModelDescription(Displayable):
             ("alphabet", self.symbols),
             ("text", self.text),
             ("step", f"{self.step:,}"),
-            ("validation loss", "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character"),
+            (
+                "validation loss",
+                "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character",
+            ),
         )
         return [(name, value) for name, value in found if value]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurve:
-    """Losses in nats per character, and after how many steps, characters and seconds each was measured."""
+    """Losses in nats per character, and after how many steps, characters and seconds each was
+    measured."""
 
     steps: tuple[int, ...]
     characters: tuple[int, ...] = field(repr=False)
@@ -135,20 +147,29 @@ class LearningCurve(Displayable):
 
 
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
-    """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
+    """Return why the losses of some runs must not be compared with each other, one sentence for
+    each reason."""
     # Where a run has no digest, the runs are compared by the names of their texts.
-    texts = {run.digest for run in runs} if all(run.digest for run in runs) else {run.text for run in runs}
+    texts = (
+        {run.digest for run in runs}
+        if all(run.digest for run in runs)
+        else {run.text for run in runs}
+    )
     reasons = (
         ("These runs learned different texts: their losses", texts),
         ("Losses per character and losses per byte", {run.alphabet for run in runs}),
-        ("These runs split their text differently: their validation losses", {run.split for run in runs}),
+        (
+            "These runs split their text differently: their validation losses",
+            {run.split for run in runs},
+        ),
     )
     return tuple(f"{reason} must not be compared." for reason, values in reasons if len(values) > 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
-    """The learning curves of several runs, and against what they are drawn: steps, characters or seconds."""
+    """The learning curves of several runs, and against what they are drawn: steps, characters or
+    seconds."""
 
     curves: tuple[LearningCurve, ...]
     against: str = "steps"
@@ -163,7 +184,8 @@ class LearningCurves(Displayable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why some of these losses must not be compared with each other, one sentence for each reason."""
+        """Why some of these losses must not be compared with each other, one sentence for each
+        reason."""
         return comparison_notes(self.curves)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -207,8 +229,11 @@ def summarize(folder: RunReader) -> RunSummary:
     )
 
 
-def _about(folder: RunReader, config: Config, losses: Mapping[int, float], problems: Sequence[str]) -> dict[str, Any]:
-    """Return the fields that a summary and a learning curve share; `losses` are the logged validation losses by step.
+def _about(
+    folder: RunReader, config: Config, losses: Mapping[int, float], problems: Sequence[str]
+) -> dict[str, Any]:
+    """Return the fields that a summary and a learning curve share; `losses` are the logged
+    validation losses by step.
 
     The `problems` of the run's log and alphabet are among its warnings.
     """
@@ -225,8 +250,11 @@ def _about(folder: RunReader, config: Config, losses: Mapping[int, float], probl
     }
 
 
-def loss_problems(folder: RunReader, state: Mapping[str, JSON], losses: Mapping[int, float]) -> tuple[str, ...]:
-    """Return whether logged validation losses, by step, contradict what the newest `state` says of the best one."""
+def loss_problems(
+    folder: RunReader, state: Mapping[str, JSON], losses: Mapping[int, float]
+) -> tuple[str, ...]:
+    """Return whether logged validation losses, by step, contradict what the newest `state` says of
+    the best one."""
     best, newest = best_checkpoint(state), state.get("step")
     if best is None or not isinstance(newest, int):
         return ()
@@ -238,13 +266,17 @@ def loss_problems(folder: RunReader, state: Mapping[str, JSON], losses: Mapping[
     if logged == nats:
         return ()
     return (
-        f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in the newest "
-        f"checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn evaluate {folder.name}",
+        (
+            f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in"
+            " the newest checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn"
+            f" evaluate {folder.name}"
+        ),
     )
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
-    """Return a corpus in short: its first source without folder and suffix, and the number of others, as in "a +2"."""
+    """Return a corpus in short: its first source without folder and suffix, and the number of
+    others, as in "a +2"."""
     if not corpus:
         return "standard library"
     others = f" +{len(corpus) - 1}" if len(corpus) > 1 else ""
@@ -268,7 +300,8 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         if loss.nats is None or loss.step is None or not (loss.is_validation or training):
             continue
         logged = points[loss.is_validation]
-        # A run that was resumed from an earlier step logs the steps after it again; the later record counts.
+        # A run that was resumed from an earlier step logs the steps after it again; the later
+        # record counts.
         while logged and logged[-1][0] >= loss.step:
             logged.pop()
         logged.append((loss.step, loss.seconds, loss.nats))
@@ -277,7 +310,10 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     def curve(logged: list[tuple[int, float, float]]) -> LossCurve:
         steps, seconds, nats = zip(*logged, strict=True) if logged else ((), (), ())
         return LossCurve(
-            steps=steps, characters=tuple(step * chars_per_step for step in steps), seconds=seconds, nats=nats
+            steps=steps,
+            characters=tuple(step * chars_per_step for step in steps),
+            seconds=seconds,
+            nats=nats,
         )
 
     return LearningCurve(
@@ -309,10 +345,14 @@ Read = TypeVar("Read")
 """What is read of each run."""
 
 
-def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINTS) -> list[RunReader]:
-    """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest first.
+def find_runs(
+    runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINTS
+) -> list[RunReader]:
+    """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest
+    first.
 
-    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist and for a model file.
+    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist
+    and for a model file.
     """
     if not runs:
         return list_runs_and_sweeps(checkpoints)
@@ -320,7 +360,8 @@ def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINT
     for run in runs:
         if is_model_file(run):
             raise CheckpointError(
-                f"{run} has no learning curve: an exported .zip is one step of a run\nname the folder of the run"
+                f"{run} has no learning curve: an exported .zip is one step of a run\nname the"
+                " folder of the run"
             )
         in_sweep = runs_of_sweep(str(run), checkpoints)
         found += [find_run(str(run), checkpoints)] if in_sweep is None else in_sweep
@@ -330,13 +371,16 @@ def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINT
 def run_summaries(
     runs: Sequence[str | Path] = (), *, sort: str | None = None, checkpoints: Path = CHECKPOINTS
 ) -> RunSummaries:
-    """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`, the smallest first.
+    """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`,
+    the smallest first.
 
-    A run without the value it is sorted by comes last. A damaged run of a folder is left out and is one of those
-    `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist or is
-    damaged.
+    A run without the value it is sorted by comes last. A damaged run of a folder is left out and is
+    one of those `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that
+    is named and does not exist or is damaged.
     """
-    read, skipped = _summarize_each(find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs))
+    read, skipped = _summarize_each(
+        find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs)
+    )
     found = RunSummaries(run for _, run in read)
     found.skipped = tuple(skipped)
     return found
@@ -350,12 +394,13 @@ def select_runs(
     training: bool = False,
     checkpoints: Path = CHECKPOINTS,
 ) -> tuple[list[Path], int, list[str]]:
-    """Return the folders of the runs whose learning curves are drawn, how many they were selected from, and problems.
+    """Return the folders of the runs whose learning curves are drawn, how many they were selected
+    from, and problems.
 
-    Of the named runs, or of all in a folder, these are the `most` newest ones with a validation loss (or with
-    `training`, with a step); with `sort` the first ones by one of `SORT_KEYS`. As many as are named are selected in any
-    case. A problem says why a damaged run is left out. Raises UsageError for an unknown `sort`, CheckpointError for a
-    run that is named and does not exist.
+    Of the named runs, or of all in a folder, these are the `most` newest ones with a validation
+    loss (or with `training`, with a step); with `sort` the first ones by one of `SORT_KEYS`. As
+    many as are named are selected in any case. A problem says why a damaged run is left out. Raises
+    UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
     """
     folders, most = find_runs(runs, checkpoints=checkpoints), max(most, len(runs))
     if runs and sort is None and len(folders) <= most:
@@ -367,31 +412,45 @@ def select_runs(
 
 
 def learning_curves(
-    runs: Sequence[str | Path] = (), *, against: str = "steps", training: bool = False, checkpoints: Path = CHECKPOINTS
+    runs: Sequence[str | Path] = (),
+    *,
+    against: str = "steps",
+    training: bool = False,
+    checkpoints: Path = CHECKPOINTS,
 ) -> LearningCurves:
     """Read the learning curves of the named runs, or of all in a folder, oldest first.
 
-    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss of every step. A
-    run without a loss is left out, as is a damaged run of a folder: both are among those `skipped`. Raises UsageError
-    for another `against`, CheckpointError for a run that is named and does not exist or is damaged, and if no run has
-    logged a loss.
+    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss
+    of every step. A run without a loss is left out, as is a damaged run of a folder: both are among
+    those `skipped`. Raises UsageError for another `against`, CheckpointError for a run that is
+    named and does not exist or is damaged, and if no run has logged a loss.
     """
     if against not in AGAINST:
         near = did_you_mean(against, AGAINST)
-        raise UsageError(f"{named('against')} is {against[:60]!r}; it must be steps, characters or seconds.{near}")
+        raise UsageError(
+            f"{named('against')} is {against[:60]!r}; it must be steps, characters or"
+            f" seconds.{near}"
+        )
     folders = find_runs(runs, checkpoints=checkpoints)
     if not folders:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
 
-    found, skipped = _read_each(folders, partial(read_learning_curve, training=training), is_named=bool(runs))
+    found, skipped = _read_each(
+        folders, partial(read_learning_curve, training=training), is_named=bool(runs)
+    )
     curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
     kind = "loss" if training else "validation loss"
     skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
     if not curves:
         what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
-        remedy = "" if training else f", or give {named('training')} to draw the losses of the optimizer steps"
+        remedy = (
+            ""
+            if training
+            else f", or give {named('training')} to draw the losses of the optimizer steps"
+        )
         raise CheckpointError(
-            f"there is nothing to draw: {what} logged no {kind} yet\ntrain until the first validation{remedy}"
+            f"there is nothing to draw: {what} logged no {kind} yet\ntrain until the first"
+            f" validation{remedy}"
         )
     return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
 
@@ -399,7 +458,8 @@ def learning_curves(
 def _read_each(
     folders: Sequence[RunReader], read: Callable[[RunReader], Read], *, is_named: bool
 ) -> tuple[list[Read], list[str]]:
-    """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for one that is named."""
+    """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for
+    one that is named."""
     found, problems = [], []
     with task("runs", len(folders), unit="runs") as advance:
         for folder in folders:
@@ -416,11 +476,16 @@ def _read_each(
 def _summarize_each(
     folders: Sequence[RunReader], sort: str | None, *, is_named: bool
 ) -> tuple[list[tuple[Path, RunSummary]], list[str]]:
-    """Return the path and the summary of each run, sorted, and why damaged runs are left out. Raises UsageError."""
+    """Return the path and the summary of each run, sorted, and why damaged runs are left out.
+    Raises UsageError."""
     if sort is not None and sort not in SORT_KEYS:
         near = did_you_mean(sort, SORT_KEYS)
-        raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
-    found, problems = _read_each(folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named)
+        raise UsageError(
+            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}"
+        )
+    found, problems = _read_each(
+        folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named
+    )
     if sort is not None:
         found.sort(key=lambda pair: [(value is None, value) for value in SORT_KEYS[sort](pair[1])])
     return found, problems

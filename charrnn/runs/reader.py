@@ -1,8 +1,9 @@
-"""A run folder as its readers see it: found by path or name, its checkpoints listed, verified and loaded.
+"""A run folder as its readers see it: found by path or name, its checkpoints listed, verified and
+loaded.
 
-The newest checkpoint is the latest one, and its state names the best one. The files `latest` and `best` repeat both for
-people and other programs; no command reads them. Where runs are searched in `CHECKPOINTS`, those directly in the
-current folder, where `--out` saves them, are included.
+The newest checkpoint is the latest one, and its state names the best one. The files `latest` and
+`best` repeat both for people and other programs; no command reads them. Where runs are searched in
+`CHECKPOINTS`, those directly in the current folder, where `--out` saves them, are included.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ SWEEP = "sweep.json"
 
 @dataclass(frozen=True, slots=True)
 class RunReader:
-    """The folder of one run, for reading. Needs no lock: a run can be read while another process trains it."""
+    """The folder of one run, for reading. Needs no lock: a run can be read while another process
+    trains it."""
 
     path: Path
 
@@ -54,36 +56,46 @@ class RunReader:
     def name(self) -> str:
         """The name of the folder, as commands take it; of a run of a sweep after that of the sweep.
 
-        Where a run in the current folder has the same name as one in `CHECKPOINTS`, the latter is named by its path.
+        Where a run in the current folder has the same name as one in `CHECKPOINTS`, the latter is
+        named by its path.
         """
         parent, name = self.path.parent, self.path.name
         if os.path.isfile(parent / SWEEP):
             return f"{parent.name}/{name}"
-        is_hidden = parent == CHECKPOINTS and all(os.path.isfile(Path(name, file)) for file in (CONFIG, VOCAB))
+        is_hidden = parent == CHECKPOINTS and all(
+            os.path.isfile(Path(name, file)) for file in (CONFIG, VOCAB)
+        )
         return str(self.path) if is_hidden else name
 
     def checkpoints(self) -> list[str]:
-        """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""
+        """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder
+        cannot be read."""
         try:
             with os.scandir(self.path) as entries:
-                names = [e.name for e in entries if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)]
+                names = [
+                    e.name
+                    for e in entries
+                    if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)
+                ]
         except OSError as error:
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
         return sorted(names, key=checkpoint_step)
 
     def saved_checkpoints(self) -> list[str]:
-        """List the checkpoints, at least one. Raises CheckpointError as `checkpoints`, and if nothing is saved yet."""
+        """List the checkpoints, at least one. Raises CheckpointError as `checkpoints`, and if
+        nothing is saved yet."""
         if saved_names := self.checkpoints():
             return saved_names
         raise CheckpointError(
-            f"{self.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
+            f"{self.path} has nothing saved yet\ntrain it again with the command that started it,"
+            " or name another run"
         )
 
     def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
         """Read the state of the newest checkpoint; it is empty if there is none.
 
-        If the newest checkpoint is damaged, an older one is used, and the damage is returned too. Raises
-        CheckpointError if the folder cannot be read, NewerFormatError.
+        If the newest checkpoint is damaged, an older one is used, and the damage is returned too.
+        Raises CheckpointError if the folder cannot be read, NewerFormatError.
         """
         problem = None
         for name in reversed(self.checkpoints()):
@@ -92,7 +104,9 @@ class RunReader:
             except NewerFormatError:
                 raise
             except CheckpointError as error:
-                if name not in self.checkpoints():  # A training process saved a newer one and removed this one.
+                if (
+                    name not in self.checkpoints()
+                ):  # A training process saved a newer one and removed this one.
                     return self.newest_state()
                 problem = problem or str(error)
         return {}, problem
@@ -102,22 +116,27 @@ class RunReader:
         return best_checkpoint(self.newest_state()[0]) is not None
 
     def is_imported(self) -> bool:
-        """Whether the newest checkpoint is a model that another program trained. Raises as `newest_state` does."""
+        """Whether the newest checkpoint is a model that another program trained. Raises as
+        `newest_state` does."""
         return self.newest_state()[0].get("is_imported") is True
 
     def _wanted(self, which: str) -> tuple[str | None, list[str]]:
-        """Return the checkpoint that `latest` or `best` means, if any, and why the newest one cannot name the best."""
+        """Return the checkpoint that `latest` or `best` means, if any, and why the newest one
+        cannot name the best."""
         if which == "latest":
             return self.checkpoints()[-1], []
         state, problem = self.newest_state()
         return best_checkpoint(state), [] if problem is None else [problem]
 
     def load_best(self) -> Checkpoint:
-        """Load the checkpoint with the lowest validation loss, or the latest one if none was validated.
+        """Load the checkpoint with the lowest validation loss, or the latest one if none was
+        validated.
 
         Raises as `load_checkpoint` does.
         """
-        return self.load_checkpoint("best" if self.is_validated() else "latest", with_training=False)
+        return self.load_checkpoint(
+            "best" if self.is_validated() else "latest", with_training=False
+        )
 
     def load_step(self, step: int) -> Checkpoint:
         """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
@@ -131,15 +150,19 @@ class RunReader:
         raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
-        """Load `latest`, `best` or a checkpoint by name; if it is damaged, the newest intact one before it.
+        """Load `latest`, `best` or a checkpoint by name; if it is damaged, the newest intact one
+        before it.
 
-        Later checkpoints are used only if none before it is intact. A damaged file is one of the `warnings`. Raises
-        CheckpointError if no checkpoint can be loaded, none has that name, or it was made by a newer charrnn.
+        Later checkpoints are used only if none before it is intact. A damaged file is one of the
+        `warnings`. Raises CheckpointError if no checkpoint can be loaded, none has that name, or it
+        was made by a newer charrnn.
         """
         saved_names = self.saved_checkpoints()
         is_named = which in saved_names
         if not is_named and which not in ("latest", "best"):
-            raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}")
+            raise CheckpointError(
+                f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
+            )
         wanted, problems = (which, []) if is_named else self._wanted(which)
         for name in self._candidates(wanted):
             try:
@@ -148,30 +171,40 @@ class RunReader:
                 raise
             except CheckpointError as error:
                 if not is_named and self._wanted(which)[0] != wanted:
-                    # A training process saved and pruned while this was read: nothing is wrong, so start again.
+                    # A training process saved and pruned while this was read: nothing is wrong, so
+                    # start again.
                     return self.load_checkpoint(which, with_training=with_training)
                 if str(error) not in problems:
                     problems.append(str(error))
             else:
                 if problems and not is_named and self._wanted(which) == (name, []):
-                    problems = []  # A training process has pruned what was being read, and saved this one.
+                    problems = []  # A training process has pruned what was being read, and saved this one.  # noqa: E501
                 instead_of = problems[0].splitlines()[0] if problems else None
                 problems += self._problems_beside(loaded)
                 warnings = tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
                 return replace(loaded, warnings=warnings, instead_of=instead_of)
         raise CheckpointError(
-            f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or train a new run"
+            f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or"
+            " train a new run"
         )
 
     def read_config(self) -> Config:
-        """Read the run's own configuration, newer than any checkpoint's if a budget was changed since.
+        """Read the run's own configuration, newer than any checkpoint's if a budget was changed
+        since.
 
-        Raises CheckpointError when it is missing, too large or damaged, or leaves a field at `auto`.
+        Raises CheckpointError when it is missing, too large or damaged, or leaves a field at
+        `auto`.
         """
         path = self.path / CONFIG
         data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
         # Only checkpoints of format 1, whose runs have no seal, have no such file.
-        check_seal(path, data, is_needed=any(os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints()))
+        check_seal(
+            path,
+            data,
+            is_needed=any(
+                os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints()
+            ),
+        )
         return parse_config(path, data)
 
     def _problems_beside(self, loaded: Checkpoint) -> list[str]:
@@ -179,16 +212,20 @@ class RunReader:
         description, problems = loaded.description, []
         try:
             own, saved = self.read_config(), description.config()
-            if other := [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]:
+            if other := [
+                name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)
+            ]:
                 problems.append(
-                    f"{description.folder} was saved with another {other[0]} than {self.path / CONFIG} gives: "
-                    "it may belong to another run"
+                    f"{description.folder} was saved with another {other[0]} than"
+                    f" {self.path / CONFIG} gives: it may belong to another run"
                 )
         except CheckpointError as error:
             problems.append(str(error))
         try:
             if read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
-                problems.append(f"{self.path / VOCAB} is damaged: it is not the alphabet of the checkpoints")
+                problems.append(
+                    f"{self.path / VOCAB} is damaged: it is not the alphabet of the checkpoints"
+                )
         except CheckpointError as error:
             problems.append(str(error))
         return problems
@@ -197,7 +234,8 @@ class RunReader:
         """Yield the wanted checkpoint, then earlier ones from the newest, then later ones."""
         if wanted is not None:
             yield wanted
-        # Listed only now: while the wanted checkpoint was read, a training process may have pruned and saved.
+        # Listed only now: while the wanted checkpoint was read, a training process may have pruned
+        # and saved.
         saved_names = self.checkpoints()
         limit = float("inf") if wanted is None else checkpoint_step(wanted)
         yield from (name for name in reversed(saved_names) if checkpoint_step(name) < limit)
@@ -205,7 +243,8 @@ class RunReader:
 
 
 def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
-    """Open the run at path `run` or of that name in `checkpoints`; None is the run that saved last, as `resume` needs.
+    """Open the run at path `run` or of that name in `checkpoints`; None is the run that saved last,
+    as `resume` needs.
 
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
@@ -219,11 +258,14 @@ def choose_run(run: str | None, checkpoints: Path) -> RunReader:
     return _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
 
 
-def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[RunReader | ModelFile, str | None]:
-    """Open a run like `open_run`, or a model file; but None is the newest run that was validated or imported.
+def open_run_to_read(
+    run: str | None, checkpoints: Path = CHECKPOINTS
+) -> tuple[RunReader | ModelFile, str | None]:
+    """Open a run like `open_run`, or a model file; but None is the newest run that was validated or
+    imported.
 
-    Also return a warning if none was. A run that has just started, or was stopped at once, is newer than the one that
-    the user means. Raises CheckpointError as `open_run` does.
+    Also return a warning if none was. A run that has just started, or was stopped at once, is newer
+    than the one that the user means. Raises CheckpointError as `open_run` does.
     """
     if run is not None:
         return ModelFile(Path(run)) if is_model_file(run) else open_run(run, checkpoints), None
@@ -231,24 +273,32 @@ def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[
         if folder.is_validated() or folder.is_imported():
             return folder, None
     newest = open_run(None, checkpoints)
-    return newest, f"no run {where(checkpoints)} has been validated yet; using the newest, {newest.path.name}"
+    return (
+        newest,
+        f"no run {where(checkpoints)} has been validated yet; using the newest, {newest.path.name}",
+    )
 
 
 def _saved_runs(checkpoints: Path) -> list[RunReader]:
-    """List the runs with a checkpoint, oldest first; all runs if none has one. Raises CheckpointError for no run."""
+    """List the runs with a checkpoint, oldest first; all runs if none has one. Raises
+    CheckpointError for no run."""
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
-    return [folder for folder in known if os.path.isdir(folder.path) and any(folder.path.glob("step-*"))] or known
+    return [
+        folder for folder in known if os.path.isdir(folder.path) and any(folder.path.glob("step-*"))
+    ] or known
 
 
 def where(checkpoints: Path) -> str:
-    """Return where runs are searched, for messages: "in checkpoints", and "here or" if that is the default."""
+    """Return where runs are searched, for messages: "in checkpoints", and "here or" if that is the
+    default."""
     return f"{'here or ' if checkpoints == CHECKPOINTS else ''}in {checkpoints}"
 
 
 def list_runs(checkpoints: Path) -> list[RunReader]:
-    """List the runs in a folder, oldest first by their last save; other entries, sweeps too, are skipped.
+    """List the runs in a folder, oldest first by their last save; other entries, sweeps too, are
+    skipped.
 
     Raises CheckpointError if `checkpoints` exists but cannot be read.
     """
@@ -258,13 +308,16 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    return _oldest_first([RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)])
+    return _oldest_first(
+        [RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
+    )
 
 
 def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
     """List the runs in a folder and those of the sweeps there, oldest first.
 
-    Runs and sweeps directly in the current folder are included if `checkpoints` is the default. Raises as `list_runs`.
+    Runs and sweeps directly in the current folder are included if `checkpoints` is the default.
+    Raises as `list_runs`.
     """
     found = _with_those_here(list_runs(checkpoints), checkpoints)
     sweeps = [*_subfolders(checkpoints), *(_folders_here() if checkpoints == CHECKPOINTS else ())]
@@ -275,15 +328,19 @@ def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
 
 
 def _with_those_here(runs: list[RunReader], checkpoints: Path) -> list[RunReader]:
-    """Add the runs directly in the current folder, each once, to those in `checkpoints` if that is the default."""
+    """Add the runs directly in the current folder, each once, to those in `checkpoints` if that is
+    the default."""
     here = _folders_here() if checkpoints == CHECKPOINTS else []
     found = [*(RunReader(folder) for folder in here if not _missing_from(folder)), *runs]
     return list({run.path.resolve(): run for run in found}.values())
 
 
 def _folders_here() -> list[Path]:
-    """List the folders directly in the current one, without hidden ones; none if it is a run or a sweep itself."""
-    if not _missing_from(Path()) or os.path.isfile(SWEEP):  # whose subfolders are checkpoints, or runs of the sweep
+    """List the folders directly in the current one, without hidden ones; none if it is a run or a
+    sweep itself."""
+    if not _missing_from(Path()) or os.path.isfile(
+        SWEEP
+    ):  # whose subfolders are checkpoints, or runs of the sweep
         return []
     return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
 
@@ -317,7 +374,9 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     places = [Path(run), checkpoints / run] if run else []
     for place in places:
         if _is_unreadable(place):
-            raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
+            raise CheckpointError(
+                f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
+            )
         if not _missing_from(place):
             return RunReader(place if place.name.strip(".") else place.resolve())
         if os.path.isfile(place):
@@ -328,7 +387,11 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     known = [folder.name for folder in reversed(list_runs_and_sweeps(checkpoints))]
     near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    listing = f"newest runs: {', '.join(known[:5])}" if known else "none there yet; train one first: charrnn train"
+    listing = (
+        f"newest runs: {', '.join(known[:5])}"
+        if known
+        else "none there yet; train one first: charrnn train"
+    )
     if (folder := next(filter(os.path.isdir, places), None)) is not None:
         missing = " and no ".join(_missing_from(folder))
         raise CheckpointError(f"{folder} is not a run: it has no {missing}\n{listing}")
@@ -339,7 +402,10 @@ def _about_file(path: Path) -> str:
     if is_model_file(path):
         remedy = f"start a new run with its weights: {named('init_from', str(path))}"
         return f"{path} has no optimizer state to continue from\n{remedy}"
-    return f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a .zip that `charrnn export` wrote"
+    return (
+        f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a .zip that `charrnn"
+        " export` wrote"
+    )
 
 
 def _missing_from(path: Path) -> list[str]:
@@ -357,7 +423,8 @@ def _is_unreadable(path: Path) -> bool:
 
 
 def _last_change(path: Path) -> int:
-    """Nanoseconds since the epoch at which `latest` was last updated, or else the run was created."""
+    """Nanoseconds since the epoch at which `latest` was last updated, or else the run was
+    created."""
     for name in ("latest", CONFIG):
         with contextlib.suppress(OSError):
             return (path / name).stat().st_mtime_ns

@@ -1,8 +1,8 @@
 """A run folder as training writes it: created once, locked while training, saved to in commits.
 
-Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, `latest` and `best`, prune. Wherever that
-is interrupted, the newest complete checkpoint is the latest one, and its state names the best one. A run that fails
-before its first save is removed again.
+Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, `latest` and `best`,
+prune. Wherever that is interrupted, the newest complete checkpoint is the latest one, and its state
+names the best one. A run that fails before its first save is removed again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ from charrnn.system.process import ending_signals_delayed
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
-    """Lock `folder` for this process; the operating system frees it when the process ends, however it ends.
+    """Lock `folder` for this process; the operating system frees it when the process ends, however
+    it ends.
 
     Yield the file, whose lock a process that inherits it keeps.
 
-    Raises RunInUseError at once when another process has locked it, CharRNNError when the folder cannot be locked,
-    CheckpointError when its lock is a link, through which another file would be emptied.
+    Raises RunInUseError at once when another process has locked it, CharRNNError when the folder
+    cannot be locked, CheckpointError when its lock is a link, through which another file would be
+    emptied.
     """
     with contextlib.ExitStack() as stack:
         with files.convert_os_errors("lock", folder):
@@ -52,16 +54,20 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))
             try:
-                # A run without a checkpoint may have been removed and created again since: then this lock is deleted.
-                is_locked = files.try_lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat())
+                # A run without a checkpoint may have been removed and created again since: then
+                # this lock is deleted.
+                is_locked = files.try_lock(file) and os.path.samestat(
+                    os.fstat(file.fileno()), path.stat()
+                )
             except FileNotFoundError:  # removed, and not yet created again
                 is_locked = False
             if not is_locked:
                 file.seek(0)
                 owner = file.read(20).decode("ascii", "replace")
                 raise RunInUseError(
-                    f"{folder} is in use by {f'process {owner}' if owner.isdigit() else 'another process'}\n"
-                    "wait for it or stop it, or start a new run"
+                    f"{folder} is in use by"
+                    f" {f'process {owner}' if owner.isdigit() else 'another process'}\nwait for it"
+                    " or stop it, or start a new run"
                 )
             stack.callback(files.unlock, file)
             owner = str(os.getpid())
@@ -73,13 +79,15 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
 
 
 class RunWriter(RunReader):
-    """The folder of one run, for writing. Every method of this class but the constructors needs `lock_folder`."""
+    """The folder of one run, for writing. Every method of this class but the constructors needs
+    `lock_folder`."""
 
     __slots__ = ()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunWriter:
-        """Make `parent/name-NNN` with the number after the highest in use; safe against simultaneous starts.
+        """Make `parent/name-NNN` with the number after the highest in use; safe against
+        simultaneous starts.
 
         Raises CharRNNError when the folder cannot be made.
         """
@@ -88,7 +96,11 @@ class RunWriter(RunReader):
                 with contextlib.suppress(FileExistsError):  # Another start may make it.
                     files.make_folder(parent)
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
-            taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
+            taken = [
+                int(match[1])
+                for entry in parent.iterdir()
+                if (match := pattern.fullmatch(entry.name))
+            ]
             number = max(taken, default=0)
             while True:
                 number += 1
@@ -101,7 +113,8 @@ class RunWriter(RunReader):
     def create_at(cls, path: Path, *, can_resume: bool = True) -> RunWriter:
         """Make exactly `path`, or take it over when it is an empty folder.
 
-        Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be made.
+        Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be
+        made.
         """
         with files.convert_os_errors("create", path):
             try:
@@ -110,12 +123,19 @@ class RunWriter(RunReader):
                 if not path.is_dir() or any(path.iterdir()):
                     other = f"give {named('out')} another name"
                     is_run = (path / CONFIG).exists()
-                    remedy = f"continue it with {named('resume', path)}, or {other}" if is_run and can_resume else other
-                    raise UsageError(f"{path} exists already{' and is no run' * (not is_run)}\n{remedy}") from None
+                    remedy = (
+                        f"continue it with {named('resume', path)}, or {other}"
+                        if is_run and can_resume
+                        else other
+                    )
+                    raise UsageError(
+                        f"{path} exists already{' and is no run' * (not is_run)}\n{remedy}"
+                    ) from None
         return cls(path)
 
     def write_description(self, description: Description) -> None:
-        """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot be written."""
+        """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot
+        be written."""
         for name, data in description.files().items():
             files.write_atomically(self.path / name, data)
 
@@ -129,14 +149,16 @@ class RunWriter(RunReader):
         *,
         keep: int,
     ) -> Path:
-        """Save a checkpoint, update the pointers and prune; return its folder. Raises as these three do."""
+        """Save a checkpoint, update the pointers and prune; return its folder. Raises as these
+        three do."""
         path = self.save_checkpoint(step, model, training, state, description)
         self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
         return path
 
     def check_in_place(self) -> None:
-        """Raise CharRNNError if another process moved or removed the run: what is saved would not be a whole run."""
+        """Raise CharRNNError if another process moved or removed the run: what is saved would not
+        be a whole run."""
         if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
             raise CharRNNError(
                 f"{self.path} was moved or removed while it trained, or files of it were\n"
@@ -144,16 +166,18 @@ class RunWriter(RunReader):
             )
 
     def restore_replaced(self) -> None:
-        """Bring back a checkpoint that a process set aside, and was killed before it had replaced it."""
+        """Bring back a checkpoint that a process set aside, and was killed before it had replaced
+        it."""
         for aside in self.path.glob(".step-*.old-*"):
             with contextlib.suppress(OSError):  # The new one is there.
                 os.rename(aside, self.path / aside.name[1:].partition(".")[0])
 
     def continue_from(self, loaded: Checkpoint) -> None:
-        """Make the checkpoint from which training continues the newest one, and repair the pointers.
+        """Make the checkpoint from which training continues the newest one, and repair the
+        pointers.
 
-        Later checkpoints are damaged, or one of them would have been loaded: they are kept under another name. Raises
-        CharRNNError if the folder cannot be changed.
+        Later checkpoints are damaged, or one of them would have been loaded: they are kept under
+        another name. Raises CharRNNError if the folder cannot be changed.
         """
         with files.convert_os_errors("clean up", self.path):
             files.remove_temporaries(self.path)
@@ -166,7 +190,8 @@ class RunWriter(RunReader):
         self.write_pointers(loaded.name, loaded.state)
 
     def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
-        """Write the names of the newest checkpoint and of the best one, by its state, to `latest` and `best`.
+        """Write the names of the newest checkpoint and of the best one, by its state, to `latest`
+        and `best`.
 
         There is no `best` while that checkpoint does not exist.
         """
@@ -179,13 +204,18 @@ class RunWriter(RunReader):
                 pointer.unlink(missing_ok=True)
 
     def save_checkpoint(
-        self, step: int, model: Tensors, training: Tensors, state: Mapping[str, files.JSON], description: Description
+        self,
+        step: int,
+        model: Tensors,
+        training: Tensors,
+        state: Mapping[str, files.JSON],
+        description: Description,
     ) -> Path:
         """Save a checkpoint and return its folder; the pointers stay as they are.
 
-        An existing checkpoint of that step is kept if it is intact and identical. Otherwise, as after a change of the
-        schedule, it is replaced. On any failure nothing saved before is changed. Raises CharRNNError naming the folder,
-        the reason and the bytes needed.
+        An existing checkpoint of that step is kept if it is intact and identical. Otherwise, as
+        after a change of the schedule, it is replaced. On any failure nothing saved before is
+        changed. Raises CharRNNError naming the folder, the reason and the bytes needed.
         """
         final = self.path / checkpoint_name(step)
         payloads = checkpoint_to_bytes(step, model, training, state, description)
@@ -206,30 +236,36 @@ class RunWriter(RunReader):
         except OSError as error:
             needed = sum(map(len, payloads.values()))
             raise CharRNNError(
-                f"cannot save {final}: {error.strerror or error} ({counted(needed, 'byte')} needed)\n"
-                "what was saved before is untouched"
+                f"cannot save {final}: {error.strerror or error} ({counted(needed, 'byte')}"
+                " needed)\nwhat was saved before is untouched"
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
 
     def prune(self, keep: int, *needed: str | None) -> None:
-        """Remove the oldest checkpoints so that `keep` remain besides the newest one and those `needed`.
+        """Remove the oldest checkpoints so that `keep` remain besides the newest one and those
+        `needed`.
 
         Raises CharRNNError when one cannot be removed.
         """
         removable = [name for name in self.checkpoints()[:-1] if name not in needed]
         for name in removable[: max(len(removable) - keep, 0)]:
             with files.convert_os_errors("remove", self.path / name):
-                # Renamed first: a crash in between leaves a temporary folder, never a damaged checkpoint.
+                # Renamed first: a crash in between leaves a temporary folder, never a damaged
+                # checkpoint.
                 shutil.rmtree(_set_aside(self.path / name, "tmp"))
             discard_findings(self.path, name)
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
-        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""
+        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of
+        a newer charrnn."""
         try:
             read_checkpoint(folder, with_training=True)
-            return files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES) == payloads[MANIFEST]
+            return (
+                files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES)
+                == payloads[MANIFEST]
+            )
         except NewerFormatError:
             raise
         except CheckpointError:
@@ -247,21 +283,23 @@ class RunWriter(RunReader):
 
 
 def _set_aside(folder: Path, kind: str) -> Path:
-    """Rename a checkpoint to a name that counts as temporary, and return its new path. Raises OSError."""
+    """Rename a checkpoint to a name that counts as temporary, and return its new path. Raises
+    OSError."""
     aside = folder.with_name(f".{folder.name}.{kind}-{os.getpid()}")
     os.rename(folder, aside)
     return aside
 
 
 _FIRST_FILES = (CONFIG, VOCAB, "lock")
-"""The files in a run's folder before its first save, besides temporary ones. `lock`, which identifies it, goes last."""
+"""The files in a run's folder before its first save, besides temporary ones. `lock`, which
+identifies it, goes last."""
 
 
 def clear_unsaved(path: Path) -> None:
     """Empty the folder `path` if it belongs to a run that was killed before its first save.
 
-    Raises UsageError, as `RunWriter.create_at` does, if anything else exists there; RunInUseError if that run is
-    starting now.
+    Raises UsageError, as `RunWriter.create_at` does, if anything else exists there; RunInUseError
+    if that run is starting now.
     """
     if _is_unsaved(path):
         with lock_folder(path), files.convert_os_errors("clean up", path):
@@ -273,7 +311,8 @@ def clear_unsaved(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
-    """Create a run's folder and lock it; if this block fails before anything is saved there, remove the folder.
+    """Create a run's folder and lock it; if this block fails before anything is saved there, remove
+    the folder.
 
     Raises what `create` and `lock_folder` raise.
     """
@@ -287,7 +326,8 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
                     _remove_first_files(run.path)
                     run.path.rmdir()
 
-        # A signal after the folder is made and before its removal is arranged would leave it behind.
+        # A signal after the folder is made and before its removal is arranged would leave it
+        # behind.
         with ending_signals_delayed():
             run = create()
             stack.push(remove_unless_saved)
@@ -296,7 +336,8 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
 
 
 def _remove_first_files(path: Path) -> None:
-    """Remove what a run without a save wrote, by name: any other file there is the user's. Raises OSError."""
+    """Remove what a run without a save wrote, by name: any other file there is the user's. Raises
+    OSError."""
     files.remove_temporaries(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
@@ -305,7 +346,8 @@ def _remove_first_files(path: Path) -> None:
 def _is_unsaved(path: Path) -> bool:
     try:
         names = {name for name in os.listdir(path) if not name.startswith(".")}
-        # The lock contains the number of the process that died; a user's own file `lock` would contain something else.
+        # The lock contains the number of the process that died; a user's own file `lock` would
+        # contain something else.
         owner = files.read_capped(path / "lock", max_bytes=20)
     except (OSError, CheckpointError):
         return False

@@ -3,6 +3,10 @@
 from charrnn.hooks.extensions import CommandEntry
 
 COMMANDS = (
-    CommandEntry("serve", "Serve a model to a browser and to OpenAI's clients.", "charrnn.serving.serve:serve"),
+    CommandEntry(
+        "serve",
+        "Serve a model to a browser and to OpenAI's clients.",
+        "charrnn.serving.serve:serve",
+    ),
 )
 """The commands of this room."""

@@ -1,4 +1,5 @@
-"""The HTTP application of charrnn serve: the page of a model, and completions as OpenAI's clients ask for them.
+"""The HTTP application of charrnn serve: the page of a model, and completions as OpenAI's clients
+ask for them.
 
 No request names a file. Lengths, the number of texts and the size of a request are limited.
 """
@@ -54,7 +55,8 @@ _AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else v
 
 
 class CompletionRequest(BaseModel):
-    """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` and `min_p` are as in `sample`."""
+    """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` and `min_p` are
+    as in `sample`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -79,16 +81,25 @@ class CompletionRequest(BaseModel):
         """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
         length, count = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens, self.n or 1
         num_texts = count * len(self.prompt)
-        if num_texts > MAX_TEXTS or num_texts * length + count * sum(map(len, self.prompt)) > MAX_CHARS:
+        if (
+            num_texts > MAX_TEXTS
+            or num_texts * length + count * sum(map(len, self.prompt)) > MAX_CHARS
+        ):
             raise UsageError(
-                f"n is {count} and max_tokens {length} for {len(self.prompt)} prompt(s); there may be "
-                f"{MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with the prompts."
+                f"n is {count} and max_tokens {length} for {len(self.prompt)} prompt(s); there may"
+                f" be {MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with"
+                " the prompts."
             )
-        given = self.model_dump(include={"temperature", "top_p", "top_k", "min_p", "unknown"}, exclude_none=True)
+        given = self.model_dump(
+            include={"temperature", "top_p", "top_k", "min_p", "unknown"}, exclude_none=True
+        )
         seed = fresh_seed() if self.seed is None else self.seed
         options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
         return [
-            Text(replace(options, prime=prompt, seed=seed + (index << 32)), len(prompt) if self.echo else 0)
+            Text(
+                replace(options, prime=prompt, seed=seed + (index << 32)),
+                len(prompt) if self.echo else 0,
+            )
             for index, prompt in enumerate(prompt for prompt in self.prompt for _ in range(count))
         ]
 
@@ -99,19 +110,25 @@ class Text:
 
     options: SampleOptions
     num_chars: int
-    """Characters that were sent; those of a prompt that is repeated are counted from the beginning."""
+    """Characters that were sent; those of a prompt that is repeated are counted from the beginning.
+    """
     num_drawn: int = 0
     is_document: bool = False
     is_cut: bool = False
     """Whether it is a document that ended before its END."""
 
     def start(self, model: Model) -> Iterator[Piece]:
-        """Read the prompt, and return an iterator over the text. Raises DataError for unknown characters."""
+        """Read the prompt, and return an iterator over the text. Raises DataError for unknown
+        characters."""
         options, self.is_document = self.options, model.config.end_id is not None
         model.generator.known_text(options.prime, options.unknown, what="prompt")
-        return model.generator.stream(replace(options, on_cut=lambda: setattr(self, "is_cut", True)))
+        return model.generator.stream(
+            replace(options, on_cut=lambda: setattr(self, "is_cut", True))
+        )
 
-    def choice(self, asked: CompletionRequest, index: int, pieces: list[Piece], *, is_last: bool) -> dict[str, Any]:
+    def choice(
+        self, asked: CompletionRequest, index: int, pieces: list[Piece], *, is_last: bool
+    ) -> dict[str, Any]:
         """Return the next pieces as OpenAI's API does; `index` is that of the text."""
         offsets = [*accumulate((len(piece.text) for piece in pieces), initial=self.num_chars)]
         begin = str(self.options.prime) if asked.echo and not self.num_drawn else ""
@@ -133,7 +150,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Server:
-    """Answers requests with the texts of one model; those of several requests are drawn in turns."""
+    """Answers requests with the texts of one model; those of several requests are drawn in
+    turns."""
 
     model: Model
     token: str | None
@@ -147,24 +165,34 @@ class Server:
         return to_model_page(self.model, self.model.found_cells)
 
     def app(self, hosts: Sequence[str]) -> Starlette:
-        """Return the application. A request must name one of `hosts`, so that no page of another site reaches it."""
+        """Return the application. A request must name one of `hosts`, so that no page of another
+        site reaches it."""
         routes = [
             Route("/", self.get_page),
             Route("/v1/models", self.get_models),
             Route("/v1/completions", self.post_completions, methods=["POST"]),
             Route("/v1/{other:path}", self.refuse_other, methods=["GET", "POST"]),
         ]
-        return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+        return Starlette(
+            routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+        )
 
     def _refuse_stranger(self, request: Request) -> Response | None:
-        """Return the answer to a request without the token, which is a Bearer token or a browser's password."""
+        """Return the answer to a request without the token, which is a Bearer token or a browser's
+        password."""
         if self.token is None:
             return None
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        expected = b64encode(f"{USER}:{self.token}".encode()).decode() if scheme.lower() == "basic" else self.token
+        expected = (
+            b64encode(f"{USER}:{self.token}".encode()).decode()
+            if scheme.lower() == "basic"
+            else self.token
+        )
         if secrets.compare_digest(shown.strip().encode(), expected.encode()):
             return None
-        return _refuse("This server needs its token.", 401, {"WWW-Authenticate": 'Basic realm="charrnn"'})
+        return _refuse(
+            "This server needs its token.", 401, {"WWW-Authenticate": 'Basic realm="charrnn"'}
+        )
 
     async def get_page(self, request: Request) -> Response:
         """Answer GET /."""
@@ -183,14 +211,19 @@ class Server:
     async def refuse_other(self, request: Request) -> Response:
         """Answer a request for anything else of OpenAI's API, such as /v1/chat/completions."""
         here = f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}."
-        refusal = _refuse(f"{here} A character model continues text: use POST /v1/completions with a prompt.", 404)
+        refusal = _refuse(
+            f"{here} A character model continues text: use POST /v1/completions with a prompt.", 404
+        )
         return self._refuse_stranger(request) or refusal
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
         if refusal := self._refuse_stranger(request):
             return refusal
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if (
+            request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            != "application/json"
+        ):
             return _refuse("The content type must be application/json.", 415)
         try:
             body = await asyncio.wait_for(_read_body(request), BODY_SECONDS)
@@ -210,7 +243,10 @@ class Server:
             problem = error.errors()[0]
             name = ".".join(map(str, problem["loc"]))[:60] or "body"
             known = ", ".join(CompletionRequest.model_fields)
-            return _refuse(f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are {known}.")
+            return _refuse(
+                f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are"
+                f" {known}."
+            )
         except CharRNNError as error:
             return _refuse(error.message)
         answer = {
@@ -221,11 +257,15 @@ class Server:
             "choices": [],
         }
         if asked.stream:
-            return StreamingResponse(self._events(asked, texts, drawn, answer), media_type="text/event-stream")
+            return StreamingResponse(
+                self._events(asked, texts, drawn, answer), media_type="text/event-stream"
+            )
         choices = []
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
             whole: list[Piece] = []
-            while (some := await asyncio.to_thread(self._next, pieces)) and not await request.is_disconnected():
+            while (
+                some := await asyncio.to_thread(self._next, pieces)
+            ) and not await request.is_disconnected():
                 whole += some
             choices.append(text.choice(asked, index, whole, is_last=True))
         if self.is_over():
@@ -237,7 +277,8 @@ class Server:
             return text.start(self.model)
 
     def _next(self, pieces: Iterator[Piece]) -> list[Piece]:
-        """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the end."""
+        """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the
+        end."""
         drawn: list[Piece] = []
         end = time.monotonic() + CHUNK_SECONDS
         with self.lock:
@@ -248,7 +289,11 @@ class Server:
         return [] if self.is_over() else drawn
 
     async def _events(
-        self, asked: CompletionRequest, texts: list[Text], drawn: list[Iterator[Piece]], answer: dict[str, Any]
+        self,
+        asked: CompletionRequest,
+        texts: list[Text],
+        drawn: list[Iterator[Piece]],
+        answer: dict[str, Any],
     ) -> AsyncIterator[str]:
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
             some = None
@@ -263,9 +308,16 @@ class Server:
         yield "data: [DONE]\n\n"
 
     def _usage(self, asked: CompletionRequest, texts: list[Text]) -> dict[str, int]:
-        num_read = sum(len(prompt.encode() if self.model.vocab.kind == "byte" else prompt) for prompt in asked.prompt)
+        num_read = sum(
+            len(prompt.encode() if self.model.vocab.kind == "byte" else prompt)
+            for prompt in asked.prompt
+        )
         num_drawn = sum(text.num_drawn for text in texts)
-        return {"prompt_tokens": num_read, "completion_tokens": num_drawn, "total_tokens": num_read + num_drawn}
+        return {
+            "prompt_tokens": num_read,
+            "completion_tokens": num_drawn,
+            "total_tokens": num_read + num_drawn,
+        }
 
 
 async def _read_body(request: Request) -> bytes:
@@ -283,6 +335,8 @@ def _refuse(message: str, status: int = 400, headers: dict[str, str] | None = No
     return _answer({"error": error}, status, headers)
 
 
-def _answer(value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _answer(
+    value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     # In ASCII: the name of a folder may have characters that UTF-8 cannot write.
     return Response(json.dumps(value), status, headers, media_type="application/json")

@@ -1,4 +1,5 @@
-"""charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this machine only."""
+"""charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this
+machine only."""
 
 import contextlib
 import ipaddress
@@ -18,7 +19,8 @@ from charrnn.errors import UsageError, install_command, named
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """What requests of this machine may call it."""
 TOKEN = "CHARRNN_TOKEN"
-"""The environment variable with the token: on a command line every user of the machine could read it."""
+"""The environment variable with the token: on a command line every user of the machine could read
+it."""
 MAX_CONNECTIONS = 32
 """Connections and requests at a time, at most; more get status 503."""
 STOP_SECONDS = 2
@@ -26,7 +28,8 @@ STOP_SECONDS = 2
 
 
 def bind(address: str) -> tuple[socket.socket, str]:
-    """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be none."""
+    """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be
+    none."""
     host, _, port = address.lower().rpartition(":")
     try:
         if not host or host.startswith("[") != host.endswith("]"):
@@ -35,7 +38,10 @@ def bind(address: str) -> tuple[socket.socket, str]:
         return socket.create_server((host.strip("[]"), int(port)), family=family), host
     except (OSError, ValueError, OverflowError, TypeError) as error:
         reason = getattr(error, "strerror", None) or "it must be HOST:PORT, with a port up to 65535"
-        message = f"{named('host')} is {address[:60]}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one."
+        message = (
+            f"{named('host')} is {address[:60]}: {reason}. Try 127.0.0.1:8001, or port 0 for any"
+            " free one."
+        )
         raise UsageError(message) from None
 
 
@@ -52,7 +58,10 @@ def serve(
         str,
         typer.Option(
             "--host",
-            help=f"Address, such as 127.0.0.1:9000; one that other machines reach needs a token in {TOKEN}.",
+            help=(
+                "Address, such as 127.0.0.1:9000; one that other machines reach needs a token in"
+                f" {TOKEN}."
+            ),
             metavar="HOST:PORT",
         ),
     ] = "127.0.0.1:8000",
@@ -61,12 +70,14 @@ def serve(
 ) -> None:
     """Serve a model to a browser and to OpenAI's clients.
 
-    The page of charrnn export is at /, completions are at /v1/completions, where max_tokens counts characters. The
-    address is printed on stdout. Ctrl-C ends it.
+    The page of charrnn export is at /, completions are at /v1/completions, where max_tokens counts
+    characters. The address is printed on stdout. Ctrl-C ends it.
     """
     for package in ("starlette", "uvicorn"):
         if find_spec(package) is None:
-            raise UsageError(f"charrnn serve needs the package {package}. Install it: {install_command('serve')}")
+            raise UsageError(
+                f"charrnn serve needs the package {package}. Install it: {install_command('serve')}"
+            )
     import uvicorn
 
     from charrnn.serving.completions import Server
@@ -75,13 +86,18 @@ def serve(
     listening, name = bind(host)
     with listening:
         if token is not None and not re.fullmatch("[!-~]+", token):
-            raise UsageError(f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones.")
+            raise UsageError(
+                f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
+            )
         if not is_loopback(name) and token is None:
             raise UsageError(
-                f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1."
+                f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use"
+                " 127.0.0.1."
             )
         model = load_model(run, quiet=quiet)
-        model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
+        model.generator.model_for(
+            "int8", {}
+        )  # raises CheckpointError for weights that predict nothing finite
         served = Server(model, token, is_over=lambda: server.should_exit)
         print_path(f"http://{name}:{listening.getsockname()[1]}")
         if not quiet:

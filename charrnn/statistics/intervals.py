@@ -1,7 +1,9 @@
-"""95 % intervals: of means of few values by Student's t, of means over a text by resampling blocks of it (Künsch 1989).
+"""95 % intervals: of means of few values by Student's t, of means over a text by resampling blocks
+of it (Künsch 1989).
 
-Neighbouring characters are not independent: what makes one unlikely, such as a name or a quotation in another language,
-makes the next one unlikely, too. Blocks that are longer than such a passage are nearly independent.
+Neighbouring characters are not independent: what makes one unlikely, such as a name or a quotation
+in another language, makes the next one unlikely, too. Blocks that are longer than such a passage
+are nearly independent.
 
 Shapes: M values in the order of the text, K blocks.
 """
@@ -21,17 +23,23 @@ LEVEL = 0.95
 
 @lru_cache
 def t_quantile(freedom: float) -> float:
-    """Return the t for which |T| ≤ t has probability `LEVEL`, T being Student's with `freedom` ≥ 1 degrees."""
+    """Return the t for which |T| ≤ t has probability `LEVEL`, T being Student's with `freedom` ≥ 1
+    degrees."""
     nodes, weights = np.polynomial.legendre.leggauss(100)
-    log_constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
+    log_constant = (
+        math.lgamma((freedom + 1) / 2)
+        - math.lgamma(freedom / 2)
+        - 0.5 * math.log(freedom * math.pi)
+    )
 
     def density(t: Any) -> Any:
         return np.exp(log_constant - (freedom + 1) / 2 * np.log1p(np.square(t) / freedom))
 
     t, step = 0.0, 1.0
     while step > 1e-12 * t:
-        # Newton's method, which never passes the solution because the density falls. The density from 0 to t by
-        # Gauss-Legendre quadrature, which is exact to rounding for so smooth a function.
+        # Newton's method, which never passes the solution because the density falls. The density
+        # from 0 to t by Gauss-Legendre quadrature, which is exact to rounding for so smooth a
+        # function.
         step = (LEVEL - t * float(weights @ density(t * (1 + nodes) / 2))) / (2 * float(density(t)))
         t += step
     return t
@@ -40,12 +48,13 @@ def t_quantile(freedom: float) -> float:
 Float64Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
-"""Resamples of an interval of a mean: its ends then vary by some 2 % of its width with the random numbers."""
+"""Resamples of an interval of a mean: its ends then vary by some 2 % of its width with the random
+numbers."""
 MIN_BLOCKS = 10
 """The fewest blocks that an interval is computed from."""
 MAX_BLOCKS = 20
-"""The most blocks. More would be shorter: the losses of a text vary from passage to passage at every scale, and longer
-blocks contain more of that (benchmarks/LOG.md)."""
+"""The most blocks. More would be shorter: the losses of a text vary from passage to passage at
+every scale, and longer blocks contain more of that (benchmarks/LOG.md)."""
 MIN_BLOCK_LENGTH = 100
 """Characters of a block, at least: about two lines."""
 MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH
@@ -55,8 +64,9 @@ MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH
 def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
     """Return K: as many blocks as have `min_length` values, in 1..MAX_BLOCKS.
 
-    The length of a block thus grows with the text, by which it contains ever longer passages that are alike; the number
-    of blocks does not need to grow (Schmeiser 1982, Batch size effects in the analysis of simulation output).
+    The length of a block thus grows with the text, by which it contains ever longer passages that
+    are alike; the number of blocks does not need to grow (Schmeiser 1982, Batch size effects in the
+    analysis of simulation output).
     """
     return max(1, min(MAX_BLOCKS, num_values // min_length))
 
@@ -82,7 +92,8 @@ class BlockSums:
 
     @classmethod
     def of(cls, values: NDArray[Any], num_blocks: int | None = None) -> "BlockSums":
-        """Divide values (M,), at least one, into blocks of equal length, by default `num_blocks_of(M)`."""
+        """Divide values (M,), at least one, into blocks of equal length, by default
+        `num_blocks_of(M)`."""
         num_values = len(values)
         num_blocks = num_blocks or num_blocks_of(num_values)
         starts = -(-np.arange(num_blocks) * num_values // num_blocks)
@@ -100,7 +111,8 @@ class BlockSums:
         return int(self.counts.sum())
 
     def __sub__(self, other: "BlockSums") -> "BlockSums":
-        """Return the sums of the differences, value by value. Raises ValueError for blocks of other lengths."""
+        """Return the sums of the differences, value by value. Raises ValueError for blocks of other
+        lengths."""
         if not np.array_equal(self.counts, other.counts):
             raise ValueError("the values are not paired: their blocks have other lengths")
         return BlockSums(self.sums - other.sums, self.counts)
@@ -116,26 +128,32 @@ class BlockSums:
             return None
         draws = draw_counts(num_blocks, NUM_RESAMPLES)
         num_drawn = draws @ self.counts[has_values]
-        # All sums are taken about the mean, because a small difference of large sums would lose digits.
+        # All sums are taken about the mean, because a small difference of large sums would lose
+        # digits.
         centred = self.sums[has_values] - self.mean * self.counts[has_values]
         return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
 def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
-    """Return how often each resample draws each block (num_resamples, K): K times in all, by a seeded generator."""
-    return np.random.default_rng(0).multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples)
+    """Return how often each resample draws each block (num_resamples, K): K times in all, by a
+    seeded generator."""
+    return np.random.default_rng(0).multinomial(
+        num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples
+    )
 
 
 def percentiles(estimates: Any, num_blocks: int | None = None) -> tuple[float, float]:
     """Return the 95 % interval of resampled estimates: their 2.5th and 97.5th percentile.
 
-    Where blocks are few, these lie too close together. With the number of blocks, K, they are taken further out, as far
-    as Student's t distribution with K - 1 degrees of freedom is wider than the normal one (Hesterberg 2015, What
-    teachers should know about the bootstrap, section 4.2).
+    Where blocks are few, these lie too close together. With the number of blocks, K, they are taken
+    further out, as far as Student's t distribution with K - 1 degrees of freedom is wider than the
+    normal one (Hesterberg 2015, What teachers should know about the bootstrap, section 4.2).
     """
     tail = 0.025
     if num_blocks is not None:
-        tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
+        tail = NormalDist().cdf(
+            -math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1)
+        )
     low, high = np.quantile(np.asarray(estimates), [tail, 1 - tail])
     return float(low), float(high)
 

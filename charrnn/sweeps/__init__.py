@@ -3,7 +3,11 @@
 from charrnn.hooks.extensions import CommandEntry
 
 COMMANDS = (
-    CommandEntry("sweep", "Train every combination of settings, and compare the runs.", "charrnn.sweeps.command:sweep"),
+    CommandEntry(
+        "sweep",
+        "Train every combination of settings, and compare the runs.",
+        "charrnn.sweeps.command:sweep",
+    ),
 )
 """The commands of this room."""
 MODULES = ("charrnn.sweeps.sweep",)

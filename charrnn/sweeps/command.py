@@ -33,8 +33,12 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 
 
 SEEDS = Option("--seeds", "Train each setting with N seeds.", "N", SWEEP, kind=int, default=3)
-JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
-OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
+JOBS = Option(
+    "--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1
+)
+OUT = Option(
+    "--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path
+)
 SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
 """The options that set a field; one that is given again adds values."""
 OPTIONS = (SEEDS, JOBS, OUT, *SETTINGS, RECIPE, SET)
@@ -45,7 +49,10 @@ def sweep(
     context: typer.Context,
     corpus: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CORPUS", help="The text, as for train. Default: the standard library's own source."),
+        typer.Argument(
+            metavar="CORPUS",
+            help="The text, as for train. Default: the standard library's own source.",
+        ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,16 +61,21 @@ def sweep(
 ) -> int:
     """Train every combination of settings, and compare the runs.
 
-    Every setting takes several values, separated by commas: --cell lstm,gru --set learning_rate=3e-3,6e-3. Each
-    combination and seed is an ordinary run in the sweep's folder: `charrnn sample sweep-TEXT/RUN`.
+    Every setting takes several values, separated by commas: --cell lstm,gru --set
+    learning_rate=3e-3,6e-3. Each combination and seed is an ordinary run in the sweep's folder:
+    `charrnn sample sweep-TEXT/RUN`.
 
-    The table gives the mean validation loss over the seeds, its spread and 95 % interval, best first.
+    The table gives the mean validation loss over the seeds, its spread and 95 % interval, best
+    first.
 
-    The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
+    The same command continues a sweep that was stopped or killed. The exit code is 1 if a run
+    failed.
     """
 
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
+        raise UsageError(
+            "A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE."
+        )
     invocation: Invocation = context.obj
     config, axes = plan_settings(corpus or [], values)
     events = sweeping.sweep(
@@ -89,8 +101,11 @@ def sweep(
 sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
-def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
-    """Part the settings of a command line into those with one value and the swept ones, with several.
+def plan_settings(
+    corpus: Sequence[str], values: Mapping[str, Any]
+) -> tuple[Config, dict[str, Any]]:
+    """Part the settings of a command line into those with one value and the swept ones, with
+    several.
 
     Raises UsageError that names the option or the --set at fault.
     """
@@ -103,9 +118,12 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    config, origins = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
+    config, origins = configure(
+        corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag]
+    )
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
-    # What follows from the first value is left open with it: the documents, and the optimizer, if 0 chose it.
+    # What follows from the first value is left open with it: the documents, and the optimizer, if 0
+    # chose it.
     derived = ["documents"] if "column" in axes else []
     if "muon_scale" in axes and "optimizer" not in given and origins["optimizer"] == "flag":
         derived.append("optimizer")
@@ -125,7 +143,9 @@ class SweepView:
         """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
-    def show(self, events: "Generator[sweeping.AnySweepEvent, None, None]") -> "sweeping.SweepReport":
+    def show(
+        self, events: "Generator[sweeping.AnySweepEvent, None, None]"
+    ) -> "sweeping.SweepReport":
         """Show all events; return the table."""
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
@@ -185,6 +205,13 @@ class SweepView:
             ended = f"{num_ended} of {self._num_runs} runs have ended"
             self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
         elif best:
-            folder, name = Path(report.folder), min(best, key=lambda run: run.nats_per_char or 0.0).name
-            path = f"{folder.name}/{name}" if folder.parent == Path("checkpoints") else str(folder / name)
+            folder, name = (
+                Path(report.folder),
+                min(best, key=lambda run: run.nats_per_char or 0.0).name,
+            )
+            path = (
+                f"{folder.name}/{name}"
+                if folder.parent == Path("checkpoints")
+                else str(folder / name)
+            )
             self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")

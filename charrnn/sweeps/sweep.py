@@ -1,7 +1,9 @@
-"""Plan a sweep, train its runs, each in its own process, and compare them by statistics over the seeds.
+"""Plan a sweep, train its runs, each in its own process, and compare them by statistics over the
+seeds.
 
-A plan says which values vary and which runs follow; a file in the folder of the sweep records it. A sweep is a stream
-of events, in which nothing is printed. Its table has one row per setting, best first.
+A plan says which values vary and which runs follow; a file in the folder of the sweep records it. A
+sweep is a stream of events, in which nothing is printed. Its table has one row per setting, best
+first.
 """
 
 import contextlib
@@ -27,7 +29,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from charrnn.config import settings as fields
-from charrnn.config.settings import FIELD_NAMES, REMOVED_FIELDS, Config, check_field_name, parse_value
+from charrnn.config.settings import (
+    FIELD_NAMES,
+    REMOVED_FIELDS,
+    Config,
+    check_field_name,
+    parse_value,
+)
 from charrnn.distributed.child_process import ChildProcess, killer
 from charrnn.errors import CheckpointError, Message, UsageError, check_range, named
 from charrnn.hooks.extensions import PackageFunction, offers
@@ -42,7 +50,8 @@ from charrnn.views.tables import number_text, plain_table
 from charrnn.views.theme import short_number
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
-"""States of a run of a sweep: trained to its end; ended by an error; saved before its end; not started."""
+"""States of a run of a sweep: trained to its end; ended by an error; saved before its end; not
+started."""
 FORMAT = 1
 """Number of the format of the file that records a sweep."""
 MAX_RUNS = 10_000
@@ -50,14 +59,25 @@ MAX_RUNS = 10_000
 MAX_SEEDS = 1000
 """Seeds per setting at most."""
 TEXT_FIELDS = (
-    *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
+    *(
+        "alphabet",
+        "encoding",
+        "order",
+        "order_seed",
+        "min_count",
+        "split",
+        "documents",
+        "column",
+        "validation_chars",
+    ),
 )
 """Fields that change which characters a run is validated on, or how they are counted."""
 UNPAIRED_FIELDS = (
     *(*fields.MODEL_FIELDS, *fields.WIDTHS, *fields.BUDGETS, *TEXT_FIELDS),
     *("init_from", "device", "precision", "num_lanes", "num_members"),
 )
-"""Fields of which other values give other initial weights or other batches, so that a seed has nothing in common."""
+"""Fields of which other values give other initial weights or other batches, so that a seed has
+nothing in common."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +92,8 @@ class SweepRun:
     status: str = WAITING
     """FINISHED, FAILED, STOPPED or WAITING."""
     nats_per_char: float | None = None
-    """Lowest validation loss of a finished run: that of its best step, which every command loads."""
+    """Lowest validation loss of a finished run: that of its best step, which every command loads.
+    """
     best_step: int | None = None
     step: int = 0
     num_steps: int | None = None
@@ -100,23 +121,35 @@ class SweepPlan:
 
     def settings(self) -> list[dict[str, Any]]:
         """Return the swept values of each setting: all combinations."""
-        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        return [
+            dict(zip(self.axes, values, strict=True))
+            for values in itertools.product(*self.axes.values())
+        ]
 
     def runs(self) -> list[SweepRun]:
         """Return all runs: every setting with the first seed, then with the next."""
         settings = self.settings()
         return [
-            SweepRun(name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]), values=setting, seed=seed)
+            SweepRun(
+                name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]),
+                values=setting,
+                seed=seed,
+            )
             for seed in range(self.config.seed, self.config.seed + self.num_seeds)
             for setting in settings
         ]
 
     def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
-        """Return the configuration of a run. Raises UsageError that names a setting whose values exclude each other."""
+        """Return the configuration of a run. Raises UsageError that names a setting whose values
+        exclude each other."""
         try:
             config = replace(self.config, seed=seed, **setting)
-            if changed := [name for name, value in setting.items() if getattr(config, name) != value]:
-                raise UsageError(f"{named(changed[0])} has no effect with the others. Leave it out.")
+            if changed := [
+                name for name, value in setting.items() if getattr(config, name) != value
+            ]:
+                raise UsageError(
+                    f"{named(changed[0])} has no effect with the others. Leave it out."
+                )
             return config
         except UsageError as error:
             together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
@@ -126,32 +159,52 @@ class SweepPlan:
         """Yield what limits the comparison of the settings."""
         if texts := [name for name in self.axes if name in TEXT_FIELDS]:
             changed = ", ".join(map(named, texts))
-            yield f"{changed}: the settings are validated on other characters, so their losses do not compare"
-        if not any(name in self.axes or getattr(self.config, name) is not None for name in ("steps", "epochs")):
             yield (
-                f"a budget in minutes gives each run as many steps as the machine allows: {named('steps')} or "
-                f"{named('epochs')} gives all the same"
+                f"{changed}: the settings are validated on other characters, so their losses do not"
+                " compare"
+            )
+        if not any(
+            name in self.axes or getattr(self.config, name) is not None
+            for name in ("steps", "epochs")
+        ):
+            yield (
+                "a budget in minutes gives each run as many steps as the machine allows:"
+                f" {named('steps')} or {named('epochs')} gives all the same"
             )
 
 
 def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) -> SweepPlan:
-    """Check what is to be varied. The values of a field are a list, or text as `parse_axis` takes it.
+    """Check what is to be varied. The values of a field are a list, or text as `parse_axis` takes
+    it.
 
-    Raises UsageError for a field that does not exist or cannot be swept, a value out of range, values that exclude each
-    other, and numbers out of range.
+    Raises UsageError for a field that does not exist or cannot be swept, a value out of range,
+    values that exclude each other, and numbers out of range.
     """
-    parsed = {check_field_name(name): parse_axis(check_field_name(name), values) for name, values in axes.items()}
+    parsed = {
+        check_field_name(name): parse_axis(check_field_name(name), values)
+        for name, values in axes.items()
+    }
     for name in parsed:
         if name in ("corpus", "seed"):
-            other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
+            other = (
+                "give the text itself"
+                if name == "corpus"
+                else f"{named('seeds')} says how many there are"
+            )
             raise UsageError(f"{named(name)} cannot be swept: {other}.")
     check_range("seeds", num_seeds, 1, MAX_SEEDS)
     if config.seed + num_seeds > 2**32:
-        raise UsageError(f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32.")
+        raise UsageError(
+            f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32."
+        )
     if "-" in config.corpus:
-        raise UsageError("A sweep reads its text in every run, and standard input only once: give a file.")
+        raise UsageError(
+            "A sweep reads its text in every run, and standard input only once: give a file."
+        )
     if (num_runs := math.prod(map(len, parsed.values())) * num_seeds) > MAX_RUNS:
-        raise UsageError(f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
+        raise UsageError(
+            f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds."
+        )
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds)
     for setting in plan.settings():
@@ -162,8 +215,8 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) ->
 def parse_axis(name: str, values: object) -> Axis:
     """Parse the values of a swept field: a list of values, or text.
 
-    In a text, commas part the values. Raises UsageError for a value that the field cannot have, an empty one, and one
-    given twice.
+    In a text, commas part the values. Raises UsageError for a value that the field cannot have, an
+    empty one, and one given twice.
     """
     given: Sequence[object] = values if isinstance(values, list | tuple) else [values]
     if isinstance(values, str):
@@ -174,9 +227,16 @@ def parse_axis(name: str, values: object) -> Axis:
     for value in given:
         found = parse_value(name, value)
         # `documents=column` needs a column beside it.
-        Config(**{name: found, **({"column": "text"} if (name, found) == ("documents", "column") else {})})
+        Config(
+            **{
+                name: found,
+                **({"column": "text"} if (name, found) == ("documents", "column") else {}),
+            }
+        )
         if found in parsed:
-            raise UsageError(f"{named(name)} has the value {format_value(found)} twice: leave one out.")
+            raise UsageError(
+                f"{named(name)} has the value {format_value(found)} twice: leave one out."
+            )
         parsed.append(found)
     return tuple(parsed)
 
@@ -195,24 +255,35 @@ def format_value(value: object) -> str:
 
 
 def setting_arguments(config: Config) -> list[str]:
-    """Return the settings of a configuration as arguments of `charrnn train`, without its corpus."""
+    """Return the settings of a configuration as arguments of `charrnn train`, without its
+    corpus."""
     changed = {name: value for name, value in _changed_settings(config).items() if name != "corpus"}
-    return [part for name, value in changed.items() for part in ("--set", f"{name}={format_value(value)}")]
+    return [
+        part
+        for name, value in changed.items()
+        for part in ("--set", f"{name}={format_value(value)}")
+    ]
 
 
 def _slug(value: object) -> str:
-    """Return a value as part of a folder's name, with a digest where characters of it are left out."""
+    """Return a value as part of a folder's name, with a digest where characters of it are left
+    out."""
     text = format_value(value)
     plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
-    return plain if plain == text else f"{plain}{'-' if plain else ''}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return (
+        plain
+        if plain == text
+        else f"{plain}{'-' if plain else ''}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    )
 
 
 def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
-    """Write what the sweep varies, or check that the folder's sweep is this one; return the threads of each run.
+    """Write what the sweep varies, or check that the folder's sweep is this one; return the threads
+    of each run.
 
-    Other values of its fields and other seeds are the same sweep, because every run stands for itself. Another number
-    of jobs leaves the number of threads as it was. Raises UsageError that names the first difference, CheckpointError
-    for a damaged file.
+    Other values of its fields and other seeds are the same sweep, because every run stands for
+    itself. Another number of jobs leaves the number of threads as it was. Raises UsageError that
+    names the first difference, CheckpointError for a damaged file.
     """
     recorded = _recorded(folder)
     if recorded is not None:
@@ -236,49 +307,73 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
 
 
 def read_plan(folder: Path) -> SweepPlan:
-    """Read what the sweep in a folder varies. Raises CheckpointError if there is none, or its file is damaged."""
+    """Read what the sweep in a folder varies. Raises CheckpointError if there is none, or its file
+    is damaged."""
     recorded = _recorded(folder)
     if recorded is None:
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
     try:
-        config = Config(**{name: parse_value(name, value) for name, value in recorded["settings"].items()})
+        config = Config(
+            **{name: parse_value(name, value) for name, value in recorded["settings"].items()}
+        )
         return plan_sweep(config, recorded["axes"], num_seeds=recorded["num_seeds"])
     except UsageError as error:
         raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
 
 
 def _recorded(folder: Path) -> dict[str, Any] | None:
-    """Return the content of the sweep's file, None if there is none. Raises CheckpointError if it is damaged."""
+    """Return the content of the sweep's file, None if there is none. Raises CheckpointError if it
+    is damaged."""
     path = folder / SWEEP
     if not path.exists():
         return None
     content = files.parse_json(path, files.read_capped(path, max_bytes=files.MAX_TEXT_BYTES))
     kinds = {"axes": dict, "num_seeds": int, "threads": int, "settings": dict}
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
-        raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(name), kind) for name, kind in kinds.items()
+    ):
+        raise CheckpointError(
+            f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again"
+        )
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
     if content.get("num_trials") is not None:
-        raise CheckpointError(f"{path} is a random search of an earlier version: sweep its settings in another folder")
-    settings = {name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS}
+        raise CheckpointError(
+            f"{path} is a random search of an earlier version: sweep its settings in another folder"
+        )
+    settings = {
+        name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS
+    }
     return content | {"settings": settings}
 
 
 def _changed_settings(config: Config) -> dict[str, Any]:
     """Return the settings that differ from the defaults, as JSON has them."""
     default = asdict(Config())
-    return {name: _to_json(value) for name, value in asdict(config).items() if value != default[name]}
+    return {
+        name: _to_json(value) for name, value in asdict(config).items() if value != default[name]
+    }
 
 
 def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
-    """Name the first setting, but those that both vary, in which the plan is another sweep; "" if none is."""
+    """Name the first setting, but those that both vary, in which the plan is another sweep; "" if
+    none is."""
     default = {name: _to_json(value) for name, value in asdict(Config()).items()}
     was = default | recorded["settings"] | recorded["axes"]
-    now = default | _changed_settings(plan.config) | {name: _to_json(axis) for name, axis in plan.axes.items()}
+    now = (
+        default
+        | _changed_settings(plan.config)
+        | {name: _to_json(axis) for name, axis in plan.axes.items()}
+    )
     for name in FIELD_NAMES:
         if was[name] != now[name] and not (name in recorded["axes"] and name in plan.axes):
             before, after = (
-                (",".join(map(format_value, value)) if isinstance(value, list) else format_value(value)) or "not given"
+                (
+                    ",".join(map(format_value, value))
+                    if isinstance(value, list)
+                    else format_value(value)
+                )
+                or "not given"
                 for value in (was[name], now[name])
             )
             return f"{named(name)} was {before} and is now {after}"
@@ -323,7 +418,8 @@ class SweepRow:
     """Ends of the 95 % interval of the difference."""
     difference_high: float | None = None
     is_paired: bool = False
-    """Whether the interval of the difference is that of pairs of runs with one seed, else Welch's."""
+    """Whether the interval of the difference is that of pairs of runs with one seed, else Welch's.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,11 +450,17 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
     groups: dict[str, list[SweepRun]] = {}
     for run in runs:
         groups.setdefault(repr(run.values), []).append(run)
-    rows = sorted(((_row(group), group) for group in groups.values()), key=lambda pair: _order(pair[0]))
+    rows = sorted(
+        ((_row(group), group) for group in groups.values()), key=lambda pair: _order(pair[0])
+    )
     compared = [_with_difference(row, group, rows[0][1]) for row, group in rows]
     notes = list(plan.notes())
-    if len({run.text_digest for run in runs if run.status == FINISHED}) > 1 and not {*plan.axes} & {*TEXT_FIELDS}:
-        notes.append("the text changed between the runs, so their losses do not compare: start another sweep")
+    if len({run.text_digest for run in runs if run.status == FINISHED}) > 1 and not {*plan.axes} & {
+        *TEXT_FIELDS
+    }:
+        notes.append(
+            "the text changed between the runs, so their losses do not compare: start another sweep"
+        )
     return SweepReport(
         folder=str(folder),
         fields=tuple(plan.axes),
@@ -377,7 +479,9 @@ def _row(group: Sequence[SweepRun]) -> SweepRow:
         num_finished=len(losses),
         num_failed=sum(run.status == FAILED for run in group),
         num_runs=len(group),
-        num_parameters=max((run.num_parameters for run in group if run.num_parameters is not None), default=None),
+        num_parameters=max(
+            (run.num_parameters for run in group if run.num_parameters is not None), default=None
+        ),
         mean=estimate.mean if losses else None,
         spread=stdev(losses) if len(losses) > 1 else None,
         low=estimate.low,
@@ -395,10 +499,14 @@ def _order(row: SweepRow) -> tuple[bool, bool, float]:
     return row.mean is None, row.num_failed > 0, row.mean or 0.0
 
 
-def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[SweepRun]) -> SweepRow:
-    """Return a row with its difference to the first one, if both have a finished run and it is another row.
+def _with_difference(
+    row: SweepRow, group: Sequence[SweepRun], first: Sequence[SweepRun]
+) -> SweepRow:
+    """Return a row with its difference to the first one, if both have a finished run and it is
+    another row.
 
-    Runs with one seed are compared in pairs where it gives both the same initial weights and batches.
+    Runs with one seed are compared in pairs where it gives both the same initial weights and
+    batches.
     """
     losses, reference = _losses(group), _losses(first)
     if group is first or not losses or not reference:
@@ -412,11 +520,14 @@ def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[S
     else:
         estimate = welch_difference([*losses.values()], [*reference.values()])
     low, high = estimate.low, estimate.high
-    return replace(row, difference=estimate.mean, difference_low=low, difference_high=high, is_paired=is_paired)
+    return replace(
+        row, difference=estimate.mean, difference_low=low, difference_high=high, is_paired=is_paired
+    )
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
-    """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom (Student 1908)."""
+    """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom
+    (Student 1908)."""
     num = len(values)
     mean = fmean(values) if num else math.nan
     if num < 2:
@@ -426,7 +537,8 @@ def mean_interval(values: Sequence[float]) -> Estimate:
 
 
 def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Estimate the difference of the means of two independent groups whose variances differ (Welch 1947)."""
+    """Estimate the difference of the means of two independent groups whose variances differ (Welch
+    1947)."""
     difference = fmean(values) - fmean(reference)
     if min(len(values), len(reference)) < 2:
         return Estimate(mean=difference)
@@ -434,21 +546,31 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     if not sum(squares):
         return Estimate(mean=difference, low=difference, high=difference)
     freedoms = (len(values) - 1, len(reference) - 1)
-    freedom = sum(squares) ** 2 / sum(square**2 / own for square, own in zip(squares, freedoms, strict=True))
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / own for square, own in zip(squares, freedoms, strict=True)
+    )
     half = t_quantile(freedom) * math.sqrt(sum(squares))
     return Estimate(mean=difference, low=difference - half, high=difference + half)
 
 
 def sweep_view(report: SweepReport) -> RenderableType:
-    """Draw the table of a sweep, one row per setting, best first, and below it what its columns mean."""
+    """Draw the table of a sweep, one row per setting, best first, and below it what its columns
+    mean."""
     columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
     columns += ["failed"] * any(row.num_failed for row in report.rows)
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
         cells = [
             ", ".join([format_value(row.values[name]) for name in report.fields]) or "all alike",
-            *(number_text(row.mean, ".4f"), _half_width(row.low, row.high), number_text(row.spread, ".4f")),
-            *(number_text(row.difference, "+.4f"), _half_width(row.difference_low, row.difference_high)),
+            *(
+                number_text(row.mean, ".4f"),
+                _half_width(row.low, row.high),
+                number_text(row.spread, ".4f"),
+            ),
+            *(
+                number_text(row.difference, "+.4f"),
+                _half_width(row.difference_low, row.difference_high),
+            ),
             "" if row.num_parameters is None else short_number(row.num_parameters),
             *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
         ]
@@ -456,11 +578,14 @@ def sweep_view(report: SweepReport) -> RenderableType:
     counts = [row.num_finished for row in report.rows if row.spread is not None]
     fewest, most = min(counts, default=0), max(counts, default=0)
     seeds = (
-        "nats: mean over the seeds; spread: their standard deviation; ±: 95 % interval by Student's t over "
-        f"{fewest if fewest == most else f'{fewest} to {most}'} seeds (few seeds make it wide); "
+        "nats: mean over the seeds; spread: their standard deviation; ±: 95 % interval by"
+        f" Student's t over {fewest if fewest == most else f'{fewest} to {most}'} seeds (few seeds"
+        " make it wide); "
     )
     caption = "Validation loss in nats per character: lower is better. "
-    return Group(table, Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
+    return Group(
+        table, Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row.")
+    )
 
 
 def _half_width(low: float | None, high: float | None) -> str:
@@ -499,7 +624,8 @@ class RunEndEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepEndEvent:
-    """All runs have ended, or a stop was requested (`is_complete` is false); everything is saved."""
+    """All runs have ended, or a stop was requested (`is_complete` is false); everything is
+    saved."""
 
     report: SweepReport
     is_complete: bool
@@ -518,17 +644,21 @@ def sweep(
     out: str | Path | None = None,
     should_stop: Callable[[], int] = lambda: 0,
 ) -> Generator[AnySweepEvent, None, None]:
-    """Train every setting with every seed in the folder `out`; yield what happens, and at the end the table.
+    """Train every setting with every seed in the folder `out`; yield what happens, and at the end
+    the table.
 
-    `axes` has the swept fields of the configuration and their values, as lists or as text (`parse_axis`); all other
-    settings are those of `config`. Each run is an ordinary run in a folder of its own, trained in a process of its own,
-    `jobs` at a time, which share the processor's cores.
+    `axes` has the swept fields of the configuration and their values, as lists or as text
+    (`parse_axis`); all other settings are those of `config`. Each run is an ordinary run in a
+    folder of its own, trained in a process of its own, `jobs` at a time, which share the
+    processor's cores.
 
-    What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
-    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends.
+    What another start of the sweep has finished is not trained again, and what it began is
+    continued. `should_stop` is called all the time; if it returns the number of a signal, the runs
+    are saved and the sweep ends.
 
-    Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
-    has a sweep with other settings; RunInUseError if another process runs the sweep, or runs that a killed one started.
+    Errors are raised when the first event is requested: UsageError for settings that cannot be
+    swept, or if the folder has a sweep with other settings; RunInUseError if another process runs
+    the sweep, or runs that a killed one started.
     """
     plan = plan_sweep(config, axes, num_seeds=seeds)
     check_range("jobs", jobs, 1, MAX_JOBS)
@@ -545,7 +675,8 @@ def sweep(
 
 
 def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
-    """Return the folder of a sweep without a name: `sweep-` and the name of the text, in `checkpoints`."""
+    """Return the folder of a sweep without a name: `sweep-` and the name of the text, in
+    `checkpoints`."""
     from charrnn.text.corpus import corpus_name
 
     stems = [Path(source).name.removesuffix(".gz").rsplit(".", 1)[0] for source in config.corpus]
@@ -559,16 +690,21 @@ def check_folder(folder: Path) -> None:
         with files.convert_os_errors("read", folder):
             is_foreign = any(entry.name != "lock" for entry in folder.iterdir())
     if is_foreign:
-        raise UsageError(f"{folder} exists already and is no sweep\ngive {named('out')} another name")
+        raise UsageError(
+            f"{folder} exists already and is no sweep\ngive {named('out')} another name"
+        )
 
 
 def read_sweep(folder: str | Path) -> SweepReport:
-    """Return the table of the sweep in a folder as far as it has come, also while another process runs it.
+    """Return the table of the sweep in a folder as far as it has come, also while another process
+    runs it.
 
     Raises CheckpointError if there is no sweep, or if its file is damaged.
     """
     plan = read_plan(Path(folder))
-    return report_sweep(plan, Path(folder), [run_state(Path(folder), plan, run) for run in plan.runs()])
+    return report_sweep(
+        plan, Path(folder), [run_state(Path(folder), plan, run) for run in plan.runs()]
+    )
 
 
 OnEvent = Callable[[dict[str, Any] | None], object]
@@ -576,18 +712,26 @@ OnEvent = Callable[[dict[str, Any] | None], object]
 
 
 class RunProcess(ChildProcess):
-    """Trains a run in its own process, so that no failure of it, and no signal that kills it, ends the others.
+    """Trains a run in its own process, so that no failure of it, and no signal that kills it, ends
+    the others.
 
     If this process dies, the other one saves and stops.
     """
 
     def __init__(
-        self, folder: Path, config: Config, on_event: OnEvent, locked: int | None = None, *, threads: int = 1
+        self,
+        folder: Path,
+        config: Config,
+        on_event: OnEvent,
+        locked: int | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
         """Start the run in `folder`, or resume what is saved there.
 
         It chooses its threads as `charrnn train` does where there are only so many `threads`.
-        `on_event` is called in another thread with each event as a JSON object, and at the end with None.
+        `on_event` is called in another thread with each event as a JSON object, and at the end with
+        None.
         """
         if folder.is_dir() and RunReader(folder).checkpoints():
             arguments = ["--resume", "--", str(folder)]
@@ -613,7 +757,8 @@ class RunProcess(ChildProcess):
         self._on_event(None)
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end of the process; return its exit code (below 0: minus a signal) and its last messages."""
+        """Wait for the end of the process; return its exit code (below 0: minus a signal) and its
+        last messages."""
         code = self.popen.wait()
         self._reader.join()
         self._messages.seek(max(0, self._messages.seek(0, os.SEEK_END) - MAX_MESSAGE_BYTES))
@@ -628,7 +773,8 @@ class RunProcess(ChildProcess):
 
 
 def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a run's process: without settings, which its command line contains."""
+    """Return the environment of a run's process: without settings, which its command line
+    contains."""
     settings = {f"CHARRNN_{name.upper()}" for name in FIELD_NAMES}
     return {name: value for name, value in environment.items() if name not in settings}
 
@@ -636,7 +782,10 @@ def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def error_text(code: int, messages: str) -> str:
     """Return why a process failed: its error message, or the signal that killed it."""
     if code < 0:
-        return f"killed by {killer(code)}{' (is there enough memory?)' if code == -signal.SIGKILL else ''}"
+        return (
+            "killed by"
+            f" {killer(code)}{' (is there enough memory?)' if code == -signal.SIGKILL else ''}"
+        )
     _, separator, error = messages.rpartition("error: ")
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return " ".join(lines[:3]) if separator and lines else f"exit code {code}"
@@ -651,7 +800,8 @@ class _Sweeping:
     jobs: int
     threads: int
     lock: int
-    """Descriptor of the sweep's lock, which its runs inherit: it stays locked until the last of them has ended."""
+    """Descriptor of the sweep's lock, which its runs inherit: it stays locked until the last of
+    them has ended."""
     should_stop: Callable[[], int]
     stop_signal: int = 0
     active: dict[str, RunProcess] = field(default_factory=dict)
@@ -702,7 +852,9 @@ class _Sweeping:
         def receive(event: dict[str, Any] | None) -> None:
             self.received.put((run.name, event))
 
-        self.active[run.name] = RunProcess(self.folder / run.name, config, receive, self.lock, threads=self.threads)
+        self.active[run.name] = RunProcess(
+            self.folder / run.name, config, receive, self.lock, threads=self.threads
+        )
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""
@@ -719,9 +871,13 @@ class _Sweeping:
                 yield RunEndEvent(run=run, is_new=True)
         elif event["event"] == "start":
             self.runs[name] = replace(self.runs[name], num_steps=event["num_steps"])
-            yield RunProgressEvent(name=name, step=event["first_step"], num_steps=event["num_steps"])
+            yield RunProgressEvent(
+                name=name, step=event["first_step"], num_steps=event["num_steps"]
+            )
         elif event["event"] == "step":
-            yield RunProgressEvent(name=name, step=event["step"], num_steps=self.runs[name].num_steps or 0)
+            yield RunProgressEvent(
+                name=name, step=event["step"], num_steps=self.runs[name].num_steps or 0
+            )
         elif event["event"] == "warning":
             self.warnings[name] = event["message"]
 
@@ -736,7 +892,8 @@ class _Sweeping:
 
 
 def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
-    """Return a run as far as it is on disk: finished, failed because no loss was finite, stopped, or waiting."""
+    """Return a run as far as it is on disk: finished, failed because no loss was finite, stopped,
+    or waiting."""
     reader = RunReader(folder / run.name)
     try:
         if not reader.path.is_dir() or not reader.checkpoints():

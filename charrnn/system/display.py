@@ -1,7 +1,7 @@
 """Objects that show themselves in a notebook.
 
-Records are plain data; what draws them stands in a room, which they may not import: it is found when the first object
-is shown.
+Records are plain data; what draws them stands in a room, which they may not import: it is found
+when the first object is shown.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,8 @@ class Displayable:
     """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export.
+        """Return the renderables that show the object: in the terminal, a notebook, the explorer
+        and an export.
 
         By default the object itself, if it is one.
         """
@@ -37,8 +38,11 @@ class Displayable:
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
 
     def _repr_html_(self) -> str | None:
-        """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws it."""
-        drawn = (import_module(one.module).to_html(self) for one in offered_by_rooms(NotebookDrawing))
+        """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
+        it."""
+        drawn = (
+            import_module(one.module).to_html(self) for one in offered_by_rooms(NotebookDrawing)
+        )
         return next((html for html in drawn if html is not None), None)
 
 

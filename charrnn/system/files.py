@@ -20,14 +20,17 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 """A value that JSON can represent."""
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
-"""Limit for a configuration, an alphabet or a manifest: more than any needs, and small enough to read at once."""
+"""Limit for a configuration, an alphabet or a manifest: more than any needs, and small enough to
+read at once."""
 
 _TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
-"""Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old), with a process id."""
+"""Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
+with a process id."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be written."""
+    """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be
+    written."""
     with convert_os_errors("write", path, num_bytes=len(data)), replacing(path) as temporary:
         write_synced(temporary, data)
         with contextlib.suppress(OSError):  # There may be no file yet.
@@ -36,7 +39,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path in the same folder; the file that the block writes and syncs there then replaces `path`.
+    """Yield a hidden path in the same folder; the file that the block writes and syncs there then
+    replaces `path`.
 
     If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
     """
@@ -51,16 +55,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def behind_links(path: Path) -> Path:
-    """Return the path of the file that `path` stands for, which need not exist: a link's target, or `path` itself."""
-    return Path(os.path.realpath(path))  # not resolve(): in Python 3.10 to 3.12 it fails for links in a circle
+    """Return the path of the file that `path` stands for, which need not exist: a link's target, or
+    `path` itself."""
+    return Path(
+        os.path.realpath(path)
+    )  # not resolve(): in Python 3.10 to 3.12 it fails for links in a circle
 
 
 def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write a new file and sync it, so that it survives a power failure. Raises OSError, FileExistsError included.
+    """Write a new file and sync it, so that it survives a power failure. Raises OSError,
+    FileExistsError included.
 
     It has the permissions of `mode`, as far as the umask allows, before anything is in it.
     """
-    # Only a new one: an existing name may be a link to another file that came with a downloaded run.
+    # Only a new one: an existing name may be a link to another file that came with a downloaded
+    # run.
     if mode is not None:
         path.touch(mode, exist_ok=False)
     with path.open("xb" if mode is None else "wb") as file:
@@ -70,14 +79,16 @@ def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Sync a folder, so that creations and renames in it survive a power failure. Raises OSError."""
+    """Sync a folder, so that creations and renames in it survive a power failure. Raises
+    OSError."""
     if sys.platform == "win32":
         return  # Windows cannot open folders, and journals renames itself.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE file systems cannot sync a folder; a run there is still better than none.
+        # Some network and FUSE file systems cannot sync a folder; a run there is still better than
+        # none.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -85,7 +96,8 @@ def fsync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents and sync them; on failure the folder is removed again. Raises OSError."""
+    """Make a folder and its parents and sync them; on failure the folder is removed again. Raises
+    OSError."""
     if not path.parent.exists():
         with contextlib.suppress(FileExistsError):  # Another process may make it.
             make_folder(path.parent)
@@ -98,7 +110,8 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder. Raises OSError."""
+    """Remove the temporary files and folders that killed processes left in a folder. Raises
+    OSError."""
     for entry in list(folder.iterdir()):
         if _TEMPORARY_NAME.fullmatch(entry.name):
             if entry.is_dir() and not entry.is_symlink():
@@ -109,16 +122,20 @@ def remove_temporaries(folder: Path) -> None:
 
 def encode_text(text: str) -> bytes:
     """Encode any text as UTF-8, lone surrogates as backslash escapes."""
-    # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a failed run.
+    # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a
+    # failed run.
     return text.encode("utf-8", "backslashreplace")
 
 
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
-    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too large."""
+    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too
+    large."""
     try:
         check_regular(path)
         if (size := path.lstat().st_size) > max_bytes:
-            raise CheckpointError(f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}")
+            raise CheckpointError(
+                f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
@@ -133,7 +150,8 @@ def check_regular(path: Path) -> None:
 
 
 def parse_json(path: Path, data: bytes) -> object:
-    """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file if it is invalid."""
+    """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file
+    if it is invalid."""
     try:
         return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
     except (ValueError, RecursionError) as error:
@@ -141,7 +159,8 @@ def parse_json(path: Path, data: bytes) -> object:
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # JSON does not define which of two values counts: one parser could check the first and another use the second.
+    # JSON does not define which of two values counts: one parser could check the first and another
+    # use the second.
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a key is given twice")
@@ -155,7 +174,8 @@ def json_to_bytes(value: JSON) -> bytes:
 
 @contextlib.contextmanager
 def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Convert an OSError into a CharRNNError with the action, the path, the reason and, of a full disk, the size."""
+    """Convert an OSError into a CharRNNError with the action, the path, the reason and, of a full
+    disk, the size."""
     try:
         yield
     except OSError as error:
@@ -172,7 +192,8 @@ if sys.platform == "win32":
     """Windows forbids reading a locked byte; one far behind the content leaves that readable."""
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock a file that is open for writing; return False if another process holds it. Raises OSError."""
+        """Lock a file that is open for writing; return False if another process holds it. Raises
+        OSError."""
         file.seek(_LOCKED_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -200,5 +221,6 @@ else:
 
     def unlock(file: IO[bytes]) -> None:
         """Free a lock. Raises OSError."""
-        # Explicitly, because a forked worker that inherited the descriptor would keep the lock after we close it.
+        # Explicitly, because a forked worker that inherited the descriptor would keep the lock
+        # after we close it.
         fcntl.flock(file, fcntl.LOCK_UN)

@@ -3,8 +3,9 @@
     from __future__ import annotations
     from charrnn.system.lazy import inference_mode, torch
 
-A module that starts so costs nothing until it computes: `--help` and drawing import no torch. Annotations and functions
-may use `torch.Tensor`; a class statement (`torch.nn.Module`) or a default value would import torch at once.
+A module that starts so costs nothing until it computes: `--help` and drawing import no torch.
+Annotations and functions may use `torch.Tensor`; a class statement (`torch.nn.Module`) or a default
+value would import torch at once.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ else:
 
 
 def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function, not a generator, to run in `torch.inference_mode()` without importing torch before."""
+    """Decorate a function, not a generator, to run in `torch.inference_mode()` without importing
+    torch before."""
     return _in_mode("inference_mode", function)
 
 
 def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function as `inference_mode` does: its results may take part in the computation of gradients."""
+    """Decorate a function as `inference_mode` does: its results may take part in the computation of
+    gradients."""
     return _in_mode("no_grad", function)
 
 

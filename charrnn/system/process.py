@@ -24,24 +24,30 @@ def memory_bytes() -> int | None:
         return None
 
 
-ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 """Ctrl-C, `kill` and a closed terminal; Windows has no SIGHUP."""
 
 SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 """Signals that ask training to save and continue. Windows has no SIGUSR1."""
 
 ENDS_WITH_INPUT = "CHARRNN_ENDS_WITH_INPUT"
-"""Environment variable of a process that is to end with the one that started it, when its standard input ends."""
+"""Environment variable of a process that is to end with the one that started it, when its standard
+input ends."""
 
 
 def end_with_input() -> None:
-    """Handle SIGTERM once standard input ends, if ENDS_WITH_INPUT is set; the processes started here do not have it."""
+    """Handle SIGTERM once standard input ends, if ENDS_WITH_INPUT is set; the processes started
+    here do not have it."""
 
     def wait() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1):
                 pass
-        if hasattr(signal, "pthread_kill"):  # It wakes a main thread that waits in the system, such as for a pipe.
+        if hasattr(
+            signal, "pthread_kill"
+        ):  # It wakes a main thread that waits in the system, such as for a pipe.
             signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGTERM)
         else:
             _thread.interrupt_main(signal.SIGTERM)
@@ -52,7 +58,8 @@ def end_with_input() -> None:
 
 @contextlib.contextmanager
 def ending_signals_delayed() -> Iterator[None]:
-    """Delay the signals that end a process until the block has ended. No effect outside the main thread."""
+    """Delay the signals that end a process until the block has ended. No effect outside the main
+    thread."""
     # Handlers rather than a signal mask, which would bind this thread only.
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS if is_main}

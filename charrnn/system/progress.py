@@ -1,12 +1,14 @@
-"""The progress of long work: whoever works reports it, whoever started the work decides how it is shown.
+"""The progress of long work: whoever works reports it, whoever started the work decides how it is
+shown.
 
     with task("reading", len(text), unit="chars") as advance:
         for window in windows:
             ...
             advance(len(window))
 
-Nothing is shown by default. `using` sets where reports go in this thread and context: a bar in a terminal
-(`cli.progress_bars`), a line of the explorer, or a function. A report may raise `Cancelled` to end the work.
+Nothing is shown by default. `using` sets where reports go in this thread and context: a bar in a
+terminal (`cli.progress_bars`), a line of the explorer, or a function. A report may raise
+`Cancelled` to end the work.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ class Task:
     """A piece of work. Call it with each amount that is done."""
 
     def __init__(
-        self, label: str, total: int = 0, unit: str = "chars", report: Callable[[Task], object] = lambda task: None
+        self,
+        label: str,
+        total: int = 0,
+        unit: str = "chars",
+        report: Callable[[Task], object] = lambda task: None,
     ) -> None:
         """Start with nothing done. `total` is 0 while it is not known, and may be set later.
 
@@ -52,7 +58,8 @@ class Progress:
         return Task(label, total, unit)
 
     def tell(self, news: object) -> None:
-        """Show what is known before the work is done: a message, or facts that a command knows how to show."""
+        """Show what is known before the work is done: a message, or facts that a command knows how
+        to show."""
 
     def warn(self, message: str) -> None:
         """Issue a RuntimeWarning about something that makes the work slower."""
@@ -60,7 +67,8 @@ class Progress:
 
 
 class CallbackProgress(Progress):
-    """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows no warning."""
+    """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows
+    no warning."""
 
     def __init__(self, function: Callable[[Task], object]) -> None:
         self.function = function
@@ -79,7 +87,8 @@ _current: ContextVar[Progress] = ContextVar("progress", default=_SILENT)
 
 @contextmanager
 def using(progress: Progress) -> Iterator[None]:
-    """Send the reports of this block to `progress`. A thread that the block starts has to do the same itself."""
+    """Send the reports of this block to `progress`. A thread that the block starts has to do the
+    same itself."""
     token = _current.set(progress)
     try:
         yield
@@ -98,7 +107,8 @@ def tell(news: object) -> None:
 
 
 def warn(message: str) -> None:
-    """Show a warning about something that makes the work slower, such as a cache that cannot be written."""
+    """Show a warning about something that makes the work slower, such as a cache that cannot be
+    written."""
     _current.get().warn(message)
 
 

@@ -18,7 +18,8 @@ from charrnn.text.vocab import IdArray
 
 
 def release_pages(mapped: NDArray[Any]) -> None:
-    """Take an array that is mapped from a file out of this process's memory; it stays in the system's file cache."""
+    """Take an array that is mapped from a file out of this process's memory; it stays in the
+    system's file cache."""
     base: object = mapped
     while isinstance(base, np.ndarray):
         base = base.base
@@ -27,18 +28,21 @@ def release_pages(mapped: NDArray[Any]) -> None:
 
 
 RELEASE_IDS = 1 << 23
-"""Ids of a mapped text that are read before they are taken out of this process's memory: 8 MB of uint8 ids."""
+"""Ids of a mapped text that are read before they are taken out of this process's memory: 8 MB of
+uint8 ids."""
 
 
 # No generated __eq__: comparing arrays gives an array, not a truth value.
 @dataclass(frozen=True, eq=False)
 class BatchRows:
-    """B batch rows over ids (N,), for truncated BPTT: row b starts at floor(b * N / B) and reads on contiguously.
+    """B batch rows over ids (N,), for truncated BPTT: row b starts at floor(b * N / B) and reads on
+    contiguously.
 
-    The ids form a ring: a row that reaches the start of the next row reads on, and the last id is followed by the
-    first. So the recurrent state is carried from each window to the next, and no characters are dropped at the end.
-    After N / B characters per row every id has been read once: one epoch. The position in the corpus is one number,
-    the cursor: how many characters each row has read.
+    The ids form a ring: a row that reaches the start of the next row reads on, and the last id is
+    followed by the first. So the recurrent state is carried from each window to the next, and no
+    characters are dropped at the end. After N / B characters per row every id has been read once:
+    one epoch. The position in the corpus is one number, the cursor: how many characters each row
+    has read.
 
     Raises ValueError unless 1 <= batch_size <= N and N >= 2.
     """
@@ -53,20 +57,26 @@ class BatchRows:
         if num_ids < 2:
             raise ValueError(f"batch rows need at least 2 ids, not {num_ids}")
         if not 1 <= self.batch_size <= num_ids:
-            raise ValueError(f"batch_size must be in 1..{num_ids} (the number of ids), not {self.batch_size}")
+            raise ValueError(
+                f"batch_size must be in 1..{num_ids} (the number of ids), not {self.batch_size}"
+            )
 
     def window(
         self, cursor: int, length: int, rows: slice = slice(None)
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return inputs and targets, both (T, B) and C-contiguous: the next T = `length` characters of every batch row.
+        """Return inputs and targets, both (T, B) and C-contiguous: the next T = `length` characters
+        of every batch row.
 
-        Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. Both arrays are views of
-        one buffer: copy before writing into either. With `rows`, only these batch rows are read.
+        Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. Both
+        arrays are views of one buffer: copy before writing into either. With `rows`, only these
+        batch rows are read.
 
         Raises ValueError if cursor < 0 or length < 1.
         """
         if cursor < 0 or length < 1:
-            raise ValueError(f"a window needs cursor >= 0 and length >= 1, not {cursor} and {length}")
+            raise ValueError(
+                f"a window needs cursor >= 0 and length >= 1, not {cursor} and {length}"
+            )
         num_ids = len(self.ids)
         starts = np.arange(self.batch_size, dtype=np.int64)[rows] * num_ids // self.batch_size
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
@@ -77,7 +87,8 @@ class BatchRows:
 
 
 def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
-    """Split `num` ids into contiguous parts, in order, of the given shares (normalised to sum to 1).
+    """Split `num` ids into contiguous parts, in order, of the given shares (normalised to sum to
+    1).
 
     Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's split,
     train = ids[: int(0.9 * num)]; the last part ends at `num`.
@@ -86,11 +97,16 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
     """
     total = math.fsum(fractions)
     if not fractions or min(fractions) <= 0 or not math.isfinite(total):
-        raise DataError(f"cannot split a text by {tuple(fractions)}: give a positive share for each part")
+        raise DataError(
+            f"cannot split a text by {tuple(fractions)}: give a positive share for each part"
+        )
     inner = [int(math.fsum(fractions[:k]) / total * num) for k in range(1, len(fractions))]
     parts = tuple(slice(start, stop) for start, stop in pairwise([0, *inner, num]))
     if any(part.start >= part.stop for part in parts):
         enough = max(len(parts), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)
-        raise DataError(f"a text of length {num} is too short to split by {shares}: it must be at least {enough}")
+        raise DataError(
+            f"a text of length {num} is too short to split by {shares}: it must be at least"
+            f" {enough}"
+        )
     return parts

@@ -1,6 +1,7 @@
 """A corpus: its sources are read and encoded as ids, in memory or, if they are large, on disk.
 
-The corpus of a run is found again by its recorded location or by its name, and its digest is checked.
+The corpus of a run is found again by its recorded location or by its name, and its digest is
+checked.
 """
 
 import hashlib
@@ -21,8 +22,25 @@ from charrnn.config.settings import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents, SourceReader, split_text
-from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_entry, find_origin, origin_at, standard_library
-from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab, as_bytes
+from charrnn.text.sources import (
+    CORPORA,
+    SHUFFLED,
+    Order,
+    Origin,
+    find_entry,
+    find_origin,
+    origin_at,
+    standard_library,
+)
+from charrnn.text.vocab import (
+    BLOCK_BYTES,
+    MAX_VOCAB_SIZE,
+    REPLACEMENT,
+    CharacterCounts,
+    IdArray,
+    Vocab,
+    as_bytes,
+)
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
@@ -32,9 +50,11 @@ _MAX_NAME_LENGTH = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """A text of N characters (bytes, for the byte alphabet) as ids, which may be mapped from a file.
+    """A text of N characters (bytes, for the byte alphabet) as ids, which may be mapped from a
+    file.
 
-    Characters outside the alphabet are id 0; which they are is in `unknown`, so the text can be decoded exactly.
+    Characters outside the alphabet are id 0; which they are is in `unknown`, so the text can be
+    decoded exactly.
     """
 
     name: str
@@ -52,14 +72,15 @@ class Corpus:
     sources: tuple[str, ...]
     """A display name for each source."""
     locations: tuple[str | None, ...] = ()
-    """The location of each source: absolute path of a file or folder, or absolute pattern; None for a stream. Without
-    any source, the folder of the standard library."""
+    """The location of each source: absolute path of a file or folder, or absolute pattern; None for
+    a stream. Without any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
-        """Encode a text that was read. Raises DataError as `Vocab.encode`, CharRNNError if ids cannot be written."""
+        """Encode a text that was read. Raises DataError as `Vocab.encode`, CharRNNError if ids
+        cannot be written."""
         ids, unknown = text.encode(vocab)
         return cls(
             name=corpus_name([name for origin in text.origins for name in origin.names]),
@@ -83,22 +104,28 @@ class Corpus:
         return self.text()
 
     def text(self, begin: int = 0, end: int | None = None) -> str | bytes:
-        """Decode characters [begin, end), unknown ones too; bytes, for the byte alphabet. Clipped as in a slice."""
+        """Decode characters [begin, end), unknown ones too; bytes, for the byte alphabet. Clipped
+        as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         ids = self.ids[begin:end]
         if self.vocab.kind == "byte":
             return ids.tobytes()
-        points = np.array([ord(character or REPLACEMENT) for character in self.vocab.characters], "<u4")[ids]
+        points = np.array(
+            [ord(character or REPLACEMENT) for character in self.vocab.characters], "<u4"
+        )[ids]
         unknown = self._unknown_in(begin, end)
         points[unknown["position"] - begin] = unknown["code_point"]
         return points.tobytes().decode("utf-32-le", "surrogatepass")
 
     def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the bytes of characters [begin, end) in UTF-8, without decoding them. Clipped as in a slice."""
+        """Count the bytes of characters [begin, end) in UTF-8, without decoding them. Clipped as in
+        a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
-        sizes = utf8_sizes(np.array([ord(character or "\0") for character in self.vocab.characters]))
+        sizes = utf8_sizes(
+            np.array([ord(character or "\0") for character in self.vocab.characters])
+        )
         if self.vocab.has_unknown_symbol:
             sizes[0] = 0  # Which characters those are is in `unknown`.
         total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
@@ -108,7 +135,8 @@ class Corpus:
         return total
 
     def num_unknown(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a slice."""
+        """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a
+        slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         return len(self._unknown_in(begin, end))
 
@@ -131,7 +159,8 @@ def read_corpus(
     corpora_dir: Path = CORPORA,
     is_for_training: bool = True,
 ) -> Corpus:
-    """Read the sources, in order, into one corpus; without any, the source code of Python's standard library.
+    """Read the sources, in order, into one corpus; without any, the source code of Python's
+    standard library.
 
     A source is one of:
 
@@ -139,41 +168,51 @@ def read_corpus(
     - a file, decompressed if it is named .gz;
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
-    - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA (each also with .txt
-      appended) and in the catalogue, whose text is downloaded into `corpora_dir`.
+    - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA
+      (each also with .txt appended) and in the catalogue, whose text is downloaded into
+      `corpora_dir`.
 
-    The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order marks, replaces CRLF by
-    LF and starts each file on a new line, as "exact" does; "byte" keeps the bytes as they are. Unusable files
-    of folders and patterns are skipped and counted in `notes`; a file that is a source itself must be usable. With
-    `documents`, each document ends with END, all of them are brought into an order of their own, and nothing else
-    separates the files.
+    The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order
+    marks, replaces CRLF by LF and starts each file on a new line, as "exact" does; "byte" keeps the
+    bytes as they are. Unusable files of folders and patterns are skipped and counted in `notes`; a
+    file that is a source itself must be usable. With `documents`, each document ends with END, all
+    of them are brought into an order of their own, and nothing else separates the files.
 
-    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every character ("exact"), or
-    every character with at least `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters
-    are added to `vocab`. The ids of a text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not
-    `is_for_training` stays in memory and must fit.
+    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every
+    character ("exact"), or every character with at least `min_count` occurrences (see
+    `Vocab.from_text`); with `extend_vocab`, such characters are added to `vocab`. The ids of a text
+    of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not `is_for_training`
+    stays in memory and must fit.
 
-    Raises DataError if a source cannot be found, read or used or changes meanwhile and, if `is_for_training`, for a
-    text shorter than `MIN_LENGTH` or of one character repeated; UsageError for an unknown alphabet or for "-" given
-    twice; CharRNNError if the ids cannot be written.
+    Raises DataError if a source cannot be found, read or used or changes meanwhile and, if
+    `is_for_training`, for a text shorter than `MIN_LENGTH` or of one character repeated; UsageError
+    for an unknown alphabet or for "-" given twice; CharRNNError if the ids cannot be written.
     """
     if alphabet not in ALPHABETS:
         raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
     origins = [
-        find_origin(source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order)
+        find_origin(
+            source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order
+        )
         for source in sources
     ] or [standard_library(order)]
     with SourceReader(
-        origins, alphabet=alphabet, encoding=encoding, documents=documents, stays_in_memory=not is_for_training
+        origins,
+        alphabet=alphabet,
+        encoding=encoding,
+        documents=documents,
+        stays_in_memory=not is_for_training,
     ) as text:
         if not is_for_training:
             return Corpus.of(text, vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
         _check_can_be_learned(text.counted, alphabet, text.name)
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
-        return Corpus.of(text, vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact"))
+        return Corpus.of(
+            text, vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
+        )
 
 
 def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -185,11 +224,15 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
     unit = "byte" if alphabet == "byte" else "character"
     if text.num_chars < MIN_LENGTH:
         length = counted(text.num_chars, unit)
-        raise DataError(f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed")
+        raise DataError(
+            f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
+        )
     if len(text.code_points) == 1:
         point = int(text.code_points[0])
         only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
-        raise DataError(f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed")
+        raise DataError(
+            f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed"
+        )
 
 
 def corpus_name(stems: list[str]) -> str:
@@ -207,7 +250,8 @@ CONTEXT_CHARS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class CorpusPart:
-    """Characters [begin, end) of a corpus (bytes, for the byte alphabet): N in all, decoded where they are sliced.
+    """Characters [begin, end) of a corpus (bytes, for the byte alphabet): N in all, decoded where
+    they are sliced.
 
     Raises ValueError if the part is not inside the corpus.
     """
@@ -218,7 +262,9 @@ class CorpusPart:
 
     def __post_init__(self) -> None:
         if not 0 <= self.begin <= self.end <= len(self.corpus):
-            raise ValueError(f"[{self.begin}, {self.end}) is not inside a corpus of length {len(self.corpus)}")
+            raise ValueError(
+                f"[{self.begin}, {self.end}) is not inside a corpus of length {len(self.corpus)}"
+            )
 
     def __len__(self) -> int:
         """Return N."""
@@ -257,25 +303,32 @@ class CorpusPart:
             return False
         blocks = range(0, len(self), CONTEXT_CHARS)
         first, second = self.ids[self.begin :], other.ids[other.begin :]
-        return all(np.array_equal(first[i : i + CONTEXT_CHARS], second[i : i + CONTEXT_CHARS]) for i in blocks)
+        return all(
+            np.array_equal(first[i : i + CONTEXT_CHARS], second[i : i + CONTEXT_CHARS])
+            for i in blocks
+        )
 
 
 MAX_LOCATIONS_LENGTH = 200_000
-"""Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are not."""
+"""Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are
+not."""
 MAX_COMPARED = 1 << 25
 """Bytes of the files of a corpus that is compared line by line with another text, at most."""
 LONG_LINE, LEAST_SHARE = 32, 0.01
-"""Bytes of a line that two texts hardly ever share by chance, and the least share of such lines that counts."""
+"""Bytes of a line that two texts hardly ever share by chance, and the least share of such lines
+that counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedCorpus:
-    """What a run records of its text. A downloaded run is not trusted: it could name any file of this machine."""
+    """What a run records of its text. A downloaded run is not trusted: it could name any file of
+    this machine."""
 
     run: str
     """Name of the run, for messages."""
     config: Config
-    """The configuration of the run: the sources as the user gave them, their order, the alphabet and the encoding."""
+    """The configuration of the run: the sources as the user gave them, their order, the alphabet
+    and the encoding."""
     locations: tuple[str | None, ...]
     """The location of each source (`Corpus.locations`); empty if none was recorded."""
     digest: str
@@ -284,21 +337,29 @@ class RecordedCorpus:
     """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
 
     def is_whole(self, text: str | bytes) -> bool:
-        """Return whether a text, read as a corpus is, with its documents in the order of the files, is all of this."""
+        """Return whether a text, read as a corpus is, with its documents in the order of the files,
+        is all of this."""
         digest = hashlib.sha256(as_bytes(text)).hexdigest()
         documents = Documents.of(self.config)
         return self.digest == (digest if documents is None else documents.digest(digest))
 
     def trained_share(self, text: str | bytes) -> float | None:
-        """Return the share of a text that is training text: by the split for the whole corpus, else by long lines.
+        """Return the share of a text that is training text: by the split for the whole corpus, else
+        by long lines.
 
-        None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists of documents.
+        None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists
+        of documents.
         """
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
         files = [place for place in self.locations if place is not None and os.path.isfile(place)]
         is_small = sum(map(os.path.getsize, files)) <= MAX_COMPARED
-        if not files or len(files) < len(self.locations) or not is_small or self.config.documents != "none":
+        if (
+            not files
+            or len(files) < len(self.locations)
+            or not is_small
+            or self.config.documents != "none"
+        ):
             return None
         try:
             corpus = self.read()
@@ -312,14 +373,21 @@ class RecordedCorpus:
         return share if share >= LEAST_SHARE else None
 
     def read(
-        self, *, vocab: Vocab | None = None, stdin: BinaryIO | None = None, instead: str = "", reason: str = ""
+        self,
+        *,
+        vocab: Vocab | None = None,
+        stdin: BinaryIO | None = None,
+        instead: str = "",
+        reason: str = "",
     ) -> Corpus:
-        """Read the text from its recorded location or, if that fails, from where its name leads now.
+        """Read the text from its recorded location or, if that fails, from where its name leads
+        now.
 
-        It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and only regular files
-        and `stdin` are read. Raises DataError if the text is missing, cannot be read or has changed. The message
-        contains `instead`, the alternative to putting the text back (" or give ..."), and ends with `reason`, why the
-        text is needed. Raises CharRNNError if the ids of a large text cannot be written.
+        It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and
+        only regular files and `stdin` are read. Raises DataError if the text is missing, cannot be
+        read or has changed. The message contains `instead`, the alternative to putting the text
+        back (" or give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
+        if the ids of a large text cannot be written.
         """
         alphabet, encoding = self.config.alphabet, self.config.encoding
         faults: list[DataError] = []
@@ -333,22 +401,31 @@ class RecordedCorpus:
                     continue
                 tried.append(where)
                 documents = Documents.of(self.config)
-                with SourceReader(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
+                with SourceReader(
+                    origins, alphabet=alphabet, encoding=encoding, documents=documents
+                ) as text:
                     if text.digest == self.digest:
-                        vocab = vocab or text.own_vocab(min_count=self.config.min_count, is_exact=alphabet == "exact")
+                        vocab = vocab or text.own_vocab(
+                            min_count=self.config.min_count, is_exact=alphabet == "exact"
+                        )
                         return Corpus.of(text, vocab)
                     faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:
                 faults.append(error)
             except DataError as error:
-                faults.append(DataError(f"The text of {self.run} cannot be read again: {error.marked}{instead}"))
+                faults.append(
+                    DataError(
+                        f"The text of {self.run} cannot be read again: {error.marked}{instead}"
+                    )
+                )
         fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
         if isinstance(fault, NotHereError):
             raise DataError(self._not_here(fault.source, instead, reason)) from None
         raise fault
 
     def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
-        """Find each source at its recorded location if it exists, else by its name. Raises DataError."""
+        """Find each source at its recorded location if it exists, else by its name. Raises
+        DataError."""
         sources, order = self.config.corpus, Order(self.config.order, self.config.order_seed)
         if not sources:
             folder = locations[0] if locations else None
@@ -356,22 +433,38 @@ class RecordedCorpus:
         origins = []
         for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
             found = None if location is None else origin_at(location, order)
-            found = found or find_origin(source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order)
+            found = found or find_origin(
+                source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
+            )
             origins.append(found)
         return origins
 
     def _changed(self, text: SourceReader, instead: str, reason: str) -> str:
         if not self.config.corpus:
             label = text.labels[0]
-            return f"{self.run} was trained on another version of the {label}: use that Python{instead}.{reason}"
+            return (
+                f"{self.run} was trained on another version of the {label}: use that"
+                f" Python{instead}.{reason}"
+            )
         listed = shortened(", ".join(text.labels))
-        message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
+        message = (
+            f"The text of {self.run} has changed since it was trained ({listed}): put it"
+            f" back{instead}.{reason}"
+        )
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
-        return "\n".join((message, *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1])))
+        return "\n".join(
+            (
+                message,
+                *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1]),
+            )
+        )
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
-        lines = [f"The text of {self.run}, {shortened(source)}, is not here: put it back{instead}.{reason}"]
+        lines = [
+            f"The text of {self.run}, {shortened(source)}, is not here: put it"
+            f" back{instead}.{reason}"
+        ]
         if self.model_file:
             lines = [f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}"]
             lines.append(f"It was trained on {shortened(source)}.")
@@ -386,18 +479,24 @@ class RecordedCorpus:
 def recorded_corpus(
     run: str, config: Config, state: Mapping[str, object], *, model_file: str = ""
 ) -> RecordedCorpus | None:
-    """Return what a run's configuration and the state of a checkpoint record of its text; None without a digest.
+    """Return what a run's configuration and the state of a checkpoint record of its text; None
+    without a digest.
 
-    `model_file` is the name of the exported file, if it is no run. Locations that do not fit the sources are ignored.
+    `model_file` is the name of the exported file, if it is no run. Locations that do not fit the
+    sources are ignored.
     """
     digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
     if not isinstance(digest, str):
         return None
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
-    if not all(place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations):
+    if not all(
+        place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations
+    ):
         locations = []
-    return RecordedCorpus(run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file)
+    return RecordedCorpus(
+        run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file
+    )
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:

@@ -81,7 +81,8 @@ def _make_dyck(num_kinds: int) -> Make:
         openers = frozenset(pair[0] for pair in BRACKETS[:num_kinds])
         for left in range(length, 0, -1):
             depth = len(open_kinds)
-            # All Dyck words of a length are equally likely: this is the share of those that open a bracket here.
+            # All Dyck words of a length are equally likely: this is the share of those that open a
+            # bracket here.
             if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
                 open_kinds.append(_below(random, num_kinds))
                 text += BRACKETS[open_kinds[-1]][0]
@@ -96,26 +97,56 @@ def _make_dyck(num_kinds: int) -> Make:
 def _make_parity(random: Random, length: int) -> FormalString:
     bits = "".join(str(_below(random, 2)) for _ in range(length - 2))
     answer = str(bits.count("1") % 2)
-    return FormalString(f"{bits}={answer}", (*[None] * len(bits), frozenset(answer), frozenset(END)))
+    return FormalString(
+        f"{bits}={answer}", (*[None] * len(bits), frozenset(answer), frozenset(END))
+    )
 
 
 def _make_copy(random: Random, length: int) -> FormalString:
     word = "".join(LETTERS[_below(random, len(LETTERS))] for _ in range(length // 2))
-    return FormalString(f"{word}={word}", (*[None] * len(word), *(frozenset(character) for character in word + END)))
+    return FormalString(
+        f"{word}={word}", (*[None] * len(word), *(frozenset(character) for character in word + END))
+    )
 
 
 FORMAL_LANGUAGES = {
     language.name: language
     for language in (
-        FormalLanguage("anbn", "n times a, then n times b: aaabbb", 2, 2, ("a-minus-b",), _make_anbn),
         FormalLanguage(
-            "anbncn", "n times a, n times b, n times c: aabbcc", 3, 3, ("a-minus-b", "b-minus-c"), _make_anbncn
+            "anbn", "n times a, then n times b: aaabbb", 2, 2, ("a-minus-b",), _make_anbn
         ),
-        FormalLanguage("dyck", "brackets that are all closed, in order: (()())", 2, 2, ("dyck-depth",), _make_dyck(1)),
         FormalLanguage(
-            "parity", "bits, and whether the number of ones is odd: 1101=1", 3, 1, ("parity",), _make_parity
+            "anbncn",
+            "n times a, n times b, n times c: aabbcc",
+            3,
+            3,
+            ("a-minus-b", "b-minus-c"),
+            _make_anbncn,
         ),
-        FormalLanguage("copy", "a word, and the same word again: abca=abca", 3, 2, ("copy-position",), _make_copy),
+        FormalLanguage(
+            "dyck",
+            "brackets that are all closed, in order: (()())",
+            2,
+            2,
+            ("dyck-depth",),
+            _make_dyck(1),
+        ),
+        FormalLanguage(
+            "parity",
+            "bits, and whether the number of ones is odd: 1101=1",
+            3,
+            1,
+            ("parity",),
+            _make_parity,
+        ),
+        FormalLanguage(
+            "copy",
+            "a word, and the same word again: abca=abca",
+            3,
+            2,
+            ("copy-position",),
+            _make_copy,
+        ),
     )
 }
 """The formal languages by name."""
@@ -124,35 +155,52 @@ FORMAL_LANGUAGES = {
 def find_language(name: str, brackets: int = 1) -> FormalLanguage:
     """Return the language of this name; `brackets` is the number of kinds of brackets of `dyck`.
 
-    Raises UsageError for an unknown name, for a number that is not in 1..4, and for more than one kind in a language
-    without brackets.
+    Raises UsageError for an unknown name, for a number that is not in 1..4, and for more than one
+    kind in a language without brackets.
     """
     if name not in FORMAL_LANGUAGES:
         names = ", ".join(FORMAL_LANGUAGES)
-        raise UsageError(f"There is no formal language {name!r}; use {names}.{did_you_mean(name, FORMAL_LANGUAGES)}")
+        raise UsageError(
+            f"There is no formal language {name!r}; use"
+            f" {names}.{did_you_mean(name, FORMAL_LANGUAGES)}"
+        )
     if not 1 <= brackets <= len(BRACKETS):
         raise UsageError(f"{named('brackets')} is {brackets}; it must be in 1..{len(BRACKETS)}.")
     if brackets == 1:
         return FORMAL_LANGUAGES[name]
     if name != "dyck":
-        raise UsageError(f"{named('brackets')} is {brackets}, but {name} has no brackets: only dyck has. Leave it out.")
+        raise UsageError(
+            f"{named('brackets')} is {brackets}, but {name} has no brackets: only dyck has. Leave"
+            " it out."
+        )
     return replace(FORMAL_LANGUAGES[name], make=_make_dyck(brackets))
 
 
 def make_strings(
-    language: FormalLanguage, num_lines: int, *, min_length: int = 1, max_length: int = 50, seed: int = 0
+    language: FormalLanguage,
+    num_lines: int,
+    *,
+    min_length: int = 1,
+    max_length: int = 50,
+    seed: int = 0,
 ) -> Iterator[FormalString]:
-    """Draw strings whose lengths are uniform over those that the language has in `min_length`..`max_length`.
+    """Draw strings whose lengths are uniform over those that the language has in
+    `min_length`..`max_length`.
 
-    The same arguments give the same strings on every machine, and more strings begin with those of fewer. Raises
-    UsageError, before the first is drawn, for a number out of range and if no string has such a length.
+    The same arguments give the same strings on every machine, and more strings begin with those of
+    fewer. Raises UsageError, before the first is drawn, for a number out of range and if no string
+    has such a length.
     """
-    for name, value, most in (("lines", num_lines, MAX_LINES), ("max_length", max_length, MAX_LENGTH)):
+    for name, value, most in (
+        ("lines", num_lines, MAX_LINES),
+        ("max_length", max_length, MAX_LENGTH),
+    ):
         if not 1 <= value <= most:
             raise UsageError(f"{named(name)} is {value:,}; it must be in 1..{most:,}.")
     if not 1 <= min_length <= max_length:
         raise UsageError(
-            f"{named('min_length')} is {min_length:,}; it must be in 1..{max_length:,}, up to {named('max_length')}."
+            f"{named('min_length')} is {min_length:,}; it must be in 1..{max_length:,}, up to"
+            f" {named('max_length')}."
         )
     lengths = language.lengths(min_length, max_length)
     if not lengths:

@@ -1,7 +1,8 @@
-"""Finds the files that the name of a corpus stands for: a file, a folder, a pattern, a stream, a text of the catalogue.
+"""Finds the files that the name of a corpus stands for: a file, a folder, a pattern, a stream, a
+text of the catalogue.
 
-The files of a folder or of a pattern are joined in order of their paths, or shuffled by a recorded seed. A text of the
-catalogue has a known URL and SHA-256; it is downloaded once and verified.
+The files of a folder or of a pattern are joined in order of their paths, or shuffled by a recorded
+seed. A text of the catalogue has a known URL and SHA-256; it is downloaded once and verified.
 """
 
 import errno
@@ -50,39 +51,50 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Read the catalogue of the package."""
     import yaml
 
-    records: Any = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8"))
+    records: Any = yaml.safe_load(
+        Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
+    )
     return tuple(CatalogueEntry(**record) for record in records)
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry of this name or file name ("shakespeare", "shakespeare.txt"), None if there is none."""
-    return next((entry for entry in load_catalogue() if name in (entry.name, entry.file, f"{entry.name}.txt")), None)
+    """Return the entry of this name or file name ("shakespeare", "shakespeare.txt"), None if there
+    is none."""
+    return next(
+        (
+            entry
+            for entry in load_catalogue()
+            if name in (entry.name, entry.file, f"{entry.name}.txt")
+        ),
+        None,
+    )
 
 
 def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0) -> Path:
-    """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked in both cases.
+    """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked
+    in both cases.
 
-    `timeout_seconds` limits each wait for the server, not the whole download. A download appears under its name only
-    when it is complete and verified.
+    `timeout_seconds` limits each wait for the server, not the whole download. A download appears
+    under its name only when it is complete and verified.
 
-    Raises DataError if the existing file has another digest (it is not changed), and if the download fails (no file and
-    no empty folder is left behind).
+    Raises DataError if the existing file has another digest (it is not changed), and if the
+    download fails (no file and no empty folder is left behind).
     """
     target = folder / entry.file
     try:
         if target.exists():
             if hashlib.sha256(target.read_bytes()).hexdigest() != entry.sha256:
                 raise DataError(
-                    f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs. "
-                    "It was not changed.\n"
-                    f"Move it to download {entry.name}, or give its path to train on it."
+                    f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs."
+                    f" It was not changed.\nMove it to download {entry.name}, or give its path to"
+                    " train on it."
                 )
             return target
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            # The partial file is hidden, so that a folder read as a corpus skips it, and named by the process, so that
-            # two processes can download at the same time.
+            # The partial file is hidden, so that a folder read as a corpus skips it, and named by
+            # the process, so that two processes can download at the same time.
             with replacing(target) as partial:
                 _download(entry, partial, timeout_seconds)
         finally:
@@ -100,7 +112,8 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
 
 
 def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> None:
-    """Download to `partial` and verify the content. Raises OSError, also for another file than the catalogue's."""
+    """Download to `partial` and verify the content. Raises OSError, also for another file than the
+    catalogue's."""
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
@@ -117,7 +130,9 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             while block := response.read(_BLOCK_BYTES):
                 num_received += len(block)
                 if num_received > entry.num_bytes:
-                    raise OSError(f"the server sends more than the expected {entry.num_bytes:,} bytes")
+                    raise OSError(
+                        f"the server sends more than the expected {entry.num_bytes:,} bytes"
+                    )
                 digest.update(block)
                 file.write(block)
                 advance(len(block))
@@ -135,10 +150,10 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
 class Order:
     """How the files of a folder or of a pattern are arranged before they are joined.
 
-    The last files are held out, so `sorted` holds out other folders than the model learns from, and `shuffled` a
-    sample of all of them. A shuffle sorts by SHA-256, which depends neither on the version of Python or NumPy nor on
-    the order in which the file system lists a folder. It has a seed of its own: runs that differ in the seed of their
-    weights hold out the same files.
+    The last files are held out, so `sorted` holds out other folders than the model learns from, and
+    `shuffled` a sample of all of them. A shuffle sorts by SHA-256, which depends neither on the
+    version of Python or NumPy nor on the order in which the file system lists a folder. It has a
+    seed of its own: runs that differ in the seed of their weights hold out the same files.
     """
 
     kind: str = "shuffled"
@@ -147,14 +162,18 @@ class Order:
     """Seed of the shuffle."""
 
     def arrange(self, names: Sequence[str]) -> list[int]:
-        """Return the indices of `names` in this order: by name, or by the SHA-256 of `SEED/NAME` in UTF-8.
+        """Return the indices of `names` in this order: by name, or by the SHA-256 of `SEED/NAME` in
+        UTF-8.
 
         A name is the path of a file relative to its folder, with "/" between its parts.
         """
         if self.kind == "sorted":
             return sorted(range(len(names)), key=names.__getitem__)
         # By name where two keys are equal: the same name twice.
-        return sorted(range(len(names)), key=lambda index: (shuffle_key(self.seed, names[index]), names[index]))
+        return sorted(
+            range(len(names)),
+            key=lambda index: (shuffle_key(self.seed, names[index]), names[index]),
+        )
 
 
 def shuffle_key(seed: int, name: str) -> bytes:
@@ -172,10 +191,12 @@ SORTED = Order("sorted")
 CORPORA = Path("corpora")
 """The folder into which texts of the catalogue are downloaded."""
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
-"""Environment variable with folders in which corpora are looked up, separated like those of PATH."""
+"""Environment variable with folders in which corpora are looked up, separated like those of PATH.
+"""
 
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
-"""A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would change the text."""
+"""A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would
+change the text."""
 
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
@@ -187,7 +208,8 @@ class Origin:
     label: str
     """Name for messages."""
     names: tuple[str, ...]
-    """From which the run is named: the file, the folder, that of a pattern, or the files of a pattern without one."""
+    """From which the run is named: the file, the folder, that of a pattern, or the files of a
+    pattern without one."""
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
     is_shuffled: bool = False
@@ -208,23 +230,30 @@ class Origin:
 def find_origin(
     source: str, *, stdin: BinaryIO | None, corpora_dir: Path, is_named_by_run: bool, order: Order
 ) -> Origin:
-    """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a folder or a pattern.
+    """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a
+    folder or a pattern.
 
     Raises NotHereError if nothing has that name, DataError if it cannot be read or downloaded.
     """
     if source == "-":
         if stdin is None and sys.stdin is None:  # closed by the process that started the command
-            raise DataError("standard input (-) is closed: give a file, or pipe a text into the command")
+            raise DataError(
+                "standard input (-) is closed: give a file, or pipe a text into the command"
+            )
         return Origin("standard input", ("stdin",), stream=stdin or sys.stdin.buffer)
     if not source.strip():
-        raise DataError("the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name")
+        raise DataError(
+            "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
+        )
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
     if path is None and glob.has_magic(source):
         return _pattern(source, source, order)
     if path is None and (entry := find_entry(source)) is not None:
         if is_named_by_run:
-            raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
+            raise NotHereError(
+                source, f"{source!r} is not here: charrnn corpora fetch {entry.name}"
+            )
         path = fetch(entry, corpora_dir)
     if path is None:
         raise NotHereError(source, _not_found(source, folders))
@@ -232,7 +261,8 @@ def find_origin(
 
 
 def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
-    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it into `corpora_dir`.
+    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it
+    into `corpora_dir`.
 
     Raises DataError as `fetch` does, for a file in any of the folders.
     """
@@ -259,7 +289,8 @@ def origin_at(location: str, order: Order) -> Origin | None:
 
 
 def standard_library(order: Order, folder: str | None = None) -> Origin:
-    """Return the top-level modules of the standard library: of this Python, or those in `folder`."""
+    """Return the top-level modules of the standard library: of this Python, or those in
+    `folder`."""
     import sysconfig
 
     here = sysconfig.get_paths()["stdlib"]
@@ -273,9 +304,12 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
-    """Return the first path of that name, with or without .txt. Raises DataError if permissions hide it."""
+    """Return the first path of that name, with or without .txt. Raises DataError if permissions
+    hide it."""
     locked: OSError | None = None
-    for place in (folder / name for folder in (Path(), *folders) for name in (source, f"{source}.txt")):
+    for place in (
+        folder / name for folder in (Path(), *folders) for name in (source, f"{source}.txt")
+    ):
         try:
             if _is_there(place):
                 return place
@@ -287,7 +321,8 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
 
 
 def _is_there(path: str | Path) -> bool:
-    """Whether a file or folder exists. Raises OSError if permissions hide that, or a link leads to itself."""
+    """Whether a file or folder exists. Raises OSError if permissions hide that, or a link leads to
+    itself."""
     try:
         os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
@@ -300,13 +335,18 @@ def _is_there(path: str | Path) -> bool:
 def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origin:
     if path.is_dir():
         return _folder(path, label, order)
-    return Origin(label, (_stem(path),), (path,), location=_absolute(path), needs_regular=needs_regular)
+    return Origin(
+        label, (_stem(path),), (path,), location=_absolute(path), needs_regular=needs_regular
+    )
 
 
 def _pattern(label: str, pattern: str, order: Order) -> Origin:
     try:
         found = glob.glob(pattern, recursive=True)
-    except (ValueError, RecursionError):  # a NUL, a lone surrogate or a thousand folders: no file has such a name
+    except (
+        ValueError,
+        RecursionError,
+    ):  # a NUL, a lone surrogate or a thousand folders: no file has such a name
         found = []
     here = _absolute(Path())
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
@@ -315,24 +355,33 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     # A pattern that matches only inside runs is meant to.
     paths = [path for path in paths if path.parent not in in_runs] or paths
     if not paths:
-        nothing = shortened(f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}")
+        nothing = shortened(
+            f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}"
+        )
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
     # Escaped, because the name of the working folder is not a pattern.
-    location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
-    # Relative to the folders that the pattern names, so that the order is the same from any working folder.
-    # Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
+    location = (
+        pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
+    )
+    # Relative to the folders that the pattern names, so that the order is the same from any working
+    # folder. Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
     parts = Path(pattern).parts
-    wild = (index for index, part in enumerate(parts[:-1]) if glob.has_magic(_ESCAPED.sub("", part)))
+    wild = (
+        index for index, part in enumerate(parts[:-1]) if glob.has_magic(_ESCAPED.sub("", part))
+    )
     num_named = next(wild, len(parts) - 1)
     # Resolved, because the last folder may be `..`; "" is the root.
     named = [_ESCAPED.sub(r"\1", part) for part in parts[:num_named]]
     folder = Path(*named).resolve().name if named else ""
     names = (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths))
-    return _several(label, names, paths, ["/".join(path.parts[num_named:]) for path in paths], order, location)
+    return _several(
+        label, names, paths, ["/".join(path.parts[num_named:]) for path in paths], order, location
+    )
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
-    """Return all text files below a folder. A named pipe or a dangling link is none: it would block or fail.
+    """Return all text files below a folder. A named pipe or a dangling link is none: it would block
+    or fail.
 
     Raises DataError if a folder cannot be read.
     """
@@ -357,16 +406,28 @@ def _folder(folder: Path, label: str, order: Order) -> Origin:
 
 
 def _several(
-    label: str, names: tuple[str, ...], paths: list[Path], keys: list[str], order: Order, location: str | None
+    label: str,
+    names: tuple[str, ...],
+    paths: list[Path],
+    keys: list[str],
+    order: Order,
+    location: str | None,
 ) -> Origin:
     """Return the files of a folder or of a pattern, arranged by their `keys`."""
-    arranged, is_shuffled = tuple(paths[index] for index in order.arrange(keys)), order.kind == "shuffled"
-    return Origin(label, names, arranged, is_shuffled=is_shuffled, location=location, skips_unusable=True)
+    arranged, is_shuffled = (
+        tuple(paths[index] for index in order.arrange(keys)),
+        order.kind == "shuffled",
+    )
+    return Origin(
+        label, names, arranged, is_shuffled=is_shuffled, location=location, skips_unusable=True
+    )
 
 
 def _is_run(folder: Path) -> bool:
     """Whether this is the folder of a run or of a sweep."""
-    return os.path.lexists(folder / "sweep.json") or all(os.path.lexists(folder / name) for name in RUN_FILES)
+    return os.path.lexists(folder / "sweep.json") or all(
+        os.path.lexists(folder / name) for name in RUN_FILES
+    )
 
 
 def _absolute(path: Path) -> str | None:
@@ -385,7 +446,9 @@ def _label(location: str) -> str:
 
 def _corpora_folders(corpora_dir: Path) -> list[Path]:
     """Return the folders in which a name is looked up after the working folder."""
-    folders = [folder for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep) if folder]
+    folders = [
+        folder for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep) if folder
+    ]
     return [corpora_dir, *(Path(os.path.expanduser(folder)) for folder in folders)]
 
 
@@ -397,10 +460,19 @@ def _not_found(source: str, folders: list[Path]) -> str:
     known = [*titles, *(str(beside / name) for name in _listing(beside))]
     known += [name for folder in folders for name in _listing(folder)]
     # corpora/ is optional, but a folder in the environment variable should exist.
-    places = [str(folders[0]), *(f"{f}{'' if os.path.isdir(f) else ' (no such folder)'}" for f in folders[1:])]
-    lines = [f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with .txt)"]
+    places = [
+        str(folders[0]),
+        *(f"{f}{'' if os.path.isdir(f) else ' (no such folder)'}" for f in folders[1:]),
+    ]
+    lines = [
+        f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with"
+        " .txt)"
+    ]
     lines += [f"Did you mean {near!r}?" for near in difflib.get_close_matches(source, known, n=1)]
-    lines += [f"The catalogue has {', '.join(titles)}; or give a file, a folder, a pattern or - (standard input)."]
+    lines += [
+        f"The catalogue has {', '.join(titles)}; or give a file, a folder, a pattern or - (standard"
+        " input)."
+    ]
     return "\n".join(map(shortened, lines))
 
 

@@ -1,4 +1,5 @@
-"""Reads one file or stream block by block, decodes it to UTF-8, and explains why it cannot be used."""
+"""Reads one file or stream block by block, decodes it to UTF-8, and explains why it cannot be
+used."""
 
 import codecs
 import os
@@ -14,13 +15,21 @@ from typing import BinaryIO, Protocol
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.system.process import memory_bytes
 
-_WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_WIDE_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 """Encodings by byte-order mark. UTF-32 first, because its mark begins with that of UTF-16."""
-_MARKS_OF = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)}
+_MARKS_OF = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8
-"""Upper bound of the memory for one byte of text while it is read: as bytes, as characters and as ids."""
+"""Upper bound of the memory for one byte of text while it is read: as bytes, as characters and as
+ids."""
 _REMEDY = (
     f"say how it is encoded ({named('encoding', 'latin-1')}, cp1252, …), "
     f"or train on raw bytes with {named('alphabet', 'byte')}"
@@ -32,17 +41,19 @@ class _Readable(Protocol):
 
 
 def check_memory(what: str, num_bytes: int) -> None:
-    """Raise TooLargeError if this machine's memory is not enough for so many bytes of a text that is kept in it.
+    """Raise TooLargeError if this machine's memory is not enough for so many bytes of a text that
+    is kept in it.
 
-    `what` names the corpus. The size of a stream is not known in advance, so this is called while it is read.
+    `what` names the corpus. The size of a stream is not known in advance, so this is called while
+    it is read.
     """
     memory = memory_bytes()
     if memory is not None and num_bytes > (most := memory // _MEMORY_PER_BYTE):
         part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
         raise TooLargeError(
-            f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)} is "
-            f"enough for {_size(most)}\n"
-            f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
+            f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)}"
+            f" is enough for {_size(most)}\ntake fewer files, or a part of one: head -c {part} FILE"
+            " > part.txt"
         )
 
 
@@ -55,7 +66,8 @@ class Tally:
     num_skipped: int = 0
     """Files that cannot be used."""
     fault: str = ""
-    """Why the first of them cannot be, if documents are read: it may be a large one with a wrong line."""
+    """Why the first of them cannot be, if documents are read: it may be a large one with a wrong
+    line."""
     num_marks: int = 0
     """Byte-order marks that were removed."""
     num_line_ends: int = 0
@@ -63,7 +75,8 @@ class Tally:
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
-    """Read a stream to its end. Raises DataError if it cannot be read, TooLargeError if it exceeds the memory."""
+    """Read a stream to its end. Raises DataError if it cannot be read, TooLargeError if it exceeds
+    the memory."""
     data = bytearray()
     try:
         while block := stream.read(_BLOCK_BYTES):
@@ -74,47 +87,64 @@ def read_stream(label: str, stream: BinaryIO) -> bytes:
     return bytes(data)
 
 
-def stream_blocks(label: str, stream: BinaryIO, encoding: str | None, tally: Tally) -> Iterator[bytes]:
-    """Yield the content of a stream as `clean_blocks` does. Raises DataError if it cannot be read or used."""
+def stream_blocks(
+    label: str, stream: BinaryIO, encoding: str | None, tally: Tally
+) -> Iterator[bytes]:
+    """Yield the content of a stream as `clean_blocks` does. Raises DataError if it cannot be read
+    or used."""
     try:
         yield from clean_blocks(label, stream, encoding, tally)
     except OSError as error:
         raise unreadable(label, error) from error
 
 
-def file_blocks(path: Path, encoding: str | None, tally: Tally, *, needs_regular: bool) -> Iterator[bytes]:
+def file_blocks(
+    path: Path, encoding: str | None, tally: Tally, *, needs_regular: bool
+) -> Iterator[bytes]:
     """Yield the content of a file, decompressed if it is named .gz, as `clean_blocks` does.
 
-    Raises DataError if the file cannot be read or used or, with `needs_regular`, is a pipe or a device;
-    TextChangedError if it changes before its last block was read.
+    Raises DataError if the file cannot be read or used or, with `needs_regular`, is a pipe or a
+    device; TextChangedError if it changes before its last block was read.
     """
     import gzip
     import zlib
 
     try:
         if needs_regular and not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
+            raise DataError(
+                f"{path} is a pipe or a device: put a file with the same text in its place"
+            )
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding, tally)
-            if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(os.fstat(file.fileno())):
-                raise TextChangedError(f"{path} changed while it was read: wait until it is written, and start again")
+            if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(
+                os.fstat(file.fileno())
+            ):
+                raise TextChangedError(
+                    f"{path} changed while it was read: wait until it is written, and start again"
+                )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or not a gzip file ({error}): fetch or compress it again") from error
+        raise DataError(
+            f"{path} is damaged or not a gzip file ({error}): fetch or compress it again"
+        ) from error
     except OSError as error:
         raise unreadable(str(path), error) from error
 
 
 def file_state(status: os.stat_result) -> tuple[int, int, int]:
-    """Return what changes when a file is written to or replaced: its size, its time and its inode."""
+    """Return what changes when a file is written to or replaced: its size, its time and its
+    inode."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def clean_blocks(label: str, file: _Readable, encoding: str | None, tally: Tally) -> Iterator[bytes]:
-    """Yield a file block by block as UTF-8 with LF, without a byte-order mark; unchanged, if `encoding` is None.
+def clean_blocks(
+    label: str, file: _Readable, encoding: str | None, tally: Tally
+) -> Iterator[bytes]:
+    """Yield a file block by block as UTF-8 with LF, without a byte-order mark; unchanged, if
+    `encoding` is None.
 
-    Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises DataError if the file
-    is empty or not text; then what was yielded before is to be dropped.
+    Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises
+    DataError if the file is empty or not text; then what was yielded before is to be dropped.
     """
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if encoding is not None:
@@ -127,14 +157,16 @@ def clean_blocks(label: str, file: _Readable, encoding: str | None, tally: Tally
 
 
 def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield blocks in `encoding` as UTF-8 that is not checked. Raises DataError if they are not in it."""
+    """Yield blocks in `encoding` as UTF-8 that is not checked. Raises DataError if they are not in
+    it."""
     name = codecs.lookup(encoding).name
     first = next(blocks, b"")
     if name == "utf-8":
         yield from chain((first,), blocks)
         return
     if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
-        # Without a mark, the order of bytes is this machine's, but an incremental decoder wants one.
+        # Without a mark, the order of bytes is this machine's, but an incremental decoder wants
+        # one.
         name += "-le" if sys.byteorder == "little" else "-be"
     decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
@@ -143,24 +175,34 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
         try:
             yield decoder.decode(block, final=not block).encode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{label} {_not_in(encoding, num_bytes - num_kept + error.start)}") from error
+            raise DataError(
+                f"{label} {_not_in(encoding, num_bytes - num_kept + error.start)}"
+            ) from error
         except UnicodeEncodeError as error:  # a lone surrogate, which UTF-7 can encode
             raise DataError(f"{label} is not text in {encoding}: {_REMEDY}") from error
         num_bytes += len(block)
 
 
 def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield UTF-8 in blocks of whole characters. Raises DataError if it is not UTF-8, or has a NUL."""
+    """Yield UTF-8 in blocks of whole characters. Raises DataError if it is not UTF-8, or has a
+    NUL."""
     offset, rest = 0, b""
     for block in chain(blocks, (b"",)):
         data = rest + block
-        if offset == 0 and (wide := next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)):
+        if offset == 0 and (
+            wide := next(
+                (name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None
+            )
+        ):
             remedy = f"it begins as {wide} text does. Use {named('encoding', wide)}"
             raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
         if (nul := data.find(b"\0")) >= 0:
             remedy = f"it is not text; {named('alphabet', 'byte')} trains on raw bytes"
             if data.count(b"\0") > len(data) // 4:
-                remedy = f"for text in wide characters use {named('encoding', 'utf-16-le' if nul % 2 else 'utf-16-be')}"
+                remedy = (
+                    "for text in wide characters use"
+                    f" {named('encoding', 'utf-16-le' if nul % 2 else 'utf-16-be')}"
+                )
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
@@ -179,7 +221,9 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
             is_first = False
             tally.num_marks += data.startswith(codecs.BOM_UTF8)  # which some editors write
             data = data.removeprefix(codecs.BOM_UTF8)
-        rest = b"\r" if block is not None and data.endswith(b"\r") else b""  # its LF may begin the next block
+        rest = (
+            b"\r" if block is not None and data.endswith(b"\r") else b""
+        )  # its LF may begin the next block
         data = data.removesuffix(rest)
         if b"\r" in data:
             tally.num_line_ends += data.count(b"\r\n")
@@ -206,4 +250,7 @@ def title(encoding: str) -> str:
 
 def unreadable(label: str, error: OSError) -> DataError:
     """Return the error for a file or a folder that cannot be read."""
-    return DataError(f"cannot read {label}: {error.strerror or error}; check that it exists and that you may read it")
+    return DataError(
+        f"cannot read {label}: {error.strerror or error}; check that it exists and that you may"
+        " read it"
+    )

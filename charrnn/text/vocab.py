@@ -1,4 +1,5 @@
-"""Alphabets: encode characters or raw bytes as ids, and decode ids, all at once or one at a time. Encoded texts.
+"""Alphabets: encode characters or raw bytes as ids, and decode ids, all at once or one at a time.
+Encoded texts.
 
 Shapes: M characters of context, N characters of a text (bytes, for the byte alphabet).
 """
@@ -45,7 +46,8 @@ _LISTED = 12
 
 
 IdArray = NDArray[np.unsignedinteger[Any]]
-"""Ids: uint8 where the alphabet has at most 256 entries, else uint16; they may be mapped from a file."""
+"""Ids: uint8 where the alphabet has at most 256 entries, else uint16; they may be mapped from a
+file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +69,9 @@ class CharacterCounts:
 class Vocab:
     """An alphabet in id order.
 
-    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character; or every entry is a character,
-    and a text with others cannot be encoded (the alphabet `exact`).
-    "byte": 256 entries, entry i is chr(i), byte i decoded as latin-1; nothing is unknown.
+    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character; or every
+    entry is a character, and a text with others cannot be encoded (the alphabet `exact`). "byte":
+    256 entries, entry i is chr(i), byte i decoded as latin-1; nothing is unknown.
     """
 
     kind: Literal["char", "byte"]
@@ -77,7 +79,10 @@ class Vocab:
     _id_of: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        points = np.array([ord(character) for character in self.characters if character != UNKNOWN], dtype=np.int64)
+        points = np.array(
+            [ord(character) for character in self.characters if character != UNKNOWN],
+            dtype=np.int64,
+        )
         # One entry past the largest known code point stays 0: everything beyond is clipped onto it.
         id_of = np.zeros(int(points.max(initial=0)) + 2, dtype=np.uint16)
         id_of[points] = np.arange(len(self.characters) - len(points), len(self.characters))
@@ -85,22 +90,32 @@ class Vocab:
 
     @classmethod
     def from_text(
-        cls, text: str, *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS, is_exact: bool = False
+        cls,
+        text: str,
+        *,
+        min_count: int = MIN_COUNT,
+        max_size: int = MAX_CHARACTERS,
+        is_exact: bool = False,
     ) -> "Vocab":
-        """Collect the characters of a text, by code point; rare ones are represented by the unknown symbol.
+        """Collect the characters of a text, by code point; rare ones are represented by the unknown
+        symbol.
 
-        A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
-        characters. Of these, the `max_size` - 1 most frequent are used, with the lower code point first on a tie. NUL,
-        which ends a document, is kept however rare it is, and is entry 1.
+        A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text
+        keeps all of its characters. Of these, the `max_size` - 1 most frequent are used, with the
+        lower code point first on a tie. NUL, which ends a document, is kept however rare it is, and
+        is entry 1.
 
-        With `is_exact` every character is kept, and there is no unknown symbol: the entries are those characters.
+        With `is_exact` every character is kept, and there is no unknown symbol: the entries are
+        those characters.
 
-        Raises DataError for an empty text, if no character is kept, or if an exact alphabet exceeds `max_size`;
-        ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
+        Raises DataError for an empty text, if no character is kept, or if an exact alphabet exceeds
+        `max_size`; ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
         """
         if not text:
             raise DataError("the text is empty: give at least one character")
-        counted = CharacterCounts(*np.unique(code_points(text).astype(np.int64), return_counts=True))
+        counted = CharacterCounts(
+            *np.unique(code_points(text).astype(np.int64), return_counts=True)
+        )
         return cls.from_counts(counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
 
     @classmethod
@@ -118,8 +133,9 @@ class Vocab:
         if is_exact:
             if len(counted.code_points) > max_size:
                 raise DataError(
-                    f"the text has {len(counted.code_points):,} different characters, and an alphabet at most "
-                    f"{max_size:,}: use {named('alphabet', 'char')} or byte instead of exact"
+                    f"the text has {len(counted.code_points):,} different characters, and an"
+                    f" alphabet at most {max_size:,}: use {named('alphabet', 'char')} or byte"
+                    " instead of exact"
                 )
             return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
         num_chars = counted.num_chars
@@ -130,19 +146,21 @@ class Vocab:
         kept, counts = counted.code_points[is_kept], occurrences[is_kept]
         if not len(kept):
             raise DataError(
-                f"no character of this text of length {num_chars} occurs {threshold} times: "
-                f"learn them all with {named('min_count', 1)}, or their bytes with {named('alphabet', 'byte')}"
+                f"no character of this text of length {num_chars} occurs {threshold} times: learn"
+                f" them all with {named('min_count', 1)}, or their bytes with"
+                f" {named('alphabet', 'byte')}"
             )
         # Sorted by falling count, then by code point.
         most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
         return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
-        """Return the alphabet with the other characters of a text at its end, by code point; all ids stay as they are.
+        """Return the alphabet with the other characters of a text at its end, by code point; all
+        ids stay as they are.
 
-        They are added if they occur as often as `from_text` asks for (at all, where there is no unknown symbol), except
-        NUL, which is the first character or missing. All bytes are known. Raises DataError beyond `MAX_VOCAB_SIZE`
-        entries.
+        They are added if they occur as often as `from_text` asks for (at all, where there is no
+        unknown symbol), except NUL, which is the first character or missing. All bytes are known.
+        Raises DataError beyond `MAX_VOCAB_SIZE` entries.
         """
         if self.kind == "byte":
             return self
@@ -151,8 +169,9 @@ class Vocab:
         new = frequent[(frequent > 0) & ~self.knows(frequent)]
         if len(self) + len(new) > MAX_VOCAB_SIZE:
             raise DataError(
-                f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than {MAX_VOCAB_SIZE:,}: "
-                f"give a larger {named('min_count')} than {min_count}, or leave out {named('extend_alphabet')}"
+                f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than"
+                f" {MAX_VOCAB_SIZE:,}: give a larger {named('min_count')} than {min_count}, or"
+                f" leave out {named('extend_alphabet')}"
             )
         return Vocab("char", (*self.characters, *map(chr, new.tolist())))
 
@@ -167,9 +186,9 @@ class Vocab:
     def encode(self, text: str | bytes) -> NDArray[np.uint16]:
         """Encode a text as ids (N,).
 
-        "char": characters outside the alphabet become the unknown symbol; raises DataError that names them where there
-        is none, TypeError for bytes.
-        "byte": bytes are used as they are, a str as its UTF-8 (lone surrogates included).
+        "char": characters outside the alphabet become the unknown symbol; raises DataError that
+        names them where there is none, TypeError for bytes. "byte": bytes are used as they are, a
+        str as its UTF-8 (lone surrogates included).
         """
         if self.kind == "byte":
             return np.frombuffer(as_bytes(text), dtype=np.uint8).astype(np.uint16)
@@ -194,31 +213,41 @@ class Vocab:
         return int(np.count_nonzero(ids == 0)) if self.has_unknown_symbol else 0
 
     def knows(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Return for each code point (byte, for the byte alphabet) whether it is in the alphabet."""
+        """Return for each code point (byte, for the byte alphabet) whether it is in the
+        alphabet."""
         if self.kind == "byte":
             return np.ones(len(code_points), np.bool_)
         is_known: NDArray[np.bool_] = self._look_up(code_points) != 0
-        return is_known if self.has_unknown_symbol else is_known | (code_points == ord(self.characters[0]))
+        return (
+            is_known
+            if self.has_unknown_symbol
+            else is_known | (code_points == ord(self.characters[0]))
+        )
 
     def check_known(self, missing: Sequence[str]) -> None:
-        """Raise DataError that names the characters `missing` in an alphabet without an unknown symbol, if any."""
+        """Raise DataError that names the characters `missing` in an alphabet without an unknown
+        symbol, if any."""
         if missing:
             listed = ", ".join(map(repr, missing[:_LISTED])) + ", …" * (len(missing) > _LISTED)
             raise DataError(
-                f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown symbol: leave them out, "
-                f"or train with {named('alphabet', 'char')} or byte"
+                f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown"
+                f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
             )
 
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
-        """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for unknown characters."""
-        return (code_points if self.kind == "byte" else self._look_up(code_points)).astype(self.id_type)
+        """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for
+        unknown characters."""
+        return (code_points if self.kind == "byte" else self._look_up(code_points)).astype(
+            self.id_type
+        )
 
     def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
         # The limit is given with its type, because it may not be in that of the code points.
         return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
-        """Return the distinct characters of a text that are not in the alphabet, in order of first appearance."""
+        """Return the distinct characters of a text that are not in the alphabet, in order of first
+        appearance."""
         if self.kind == "byte":
             return []
         if not isinstance(text, str):
@@ -230,19 +259,22 @@ class Vocab:
     def nearest(self, character: str) -> str:
         """Return a replacement, in the alphabet, for a character that is not in it, or "".
 
-        Tried in order: its compatible form and its letter without marks (Unicode NFKD), then ASCII punctuation, each
-        also in the other case. A space replaces any other white space.
+        Tried in order: its compatible form and its letter without marks (Unicode NFKD), then ASCII
+        punctuation, each also in the other case. A space replaces any other white space.
         """
         compatible = unicodedata.normalize("NFKD", character)
         bare = "".join(part for part in compatible if not unicodedata.combining(part))
         plain = _PLAIN.get(character, " " if character.isspace() else "")
-        candidates = (cased for text in (compatible, bare, plain) for cased in (text, text.swapcase()))
+        candidates = (
+            cased for text in (compatible, bare, plain) for cased in (text, text.swapcase())
+        )
         return next((text for text in candidates if text and not self.unknown_characters(text)), "")
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
         if self.kind == "byte":
-            # Through int, since bytes(array) would copy the array's memory, two bytes for each uint16.
+            # Through int, since bytes(array) would copy the array's memory, two bytes for each
+            # uint16.
             return bytes(map(int, ids)).decode("utf-8", "replace")
         return "".join(self.characters[id] or REPLACEMENT for id in ids)
 
@@ -264,19 +296,27 @@ class Vocab:
             raise CheckpointError(f"{origin} must be an object, not {type(data).__name__}")
         kind, characters = data.get("kind"), data.get("characters")
         if kind not in ("char", "byte"):
-            raise CheckpointError(f'{origin}: "kind" must be "char" or "byte", not {reprlib.repr(kind)}')
+            raise CheckpointError(
+                f'{origin}: "kind" must be "char" or "byte", not {reprlib.repr(kind)}'
+            )
         if not isinstance(characters, list):
             raise CheckpointError(f'{origin}: "characters" must be a list of strings')
         if kind == "byte":
             vocab = cls.of_bytes()
             if characters != list(vocab.characters):
-                raise CheckpointError(f'{origin}: "characters" of a byte alphabet must be the 256 of latin-1 in order')
+                raise CheckpointError(
+                    f'{origin}: "characters" of a byte alphabet must be the 256 of latin-1 in order'
+                )
             return vocab
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
-            raise CheckpointError(f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
+            raise CheckpointError(
+                f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}'
+            )
         for index, entry in enumerate(characters):
             if not (isinstance(entry, str) and len(entry) == 1) and (index, entry) != (0, UNKNOWN):
-                raise CheckpointError(f"{origin}: entry {index} must be one character, not {reprlib.repr(entry)}")
+                raise CheckpointError(
+                    f"{origin}: entry {index} must be one character, not {reprlib.repr(entry)}"
+                )
         if len(set(characters)) < len(characters):
             raise CheckpointError(f'{origin}: "characters" has an entry twice')
         return cls("char", tuple(characters))
@@ -287,7 +327,9 @@ class Decoder:
 
     def __init__(self, vocab: Vocab) -> None:
         self._characters = vocab.characters
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace") if vocab.kind == "byte" else None
+        self._utf8 = (
+            codecs.getincrementaldecoder("utf-8")("replace") if vocab.kind == "byte" else None
+        )
 
     def feed(self, id: int) -> str:
         """Return the text that this id completes: "" inside a character of several bytes."""
@@ -329,7 +371,8 @@ def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
-    """A text of N characters and the M characters before it, which the model reads but which are not measured."""
+    """A text of N characters and the M characters before it, which the model reads but which are
+    not measured."""
 
     ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then those of the text."""
@@ -356,25 +399,35 @@ class EncodedText:
         """
         begin, end, _ = slice(begin, end).indices(len(self.text))
         end = max(begin, end)
-        return EncodedText(self.ids[: self.first + end], self.first + begin, self.text[begin:end], self.kind)
+        return EncodedText(
+            self.ids[: self.first + end], self.first + begin, self.text[begin:end], self.kind
+        )
 
 
 def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> EncodedText:
     """Encode `text` and the `context` before it.
 
-    Raises DataError for an empty text, UsageError for bytes where the alphabet consists of characters.
+    Raises DataError for an empty text, UsageError for bytes where the alphabet consists of
+    characters.
     """
-    if vocab.kind == "char" and (isinstance(text, bytes) or (context and isinstance(context, bytes))):
-        raise UsageError("This model reads characters, and the text is given as bytes: decode it first.")
+    if vocab.kind == "char" and (
+        isinstance(text, bytes) or (context and isinstance(context, bytes))
+    ):
+        raise UsageError(
+            "This model reads characters, and the text is given as bytes: decode it first."
+        )
     ids = vocab.encode(text)
     if len(ids) == 0:
         raise DataError("The text is empty: give at least one character.")
     before = vocab.encode(context) if context else ids[:0]
-    return EncodedText(np.concatenate((before, ids)), len(before), decode_each(vocab, ids), vocab.kind)
+    return EncodedText(
+        np.concatenate((before, ids)), len(before), decode_each(vocab, ids), vocab.kind
+    )
 
 
 def decode_each(vocab: Vocab, ids: IdArray) -> str:
-    """Decode ids (N,) into N characters, one for each: chr(i) for byte i, also inside a character of several bytes."""
+    """Decode ids (N,) into N characters, one for each: chr(i) for byte i, also inside a character
+    of several bytes."""
     return "".join(map(chr, ids)) if vocab.kind == "byte" else vocab.decode(ids)
 
 
@@ -387,20 +440,26 @@ UNKNOWN_TYPE = np.dtype([("position", "<u8"), ("code_point", "<u4")])
 """One unknown character of a text: its index, and which character it is."""
 
 EncodedBlock = tuple[IdArray, NDArray[np.void]]
-"""Ids, and which of them are unknown characters (`UNKNOWN_TYPE`, with the index in the whole text)."""
+"""Ids, and which of them are unknown characters (`UNKNOWN_TYPE`, with the index in the whole text).
+"""
 
 BLOCK_BYTES = 1 << 20
 """Bytes that are encoded at a time: few enough for the cache of one core."""
 
 
 class IdBuilder:
-    """Keeps UTF-8 (any bytes, for the byte alphabet), counts its characters, hashes it, and encodes it as ids.
+    """Keeps UTF-8 (any bytes, for the byte alphabet), counts its characters, hashes it, and encodes
+    it as ids.
 
-    Each block is decoded twice, once to count and once to encode, which is cheap next to reading and checking it.
+    Each block is decoded twice, once to count and once to encode, which is cheap next to reading
+    and checking it.
     """
 
-    def __init__(self, kind: Literal["char", "byte"], max_bytes_in_memory: int | None = None) -> None:
-        """Start with an empty text. One of more than `max_bytes_in_memory` is kept in a temporary file."""
+    def __init__(
+        self, kind: Literal["char", "byte"], max_bytes_in_memory: int | None = None
+    ) -> None:
+        """Start with an empty text. One of more than `max_bytes_in_memory` is kept in a temporary
+        file."""
         self.num_bytes = 0
         self.ends_line = True
         """Whether the text is empty or ends with a line feed."""
@@ -417,7 +476,8 @@ class IdBuilder:
         """By code point."""
 
     def add(self, data: bytes) -> None:
-        """Add the next bytes of the text: whole characters, unless it is for the byte alphabet. Raises OSError."""
+        """Add the next bytes of the text: whole characters, unless it is for the byte alphabet.
+        Raises OSError."""
         if not data:
             return
         self._hash.update(data)
@@ -440,10 +500,11 @@ class IdBuilder:
         return CharacterCounts(found, self._counts[found])
 
     def encode(self, vocab: Vocab) -> Iterator[EncodedBlock]:
-        """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters of the block.
+        """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters
+        of the block.
 
-        Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError, and DataError for
-        characters that an alphabet without an unknown symbol does not have.
+        Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError,
+        and DataError for characters that an alphabet without an unknown symbol does not have.
         """
         found = np.flatnonzero(self._counts)
         missing = found[~vocab.knows(found)]
@@ -464,14 +525,20 @@ class IdBuilder:
         if self.file is not None:
             self.file.seek(0)
         for size in self._sizes:
-            points = self._points(self._blocks.pop(0) if self.file is None else self.file.read(size))
+            points = self._points(
+                self._blocks.pop(0) if self.file is None else self.file.read(size)
+            )
             for first in range(0, len(points), BLOCK_BYTES):
                 yield points[first : first + BLOCK_BYTES]
 
     def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
         """Return the code points of a block."""
         is_plain = self._is_bytes or block.isascii()
-        return cast(IdArray, np.frombuffer(block, np.uint8)) if is_plain else code_points(block.decode("utf-8"))
+        return (
+            cast(IdArray, np.frombuffer(block, np.uint8))
+            if is_plain
+            else code_points(block.decode("utf-8"))
+        )
 
     def _store_pending(self) -> None:
         block = b"".join(self._pending)
@@ -495,7 +562,8 @@ def joined(blocks: Iterable[EncodedBlock]) -> EncodedBlock:
 
 
 def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
-    """Write blocks to temporary files and map those; they exist as long as they are mapped. Raises OSError."""
+    """Write blocks to temporary files and map those; they exist as long as they are mapped. Raises
+    OSError."""
     with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as unknown_file:
         for ids, unknown in blocks:
             ids_file.write(ids.tobytes())
@@ -505,4 +573,6 @@ def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
 
 def _map(file: BinaryIO, dtype: np.dtype[Any]) -> NDArray[Any]:
     file.flush()
-    return np.memmap(file, dtype, "r") if file.tell() else np.empty(0, dtype)  # nothing cannot be mapped
+    return (
+        np.memmap(file, dtype, "r") if file.tell() else np.empty(0, dtype)
+    )  # nothing cannot be mapped

@@ -25,8 +25,9 @@ class Event:
 class StartEvent(Event):
     """The run's folder exists and training starts.
 
-    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the vocabulary with the unknown
-    symbol. They differ if rare characters became unknown, and for a run that starts from another run's weights.
+    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the
+    vocabulary with the unknown symbol. They differ if rare characters became unknown, and for a run
+    that starts from another run's weights.
     """
 
     run: str
@@ -56,7 +57,8 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
-    """A validation: the stateful loss on the validation part, or on `num_chars` characters of it."""
+    """A validation: the stateful loss on the validation part, or on `num_chars` characters of
+    it."""
 
     step: int
     seconds: float
@@ -94,18 +96,23 @@ class WarningEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoneEvent(Event):
-    """Training ended, after its last step or because a stop was requested (`is_complete` false); all is saved."""
+    """Training ended, after its last step or because a stop was requested (`is_complete` false);
+    all is saved."""
 
     step: int
     seconds: float
     val_nats: float | None
     best_nats: float | None
-    """The validation loss at `best_step`, the step that commands load; None if no step was validated."""
+    """The validation loss at `best_step`, the step that commands load; None if no step was
+    validated."""
     best_step: int
     run: str
     is_complete: bool
     recipe: str | None = None
-    """The file whose settings train the same weights again; None if a run was stopped, resumed or went back a step."""
+    """The file whose settings train the same weights again; None if a run was stopped, resumed or
+    went back a step."""
 
 
-TrainEvent = StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent | WarningEvent | DoneEvent
+TrainEvent = (
+    StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent | WarningEvent | DoneEvent
+)

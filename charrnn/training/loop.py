@@ -33,7 +33,8 @@ MIN_REPORTED_BUDGET = 30
 MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
-"""Fields that a resumed run may change: how long and where it trains, and what is kept; none that the weights fit."""
+"""Fields that a resumed run may change: how long and where it trains, and what is kept; none that
+the weights fit."""
 
 
 def _never() -> bool:
@@ -50,16 +51,19 @@ def train(
     stdin: BinaryIO | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
-    """Train a new model, or continue with that of `config.init_from`; yield what happens, as it happens.
+    """Train a new model, or continue with that of `config.init_from`; yield what happens, as it
+    happens.
 
-    The run is saved in the folder `out`, or in the next free `checkpoints/NAME-001`. After every step, and from time
-    to time during a long validation, `should_stop` is called: if it returns true, the step is saved and training ends.
-    `should_save` is called after every step; if it returns true, the step is saved and training goes on. The run stays
-    locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
-    `group` is by default the processes that torchrun has started, or this one on its own.
+    The run is saved in the folder `out`, or in the next free `checkpoints/NAME-001`. After every
+    step, and from time to time during a long validation, `should_stop` is called: if it returns
+    true, the step is saved and training ends. `should_save` is called after every step; if it
+    returns true, the step is saved and training goes on. The run stays locked until the iterator is
+    exhausted or closed. A run that ends before its first save leaves no folder. `group` is by
+    default the processes that torchrun has started, or this one on its own.
 
-    Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
-    settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
+    Errors are raised when the first event is requested: DataError for an unusable corpus,
+    UsageError for unusable settings. NonFiniteError is raised when training diverges; the last
+    checkpoint stays good.
     """
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -70,7 +74,11 @@ def train(
         planned, batches = plan.plan_run(config, text, Computing(device, group, start))
 
         def create() -> RunWriter:
-            return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
+            return (
+                RunWriter.create(checkpoints, text.corpus.name)
+                if out is None
+                else RunWriter.create_at(out)
+            )
 
         run = RunWriter(Path())
         with group.together():
@@ -87,18 +95,27 @@ def train(
             notes = (*initial.warnings, *plan.extension_note(config, initial, text), *notes)
         trainer.share()
         session = TrainingSession(run, trainer, text, start, should_stop, should_save)
-        with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
+        with closing(
+            computed_on_threads(resolved(planned.threads), session.events(notes))
+        ) as events:
             for event in events:
                 is_done = isinstance(event, DoneEvent) and event.is_complete
-                if is_done and config.minutes is not None and not ends_early(config, planned, text.num_train):
-                    yield from _budget_underused_warning(run, 60 * config.minutes, time.perf_counter() - start)
+                if (
+                    is_done
+                    and config.minutes is not None
+                    and not ends_early(config, planned, text.num_train)
+                ):
+                    yield from _budget_underused_warning(
+                        run, 60 * config.minutes, time.perf_counter() - start
+                    )
                 yield event
 
 
 def _model_to_train(
     group: ProcessGroup, config: Config, out: Path | None, checkpoints: Path
 ) -> tuple[Config, Checkpoint | None, torch.device]:
-    """Return the configuration of all processes, the step that a new run starts with, if any, and the device."""
+    """Return the configuration of all processes, the step that a new run starts with, if any, and
+    the device."""
     initial: Checkpoint | None = None
     with group.together():
         group.check_corpus(config.corpus)
@@ -120,13 +137,19 @@ def _run_of_first(group: ProcessGroup, run: RunWriter) -> RunWriter:
     return RunWriter(Path(cast(str, group.of_first(str(run.path)))))
 
 
-def _budget_underused_warning(run: RunWriter, budget: float, seconds: float) -> Iterator[WarningEvent]:
-    """Warn if training took much less than its budget (in seconds): the machine was slower when it was measured."""
+def _budget_underused_warning(
+    run: RunWriter, budget: float, seconds: float
+) -> Iterator[WarningEvent]:
+    """Warn if training took much less than its budget (in seconds): the machine was slower when it
+    was measured."""
     if budget >= MIN_REPORTED_BUDGET and seconds < MIN_BUDGET_SHARE * budget:
         further = named("minutes", f"{(budget - seconds) / 60:.1f}")
         yield WarningEvent(
-            message=f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the machine was slower "
-            f"while its speed was measured. Resume {run.path.name} with {further}."
+            message=(
+                f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the"
+                f" machine was slower while its speed was measured. Resume {run.path.name} with"
+                f" {further}."
+            )
         )
 
 
@@ -140,12 +163,14 @@ def resume(
     stdin: BinaryIO | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
-    """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if it never stopped.
+    """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if
+    it never stopped.
 
-    `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As with `train`, errors
-    are raised when the first event is requested: CheckpointError if the run is missing or damaged, DataError if its
-    text changed, UsageError for any other change, RunInUseError if another process trains it. Only the first process of
-    `group`, which is chosen as by `train`, uses the run's folder.
+    `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As
+    with `train`, errors are raised when the first event is requested: CheckpointError if the run is
+    missing or damaged, DataError if its text changed, UsageError for any other change,
+    RunInUseError if another process trains it. Only the first process of `group`, which is chosen
+    as by `train`, uses the run's folder.
     """
     start = time.perf_counter()
     found: Checkpoint | None = None
@@ -170,7 +195,9 @@ def resume(
             device = group.device(pick_device(config.device))
         text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
         computing = Computing(device, group, start)
-        planned, batches = _plan_further(folder.path.name, before, config, parsed, text, loaded.step, computing)
+        planned, batches = _plan_further(
+            folder.path.name, before, config, parsed, text, loaded.step, computing
+        )
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -180,17 +207,21 @@ def resume(
             loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
         session = TrainingSession(folder, trainer, text, start, should_stop, should_save, loaded)
         notes = (*text.corpus.notes, *plan.validation_notes(planned, text))
-        with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
+        with closing(
+            computed_on_threads(resolved(planned.threads), session.events(notes))
+        ) as events:
             yield from events
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
-    """Parse the settings that a resumed run is to change. Raises UsageError for any outside CHANGEABLE."""
+    """Parse the settings that a resumed run is to change. Raises UsageError for any outside
+    CHANGEABLE."""
     fixed = [name for name in changes if name not in CHANGEABLE]
     if fixed:
         raise UsageError(
-            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights depend on it. "
-            f"It can change {', '.join(map(named, CHANGEABLE))}; for all else start a new run."
+            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights"
+            f" depend on it. It can change {', '.join(map(named, CHANGEABLE))}; for all else start"
+            " a new run."
         )
     return {name: parse_value(name, value) for name, value in changes.items()}
 
@@ -200,11 +231,13 @@ def _changed_config(
 ) -> tuple[Config, Config]:
     """Return the run's configuration, and that with `changes`, which `_parse_changes` returned.
 
-    The threads are chosen again if another number of processes continues. A new budget replaces one of any kind.
+    The threads are chosen again if another number of processes continues. A new budget replaces one
+    of any kind.
 
     Raises UsageError for a value out of range.
     """
-    # The run's own configuration, if it is whole: it may have been changed since that step was saved.
+    # The run's own configuration, if it is whole: it may have been changed since that step was
+    # saved.
     try:
         config = run.read_config()
     except CheckpointError:
@@ -215,13 +248,18 @@ def _changed_config(
     is_other_number = loaded.state.get("num_processes", 1) != num_processes
     if (changed.get("minutes") is not None or is_other_number) and "threads" not in changed:
         changed["threads"] = "auto"  # Chosen again, with the steps.
-    elif config.threads == "auto":  # A run from before threads were recorded: it used all there are.
+    elif (
+        config.threads == "auto"
+    ):  # A run from before threads were recorded: it used all there are.
         changed.setdefault("threads", torch.get_num_threads())
     return config, replace(config, **changed)
 
 
-def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> plan.Text:
-    """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
+def _read_same_text(
+    run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None
+) -> plan.Text:
+    """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
+    for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
@@ -234,37 +272,58 @@ def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: Binary
     if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
         # `choose_sizes` never does that, and such a step could need any memory.
         raise CheckpointError(
-            f"{run / 'config.yaml'} is damaged: {config.num_lanes} batch rows of {config.bptt_length} "
-            f"characters per step are more than the {text.num_train:,} of its text"
+            f"{run / 'config.yaml'} is damaged: {config.num_lanes} batch rows of"
+            f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
+            " text"
         )
     return text
 
 
 def _plan_further(
-    run: str, old: Config, config: Config, changes: Mapping[str, Any], text: plan.Text, taken: int, computing: Computing
+    run: str,
+    old: Config,
+    config: Config,
+    changes: Mapping[str, Any],
+    text: plan.Text,
+    taken: int,
+    computing: Computing,
 ) -> tuple[Config, BatchRows]:
     """Plan the steps of `run` beyond those `taken`; return the configuration and the batch rows.
 
-    `config` is that of `old` with `changes`. A budget in minutes or epochs counts from here. How often the run
-    validates and saves follows from a new budget if it followed from the old one. Raises UsageError for fewer steps
-    than were taken.
+    `config` is that of `old` with `changes`. A budget in minutes or epochs counts from here. How
+    often the run validates and saves follows from a new budget if it followed from the old one.
+    Raises UsageError for fewer steps than were taken.
     """
     sizes = (text.num_train, text.num_before_test - text.num_train)
     if any(changes.get(budget) is not None for budget in BUDGETS):
         auto = choose_steps(replace(old, evaluate_every="auto", save_every="auto"), *sizes)
-        followed = [one for one in ("evaluate_every", "save_every") if getattr(config, one) == getattr(auto, one)]
-        config = replace(config, **dict[str, Any]((one, "auto") for one in followed if one not in changes))
+        followed = [
+            one
+            for one in ("evaluate_every", "save_every")
+            if getattr(config, one) == getattr(auto, one)
+        ]
+        config = replace(
+            config, **dict[str, Any]((one, "auto") for one in followed if one not in changes)
+        )
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
-    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is chosen again.
+    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto`
+    # is chosen again.
     with computing.group.together():
         computing.group.rows(batches.batch_size)
         if "precision" in changes:
             config = replace(config, precision=choose_precision(config, computing.device))
     planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
     if config.steps is None:
-        # As for all steps, not only the further ones: that is what the next new budget compares with.
-        every: dict[str, Any] = {one: getattr(config, one) for one in ("evaluate_every", "save_every")}
-        planned = choose_steps(replace(planned, steps=taken + (planned.steps or 0), **every), *sizes)
+        # As for all steps, not only the further ones: that is what the next new budget compares
+        # with.
+        every: dict[str, Any] = {
+            one: getattr(config, one) for one in ("evaluate_every", "save_every")
+        }
+        planned = choose_steps(
+            replace(planned, steps=taken + (planned.steps or 0), **every), *sizes
+        )
     elif config.steps < taken:
-        raise UsageError(f"{named('steps')} is {config.steps}, but {run} has taken {taken} steps already.")
+        raise UsageError(
+            f"{named('steps')} is {config.steps}, but {run} has taken {taken} steps already."
+        )
     return planned, batches

@@ -17,13 +17,16 @@ from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""
+"""Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1
+(Jordan 2024)."""
 ITERATIONS = 2
-"""Iterations of that polynomial. Jordan takes 5, from a looser bound on the singular values (benchmarks/LOG.md)."""
+"""Iterations of that polynomial. Jordan takes 5, from a looser bound on the singular values
+(benchmarks/LOG.md)."""
 MOMENTUM = 0.9
 """Decay of Muon's momentum. Jordan takes 0.95, which is worse here (benchmarks/LOG.md)."""
 RMS = 0.2
-"""Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
+"""Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu
+2025)."""
 EPSILON = 1e-8
 """Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
 
@@ -35,8 +38,9 @@ SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 NGRAM_RATE = 0.1
 """Peak learning rate of the table of n-grams for every character (benchmarks/LOG.md)."""
 NGRAM_DECAY = 4.0
-"""Weight decay of that table while the whole text is read once, as a multiple of the rate: the loss of the text has
-NGRAM_DECAY / 2 times the sum of the table's squares more, a normal prior of variance 1/4 (Chen & Rosenfeld 2000)."""
+"""Weight decay of that table while the whole text is read once, as a multiple of the rate: the loss
+of the text has NGRAM_DECAY / 2 times the sum of the table's squares more, a normal prior of
+variance 1/4 (Chen & Rosenfeld 2000)."""
 MAX_NGRAM_CHARS = 4096
 """A step of more characters changes the table as one of so many: frequent rows would diverge."""
 SGD_RATE = 100.0
@@ -47,9 +51,11 @@ class Optimizer(Protocol):
     """Updates some of a network's weights along the gradients in their `grad`."""
 
     state: dict[Tensor, dict[str, Tensor]]
-    """For every weight that this optimizer updates, what it remembers of it: tensors of the weight's shape, by name.
+    """For every weight that this optimizer updates, what it remembers of it: tensors of the
+    weight's shape, by name.
 
-    They are saved with a checkpoint and restored by copying into them. At most three per weight fit into its limit.
+    They are saved with a checkpoint and restored by copying into them. At most three per weight fit
+    into its limit.
     """
 
     def step(self, learning_rate: float, number: int) -> None:
@@ -57,12 +63,16 @@ class Optimizer(Protocol):
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by its function of plain operations without that.
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by its function of plain
+    operations without that.
 
-    `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a second.
+    `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a
+    second.
     """
 
-    def __init__(self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float) -> None:
+    def __init__(
+        self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float
+    ) -> None:
         """Start with running means of gradients and of squared gradients of zero."""
         self.state = _zeros(weights, "exp_avg", "exp_avg_sq")
         self._weight_decay, self._beta1, self._beta2 = weight_decay, beta1, beta2
@@ -73,10 +83,12 @@ class AdamW:
 
     @torch.no_grad()
     def update(self, learning_rate: float, number: int, *, is_fused: bool) -> None:
-        """Take a step with `torch._fused_adamw_`, which is private and may be missing, or with the public function."""
+        """Take a step with `torch._fused_adamw_`, which is private and may be missing, or with the
+        public function."""
         weights = list(self.state)
         kernel: Any = torch._fused_adamw_ if is_fused else adamw
-        # One tensor for all, filled on the device: a copy from main memory would wait for the kernels before it.
+        # One tensor for all, filled on the device: a copy from main memory would wait for the
+        # kernels before it.
         counts = [torch.full((), float(number), device=weights[0].device)] * len(weights)
         if not is_fused:  # It counts this step itself, for each weight.
             counts = [torch.tensor(number - 1.0) for _ in weights]
@@ -99,7 +111,8 @@ class AdamW:
 
 @cache
 def _has_fused_adamw(device: torch.device) -> bool:
-    """Whether this torch has the private `_fused_adamw_`, with the arguments used here, on that device."""
+    """Whether this torch has the private `_fused_adamw_`, with the arguments used here, on that
+    device."""
     weight = torch.zeros(1, device=device)
     weight.grad = torch.zeros_like(weight)
     try:
@@ -110,9 +123,11 @@ def _has_fused_adamw(device: torch.device) -> bool:
 
 
 class RMSProp:
-    """RMSProp (Tieleman & Hinton 2012): the gradient, divided by the root of its squares' running mean.
+    """RMSProp (Tieleman & Hinton 2012): the gradient, divided by the root of its squares' running
+    mean.
 
-    s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon). Weight decay is decoupled, as in AdamW.
+    s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon). Weight decay is decoupled, as in
+    AdamW.
     """
 
     def __init__(self, weights: list[Tensor], weight_decay: float, decay: float) -> None:
@@ -146,24 +161,36 @@ class SGD:
         """Take a step along the gradients."""
         for weight, moments in self.state.items():
             weight.mul_(1 - learning_rate * self._weight_decay)
-            weight.add_(moments["momentum"].mul_(self._momentum).add_(_gradient(weight)), alpha=-learning_rate)
+            weight.add_(
+                moments["momentum"].mul_(self._momentum).add_(_gradient(weight)),
+                alpha=-learning_rate,
+            )
 
 
 class Muon:
-    """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu 2025).
+    """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu
+    2025).
 
-    For weights (G * H, N) that are G blocks (H, N). m <- 0.9 m + 0.1 g; the update of a block is about U V' where
-    U S V' = 0.9 m + 0.1 g (Nesterov's), found by Newton-Schulz iterations, times 0.2 sqrt(max(H, N)). So every
-    singular direction of a gate learns at the same speed, however small its gradient.
+    For weights (G * H, N) that are G blocks (H, N). m <- 0.9 m + 0.1 g; the update of a block is
+    about U V' where U S V' = 0.9 m + 0.1 g (Nesterov's), found by Newton-Schulz iterations, times
+    0.2 sqrt(max(H, N)). So every singular direction of a gate learns at the same speed, however
+    small its gradient.
     """
 
-    def __init__(self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str) -> None:
+    def __init__(
+        self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str
+    ) -> None:
         """Start with a running mean of gradients m of zero.
 
         `blocks` gives G of each weight; `scale` multiplies the learning rate.
         """
         self.state = _zeros(list(blocks), "momentum")
-        self._blocks, self._weight_decay, self._scale, self._precision = blocks, weight_decay, scale, precision
+        self._blocks, self._weight_decay, self._scale, self._precision = (
+            blocks,
+            weight_decay,
+            scale,
+            precision,
+        )
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
@@ -175,17 +202,21 @@ class Muon:
             with autocast(weight.device, self._precision):
                 update = orthogonal(blocks).flatten(0, 1)
             weight.mul_(1 - learning_rate * self._weight_decay)
-            weight.add_(update, alpha=-learning_rate * self._scale * RMS * math.sqrt(max(*blocks.shape[1:])))
+            weight.add_(
+                update, alpha=-learning_rate * self._scale * RMS * math.sqrt(max(*blocks.shape[1:]))
+            )
 
 
 class TableSGD:
-    """Stochastic gradient descent for a table of logits, each of whose rows few characters of a step choose.
+    """Stochastic gradient descent for a table of logits, each of whose rows few characters of a
+    step choose.
 
-    T <- (1 - s r d) T - s r g, with the sparse gradient g of the mean loss over n characters and r, the rate as a share
-    of its peak. s is NGRAM_RATE * n: every character changes its rows, as if they were read one by one. d is
-    NGRAM_DECAY / N for a text of N characters, so that what was read once or twice counts little, however often the
-    text is read. An optimizer that divides by the size of the gradients would learn rare rows by heart
-    (benchmarks/LOG.md). For M networks, whose losses are added, g is the mean of their gradients: the prior stays.
+    T <- (1 - s r d) T - s r g, with the sparse gradient g of the mean loss over n characters and r,
+    the rate as a share of its peak. s is NGRAM_RATE * n: every character changes its rows, as if
+    they were read one by one. d is NGRAM_DECAY / N for a text of N characters, so that what was
+    read once or twice counts little, however often the text is read. An optimizer that divides by
+    the size of the gradients would learn rare rows by heart (benchmarks/LOG.md). For M networks,
+    whose losses are added, g is the mean of their gradients: the prior stays.
     """
 
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
@@ -198,14 +229,20 @@ class TableSGD:
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
-        """Take a step along the gradient, which is dense where several processes have added theirs."""
+        """Take a step along the gradient, which is dense where several processes have added
+        theirs."""
         for table in self.state:
             rate = learning_rate * self._scale
-            table.mul_(1 - rate * self._decay).add_(_gradient(table), alpha=-rate / self._num_networks)
+            table.mul_(1 - rate * self._decay).add_(
+                _gradient(table), alpha=-rate / self._num_networks
+            )
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
-    return {weight: {moment: torch.zeros_like(weight.detach()) for moment in moments} for weight in weights}
+    return {
+        weight: {moment: torch.zeros_like(weight.detach()) for moment in moments}
+        for weight in weights
+    }
 
 
 def _gradient(weight: Tensor) -> Tensor:
@@ -214,10 +251,11 @@ def _gradient(weight: Tensor) -> Tensor:
 
 
 def orthogonal(blocks: Tensor) -> Tensor:
-    """Approximate U V' for each of blocks (G, M, N) = U S V': singular values become about 1, zeros stay zero.
+    """Approximate U V' for each of blocks (G, M, N) = U S V': singular values become about 1, zeros
+    stay zero.
 
-    Values below some hundredths of the block's norm stay smaller than 1, because the iterations are few. Under
-    autocast the products are in its precision; the result has the dtype of `blocks`.
+    Values below some hundredths of the block's norm stay smaller than 1, because the iterations are
+    few. Under autocast the products are in its precision; the result has the dtype of `blocks`.
     """
     is_tall = blocks.shape[1] > blocks.shape[2]
     x: Tensor = blocks.mT if is_tall else blocks
@@ -227,7 +265,8 @@ def orthogonal(blocks: Tensor) -> Tensor:
         gram = x @ x.mT
         square = gram @ gram
         if iteration == 0:
-            # (sum of S^8)^(1/8): never below the largest value, and for 512 equal ones 10 times closer than the norm.
+            # (sum of S^8)^(1/8): never below the largest value, and for 512 equal ones 10 times
+            # closer than the norm.
             bound = torch.linalg.matrix_norm(square.float(), keepdim=True).clamp(min=1e-30) ** 0.25
             x, gram, square = x / bound, gram / bound**2, square / bound**4
         x = a * x + (b * gram + c * square) @ x
@@ -242,55 +281,80 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
     "muon": _make_adamw,  # of all weights but the recurrent matrices
     "adamw": _make_adamw,
     "rmsprop": lambda weights, weight_decay, config: RMSProp(weights, weight_decay, config.beta2),
-    # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of themselves per step.
-    "sgd": lambda weights, weight_decay, config: SGD(weights, weight_decay / SGD_RATE, config.beta1),
+    # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of
+    # themselves per step.
+    "sgd": lambda weights, weight_decay, config: SGD(
+        weights, weight_decay / SGD_RATE, config.beta1
+    ),
 }
-"""How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How to add one:
-docs/extending.md."""
+"""How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How
+to add one: docs/extending.md."""
 RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(network: CharRNN | Ensemble, config: Config, text_length: int) -> list[Optimizer]:
+def make_optimizers(
+    network: CharRNN | Ensemble, config: Config, text_length: int
+) -> list[Optimizer]:
     """Build the configured optimizers for a training text of so many characters.
 
-    Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights do not.
+    Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights
+    do not.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, RecurrentLayer)]
     blocks: dict[Tensor, int] = {}
     if config.optimizer == "muon":
-        blocks = {weight: len(weight) // layer.hidden_size for layer in layers for weight in layer.matrices()}
+        blocks = {
+            weight: len(weight) // layer.hidden_size
+            for layer in layers
+            for weight in layer.matrices()
+        }
     # Squares of a Gram matrix are below the smallest numbers of fp16.
     precision = "fp32" if config.precision == "fp16" else config.precision
-    muon = [Muon(blocks, float(config.weight_decay), config.muon_scale, precision)] if blocks else []
+    muon = (
+        [Muon(blocks, float(config.weight_decay), config.muon_scale, precision)] if blocks else []
+    )
     ngrams = networks_of(network)[0].ngrams
     table = [] if ngrams is None else [ngrams.weight]
-    weights: list[Tensor] = [weight for weight in network.parameters() if weight not in {*blocks, *table}]
+    weights: list[Tensor] = [
+        weight for weight in network.parameters() if weight not in {*blocks, *table}
+    ]
     matrices = [weight for weight in weights if weight.ndim == 2]
     others = [weight for weight in weights if weight.ndim != 2]
     make = OPTIMIZERS[config.optimizer]
     tables = [TableSGD(weight, config, text_length) for weight in table]
-    return [*muon, make(matrices, float(config.weight_decay), config), make(others, 0.0, config), *tables]
+    return [
+        *muon,
+        make(matrices, float(config.weight_decay), config),
+        make(others, 0.0, config),
+        *tables,
+    ]
 
 
 def learning_rate_at(step: int, config: Config) -> float:
-    """Return the learning rate of step 0..config.steps-1: linear warm-up, then half a cosine to the final share."""
+    """Return the learning rate of step 0..config.steps-1: linear warm-up, then half a cosine to the
+    final share."""
     num_steps = config.steps or 1
     peak = float(config.learning_rate)
     warmup = min(config.warmup_steps, num_steps // 10)
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, num_steps - 1 - warmup)
-    share = config.final_learning_rate + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * progress)) / 2
+    share = (
+        config.final_learning_rate
+        + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * progress)) / 2
+    )
     return peak * share
 
 
 def loss_scales(config: Config) -> tuple[float, ...]:
-    """Return the factors of the loss to try in a step, one after the other until the gradient is finite.
+    """Return the factors of the loss to try in a step, one after the other until the gradient is
+    finite.
 
-    1 but in fp16, whose smallest number is 6e-8: there, each character's share of the mean loss counts as the whole,
-    up to LARGEST_SCALE, and is tried again with smaller factors if that overflows (65,504). They are the same at every
-    step, so that a resumed run needs to know nothing of earlier ones, and powers of two, which round nothing.
+    1 but in fp16, whose smallest number is 6e-8: there, each character's share of the mean loss
+    counts as the whole, up to LARGEST_SCALE, and is tried again with smaller factors if that
+    overflows (65,504). They are the same at every step, so that a resumed run needs to know nothing
+    of earlier ones, and powers of two, which round nothing.
     """
     if config.precision != "fp16":
         return (1.0,)
@@ -299,10 +363,13 @@ def loss_scales(config: Config) -> tuple[float, ...]:
     return tuple(largest / step for step in SCALE_STEPS)
 
 
-def update_average(averaged: Sequence[Tensor], weights: Sequence[Tensor], decay: float, step: int) -> None:
+def update_average(
+    averaged: Sequence[Tensor], weights: Sequence[Tensor], decay: float, step: int
+) -> None:
     """Average in place: averaged <- d * averaged + (1 - d) * weights.
 
-    d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial weights.
+    d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial
+    weights.
     """
     average: Any = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
     average(averaged, weights, step)

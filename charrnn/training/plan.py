@@ -1,7 +1,9 @@
-"""Decide everything before the first step: the text and its parts, the model, the steps, the threads.
+"""Decide everything before the first step: the text and its parts, the model, the steps, the
+threads.
 
-Precision and threads follow from the shape of the model; for a budget in minutes, steps are measured. What a command
-with a number of steps or epochs chooses does not depend on how busy the machine is.
+Precision and threads follow from the shape of the model; for a budget in minutes, steps are
+measured. What a command with a number of steps or epochs chooses does not depend on how busy the
+machine is.
 """
 
 import math
@@ -17,7 +19,13 @@ import torch
 from charrnn.config.settings import MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
-from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
+from charrnn.model.shapes import (
+    check_memory,
+    check_multiple,
+    check_shapes,
+    fit_parameters,
+    num_parameters,
+)
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
 from charrnn.system.progress import task, tell
@@ -32,12 +40,14 @@ from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurre
 from charrnn.training.trainer import Trainer
 
 BF16_UNITS = 128
-"""Units from which on a CPU computes in bf16: products of fewer gain less than converting numbers costs
-(benchmarks/LOG.md)."""
+"""Units from which on a CPU computes in bf16: products of fewer gain less than converting numbers
+costs (benchmarks/LOG.md)."""
 UNITS_PER_THREAD = 32
-"""Units for which a second thread is no faster, because threads wait for each other (benchmarks/LOG.md)."""
+"""Units for which a second thread is no faster, because threads wait for each other
+(benchmarks/LOG.md)."""
 MIN_SPEEDUP = 1.1
-"""How many times faster fewer threads must be to be chosen, because short measurements are noisy."""
+"""How many times faster fewer threads must be to be chosen, because short measurements are noisy.
+"""
 GPU_RATE = 5e12
 """Assumed operations per second of training on a device other than the CPU: not measured."""
 FP32_SHARE = 0.3
@@ -47,14 +57,18 @@ TRIAL_RATE = 1e-9
 
 
 def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -> float:
-    """Return the operations per second that are assumed of all processes together, to choose the model's size.
+    """Return the operations per second that are assumed of all processes together, to choose the
+    model's size.
 
-    They are not measured, so that the same command chooses the same size however busy the machine is.
+    They are not measured, so that the same command chooses the same size however busy the machine
+    is.
     """
     if device.type != "cpu":
         return GPU_RATE * math.sqrt(num_processes)
     is_fp32 = config.precision == "fp32" or not has_fast_bf16(device)
-    return CPU_RATE * math.sqrt(_most_threads(config) * num_processes) * (FP32_SHARE if is_fp32 else 1)
+    return (
+        CPU_RATE * math.sqrt(_most_threads(config) * num_processes) * (FP32_SHARE if is_fp32 else 1)
+    )
 
 
 def _most_threads(config: Config) -> int:
@@ -64,8 +78,8 @@ def _most_threads(config: Config) -> int:
 def choose_precision(config: Config, device: torch.device) -> str:
     """Return the configuration's precision; for `auto` bf16 or fp32.
 
-    bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS units. Raises
-    UsageError for one that the device cannot compute in.
+    bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS
+    units. Raises UsageError for one that the device cannot compute in.
     """
     if config.precision != "auto":
         return chosen_precision(device, config.precision)
@@ -74,7 +88,8 @@ def choose_precision(config: Config, device: torch.device) -> str:
 
 
 def choose_threads(config: Config) -> int:
-    """Return the configuration's threads; for `auto` one per UNITS_PER_THREAD units of a layer, at most all."""
+    """Return the configuration's threads; for `auto` one per UNITS_PER_THREAD units of a layer, at
+    most all."""
     if config.threads != "auto":
         return config.threads
     return max(1, min(torch.get_num_threads(), recipe.units_of_network(config) // UNITS_PER_THREAD))
@@ -83,24 +98,28 @@ def choose_threads(config: Config) -> int:
 def measure_step(
     config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
 ) -> tuple[float, int]:
-    """Measure for about `seconds`: return the seconds of one step and the number of threads to take it on.
+    """Measure for about `seconds`: return the seconds of one step and the number of threads to take
+    it on.
 
-    If the threads are `auto`, all, all but one and one are tried: if another process keeps a core busy, all threads
-    wait at every operation for the one that shares its core. Several processes measure together, so that the exchange
-    of gradients counts, on all threads that each has.
+    If the threads are `auto`, all, all but one and one are tried: if another process keeps a core
+    busy, all threads wait at every operation for the one that shares its core. Several processes
+    measure together, so that the exchange of gradients counts, on all threads that each has.
 
-    The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise another process that
-    is busy while this measures would cost the whole run its steps.
+    The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise
+    another process that is busy while this measures would cost the whole run its steps.
     """
     device, group, _ = computing
-    # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if weights are dropped
-    # (1x512): those of an irnn are not, nor where the text is not read often, as far as the assumed rate tells.
+    # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
+    # weights are dropped (1x512): those of an irnn are not, nor where the text is not read often,
+    # as far as the assumed rate tells.
     num_read = recipe.chars_of_minutes(config, assumed_rate(config, device, group.size))
     drops_weights = num_read >= recipe.DROPOUT_EPOCHS * len(batches.ids) and config.cell != "irnn"
     dropped = recipe.DROPPED if drops_weights else recipe.DROPPED[:2]
     changes: dict[str, Any] = {name: 0.1 for name in dropped if getattr(config, name) == "auto"}
     changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE, "weight_decay": 0.1}
-    with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
+    with on_threads(
+        1
+    ):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         trainer = Trainer(replace(config, **changes), batches, vocab_size, device, group)
     most = _most_threads(config)
     times: dict[int, list[float]] = {most: []}
@@ -110,9 +129,13 @@ def measure_step(
         alone = operations / assumed_rate(replace(config, threads=1), device)
         # Fewer threads are not tried for a model that is too large for them.
         longest = min(seconds, MEASURE_SECONDS)
-        times |= {count: [] for count in (most - 1, 1) if 1 <= count < most and alone / count <= longest}
+        times |= {
+            count: [] for count in (most - 1, 1) if 1 <= count < most and alone / count <= longest
+        }
     with task("measuring", unit="steps") as advance:
-        with on_threads(min(times)):  # On several, a step takes any time while other processes use the cores.
+        with on_threads(
+            min(times)
+        ):  # On several, a step takes any time while other processes use the cores.
             for _ in range(2):  # The first one chooses its kernels.
                 trainer.take_step()
                 advance()
@@ -134,17 +157,21 @@ def measure_step(
 
 
 MEASURE_SECONDS = 2.5
-"""Time for which steps are measured, at most twice as long, to plan the steps of a budget of 1.4 to 8.3 minutes."""
+"""Time for which steps are measured, at most twice as long, to plan the steps of a budget of 1.4 to
+8.3 minutes."""
 FEW_STEPS = 100
-"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than frequent words."""
+"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
+frequent words."""
 MEASURE_SHARE = 0.03
 """Largest share of such a budget that is spent on measuring."""
 LONG_MEASURE_SHARE, MAX_MEASURE_SECONDS = 0.005, 30.0
-"""Share of a long budget, and the most: large networks are slower in the first 5 to 10 seconds (benchmarks/LOG.md)."""
+"""Share of a long budget, and the most: large networks are slower in the first 5 to 10 seconds
+(benchmarks/LOG.md)."""
 MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
 MAX_UNKNOWN_SHARE = 0.1
-"""Largest share of unknown characters in a text: they are all one symbol, which is easy to predict."""
+"""Largest share of unknown characters in a text: they are all one symbol, which is easy to predict.
+"""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
@@ -184,27 +211,39 @@ class Text:
 def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, BatchRows]:
     """Choose every setting that is left open, and the batch rows.
 
-    Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
+    Several processes get the choices of the first one. Raises UsageError for a model that cannot be
+    trained here.
     """
     device, group, _ = computing
     with group.together():
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, len(text.vocab)))
-        asked_sizes = {config.hidden_size, config.embedding_size, config.parameters} - {"auto", "one-hot", None}
-        if asked_sizes or config.init_from is not None:  # They are those of the model, not of each of several networks.
+        asked_sizes = {config.hidden_size, config.embedding_size, config.parameters} - {
+            "auto",
+            "one-hot",
+            None,
+        }
+        if (
+            asked_sizes or config.init_from is not None
+        ):  # They are those of the model, not of each of several networks.
             sized = replace(sized, num_members=sized.num_networks)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
         group.rows(batches.batch_size)
-        # It is recorded, so that the run continues, and can be repeated, in the precision it started with.
+        # It is recorded, so that the run continues, and can be repeated, in the precision it
+        # started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    return plan_steps(group.share_config(sized), text, batches, computing, may_end_early=True), batches
+    return (
+        plan_steps(group.share_config(sized), text, batches, computing, may_end_early=True),
+        batches,
+    )
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
-    """Replace the number of weights, if one is given, by the number of units, without an automatic table of n-grams.
+    """Replace the number of weights, if one is given, by the number of units, without an automatic
+    table of n-grams.
 
     Raises UsageError if no number of units fits.
     """
@@ -213,14 +252,18 @@ def with_fitting_size(config: Config, text: Text) -> Config:
     sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
     rows = 0 if config.ngram_rows == "auto" else config.ngram_rows
     chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers, ngram_rows=rows)
-    hidden_size = fit_parameters(chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size))
+    hidden_size = fit_parameters(
+        chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size)
+    )
     return replace(chosen, hidden_size=hidden_size, parameters=None)
 
 
 def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Checkpoint | None]:
-    """Load the best step of `config.init_from`, if given; return the configuration with its model, and the step.
+    """Load the best step of `config.init_from`, if given; return the configuration with its model,
+    and the step.
 
-    Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for another model.
+    Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for
+    another model.
     """
     if config.init_from is None:
         if config.extend_alphabet:
@@ -245,25 +288,29 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
     default = Config()
     if config.parameters is not None:
         raise UsageError(
-            f"{named('parameters')} is {config.parameters:,}, but {named('init_from')} keeps the model of {run}. "
-            "Leave one of them out."
+            f"{named('parameters')} is {config.parameters:,}, but {named('init_from')} keeps the"
+            f" model of {run}. Leave one of them out."
         )
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, there in model.items():
         asked = getattr(config, name)
         if asked not in (there, getattr(default, name)):
-            raise UsageError(f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the model.")
+            raise UsageError(
+                f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the"
+                " model."
+            )
     same = replace(config, **model)
     if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":
         raise UsageError(
-            f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END symbol: train a new "
-            f"model, or leave {named('documents')} out."
+            f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END"
+            f" symbol: train a new model, or leave {named('documents')} out."
         )
     return same
 
 
 def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> Text:
-    """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
+    """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises
+    DataError."""
     vocab = None if initial is None else initial.description.vocab()
     text = read_text(config, stdin, vocab)
     if config.init_from is not None:
@@ -276,23 +323,38 @@ def extension_note(config: Config, initial: Checkpoint | None, text: Text) -> tu
     if initial is None or not config.extend_alphabet:
         return ()
     if text.vocab.kind == "byte":
-        return (Message(f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"),)
+        return (
+            Message(f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"),
+        )
     added = text.vocab.characters[len(initial.description.vocab()) :]
     if not added:
-        return (f"the alphabet of {config.init_from} has all characters of this text: none was added",)
-    listed = ", ".join(map(repr, added[:LISTED_CHARACTERS])) + ", …" * (len(added) > LISTED_CHARACTERS)
-    return (f"{counted(len(added), 'new character')} added to the alphabet of {config.init_from}: {listed}",)
+        return (
+            f"the alphabet of {config.init_from} has all characters of this text: none was added",
+        )
+    listed = ", ".join(map(repr, added[:LISTED_CHARACTERS])) + ", …" * (
+        len(added) > LISTED_CHARACTERS
+    )
+    return (
+        (
+            f"{counted(len(added), 'new character')} added to the alphabet of {config.init_from}:"
+            f" {listed}"
+        ),
+    )
 
 
 def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
-    """Raise DataError if the alphabet of `run` has too few characters of the training or of a held-out text.
+    """Raise DataError if the alphabet of `run` has too few characters of the training or of a
+    held-out text.
 
-    The loss would be excellent, and say nothing: most of what is predicted would be the unknown symbol.
+    The loss would be excellent, and say nothing: most of what is predicted would be the unknown
+    symbol.
     """
     if text.vocab.kind == "byte":
         return
     bounds = (0, text.num_train, text.num_before_test, len(text.ids))
-    for name, (begin, end) in zip(("training text", "validation text", "test text"), pairwise(bounds), strict=True):
+    for name, (begin, end) in zip(
+        ("training text", "validation text", "test text"), pairwise(bounds), strict=True
+    ):
         share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share > MAX_UNKNOWN_SHARE:
             remedy = named("min_count", 1) if extended else named("extend_alphabet")
@@ -305,13 +367,19 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
 
 
 def plan_steps(
-    config: Config, text: Text, batches: BatchRows, computing: Computing, *, may_end_early: bool = False
+    config: Config,
+    text: Text,
+    batches: BatchRows,
+    computing: Computing,
+    *,
+    may_end_early: bool = False,
 ) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
-    Minutes count from `Computing.start` and are turned into steps by measuring, with `may_end_early` into no more than
-    are useful. Sums on another number of threads differ in their last digits, so the configuration that is returned,
-    not the command, reproduces a run. Several processes measure together, and get the choices of the first one.
+    Minutes count from `Computing.start` and are turned into steps by measuring, with
+    `may_end_early` into no more than are useful. Sums on another number of threads differ in their
+    last digits, so the configuration that is returned, not the command, reproduces a run. Several
+    processes measure together, and get the choices of the first one.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
@@ -332,11 +400,14 @@ def plan_steps(
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
-    """Describe what the user may not expect of the text, and which settings were changed to fit it."""
+    """Describe what the user may not expect of the text, and which settings were changed to fit
+    it."""
     notes = [*text.corpus.notes]
     if planned.end_id is not None:
         num_documents = int(text.corpus.counted.counts[text.corpus.counted.code_points == 0].sum())
-        num_val = len(document_ends(text.ids[text.num_train : text.num_before_test], planned.end_id))
+        num_val = len(
+            document_ends(text.ids[text.num_train : text.num_before_test], planned.end_id)
+        )
         notes.append(f"{num_documents:,} documents, {num_val:,} of them in the validation text")
     num_unknown = len(text.corpus.unknown)
     if num_unknown:
@@ -347,40 +418,64 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
             why = f"not in the alphabet of {planned.init_from}"
             remedy = f"; {named('extend_alphabet')} learns them"
         verb = "is" if num_unknown == 1 else "are"
-        notes.append(Message(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown{remedy}"))
+        notes.append(
+            Message(
+                f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as"
+                f" unknown{remedy}"
+            )
+        )
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
-            notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
+            notes.append(
+                Message(f"{named('alphabet', 'byte')} learns every character of such a text")
+            )
     notes += validation_notes(planned, text)
-    if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
+    if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in (
+        "auto",
+        planned.bptt_length,
+    ):
         size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
     if planned.num_networks > 1:
         notes.append(
             Message(
-                f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are trained side by side "
-                f"and saved as one network of {planned.hidden_size:,} units. {named('num_members', 1)} trains one"
+                f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are"
+                f" trained side by side and saved as one network of {planned.hidden_size:,} units."
+                f" {named('num_members', 1)} trains one"
             )
         )
     if recipe.ends_early(asked, planned, text.num_train):
-        num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
+        num_read = (
+            resolved(planned.steps or 0)
+            * resolved(planned.num_lanes)
+            * resolved(planned.bptt_length)
+        )
         notes.append(
             Message(
-                f"training ends before its budget, after {num_read / text.num_train:.3g} epochs: longer, a model of "
-                f"this size would learn so short a text by heart. {named('epochs')} sets another number."
+                f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
+                " longer, a model of this size would learn so short a text by heart."
+                f" {named('epochs')} sets another number."
             )
         )
     if asked.minutes is not None and resolved(planned.steps or 0) < FEW_STEPS:
         steps = "1 step fits" if planned.steps == 1 else f"{planned.steps} steps fit"
         notes.append(
             Message(
-                f"only {steps} into {named('minutes', asked.minutes)}, with the start and the measuring, which is too "
-                f"few to learn words. Give more, or a smaller {named('hidden_size')}"
+                f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
+                " measuring, which is too few to learn words. Give more, or a smaller"
+                f" {named('hidden_size')}"
             )
         )
-    if asked.minutes is not None and asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
+    if (
+        asked.minutes is not None
+        and asked.threads == "auto"
+        and resolved(planned.threads) < torch.get_num_threads()
+    ):
         all_threads = torch.get_num_threads()
         used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
-        notes.append(f"{used} faster than {all_threads} (the model is small, or other processes use the cores)")
+        notes.append(
+            f"{used} faster than {all_threads} (the model is small, or other processes use the"
+            " cores)"
+        )
     return tuple(notes)
 
 
@@ -391,18 +486,22 @@ def validation_notes(config: Config, text: Text) -> list[str]:
         return []
     share = f"{100 * num_read / num_val:.2g} %"
     return [
-        f"validation reads {num_read:,} of {num_val:,} characters ({share}), in segments spread evenly over the "
-        "validation text"
+        f"validation reads {num_read:,} of {num_val:,} characters ({share}), in segments spread"
+        " evenly over the validation text"
     ]
 
 
 def read_text(
-    config: Config, stdin: BinaryIO | None, vocab: Vocab | None = None, recorded: RecordedCorpus | None = None
+    config: Config,
+    stdin: BinaryIO | None,
+    vocab: Vocab | None = None,
+    recorded: RecordedCorpus | None = None,
 ) -> Text:
     """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
-    Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new characters to `vocab`.
-    Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to a disk.
+    Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new
+    characters to `vocab`. Raises DataError if it cannot be used, CharRNNError if the ids of a large
+    one cannot be written to a disk.
     """
     if recorded is not None:
         corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run")
@@ -421,6 +520,7 @@ def read_text(
     parts = split_text(corpus.ids, config)
     if parts[0].stop < 2:
         raise DataError(
-            f"The training text has 1 character; it needs 2. Give a longer text or another {named('split')}."
+            "The training text has 1 character; it needs 2. Give a longer text or another"
+            f" {named('split')}."
         )
     return Text(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)

@@ -1,7 +1,7 @@
 """The processes that train one model together, as training and its command see them.
 
-Training needs only the two classes below, which stand for one process on its own. `charrnn.distributed.processes`
-connects several processes and offers them as a `ProcessSupport`.
+Training needs only the two classes below, which stand for one process on its own.
+`charrnn.distributed.processes` connects several processes and offers them as a `ProcessSupport`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train one model together; this class itself is one process, which exchanges nothing."""
+    """The processes that train one model together; this class itself is one process, which
+    exchanges nothing."""
 
     rank: int = 0
     """Number of this process, from 0. The first one plans, prints, writes and validates."""
@@ -46,11 +47,13 @@ class ProcessGroup:
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """Return the batch rows that this process computes. Raises UsageError for fewer rows than processes."""
+        """Return the batch rows that this process computes. Raises UsageError for fewer rows than
+        processes."""
         return slice(0, batch_size)
 
     def device(self, device: torch.device) -> torch.device:
-        """Return the device that this process computes on: one GPU per process. Raises UsageError without enough."""
+        """Return the device that this process computes on: one GPU per process. Raises UsageError
+        without enough."""
         return device
 
     def check_corpus(self, corpus: Sequence[str]) -> None:
@@ -60,7 +63,8 @@ class ProcessGroup:
         """Raise DataError if this process read a text with another `digest` than the first one."""
 
     def sum_in_place(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor, all of one dtype, by its sum over all processes, the same to the bit in all of them."""
+        """Replace each tensor, all of one dtype, by its sum over all processes, the same to the bit
+        in all of them."""
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether it is true in any process."""
@@ -75,7 +79,8 @@ class ProcessGroup:
         return config
 
     def share_checkpoint(self, loaded: Checkpoint | None) -> Checkpoint:
-        """Return the checkpoint that the first process has `loaded`: the others need no access to the run's folder."""
+        """Return the checkpoint that the first process has `loaded`: the others need no access to
+        the run's folder."""
         assert loaded is not None, "the first process has loaded it"
         return loaded
 
@@ -83,20 +88,24 @@ class ProcessGroup:
         """Overwrite each tensor by that of the first process."""
 
     def gather_rows(self, rows: torch.Tensor, batch_size: int, dim: int) -> torch.Tensor:
-        """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every process."""
+        """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every
+        process."""
         return rows
 
     def together(self) -> AbstractContextManager[None]:
-        """Run a block, in which nothing is exchanged, in every process: if it fails in one, none continues.
+        """Run a block, in which nothing is exchanged, in every process: if it fails in one, none
+        continues.
 
         Raises OtherProcessError where the block itself succeeded.
         """
         return contextlib.nullcontext()
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
-        """Return the result of `read`, called by the first process of each host and then by the others.
+        """Return the result of `read`, called by the first process of each host and then by the
+        others.
 
-        A file that the first one downloads or caches is there for the others. Raises what `read` raises.
+        A file that the first one downloads or caches is there for the others. Raises what `read`
+        raises.
         """
         return read()
 
@@ -115,14 +124,16 @@ class Computing(NamedTuple):
 
 
 class LaunchedProcess:
-    """A process and what it tells those that were started with it; this class itself was started alone."""
+    """A process and what it tells those that were started with it; this class itself was started
+    alone."""
 
     rank: int = 0
     """Number of this process, from 0; only the first one prints."""
     size: int = 1
     """Number of processes that were started together."""
     is_supervised: bool = False
-    """Whether `charrnn train --processes` started this process: the starting one prints what happens to all."""
+    """Whether `charrnn train --processes` started this process: the starting one prints what
+    happens to all."""
 
     @property
     def is_orphan(self) -> bool:
@@ -138,11 +149,13 @@ class LaunchedProcess:
         """Tell the others that this signal asked for a stop."""
 
     def claim_error(self, code: int, message: str) -> int | None:
-        """Return None if this process is to print an error, else the exit code of the process that printed one."""
+        """Return None if this process is to print an error, else the exit code of the process that
+        printed one."""
         return None
 
     def code_of_other_process(self) -> int | None:
-        """Return the exit code for a process that another one's end keeps from training; None: print an error."""
+        """Return the exit code for a process that another one's end keeps from training; None:
+        print an error."""
         return None
 
     def train(self, begin: Callable[[], int]) -> int:
@@ -161,19 +174,23 @@ class ProcessSupport:
     check_number: Callable[[str], int]
     """Parses the number of processes. Raises UsageError."""
     launch: Callable[..., int]
-    """launch(number, arguments, signals, corpus=, is_debugging=): runs a command line in processes; the exit code."""
+    """launch(number, arguments, signals, corpus=, is_debugging=): runs a command line in processes;
+    the exit code."""
 
 
 def process_support() -> ProcessSupport:
     """Return the support for several processes. Raises UsageError if no room offers it."""
     for support in extensions.offered(ProcessSupport):
         return support
-    raise UsageError("Several processes need the package charrnn.distributed, which is not installed.")
+    raise UsageError(
+        "Several processes need the package charrnn.distributed, which is not installed."
+    )
 
 
 @contextlib.contextmanager
 def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
-    """Connect with the processes that torchrun started with this one, unless a group is given; disconnect at the end.
+    """Connect with the processes that torchrun started with this one, unless a group is given;
+    disconnect at the end.
 
     Raises UsageError if its variables are wrong, CharRNNError if the others cannot be reached.
     """
@@ -185,5 +202,6 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 
 
 def launched_process() -> LaunchedProcess:
-    """Return this process as one of those that were started together. Raises UsageError as `connected`."""
+    """Return this process as one of those that were started together. Raises UsageError as
+    `connected`."""
     return process_support().launched() if "WORLD_SIZE" in os.environ else LaunchedProcess()

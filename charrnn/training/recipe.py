@@ -1,4 +1,5 @@
-"""Choose settings left at `auto`: sizes by the text and the budget, dropout by the number of epochs."""
+"""Choose settings left at `auto`: sizes by the text and the budget, dropout by the number of
+epochs."""
 
 import math
 from dataclasses import replace
@@ -19,7 +20,8 @@ EVALUATION_SHARE = 0.05
 NUM_VALIDATIONS = 8
 """Validations of a run."""
 MIN_VALIDATION_CHARS = 1 << 20
-"""Characters of a validation text that are always read, however short the run: a smaller sample is too noisy."""
+"""Characters of a validation text that are always read, however short the run: a smaller sample is
+too noisy."""
 CPU_RATE = 2.4e11
 """Assumed operations per second of training on one processor thread with bf16 (docs/recipe.md)."""
 OPERATIONS_PER_WEIGHT = 6
@@ -29,10 +31,11 @@ MAX_RATE = 3e-2
 MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
 CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
-"""Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher, at more
-(benchmarks/LOG.md)."""
+"""Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher,
+at more (benchmarks/LOG.md)."""
 SHORT_READ = 3_000_000
-"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss than few large ones."""
+"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
+than few large ones."""
 SHORT_WINDOW = 48
 """Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
@@ -40,8 +43,9 @@ SHORT_BUDGET_FACTOR = 1.5
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that are shares of what is dropped; the last two follow from the first."""
 DROPOUT_SCALE = 0.055
-"""Dropout is this times the root of the epochs times the recurrent weights per character, both of which make a network
-learn by heart, and of 1 / M for M networks: what one of them has by heart, the others do not (benchmarks/LOG.md)."""
+"""Dropout is this times the root of the epochs times the recurrent weights per character, both of
+which make a network learn by heart, and of 1 / M for M networks: what one of them has by heart, the
+others do not (benchmarks/LOG.md)."""
 DROPOUT_EPOCHS = 3
 """Epochs from which on something is dropped."""
 MAX_DROPOUT = 0.5
@@ -49,40 +53,50 @@ MAX_DROPOUT = 0.5
 LEAST_WEIGHT_DECAY = 0.1
 """Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
 USEFUL_EPOCHS = 1050.0
-"""A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
+"""A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters
+(docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
 NGRAM_ROWS = 65_521
 """Rows of the table of n-grams at most (benchmarks/LOG.md)."""
 MAX_NGRAM_WEIGHTS = 1 << 22
-"""Weights of that table at most: it has a column per character, so for more than 64 characters it has fewer rows."""
+"""Weights of that table at most: it has a column per character, so for more than 64 characters it
+has fewer rows."""
 MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 MEMBER_EPOCHS = 8
-"""Times that each of several networks must read the text, to be worth its share of the time (benchmarks/LOG.md)."""
+"""Times that each of several networks must read the text, to be worth its share of the time
+(benchmarks/LOG.md)."""
 MAX_MEMBERS, MAX_JOINED_SIZE = 4, 2048
-"""Networks at most that a budget in minutes trains side by side, and units of all together: the network that they are
-saved as has M * M times the recurrent weights of one, so a larger one would be slow to read and to write with."""
+"""Networks at most that a budget in minutes trains side by side, and units of all together: the
+network that they are saved as has M * M times the recurrent weights of one, so a larger one would
+be slow to read and to write with."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
 
 MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
-"""Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
-the same time (benchmarks/LOG.md)."""
+"""Units of a layer, and the characters that a model of that size must read to be better than the
+next smaller one in the same time (benchmarks/LOG.md)."""
 MINUTES_SHARE = 2 / 3
-"""Share of what a model can read in a budget in minutes that counts: where it is just enough, several smaller networks,
-or more steps of a smaller one, are better more often than not (benchmarks/LOG.md)."""
+"""Share of what a model can read in a budget in minutes that counts: where it is just enough,
+several smaller networks, or more steps of a smaller one, are better more often than not
+(benchmarks/LOG.md)."""
 FEW_WEIGHTS = 400_000
-"""In minutes, a network with more recurrent weights than these and than the text has characters is never chosen: it
-learns the text by heart, and several smaller ones are better, whatever the time (benchmarks/LOG.md)."""
+"""In minutes, a network with more recurrent weights than these and than the text has characters is
+never chosen: it learns the text by heart, and several smaller ones are better, whatever the time
+(benchmarks/LOG.md)."""
 
 
-def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
-    """Choose the model's size, the batch rows and the learning rate for a training text of that many characters.
+def choose_sizes(
+    config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE
+) -> Config:
+    """Choose the model's size, the batch rows and the learning rate for a training text of that
+    many characters.
 
-    More text and more time allow more units; more units need a lower learning rate; a short text gets fewer batch rows
-    and shorter windows. `operations_per_second` is assumed of the machine; it matters only for a budget in minutes.
+    More text and more time allow more units; more units need a lower learning rate; a short text
+    gets fewer batch rows and shorter windows. `operations_per_second` is assumed of the machine; it
+    matters only for a budget in minutes.
 
     Raises UsageError for a model that cannot be trained.
     """
@@ -90,8 +104,8 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
-            "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's state from growing "
-            "without bound. Choose another depth, or another cell."
+            "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
+            " state from growing without bound. Choose another depth, or another cell."
         )
     cell = "lstm" if config.cell == "auto" else config.cell
     num_layers = 1 if config.num_layers == "auto" else config.num_layers
@@ -99,8 +113,12 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
     hidden_size = config.hidden_size
     if hidden_size == "auto":
-        hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, batch_size * bptt_length)
-    config = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
+        hidden_size = choose_hidden_size(
+            config, num_train_chars, operations_per_second, batch_size * bptt_length
+        )
+    config = replace(
+        config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size)
+    )
     check_ensemble(config)
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
@@ -120,7 +138,8 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
 
 
 def choose_ngram_rows(config: Config, vocab_size: int) -> int:
-    """Return the rows of the table of n-grams for a model of resolved size and an alphabet of `vocab_size`."""
+    """Return the rows of the table of n-grams for a model of resolved size and an alphabet of
+    `vocab_size`."""
     if config.ngram_rows != "auto":
         return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
@@ -129,7 +148,8 @@ def choose_ngram_rows(config: Config, vocab_size: int) -> int:
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
-    """Return the characters per batch row and step, `window` if they are not given, and the number of batch rows."""
+    """Return the characters per batch row and step, `window` if they are not given, and the number
+    of batch rows."""
     asked, share = (window, 4) if config.bptt_length == "auto" else (config.bptt_length, 2)
     bptt_length = max(1, min(asked, num_train_chars // share))
     # Two windows per batch row at least: shorter ones would read the same text twice in one step.
@@ -137,8 +157,11 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
     return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, most_rows)
 
 
-def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int) -> int:
-    """Return the largest size of MIN_READ that reads enough, as far as the budget allows and the text is useful.
+def choose_hidden_size(
+    config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int
+) -> int:
+    """Return the largest size of MIN_READ that reads enough, as far as the budget allows and the
+    text is useful.
 
     Cell and layers are resolved; a step reads `num_per_step` characters.
     """
@@ -149,7 +172,11 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
         hidden_size = members * units
         if hidden_size > MAX_HIDDEN_SIZE:
             break
-        sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
+        sized = replace(
+            config,
+            hidden_size=hidden_size,
+            embedding_size=choose_embedding_size(config, hidden_size),
+        )
         num_weights = num_recurrent_weights(sized)
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
@@ -161,49 +188,62 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
 
 
 def chars_of_minutes(config: Config, operations_per_second: float) -> float:
-    """Return the characters that a model of resolved size reads in the minutes of a budget, at an assumed speed."""
+    """Return the characters that a model of resolved size reads in the minutes of a budget, at an
+    assumed speed."""
     operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
-    return operations / (OPERATIONS_PER_WEIGHT * config.num_networks * max(1, num_recurrent_weights(config)))
+    return operations / (
+        OPERATIONS_PER_WEIGHT * config.num_networks * max(1, num_recurrent_weights(config))
+    )
 
 
 def useful_chars(num_weights: int, num_train_chars: int) -> float:
-    """Return how many characters of a text of `num_train_chars` a model should read before it learns them by heart."""
+    """Return how many characters of a text of `num_train_chars` a model should read before it
+    learns them by heart."""
     return float(USEFUL_EPOCHS * num_train_chars**1.5 / max(1, num_weights) ** 0.75)
 
 
 def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
-    """Return the size of the embedding for that many units: it never falls when they rise. One-hot stays one-hot."""
+    """Return the size of the embedding for that many units: it never falls when they rise. One-hot
+    stays one-hot."""
     largest = 64 * config.num_networks
     return min(largest, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
-    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
+    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be
+    measured."""
     if config.epochs is not None:
         return round(config.epochs * num_train_chars / chars_per_step)
     return config.steps
 
 
 def most_useful_steps(config: Config, num_train_chars: int) -> int:
-    """Return the steps after which a longer schedule ends in a higher loss, because the model learns the text by heart.
+    """Return the steps after which a longer schedule ends in a higher loss, because the model
+    learns the text by heart.
 
-    Sizes, batch rows and window are resolved. M networks can use √M times as many (benchmarks/LOG.md).
+    Sizes, batch rows and window are resolved. M networks can use √M times as many
+    (benchmarks/LOG.md).
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
-    useful = math.sqrt(config.num_networks) * useful_chars(num_recurrent_weights(config), num_train_chars)
+    useful = math.sqrt(config.num_networks) * useful_chars(
+        num_recurrent_weights(config), num_train_chars
+    )
     num_steps = round(useful / chars_per_step)
     return max(MIN_USEFUL_STEPS, min(MAX_STEPS, num_steps))
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
     """Return whether a budget in minutes was cut to `most_useful_steps`."""
-    return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(planned, num_train_chars)
+    return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(
+        planned, num_train_chars
+    )
 
 
 def choose_steps(
     config: Config, num_train_chars: int, num_val_chars: int, steps_in_minutes: int | None = None
 ) -> Config:
-    """Convert the budget to a number of steps; choose the dropout and how often to validate and save.
+    """Convert the budget to a number of steps; choose the dropout and how often to validate and
+    save.
 
     A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
@@ -213,7 +253,9 @@ def choose_steps(
     assert budget is not None, "a budget in minutes needs a measured step"
     steps = max(1, min(budget, MAX_STEPS))
     epochs = steps * chars_per_step / num_train_chars
-    needed = DROPOUT_SCALE * math.sqrt(epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks)
+    needed = DROPOUT_SCALE * math.sqrt(
+        epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
+    )
     auto_dropout = 0.0 if epochs < DROPOUT_EPOCHS else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
@@ -222,7 +264,9 @@ def choose_steps(
     auto_weights = 0.0 if config.cell == "irnn" else round(dropout / 2, 2)
     auto_decay = round(LEAST_WEIGHT_DECAY + dropout / 2, 3)
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
-    cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
+    cost_in_steps = (
+        min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
+    )
     auto_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
     evaluate_every = auto_every if config.evaluate_every == "auto" else config.evaluate_every
     return replace(
@@ -244,7 +288,8 @@ def choose_steps(
 def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> int | None:
     """Return how many characters of the validation text each validation reads; None for all.
 
-    All validations of a run take at most `EVALUATION_SHARE` of its time, unless `MIN_VALIDATION_CHARS` take longer.
+    All validations of a run take at most `EVALUATION_SHARE` of its time, unless
+    `MIN_VALIDATION_CHARS` take longer.
     """
     if config.validation_chars != "auto":
         return config.validation_chars
@@ -258,17 +303,20 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 
 
 def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
-    """Choose how many networks a budget in minutes trains side by side, in which one network could take `num_steps`.
+    """Choose how many networks a budget in minutes trains side by side, in which one network could
+    take `num_steps`.
 
-    Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and takes
-    MIN_USEFUL_STEPS, at least. The sizes of one network become those of all.
+    Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and
+    takes MIN_USEFUL_STEPS, at least. The sizes of one network become those of all.
     """
     if config.num_members != "auto":
         return config
     units = resolved(config.hidden_size)
     num_read = num_steps * resolved(config.num_lanes) * resolved(config.bptt_length)
     least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))
-    members = min(MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units)
+    members = min(
+        MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units
+    )
     if members < 2 or not can_join(config, members, units):
         return replace(config, num_members=1)
     joined = replace(config, num_members=members, hidden_size=members * units)
@@ -283,13 +331,22 @@ def units_of_network(config: Config) -> int:
 
 
 def num_recurrent_weights(config: Config) -> int:
-    """Count the weights of the recurrent layers of a network, without biases and those of its depth.
+    """Count the weights of the recurrent layers of a network, without biases and those of its
+    depth.
 
-    The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has no other weights.
+    The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has
+    no other weights.
     """
-    cell, hidden_size, num_layers = cell_type(config.cell), units_of_network(config), resolved(config.num_layers)
+    cell, hidden_size, num_layers = (
+        cell_type(config.cell),
+        units_of_network(config),
+        resolved(config.num_layers),
+    )
     embedding_size = 0 if cell.products else min(64, hidden_size)
     if config.embedding_size != "one-hot":
         embedding_size = resolved(config.embedding_size) // config.num_networks
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
-    return cell.input_blocks * hidden_size * input_sizes + num_layers * sum(cell.products.values()) * hidden_size**2
+    return (
+        cell.input_blocks * hidden_size * input_sizes
+        + num_layers * sum(cell.products.values()) * hidden_size**2
+    )

@@ -1,4 +1,5 @@
-"""One run while it trains: take steps, validate, write samples, save, and go back once if the loss is not finite."""
+"""One run while it trains: take steps, validate, write samples, save, and go back once if the loss
+is not finite."""
 
 from __future__ import annotations
 
@@ -16,7 +17,14 @@ from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undr
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import CONFIG, Checkpoint, Description, best_checkpoint, checkpoint_name, checkpoint_step
+from charrnn.runs.checkpoint import (
+    CONFIG,
+    Checkpoint,
+    Description,
+    best_checkpoint,
+    checkpoint_name,
+    checkpoint_step,
+)
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import CallbackProgress, Task, using
@@ -62,32 +70,40 @@ class SessionState:
     saved_step: int | None = None
     """The last step that was saved."""
     is_validation_due: bool = False
-    """Whether the present step still has to be validated, because a stop interrupted its validation."""
+    """Whether the present step still has to be validated, because a stop interrupted its
+    validation."""
     has_gone_back: bool = False
-    """Whether a loss that was not finite has sent this session back to a checkpoint: that happens once."""
+    """Whether a loss that was not finite has sent this session back to a checkpoint: that happens
+    once."""
     is_stopped: bool = False
     """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
     def restored(cls, loaded: Checkpoint, saved_names: Sequence[str]) -> SessionState:
         """Return the state that a checkpoint recorded, in a run with these checkpoints."""
-        state = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
+        state = cls(
+            saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True
+        )
         best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
         if best is not None and best in saved_names:
-            state.best_nats, state.best_step = cast(float, loaded.state["best_nats"]), checkpoint_step(best)
+            state.best_nats, state.best_step = (
+                cast(float, loaded.state["best_nats"]),
+                checkpoint_step(best),
+            )
         return state
 
 
 class TrainingSession:
     """Trains one run from its present step to its last.
 
-    `events` is the loop; each verb (`step`, `recover`, `validate`, `write_sample`, `save`) does one thing and returns
-    the event that reports it. An event is yielded only after everything that it reports is on disk, so the run can be
-    killed at any instant. The caller holds the run's lock.
+    `events` is the loop; each verb (`step`, `recover`, `validate`, `write_sample`, `save`) does one
+    thing and returns the event that reports it. An event is yielded only after everything that it
+    reports is on disk, so the run can be killed at any instant. The caller holds the run's lock.
 
-    Each of several processes has such a session and goes through the same steps. Only the first one validates, writes
-    samples and uses the run's folder; requests to stop or to save, from any process, reach all at the same step.
+    Each of several processes has such a session and goes through the same steps. Only the first one
+    validates, writes samples and uses the run's folder; requests to stop or to save, from any
+    process, reach all at the same step.
     """
 
     def __init__(
@@ -108,13 +124,19 @@ class TrainingSession:
         self.should_stop, self.should_save = should_stop, should_save
         self.loaded, self._began = loaded, start
         self._requests = (False, False)
-        """Whether any of several processes was asked to stop, and to save, when they took the last step."""
+        """Whether any of several processes was asked to stop, and to save, when they took the last
+        step."""
         self.state = SessionState()
         if loaded is not None:
-            self.state = SessionState.restored(loaded, run.checkpoints() if self.group.is_first else [])
+            self.state = SessionState.restored(
+                loaded, run.checkpoints() if self.group.is_first else []
+            )
         config = trainer.config
         self.num_steps = config.steps or 0
-        self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
+        self._evaluate_every, self._save_every = (
+            resolved(config.evaluate_every),
+            resolved(config.save_every),
+        )
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
         self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
@@ -126,17 +148,21 @@ class TrainingSession:
         """Seconds that the log of earlier processes ends with."""
 
     def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
-        """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to the start event."""
+        """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to
+        the start event."""
         state, trainer = self.state, self.trainer
         yield from self._start(notes)
         while trainer.step < self.num_steps or state.is_validation_due:
             if self._is_requested(STOP):
                 state.is_stopped = True
                 break
-            was_due = state.is_validation_due  # Then this step was taken, logged and sampled before.
+            was_due = (
+                state.is_validation_due
+            )  # Then this step was taken, logged and sampled before.
             if not was_due:
                 try:
-                    # Gradient accumulation: `Trainer.take_step` reads several windows and calls its optimizers once.
+                    # Gradient accumulation: `Trainer.take_step` reads several windows and calls its
+                    # optimizers once.
                     taken = self.step()
                 except NonFiniteError as error:
                     yield from self.recover(error)
@@ -152,13 +178,21 @@ class TrainingSession:
                 if not math.isfinite(evaluation.val_nats):
                     rate = named("learning_rate", f"{float(trainer.config.learning_rate) / 2:.2g}")
                     yield WarningEvent(
-                        message=f"the loss of the validation text is {evaluation.val_nats} at step {trainer.step}: "
-                        f"a state grew without bound. Try {rate}."
+                        message=(
+                            f"the loss of the validation text is {evaluation.val_nats} at step"
+                            f" {trainer.step}: a state grew without bound. Try {rate}."
+                        )
                     )
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
-            if self._is_requested(SAVE) or is_last or is_best or was_due or trainer.step % self._save_every == 0:
+            if (
+                self._is_requested(SAVE)
+                or is_last
+                or is_best
+                or was_due
+                or trainer.step % self._save_every == 0
+            ):
                 yield self.save()
         if state.saved_step != trainer.step:
             yield self.save()
@@ -176,13 +210,15 @@ class TrainingSession:
         )
 
     def _is_requested(self, request: int) -> bool:
-        """Whether to STOP before the next step, or to SAVE the one that was taken, the same in all processes."""
+        """Whether to STOP before the next step, or to SAVE the one that was taken, the same in all
+        processes."""
         if self.group.size > 1:
             return self._requests[request]
         return (self.should_stop, self.should_save)[request]()
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
-        """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""
+        """Report the run, finish what an interrupted process left undone, and write the sample of
+        the first step."""
         trainer, text, loaded = self.trainer, self.text, self.loaded
         yield StartEvent(
             run=str(self.run.path),
@@ -201,9 +237,14 @@ class TrainingSession:
         else:
             best = self.group.of_first([self.state.best_nats, self.state.best_step])
             self.state.best_nats, self.state.best_step = cast("tuple[float | None, int]", best)
-            # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
+            # A process that was killed after it moved `latest` has not removed the steps that are
+            # no longer kept.
             if self.group.is_first:
-                logged = [one for record in self._metrics.read() if isinstance(one := record.get("seconds"), float)]
+                logged = [
+                    one
+                    for record in self._metrics.read()
+                    if isinstance(one := record.get("seconds"), float)
+                ]
                 self._seconds_before = logged[-1] if logged else 0.0
                 self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
         if self.group.is_first:
@@ -215,9 +256,12 @@ class TrainingSession:
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        # A process alone asks between the steps; several exchange their requests with the gradients.
+        # A process alone asks between the steps; several exchange their requests with the
+        # gradients.
         is_exchanged = self.group.size > 1
-        result = self.trainer.take_step((self.should_stop(), self.should_save()) if is_exchanged else ())
+        result = self.trainer.take_step(
+            (self.should_stop(), self.should_save()) if is_exchanged else ()
+        )
         self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
         event = StepEvent(
             step=self.trainer.step,
@@ -228,23 +272,32 @@ class TrainingSession:
             chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
         )
         if self.group.is_first:
-            self._metrics.append(event.to_json() | {"seconds": self._seconds_before + event.seconds})
+            self._metrics.append(
+                event.to_json() | {"seconds": self._seconds_before + event.seconds}
+            )
         return event
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
-        """Go back to the last checkpoint with half the peak learning rate; the second time, raise `error`."""
+        """Go back to the last checkpoint with half the peak learning rate; the second time, raise
+        `error`."""
         if self.state.has_gone_back:
             raise error
         self.state.has_gone_back = True
         trainer = self.trainer
         with self.group.together():
-            saved = self.run.load_checkpoint("latest", with_training=True) if self.group.is_first else None
+            saved = (
+                self.run.load_checkpoint("latest", with_training=True)
+                if self.group.is_first
+                else None
+            )
         saved = self.group.share_checkpoint(saved)
         for message in saved.warnings:
             yield WarningEvent(message=message)
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
-        trainer.optimizers = make_optimizers(trainer.network, trainer.config, len(trainer.batches.ids))
+        trainer.optimizers = make_optimizers(
+            trainer.network, trainer.config, len(trainer.batches.ids)
+        )
         trainer.restore(saved.model, saved.training, saved.state)
         self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
         if self.group.is_first:
@@ -252,22 +305,32 @@ class TrainingSession:
             self._metrics.rewind(trainer.step)
             self._samples.rewind(trainer.step)
         yield WarningEvent(
-            message=f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+            message=(
+                f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of"
+                f" {rate:.2g}."
+            )
         )
 
     def validate(self) -> EvaluationEvent | None:
-        """Measure the stateful loss on the validation text and log it; None if `should_stop` interrupted that.
+        """Measure the stateful loss on the validation text and log it; None if `should_stop`
+        interrupted that.
 
         An interrupted validation stays due, and is saved as such.
         """
         state, step = self.state, self.trainer.step
         try:
-            val_nats = self._validation_nats() if self.group.size == 1 else self._validation_nats_of_first()
+            val_nats = (
+                self._validation_nats()
+                if self.group.size == 1
+                else self._validation_nats_of_first()
+            )
         except _StopAsked:
             state.is_validation_due, state.is_stopped = True, True
             return None
         was_due, state.is_validation_due = state.is_validation_due, False
-        is_best = math.isfinite(val_nats) and (state.best_nats is None or val_nats < state.best_nats)
+        is_best = math.isfinite(val_nats) and (
+            state.best_nats is None or val_nats < state.best_nats
+        )
         state.val_nats = val_nats
         if is_best:
             state.best_nats, state.best_step = val_nats, step
@@ -276,16 +339,21 @@ class TrainingSession:
             seconds=time.perf_counter() - self._began,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
-            num_chars=num_scored_chars(self.text.num_before_test - self.text.num_train, self._max_chars),
+            num_chars=num_scored_chars(
+                self.text.num_before_test - self.text.num_train, self._max_chars
+            ),
             is_best=is_best,
         )
         # A process that was killed may have logged it before it saved that it was done.
         if self.group.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
-            self._metrics.append(event.to_json() | {"seconds": self._seconds_before + event.seconds})
+            self._metrics.append(
+                event.to_json() | {"seconds": self._seconds_before + event.seconds}
+            )
         return event
 
     def _validation_nats_of_first(self) -> float:
-        """Let the first process measure, on all cores of its host, while the others wait. Raises _StopAsked in all."""
+        """Let the first process measure, on all cores of its host, while the others wait. Raises
+        _StopAsked in all."""
         if self.group.is_first:
             with on_threads(resolved(self.trainer.config.threads) * self.group.local_size):
                 val_nats = self._validation_nats()
@@ -306,14 +374,19 @@ class TrainingSession:
             nonlocal num_checked
             if reading.done - num_checked >= STOP_CHECK_CHARS:
                 num_checked = reading.done
-                # Several processes exchange whether the validation is done, and whether one of them was asked to stop.
+                # Several processes exchange whether the validation is done, and whether one of them
+                # was asked to stop.
                 if self.group.any(False, self.should_stop())[1]:
                     raise _StopAsked
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
         with using(CallbackProgress(check_stop)):
             return stateful_nats(
-                self.trainer.averaged, ids, self.text.num_train, precision=precision, max_chars=self._max_chars
+                self.trainer.averaged,
+                ids,
+                self.text.num_train,
+                precision=precision,
+                max_chars=self._max_chars,
             )
 
     def write_sample(self) -> SampleEvent:
@@ -321,7 +394,9 @@ class TrainingSession:
         # With eight-bit weights, so that `charrnn sample` writes the same text.
         config, vocab = self.trainer.config, self.text.vocab
         stepper = Stepper(config, self.trainer.model_tensors(), "int8")
-        shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, config.end_id))
+        shaping = Shaping(
+            temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, config.end_id)
+        )
         reading = prime_model(stepper, start_ids(vocab, config.end_id))
         blocks = sample_ids(stepper, reading, [shaping], [config.seed], length=SAMPLE_LENGTH)
         stream = TextStream(vocab, (), keeps_stop=False, end_id=config.end_id)
@@ -330,7 +405,8 @@ class TrainingSession:
         return SampleEvent(step=self.trainer.step, text=written)
 
     def save(self) -> SavedEvent:
-        """Commit the present step to disk, and remove those that are no longer kept. Raises CharRNNError."""
+        """Commit the present step to disk, and remove those that are no longer kept. Raises
+        CharRNNError."""
         trainer, session = self.trainer, self.state
         if self.group.is_first:
             self.run.check_in_place()
@@ -350,4 +426,6 @@ class TrainingSession:
                 state["is_validation_due"] = True
             model, keep = trainer.model_tensors(), trainer.config.keep
             self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
-        return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
+        return SavedEvent(
+            step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step))
+        )

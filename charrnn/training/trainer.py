@@ -27,7 +27,8 @@ from charrnn.training.process_group import SINGLE, ProcessGroup
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Mean loss of the step in nats per character, the gradient's norm before clipping, the learning rate.
+    """Mean loss of the step in nats per character, the gradient's norm before clipping, the
+    learning rate.
 
     Of several networks it is the mean loss, and the largest norm.
     """
@@ -42,18 +43,25 @@ class StepResult:
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
-    Each of several processes has such a trainer, with the same weights, for its own rows of the batch: they sum their
-    gradients (data parallelism), and take together the step that one process takes alone, up to rounding. `share`,
-    `take_step` and `snapshot` must be called in all of them.
+    Each of several processes has such a trainer, with the same weights, for its own rows of the
+    batch: they sum their gradients (data parallelism), and take together the step that one process
+    takes alone, up to rounding. `share`, `take_step` and `snapshot` must be called in all of them.
 
-    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
-    contains no random generator: whatever is random in step n is drawn from (seed, n).
+    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a
+    CPU. A snapshot contains no random generator: whatever is random in step n is drawn from (seed,
+    n).
     """
 
     def __init__(
-        self, config: Config, batches: BatchRows, vocab_size: int, device: torch.device, group: ProcessGroup = SINGLE
+        self,
+        config: Config,
+        batches: BatchRows,
+        vocab_size: int,
+        device: torch.device,
+        group: ProcessGroup = SINGLE,
     ) -> None:
-        """Build a network with the weights of `config.seed`. Raises UsageError for more processes than batch rows."""
+        """Build a network with the weights of `config.seed`. Raises UsageError for more processes
+        than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
         self.group = group
@@ -66,38 +74,50 @@ class Trainer:
         self._networks = networks_of(self.network)
         self._table = self._networks[0].ngrams
         if self._table is not None:
-            # A step changes few of its rows, which are not worth an average. Processes add dense gradients.
+            # A step changes few of its rows, which are not worth an average. Processes add dense
+            # gradients.
             self._table.sparse = group.size == 1
             for averaged in networks_of(self.averaged):
                 averaged.ngrams = self._table
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
-        self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
-        # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
+        self._names: dict[torch.Tensor, str] = {
+            weight: name for name, weight in self.network.named_parameters()
+        }
+        # Lists, because walking through the modules at every step takes a small model's step 3 %
+        # longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._dense, self._averages = (
-            [[weight for name, weight in one.named_parameters() if name != TABLE] for one in networks_of(network)]
+            [
+                [weight for name, weight in one.named_parameters() if name != TABLE]
+                for one in networks_of(network)
+            ]
             for network in (self.network, self.averaged)
         )
-        """All weights of every network but the table of n-grams: what is clipped, and their averages."""
+        """All weights of every network but the table of n-grams: what is clipped, and their
+        averages."""
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
 
     def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
-        """Train on the next window of every batch row (truncated BPTT with carried state; Williams & Peng 1990).
+        """Train on the next window of every batch row (truncated BPTT with carried state; Williams
+        & Peng 1990).
 
-        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with nothing changed, if
-        the loss or the gradient is not finite; UsageError if the memory of a device other than the CPU is full.
+        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with
+        nothing changed, if the loss or the gradient is not finite; UsageError if the memory of a
+        device other than the CPU is full.
         """
         try:
-            # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the optimizers, too.
+            # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
+            # optimizers, too.
             with exact_arithmetic(self.device):
                 return self._take_step(flags)
         except torch.OutOfMemoryError:
             batch_size, length = self.batches.batch_size, self.config.bptt_length
             raise UsageError(
-                f"The memory of the device {self.device} is full: a step reads {batch_size} batch rows of {length} "
-                f"characters. Use {named('num_lanes', str(max(1, batch_size // 2)))} or a smaller model."
+                f"The memory of the device {self.device} is full: a step reads {batch_size} batch"
+                f" rows of {length} characters. Use"
+                f" {named('num_lanes', str(max(1, batch_size // 2)))} or a smaller model."
             ) from None
 
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
@@ -105,7 +125,9 @@ class Trainer:
         window = self.batches.window(self.cursor, resolved(self.config.bptt_length), self.rows)
         inputs, targets = (to_device(torch.from_numpy(part), self.device) for part in window)
         for scale in loss_scales(self.config):
-            state, (train_nats, grad_norm, *found) = self._compute_gradients(inputs, targets, flags, scale)
+            state, (train_nats, grad_norm, *found) = self._compute_gradients(
+                inputs, targets, flags, scale
+            )
             if math.isfinite(train_nats) and math.isfinite(grad_norm):
                 break
         else:
@@ -127,25 +149,36 @@ class Trainer:
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
     ) -> tuple[Tensor, list[float]]:
-        """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's `grad`.
+        """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's
+        `grad`.
 
-        The mean is that of all processes. `scale` multiplies the loss before the backward pass and divides the gradient
-        after it. Returns the state after the window, and: the loss in nats, the gradient's norm before clipping, the
-        flags summed over all processes.
+        The mean is that of all processes. `scale` multiplies the loss before the backward pass and
+        divides the gradient after it. Returns the state after the window, and: the loss in nats,
+        the gradient's norm before clipping, the flags summed over all processes.
         """
         # What is random is drawn for all batches, of which several processes take their own rows.
         batch_size, length = self.batches.batch_size, len(inputs)
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
+        generator = torch.Generator().manual_seed(
+            (self.config.seed * 1_000_003 + self.step) % 2**32
+        )
         state = self.state
-        if self.config.end_id is None:  # With documents, the network resets the state where one begins.
-            is_kept = torch.rand(batch_size, 1, generator=generator)[self.rows] >= self.config.reset_probability
+        if (
+            self.config.end_id is None
+        ):  # With documents, the network resets the state where one begins.
+            is_kept = (
+                torch.rand(batch_size, 1, generator=generator)[self.rows]
+                >= self.config.reset_probability
+            )
             state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
-        # Divided by the number of targets in all processes, so that the sum over them is the mean. Of an ensemble it is
-        # the sum of the losses of its networks, each of which learns as if it were alone.
+        # Divided by the number of targets in all processes, so that the sum over them is the mean.
+        # Of an ensemble it is the sum of the losses of its networks, each of which learns as if it
+        # were alone.
         targets = targets.repeat(1, len(self._networks))
-        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * batch_size)
+        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (
+            length * batch_size
+        )
         for weight in self._weights:
             weight.grad = None
         (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
@@ -159,11 +192,16 @@ class Trainer:
         figures = loss.detach().view(1) / len(self._networks)
         if self.group.size > 1:
             if flags:
-                figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
+                figures = torch.cat(
+                    (figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device))
+                )
             self.group.sum_in_place([*gradients, figures])
         clip = nn.utils.clip_grad_norm_
-        grad_norm = torch.stack([clip(weights, self.config.clip_norm, foreach=True) for weights in self._dense]).amax()
-        # One copy to main memory, for which the processor waits until the device has computed everything.
+        grad_norm = torch.stack(
+            [clip(weights, self.config.clip_norm, foreach=True) for weights in self._dense]
+        ).amax()
+        # One copy to main memory, for which the processor waits until the device has computed
+        # everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
         return state.detach(), [train_nats, norm, *sums]
 
@@ -173,16 +211,23 @@ class Trainer:
         return sum(weight.numel() for weight in self._weights)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a checkpoint does."""
+        """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a
+        checkpoint does."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        if len(self._networks) > 1 and self.averaged is not self.network:  # The model file has one network.
-            tensors |= {f"averages/{name}": value for name, value in self.averaged.state_dict().items()}
+        if (
+            len(self._networks) > 1 and self.averaged is not self.network
+        ):  # The model file has one network.
+            tensors |= {
+                f"averages/{name}": value for name, value in self.averaged.state_dict().items()
+            }
         if self.averaged is not self.network or len(self._networks) > 1:
             # The model has the table of n-grams, which the weights and their averages share.
             tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
-                tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
+                tensors |= {
+                    f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()
+                }
         return tensors
 
     def _initial_state(self) -> torch.Tensor:
@@ -212,21 +257,35 @@ class Trainer:
         return tensors_of(self.averaged)
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
+        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of
+        all batch rows."""
         state = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
-        return numpy_tensors({**self._tensors(), "state": state}), {"step": self.step, "cursor": self.cursor}
+        return numpy_tensors({**self._tensors(), "state": state}), {
+            "step": self.step,
+            "cursor": self.cursor,
+        }
 
     def restore(
-        self, model: Mapping[str, NDArray[Any]], training: Mapping[str, NDArray[Any]], counters: Mapping[str, Any]
+        self,
+        model: Mapping[str, NDArray[Any]],
+        training: Mapping[str, NDArray[Any]],
+        counters: Mapping[str, Any],
     ) -> None:
         """Copy what `model_tensors` and `snapshot` returned.
 
         Raises CheckpointError, with nothing changed, if it does not fit this network.
         """
         step, cursor = counters.get("step"), counters.get("cursor")
-        if not (isinstance(step, int) and isinstance(cursor, int) and 0 <= step < 1 << 62 and 0 <= cursor < 1 << 62):
+        if not (
+            isinstance(step, int)
+            and isinstance(cursor, int)
+            and 0 <= step < 1 << 62
+            and 0 <= cursor < 1 << 62
+        ):
             shown = reprlib.repr(step), reprlib.repr(cursor)
-            raise CheckpointError(f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]}).")
+            raise CheckpointError(
+                f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]})."
+            )
         try:
             # Everything is checked before anything is copied.
             whole = self.network.initial_state(self.batches.batch_size)
@@ -237,7 +296,9 @@ class Trainer:
             elif self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
         except _DoesNotFit as reason:
-            raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
+            raise CheckpointError(
+                f"The saved training state does not fit config.yaml: {reason}"
+            ) from None
         _copy_all(copies)
         self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
 

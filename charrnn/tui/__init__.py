@@ -1,9 +1,12 @@
-"""Programs that fill the terminal: the explorer of cells and the editor that writes with a model."""
+"""Programs that fill the terminal: the explorer of cells and the editor that writes with a
+model."""
 
 from charrnn.hooks.extensions import CommandEntry
 
 COMMANDS = (
-    CommandEntry("explore", "Browse the cells of a model over a text.", "charrnn.tui.terminal:explore"),
+    CommandEntry(
+        "explore", "Browse the cells of a model over a text.", "charrnn.tui.terminal:explore"
+    ),
     CommandEntry("write", "Write a text with a model.", "charrnn.tui.terminal:write"),
 )
 """The commands of this room."""

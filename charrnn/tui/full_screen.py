@@ -1,4 +1,5 @@
-"""What the interfaces that fill the terminal have in common: keys, work in other threads, how they end, dialogs."""
+"""What the interfaces that fill the terminal have in common: keys, work in other threads, how they
+end, dialogs."""
 
 import codecs
 import sys
@@ -32,7 +33,9 @@ Keys = tuple[str, str, Mapping[str, str]]
 
 def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
     """Return the bindings of keys, several of which are separated by commas, to actions."""
-    return [Binding(keys, action, show=False, priority=priority) for keys, action in actions.items()]
+    return [
+        Binding(keys, action, show=False, priority=priority) for keys, action in actions.items()
+    ]
 
 
 def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
@@ -42,28 +45,34 @@ def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Something that is computed beside the interface; of the jobs of a kind, the last one counts."""
+    """Something that is computed beside the interface; of the jobs of a kind, the last one
+    counts."""
 
     kind: str
     compute: Callable[["Job"], object]
     _work: "Work"
 
     def pause(self) -> None:
-        """Let newer jobs run first; to be called often. Raises Cancelled if the job is not wanted any more."""
+        """Let newer jobs run first; to be called often. Raises Cancelled if the job is not wanted
+        any more."""
         self._work.take_turn(self)
 
     def show(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function in the thread of the interface, unless the job is not wanted any more by then."""
+        """Call a function in the thread of the interface, unless the job is not wanted any more by
+        then."""
         self._work.call_later(lambda: self._work.is_wanted(self) and function(*arguments))
 
 
 class Work:
-    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once.
+    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings
+    at once.
 
     Each has a thread of its own, because what torch records and the progress belong to a thread.
     """
 
-    def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
+    def __init__(
+        self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]
+    ) -> None:
         """Call `on_failure` with what a job raises, except Cancelled, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
         self._changed = threading.Condition()
@@ -101,12 +110,15 @@ class Work:
         return not self._is_closed and self._latest.get(job.kind) is job
 
     def take_turn(self, job: Job) -> None:
-        """Return once no other job runs and all newer ones have ended. Raises Cancelled if it is not wanted."""
+        """Return once no other job runs and all newer ones have ended. Raises Cancelled if it is
+        not wanted."""
         if self._running is self._jobs[-1] is job and self.is_wanted(job):
             return
         with self._changed:
             self._yield_turn(job)
-            self._changed.wait_for(lambda: not self.is_wanted(job) or (self._running is None and self._jobs[-1] is job))
+            self._changed.wait_for(
+                lambda: not self.is_wanted(job) or (self._running is None and self._jobs[-1] is job)
+            )
             if not self.is_wanted(job):
                 raise Cancelled
             self._running = job
@@ -149,10 +161,11 @@ class StatusLine(Static):
 
 
 class FullScreenApp(App[Result]):
-    """An interface in the terminal's own colours that its keys, a signal or an error in another thread closes.
+    """An interface in the terminal's own colours that its keys, a signal or an error in another
+    thread closes.
 
-    Nothing is dim: some terminals draw dim text with a contrast of less than 3. What is marked has its colours swapped,
-    which is legible on any background.
+    Nothing is dim: some terminals draw dim text with a contrast of less than 3. What is marked has
+    its colours swapped, which is legible on any background.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -167,19 +180,25 @@ class FullScreenApp(App[Result]):
         self._signals = Signals()
         self._failure: Exception | None = None
         # An interface that has ended has no widgets any more.
-        self.work = Work(lambda function: self.call_later(lambda: self.is_running and function()), self.fail)
+        self.work = Work(
+            lambda function: self.call_later(lambda: self.is_running and function()), self.fail
+        )
 
     def get_driver_class(self) -> type[Driver]:
-        """Return what reads the keyboard and writes to the terminal; U+FFFD stands for each byte that is not UTF-8.
+        """Return what reads the keyboard and writes to the terminal; U+FFFD stands for each byte
+        that is not UTF-8.
 
         Such bytes come from a terminal set to Latin-1 and from pasted binary data.
         """
         driver = super().get_driver_class()
         names = vars(sys.modules[driver.__module__])
-        # Textual has no option for this. A restart of its loop after the error would lose what was read with the byte,
-        # the end of a paste included, and a loop of our own would depend on more of what is private.
+        # Textual has no option for this. A restart of its loop after the error would lose what was
+        # read with the byte, the end of a paste included, and a loop of our own would depend on
+        # more of what is private.
         if "getincrementaldecoder" in names:
-            names["getincrementaldecoder"] = lambda name: partial(codecs.getincrementaldecoder(name), errors="replace")
+            names["getincrementaldecoder"] = lambda name: partial(
+                codecs.getincrementaldecoder(name), errors="replace"
+            )
         return driver
 
     def on_mount(self) -> None:
@@ -187,7 +206,8 @@ class FullScreenApp(App[Result]):
         self.set_interval(SIGNAL_POLL, lambda: self.exit() if self._signals.number else None)
 
     def run_until_signal(self, signals: Signals) -> Result | None:
-        """Run until the interface is closed or a signal arrives; return None unless its keys closed it.
+        """Run until the interface is closed or a signal arrives; return None unless its keys closed
+        it.
 
         Raises the error that closed it, if there was one.
         """
@@ -209,7 +229,8 @@ class FullScreenApp(App[Result]):
         say: Callable[[str], object],
         end: Callable[[str], object] | None = None,
     ) -> None:
-        """Compute in a thread; `say` shows its progress, and `end`, or else `say`, the message of an error or ""."""
+        """Compute in a thread; `say` shows its progress, and `end`, or else `say`, the message of
+        an error or ""."""
 
         def work(job: Job) -> None:
             def show_task(task: Task) -> None:
@@ -228,19 +249,22 @@ class FullScreenApp(App[Result]):
         self.work.start(kind, work)
 
     def finish(self) -> None:
-        """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
+        """End the work; call this when the interface is closed. Raises the error that closed it, if
+        there was one."""
         self.work.close()
         if self._failure is not None:
             raise self._failure
 
     def fail(self, error: Exception) -> None:
-        """Close the interface for an error in another thread, which calls this; `finish` raises it."""
+        """Close the interface for an error in another thread, which calls this; `finish` raises
+        it."""
         self._failure = error
         self.call_later(self.exit)
 
 
 class Question(ModalScreen[None]):
-    """A question with one line of input; it stays, with the error below it, until the answer is valid."""
+    """A question with one line of input; it stays, with the error below it, until the answer is
+    valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind({"escape": "dismiss"})
     app: "FullScreenApp[Any]"
@@ -261,7 +285,9 @@ class Question(ModalScreen[None]):
         try:
             self._answer(event.value)
         except UsageError as error:
-            self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, self.app.COMMAND))))
+            self.query_one("#wrong", Static).update(
+                Text(printable(with_flags(error.message, self.app.COMMAND)))
+            )
         else:
             self.dismiss()
 
@@ -269,7 +295,9 @@ class Question(ModalScreen[None]):
 class Choice(ModalScreen[None]):
     """A question that is answered by one key; Escape leaves everything as it is."""
 
-    def __init__(self, question: str, answers: Mapping[str, tuple[str, Callable[[], object]]]) -> None:
+    def __init__(
+        self, question: str, answers: Mapping[str, tuple[str, Callable[[], object]]]
+    ) -> None:
         """Ask. `answers` maps a key to what it says and what it does."""
         super().__init__()
         self._question, self._answers = question, answers

@@ -1,4 +1,5 @@
-"""The commands that fill the terminal: charrnn explore, a browser of cells, and charrnn write, an editor."""
+"""The commands that fill the terminal: charrnn explore, a browser of cells, and charrnn write, an
+editor."""
 
 import contextlib
 import os
@@ -28,12 +29,14 @@ GRACE_SECONDS = 3.0
 OPTIONS = (
     Option(
         "--run",
-        "The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of charrnn export. "
-        "Default: the newest run there or in this folder.",
+        "The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of"
+        " charrnn export. Default: the newest run there or in this folder.",
         "RUN",
         aliases=("--model",),
     ),
-    Option("--until", "Continue to the end of a word, a line or a sentence.", "WORD", default="word"),
+    Option(
+        "--until", "Continue to the end of a word, a line or a sentence.", "WORD", default="word"
+    ),
     Option(
         "--temp",
         "Of the samples: 0 is greedy, 1 the model's own.",
@@ -43,43 +46,60 @@ OPTIONS = (
         aliases=("--temperature",),
         name="temperature",
     ),
-    Option("--seed", "The same seed gives the same continuations. Default: a new one.", "N", kind=int, least=0),
+    Option(
+        "--seed",
+        "The same seed gives the same continuations. Default: a new one.",
+        "N",
+        kind=int,
+        least=0,
+    ),
 )
 """The options of `charrnn write`."""
 
 
 def check_full_screen(command: str, instead: str) -> None:
-    """Raise UsageError where a command that fills the terminal cannot run; `instead` says what does the same without.
+    """Raise UsageError where a command that fills the terminal cannot run; `instead` says what does
+    the same without.
 
     That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
     """
     if find_spec("textual") is None:
         raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
     if (term := os.environ.get("TERM")) in ("dumb", "unknown"):
-        raise UsageError(f"{command} moves the cursor, which a terminal with TERM={term} cannot do.\n{instead}")
+        raise UsageError(
+            f"{command} moves the cursor, which a terminal with TERM={term} cannot do.\n{instead}"
+        )
     if not fills_terminal():
-        raise UsageError(f"{command} fills a terminal: standard input, output and error must all be one.\n{instead}")
+        raise UsageError(
+            f"{command} fills a terminal: standard input, output and error must all be"
+            f" one.\n{instead}"
+        )
 
 
 def fills_terminal() -> bool:
     """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
-    return all(one and one.isatty() for one in (sys.stdin, sys.stdout)) and supports_cursor_control(sys.stderr)
+    return all(one and one.isatty() for one in (sys.stdin, sys.stdout)) and supports_cursor_control(
+        sys.stderr
+    )
 
 
 def explore(
     context: typer.Context,
     run: RunArgument = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="Read this file instead of held-out text.", metavar="FILE")
+        str | None,
+        typer.Option("--text", help="Read this file instead of held-out text.", metavar="FILE"),
     ] = None,
-    chars: Annotated[int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)] = CHARS_SHOWN,
+    chars: Annotated[
+        int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)
+    ] = CHARS_SHOWN,
     quiet: QuietOption = False,
 ) -> int:
     """Browse the cells of a model over a text.
 
-    The arrow keys move through the cells, best first; the text is coloured by the selected one: red where it is low,
-    blue where it is high. Type a text and watch the cells follow, or clamp a cell at a value and compare what the
-    model generates. ? lists the keys.
+    The arrow keys move through the cells, best first; the text is coloured by the selected one: red
+    where it is low, blue where it is high. Type a text and watch the cells follow, or clamp a cell
+    at a value and compare what the model generates. ? lists the keys.
     """
     from charrnn.cells.findings import CHARS_SCORED
 
@@ -92,7 +112,9 @@ def explore(
 
     model = load_model(run, quiet=quiet)
     content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED))
-    explorer = Explorer(model, model.encode(content, context=before), num_shown=chars, num_scored=CHARS_SCORED)
+    explorer = Explorer(
+        model, model.encode(content, context=before), num_shown=chars, num_scored=CHARS_SCORED
+    )
     explorer.run_until_signal(context.obj.signals)
     warn(tuple(explorer.warnings), quiet=quiet)
     return explorer.exit_code(context.obj.signals.number)
@@ -104,7 +126,10 @@ def write(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] DRAFT",
-            help="A text file, which need not exist yet; before it, optionally, a run. Default: a new text.",
+            help=(
+                "A text file, which need not exist yet; before it, optionally, a run. Default: a"
+                " new text."
+            ),
         ),
     ] = None,
     quiet: QuietOption = False,
@@ -113,16 +138,23 @@ def write(
 ) -> int:
     """Write a text with a model.
 
-    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved unasked: Ctrl-S saves, F5
-    saves under another name. F1 lists the keys.
+    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved
+    unasked: Ctrl-S saves, F5 saves under another name. F1 lists the keys.
     """
     *runs, draft = arguments or (None,)
     run, until, temperature, seed = (values[option.flag] for option in OPTIONS)
     if len(runs) > 1:
-        raise UsageError(f"write takes [RUN] DRAFT, not {len(runs) + 1} words. Put quotes around names with spaces.")
+        raise UsageError(
+            f"write takes [RUN] DRAFT, not {len(runs) + 1} words. Put quotes around names with"
+            " spaces."
+        )
     if runs and run is not None:
-        raise UsageError(f"The run is given twice, as {runs[0]} and by --run {run}. Leave one of them out.")
-    check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
+        raise UsageError(
+            f"The run is given twice, as {runs[0]} and by --run {run}. Leave one of them out."
+        )
+    check_full_screen(
+        "charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one."
+    )
     from charrnn.generation.generator import fresh_seed
     from charrnn.tui.write.continuations import ContinuationOptions
     from charrnn.tui.write.drafts import Draft, read_draft
@@ -153,7 +185,8 @@ write.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _end_anyway(signals: Signals, is_over: threading.Event) -> None:
-    """End the process after a signal, if Textual does not: it waits forever to write to a terminal that is gone."""
+    """End the process after a signal, if Textual does not: it waits forever to write to a terminal
+    that is gone."""
     while not signals.number:
         if is_over.wait(POLL_SECONDS):
             return

@@ -14,7 +14,17 @@ from rich.style import Style, StyleType
 from rich.text import Text
 
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
-from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
+from charrnn.views.svg import (
+    COLUMN_WIDTH,
+    GRID,
+    INK,
+    LINE_HEIGHT,
+    PAPER,
+    colour_of,
+    label,
+    path,
+    shape,
+)
 from charrnn.views.theme import all_visible, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -26,8 +36,8 @@ CROWDS = " .:+#"
 class Canvas:
     """A grid of characters to draw on. Positions (x, y) are in [0, 1], from the lower left corner.
 
-    A braille character has 2 x 4 dots, all in the style of the dot drawn last; an ASCII character stands for the number
-    of its dots. A mark replaces the character at its position.
+    A braille character has 2 x 4 dots, all in the style of the dot drawn last; an ASCII character
+    stands for the number of its dots. A mark replaces the character at its position.
     """
 
     def __init__(self, width: int, height: int, *, ascii_only: bool) -> None:
@@ -51,11 +61,15 @@ class Canvas:
         self._draw(*self._place(x, y), style)
 
     def line(self, start: tuple[float, float], end: tuple[float, float], style: StyleType) -> None:
-        """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they are."""
+        """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they
+        are."""
         (x, y), (to_x, to_y) = self._place(*start), self._place(*end)
         num_steps = max(abs(to_x - x), abs(to_y - y), 1)
         for step in range(num_steps + 1):
-            place = x + round((to_x - x) * step / num_steps), y + round((to_y - y) * step / num_steps)
+            place = (
+                x + round((to_x - x) * step / num_steps),
+                y + round((to_y - y) * step / num_steps),
+            )
             if place not in self._dots:
                 self._draw(*place, style)
 
@@ -75,7 +89,9 @@ class Canvas:
 
     def _place(self, x: float, y: float) -> tuple[int, int]:
         """Return column and row, from the top, of the nearest dot."""
-        return round(x * (self.width * self._per_column - 1)), round((1 - y) * (self.height * self._per_line - 1))
+        return round(x * (self.width * self._per_column - 1)), round(
+            (1 - y) * (self.height * self._per_line - 1)
+        )
 
     def _draw(self, column: int, row: int, style: StyleType) -> None:
         self._dots[column, row] += 1
@@ -95,20 +111,24 @@ class Canvas:
         return chr(0x2800 + sum(bits)) if bits else " "
 
 
-STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
+STYLES = tuple(
+    Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow")
+)
 """Colours of the lines, in turn."""
 MARKS = "●▲■◆○△□"
 """Marks on the lines, in turn."""
 ASCII_MARKS = "ox*@%&$"
 """The same for streams that carry ASCII only."""
 OUTLINES = ((24, 0.0), (3, 0.0), (4, 0.125), (4, 0.0))
-"""MARKS as polygons in an exported picture, filled and then hollow: (corners, rotation as a share of a turn)."""
+"""MARKS as polygons in an exported picture, filled and then hollow: (corners, rotation as a share
+of a turn)."""
 NUM_MARKS = 6
 """Marks on each line of an exported picture."""
 HEIGHT = 15
 """Lines of the drawing at the most: a multiple of the number of intervals between ticks."""
 MARK_EVERY = 12
-"""Columns between two marks of a line, if the lines are few. The marks of different lines alternate."""
+"""Columns between two marks of a line, if the lines are few. The marks of different lines
+alternate."""
 PICTURE_HEIGHT = 380.0
 """Pixels of the drawing in an exported picture."""
 PICTURE_MARGIN = 70.0
@@ -145,7 +165,8 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """A renderable of lines that differ in their marks and, if the console has colours, in colour."""
+    """A renderable of lines that differ in their marks and, if the console has colours, in
+    colour."""
 
     title: str
     lines: Sequence[Line]
@@ -183,13 +204,23 @@ class LineChart:
         ticks = self.across_ticks(canvas.width // TICK_EVERY)
         at_column = {canvas.column(self._share((x, 0))[0]): shown for x, shown in ticks}
         for row, line in enumerate(canvas.lines()):
-            yield _line(f"{at_row.get(row, ''):>{margin}}{tick_left if row in at_row else side}", line)
-        bottom = "".join(tick_below if column in at_column else floor for column in range(canvas.width))
+            yield _line(
+                f"{at_row.get(row, ''):>{margin}}{tick_left if row in at_row else side}", line
+            )
+        bottom = "".join(
+            tick_below if column in at_column else floor for column in range(canvas.width)
+        )
         yield _line(" " * margin + corner + bottom)
         yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
         yield _line(self.across_label.rjust(margin + 1 + canvas.width))
         entries = [
-            (f"{marks[line.number % len(marks)]} {all_visible(line.name, ascii_only=ascii_only)}", _style(line.number))
+            (
+                (
+                    f"{marks[line.number % len(marks)]}"
+                    f" {all_visible(line.name, ascii_only=ascii_only)}"
+                ),
+                _style(line.number),
+            )
             for line in self._marked
         ]
         yield from _legend(entries, width)
@@ -205,9 +236,15 @@ class LineChart:
             drawn.append(label(0, height - LINE_HEIGHT / 2, line))
         first, *more = wrap(self.title, int(width / COLUMN_WIDTH))
         if more:
-            titles = [label(0, LINE_HEIGHT * (number + 1.75), line, bold=True) for number, line in enumerate(more)]
+            titles = [
+                label(0, LINE_HEIGHT * (number + 1.75), line, bold=True)
+                for number, line in enumerate(more)
+            ]
             down = LINE_HEIGHT * len(more)
-            height, drawn = height + down, [*titles, f'<g transform="translate(0 {down:g})">', *drawn, "</g>"]
+            height, drawn = (
+                height + down,
+                [*titles, f'<g transform="translate(0 {down:g})">', *drawn, "</g>"],
+            )
         return height, [label(0, LINE_HEIGHT * 0.75, first, bold=True), *drawn]
 
     def _drawing(self, width: float) -> tuple[float, list[str]]:
@@ -224,7 +261,9 @@ class LineChart:
             level = place((0, y))[1]
             shapes.append(path([(left, level), (right, level)], GRID, width=1))
             shapes.append(label(left - 8, level + 6, shown, anchor="end"))
-        for x, shown in self.across_ticks(min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)):
+        for x, shown in self.across_ticks(
+            min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)
+        ):
             at = place((x, 0))[0]
             shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
             shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
@@ -260,20 +299,32 @@ class LineChart:
         every = max(MARK_EVERY, 3 * len(self._marked))
         for turn, line in enumerate(self._marked):
             columns = range((2 * turn + 1) * every // (2 * len(self._marked)), canvas.width, every)
-            for point in self._mark_points(line, [column / (canvas.width - 1) for column in columns]):
-                canvas.mark(*self._share(point), marks[line.number % len(marks)], _style(line.number))
+            for point in self._mark_points(
+                line, [column / (canvas.width - 1) for column in columns]
+            ):
+                canvas.mark(
+                    *self._share(point), marks[line.number % len(marks)], _style(line.number)
+                )
 
     def _drawn(self, line: Line, place: Callable[[Point], Point]) -> Iterator[str]:
-        """Yield a line as one path for each of its segments, then its marks, which alternate with the others'."""
+        """Yield a line as one path for each of its segments, then its marks, which alternate with
+        the others'."""
         for segment in filter(None, line.segments):
-            yield path([place(point) for point in segment], _colour(line.number), width=2 if line.is_marked else 1)
+            yield path(
+                [place(point) for point in segment],
+                _colour(line.number),
+                width=2 if line.is_marked else 1,
+            )
         if line.is_marked:
             offset = (self._marked.index(line) + 0.5) / len(self._marked)
-            for point in self._mark_points(line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]):
+            for point in self._mark_points(
+                line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
+            ):
                 yield _mark(line.number, place(point))
 
     def _mark_points(self, line: Line, shares: Sequence[float]) -> list[Point]:
-        """Return the points of a line at these shares of the horizontal axis, where there are any; else its last."""
+        """Return the points of a line at these shares of the horizontal axis, where there are any;
+        else its last."""
         begin, end = self.across
         found = [_point_at(line.segments, begin + share * (end - begin)) for share in shares]
         last = [segment[-1] for segment in line.segments if segment][-1:]
@@ -293,7 +344,8 @@ def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
 
 
 def round_step(extent: float, most: int) -> float:
-    """Return the smallest of 1, 2, 5 times a power of ten that divides an extent into at most `most` intervals."""
+    """Return the smallest of 1, 2, 5 times a power of ten that divides an extent into at most
+    `most` intervals."""
     smallest = extent / max(1, most)
     power = math.floor(math.log10(smallest))
     steps = (digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5))
@@ -302,16 +354,20 @@ def round_step(extent: float, most: int) -> float:
 
 
 def ticks_from_zero(highest: float, most: int = MAX_TICKS) -> list[Tick]:
-    """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is 0."""
+    """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is
+    0."""
     highest = highest if highest > 1e-9 else 1.0
     step = round_step(highest, most - 1)
-    return [(step * number, f"{step * number:g}") for number in range(math.ceil(highest / step) + 1)]
+    return [
+        (step * number, f"{step * number:g}") for number in range(math.ceil(highest / step) + 1)
+    ]
 
 
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     """Return at most `MAX_TICKS` equidistant round numbers that enclose the given ones.
 
-    They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from each other.
+    They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from
+    each other.
     """
     extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
     for most in range(MAX_TICKS - 1, 0, -1):  # with one interval it always ends
@@ -338,7 +394,9 @@ def _mark(number: int, centre: Point) -> str:
     num_corners, turn = OUTLINES[place % len(OUTLINES)]
     angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
     x, y = centre
-    outline = [(x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles]
+    outline = [
+        (x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles
+    ]
     colour = _colour(number)
     return shape(outline, colour if place < len(OUTLINES) else PAPER, stroke=colour)
 
@@ -348,7 +406,8 @@ def _line(*pieces: str | Text) -> Text:
 
 
 def _numbers(at_column: dict[int, str], width: int) -> str:
-    """Return a line of `width` columns with each number below its column, without those that do not fit."""
+    """Return a line of `width` columns with each number below its column, without those that do not
+    fit."""
     line = ""
     for column, number in sorted(at_column.items()):
         begin = max(0, min(column - (len(number) - 1) // 2, width - len(number)))
@@ -375,10 +434,12 @@ TRAINING_NOTE = "Lines without marks: training loss"
 EMPTY_NOTICE = "No loss has been logged yet."
 """Shown instead of an empty chart."""
 MAX_RISE = 10.0
-"""Nats above the lowest loss from which on a loss is not drawn. A model that knows nothing of a text with 20,000
-different characters is below that; one that diverges would flatten all other lines."""
+"""Nats above the lowest loss from which on a loss is not drawn. A model that knows nothing of a
+text with 20,000 different characters is below that; one that diverges would flatten all other
+lines."""
 MIN_ACROSS = 1e-6
-"""Smallest end of the horizontal axis, in its unit; if all points are nearer to 0, the axis ends at 1."""
+"""Smallest end of the horizontal axis, in its unit; if all points are nearer to 0, the axis ends at
+1."""
 MAX_POINTS = 200
 """Points of a drawn training curve at the most; each is the mean of several steps."""
 
@@ -388,9 +449,15 @@ def learning_chart(curves: LearningCurves) -> LineChart:
 
     Losses more than `MAX_RISE` nats above the lowest one are not drawn.
     """
-    lines = [line for number, curve in enumerate(curves) for line in _lines(curve, number, curves.against)]
+    lines = [
+        line
+        for number, curve in enumerate(curves)
+        for line in _lines(curve, number, curves.against)
+    ]
     least = min((y for line in lines for _, y in line.segments[0]), default=0.0)
-    drawn = [[point for point in line.segments[0] if point[1] <= least + MAX_RISE] for line in lines]
+    drawn = [
+        [point for point in line.segments[0] if point[1] <= least + MAX_RISE] for line in lines
+    ]
     lines = [replace(line, segments=[points]) for line, points in zip(lines, drawn, strict=True)]
     points = list(chain(*drawn))
     furthest = max((x for x, _ in points), default=0.0)
@@ -413,7 +480,8 @@ def learning_chart(curves: LearningCurves) -> LineChart:
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
-    """Yield the line of a run's training, if it has one, then that of its validation: each is one segment."""
+    """Yield the line of a run's training, if it has one, then that of its validation: each is one
+    segment."""
     if curve.training.steps:
         yield Line(curve.run, [_thinned(curve.training, against)], number, is_marked=False)
     points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
@@ -421,7 +489,8 @@ def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
 
 
 def _thinned(curve: LossCurve, against: str) -> list[Point]:
-    """Return at most `MAX_POINTS` points: the mean loss of as many steps in a row, where the last of them ended."""
+    """Return at most `MAX_POINTS` points: the mean loss of as many steps in a row, where the last
+    of them ended."""
     size = math.ceil(len(curve.steps) / MAX_POINTS)
     across = curve.against(against)
     groups = [range(begin, min(begin + size, len(across))) for begin in range(0, len(across), size)]
@@ -429,6 +498,14 @@ def _thinned(curve: LossCurve, against: str) -> list[Point]:
 
 
 def _multiples(furthest: float, most: int) -> list[Tick]:
-    """Return 0 and the multiples of a round number up to `furthest`, about `most` but at least one."""
-    step = next(step for step in (round_step(furthest, number) for number in range(most, most + 3)) if step <= furthest)
-    return [(index * step, short_number(index * step)) for index in range(int(furthest / step + 1e-9) + 1)]
+    """Return 0 and the multiples of a round number up to `furthest`, about `most` but at least
+    one."""
+    step = next(
+        step
+        for step in (round_step(furthest, number) for number in range(most, most + 3))
+        if step <= furthest
+    )
+    return [
+        (index * step, short_number(index * step))
+        for index in range(int(furthest / step + 1e-9) + 1)
+    ]

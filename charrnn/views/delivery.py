@@ -1,4 +1,5 @@
-"""The formats of exported files by suffix: what each contains, what it needs, and how it is written.
+"""The formats of exported files by suffix: what each contains, what it needs, and how it is
+written.
 
 This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
 """
@@ -24,15 +25,19 @@ page, svg = LazyModule("charrnn.views.text_page"), LazyModule("charrnn.views.svg
 
 
 def to_json(value: Any) -> str:
-    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character JSON leaves as it is.
+    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character
+    JSON leaves as it is.
 
     Numbers that are not finite become null.
     """
-    return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace(
+        "\x7f", "\\u007f"
+    )
 
 
 def replace_non_finite(value: Any) -> Any:
-    """Replace infinities and nan in a nested value by None, because JSON has no notation for them."""
+    """Replace infinities and nan in a nested value by None, because JSON has no notation for
+    them."""
     if isinstance(value, dict):
         return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -66,17 +71,21 @@ class ExportFormat:
     content: str
     """What the file contains, or what it is for, in a few words."""
     write: Callable[..., Any]
-    """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be made here."""
+    """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be
+    made here."""
     module: str = ""
     """The module of an optional package that has to be installed."""
     extra: str = ""
     """The extra of charrnn that installs it; "" for a package that charrnn requires."""
     instead: str = ""
-    """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
+    """Another way to such a file where the package is missing; {stem} stands for its path without
+    the suffix."""
 
 
 def _to_html(shown: Shown) -> bytes:
-    html = svg.to_html(shown.pictures, shown.title) if shown.page is None else page.to_page(shown.page)
+    html = (
+        svg.to_html(shown.pictures, shown.title) if shown.page is None else page.to_page(shown.page)
+    )
     return html.encode("utf-8")  # type: ignore[no-any-return]
 
 
@@ -90,7 +99,8 @@ def _to_npz(shown: Shown) -> bytes:
     from charrnn.views.theme import all_visible
 
     file = BytesIO()
-    # A regular expression, the name of a detector, can contain characters that no file name in an archive can.
+    # A regular expression, the name of a detector, can contain characters that no file name in an
+    # archive can.
     arrays: dict[str, Any] = {all_visible(name): array for name, array in shown.arrays.items()}
     np.savez_compressed(file, **arrays)
     return file.getvalue()
@@ -119,7 +129,8 @@ PICTURE_SUFFIXES = (".svg", ".png")
 
 
 def describe_formats(*, has_arrays: bool = True) -> str:
-    """Describe the formats in one line, for help texts; without `has_arrays`, those of results without activations."""
+    """Describe the formats in one line, for help texts; without `has_arrays`, those of results
+    without activations."""
     return ", ".join(
         f"{one.suffix} ({one.content}" + (f"; needs the extra {one.extra})" if one.extra else ")")
         for one in FORMATS.values()
@@ -128,7 +139,8 @@ def describe_formats(*, has_arrays: bool = True) -> str:
 
 
 def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
-    """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a missing package."""
+    """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a
+    missing package."""
     found = formats.get(path.suffix.lower())
     if found is None:
         *others, last = formats
@@ -142,7 +154,8 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
 
 
 def check_target(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
-    """Return the format of a file that is to be written. Raises UsageError as `find_format`, and without its folder."""
+    """Return the format of a file that is to be written. Raises UsageError as `find_format`, and
+    without its folder."""
     found = find_format(path, formats)
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")

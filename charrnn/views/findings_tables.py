@@ -1,4 +1,5 @@
-"""Draw findings: the ranked tables with what their columns mean, and passages coloured by the best cells."""
+"""Draw findings: the ranked tables with what their columns mean, and passages coloured by the best
+cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,22 +8,33 @@ from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, Passage
 from charrnn.views.heatmap import HeatMap, Legend, scale_pictures
-from charrnn.views.tables import contributions_table, findings_table, footnotes, meaning, polarity_text, skipped_lines
+from charrnn.views.tables import (
+    contributions_table,
+    findings_table,
+    footnotes,
+    meaning,
+    polarity_text,
+    skipped_lines,
+)
 from charrnn.views.theme import Scale, all_visible, scale_of
 
 LEGEND = (
-    "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
-    "score, five or more characters after a label changed (R² for a count)"
+    "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
+    " baseline; inner: interior score, five or more characters after a label changed (R² for a"
+    " count)"
 )
 """The columns of the table of findings, in short."""
 ABOUT_CONTRIBUTIONS = (
-    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
-    "contribution of the best cell inside and outside (nats/character), where the label changes most often"
+    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a"
+    " count). Right: the contribution of the best cell inside and outside (nats/character), where"
+    " the label changes most often"
 )
 """What stands above the table of probes and contributions."""
 
 
-def findings_pictures(title: str, findings: CellFindings, *, has_contributions: bool) -> list[RenderableType]:
+def findings_pictures(
+    title: str, findings: CellFindings, *, has_contributions: bool
+) -> list[RenderableType]:
     """Draw the tables, and say what the marks mean and which detectors are not scored."""
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
     if findings.scores:
@@ -39,9 +51,13 @@ def findings_pictures(title: str, findings: CellFindings, *, has_contributions: 
 
 
 def passage_pictures(
-    passages: Sequence[Passage], looks_for: Mapping[str, str] | None = None, *, has_sparkline: bool = False
+    passages: Sequence[Passage],
+    looks_for: Mapping[str, str] | None = None,
+    *,
+    has_sparkline: bool = False,
 ) -> list[RenderableType]:
-    """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the captions."""
+    """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
+    captions."""
     has_underlines = any(passage.coloured.inside for passage in passages)
     has_counts = not all(passage.coloured.inside for passage in passages)
     underlined = ("where the detector is on" + " (not for counts)" * has_counts) * has_underlines
@@ -71,12 +87,17 @@ def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[R
     return pictures
 
 
-def passage_slides(passages: Sequence[Passage], *, has_sparkline: bool = False) -> list[RenderableType]:
-    """Draw each passage below its cell, its detector and, if chance or no training explains it, the mark of that."""
+def passage_slides(
+    passages: Sequence[Passage], *, has_sparkline: bool = False
+) -> list[RenderableType]:
+    """Draw each passage below its cell, its detector and, if chance or no training explains it, the
+    mark of that."""
     texts = []
     for passage in passages:
         score, scale = passage.score, scale_of(passage.coloured.values)
-        mark = "".join(f" ({note.rstrip('.')})" for note in footnotes(CellFindings(scores=(score,))))
+        mark = "".join(
+            f" ({note.rstrip('.')})" for note in footnotes(CellFindings(scores=(score,)))
+        )
         about = f"cell {score.layer}:{score.unit} follows {score.detector}{mark}"
         texts.append((about, scale, HeatMap(passage.coloured, has_sparkline or None, scale)))
     return slide_pictures(texts)

@@ -1,4 +1,5 @@
-"""Draw a text with one value per character, as colours or as blocks below each line; scale and guesses, too."""
+"""Draw a text with one value per character, as colours or as blocks below each line; scale and
+guesses, too."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A renderable that colours a `ColouredText`, folded at the width of the console, and underlines its `inside`.
+    """A renderable that colours a `ColouredText`, folded at the width of the console, and
+    underlines its `inside`.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead, none for nan;
-    without colour, marks stand for the underline.
+    Without colour (or with `strip`), a line of blocks under each line of text shows the values
+    instead, none for nan; without colour, marks stand for the underline.
     """
 
     coloured: ColouredText
@@ -55,7 +57,9 @@ class HeatMap:
             console,
             options,
             lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
-            lambda item: block(item[0], ascii_only=options.ascii_only) if item[0] == item[0] else " ",
+            lambda item: (
+                block(item[0], ascii_only=options.ascii_only) if item[0] == item[0] else " "
+            ),
             self.strip,
             lambda item: mark if item[1] else " ",
         )
@@ -63,9 +67,11 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class SurpriseMap:
-    """A renderable that colours each character by its surprise in bits: the stronger, the less the model expected it.
+    """A renderable that colours each character by its surprise in bits: the stronger, the less the
+    model expected it.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the bits instead.
+    Without colour (or with `strip`), a line of blocks under each line of text shows the bits
+    instead.
     """
 
     text: str
@@ -80,7 +86,9 @@ class SurpriseMap:
             console,
             options,
             partial(palette_of(console).share, "surprise"),
-            lambda share: block(2 * share - 1, ascii_only=options.ascii_only) if share == share else " ",
+            lambda share: (
+                block(2 * share - 1, ascii_only=options.ascii_only) if share == share else " "
+            ),
             self.strip,
         )
 
@@ -94,14 +102,18 @@ def draw(
     strip: bool | None,
     underline_of: Callable[[Value], str] | None = None,
 ) -> RenderResult:
-    """Draw characters in the style of their values, made visible and folded at the width of the console.
+    """Draw characters in the style of their values, made visible and folded at the width of the
+    console.
 
-    Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks (true) or leaves them
-    out (false), with and without colour. Without colour the line of `underline_of` comes before that of the marks. Of a
-    carriage return and a newline only the newline is drawn.
+    Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks
+    (true) or leaves them out (false), with and without colour. Without colour the line of
+    `underline_of` comes before that of the marks. Of a carriage return and a newline only the
+    newline is drawn.
     """
     plain = is_plain(console)
-    for line in fold(without_carriage_returns(characters), options.max_width, ascii_only=options.ascii_only):
+    for line in fold(
+        without_carriage_returns(characters), options.max_width, ascii_only=options.ascii_only
+    ):
         if plain:
             yield Segment("".join(shown for shown, _ in line))
         else:
@@ -122,11 +134,14 @@ def draw(
                 yield Segment.line()
 
 
-def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
-    """Yield lines of (shown character, value), broken after a newline or END and where the next one does not fit.
+def fold(
+    characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
+) -> Iterator[list[tuple[str, Value]]]:
+    """Yield lines of (shown character, value), broken after a newline or END and where the next one
+    does not fit.
 
-    A line that is too long is broken after its last space, so that words stay whole, unless less than MIN_FILL of the
-    width would be filled.
+    A line that is too long is broken after its last space, so that words stay whole, unless less
+    than MIN_FILL of the width would be filled.
     """
     line: list[tuple[str, Value]] = []
     used = 0
@@ -152,7 +167,9 @@ def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: boo
         yield line
 
 
-def without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
+def without_carriage_returns(
+    characters: Iterable[tuple[str, Value]],
+) -> Iterator[tuple[str, Value]]:
     """Yield all characters but each carriage return before a newline: ↵ stands for both."""
     held: tuple[str, Value] | None = None
     for item in characters:
@@ -173,11 +190,14 @@ GAP = "   "
 
 @dataclass(frozen=True)
 class Legend:
-    """A renderable of the scale between two ends, in colours or, on a console without colours, in blocks.
+    """A renderable of the scale between two ends, in colours or, on a console without colours, in
+    blocks.
 
-    What is underlined is on a line of its own, wrapped at words, where the scale leaves no space for it.
+    What is underlined is on a line of its own, wrapped at words, where the scale leaves no space
+    for it.
 
-    The colours are those of cell values from -1 to +1, or those of a `hue` from 0 to its full colour.
+    The colours are those of cell values from -1 to +1, or those of a `hue` from 0 to its full
+    colour.
     """
 
     ends: tuple[str, str] = ("-1", "+1")
@@ -199,14 +219,20 @@ class Legend:
         if not self.underlined:
             yield Segment.line()
             return
-        mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:" if plain else "underlined:"
+        mark = (
+            f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
+            if plain
+            else "underlined:"
+        )
         sample = Text.assemble((mark, UNDERLINED), f" {self.underlined}")
         fits = width_of_ends + length + len(GAP) + sample.cell_len <= options.max_width
         yield Segment(GAP) if fits else Segment.line()
         yield from console.render(sample, options)
 
 
-ABOUT_OWN_SCALE = "This scale spans the cell's own values, which differ too little for one from -1 to +1."
+ABOUT_OWN_SCALE = (
+    "This scale spans the cell's own values, which differ too little for one from -1 to +1."
+)
 """What a scale says that does not go from -1 to 1."""
 
 
@@ -220,17 +246,22 @@ SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
 """The scale of a `SurpriseMap`."""
 
 
-ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; stronger is more likely)."
+ABOUT_GUESSES = (
+    "Below each character: the most likely next ones, best first (2 % or more; stronger is more"
+    " likely)."
+)
 """What is drawn below the characters with --guesses."""
 MIN_PROBABILITY = 0.02
 """Guesses less likely than this are not drawn."""
 FAINTEST = 0.2
-"""The share of the full colour that an unlikely guess has, so that all guesses differ from the page."""
+"""The share of the full colour that an unlikely guess has, so that all guesses differ from the
+page."""
 
 
 @dataclass(frozen=True)
 class GuessMap:
-    """A renderable of a text, coloured by a cell's values, with the guesses below each character, most likely first.
+    """A renderable of a text, coloured by a cell's values, with the guesses below each character,
+    most likely first.
 
     The background of a guess shows its probability. ␣ is a space.
     """
@@ -249,13 +280,20 @@ class GuessMap:
                 yield Segment(shown, None if plain else palette.value(value))
             yield Segment.line()
             if plain:
-                blocks = (block(value, ascii_only=options.ascii_only) * cell_len(shown) for shown, (value, _) in line)
+                blocks = (
+                    block(value, ascii_only=options.ascii_only) * cell_len(shown)
+                    for shown, (value, _) in line
+                )
                 yield Segment("".join(blocks))
                 yield Segment.line()
-            likely = [[one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line]
+            likely = [
+                [one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line
+            ]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    drawn = space if guess == " " else all_visible(guess, ascii_only=options.ascii_only)
+                    drawn = (
+                        space if guess == " " else all_visible(guess, ascii_only=options.ascii_only)
+                    )
                     text = _fit(drawn, cell_len(shown))
                     # The more likely, the stronger; a guess that is not drawn has no background.
                     share = FAINTEST + (1 - FAINTEST) * probability if probability else 0.0
@@ -265,7 +303,8 @@ class GuessMap:
 
 
 def _fit(text: str, width: int) -> str:
-    """Cut or pad a guess to the width of the character above it; a dot if its first character is wider."""
+    """Cut or pad a guess to the width of the character above it; a dot if its first character is
+    wider."""
     while cell_len(text) > width:
         text = text[:-1] if len(text) > 1 else "·"
     return text + " " * (width - cell_len(text))

@@ -1,7 +1,9 @@
-"""Renderables as one SVG picture with the same layout in every viewer, that as a PNG, as an HTML page or as text.
+"""Renderables as one SVG picture with the same layout in every viewer, that as a PNG, as an HTML
+page or as text.
 
-Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces stay in the text
-for copying. Block characters and charts are drawn as shapes. Lengths are in pixels.
+Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces
+stay in the text for copying. Block characters and charts are drawn as shapes. Lengths are in
+pixels.
 """
 
 import re
@@ -37,7 +39,8 @@ MIN_FITTED_COLUMNS = 50
 FONT_SIZE = 20.0
 """Size of the font."""
 COLUMN_WIDTH = 0.602 * FONT_SIZE
-"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers that can stretch other fonts to it."""
+"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers that can stretch other fonts
+to it."""
 LINE_HEIGHT = 24.0
 """Height of a line."""
 BASELINE = 18.0
@@ -48,7 +51,10 @@ UNDERLINE_GAP = 2.0
 """Coloured space below an underline, without which a white one is lost on white paper."""
 MARGIN = 14.0
 """Space around the picture."""
-FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
+FONTS = (
+    "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New',"
+    " monospace"
+)
 """Fonts, the preferred one first."""
 FAINT = 0.4
 """Share of the background colour in a dim colour."""
@@ -61,11 +67,13 @@ RECORDING: dict[str, Any] = {
     "highlight": False,
     "_environ": {BACKGROUND_VARIABLE: "light"},
 }
-"""Options of a rich Console for light paper that takes markup for text and ignores the settings of the terminal."""
+"""Options of a rich Console for light paper that takes markup for text and ignores the settings of
+the terminal."""
 
 
 def terminal_theme(paper: str, ink: str, colours: Sequence[str]) -> TerminalTheme:
-    """Return the theme of a terminal: background, text and the 8 colours of ANSI, all as #rrggbb."""
+    """Return the theme of a terminal: background, text and the 8 colours of ANSI, all as
+    #rrggbb."""
     background, text, *ansi = (parse_rgb_hex(colour[1:]) for colour in (paper, ink, *colours))
     return TerminalTheme(background, text, [*ansi])
 
@@ -79,14 +87,16 @@ _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
 LIGHT = terminal_theme(PAPER, INK, (INK, *_ANSI, "#787878"))
 """The theme of exported pictures: dark ink on light paper."""
 ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, strict=True))
-"""Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper."""
+"""Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper.
+"""
 
 _FILLED = {
     character: (LINE_HEIGHT * (1 - eighths / 8), LINE_HEIGHT * eighths / 8)
     for eighths, character in enumerate(BLOCKS, start=1)
 }
 _FILLED |= {"─": (LINE_HEIGHT / 2 - 0.75, 1.5), "━": (LINE_HEIGHT / 2 - 1.5, 3.0)}
-"""Block characters and horizontal rules: how far below the top of a line a rectangle begins, and its height."""
+"""Block characters and horizontal rules: how far below the top of a line a rectangle begins, and
+its height."""
 _PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
 """A block character, rules, spaces or a word."""
 
@@ -96,11 +106,15 @@ class Drawing(Protocol):
     """A renderable that draws itself as SVG instead of as text."""
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return its height and its SVG elements, with the upper left corner at (0, 0), for a picture of this width."""
+        """Return its height and its SVG elements, with the upper left corner at (0, 0), for a
+        picture of this width."""
 
 
-def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", columns: int | None = None) -> str:
-    """Return an SVG picture with this title that shows the renderables below each other, `columns` wide.
+def to_svg(
+    renderables: Sequence[RenderableType], title: str = "charrnn", columns: int | None = None
+) -> str:
+    """Return an SVG picture with this title that shows the renderables below each other, `columns`
+    wide.
 
     By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
@@ -133,7 +147,8 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", column
 
 
 def _dark_style(used: Set[str]) -> str:
-    """Return the style sheet that replaces the `used` colours where the viewer prefers dark pictures.
+    """Return the style sheet that replaces the `used` colours where the viewer prefers dark
+    pictures.
 
     Viewers that know no such preference show the colours of the attributes.
     """
@@ -145,8 +160,11 @@ def _dark_style(used: Set[str]) -> str:
     return f"@media (prefers-color-scheme: dark){{{rules}}}"
 
 
-def label(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = "") -> str:
-    """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is escaped."""
+def label(
+    x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = ""
+) -> str:
+    """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is
+    escaped."""
     attributes = f' text-anchor="{anchor}"' * (anchor != "start") + ' font-weight="bold"' * bold
     attributes += f' fill="{fill}"' if fill else ""
     return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
@@ -173,7 +191,8 @@ def _through(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
-    """Yield the backgrounds and shapes of a line as one group, then its words as one text element."""
+    """Yield the backgrounds and shapes of a line as one group, then its words as one text
+    element."""
     rectangles: list[str] = []
     words: list[str] = []
     column = 0
@@ -182,7 +201,9 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         width = cell_len(text)
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
-            rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex))
+            rectangles.append(
+                _rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex)
+            )
         if style.underline and width:
             middle = top + LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
             rectangles.append(_rectangle(column, middle, width, UNDERLINE_HEIGHT, _ink(style).hex))
@@ -244,19 +265,23 @@ ZOOM = 2.0
 
 
 def to_png(svg: str) -> bytes:
-    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or without a font for its text."""
+    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or without a font
+    for its text."""
     import resvg_py
 
-    width, height = (round(ZOOM * float(size)) for size in re.findall('(?:width|height)="([0-9.]+)"', svg)[:2])
+    width, height = (
+        round(ZOOM * float(size)) for size in re.findall('(?:width|height)="([0-9.]+)"', svg)[:2]
+    )
     if width * height > MAX_PIXELS:
         raise UsageError(
-            f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the most.\n"
-            "Choose less text, or export a .svg."
+            f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the"
+            " most.\nChoose less text, or export a .svg."
         )
     if not _has_font():
         raise UsageError(
-            "Drawing a .png needs a font, and this machine has none: install a monospaced one, such as the "
-            "package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of the viewer."
+            "Drawing a .png needs a font, and this machine has none: install a monospaced one, such"
+            " as the package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of"
+            " the viewer."
         )
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=ZOOM))
 
@@ -267,7 +292,7 @@ def _has_font() -> bool:
     import resvg_py
 
     drawn = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
+        '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
         f'<text x="5" y="30" font-size="20" font-family="{FONTS}">{letter}</text></svg>'
         for letter in ("M", "")
     )
@@ -276,10 +301,12 @@ def _has_font() -> bool:
 
 
 TEXT_PAGE, DRAWING_PAGE = (Path(__file__).with_name(name) for name in ("text.html", "drawing.html"))
-"""Pages around text and around a drawing, which load nothing from the network: fonts are those of the reader's machine.
+"""Pages around text and around a drawing, which load nothing from the network: fonts are those of
+the reader's machine.
 
-The padding of the text extends background colours below the letters: browsers draw underscores at the lower edge of the
-coloured box or below it, where light ink on paper is invisible. Padding above would cover the previous line."""
+The padding of the text extends background colours below the letters: browsers draw underscores at
+the lower edge of the coloured box or below it, where light ink on paper is invisible. Padding above
+would cover the previous line."""
 
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
@@ -289,19 +316,25 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
     if any(isinstance(renderable, Drawing) for renderable in renderables):
         template, parts["svg"] = DRAWING_PAGE, to_svg(renderables, title)
     else:
-        html = print_all(renderables).export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
+        html = print_all(renderables).export_html(
+            theme=LIGHT, code_format="\n{stylesheet}\n\0{code}"
+        )
         parts["light"], parts["code"] = html.split("\0", 1)
-        parts["dark"] = re.sub("#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), parts["light"])
+        parts["dark"] = re.sub(
+            "#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), parts["light"]
+        )
     return template.read_text(encoding="utf-8").format(title=_escape(title), **parts)
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
-    """Return the renderables in order as plain text, COLUMNS wide. Marks below a text replace its colours."""
+    """Return the renderables in order as plain text, COLUMNS wide. Marks below a text replace its
+    colours."""
     return print_all(renderables, force_terminal=None, color_system=None).export_text()
 
 
 def print_all(renderables: Iterable[RenderableType], **options: Any) -> Console:
-    """Print all on a console of COLUMNS columns that records them, with RECORDING but for `options`; return it."""
+    """Print all on a console of COLUMNS columns that records them, with RECORDING but for
+    `options`; return it."""
     console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING | options)
     for renderable in renderables:
         console.print(renderable)

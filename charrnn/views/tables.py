@@ -13,7 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import Ablation, AblationEffect, CellFindings, CellScore, Skipped
-from charrnn.evaluation.loss_reports import NGRAM, Evaluation, EvaluationRow, LossBreakdown, LossReport
+from charrnn.evaluation.loss_reports import (
+    NGRAM,
+    Evaluation,
+    EvaluationRow,
+    LossBreakdown,
+    LossReport,
+)
 from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
@@ -32,47 +38,77 @@ _BAR_WIDTH = 30
 class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
-    Numbers never wrap. If the console is too narrow even for folded words, the columns that do not fit follow below,
-    beside the columns before the first number again, or beside the first alone if that is too wide.
+    Numbers never wrap. If the console is too narrow even for folded words, the columns that do not
+    fit follow below, beside the columns before the first number again, or beside the first alone if
+    that is too wide.
     """
 
-    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+    def add_row(
+        self,
+        *cells: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
         # A name can contain markup: a detector may be the regular expression `[/b]`.
         texts = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
         super().add_row(*texts, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         first, remaining = [0], list(range(1, len(self.columns)))
-        num_names = max(1, next((i for i, column in enumerate(self.columns) if column.justify == "right"), 1))
+        num_names = max(
+            1, next((i for i, column in enumerate(self.columns) if column.justify == "right"), 1)
+        )
         if len(remaining) < 2 or self._fits(console, options):
             yield from super().__rich_console__(console, options)
             return
         while remaining:
             sizes = range(len(remaining), 1, -1)
-            num_fitting = next((n for n in sizes if self._part(first + remaining[:n])._fits(console, options)), 1)
-            yield from self._part(first + remaining[:num_fitting]).__rich_console__(console, options)
+            num_fitting = next(
+                (n for n in sizes if self._part(first + remaining[:n])._fits(console, options)), 1
+            )
+            yield from self._part(first + remaining[:num_fitting]).__rich_console__(
+                console, options
+            )
             remaining = remaining[num_fitting:]
             names = list(range(num_names))
-            if remaining and remaining[0] >= num_names and self._part([*names, remaining[0]])._fits(console, options):
+            if (
+                remaining
+                and remaining[0] >= num_names
+                and self._part([*names, remaining[0]])._fits(console, options)
+            ):
                 first = names
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of these columns."""
         columns = [self.columns[index] for index in indices]
-        part = PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
+        part = PlainTable(
+            box=self.box,
+            pad_edge=self.pad_edge,
+            header_style=self.header_style,
+            padding=self.padding,
+        )
         for column in columns:
-            part.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
+            part.add_column(
+                column.header,
+                justify=column.justify,
+                overflow=column.overflow,
+                no_wrap=column.no_wrap,
+            )
         for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
             part.add_row(*cells, style=row.style)
         return part
 
     def _fits(self, console: Console, options: ConsoleOptions) -> bool:
-        """Return whether all numbers, the words of the first column, and `_NAME_WIDTH` of the others' fit."""
+        """Return whether all numbers, the words of the first column, and `_NAME_WIDTH` of the
+        others' fit."""
         unlimited = options.update_width(_UNLIMITED_WIDTH)
         width = Measurement.get(console, unlimited, self).maximum
         for column in self.columns:
             if not column.no_wrap:
-                sizes = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
+                sizes = [
+                    Measurement.get(console, unlimited, cell)
+                    for cell in (column.header, *column.cells)
+                ]
                 longest_word = max(size.minimum for size in sizes)
                 kept = longest_word if column is self.columns[0] else min(longest_word, _NAME_WIDTH)
                 width -= max(size.maximum for size in sizes) - kept
@@ -80,7 +116,10 @@ class PlainTable(Table):
 
 
 def plain_table(
-    *columns: str, right: Sequence[str] = (), rows: Iterable[Sequence[RenderableType]] = (), narrow: bool = False
+    *columns: str,
+    right: Sequence[str] = (),
+    rows: Iterable[Sequence[RenderableType]] = (),
+    narrow: bool = False,
 ) -> PlainTable:
     """Build a table that shows strings literally, headings too; the columns of `right` are numbers.
 
@@ -92,7 +131,9 @@ def plain_table(
         is_number = column in right
         # A run, which can have any name, is the heading of some columns.
         heading = Text(all_visible(column))
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+        table.add_column(
+            heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
+        )
     for row in rows:
         table.add_row(*row)
     return table
@@ -128,7 +169,8 @@ FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "unt
 def findings_rows(findings: CellFindings) -> list[list[str]]:
     """Return one row of FINDINGS_COLUMNS per detector, strongest cell first.
 
-    `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count detector.
+    `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count
+    detector.
     """
     return [
         [
@@ -150,9 +192,11 @@ def score_text(score: CellScore) -> str:
 
 
 def score_mark(score: CellScore) -> str:
-    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any other.
+    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any
+    other.
 
-    A cell further down a ranking has no p-value and no interval: chance explains what is below the chance level.
+    A cell further down a ranking has no p-value and no interval: chance explains what is below the
+    chance level.
     """
     is_ranked = score.p_value is None and score.null_level is not None
     if not (score.exceeds_chance_level if is_ranked else score.is_significant):
@@ -198,8 +242,8 @@ def findings_table(findings: CellFindings) -> Table:
 def contributions_table(findings: CellFindings) -> Table:
     """Build the table of probes and contributions.
 
-    One row per detector: how well 1 to all cells together predict its labels, and the contribution of the best cell
-    inside and outside the spans.
+    One row per detector: how well 1 to all cells together predict its labels, and the contribution
+    of the best cell inside and outside the spans.
     """
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
@@ -207,7 +251,10 @@ def contributions_table(findings: CellFindings) -> Table:
         (
             score.detector,
             *(f"{value:.3f}" for _, value in score.probe),
-            *(number_text(value, "+.4f") for value in (score.ablation_inside, score.ablation_outside)),
+            *(
+                number_text(value, "+.4f")
+                for value in (score.ablation_inside, score.ablation_outside)
+            ),
         )
         for score in findings.scores
     ]
@@ -229,7 +276,9 @@ def unscored(skipped: Sequence[Skipped]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for one in skipped:
         by_reason.setdefault(one.reason, []).append(one.detector)
-    return [f"{', '.join(detectors)}: not scored, {reason}" for reason, detectors in by_reason.items()]
+    return [
+        f"{', '.join(detectors)}: not scored, {reason}" for reason, detectors in by_reason.items()
+    ]
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
@@ -238,12 +287,17 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
 
 
 def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
-    """Build the table of a cell's contribution over the whole text, then inside and outside each detector's spans.
+    """Build the table of a cell's contribution over the whole text, then inside and outside each
+    detector's spans.
 
     Of `others`, the same cell clamped at other values, there are no intervals.
     """
-    headings = [f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others)]
-    return clamped_table(headings, [(one.change, one.effects) for one in (ablation, *others)], ablation.ci)
+    headings = [
+        f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others)
+    ]
+    return clamped_table(
+        headings, [(one.change, one.effects) for one in (ablation, *others)], ablation.ci
+    )
 
 
 Change = tuple[float, Sequence[AblationEffect]]
@@ -253,24 +307,34 @@ Change = tuple[float, Sequence[AblationEffect]]
 def clamped_table(
     headings: Sequence[str], changes: Sequence[Change], interval: tuple[float, float], own: str = ""
 ) -> Table:
-    """Build the table of rises of the loss, in all and inside and outside each detector's spans, a column for each.
+    """Build the table of rises of the loss, in all and inside and outside each detector's spans, a
+    column for each.
 
-    `interval` is that of the first column. The detector `own` comes first, then that with the largest contribution
-    inside.
+    `interval` is that of the first column. The detector `own` comes first, then that with the
+    largest contribution inside.
     """
     first, *following = headings
     numbers = (first, "95 % interval", *following)
     table = plain_table("nats/character", *numbers, right=numbers)
 
     def add(name: str, ends: tuple[float, float], change: float, *others: float) -> None:
-        table.add_row(name, f"{change:+.4f}", f"{ends[0]:+.4f}…{ends[1]:+.4f}", *(f"{one:+.4f}" for one in others))
+        table.add_row(
+            name,
+            f"{change:+.4f}",
+            f"{ends[0]:+.4f}…{ends[1]:+.4f}",
+            *(f"{one:+.4f}" for one in others),
+        )
 
     add("whole text", interval, *(change for change, _ in changes))
     by_detector = [{effect.detector: effect for effect in effects} for _, effects in changes]
-    for effect in sorted(changes[0][1], key=lambda effect: (effect.detector != own, -effect.change_inside)):
+    for effect in sorted(
+        changes[0][1], key=lambda effect: (effect.detector != own, -effect.change_inside)
+    ):
         name = effect.detector
         same = [effects[name] for effects in by_detector]
-        inside, outside = (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
+        inside, outside = (
+            (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
+        )
         add(inside, effect.ci_inside, *(one.change_inside for one in same))
         add(outside, effect.ci_outside, *(one.change_outside for one in same))
     return table
@@ -278,7 +342,9 @@ def clamped_table(
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     """Build the table of the catalogue's texts."""
-    rows = [(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for) for entry in entries]
+    rows = [
+        (entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for) for entry in entries
+    ]
     return plain_table("name", "bytes", "licence", "look for", right=("bytes",), rows=rows)
 
 
@@ -293,14 +359,21 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     """Build the table of every setting, its value and its source."""
     table = plain_table("field", "value", "from")
     for name, value in values.items():
-        shown = " ".join(map(_as_in_yaml, value)) if isinstance(value, tuple | list) else _as_in_yaml(value)
-        origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
+        shown = (
+            " ".join(map(_as_in_yaml, value))
+            if isinstance(value, tuple | list)
+            else _as_in_yaml(value)
+        )
+        origin = Text(
+            all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim"
+        )
         table.add_row(name, shown or "-", origin)
     return table
 
 
 def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
-    """Draw the places where a model hesitated: each in its context, what was written, and what else was likely."""
+    """Draw the places where a model hesitated: each in its context, what was written, and what else
+    was likely."""
     table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
     table.columns[1].no_wrap = True
     for place in places:
@@ -308,7 +381,12 @@ def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
         context = f"{set_cell_size(before[::-1], 16)[::-1]}[{written}]{set_cell_size(after, 8)}"
         others = "  ".join(map(_with_percent, place.alternatives))
         table.add_row(f"{place.position + 1:,}", context, _with_percent(place), others)
-    return Group(Text("Where the model hesitated most: what it wrote, and what else was likely", style="bold"), table)
+    return Group(
+        Text(
+            "Where the model hesitated most: what it wrote, and what else was likely", style="bold"
+        ),
+        table,
+    )
 
 
 def _with_percent(one: Hesitation | Prediction) -> str:
@@ -319,16 +397,20 @@ def _with_percent(one: Hesitation | Prediction) -> str:
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     """Draw runs, one per row, and why losses must not be compared.
 
-    A text or a seed that all of several runs share stands below the table; a text that the names of the runs repeat is
-    left out.
+    A text or a seed that all of several runs share stands below the table; a text that the names of
+    the runs repeat is left out.
     """
     columns = {
         "run": [run.name for run in runs],
         "text": [run.text for run in runs],
         "model": [f"{run.cell} {run.num_layers}×{run.hidden_size}" for run in runs],
-        "params": ["" if run.num_parameters is None else short_number(run.num_parameters) for run in runs],
+        "params": [
+            "" if run.num_parameters is None else short_number(run.num_parameters) for run in runs
+        ],
         "seed": [str(run.seed) for run in runs],
-        "steps": [f"{run.step:,}" + f"/{run.num_steps:,}" * (run.step != run.num_steps) for run in runs],
+        "steps": [
+            f"{run.step:,}" + f"/{run.num_steps:,}" * (run.step != run.num_steps) for run in runs
+        ],
         "nats/char": [number_text(run.best_nats, ".4f") for run in runs],
         "min": [f"{run.minutes:.1f}" for run in runs],
     }
@@ -345,7 +427,9 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     # Long texts and models are folded before names are.
     table.columns[0].no_wrap = max(map(len, columns["run"])) <= _MAX_RUN_WIDTH
     notes = list(map(Text, comparison_notes([run for run in runs if run.best_nats is not None])))
-    return Group(table, *notes, *([Text(all_visible(f"All runs: {values}."), style="dim")] if shared else []))
+    return Group(
+        table, *notes, *([Text(all_visible(f"All runs: {values}."), style="dim")] if shared else [])
+    )
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
@@ -358,22 +442,26 @@ _FIGURES = ("nats/char", "bits/char", "bits/byte")
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
     """Draw all rows, with what was skipped and the notes below them.
 
-    The rows of one predictor are named by their protocol. With several predictors or protocols that are compared, the
-    rows have their differences.
+    The rows of one predictor are named by their protocol. With several predictors or protocols that
+    are compared, the rows have their differences.
     """
     rows = shown_rows(evaluation.rows)
     is_one = len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows)
     table = losses_table([row.loss for row in rows]) if is_one else _losses_of_several(rows)
     where = "this text" if evaluation.part is None else f"the {evaluation.part} text"
     if evaluation.common_bytes is not None:
-        where += " that all runs have: bytes {:,} to {:,} of their text".format(*evaluation.common_bytes)
+        where += " that all runs have: bytes {:,} to {:,} of their text".format(
+            *evaluation.common_bytes
+        )
     first = evaluation.first
     parts: list[RenderableType] = [Text(f"Loss over {where}"), table]
     parts.append(Text(how_to_read(rows)))
     skipped = {(row.protocol, row.reason) for row in evaluation.skipped}
     parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
     if first.nats_ci is None:
-        parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
+        parts.append(
+            Text("The text is too short for an interval, which needs 1,000 scored characters.")
+        )
     parts += [Text(all_visible(note)) for note in evaluation.notes]
     for breakdown in evaluation.breakdowns:
         parts += [Text(""), breakdown_view(breakdown)]
@@ -381,7 +469,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 
 
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
-    """Draw the loss by class or by position: a bar per group or, for a run that is compared, its difference."""
+    """Draw the loss by class or by position: a bar per group or, for a run that is compared, its
+    difference."""
     title, first = {
         "class": ("by class of character", "class"),
         "position": ("by the number of characters read since the initial state", "read"),
@@ -389,16 +478,33 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     by_class = breakdown.by == "class"
     has_differences = any(group.difference is not None for group in breakdown.groups)
     columns = (first, "characters", "nats/char", "95 % interval")
-    last = ("difference", "its interval") if has_differences else ("of the loss", "") if by_class else ("",)
+    last = (
+        ("difference", "its interval")
+        if has_differences
+        else ("of the loss", "")
+        if by_class
+        else ("",)
+    )
     table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)), narrow=True)
     # Classes are of very different sizes: the bars show where most of the loss is.
-    values = [group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups]
+    values = [
+        group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups
+    ]
     largest = max(values)
     for group, value in zip(breakdown.groups, values, strict=True):
-        cells = [group.name, f"{group.num_chars:,}", f"{group.nats_per_char:.4f}", _ends(group.nats_ci)]
+        cells = [
+            group.name,
+            f"{group.num_chars:,}",
+            f"{group.nats_per_char:.4f}",
+            _ends(group.nats_ci),
+        ]
         difference = group.difference
         if difference is not None:
-            table.add_row(*cells, f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, "+.3f"))
+            table.add_row(
+                *cells,
+                f"{difference.mean:+.4f}",
+                ends_text(difference.low, difference.high, "+.3f"),
+            )
         elif has_differences:
             table.add_row(*cells, "", "")
         else:
@@ -408,13 +514,16 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:
-    """Say how to read the rows: which loss is better, what is below a figure, and which loss each difference is to."""
+    """Say how to read the rows: which loss is better, what is below a figure, and which loss each
+    difference is to."""
     notes = ["Lower is better."]
     if any(row.loss.nats_ci is not None for row in rows):
         notes.append("Below a figure: its 95 % interval.")
     compared = [row for row in rows if row.difference is not None]
     first = all_visible(rows[0].name)
-    references = [f"to {first} by the same protocol"] * any(row.loss.protocol in _TO_FIRST_RUN for row in compared)
+    references = [f"to {first} by the same protocol"] * any(
+        row.loss.protocol in _TO_FIRST_RUN for row in compared
+    )
     references += [f"of n-grams, to {first}, stateful"] * any(row.name == NGRAM for row in compared)
     is_dynamic = any(row.loss.protocol == "dynamic" for row in compared)
     references += ["of dynamic, to the stateful loss of the same run"] * is_dynamic
@@ -428,19 +537,32 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
-    """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor the best."""
-    best = min([row for row in rows if row.name == NGRAM], key=lambda row: row.loss.nats_per_char, default=None)
+    """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor
+    the best."""
+    best = min(
+        [row for row in rows if row.name == NGRAM],
+        key=lambda row: row.loss.nats_per_char,
+        default=None,
+    )
     shown = {f"{order}-gram" for order in SHOWN_ORDERS}
-    return tuple(row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown)
+    return tuple(
+        row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown
+    )
 
 
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
-    """Build the table of one predictor's losses, one row per protocol, each figure above its 95 % interval."""
+    """Build the table of one predictor's losses, one row per protocol, each figure above its 95 %
+    interval."""
     columns = ("protocol", *_FIGURES, "characters", "precision")
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
         values = (report.nats_per_char, report.bpc, report.bits_per_byte)
-        table.add_row(report.protocol, *(f"{value:.4f}" for value in values), f"{report.num_chars:,}", report.precision)
+        table.add_row(
+            report.protocol,
+            *(f"{value:.4f}" for value in values),
+            f"{report.num_chars:,}",
+            report.precision,
+        )
         if report.nats_ci is not None:
             intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
             table.add_row("", *map(_ends, intervals), "", "", style="dim")

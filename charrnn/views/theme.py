@@ -1,10 +1,11 @@
 """Colours, characters and numbers: how every picture shows them.
 
-The palette is diverging for cells, and has one hue for surprise and one for guesses. Red is low and blue is high, after
-Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is the middle of the palette: from there to
-either end, lightness and chroma change in equal steps of OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual
-color space for image processing"). Both ends are equally light and equally colourful. Terminals, pictures and web pages
-take their colours from here.
+The palette is diverging for cells, and has one hue for surprise and one for guesses. Red is low and
+blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is
+the middle of the palette: from there to either end, lightness and chroma change in equal steps of
+OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual color space for image processing").
+Both ends are equally light and equally colourful. Terminals, pictures and web pages take their
+colours from here.
 """
 
 import math
@@ -22,7 +23,8 @@ from rich.style import Style
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
 """The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
-"""Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps exported pictures small."""
+"""Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps
+exported pictures small."""
 MIN_CONTRAST = 4.5
 """Contrast of text with its background, at least (WCAG 2.2, level AA)."""
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -52,15 +54,18 @@ class Paper:
 PAPERS: Mapping[Background, Paper] = {
     "light": Paper(paper="#fcfcfa", ink="#1e1e22", lightness=0.53),
     "dark": Paper(paper="#17181c", ink="#e6e6ea", lightness=0.56),
-    # A grey halfway between dark and light, which is never drawn itself: every shade is as light as it.
+    # A grey halfway between dark and light, which is never drawn itself: every shade is as light as
+    # it.
     "unknown": Paper(paper="#737376", ink="#ffffff", lightness=0.56, faintest=2),
 }
-"""The backgrounds. The shades for an unknown one differ from dark and from light, and white text is legible on them."""
+"""The backgrounds. The shades for an unknown one differ from dark and from light, and white text is
+legible on them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hue:
-    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with 256 colours.
+    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with 256
+    colours.
 
     `ramps` lists numbers of the 256 colours from faint to full.
     """
@@ -71,14 +76,28 @@ class Hue:
 
 
 HUES: Mapping[str, Hue] = {
-    "low": Hue(27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}),
-    "high": Hue(262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}),
-    "surprise": Hue(
-        328, {"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 97, 127, 163)}
+    "low": Hue(
+        27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}
     ),
-    "guess": Hue(58, {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}, chroma=0.13),
+    "high": Hue(
+        262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}
+    ),
+    "surprise": Hue(
+        328,
+        {
+            "dark": (53, 90, 127, 163),
+            "light": (225, 219, 213, 207, 163),
+            "unknown": (96, 97, 127, 163),
+        },
+    ),
+    "guess": Hue(
+        58,
+        {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)},
+        chroma=0.13,
+    ),
 }
-"""The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are sequential."""
+"""The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are
+sequential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +112,24 @@ class Palette:
         return self.share("high" if value > 0 else "low", abs(value))
 
     def share(self, hue: str, share: float) -> Style:
-        """Return the style of a share of a hue's full colour, clipped to [0, 1]; nan counts as 0."""
+        """Return the style of a share of a hue's full colour, clipped to [0, 1]; nan counts as
+        0."""
         step = round(NUM_SHADES * min(1.0, max(0.0, share))) if share == share else 0
         return _style(self.background, self.depth, hue, step)
 
 
 def palette_of(console: Console) -> Palette:
     """Return the palette for a console: for its number of colours and its background."""
-    return Palette(background_of(console._environ), "256" if console.color_system == "256" else "truecolor")
+    return Palette(
+        background_of(console._environ), "256" if console.color_system == "256" else "truecolor"
+    )
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
     """Return the background that $CHARRNN_BACKGROUND names, or else the last number of $COLORFGBG.
 
-    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is light on dark. 7 and 9
-    to 15 are light colours, after Vim.
+    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is
+    light on dark. 7 and 9 to 15 are light colours, after Vim.
     """
     named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
     if named in ("dark", "light"):
@@ -119,29 +141,38 @@ def background_of(environment: Mapping[str, str]) -> Background:
 
 
 def steps(background: Background) -> dict[int, tuple[str, str]]:
-    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without 0, the page itself."""
+    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without 0,
+    the page itself."""
     numbers = range(1, NUM_SHADES + 1)
     low = {-step: shade(background, "low", step) for step in reversed(numbers)}
     return low | {step: shade(background, "high", step) for step in numbers}
 
 
 def dark_colours() -> dict[str, str]:
-    """Return the background of every shade on dark paper, by that on light paper, and the texts likewise."""
+    """Return the background of every shade on dark paper, by that on light paper, and the texts
+    likewise."""
     light, dark = PAPERS["light"], PAPERS["dark"]
     return {
         light.paper: dark.paper,
         light.ink: dark.ink,
         # Shades whose text is black or white on light paper carry white text on dark paper.
         "#000000": "#ffffff",
-    } | {shade("light", hue, n)[0]: shade("dark", hue, n)[0] for hue in HUES for n in range(1, NUM_SHADES + 1)}
+    } | {
+        shade("light", hue, n)[0]: shade("dark", hue, n)[0]
+        for hue in HUES
+        for n in range(1, NUM_SHADES + 1)
+    }
 
 
 @cache
 def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
-    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH from the paper."""
+    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH
+    from the paper."""
     paper, full_hue, share = PAPERS[background], HUES[hue], step / NUM_SHADES
     begin, _, _ = to_oklab(paper.paper)
-    coloured = from_oklch(begin + (paper.lightness - begin) * share, full_hue.chroma * share, full_hue.degrees)
+    coloured = from_oklch(
+        begin + (paper.lightness - begin) * share, full_hue.chroma * share, full_hue.degrees
+    )
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
     is_dark = contrast(coloured, "#ffffff") > contrast(coloured, "#000000")
@@ -151,7 +182,8 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
 def contrast(one: str, other: str) -> float:
     """Return the contrast ratio of two colours #rrggbb, from 1 to 21 (WCAG 2.2)."""
     dark, light = sorted(
-        0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in map(_linear, (one, other))
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+        for red, green, blue in map(_linear, (one, other))
     )
     return (light + 0.05) / (dark + 0.05)
 
@@ -170,7 +202,8 @@ def to_oklab(colour: str) -> tuple[float, float, float]:
 
 
 def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
-    """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is clipped."""
+    """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is
+    clipped."""
     a, b = chroma * math.cos(math.radians(degrees)), chroma * math.sin(math.radians(degrees))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -221,7 +254,8 @@ LEAST_RANGE = 1e-4
 
 
 def scale_of(values: Iterable[float]) -> Scale:
-    """Return the scale from the smallest value to the largest if these are near each other, else that from -1 to 1."""
+    """Return the scale from the smallest value to the largest if these are near each other, else
+    that from -1 to 1."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     return Scale(low, high) if LEAST_RANGE <= high - low < SMALL_RANGE else Scale()
@@ -249,7 +283,8 @@ _BLACK, _WHITE = 16, 231
 
 
 def xterm_colour(number: int) -> str:
-    """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green and blue."""
+    """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green
+    and blue."""
     levels = (0, 95, 135, 175, 215, 255)
     red, green, blue = (levels[(number - 16) // size % 6] for size in (36, 6, 1))
     return f"#{red:02x}{green:02x}{blue:02x}"
@@ -267,30 +302,42 @@ def _linear(colour: str) -> tuple[float, float, float]:
 def _encoded(*linear: float) -> str:
     """Return linear light as #rrggbb (IEC 61966-2-1); the inverse of `_linear`."""
     clipped = (min(1.0, max(0.0, part)) for part in linear)
-    encoded = (12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055 for part in clipped)
+    encoded = (
+        12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055 for part in clipped
+    )
     return "#" + "".join(f"{round(255 * part):02x}" for part in encoded)
 
 
 def shade_rules() -> str:
     """Return a variable and a class for every shade, for both colour schemes of a page."""
     shades = [steps(background).items() for background in ("light", "dark")]
-    light, dark = (" ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in one) for one in shades)
+    light, dark = (
+        " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in one)
+        for one in shades
+    )
     numbers = range(-NUM_SHADES, NUM_SHADES + 1)
-    classes = "\n".join(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}" for step in numbers)
-    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{classes}"
+    classes = "\n".join(
+        f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}" for step in numbers
+    )
+    return (
+        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }}"
+        f" }}\n{classes}"
+    )
 
 
 TAB_WIDTH = 4
 """Columns of a tab."""
 LINE_ENDS = ("\n", "\0")
-"""Characters after which a picture of a text begins a new line: a newline and the END of a document."""
+"""Characters after which a picture of a text begins a new line: a newline and the END of a
+document."""
 _UNSHOWN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that change the direction of the text, and lone surrogates."""
 
 
 @lru_cache(maxsize=4096)
 def visible(character: str) -> str:
-    """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format characters as marks.
+    """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format
+    characters as marks.
 
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
@@ -303,22 +350,29 @@ def visible(character: str) -> str:
         return chr(0x2400 + code)
     if code == 127:
         return "␡"
-    # The last two code points of every plane are no characters: XML, and so an exported picture, does not allow them.
+    # The last two code points of every plane are no characters: XML, and so an exported picture,
+    # does not allow them.
     if cell_len(character) == 0 or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
         return f"<{code:02x}>"
     return character
 
 
 def all_visible(text: str, *, ascii_only: bool = False) -> str:
-    """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one line."""
+    """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one
+    line."""
     return "".join(map(visible_in_ascii if ascii_only else visible, text))
 
 
 def visible_in_ascii(character: str) -> str:
-    """Return how a character is shown on a stream that carries ASCII only: other characters are backslash escapes."""
+    """Return how a character is shown on a stream that carries ASCII only: other characters are
+    backslash escapes."""
     if character == "\t":
         return "\\t".ljust(TAB_WIDTH)
-    return character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return (
+        character
+        if " " <= character <= "~"
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    )
 
 
 def short_number(value: float) -> str:
@@ -339,5 +393,6 @@ def shown_character(character: str) -> str:
 
 
 def quoted_character(character: str) -> str:
-    """Return how a character is shown before a number: in quotation marks, so that a digit or + is not part of it."""
+    """Return how a character is shown before a number: in quotation marks, so that a digit or + is
+    not part of it."""
     return f"'{shown_character(character)}'"

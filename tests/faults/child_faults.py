@@ -1,4 +1,5 @@
-"""Faults that a child process injects into itself: it dies, or receives a signal, at an exactly chosen moment."""
+"""Faults that a child process injects into itself: it dies, or receives a signal, at an exactly
+chosen moment."""
 
 import atexit
 import contextlib
@@ -27,7 +28,8 @@ def send(signals: list[int]) -> None:
 
 
 def receive_in(place: str, call: int, signals: list[int], ignored: int | None = None) -> None:
-    """Send signals to this process when it calls the function `module:name` for the `call`-th time, counted from 1.
+    """Send signals to this process when it calls the function `module:name` for the `call`-th time,
+    counted from 1.
 
     One signal may be ignored from the start, as under `nohup`.
     """
@@ -52,7 +54,8 @@ def receive_in(place: str, call: int, signals: list[int], ignored: int | None = 
 
 
 def take_terminal(path: str) -> None:
-    """Make the terminal at `path` the controlling terminal and the standard streams of this process."""
+    """Make the terminal at `path` the controlling terminal and the standard streams of this
+    process."""
     terminal = os.open(path, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(terminal, stream)
@@ -60,12 +63,17 @@ def take_terminal(path: str) -> None:
     del os.environ["COLUMNS"]
 
 
-def die_in_saves(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
-    """Send signals to this process just before the `number`-th file operation of its saves, counted over the whole run.
+def die_in_saves(
+    number: int | None,
+    count_path: str,
+    signals: list[int] = [signal.SIGKILL],  # noqa: B006
+) -> None:
+    """Send signals to this process just before the `number`-th file operation of its saves, counted
+    over the whole run.
 
-    Before operation k + 1 means after operation k, so every state between two operations can be produced. A file is
-    written in two halves, with an operation between them. With None, no signal is sent and the number of operations is
-    written to a file.
+    Before operation k + 1 means after operation k, so every state between two operations can be
+    produced. A file is written in two halves, with an operation between them. With None, no signal
+    is sent and the number of operations is written to a file.
     """
     num_operations = depth = 0
 
@@ -89,7 +97,9 @@ def die_in_saves(number: int | None, count_path: str, signals: list[int] = [sign
             finally:
                 depth -= 1
                 if number is None and not depth:
-                    with os.fdopen(os.open(count_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+                    with os.fdopen(
+                        os.open(count_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w"
+                    ) as file:
                         file.write(str(num_operations))
 
         return save
@@ -116,7 +126,8 @@ def die_in_saves(number: int | None, count_path: str, signals: list[int] = [sign
 
 
 def die_at_call(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
-    """Send signals to this process at its `number`-th function call; with None, write the number of calls to a file."""
+    """Send signals to this process at its `number`-th function call; with None, write the number of
+    calls to a file."""
     num_calls = 0
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -136,7 +147,8 @@ def die_at_call(number: int | None, count_path: str, signals: list[int] = [signa
 
 
 def die_within_a_line(number: int) -> None:
-    """Kill this process when half of the `number`-th line (from 1) is written to `metrics.jsonl`."""
+    """Kill this process when half of the `number`-th line (from 1) is written to
+    `metrics.jsonl`."""
     num_lines = 0
     append = MetricsLog.append
 
@@ -154,9 +166,12 @@ def die_within_a_line(number: int) -> None:
 
 
 class ForkedPopen(subprocess.Popen[bytes]):
-    """Runs `python -m charrnn` in forks of this process, with torch imported and one thread: one at a time."""
+    """Runs `python -m charrnn` in forks of this process, with torch imported and one thread: one at
+    a time."""
 
-    def __init__(self, command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **options: Any) -> None:
+    def __init__(
+        self, command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **options: Any
+    ) -> None:
         kept: list[object] = []  # The old stream objects, whose end would close the new streams.
 
         def become() -> None:
@@ -168,7 +183,11 @@ class ForkedPopen(subprocess.Popen[bytes]):
             os.environ.update(env)
             sys.argv = ["charrnn", *command[3:]]
             kept.extend([sys.stdin, sys.stdout, sys.stderr])
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+            sys.stdin, sys.stdout, sys.stderr = (
+                open(0),  # noqa: SIM115
+                open(1, "w"),  # noqa: SIM115
+                open(2, "w", buffering=1),  # noqa: SIM115
+            )
             try:
                 __main__.main()
             except SystemExit as leaving:

@@ -1,7 +1,8 @@
 """A disk that fails, or a process that dies, at one chosen operation on the files below a folder.
 
-Opening, listing, renaming and removing are seen by an audit hook, which no way of asking for them passes by; writing
-and syncing, of which Python tells no hook, are wrapped. Nothing is really synced: that would take minutes.
+Opening, listing, renaming and removing are seen by an audit hook, which no way of asking for them
+passes by; writing and syncing, of which Python tells no hook, are wrapped. Nothing is really
+synced: that would take minutes.
 """
 
 import io
@@ -15,7 +16,13 @@ from typing import Any
 
 import pytest
 
-_EVENTS = {"open": "open", "os.mkdir": "mkdir", "os.rename": "rename", "os.remove": "unlink", "os.rmdir": "rmdir"}
+_EVENTS = {
+    "open": "open",
+    "os.mkdir": "mkdir",
+    "os.rename": "rename",
+    "os.remove": "unlink",
+    "os.rmdir": "rmdir",
+}
 _EVENTS |= {"os.scandir": "list", "os.listdir": "list"}
 
 
@@ -25,7 +32,8 @@ class Killed(BaseException):
 
 @dataclass
 class FaultyDisk:
-    """What was asked of the disk, in order; the operation of number `at` (from 1) raises what `fault` makes."""
+    """What was asked of the disk, in order; the operation of number `at` (from 1) raises what
+    `fault` makes."""
 
     root: Path
     at: int | None = None
@@ -48,7 +56,9 @@ class FaultyDisk:
         if place.is_absolute() and not place.is_relative_to(self.root):
             return
         # A relative name is of a folder held open, which only `shutil.rmtree` does.
-        self.seen.append((operation, str(place.relative_to(self.root)) if place.is_absolute() else place.name))
+        self.seen.append(
+            (operation, str(place.relative_to(self.root)) if place.is_absolute() else place.name)
+        )
         if len(self.seen) == self.at:
             error = self.fault()
             self.is_dead = isinstance(error, Killed)
@@ -67,7 +77,8 @@ _active: list[FaultyDisk] = []
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _active and event in _EVENTS:
         disk = _active[-1]
-        # What the disk itself does, or pytest, is below another folder or not while a disk is active.
+        # What the disk itself does, or pytest, is below another folder or not while a disk is
+        # active.
         path = arguments[1] if event == "os.rename" else arguments[0] if arguments else None
         disk.touch(_EVENTS[event], path)
 
@@ -99,7 +110,9 @@ class _File:
 
 
 @contextmanager
-def faulty_disk(root: Path, at: int | None = None, fault: Callable[[], BaseException] = Killed) -> Iterator[FaultyDisk]:
+def faulty_disk(
+    root: Path, at: int | None = None, fault: Callable[[], BaseException] = Killed
+) -> Iterator[FaultyDisk]:
     """Watch all that is done below `root` in here; without `at` nothing fails."""
     if not _hook_is_in:
         sys.addaudithook(_hook)
@@ -110,7 +123,9 @@ def faulty_disk(root: Path, at: int | None = None, fault: Callable[[], BaseExcep
     def open_(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
         opened = real_open(file, mode, *rest, **options)
         is_ours = isinstance(file, str | os.PathLike) and Path(file).absolute().is_relative_to(root)
-        return _File(opened, disk, os.fspath(file)) if is_ours and mode not in ("r", "rb") else opened
+        return (
+            _File(opened, disk, os.fspath(file)) if is_ours and mode not in ("r", "rb") else opened
+        )
 
     def fsync(descriptor: int) -> None:
         disk.touch("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))

@@ -1,8 +1,10 @@
-"""A server process that imports torch and the rest once and forks a child for each command: imports take seconds.
+"""A server process that imports torch and the rest once and forks a child for each command: imports
+take seconds.
 
-Forking is safe here: torch has computed nothing yet, so there is one thread and no lock that a child could inherit in a
-locked state. As a script it reads one JSON object per line: the answer to {"spawn": [arguments], ...} is the child's
-process id, to {"wait": id} its exit code (-N: ended by signal N).
+Forking is safe here: torch has computed nothing yet, so there is one thread and no lock that a
+child could inherit in a locked state. As a script it reads one JSON object per line: the answer to
+{"spawn": [arguments], ...} is the child's process id, to {"wait": id} its exit code (-N: ended by
+signal N).
 """
 
 import atexit
@@ -60,10 +62,16 @@ class ForkServer:
         )
 
     def spawn(self, *arguments: object, prepare: str = "", **details: Any) -> Child:
-        """Start `charrnn ARGUMENTS`. `prepare` names a `module:function` that is called in the child with `details`."""
+        """Start `charrnn ARGUMENTS`. `prepare` names a `module:function` that is called in the
+        child with `details`."""
         self._num_spawned += 1
         out = self.folder / f"child-{self._num_spawned}.out"
-        request = {"spawn": list(map(str, arguments)), "out": str(out), "prepare": prepare, "details": details}
+        request = {
+            "spawn": list(map(str, arguments)),
+            "out": str(out),
+            "prepare": prepare,
+            "details": details,
+        }
         return Child(self, int(self.ask(request)), out)
 
     def run(self, *arguments: object, **details: Any) -> tuple[int, Child]:
@@ -87,7 +95,8 @@ class ForkServer:
 
 
 def serve(requests: IO[str]) -> bool:
-    """Answer requests until the input ends and return False; in a forked child return True at once."""
+    """Answer requests until the input ends and return False; in a forked child return True at
+    once."""
     while line := requests.readline():
         request = json.loads(line)
         if "wait" in request:
@@ -109,15 +118,22 @@ def become(request: dict[str, Any]) -> None:
     os.setsid()
     out = Path(request["out"])
     for number, path in ((0, Path(os.devnull)), (1, out), (2, out.with_suffix(".err"))):
-        opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        opened = os.open(
+            path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        )
         os.dup2(opened, number)
         os.close(opened)
     sys.argv = ["charrnn", *request["spawn"]]
     if request["prepare"]:
         module, _, function = request["prepare"].partition(":")
         getattr(importlib.import_module(module), function)(**request["details"])
-    # Python's stream objects cache properties of the server's streams: whether they can seek or are a terminal.
-    sys.stdin, sys.stdout, sys.stderr = None, open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    # Python's stream objects cache properties of the server's streams: whether they can seek or are
+    # a terminal.
+    sys.stdin, sys.stdout, sys.stderr = (
+        None,
+        open(1, "w"),  # noqa: SIM115
+        open(2, "w", buffering=1),  # noqa: SIM115
+    )
     with contextlib.suppress(OSError):  # a fault has closed it
         sys.stdin = open(0)  # noqa: SIM115
 
@@ -134,7 +150,9 @@ if __name__ == "__main__":
     from charrnn.cli.app import run
 
     assert torch.get_num_threads() == 1
-    charrnn.training.session.SAMPLE_LENGTH = 24  # A tenth of the usual length: the tests' runs are short.
+    charrnn.training.session.SAMPLE_LENGTH = (
+        24  # A tenth of the usual length: the tests' runs are short.
+    )
     os.fsync = lambda descriptor: None  # What survives kill -9 was written, synced or not.
     with contextlib.redirect_stdout(io.StringIO()):
         assert run(["train", "--show-config"]) == 0  # imports what reads a command line

@@ -14,27 +14,42 @@ from charrnn.config.settings import FIELD_NAMES
 
 
 def damaged(run: Path) -> Iterator[str]:
-    """Put something hostile into one file of a run after the other, each whole again before the next."""
+    """Put something hostile into one file of a run after the other, each whole again before the
+    next."""
     step = run / (run / "best").read_text().strip()
     config = (run / "config.yaml").read_text()
     for field in FIELD_NAMES[::6]:
         wrong = re.sub(
-            rf"(?ms)^{field}: .*?(?=^\w|\Z)", f"{field}: {json.dumps(HOSTILE)}\n".replace("\\", r"\\"), config
+            rf"(?ms)^{field}: .*?(?=^\w|\Z)",
+            f"{field}: {json.dumps(HOSTILE)}\n".replace("\\", r"\\"),
+            config,
         )
         (run / "config.yaml").write_text(wrong)
         yield f"config.yaml {field}"
     (run / "config.yaml").write_text(f"{json.dumps(HOSTILE)}: 1\n")
     yield "config.yaml key"
     (run / "config.yaml").write_text(config)
-    for path in (run / "vocab.json", step / "manifest.json", run / "metrics.jsonl", step / "model.safetensors"):
+    for path in (
+        run / "vocab.json",
+        step / "manifest.json",
+        run / "metrics.jsonl",
+        step / "model.safetensors",
+    ):
         whole = path.read_bytes()
         values: dict[str, object] = {
             "list": [HOSTILE],
-            "object": {HOSTILE: HOSTILE, "kind": HOSTILE, "format": HOSTILE, "files": {HOSTILE: HOSTILE}},
+            "object": {
+                HOSTILE: HOSTILE,
+                "kind": HOSTILE,
+                "format": HOSTILE,
+                "files": {HOSTILE: HOSTILE},
+            },
             "characters": {"kind": "char", "characters": ["", HOSTILE]},
             "kind": {"kind": "char", "characters": HOSTILE},
         }
-        parts = {"text": IN_A_TEXT.encode()} | {name: json.dumps(value).encode() for name, value in values.items()}
+        parts = {"text": IN_A_TEXT.encode()} | {
+            name: json.dumps(value).encode() for name, value in values.items()
+        }
         for name, content in parts.items():
             path.write_bytes(content)
             yield f"{path.name} {name}"
@@ -49,17 +64,22 @@ def damaged(run: Path) -> Iterator[str]:
 
 
 def assert_is_safe(path: Path) -> None:
-    """That a file has nothing in it that steers, asks the network or runs, but the page's own script."""
+    """That a file has nothing in it that steers, asks the network or runs, but the page's own
+    script."""
     spelled = path.read_bytes().decode("utf-8")
     assert steering(spelled) == []
     if path.suffix == ".html":
         page = Elements(spelled)
         assert not {"a", "img", "iframe", "link", "object", "form", "base"} & set(page.tags)
-        assert not {name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")}
+        assert not {
+            name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")
+        }
         if page.scripts:
             _, script = page.scripts
             template = (Path(charrnn.__file__).parent / "views" / "page.html").read_text()
-            assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), "the page's own, to the character"
+            assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), (
+                "the page's own, to the character"
+            )
             assert steering(json.dumps(page.data, ensure_ascii=False)) == []
     elif path.suffix == ".svg":
         root = ElementTree.fromstring(spelled)
@@ -72,7 +92,10 @@ def assert_is_safe(path: Path) -> None:
             rf"@media \(prefers-color-scheme: dark\)\{{(?:{rule})+\}}", sheets[0]
         ), "the program's own sheet, which replaces colours by colours"
         assert not {
-            name for element in root.iter() for name in element.attrib if "href" in name or name.startswith("on")
+            name
+            for element in root.iter()
+            for name in element.attrib
+            if "href" in name or name.startswith("on")
         }
     elif path.suffix == ".json":
         json.loads(spelled)

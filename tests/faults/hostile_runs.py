@@ -25,10 +25,12 @@ WEIGHTS, STATE = "model.safetensors", "training.json"
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """What is done to a run, and which commands must then refuse it; the others may, or may do their work."""
+    """What is done to a run, and which commands must then refuse it; the others may, or may do
+    their work."""
 
     build: Callable[[Path, Path], object]
-    """Given the run, and a folder outside of everything a run may touch, with `secret.txt` in it."""
+    """Given the run, and a folder outside of everything a run may touch, with `secret.txt` in it.
+    """
     refusing: tuple[str, ...] = READERS
 
 
@@ -37,7 +39,8 @@ def step_of(run: Path) -> Path:
 
 
 def change_files(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what the manifest lists, and put it under its own SHA-256, which an attacker can make, too."""
+    """Change what the manifest lists, and put it under its own SHA-256, which an attacker can make,
+    too."""
     path = step_of(run) / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest.pop("sha256", None)
@@ -60,7 +63,12 @@ def put(run: Path, name: str, data: bytes | str) -> None:
     """Write a file of the run in every place where the run has it, and recompute the digests."""
     content = data.encode() if isinstance(data, str) else data
     if name == "config.yaml":
-        content = _sealing(body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content) + body
+        content = (
+            _sealing(
+                body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content
+            )
+            + body
+        )
     for path in (run / name, step_of(run) / name):
         if path.exists():
             path.write_bytes(content)
@@ -68,7 +76,11 @@ def put(run: Path, name: str, data: bytes | str) -> None:
 
 
 def set_config(run: Path, **changes: Any) -> None:
-    put(run, "config.yaml", yaml.safe_dump(yaml.safe_load((run / "config.yaml").read_text()) | changes))
+    put(
+        run,
+        "config.yaml",
+        yaml.safe_dump(yaml.safe_load((run / "config.yaml").read_text()) | changes),
+    )
 
 
 def add_to_config(run: Path, field: str, text: str) -> None:
@@ -87,7 +99,13 @@ def change_bias(run: Path, change: Callable[[Any], Any]) -> None:
     """Replace the bias of the output; None leaves it out."""
     tensors = safetensors.numpy.load((step_of(run) / WEIGHTS).read_bytes())
     changed = {**tensors, "output.bias": change(tensors["output.bias"])}
-    put(run, WEIGHTS, safetensors.numpy.save({name: value for name, value in changed.items() if value is not None}))
+    put(
+        run,
+        WEIGHTS,
+        safetensors.numpy.save(
+            {name: value for name, value in changed.items() if value is not None}
+        ),
+    )
 
 
 def move_out(path: Path, outside: Path) -> None:
@@ -165,10 +183,14 @@ REFUSED: dict[str, Callable[[Path, Path], object]] = {
     "deep YAML": lambda run, _: add_to_config(run, "split", f"split: {NESTED[:20_000]}"),
     "a pipe in the place of the weights": lambda run, _: pipe(step_of(run) / WEIGHTS),
     "a tensor too few": lambda run, _: change_bias(run, lambda bias: None),
-    "a text in an encoding that is a module": lambda run, _: set_config(run, encoding="antigravity"),
+    "a text in an encoding that is a module": lambda run, _: set_config(
+        run, encoding="antigravity"
+    ),
 }
 NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
-    "training state that is a pickle": lambda run, out: put(run, "training.safetensors", pickle.dumps(Payload(out))),
+    "training state that is a pickle": lambda run, out: put(
+        run, "training.safetensors", pickle.dumps(Payload(out))
+    ),
     "samples linked to a secret": lambda run, out: link(run / "samples.txt", out / "secret.txt"),
     "a pipe in the place of the history": lambda run, _: pipe(run / "metrics.jsonl"),
     "a window of 34 GB": lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536),
@@ -184,7 +206,8 @@ HARMLESS: dict[str, Callable[[Path, Path], object]] = {
     "a text recorded at no place": lambda run, _: set_state(run, corpus_locations=[{"a": [1]}]),
     "a run to start with": lambda run, out: set_config(run, init_from=str(out)),
     "a history of huge numbers": lambda run, _: append(
-        run / "metrics.jsonl", f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2
+        run / "metrics.jsonl",
+        f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2,
     ),
     "a history that is deep": lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"),
 }
@@ -192,16 +215,22 @@ HOSTILE = {
     **{case: Hostile(build) for case, build in REFUSED.items()},
     **{case: Hostile(build, ("resume",)) for case, build in NOT_RESUMED.items()},
     **{case: Hostile(build, ()) for case, build in HARMLESS.items()},
-    "a corpus name of 10^5 characters": Hostile(lambda run, _: set_config(run, corpus=["k" * 100_000]), WANTS_TEXT),
+    "a corpus name of 10^5 characters": Hostile(
+        lambda run, _: set_config(run, corpus=["k" * 100_000]), WANTS_TEXT
+    ),
     "a text that is a secret": Hostile(lambda run, out: steal(run, out / "secret.txt"), WANTS_TEXT),
     **{
-        f"a text that is {what}": Hostile(lambda run, out, where=where: steal(run, where(run, out), WRONG), WANTS_TEXT)
+        f"a text that is {what}": Hostile(
+            lambda run, out, where=where: steal(run, where(run, out), WRONG), WANTS_TEXT
+        )
         for what, where in TEXTS.items()
     },
     # The name in config.yaml still leads to the text that it learned, but the digest is none.
     **{
         f"a text recorded as {what}": Hostile(
-            lambda run, out, where=where: set_state(run, corpus_locations=[str(where(run, out))], corpus_digest=WRONG),
+            lambda run, out, where=where: set_state(
+                run, corpus_locations=[str(where(run, out))], corpus_digest=WRONG
+            ),
             WANTS_TEXT,
         )
         for what, where in [*TEXTS.items()][::3]

@@ -1,4 +1,5 @@
-"""Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can be no second one."""
+"""Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can
+be no second one."""
 
 import io
 import sys
@@ -31,7 +32,11 @@ def on_screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     from charrnn.cli.app import run
 
     def call(
-        *arguments: object, is_terminal: bool = True, encoding: str = "utf-8", stdin: bytes = b"", **environment: str
+        *arguments: object,
+        is_terminal: bool = True,
+        encoding: str = "utf-8",
+        stdin: bytes = b"",
+        **environment: str,
     ) -> Ran:
         streams = [Stream(is_terminal=is_terminal, encoding=encoding) for _ in range(2)]
         with monkeypatch.context() as here:

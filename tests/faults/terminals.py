@@ -26,15 +26,32 @@ SEQUENCES = (
     "\udcff\ud800",  # undecodable bytes of a command line, a lone surrogate
 )
 MARKUP = (
-    *("[/bold]", "[link=javascript:alert(1)]x[/link]", "[red]", "[/]", ":boom:", "&lt;", "<!--", "{}%s%(x)d", "'\""),
+    *(
+        "[/bold]",
+        "[link=javascript:alert(1)]x[/link]",
+        "[red]",
+        "[/]",
+        ":boom:",
+        "&lt;",
+        "<!--",
+        "{}%s%(x)d",
+        "'\"",
+    ),
     *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
 )
 HOSTILE = "".join(SEQUENCES + MARKUP)
-IN_A_TEXT = "".join(character for character in HOSTILE if character != "\0" and not "\ud800" <= character <= "\udfff")
+IN_A_TEXT = "".join(
+    character
+    for character in HOSTILE
+    if character != "\0" and not "\ud800" <= character <= "\udfff"
+)
 """As hostile as UTF-8 text can be."""
 IN_AN_ARGUMENT = HOSTILE.replace("\0", "").replace("\ud800", "")
 """As hostile as a word of a command line can be."""
-IN_A_NAME = "".join(SEQUENCES).translate({0: None, ord("/"): None, 0xD800: None}) + "[b]x[link=a]<script>&lt;{}%s'\""
+IN_A_NAME = (
+    "".join(SEQUENCES).translate({0: None, ord("/"): None, 0xD800: None})
+    + "[b]x[link=a]<script>&lt;{}%s'\""
+)
 """As hostile as the name of a file can be: no slash, and with an ending under 255 bytes."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -58,7 +75,8 @@ Screen = Callable[..., Ran]
 
 
 class Terminal:
-    """A terminal of 24 lines that a command runs on, and all that it has shown: each newline as CR LF."""
+    """A terminal of 24 lines that a command runs on, and all that it has shown: each newline as CR
+    LF."""
 
     def __init__(self, fork_server: ForkServer, *arguments: object, width: int = 80) -> None:
         self.master, self.slave = pty.openpty()

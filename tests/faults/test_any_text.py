@@ -1,4 +1,5 @@
-"""Any bytes as a text: they are used unchanged, or refused with one line that names the position and the remedy."""
+"""Any bytes as a text: they are used unchanged, or refused with one line that names the position
+and the remedy."""
 
 import codecs
 import json
@@ -14,9 +15,35 @@ from charrnn.errors import DataError
 from charrnn.text.corpus import MIN_LENGTH, read_corpus
 from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Vocab
 
-NASTY = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\0", b"\r\n", b"\r", codecs.BOM_UTF8)
-NASTY += (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, b"\x1b[2J", b"\x9b", b"\x85", b"\xe2\x80\xa8")
-MULTIBYTE = ("🙂👩\u200d👩\u200d👧", "e\u0301\u0323", "שלום עולם ", "\u202eabc\u202c", "語學", "\U0010ffff", "\ufeff")
+NASTY = (
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xc0\xaf",
+    b"\0",
+    b"\r\n",
+    b"\r",
+    codecs.BOM_UTF8,
+)
+NASTY += (
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+    codecs.BOM_UTF32_LE,
+    b"\x1b[2J",
+    b"\x9b",
+    b"\x85",
+    b"\xe2\x80\xa8",
+)
+MULTIBYTE = (
+    "🙂👩\u200d👩\u200d👧",
+    "e\u0301\u0323",
+    "שלום עולם ",
+    "\u202eabc\u202c",
+    "語學",
+    "\U0010ffff",
+    "\ufeff",
+)
 MULTIBYTE += ("İıſß", "ﷺ")
 PIECES = st.one_of(
     st.binary(max_size=6),
@@ -26,8 +53,12 @@ PIECES = st.one_of(
     st.sampled_from([b"the lamb ", b"line\n", b"a" * 20]),
 )
 CONTENT = st.lists(PIECES, max_size=12).map(b"".join)
-ANY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-REMEDY = re.compile(r"alphabet[ =]byte|encoding[ =]utf-(16|32)|is empty|at least (16|2)|has no file")
+ANY = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+REMEDY = re.compile(
+    r"alphabet[ =]byte|encoding[ =]utf-(16|32)|is empty|at least (16|2)|has no file"
+)
 
 
 def check_bytes(path: Path, content: bytes) -> None:
@@ -44,7 +75,11 @@ def check_bytes(path: Path, content: bytes) -> None:
     ids = vocab.encode(corpus.content)
     assert bytes(ids.astype(np.uint8)) == content and len(vocab) == 256
     decoder = vocab.decoder()
-    assert "".join(map(decoder.feed, ids)) + decoder.finish() == vocab.decode(ids) == content.decode("utf-8", "replace")
+    assert (
+        "".join(map(decoder.feed, ids)) + decoder.finish()
+        == vocab.decode(ids)
+        == content.decode("utf-8", "replace")
+    )
 
 
 def check_characters(path: Path, content: bytes) -> None:
@@ -63,10 +98,18 @@ def check_characters(path: Path, content: bytes) -> None:
         assert REMEDY.search(message) and "\n" not in message and message.startswith(str(path))
         if found := re.search(r"byte offset (\d+)", message):
             offset = int(found[1])
-            assert content[offset] == 0 if "has a NUL" in message else offset == 0 if "begins as" in message else True
+            assert (
+                content[offset] == 0
+                if "has a NUL" in message
+                else offset == 0
+                if "begins as" in message
+                else True
+            )
             assert "is not UTF-8" not in message or "begins as" in message or offset == fault
         else:
-            assert (fault is None and len(set(text.removeprefix("\ufeff").replace("\r\n", "\n"))) < 2) or len(text) < 40
+            assert (
+                fault is None and len(set(text.removeprefix("\ufeff").replace("\r\n", "\n"))) < 2
+            ) or len(text) < 40
         return
     assert fault is None and "\0" not in text
     assert corpus.content == text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -79,7 +122,10 @@ def check_characters(path: Path, content: bytes) -> None:
     spelled = vocab.decode(vocab.encode(corpus.content))
     assert len(spelled) == len(corpus.content) and len(vocab) <= MAX_CHARACTERS
     known = set(vocab.characters) - {UNKNOWN}
-    assert all(a == b if b in known else a == "\ufffd" for a, b in zip(spelled, corpus.content, strict=True))
+    assert all(
+        a == b if b in known else a == "\ufffd"
+        for a, b in zip(spelled, corpus.content, strict=True)
+    )
 
 
 @given(content=CONTENT)

@@ -1,4 +1,5 @@
-"""The operations of a commit: their order, a death before any of them, and readers while checkpoints are pruned."""
+"""The operations of a commit: their order, a death before any of them, and readers while
+checkpoints are pruned."""
 
 import os
 import re
@@ -16,13 +17,16 @@ from saved_runs import FILES, commit, hidden, make_run, save
 from charrnn.runs.checkpoint import best_checkpoint, read_checkpoint
 from charrnn.runs.writer import RunWriter
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc"
+)
 
 OLD, NEW = "step-00000100", "step-00000200"
 
 
 def test_a_commit_goes_in_order(tmp_path: Path) -> None:
-    """All that changes the disk in a commit of NEW, the best, in the place of OLD, as `operation name`."""
+    """All that changes the disk in a commit of NEW, the best, in the place of OLD, as `operation
+    name`."""
     run = make_run(tmp_path / "run")
     commit(run, 100, best_step=100, keep=0)
     with faulty_disk(tmp_path) as disk:
@@ -33,7 +37,8 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
         if operation == "list" or (operation == "open" and path not in written):
             continue  # reading
         changes.append(operation + " " + re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name))
-    # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
+    # A temporary file that became another is removed once more, to no effect, lest it stay when
+    # that failed.
     no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
     steps = [change for change in changes if change not in no_effect]
     pruned = steps.index(f"rename .{OLD}.tmp")
@@ -41,7 +46,13 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
         f"mkdir .{NEW}.tmp",
         *(f"{operation} {name}" for name in FILES for operation in ("open", "write", "fsync")),
         *(f"fsync .{NEW}.tmp", f"rename {NEW}", "fsync run"),
-        *("open .latest.tmp", "write .latest.tmp", "fsync .latest.tmp", "rename latest", "fsync run"),
+        *(
+            "open .latest.tmp",
+            "write .latest.tmp",
+            "fsync .latest.tmp",
+            "rename latest",
+            "fsync run",
+        ),
         *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
     ]
     assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
@@ -76,7 +87,9 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
         history(made, keep)
     final = made.checkpoints()
     assert len(disk.seen) > 200
-    first = 1 + (2 * keep + (power == "is cut")) * stride // 4  # so that the four look at different operations
+    first = (
+        1 + (2 * keep + (power == "is cut")) * stride // 4
+    )  # so that the four look at different operations
     for number in range(first, len(disk.seen) + 1, stride):
         run = make_run(tmp_path / str(number) / "run")
         new_process()
@@ -93,9 +106,14 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
             assert latest.warnings == (), last
             state, damage = run.newest_state()
             assert damage is None
-            assert best_checkpoint(state) == run.load_best().name, f"the best step was lost at {last}"
+            assert best_checkpoint(state) == run.load_best().name, (
+                f"the best step was lost at {last}"
+            )
         else:
-            assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
+            assert not any(
+                operation == "rename" and path == "step-00000000"
+                for operation, path in dying.seen[:-1]
+            )
         new_process()
         history(run, keep)
         assert (run.checkpoints(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
@@ -105,7 +123,8 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
 
 
 def test_a_checkpoint_survives_a_death_at_any_operation_of_its_replacement(tmp_path: Path) -> None:
-    """As at a resume after a stop during a validation, which saves the same step with another state."""
+    """As at a resume after a stop during a validation, which saves the same step with another
+    state."""
     for number in count(1):
         run = make_run(tmp_path / str(number) / "run")
         save(run, 100, 1.0)
@@ -130,7 +149,11 @@ def test_no_reader_loads_half_a_checkpoint(tmp_path: Path, num_steps: int) -> No
     def read_on(which: str) -> None:
         try:
             while not is_over.is_set():
-                loaded = run.load_checkpoint("latest", with_training=True) if which == "latest" else run.load_best()
+                loaded = (
+                    run.load_checkpoint("latest", with_training=True)
+                    if which == "latest"
+                    else run.load_best()
+                )
                 assert loaded.model["weight"][0, 0] == loaded.step and loaded.warnings == ()
                 read[which].append(loaded.step)
         except BaseException as error:  # reported to the test, which runs in another thread

@@ -1,4 +1,5 @@
-"""compress and decompress: what they refuse, and that a file is the old one or a whole new one whatever happens."""
+"""compress and decompress: what they refuse, and that a file is the old one or a whole new one
+whatever happens."""
 
 import errno
 import io
@@ -32,11 +33,15 @@ def model(gru: TrainedRun) -> Model:
     return charrnn.load(gru.path)
 
 
-def test_files_become_compressed_ones_and_come_back(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
+def test_files_become_compressed_ones_and_come_back(
+    command: Command, gru: TrainedRun, tmp_path: Path
+) -> None:
     for name, data in {"a.txt": TEXT, "b": b""}.items():
         Path(name).write_bytes(data)
     Path("a.txt").chmod(0o600)
-    assert "--order 9 is not 1 to 6" in command("compress", gru.path, "a.txt", "b", "--order", "9").err
+    assert (
+        "--order 9 is not 1 to 6" in command("compress", gru.path, "a.txt", "b", "--order", "9").err
+    )
     ran = command("compress", gru.path, "a.txt", "b", "--ngrams", "3")
     assert (ran.code, ran.out) == (0, "a.txt.crnn\nb.crnn\n"), ran.err
     assert f"{len(TEXT)} bytes to {Path('a.txt.crnn').stat().st_size}" in ran.err
@@ -44,21 +49,35 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     for name in ("a.txt", "b"):
         Path(name).rename(f"old {name}")
     ran = command("decompress", gru.path, "a.txt.crnn", "b.crnn", "--json")
-    assert {ran.code, *(Path(name).stat().st_mode & 0o077 for name in ("a.txt", "a.txt.crnn"))} == {0}, ran.err
+    assert {ran.code, *(Path(name).stat().st_mode & 0o077 for name in ("a.txt", "a.txt.crnn"))} == {
+        0
+    }, ran.err
     first = json.loads(ran.out.splitlines()[0])
     assert first.pop("seconds") >= 0 and first.pop("chars_per_second") > 0
-    assert first.pop("bpc") == 8 * Path("a.txt.crnn").stat().st_size / sum(byte & 0xC0 != 0x80 for byte in TEXT)
+    assert first.pop("bpc") == 8 * Path("a.txt.crnn").stat().st_size / sum(
+        byte & 0xC0 != 0x80 for byte in TEXT
+    )
     sizes = {"bytes_in": Path("a.txt.crnn").stat().st_size, "bytes_out": len(TEXT)}
     assert first == {"file": "a.txt.crnn", "output": "a.txt", "order": 3, **sizes}
     assert Path("a.txt").read_bytes() == TEXT and Path("b").read_bytes() == b""
-    assert command("compress", gru.path, "a.txt", "--output", "whole.crnn", "--with-model", "--quiet").err == ""
-    assert command("decompress", "whole.crnn", "--out", "again").code == 0 and Path("again").read_bytes() == TEXT
+    assert (
+        command(
+            "compress", gru.path, "a.txt", "--output", "whole.crnn", "--with-model", "--quiet"
+        ).err
+        == ""
+    )
+    assert (
+        command("decompress", "whole.crnn", "--out", "again").code == 0
+        and Path("again").read_bytes() == TEXT
+    )
     assert command("decompress", gru.path, "whole.crnn", "-o", "again", "--force").code == 0
     ran = command("decompress", "a.txt.crnn", "-o", "none")
     assert ran.code == 4 and not Path("none").exists(), "there is no run in this folder"
 
 
-def test_of_several_files_those_are_converted_that_can_be(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
+def test_of_several_files_those_are_converted_that_can_be(
+    command: Command, gru: TrainedRun, tmp_path: Path
+) -> None:
     Path("b").write_bytes(b"")
     ran = command("compress", gru.path, "missing", "b", "away", "--with-model")
     assert (ran.code, ran.out, ran.err.count("No such file")) == (3, "b.crnn\n", 2), ran.err
@@ -67,11 +86,17 @@ def test_of_several_files_those_are_converted_that_can_be(command: Command, gru:
     shutil.copytree(gru.path, "copy")
     for weights in Path("copy").glob("step-*[1-9]/model.safetensors"):
         weights.write_bytes(b"cut")
-    assert "model.safetensors is damaged" in command("compress", "copy", "b", "--quiet", "--force").err
-    assert "%" not in command("compress", gru.path, "b", "--with-model", "--force").err, "more than ten times as large"
+    assert (
+        "model.safetensors is damaged" in command("compress", "copy", "b", "--quiet", "--force").err
+    )
+    assert "%" not in command("compress", gru.path, "b", "--with-model", "--force").err, (
+        "more than ten times as large"
+    )
 
 
-def test_no_file_that_is_read_is_replaced_and_a_device_is_no_file(command: Command, gru: TrainedRun) -> None:
+def test_no_file_that_is_read_is_replaced_and_a_device_is_no_file(
+    command: Command, gru: TrainedRun
+) -> None:
     Path("two").write_bytes(TEXT)
     Path("two.crnn").write_bytes(b"text")
     ran = command("compress", gru.path, "two", "two.crnn", "--force")
@@ -84,13 +109,18 @@ def test_no_file_that_is_read_is_replaced_and_a_device_is_no_file(command: Comma
 
 def test_streams_are_read_and_written(gru: TrainedRun, tmp_path: Path) -> None:
     """In processes, because pytest replaces the streams of this one."""
-    script = 'p="$1"; shift; "$p" -m charrnn compress "$1" - -o - | "$p" -m charrnn decompress "$1" - -o -'
+    script = (
+        'p="$1"; shift; "$p" -m charrnn compress "$1" - -o - | "$p" -m charrnn decompress "$1" -'
+        " -o -"
+    )
     call = ["sh", "-c", script, "sh", sys.executable, str(gru.path)]
     ran = subprocess.run(call, input=TEXT, capture_output=True, env=clean_environment())
     assert ran.stdout == TEXT, ran.stderr
 
 
-def test_a_file_of_a_newer_version_or_a_cut_one_is_refused(command: Command, gru: TrainedRun, model: Model) -> None:
+def test_a_file_of_a_newer_version_or_a_cut_one_is_refused(
+    command: Command, gru: TrainedRun, model: Model
+) -> None:
     """The texts of the other refusals are in tests/lock."""
     compressed = model.compress(TEXT)
     files = {"newer.crnn": compressed[:7] + b"\3" + compressed[8:], "cut.crnn": compressed[:-4]}
@@ -98,13 +128,17 @@ def test_a_file_of_a_newer_version_or_a_cut_one_is_refused(command: Command, gru
         Path(name).write_bytes(data)
         ran = command("decompress", gru.path, name)
         assert (ran.code, ran.out, words in ran.err) == (3, "", True), ran.err
-        assert [path.name for path in Path().glob("*.crnn*")] == [name] and not Path(name).with_suffix("").exists()
+        assert [path.name for path in Path().glob("*.crnn*")] == [name] and not Path(
+            name
+        ).with_suffix("").exists()
         Path(name).unlink()
     refused = command("compress", gru.path, "a\0", "-o", "c")
     assert refused.code == 3 and refused.err.startswith("error: cannot read a")
 
 
-def test_no_terminal_is_filled_with_bytes(command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_terminal_is_filled_with_bytes(
+    command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(commands.sys, "stdout", sys.stdout)
     ran = command("compress", gru.path, "-", stdin=b"a")
@@ -132,7 +166,9 @@ def test_every_cut_and_every_flipped_bit_is_an_error(model: Model, order: int) -
 
 
 @pytest.mark.thorough
-def test_two_thousand_random_damages_are_errors(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_thousand_random_damages_are_errors(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 20)
     whole, generator = model.compress(TEXT * 3), random.Random(5)
     damaged = []
@@ -158,7 +194,11 @@ def test_of_a_damaged_file_the_whole_blocks_are_salvaged(
         Path("a.crnn").write_bytes(data[:end])
         assert command("decompress", gru.path, "a.crnn").code == 3 and not Path("a").exists()
         ran = command("decompress", gru.path, "a.crnn", "--salvage", "--force")
-        assert ran.code == 3 and "block 1 (12 bytes from byte 0)" in ran.err and "besides was written" in ran.err
+        assert (
+            ran.code == 3
+            and "block 1 (12 bytes from byte 0)" in ran.err
+            and "besides was written" in ran.err
+        )
         assert Path("a").read_bytes() == b"".join(whole)
         Path("a").unlink()
 
@@ -175,9 +215,14 @@ def test_a_damaged_header_keeps_nothing_from_being_salvaged(
         ran = command("decompress", gru.path, "a.crnn", "--salvage", "--force")
         assert ran.code == 3 and "1 part of a.crnn could not be restored" in ran.err, ran.err
         assert Path("a").read_bytes() == (TEXT * 9 if at < table else b"")
-        assert ("the table before block 1 has changed, and nothing after it" in ran.err) == (at > table)
+        assert ("the table before block 1 has changed, and nothing after it" in ran.err) == (
+            at > table
+        )
     Path("a.crnn").write_bytes(b"other" + whole[5:])
-    assert "was not written by" in command("decompress", gru.path, "a.crnn", "--salvage", "--force").err
+    assert (
+        "was not written by"
+        in command("decompress", gru.path, "a.crnn", "--salvage", "--force").err
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
@@ -197,7 +242,9 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, model: Model, faul
             commands._write(parts, str(target), source, restores=True, as_json=False, quiet=True)
         return len(disk.seen)
 
-    raised: Callable[[], BaseException] = Killed if fault == "killed" else lambda: OSError(errno.ENOSPC, "No space")
+    raised: Callable[[], BaseException] = (
+        Killed if fault == "killed" else lambda: OSError(errno.ENOSPC, "No space")
+    )
     num_operations = save()
     assert target.read_bytes() == TEXT and num_operations >= 4
     for at in range(1, num_operations + 1):
@@ -216,7 +263,9 @@ def ended_by(number: signal.Signals, run: Path, folder: Path, num_bytes: int) ->
     """End a process that decompresses a stream after so many bytes of it; return its exit code."""
     compressed = (folder / "in.crnn").read_bytes()
     call = [sys.executable, "-m", "charrnn", "decompress", str(run), "-", "-o", "out"]
-    process = subprocess.Popen(call, stdin=subprocess.PIPE, cwd=folder, env=clean_environment(), stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        call, stdin=subprocess.PIPE, cwd=folder, env=clean_environment(), stderr=subprocess.PIPE
+    )
     assert process.stdin is not None and process.stderr is not None
     process.stdin.write(compressed[:num_bytes])
     process.stdin.flush()
@@ -230,7 +279,9 @@ def ended_by(number: signal.Signals, run: Path, folder: Path, num_bytes: int) ->
     return process.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_an_interrupted_process_leaves_the_old_file(
     tmp_path: Path, model: Model, gru: TrainedRun, number: signal.Signals, code: int
 ) -> None:
@@ -238,7 +289,9 @@ def test_an_interrupted_process_leaves_the_old_file(
     (tmp_path / "in.crnn").write_bytes(data)
     assert ended_by(number, gru.path, tmp_path, len(data) - 3) == code
     left = {path.name for path in tmp_path.iterdir()} - {"in.crnn"}
-    assert not left if number == signal.SIGINT else all(name.startswith(".out.tmp-") for name in left)
+    assert (
+        not left if number == signal.SIGINT else all(name.startswith(".out.tmp-") for name in left)
+    )
 
 
 @pytest.mark.thorough

@@ -1,4 +1,5 @@
-"""Flipped bytes and truncation in every file of a run: detected before use, named in one line, an intact step used."""
+"""Flipped bytes and truncation in every file of a run: detected before use, named in one line, an
+intact step used."""
 
 import json
 import random
@@ -37,7 +38,14 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
     """A run of six steps, of which four are saved; the last is the best."""
     text = tmp_path_factory.mktemp("flips") / "text.txt"
     text.write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
-    settings = {**SMALL_RUN, "hidden_size": 4, "steps": 6, "save_every": 2, "evaluate_every": 2, "keep": 9}
+    settings = {
+        **SMALL_RUN,
+        "hidden_size": 4,
+        "steps": 6,
+        "save_every": 2,
+        "evaluate_every": 2,
+        "keep": 9,
+    }
     run = train_run("flips-001", **settings, corpus=(str(text),)).path
     assert len(RunReader(run).checkpoints()) == 4 and (run / "best").read_text() == LATEST + "\n"
     return run
@@ -45,10 +53,19 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [*zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate)))],
+    [
+        *zip(
+            (*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])),
+            cycle((flip, truncate)),
+        )
+    ],
 )
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
-    command: Command, trained: Path, tmp_path: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
+    command: Command,
+    trained: Path,
+    tmp_path: Path,
+    name: str,
+    damage: Callable[[bytes, random.Random], bytes],
 ) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
     weights = (run / LATEST / "training.safetensors").read_bytes()
@@ -63,7 +80,11 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     assert (run / LATEST / "training.safetensors").read_bytes() == weights
     assert (run / "latest").read_text() == (run / "best").read_text() == LATEST + "\n"
     # All of it is mended, and only what was damaged is kept aside.
-    assert charrnn.load(run).warnings == RunReader(run).load_checkpoint("latest", with_training=True).warnings == ()
+    assert (
+        charrnn.load(run).warnings
+        == RunReader(run).load_checkpoint("latest", with_training=True).warnings
+        == ()
+    )
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
     assert [entry.name for entry in run.glob("damaged-*")] == [f"damaged-{LATEST}"] * ("/" in name)

@@ -1,4 +1,5 @@
-"""Fuzzing of the readers: for any content of a file, a reader returns a valid result or raises a CharRNNError."""
+"""Fuzzing of the readers: for any content of a file, a reader returns a valid result or raises a
+CharRNNError."""
 
 import gzip
 import os
@@ -29,19 +30,44 @@ from charrnn.views.svg import to_text
 from charrnn.views.tables import runs_view
 
 TOKENS = [
-    *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800"),
-    *(b": ", b"- ", b"? ", b"<<: ", b"%YAML 9.9\n", b"--- ", b"0x" + b"f" * 5000, b"9" * 400, b"9" * 5000),
+    *(
+        b"\0",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\r\n",
+        b"\t",
+        b'"',
+        b"'",
+        b"\\",
+        b"\\ud800",
+    ),
+    *(
+        b": ",
+        b"- ",
+        b"? ",
+        b"<<: ",
+        b"%YAML 9.9\n",
+        b"--- ",
+        b"0x" + b"f" * 5000,
+        b"9" * 400,
+        b"9" * 5000,
+    ),
     *(b"[" * 300, b'{"a":' * 300),
     *b"{ } [ ] : , # &a *a ... | > ~ null true NaN Infinity -Infinity 1e999 -1 0 1".split(),
     *b"1:59:59 2001-99-99 .inf .nan -0 1.5 0o7 step auto byte F64 BF16 I64 BOOL shape format size".split(),
-    *(b"!!%s " % name for name in b"int float set binary timestamp omap pairs str bool python/none".split()),
+    *(
+        b"!!%s " % name
+        for name in b"int float set binary timestamp omap pairs str bool python/none".split()
+    ),
     b"!!",
 ]
 """What the formats are made of, and what has broken readers before."""
 
 
 def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """Change a file's bytes in one to four places: flips, cuts, copies, tokens, numbers, pieces of other files."""
+    """Change a file's bytes in one to four places: flips, cuts, copies, tokens, numbers, pieces of
+    other files."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
         start = rng.randrange(len(data) + 1)
         end = min(len(data), start + rng.choice((0, 1, 1, 2, 4, 8, 30, 200)))
@@ -67,7 +93,8 @@ def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _with_another_number(data: bytes, rng: random.Random) -> bytes:
-    """Put another value where a number stands, which keeps the rest in order and so goes deeper than noise."""
+    """Put another value where a number stands, which keeps the rest in order and so goes deeper
+    than noise."""
     found = list(re.finditer(rb"-?\d+(\.\d+)?", data[:20_000]))
     if not found:
         return data
@@ -79,7 +106,8 @@ Reader = Callable[[bytes], object]
 
 
 class Bench:
-    """A real run to put changed files into, and what reads each kind of file. Seeds are files as they should be."""
+    """A real run to put changed files into, and what reads each kind of file. Seeds are files as
+    they should be."""
 
     def __init__(self, trained: Path, folder: Path) -> None:
         self.run = folder / "checkpoints" / "run-001"
@@ -91,19 +119,33 @@ class Bench:
         japanese = "羊と狼\n".encode("shift_jis") * 9
         self.readers: dict[str, tuple[bytes, Reader]] = {
             "config.yaml": (saved[self.run / "config.yaml"], self.read_config),
-            "recipe": (b"cell: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n", self.read_recipe),
+            "recipe": (
+                b"cell: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n",
+                self.read_recipe,
+            ),
             "manifest.json": (saved[step / "manifest.json"], self.read_manifest),
             **{
                 name: (saved[step / name], partial(self.read_in_run, name))
-                for name in ("vocab.json", "training.json", "model.safetensors", "training.safetensors")
+                for name in (
+                    "vocab.json",
+                    "training.json",
+                    "model.safetensors",
+                    "training.safetensors",
+                )
             },
             "metrics.jsonl": (saved[self.run / "metrics.jsonl"], self.read_metrics),
             "samples.txt": (saved[self.run / "samples.txt"], self.read_samples),
             "corpus": (text, partial(self.read_text, "char", "utf-8")),
             "corpus of bytes": (text, partial(self.read_text, "byte", "utf-8")),
-            "corpus in UTF-16": (text.decode().encode("utf-16"), partial(self.read_text, "char", "utf-16")),
+            "corpus in UTF-16": (
+                text.decode().encode("utf-16"),
+                partial(self.read_text, "char", "utf-16"),
+            ),
             "corpus in Shift JIS": (japanese, partial(self.read_text, "char", "shift-jis")),
-            "corpus in .gz": (gzip.compress(text, mtime=0), partial(self.read_text, "char", "utf-8", suffix=".gz")),
+            "corpus in .gz": (
+                gzip.compress(text, mtime=0),
+                partial(self.read_text, "char", "utf-8", suffix=".gz"),
+            ),
         }
         assert set(self.readers) == set(NAMES)
 
@@ -129,11 +171,14 @@ class Bench:
     def read_recipe(self, data: bytes) -> None:
         path = self.folder / "recipe.yaml"
         path.write_bytes(data)
-        config, _ = merge_settings(flags={}, file=read_recipe(str(path)), file_name="recipe", environment={})
+        config, _ = merge_settings(
+            flags={}, file=read_recipe(str(path)), file_name="recipe", environment={}
+        )
         to_yaml(config)
 
     def read_in_run(self, name: str, data: bytes) -> None:
-        """Load the run with a file in the place of its own, signed; write a little with it, or take a step."""
+        """Load the run with a file in the place of its own, signed; write a little with it, or take
+        a step."""
         put(self.run, name, data)
         run = RunReader(self.run)
         Description.read(run.path).vocab()
@@ -143,9 +188,12 @@ class Bench:
             list(loop.resume(self.run, {"steps": 3}))
 
     def read_manifest(self, data: bytes) -> None:
-        """Load the run with a manifest under the SHA-256 of what it says now, as far as it still has one."""
+        """Load the run with a manifest under the SHA-256 of what it says now, as far as it still
+        has one."""
         body, comma, _ = data.rpartition(b',\n  "sha256": "')
-        (step_of(self.run) / "manifest.json").write_bytes(seal_manifest(body + b"\n}\n") if comma else data)
+        (step_of(self.run) / "manifest.json").write_bytes(
+            seal_manifest(body + b"\n}\n") if comma else data
+        )
         charrnn.load(self.run).sample(length=3)
 
     def read_metrics(self, data: bytes) -> None:
@@ -186,8 +234,11 @@ SLOW = ("training.json", "training.safetensors")
 """Read by taking up training."""
 
 
-def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int], bool]) -> tuple[int, int]:
-    """Read changed files until `stop`; return how many were read and how many refused. Anything else raises."""
+def fuzz(
+    bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int], bool]
+) -> tuple[int, int]:
+    """Read changed files until `stop`; return how many were read and how many refused. Anything
+    else raises."""
     seed = bench.readers[name][0]
     others = [data for data, _ in bench.readers.values()]
     pool = [seed]
@@ -200,7 +251,9 @@ def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int
             bench.read(name, data)
         except CharRNNError as error:
             num_refused += 1
-            assert str(error).strip() and len(str(error)) < 3000, f"{name}: {error!r:.300} for {data!r:.2000}"
+            assert str(error).strip() and len(str(error)) < 3000, (
+                f"{name}: {error!r:.300} for {data!r:.2000}"
+            )
         except BaseException as error:
             raise AssertionError(f"{name}: {type(error).__name__} for {data!r:.2000}") from error
         else:
@@ -215,7 +268,9 @@ def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
     num_tries = 4 if name in SLOW else 20
-    assert sum(fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)) == num_tries
+    assert (
+        sum(fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)) == num_tries
+    )
 
 
 @pytest.mark.thorough
@@ -226,12 +281,15 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
         end = time.monotonic() + seconds / len(NAMES)
         num_read, num_refused = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
         print(f"{name}: {num_read:,} read, {num_refused:,} refused")
-        assert num_read and (num_refused or name in ("samples.txt", "corpus of bytes")), "both, but of what may be any"
+        assert num_read and (num_refused or name in ("samples.txt", "corpus of bytes")), (
+            "both, but of what may be any"
+        )
 
 
 def test_fixed_defects_stay_fixed(bench: Bench) -> None:
     for name, data in (
-        # What a changed file once did: a message of as many characters as the file has, or a traceback.
+        # What a changed file once did: a message of as many characters as the file has, or a
+        # traceback.
         ("config.yaml", b"seed: 0x" + b"f" * 50_000),
         ("config.yaml", b"zoneout: 0x" + b"f" * 50_000),
         ("config.yaml", b"? " + b"k" * 50_000 + b"\n: 1"),

@@ -1,4 +1,5 @@
-"""Untrusted runs: nothing in them is executed, downloaded, followed or waited for; each is refused with one line."""
+"""Untrusted runs: nothing in them is executed, downloaded, followed or waited for; each is refused
+with one line."""
 
 import json
 import re
@@ -31,7 +32,8 @@ Lines = list[tuple[str, list[str]]]
 
 
 def lines_for(text_file: Path, case: str, index: int) -> Lines:
-    """Return the commands of a case: all for the honest run, else one of those that must refuse it, in turn."""
+    """Return the commands of a case: all for the honest run, else one of those that must refuse it,
+    in turn."""
     run = "checkpoints/evil-001"
     lines = [
         ("sample", ["sample", run, "--length", "5"]),
@@ -40,7 +42,10 @@ def lines_for(text_file: Path, case: str, index: int) -> Lines:
         ("evaluate", ["evaluate", run]),
         ("load", [run]),
         ("runs", ["runs"]),
-        ("init-from", ["train", str(text_file), "--init-from", run, "--steps", "1", "--out", "new"]),
+        (
+            "init-from",
+            ["train", str(text_file), "--init-from", run, "--steps", "1", "--out", "new"],
+        ),
         ("resume", ["train", "--resume", run, "--steps", "3"]),
     ]
     if case == "honest":
@@ -51,8 +56,15 @@ def lines_for(text_file: Path, case: str, index: int) -> Lines:
 
 
 def watch(jobs: list[tuple[str, Path, Lines]], text_file: Path, root: Path) -> list[dict[str, Any]]:
-    """Run commands on the run in each folder, the first an honest one, in one process; return what each did."""
-    allowed = [root / "cases", text_file.parent, Path(charrnn.__file__).parent, sys.prefix, sys.base_prefix]
+    """Run commands on the run in each folder, the first an honest one, in one process; return what
+    each did."""
+    allowed = [
+        root / "cases",
+        text_file.parent,
+        Path(charrnn.__file__).parent,
+        sys.prefix,
+        sys.base_prefix,
+    ]
     allowed += [*sysconfig.get_paths().values(), "/dev/null", "/dev/urandom"]
     job = {
         "allowed": sorted({str(Path(path).resolve()) for path in allowed} | {"/proc/", "/sys/"}),
@@ -86,7 +98,8 @@ def base(train_run: Callable[..., TrainedRun], text_file: Path) -> Path:
 
 
 def prepare(case: str, base: Path, root: Path) -> Path:
-    """Make the folder of a case, with its run in `checkpoints/`; "honest" leaves the run as it is."""
+    """Make the folder of a case, with its run in `checkpoints/`; "honest" leaves the run as it
+    is."""
     folder = root / "cases" / f"{len(list((root / 'cases').iterdir())):03d}"
     run = shutil.copytree(base, folder / "checkpoints" / "evil-001", symlinks=True)
     if case != "honest":
@@ -107,7 +120,10 @@ def reported(base: Path, root: Path, text_file: Path) -> list[dict[str, Any]]:
     """What one command did with each hostile run, and all with an honest one before them."""
     (root / "cases").mkdir()
     cases = enumerate(("honest", *HOSTILE))
-    jobs = [(case, prepare(case, base, root), lines_for(text_file, case, index)) for index, case in cases]
+    jobs = [
+        (case, prepare(case, base, root), lines_for(text_file, case, index))
+        for index, case in cases
+    ]
     return watch(jobs, text_file, root)
 
 
@@ -117,10 +133,16 @@ def check(did: dict[str, Any]) -> None:
     # A text that is named is read, to compare its digest.
     kind = case.removeprefix("a text that is ").removeprefix("a text recorded as ")
     named = ("open", "secret.txt") if kind in TEXTS else ("-", "-")
-    assert [event for event in did["events"] if not (event.startswith(named[0]) and event.endswith(named[1]))] == []
+    assert [
+        event
+        for event in did["events"]
+        if not (event.startswith(named[0]) and event.endswith(named[1]))
+    ] == []
     assert SECRET[:20] not in did["out"] + did["err"]
     # 3: its text is not there, or not its text. 4: the run itself.
-    allowed = (0,) if command == "runs" else (3, 4) if command in HOSTILE[case].refusing else (0, 3, 4)
+    allowed = (
+        (0,) if command == "runs" else (3, 4) if command in HOSTILE[case].refusing else (0, 3, 4)
+    )
     assert did["code"] in allowed, did["err"][-500:] or did["code"]
     lines = did["err"].splitlines()
     assert "Traceback" not in did["err"]
@@ -134,8 +156,12 @@ def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> 
     assert honest == dict.fromkeys((*READERS, "runs"), 0)
 
 
-def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(reported: list[dict[str, Any]]) -> None:
-    assert {"init-from", "resume"} <= {did["command"] for did in reported if did["code"] == 0}, "some train"
+def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(
+    reported: list[dict[str, Any]],
+) -> None:
+    assert {"init-from", "resume"} <= {did["command"] for did in reported if did["code"] == 0}, (
+        "some train"
+    )
     assert [did["command"] for did in reported if did["has_compiler"]] == []
 
 
@@ -153,7 +179,9 @@ def test_hostile_runs_do_not_fill_the_memory(reported: list[dict[str, Any]]) -> 
     assert reported[-1]["peak"] - honest[-1] < 200 * MEGABYTE
 
 
-def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(
+    base: Path, tmp_path: Path
+) -> None:
     run = shutil.copytree(base, tmp_path / "evil-001")
     set_config(run, hidden_size=48)
     message = re.escape(f"{run} is damaged: model.safetensors does not contain")
@@ -166,10 +194,15 @@ def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base: P
 def test_an_invalid_permutation_is_refused() -> None:
     # A unitary cell's is an index: a number too large would lead out of the state.
     config = charrnn.Config(cell="unitary", num_layers=1, hidden_size=4, embedding_size=2)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config, 3).items()}
+    weights = {
+        name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config, 3).items()
+    }
     weights["layers.0.permutation"][:] = 1, 0
     assert check_shapes(config, weights) == 3
     for wrong in (2, -1, 0):
         weights["layers.0.permutation"][0] = wrong
-        with pytest.raises(CheckpointError, match=r"layers\.0\.permutation has values that are no floats or no perm"):
+        with pytest.raises(
+            CheckpointError,
+            match=r"layers\.0\.permutation has values that are no floats or no perm",
+        ):
             check_shapes(config, weights)

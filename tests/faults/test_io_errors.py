@@ -1,4 +1,5 @@
-"""A full or faulty disk: checkpoints load, a draft is the old or the new one, and one message names the reason."""
+"""A full or faulty disk: checkpoints load, a draft is the old or the new one, and one message names
+the reason."""
 
 import errno
 import json
@@ -22,7 +23,9 @@ from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.writer import RunWriter
 from charrnn.tui.write.drafts import read_draft
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc"
+)
 
 ERRORS = (errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.thorough))
 NEW = "step-00000200"
@@ -33,7 +36,8 @@ def failing(number: int) -> Callable[[], OSError]:
 
 
 def make(folder: Path, action: str) -> RunWriter:
-    """Return a run as it is before an action: with two steps, of which the second is torn if it goes on."""
+    """Return a run as it is before an action: with two steps, of which the second is torn if it
+    goes on."""
     shutil.rmtree(folder, ignore_errors=True)
     run = make_run(folder)
     commit(run, 100, best_step=100, keep=9)
@@ -60,20 +64,28 @@ def test_checkpoints_load_whatever_fails(tmp_path: Path, action: str, number: in
     run = make(tmp_path / "run", action)
     with faulty_disk(run.path) as disk:
         act(run, action)
-    for at in range(1, len(disk.seen) + 1, 5 if number == errno.ENOSPC else 1):  # every fifth one in the suite
+    for at in range(
+        1, len(disk.seen) + 1, 5 if number == errno.ENOSPC else 1
+    ):  # every fifth one in the suite
         run = make(tmp_path / "run", action)
         try:
             with faulty_disk(run.path, at, failing(number)) as failed:
                 act(run, action)
             # What cannot be compared with the step to be saved is replaced by it.
-            assert failed.seen[at - 1][0] == "open" and failed.seen[at - 1][1].startswith(NEW), failed.seen[at - 1]
+            assert failed.seen[at - 1][0] == "open" and failed.seen[at - 1][1].startswith(NEW), (
+                failed.seen[at - 1]
+            )
         except CharRNNError as error:
             assert error.exit_code in (1, 4)
-            assert str(run.path) in str(error) and os.strerror(number) in str(error), failed.seen[-1]
+            assert str(run.path) in str(error) and os.strerror(number) in str(error), failed.seen[
+                -1
+            ]
             if failed.seen[-1][0] == "write" and number == errno.ENOSPC:
                 assert re.search(r"\([\d,]+ bytes needed\)", str(error)), failed.seen[-1]
             assert len(str(error).splitlines()) <= 3
-        assert run.load_checkpoint("latest", with_training=True).step in (100, 200, 300), failed.seen[-1]
+        assert run.load_checkpoint("latest", with_training=True).step in (100, 200, 300), (
+            failed.seen[-1]
+        )
         if action == "replace a step":
             read_checkpoint(run.path / NEW, with_training=True)
         assert run.load_best().step in (100, 200, 300)
@@ -84,7 +96,14 @@ def test_checkpoints_load_whatever_fails(tmp_path: Path, action: str, number: in
         assert run.load_best().warnings == ()
 
 
-SETTINGS: dict[str, Any] = {**SMALL_RUN, "hidden_size": 4, "steps": 3, "save_every": 1, "evaluate_every": 2, "keep": 1}
+SETTINGS: dict[str, Any] = {
+    **SMALL_RUN,
+    "hidden_size": 4,
+    "steps": 3,
+    "save_every": 1,
+    "evaluate_every": 2,
+    "keep": 1,
+}
 FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
 
@@ -92,7 +111,9 @@ def weights_of(run: Path) -> bytes:
     return (run / (run / "latest").read_text().strip() / "training.safetensors").read_bytes()
 
 
-def train_on(command: Command, root: Path, at: int | None, number: int) -> tuple[Ran, list[tuple[str, str]]]:
+def train_on(
+    command: Command, root: Path, at: int | None, number: int
+) -> tuple[Ran, list[tuple[str, str]]]:
     with faulty_disk(root, at, failing(number)) as disk:
         ran = command("train", root.parent / "text.txt", "--quiet", *FLAGS)
     return ran, disk.seen
@@ -108,10 +129,15 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
     ran, operations = train_on(command, root, None, number)
     assert ran.code == 0 and len(operations) > 150
     whole = weights_of(run)
-    # All operations of the first save, which is to find a full disk before hours are spent, and some of the others.
+    # All operations of the first save, which is to find a full disk before hours are spent, and
+    # some of the others.
     first_save = operations.index(("rename", "text-001/step-00000000"))
     numbers = sorted(
-        {*range(1, 8), *range(8, first_save, (stride + 3) // 4), *range(first_save, len(operations) + 1, stride)}
+        {
+            *range(1, 8),
+            *range(8, first_save, (stride + 3) // 4),
+            *range(first_save, len(operations) + 1, stride),
+        }
     )
     for at in numbers:
         shutil.rmtree(root)
@@ -132,7 +158,9 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
             again = command("train", "--resume", "text-001")
             assert again.code == 0, where + again.err
         assert weights_of(run) == whole, where
-        steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        steps = [
+            json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()
+        ]
         assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
         assert hidden(run) == []
 
@@ -167,7 +195,10 @@ def test_a_full_disk_leaves_the_old_draft_and_says_so(tmp_path: Path) -> None:
     path, full = tmp_path / "draft.txt", failing(errno.ENOSPC)
     for at in range(1, num_operations(path) + 1):
         path.write_text("old text")
-        with faulty_disk(tmp_path, at, full) as disk, pytest.raises(CharRNNError, match="No space left"):
+        with (
+            faulty_disk(tmp_path, at, full) as disk,
+            pytest.raises(CharRNNError, match="No space left"),
+        ):
             save_draft(path)
         is_replaced = ("rename", "draft.txt") in disk.seen[: at - 1]
         assert path.read_text() == ("new text" if is_replaced else "old text")

@@ -1,7 +1,9 @@
-"""kill -9 at any moment: the run continues from a verified checkpoint and ends as if it had not been interrupted.
+"""kill -9 at any moment: the run continues from a verified checkpoint and ends as if it had not
+been interrupted.
 
-Of many commands on one folder one trains, the others are refused at once; locks end with their process. Nothing is
-cleaned up in between: the second command is `--resume` or, before the first save, the first command again.
+Of many commands on one folder one trains, the others are refused at once; locks end with their
+process. Nothing is cleaned up in between: the second command is `--resume` or, before the first
+save, the first command again.
 """
 
 import json
@@ -13,7 +15,16 @@ from pathlib import Path
 
 import pytest
 from fork_server import Child, ForkServer
-from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
+from small_runs import (
+    SAVE_EVERY,
+    Uninterrupted,
+    assert_same,
+    last_logged,
+    latest_step,
+    restart,
+    train,
+    until,
+)
 
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader
@@ -22,12 +33,17 @@ pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX words")
 
 
-def start_and_die(fork_server: ForkServer, arguments: list[object], killer: str, number: int) -> Child:
-    return fork_server.spawn(*arguments, prepare=f"child_faults:{killer}", number=number, count_path="")
+def start_and_die(
+    fork_server: ForkServer, arguments: list[object], killer: str, number: int
+) -> Child:
+    return fork_server.spawn(
+        *arguments, prepare=f"child_faults:{killer}", number=number, count_path=""
+    )
 
 
 def go_on(fork_server: ForkServer, run: Path) -> None:
-    """Restart a killed run to its end; asserts that it goes on from a verified step, having lost little."""
+    """Restart a killed run to its end; asserts that it goes on from a verified step, having lost
+    little."""
     folder = RunReader(run)
     saved = max(folder.checkpoints() if run.is_dir() else [], default=None)
     logged = last_logged(run)
@@ -53,7 +69,9 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     # The last save has no successor, so what a kill leaves of it is looked at every time.
     for number, moment in enumerate([*dice.sample(range(1, last + 1), count - 1), last - 4]):
         run = fork_server.folder / f"{killer}-{count}-{number}"
-        num_killed += start_and_die(fork_server, train(run), killer, moment).wait() == -signal.SIGKILL
+        num_killed += (
+            start_and_die(fork_server, train(run), killer, moment).wait() == -signal.SIGKILL
+        )
         if in_saves and number % 4 == 1:  # And once more, amid what the resumed run saves.
             start_and_die(fork_server, restart(run), killer, dice.randint(1, last // 2)).wait()
         go_on(fork_server, run)
@@ -71,10 +89,16 @@ def start(fork_server: ForkServer, run: Path) -> Child:
 
 
 def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
-def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_a_second_trainer_is_refused_and_changes_nothing(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
@@ -96,7 +120,11 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: int) -> None:
     before = set(fork_server.folder.glob("checkpoints/*"))
-    arguments = [argument for argument in train(Path(), steps=1) if argument not in ("--out", Path(), "--json")]
+    arguments = [
+        argument
+        for argument in train(Path(), steps=1)
+        if argument not in ("--out", Path(), "--json")
+    ]
     children = [fork_server.spawn(*arguments) for _ in range(count)]
     assert [child.wait() for child in children] == [0] * count
     reported = {fork_server.folder / child.out.strip() for child in children}
@@ -106,21 +134,35 @@ def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: i
     assert len(weights) == 1, "nobody wrote into another's folder"
 
 
-KILLED_BEFORE_SAVING = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
+KILLED_BEFORE_SAVING = {
+    "place": "charrnn.training.trainer:Trainer.__init__",
+    "call": 1,
+    "signals": [signal.SIGKILL],
+}
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("is_saved", [True, False])
 def test_of_simultaneous_commands_on_a_killed_run_one_trains(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_saved: bool, count: int
+    fork_server: ForkServer,
+    uninterrupted: Uninterrupted,
+    tmp_path: Path,
+    is_saved: bool,
+    count: int,
 ) -> None:
     run = tmp_path / "run"
     if is_saved:
         killed = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
     else:
-        killed = fork_server.spawn(*train(run), prepare="child_faults:receive_in", **KILLED_BEFORE_SAVING)
+        killed = fork_server.spawn(
+            *train(run), prepare="child_faults:receive_in", **KILLED_BEFORE_SAVING
+        )
     assert killed.wait() == -signal.SIGKILL
-    assert is_saved or {entry.name for entry in run.iterdir()} == {"config.yaml", "vocab.json", "lock"}
+    assert is_saved or {entry.name for entry in run.iterdir()} == {
+        "config.yaml",
+        "vocab.json",
+        "lock",
+    }
     arguments = ["train", "--resume", run] if is_saved else train(run)
     codes = [child.wait() for child in [fork_server.spawn(*arguments) for _ in range(count)]]
     # A resume that comes after the run has ended finds nothing left to do.

@@ -1,4 +1,5 @@
-"""Off a terminal, under CI, on a dumb or narrow one, without a home: the result, plain lines and nothing that moves.
+"""Off a terminal, under CI, on a dumb or narrow one, without a home: the result, plain lines and
+nothing that moves.
 
 And on a terminal the bar moves, and nothing but text to be copied is wider than it.
 """
@@ -48,15 +49,22 @@ PLACES: dict[str, dict[str, Any]] = {
     "ci-120-columns": {"COLUMNS": "120", "CI": "1"},
     "unknown-terminal": {"is_terminal": True, "TERM": "unknown"},
 }
-"""The first two in the suite, the others in the thorough version; none is a terminal unless it says so."""
+"""The first two in the suite, the others in the thorough version; none is a terminal unless it says
+so."""
 AS_IT_IS = ("sample --seed 0 --length 100", "sample --seed 0 --length 100 --show-cell 0:1 --quiet")
 """Commands that write text, whose lines are as long as the model made them."""
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
-@pytest.mark.parametrize("places", [[*PLACES][:2], pytest.param([*PLACES][2:], marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "places", [[*PLACES][:2], pytest.param([*PLACES][2:], marks=pytest.mark.thorough)]
+)
 def test_every_command_works_on_every_terminal(
-    on_screen: Screen, lab: Path, corpus: SyntheticCorpus, places: list[str], arguments: tuple[object, ...]
+    on_screen: Screen,
+    lab: Path,
+    corpus: SyntheticCorpus,
+    places: list[str],
+    arguments: tuple[object, ...],
 ) -> None:
     Path("text.txt").write_text(corpus.text[-900:], encoding="utf-8")
     for place in places:  # what the first one measures is kept for the others
@@ -68,12 +76,17 @@ def assert_works_on(on_screen: Screen, place: str, arguments: tuple[object, ...]
     ran = on_screen(*arguments, **settings)
     assert ran.code == 0, ran.err
     # A terminal is told which run was chosen, and a bar is shown on the one that can show it.
-    assert ran.err in ("", "Run: lstm-001\n" if settings["is_terminal"] else "") or place == "no-colour"
+    assert (
+        ran.err in ("", "Run: lstm-001\n" if settings["is_terminal"] else "")
+        or place == "no-colour"
+    )
     assert len(ran.out) > 50
     plain = COLOUR.sub("", ran.out)
     assert "\x1b" not in plain and "\r" not in plain, "no cursor codes"
     if "NO_COLOR" in settings:
-        assert not re.search(r"\x1b\[[0-9;]*[34]8?[;0-9]*m", ran.out), "rich keeps bold and dim, and no colour"
+        assert not re.search(r"\x1b\[[0-9;]*[34]8?[;0-9]*m", ran.out), (
+            "rich keeps bold and dim, and no colour"
+        )
     elif "FORCE_COLOR" not in settings:
         assert plain == ran.out
     if " ".join(map(str, arguments)) not in AS_IT_IS and "encoding" not in settings:
@@ -81,21 +94,31 @@ def assert_works_on(on_screen: Screen, place: str, arguments: tuple[object, ...]
 
 
 @pytest.mark.parametrize(
-    "place", ["ci-120-columns", pytest.param("unknown-terminal", marks=pytest.mark.thorough), "no-colour"]
+    "place",
+    ["ci-120-columns", pytest.param("unknown-terminal", marks=pytest.mark.thorough), "no-colour"],
 )
 def test_training_prints_one_line_for_each_evaluation(
-    on_screen: Screen, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    on_screen: Screen,
+    corpus_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {"is_terminal": False} | PLACES[place]
-    ran = on_screen("train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL_FLAGS, **settings)
+    ran = on_screen(
+        "train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL_FLAGS, **settings
+    )
     assert ran.code == 0
     assert ("\r" in ran.err) == (place == "no-colour"), "as above"
     if place == "no-colour":
         return
     reported = COLOUR.sub("", ran.err)
     assert "\x1b" not in reported
-    lines = [line.split()[0] for line in without_samples(reported.splitlines(), Path("checkpoints/synthetic-001"))]
+    lines = [
+        line.split()[0]
+        for line in without_samples(reported.splitlines(), Path("checkpoints/synthetic-001"))
+    ]
     assert lines[lines.index("step") + 1 :][:11] == [*map(str, range(4, 41, 4)), "Done:"]
 
 
@@ -103,7 +126,9 @@ def without_samples(lines: list[str], run: Path) -> list[str]:
     """The lines that are neither of a sample, as `samples.txt` has it, nor empty."""
     samples = {line.rstrip() for line in (run / "samples.txt").read_text().splitlines()}
     return [
-        line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- sample at step ")
+        line
+        for line in lines
+        if line.rstrip() not in samples | {""} and not line.startswith("--- sample at step ")
     ]
 
 
@@ -119,10 +144,13 @@ def test_the_bar_moves_and_nothing_is_wider(
     bars = [piece for line in lines for piece in line.split("\r") if re.match(r" *\d+% ", piece)]
     assert len(set(bars)) > 3, "the bar is drawn again and again"
     assert all(cell_len(bar) <= width and bar.endswith("]") for bar in bars)
-    # Samples, and commands and folders to be copied, are left to the terminal to fold; all else is made to fit.
+    # Samples, and commands and folders to be copied, are left to the terminal to fold; all else is
+    # made to fit.
     left = [line.rpartition("\r")[2] for line in lines[: lines.index("Next:")]]
     rest = [*without_samples(left, tmp_path / "run")]
-    assert sum(line.endswith("  best") for line in rest) >= 1 and any("Saved in" in line for line in rest)
+    assert sum(line.endswith("  best") for line in rest) >= 1 and any(
+        "Saved in" in line for line in rest
+    )
     assert max(cell_len(line) for line in rest if str(tmp_path) not in line) <= width
 
 
@@ -132,33 +160,49 @@ def thorough_but_first(line: str, *others: str) -> list[Any]:
 
 @pytest.mark.parametrize("streams", ["stdout", "both"])
 @pytest.mark.parametrize(
-    "line", thorough_but_first("runs --json", "predict zib", "sample --seed 0", "evaluate", "visualize", "--help")
+    "line",
+    thorough_but_first(
+        "runs --json", "predict zib", "sample --seed 0", "evaluate", "visualize", "--help"
+    ),
 )
 def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> None:
     # Closed long before Python has started: what `| head -1` does to a command that writes later.
     errors = subprocess.PIPE if streams == "stdout" else subprocess.STDOUT  # 2>&1 | head -1
     command = [sys.executable, "-m", "charrnn", *line.split()]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
-    with subprocess.Popen(command, cwd=lab.parent.parent, env=clean_environment(), **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=lab.parent.parent, env=clean_environment(), **pipes
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is None or process.stderr.read() == b""
         assert process.wait(timeout=600) == 0
 
 
-@pytest.mark.parametrize(("line", "code", "size"), [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)])
-def test_without_a_reader_of_stderr_nothing_else_changes(lab: Path, line: str, code: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("line", "code", "size"), [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
+)
+def test_without_a_reader_of_stderr_nothing_else_changes(
+    lab: Path, line: str, code: int, size: int
+) -> None:
     command = [sys.executable, "-m", "charrnn", *line.split()]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=lab.parent.parent, env=clean_environment(), **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=lab.parent.parent, env=clean_environment(), **pipes
+    ) as process:
         assert process.stdout and process.stderr
         process.stderr.close()  # a new seed, or the error, goes there
-        written = process.stdout.read().decode().removesuffix("\n")  # which the text may end with itself
+        written = (
+            process.stdout.read().decode().removesuffix("\n")
+        )  # which the text may end with itself
         assert size - len(written) in (0, 1) and process.wait(timeout=600) == code
 
 
 @pytest.mark.parametrize(
-    "line", thorough_but_first("predict zib", "sample --length 3000", "train text.txt --steps 2", "visualize --top 1")
+    "line",
+    thorough_but_first(
+        "predict zib", "sample --length 3000", "train text.txt --steps 2", "visualize --top 1"
+    ),
 )
 @pytest.mark.parametrize("home", [None, "/dev/null/home"])
 def test_no_home_is_needed(process: Process, lab: Path, line: str, home: str | None) -> None:
@@ -181,7 +225,10 @@ def test_a_closed_stream_is_at_most_one_plain_error(process: Process, lab: Path)
         (2, "runs", 0, b""),
         (2, "runs --sort nosuch", 2, b""),
     ):
-        script = f"import os, subprocess, sys; os.close({descriptor}); sys.exit(subprocess.call(sys.argv[1:]))"
+        script = (
+            f"import os, subprocess, sys; os.close({descriptor});"
+            " sys.exit(subprocess.call(sys.argv[1:]))"
+        )
         ran = process("-c", script, sys.executable, "-m", "charrnn", *line.split())
         assert (ran.returncode, ran.stderr[: len(said)]) == (code, said), line
         assert ran.stderr.count(b"\n") == bool(said) and (len(ran.stdout) > 50) == (code == 0), line

@@ -1,4 +1,5 @@
-"""Several processes from the command line: torchrun's variables, --processes, signals, and processes that die."""
+"""Several processes from the command line: torchrun's variables, --processes, signals, and
+processes that die."""
 
 import json
 import os
@@ -20,7 +21,14 @@ from small_runs import until
 import charrnn
 from charrnn.distributed import processes
 from charrnn.distributed.child_process import ChildProcess
-from charrnn.distributed.processes import Rank, RankedProcess, check_processes, connect, exit_code, this_rank
+from charrnn.distributed.processes import (
+    Rank,
+    RankedProcess,
+    check_processes,
+    connect,
+    exit_code,
+    this_rank,
+)
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 
 pytest_plugins = ("shared",)
@@ -28,25 +36,47 @@ TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE
 ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 SMALL = (
     *("--hidden-size", "12", "--embedding-size", "8", "--device", "cpu", "--precision", "fp32"),
-    *("--set", "num_lanes=4", "--set", "bptt_length=16", "--set", "threads=1", "--set", "warmup_steps=2"),
+    *(
+        "--set",
+        "num_lanes=4",
+        "--set",
+        "bptt_length=16",
+        "--set",
+        "threads=1",
+        "--set",
+        "warmup_steps=2",
+    ),
 )
 FOREVER = ("--steps", "100000", "--evaluate-every", "5", "--save-every", "5")
-linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+linux_only = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="finds processes in /proc"
+)
 
 
 def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({}) is None
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
-    assert this_rank(TORCHRUN | ADDRESS) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2)
-    assert (processes.timeout_seconds({}), processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"})) == (60, 7)
-    with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"):
+    assert this_rank(TORCHRUN | ADDRESS) == Rank(
+        number=1, world_size=2, local_rank=1, local_world_size=2
+    )
+    assert (
+        processes.timeout_seconds({}),
+        processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}),
+    ) == (60, 7)
+    with pytest.raises(
+        UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
+    ):
         processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
 
 
 def test_variables_that_cannot_be_are_refused() -> None:
     for name, value, message in (
         ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
-        ("MASTER_PORT", "65536", "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535"),
+        (
+            "MASTER_PORT",
+            "65536",
+            "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535",
+        ),
         ("RANK", "", "WORLD_SIZE is 2, but RANK is not set"),
         ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
         ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
@@ -66,13 +96,19 @@ def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch
         pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
     ):
         group.any(True)
-    assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(seconds=600)
-    torch.distributed.distributed_c10d._set_pg_timeout.assert_called_once_with(timedelta(seconds=60))
+    assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(
+        seconds=600
+    )
+    torch.distributed.distributed_c10d._set_pg_timeout.assert_called_once_with(
+        timedelta(seconds=60)
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
 def test_a_number_of_processes_that_cannot_be_is_refused(value: str) -> None:
-    with pytest.raises(UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"):
+    with pytest.raises(
+        UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"
+    ):
         check_processes(value)
 
 
@@ -86,7 +122,9 @@ def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_stand
         monkeypatch.setenv(name, value)
     ran = command("train", "text.txt", "--processes", 2)
     assert ran.code == 2
-    assert "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
+    assert (
+        "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
+    )
     monkeypatch.delenv("RANK")
     ran = command("train", "text.txt", "--steps", 2, *SMALL)
     assert (ran.code, ran.out) == (2, "")
@@ -97,7 +135,9 @@ def test_the_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch
     """A 1 in OMP_NUM_THREADS is torchrun's."""
     cases = ((8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4))
     for num_cores, local_world_size, chosen, num_threads in cases:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda process, num=num_cores: {*range(num)}, raising=False)
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda process, num=num_cores: {*range(num)}, raising=False
+        )
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         if chosen is not None:
             monkeypatch.setenv("OMP_NUM_THREADS", chosen)
@@ -105,40 +145,63 @@ def test_the_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_exit_code_is_that_of_the_process_that_failed() -> None:
-    cases = ({}, 0, 0), ({0: 143, 1: 3}, 0, 3), ({1: 130}, 2, 130), ({0: 143}, 0, 143), ({1: -9}, 2, 130)
+    cases = (
+        ({}, 0, 0),
+        ({0: 143, 1: 3}, 0, 3),
+        ({1: 130}, 2, 130),
+        ({0: 143}, 0, 143),
+        ({1: -9}, 2, 130),
+    )
     for codes, number, code in (*cases, ({1: -15}, 0, 143)):
         assert exit_code(codes, number) == code, codes
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code({0: 1, 1: -9}, 0)
 
 
-def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = count(0.0, processes.WATCH_SECONDS / 2)
-    monkeypatch.setattr(processes, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock)))
+    monkeypatch.setattr(
+        processes, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock))
+    )
     killed, hung = Mock(exit_code=-signal.SIGKILL), Mock(exit_code=None)
-    assert processes._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {0: -signal.SIGKILL}
+    assert processes._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {
+        0: -signal.SIGKILL
+    }
     hung.send.assert_called_once_with(signal.SIGTERM)
     assert 20 < next(clock) < 21, "and then `launch` kills those that are left"
 
 
-def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     child = Mock(exit_code=0)
     monkeypatch.setattr(processes, "ChildProcess", lambda command, environment: child)
     monkeypatch.setattr(processes, "_watch", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         processes.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
-    assert child.mock_calls == [call.send(signal.SIGINT), call.send(signal.SIGINT), call.kill(), call.kill()]
+    assert child.mock_calls == [
+        call.send(signal.SIGINT),
+        call.send(signal.SIGINT),
+        call.kill(),
+        call.kill(),
+    ]
     sender = ChildProcess.__new__(ChildProcess)
     sender.popen = Mock(send_signal=Mock(side_effect=ProcessLookupError))
     sender.send(signal.SIGTERM)
     sender.popen.send_signal.assert_called_once_with(signal.SIGTERM)
 
 
-def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_to_fail_prints_and_all_end_with_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from torch import distributed
 
     store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(store.port))
+    os.environ.update(
+        TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(store.port)
+    )
     monkeypatch.setattr("charrnn.distributed.processes.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
@@ -146,12 +209,15 @@ def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.
     assert first.claim_error(1, "the other one is gone") == 3
     assert first.code_of_other_process() == 3
     second.announce_stop(signal.SIGHUP)
-    assert second.stop_signal == first.stop_signal == signal.SIGHUP  # the own question is answered after it is set
+    assert (
+        second.stop_signal == first.stop_signal == signal.SIGHUP
+    )  # the own question is answered after it is set
     assert (first.train(lambda: 2), second.train(lambda: 0)) == (2, 0)
 
 
 def ranks_of(folder: Path) -> dict[int, int]:
-    """Return the process ids of the processes that train in a working folder, also of orphans, by their ranks."""
+    """Return the process ids of the processes that train in a working folder, also of orphans, by
+    their ranks."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -175,9 +241,21 @@ def first_losses(run: Path) -> list[float]:
 
 
 @contextmanager
-def spawned(fork_server: ForkServer, run: Path, *options: object, prepare: str = "", first: int = 5) -> Iterator[Child]:
+def spawned(
+    fork_server: ForkServer, run: Path, *options: object, prepare: str = "", first: int = 5
+) -> Iterator[Child]:
     """Train `run` in two processes, which end with it; returns when step `first` was saved."""
-    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *FOREVER, *SMALL, *options)
+    line = (
+        "train",
+        fork_server.folder / "text.txt",
+        "--processes",
+        2,
+        "--out",
+        run,
+        *FOREVER,
+        *SMALL,
+        *options,
+    )
     child = fork_server.spawn(*line, prepare=prepare)
     try:
         until(lambda: saved_step(run) >= first)
@@ -188,7 +266,9 @@ def spawned(fork_server: ForkServer, run: Path, *options: object, prepare: str =
 
 
 @linux_only
-def test_processes_train_stop_and_resume_as_one(fork_server: ForkServer, command: Command, tmp_path: Path) -> None:
+def test_processes_train_stop_and_resume_as_one(
+    fork_server: ForkServer, command: Command, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     with spawned(fork_server, run) as child:
         ranks = ranks_of(fork_server.folder)
@@ -209,11 +289,15 @@ def test_processes_train_stop_and_resume_as_one(fork_server: ForkServer, command
 
 
 @linux_only
-def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_if_a_process_is_killed_the_others_end_with_one_error(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     # The processes are forked: there is one thread yet, and a store in another that waits for them.
     with spawned(fork_server, run, "--quiet", prepare="child_faults:fork_processes") as child:
-        ranks = list(map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()))
+        ranks = list(
+            map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split())
+        )
         os.kill(ranks[1], signal.SIGKILL)
         assert (child.wait(), child.out) == (1, "")
         assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
@@ -226,16 +310,22 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server: ForkS
 
 @linux_only
 @pytest.mark.thorough
-def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
     with spawned(fork_server, tmp_path / "orphans") as child:
         ranks = ranks_of(fork_server.folder)
         assert sorted(ranks) == [0, 1]
         os.kill(child.pid, signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
         until(lambda: not ranks_of(fork_server.folder))
-    assert f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in child.err
+    assert (
+        f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in child.err
+    )
     run = tmp_path / "run"
-    with spawned(fork_server, run, "--evaluate-every", 10**6, "--save-every", 10**6, first=0) as child:
+    with spawned(
+        fork_server, run, "--evaluate-every", 10**6, "--save-every", 10**6, first=0
+    ) as child:
         until(lambda: (run / "metrics.jsonl").exists() and ranks_of(fork_server.folder))
         ranks = ranks_of(fork_server.folder)
         os.kill(ranks[1], signal.SIGUSR1)
@@ -245,8 +335,13 @@ def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(fork_server:
         os.kill(child.pid, signal.SIGINT)
         until(lambda: "Stopping" in child.err)
         time.sleep(0.5)
-        assert ") Z " not in Path(f"/proc/{child.pid}/stat").read_text(), "it waits for the one that is stopped"
-        assert ranks_of(fork_server.folder) == ranks and ") T " in Path(f"/proc/{ranks[1]}/stat").read_text()
+        assert ") Z " not in Path(f"/proc/{child.pid}/stat").read_text(), (
+            "it waits for the one that is stopped"
+        )
+        assert (
+            ranks_of(fork_server.folder) == ranks
+            and ") T " in Path(f"/proc/{ranks[1]}/stat").read_text()
+        )
         os.kill(child.pid, signal.SIGINT)
         assert child.wait() == 130 and not ranks_of(fork_server.folder)
         assert saved_step(run) == step and "everything is saved" not in child.err

@@ -1,4 +1,5 @@
-"""Signals at any moment: progress is saved at a complete step, and an unsaved run leaves nothing behind."""
+"""Signals at any moment: progress is saved at a complete step, and an unsaved run leaves nothing
+behind."""
 
 import json
 import os
@@ -9,11 +10,22 @@ from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
-from small_runs import SETTINGS, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
+from small_runs import (
+    SETTINGS,
+    Uninterrupted,
+    assert_same,
+    last_logged,
+    latest_step,
+    restart,
+    train,
+    until,
+)
 from terminals import Terminal
 
 pytest_plugins = ("shared",)
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor fork")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither these signals nor fork"
+)
 
 HEAR = "child_faults:receive_in"
 TAKE_STEP = "charrnn.training.trainer:Trainer.take_step"
@@ -24,7 +36,8 @@ AMID_TRAINING = {
     ("charrnn.runs.logs:MetricsLog.append", 8): 7,
     ("charrnn.runs.writer:RunWriter.prune", 5): 10,
 }
-"""The step at which training ends when a signal comes there for the time given; None: before the first save."""
+"""The step at which training ends when a signal comes there for the time given; None: before the
+first save."""
 
 
 @pytest.mark.parametrize(
@@ -33,11 +46,18 @@ AMID_TRAINING = {
     ids=[f"{place.rpartition(':')[2]}-{call}" for place, call in AMID_TRAINING],
 )
 def test_a_signal_saves_at_a_complete_step(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, place: str, call: int, step: int | None
+    fork_server: ForkServer,
+    uninterrupted: Uninterrupted,
+    tmp_path: Path,
+    place: str,
+    call: int,
+    step: int | None,
 ) -> None:
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[(step or 0) % 3]
     run = tmp_path / "run"
-    code, child = fork_server.run(*train(run), prepare=HEAR, place=place, call=call, signals=[number])
+    code, child = fork_server.run(
+        *train(run), prepare=HEAR, place=place, call=call, signals=[number]
+    )
     assert code == 128 + number, child.err
     if step is None:
         assert (child.out, child.err, run.exists()) == ("", "", False), "nothing is left of it"
@@ -59,12 +79,19 @@ def test_a_signal_at_any_moment_leaves_a_consistent_run(
     for attempt in range(count):
         run = tmp_path / str(attempt)
         number = dice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        call = 1 + int(dice.random() * uninterrupted.num_calls)  # a fraction: the same moments, whatever their number
+        call = 1 + int(
+            dice.random() * uninterrupted.num_calls
+        )  # a fraction: the same moments, whatever their number
         code, child = fork_server.run(
-            *train(run), prepare="child_faults:die_at_call", number=call, count_path="", signals=[number]
+            *train(run),
+            prepare="child_faults:die_at_call",
+            number=call,
+            count_path="",
+            signals=[number],
         )
         codes.append(code)
-        # Ended by the signal itself: the child was not yet the command. 0: it had taken its last step.
+        # Ended by the signal itself: the child was not yet the command. 0: it had taken its last
+        # step.
         assert code in (128 + number, -number, 0), (number, code, child.err)
         assert "Traceback" not in child.err, child.err
         if run.exists():
@@ -76,11 +103,18 @@ def test_a_signal_at_any_moment_leaves_a_consistent_run(
     assert sum(code > 0 for code in codes) >= count / 2, codes
 
 
-def test_a_second_ctrl_c_exits_at_once(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_exits_at_once(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     ctrl_c = [signal.SIGINT, signal.SIGINT]
     run = tmp_path / "run"
     # Amid the save at step 5, where a save has some thirty operations.
-    amid_save = {"prepare": "child_faults:die_in_saves", "number": 95, "count_path": "", "signals": ctrl_c}
+    amid_save = {
+        "prepare": "child_faults:die_in_saves",
+        "number": 95,
+        "count_path": "",
+        "signals": ctrl_c,
+    }
     code, child = fork_server.run(*train(run), **amid_save)
     assert code == 130, child.err
     assert "Traceback" not in child.err and '"done"' not in child.out
@@ -91,7 +125,9 @@ def test_a_second_ctrl_c_exits_at_once(fork_server: ForkServer, uninterrupted: U
     assert_same(run, uninterrupted.path)
 
 
-@pytest.mark.parametrize(("number", "code", "step"), [(signal.SIGTERM, 143, 7), (signal.SIGHUP, 0, 14)])
+@pytest.mark.parametrize(
+    ("number", "code", "step"), [(signal.SIGTERM, 143, 7), (signal.SIGHUP, 0, 14)]
+)
 def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(
     fork_server: ForkServer, tmp_path: Path, number: int, code: int, step: int
 ) -> None:
@@ -101,18 +137,28 @@ def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(
     assert (found, latest_step(tmp_path / "run")) == (code, step), child.err
 
 
-def test_sigusr1_saves_and_it_continues(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
+def test_sigusr1_saves_and_it_continues(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     run, asked = tmp_path / "run", {"call": 7, "signals": [signal.SIGUSR1]}
     code, child = fork_server.run(*train(run), prepare=HEAR, place=TAKE_STEP, **asked)
     assert code == 0, child.err
-    saved = [event["step"] for event in map(json.loads, child.out.splitlines()) if event["event"] == "saved"]
+    saved = [
+        event["step"]
+        for event in map(json.loads, child.out.splitlines())
+        if event["event"] == "saved"
+    ]
     assert saved == [0, 4, 5, 7, 8, 10, 12, 14]
     assert_same(run, uninterrupted.path)
 
 
 def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    endless = [argument for argument in train(run, steps=10**6, evaluate_every=10**6) if argument != "--json"]
+    endless = [
+        argument
+        for argument in train(run, steps=10**6, evaluate_every=10**6)
+        if argument != "--json"
+    ]
     terminal = Terminal(fork_server, *endless)
     terminal.read_until(b"sample at step")
     until(lambda: last_logged(run))
@@ -120,8 +166,12 @@ def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> Non
     assert latest_step(run) == last_logged(run) > 0
 
 
-def test_the_explorer_restores_the_terminal(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
-    terminal = Terminal(fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt")
+def test_the_explorer_restores_the_terminal(
+    fork_server: ForkServer, uninterrupted: Uninterrupted
+) -> None:
+    terminal = Terminal(
+        fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"
+    )
     terminal.read_until(b"\x1b[?1049h")  # the other screen
     assert terminal.terminate() == 143
     assert b"Traceback" not in terminal.seen
@@ -131,28 +181,40 @@ def test_the_explorer_restores_the_terminal(fork_server: ForkServer, uninterrupt
 def test_the_editor_ends_and_says_what_is_lost(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_closed: bool
 ) -> None:
-    """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed before."""
+    """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed
+    before."""
     draft = tmp_path / "draft.txt"
     draft.write_text("a draft")
     terminal = Terminal(fork_server, "write", draft, "--run", uninterrupted.path)
     terminal.read_until(b"a draft")
     os.write(terminal.master, b"\xe9Q")  # of a terminal that is set to Latin-1
     terminal.read_until(b"* ")  # there are changes
-    assert (terminal.close() == 129) if is_closed else (terminal.terminate() == 143), terminal.child.err
-    assert draft.read_text() == "a draft" and [path.name for path in tmp_path.iterdir()].count("draft.txt") == 1
+    assert (terminal.close() == 129) if is_closed else (terminal.terminate() == 143), (
+        terminal.child.err
+    )
+    assert (
+        draft.read_text() == "a draft"
+        and [path.name for path in tmp_path.iterdir()].count("draft.txt") == 1
+    )
     assert not list(tmp_path.glob(".draft*")), "nothing is left beside the draft"
     assert b"Traceback" not in terminal.seen
     said = terminal.seen + terminal.child.err.encode()
     assert is_closed or b"the changes since the last save are lost" in said
 
 
-@pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for")
+@pytest.mark.skipif(
+    not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for"
+)
 def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
-    child = fork_server.spawn("train", "-", "--out", run, prepare="child_faults:use_pipe", path=str(pipe), stream=0)
+    child = fork_server.spawn(
+        "train", "-", "--out", run, prepare="child_faults:use_pipe", path=str(pipe), stream=0
+    )
     writer = os.open(pipe, os.O_WRONLY)
-    os.write(writer, b"some of it\n" * 100_000)  # more than a pipe holds: this waits until it is being read
+    os.write(
+        writer, b"some of it\n" * 100_000
+    )  # more than a pipe holds: this waits until it is being read
     until(lambda: "pipe" in Path(f"/proc/{child.pid}/wchan").read_text())  # it waits for more
     os.kill(child.pid, signal.SIGTERM)
     assert (child.wait(), child.out, child.err) == (143, "", "")
@@ -160,10 +222,14 @@ def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: 
     assert not run.exists()
 
 
-def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_training_whose_reader_leaves_saves_and_stops(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
-    child = fork_server.spawn(*train(run, steps=10**6), prepare="child_faults:use_pipe", path=str(pipe), stream=1)
+    child = fork_server.spawn(
+        *train(run, steps=10**6), prepare="child_faults:use_pipe", path=str(pipe), stream=1
+    )
     with pipe.open() as reader:
         for _ in range(8):
             reader.readline()
@@ -171,11 +237,16 @@ def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, t
     assert latest_step(run) == last_logged(run) > 0, "what was learned is saved"
 
 
-PLACES = {"runs": "charrnn.runs.reader:list_runs", "sample": "charrnn.generation.sampling:sample_ids"}
+PLACES = {
+    "runs": "charrnn.runs.reader:list_runs",
+    "sample": "charrnn.generation.sampling:sample_ids",
+}
 
 
 @pytest.mark.parametrize("name", ["sample", "predict", "evaluate", "visualize", "runs"])
-def test_every_command_ends_without_a_message(fork_server: ForkServer, uninterrupted: Uninterrupted, name: str) -> None:
+def test_every_command_ends_without_a_message(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, name: str
+) -> None:
     arguments = {"runs": [], "predict": [uninterrupted.path, "the"]}.get(name, [uninterrupted.path])
     asked = {"place": PLACES.get(name, "charrnn.api:load"), "call": 1, "signals": [signal.SIGTERM]}
     code, child = fork_server.run(name, *arguments, prepare=HEAR, **asked)

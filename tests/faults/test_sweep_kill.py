@@ -1,4 +1,5 @@
-"""A sweep that is killed or stopped at any moment ends, when it is started again, as if it had not been."""
+"""A sweep that is killed or stopped at any moment ends, when it is started again, as if it had not
+been."""
 
 import json
 import os
@@ -18,15 +19,40 @@ import charrnn
 from charrnn.system.files import try_lock
 
 pytest_plugins = ("shared",)
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are POSIX words")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="kill -9 and sessions are POSIX words"
+)
 
-SETTINGS = {**SMALL_RUN, "steps": 40, "evaluate_every": 7, "save_every": 5, "dropout": 0.3, "threads": 1}
+SETTINGS = {
+    **SMALL_RUN,
+    "steps": 40,
+    "evaluate_every": 7,
+    "save_every": 5,
+    "dropout": 0.3,
+    "threads": 1,
+}
 
 
 def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> Child:
     """Start a sweep of two runs, which are forks of the sweep if they run one at a time."""
-    settings = [part for name, value in {**SETTINGS, **changes}.items() for part in ("--set", f"{name}={value}")]
-    arguments = ("sweep", "text.txt", "--cell", "rnn,gru", "--seeds", 1, "--jobs", jobs, "--out", out, "--json")
+    settings = [
+        part
+        for name, value in {**SETTINGS, **changes}.items()
+        for part in ("--set", f"{name}={value}")
+    ]
+    arguments = (
+        "sweep",
+        "text.txt",
+        "--cell",
+        "rnn,gru",
+        "--seeds",
+        1,
+        "--jobs",
+        jobs,
+        "--out",
+        out,
+        "--json",
+    )
     prepare = "child_faults:fork_processes" if jobs == 1 else ""
     return fork_server.spawn(*arguments, *settings, prepare=prepare)
 
@@ -65,13 +91,22 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
     assert sweep.wait() == 0, sweep.err
     for cell, found in zip(("rnn", "gru"), json.loads(sweep.out)["runs"], strict=True):
         # The same run without a sweep, in this process.
-        config = charrnn.Config(corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS)
+        config = charrnn.Config(
+            corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS
+        )
         events = charrnn.train(config, out=tmp_path / cell)
-        best = min((event for event in events if event.event == "evaluation"), key=lambda event: event.val_nats)
+        best = min(
+            (event for event in events if event.event == "evaluation"),
+            key=lambda event: event.val_nats,
+        )
         ended = (found["name"], found["nats_per_char"], found["best_step"])
         assert ended == (f"{cell}_seed-0", best.val_nats, best.step)
-        assert last_state(folder / found["name"]) == last_state(tmp_path / cell), "weights and the optimizer's state"
-        lines = map(json.loads, (folder / f"{cell}_seed-0" / "metrics.jsonl").read_text().splitlines())
+        assert last_state(folder / found["name"]) == last_state(tmp_path / cell), (
+            "weights and the optimizer's state"
+        )
+        lines = map(
+            json.loads, (folder / f"{cell}_seed-0" / "metrics.jsonl").read_text().splitlines()
+        )
         steps = [line["step"] for line in lines if line["event"] == "step"]
         assert steps == list(range(1, SETTINGS["steps"] + 1)), "each step once"
 

@@ -1,7 +1,9 @@
-"""Nothing that a corpus, a name, a prime, a pattern or a damaged file holds steers a terminal or becomes code.
+"""Nothing that a corpus, a name, a prime, a pattern or a damaged file holds steers a terminal or
+becomes code.
 
-What is allowed out: on a terminal newlines, tabs, rich's own colours, and the carriage returns of bars. In a pipe
-`charrnn sample` writes the model's characters exactly, and a path is the path: that is what programs read them for.
+What is allowed out: on a terminal newlines, tabs, rich's own colours, and the carriage returns of
+bars. In a pipe `charrnn sample` writes the model's characters exactly, and a path is the path: that
+is what programs read them for.
 """
 
 import json
@@ -34,7 +36,13 @@ MODES: dict[str, dict[str, Any]] = {
     "forced": {"is_terminal": False, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
 }
 """The first in the suite, all of them in the thorough version."""
-PATTERNS = "[/bold]", "[link=javascript:alert(1)]x?", ":boom:|\x1b\\[2J|\u202e|\x9b|\x7f", "50%|,", "</script>|&lt;"
+PATTERNS = (
+    "[/bold]",
+    "[link=javascript:alert(1)]x?",
+    ":boom:|\x1b\\[2J|\u202e|\x9b|\x7f",
+    "50%|,",
+    "</script>|&lt;",
+)
 """Regular expressions all, and each is somewhere in the text."""
 DETECT = [part for pattern in PATTERNS for part in ("--detect", pattern)]
 CELL = ("--cell", "0:1", "--chars", "400")
@@ -82,8 +90,11 @@ def hostile(hostile_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return copied
 
 
-def assert_shows_only(ran: Ran, *, has_bars: bool = False, is_text: bool = False, kept: str = "\n\t") -> None:
-    """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they are."""
+def assert_shows_only(
+    ran: Ran, *, has_bars: bool = False, is_text: bool = False, kept: str = "\n\t"
+) -> None:
+    """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they
+    are."""
     assert not re.search(r"unexpected \w+Error|Traceback", ran.err)
     assert is_text or steering(COLOUR.sub("", ran.out), kept) == []
     assert steering(COLOUR.sub("", ran.err), kept + "\r" * has_bars) == []
@@ -92,7 +103,12 @@ def assert_shows_only(ran: Ran, *, has_bars: bool = False, is_text: bool = False
 def modes_of(cases: list[Any]) -> list[Any]:
     """Each case in the first mode and, thoroughly, in the others."""
     return [
-        pytest.param(mode, case, marks=[pytest.mark.thorough] if index else [], id=f"{mode}-{' '.join(case[:3])!a}")
+        pytest.param(
+            mode,
+            case,
+            marks=[pytest.mark.thorough] if index else [],
+            id=f"{mode}-{' '.join(case[:3])!a}",
+        )
         for index, mode in enumerate(MODES)
         for case in cases
     ]
@@ -100,7 +116,11 @@ def modes_of(cases: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
 def test_no_output_contains_control_sequences(
-    on_screen: Screen, hostile: Path, monkeypatch: pytest.MonkeyPatch, mode: str, arguments: tuple[object, ...]
+    on_screen: Screen,
+    hostile: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    arguments: tuple[object, ...],
 ) -> None:
     listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
     monkeypatch.setattr("charrnn.cli.corpora.load_catalogue", lambda: (listed,))
@@ -115,16 +135,33 @@ def test_no_output_contains_control_sequences(
 
 
 @pytest.mark.parametrize(
-    "mode", [pytest.param(mode, marks=[pytest.mark.thorough] if index else []) for index, mode in enumerate(MODES)]
+    "mode",
+    [
+        pytest.param(mode, marks=[pytest.mark.thorough] if index else [])
+        for index, mode in enumerate(MODES)
+    ],
 )
 def test_training_shows_hostile_names_and_texts_as_text(
-    on_screen: Screen, hostile_run: TrainedRun, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+    on_screen: Screen,
+    hostile_run: TrainedRun,
+    tmp_path: Path,
+    mode: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     [source] = hostile_run.path.parent.parent.glob("*.txt")
     Path(source.name).write_bytes(b"\xef\xbb\xbf" + source.read_bytes().replace(b"\n", b"\r\n"))
     ran = on_screen(
-        "train", source.name, "--steps", 4, "--evaluate-every", 2, "--out", IN_A_NAME, *SMALL_FLAGS, **MODES[mode]
+        "train",
+        source.name,
+        "--steps",
+        4,
+        "--evaluate-every",
+        2,
+        "--out",
+        IN_A_NAME,
+        *SMALL_FLAGS,
+        **MODES[mode],
     )
     assert ran.code == 0
     assert "byte-order mark" in ran.err and "sample at step" in ran.err
@@ -142,7 +179,9 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
     line = ("sample", "--seed", 0, "--length", 600)
     expected = charrnn.load(hostile).sample(temperature=0.8, seed=0, length=600).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
-    assert on_screen(*line, is_terminal=False).out == expected + ("" if expected.endswith("\n") else "\n")
+    assert on_screen(*line, is_terminal=False).out == expected + (
+        "" if expected.endswith("\n") else "\n"
+    )
     shown = on_screen(*line, "--length", 300, TERM="dumb")
     assert "␛" in shown.out and steering(shown.out, IN_TEXT) == []
     for text in ("नमस्ते", "สวัสดี", "e\u0301", "می\u200cخواهم"):
@@ -160,27 +199,38 @@ JSON: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("arguments", JSON, ids=lambda arguments: ascii(" ".join(arguments[:2])))
-def test_json_is_ascii_and_says_what_it_was(on_screen: Screen, hostile: Path, arguments: tuple[str, ...]) -> None:
+def test_json_is_ascii_and_says_what_it_was(
+    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
+) -> None:
     ran = on_screen(*arguments, "--json", is_terminal=False)
     assert (ran.code, steering(ran.out), ran.out.isascii()) == (0, [], True)
     value = json.loads(ran.out)
     if "--prime" in arguments:
         assert value["prime"] == "say \x7f\x1b" and value["run"] == IN_A_NAME
-        expected = charrnn.load(hostile).sample(seed=0, temperature=0.8, prime=value["prime"], length=300)
+        expected = charrnn.load(hostile).sample(
+            seed=0, temperature=0.8, prime=value["prime"], length=300
+        )
         assert value["text"] == expected.text
 
 
 def values_of(name: str) -> list[tuple[str, ...]]:
-    """A command line for each of a command's options that take a value, with a hostile one; and for its arguments."""
+    """A command line for each of a command's options that take a value, with a hostile one; and for
+    its arguments."""
     command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     options = [
         parameter.opts[0]
         for parameter in command.params
         if parameter.opts[0].startswith("--") and not getattr(parameter, "is_flag", True)
     ]
-    lines: list[tuple[str, ...]] = [(IN_AN_ARGUMENT,), (f"--{IN_AN_ARGUMENT}",), (IN_AN_ARGUMENT,) * 3]
+    lines: list[tuple[str, ...]] = [
+        (IN_AN_ARGUMENT,),
+        (f"--{IN_AN_ARGUMENT}",),
+        (IN_AN_ARGUMENT,) * 3,
+    ]
     # Of a text that there is none of nothing is trained where the value can be used.
-    before = {"train": (IN_AN_ARGUMENT,), "sample": ("--length", "9"), "predict": ("say",)}.get(name, ())
+    before = {"train": (IN_AN_ARGUMENT,), "sample": ("--length", "9"), "predict": ("say",)}.get(
+        name, ()
+    )
     lines += [(*before, option, IN_AN_ARGUMENT) for option in options]
     if name == "train":
         lines += [("nosuch", "--resume"), ("--resume", IN_AN_ARGUMENT)]
@@ -190,9 +240,12 @@ def values_of(name: str) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"]
+    "name",
+    ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"],
 )
-def test_no_error_message_contains_control_sequences(on_screen: Screen, process: Any, hostile: Path, name: str) -> None:
+def test_no_error_message_contains_control_sequences(
+    on_screen: Screen, process: Any, hostile: Path, name: str
+) -> None:
     codes = set()
     for number, line in enumerate(values_of(name)):
         # Three lines, which a narrow terminal shows as more.
@@ -206,10 +259,16 @@ def test_no_error_message_contains_control_sequences(on_screen: Screen, process:
     assert codes <= {0, 2, 3, 4} and 2 in codes
     if name == "sample":
         traceback = process("-m", "charrnn", "sample", IN_AN_ARGUMENT, "--debug").stderr.decode()
-        assert traceback.startswith("Traceback") and "\\x1b[2J" in traceback and steering(traceback) == []
+        assert (
+            traceback.startswith("Traceback")
+            and "\\x1b[2J" in traceback
+            and steering(traceback) == []
+        )
 
 
-def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Screen, hostile: Path) -> None:
+def test_warnings_about_damaged_runs_contain_no_control_sequences(
+    on_screen: Screen, hostile: Path
+) -> None:
     for what in damaged(hostile):
         for line in (("sample", "--length", 5), ("runs",)):
             ran = on_screen(*line, TERM="dumb")
@@ -224,23 +283,34 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Scr
         for index, case in enumerate(EXPORTED)
     ],
 )
-def test_no_export_contains_code(on_screen: Screen, hostile: Path, arguments: tuple[str, ...]) -> None:
+def test_no_export_contains_code(
+    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
+) -> None:
     for kind in ("html", "svg", "txt", "json"):
         name = f"picture{IN_A_NAME}.{kind}"
         ran = on_screen("visualize", *arguments, "--export", name, is_terminal=False)
-        assert (ran.code, ran.out) == (0, name.encode("utf-8", "backslashreplace").decode() + "\n"), ran.err
+        assert (ran.code, ran.out) == (
+            0,
+            name.encode("utf-8", "backslashreplace").decode() + "\n",
+        ), ran.err
         assert_is_safe(Path(name))
         spelled = Path(name).read_text()
         if kind == "txt" and "--detect" in arguments:
             is_scored = "--history" not in arguments  # which leaves out what is not
-            assert ("[/bold]" in spelled) == is_scored and "[link=javascript" in spelled, "a name is shown as it is"
+            assert ("[/bold]" in spelled) == is_scored and "[link=javascript" in spelled, (
+                "a name is shown as it is"
+            )
 
 
 def test_arrays_have_names_that_are_valid_in_an_archive(on_screen: Screen, hostile: Path) -> None:
-    ran = on_screen("visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb")
+    ran = on_screen(
+        "visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb"
+    )
     assert ran.code == 0, ran.err
     with zipfile.ZipFile("cells.npz") as archive:
         assert all(steering(name) == [] for name in archive.namelist())
     with np.load("cells.npz", allow_pickle=False) as arrays:
-        assert {f"labels_{pattern}" for pattern in (PATTERNS[0], PATTERNS[1], PATTERNS[3])} <= set(arrays.files)
+        assert {f"labels_{pattern}" for pattern in (PATTERNS[0], PATTERNS[1], PATTERNS[3])} <= set(
+            arrays.files
+        )
         assert set("\x1b\x9b") <= set(str(arrays["text"]))

@@ -1,8 +1,9 @@
-"""Imitate other machines in this process: a processor with other last digits (`--perturb`), a missing package
-(`--without`).
+"""Imitate other machines in this process: a processor with other last digits (`--perturb`), a
+missing package (`--without`).
 
-Processors differ in the last digits of a sum. Training amplifies such a difference, so that the trained weights differ
-in their first digits. Noise on the initial weights has the same effect, on one machine and repeatably.
+Processors differ in the last digits of a sum. Training amplifies such a difference, so that the
+trained weights differ in their first digits. Noise on the initial weights has the same effect, on
+one machine and repeatably.
 """
 
 import os
@@ -14,10 +15,12 @@ from types import ModuleType
 from typing import Any
 
 PERTURB, WITHOUT = "TESTS_PERTURB", "TESTS_WITHOUT"
-"""Environment variables of subprocesses: the seed of the noise, and packages that cannot be imported."""
+"""Environment variables of subprocesses: the seed of the noise, and packages that cannot be
+imported."""
 MODULE = "charrnn.model.network"
 SIZE = 1e-6
-"""Standard deviation of the noise relative to a weight: some eight times the spacing of float32 numbers."""
+"""Standard deviation of the noise relative to a weight: some eight times the spacing of float32
+numbers."""
 
 
 def variables(perturb: int | None, without: Sequence[str]) -> dict[str, str]:
@@ -36,12 +39,15 @@ def install_from_environment(environment: Mapping[str, str] = os.environ) -> Non
 
 
 class _Finder(MetaPathFinder):
-    """Finds the module of the network and patches it once it is imported, so that torch is imported no earlier."""
+    """Finds the module of the network and patches it once it is imported, so that torch is imported
+    no earlier."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name == MODULE else None
         if spec is not None:
             assert isinstance(spec.loader, SourceFileLoader)
@@ -60,7 +66,8 @@ class _Loader(SourceFileLoader):
 
 
 def _perturb(network: type, seed: int) -> None:
-    """Let `network` multiply its matrices by 1 + SIZE * noise whenever it draws them; biases are set, not computed."""
+    """Let `network` multiply its matrices by 1 + SIZE * noise whenever it draws them; biases are
+    set, not computed."""
     import torch
 
     draw_weights = network._draw_weights  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
-"""Imported by Python as it starts where this folder is on PYTHONPATH: what pytest imitates reaches subprocesses."""
+"""Imported by Python as it starts where this folder is on PYTHONPATH: what pytest imitates reaches
+subprocesses."""
 
 import imitation
 

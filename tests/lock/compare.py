@@ -1,9 +1,11 @@
-"""Compare all outputs of this checkout, to the last digit, with those of another revision on the same machine.
+"""Compare all outputs of this checkout, to the last digit, with those of another revision on the
+same machine.
 
     python tests/lock/compare.py REVISION [GROUP...]      # checks the revision out in a temporary folder
 
-The bytes of weights, checkpoints and samples after short trainings belong to it, which differ between processors. Both
-are run by the command lines of this folder. The exit code is 1 if anything differs.
+The bytes of weights, checkpoints and samples after short trainings belong to it, which differ
+between processors. Both are run by the command lines of this folder. The exit code is 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -37,13 +39,19 @@ def main() -> int:
         before, worktree = Path(name, "checkout"), ["git", "-C", str(CHECKOUT), "worktree"]
         subprocess.run([*worktree, "add", "--quiet", "--detach", str(before), revision], check=True)
         try:
-            return _compare(*(_record(folder, Path(name, "record.json"), groups) for folder in (before, CHECKOUT)))
+            return _compare(
+                *(
+                    _record(folder, Path(name, "record.json"), groups)
+                    for folder in (before, CHECKOUT)
+                )
+            )
         finally:
             subprocess.run([*worktree, "remove", "--force", str(before)], check=True)
 
 
 def _record(checkout: Path, file: Path, groups: list[str]) -> dict[str, dict[str, Any]]:
-    """Run all cases in a process that imports charrnn from `checkout`, which writes the results to `file`."""
+    """Run all cases in a process that imports charrnn from `checkout`, which writes the results to
+    `file`."""
     with tempfile.TemporaryDirectory(prefix="lock-home-") as home:
         environment = settled_environment(home) | {"LOCK_SETTLED": "1", "PYTHONPATH": str(checkout)}
         subprocess.run([sys.executable, __file__, str(file), *groups], env=environment, check=True)
@@ -91,7 +99,10 @@ def _print_difference(old: dict[str, Any] | None, new: dict[str, Any] | None) ->
         if first != second:
             lines = ((text or "").splitlines() for text in (first, second))
             changed = [
-                line[:240] for line in difflib.unified_diff(*lines, f"before {name}", f"now {name}", n=0, lineterm="")
+                line[:240]
+                for line in difflib.unified_diff(
+                    *lines, f"before {name}", f"now {name}", n=0, lineterm=""
+                )
             ]
             print("\n".join(changed[:MAX_LINES]))
             if len(changed) > MAX_LINES:

@@ -1,4 +1,5 @@
-"""Build texts and runs from formulas, without charrnn: the same bytes in every version. H units, V characters."""
+"""Build texts and runs from formulas, without charrnn: the same bytes in every version. H units, V
+characters."""
 
 from __future__ import annotations
 
@@ -18,11 +19,24 @@ sys.path.append(str(TESTS))
 import known_weights as known  # noqa: E402
 from synthetic import make_corpus  # noqa: E402
 
-GOLDEN = {"old-lstm": "format-1/lstm-char", "old-bytes": "format-1/gru-byte", "old-gru": "format-2/gru-char"}
+GOLDEN = {
+    "old-lstm": "format-1/lstm-char",
+    "old-bytes": "format-1/gru-byte",
+    "old-gru": "format-2/gru-char",
+}
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
 DEPTHS = ("residual", "highway", "dilated", "grid")
-BLOCKS = {"lstm": {"ih": 4, "hh": 4}, "gru": {"ih": 3, "hh": 3}, "peephole": {"ih": 4, "hh": 4}, "unitary": {"ih": 1}}
-BLOCKS |= {"coupled": {"ih": 3, "hh": 3}, "mlstm": {"ih": 5, "mh": 1, "hh": 4}, "antisymmetric": {"ih": 2, "hh": 1}}
+BLOCKS = {
+    "lstm": {"ih": 4, "hh": 4},
+    "gru": {"ih": 3, "hh": 3},
+    "peephole": {"ih": 4, "hh": 4},
+    "unitary": {"ih": 1},
+}
+BLOCKS |= {
+    "coupled": {"ih": 3, "hh": 3},
+    "mlstm": {"ih": 5, "mh": 1, "hh": 4},
+    "antisymmetric": {"ih": 2, "hh": 1},
+}
 """The number of H-wide blocks of each product of a cell type; one each for the others."""
 
 
@@ -34,17 +48,37 @@ def build(folder: Path) -> None:
         _copy(TESTS / "golden" / golden, runs / name)
     chain = {"corpus": ["chain.txt"], "documents": "none"}
     _save_run(runs / "loop", "\nabcd", known.chain_weights("\nabcd"), {})
-    _save_run(runs / "chain", known.CYCLE, known.chain_weights(known.CYCLE), chain, losses=(1.5, 1.25, 1.0))
+    _save_run(
+        runs / "chain",
+        known.CYCLE,
+        known.chain_weights(known.CYCLE),
+        chain,
+        losses=(1.5, 1.25, 1.0),
+    )
     poems = {"corpus": ["poems.txt"], "documents": "lines"}
     _save_run(runs / "poems", "abcdefg", known.chain_weights("abcdefg"), poems)
     quotes = {"corpus": ["quotes.txt"]}
-    _save_run(runs / "quoting", known.QUOTING_CHARACTERS, known.quoting_weights(), quotes, losses=(1.75, 1.5, 1.625))
+    _save_run(
+        runs / "quoting",
+        known.QUOTING_CHARACTERS,
+        known.quoting_weights(),
+        quotes,
+        losses=(1.75, 1.5, 1.625),
+    )
     characters = "".join(sorted({*(folder / "words.txt").read_text(encoding="utf-8")}))
-    for cell, depth in [*((cell, "stacked") for cell in CELLS), *(("lstm", depth) for depth in DEPTHS)]:
+    for cell, depth in [
+        *((cell, "stacked") for cell in CELLS),
+        *(("lstm", depth) for depth in DEPTHS),
+    ]:
         settings = {"corpus": ["words.txt"], "cell": cell, "depth": depth, "num_layers": 2}
         weights = _drawn(_shapes(cell, depth, 2, 24, 13, len(characters) + 1))
         _save_run(
-            runs / (cell if depth == "stacked" else depth), characters, weights, settings, hidden=24, embedding=13
+            runs / (cell if depth == "stacked" else depth),
+            characters,
+            weights,
+            settings,
+            hidden=24,
+            embedding=13,
         )
     # The order of the list of runs: by name.
     for index, run in enumerate(sorted(runs.iterdir())):
@@ -55,7 +89,9 @@ def build(folder: Path) -> None:
 def _write_texts(folder: Path) -> None:
     chain = known.chain_text(12_000)
     texts = {
-        "synthetic.txt": make_corpus(num_chars=100, seed=12).text[:240],  # what the golden runs learned
+        "synthetic.txt": make_corpus(num_chars=100, seed=12).text[
+            :240
+        ],  # what the golden runs learned
         "words.txt": make_corpus(num_chars=12_000, seed=6).text,
         "chain.txt": chain,
         "part.txt": chain[:300],
@@ -67,7 +103,8 @@ def _write_texts(folder: Path) -> None:
         "one.txt": "a",
         "binary.dat": "abc\0def" * 20,
         "tag.yaml": "steps: !!python/object/apply:os.mkdir [made]\n",
-        "poems.csv": "title,poem\n" + "".join(f'{n},"{"abcdefg"[: n % 7 + 1]}\nfga"\n' for n in range(60)),
+        "poems.csv": "title,poem\n"
+        + "".join(f'{n},"{"abcdefg"[: n % 7 + 1]}\nfga"\n' for n in range(60)),
         "mine.py": "def label(text):\n    return [character == 'a' for character in text]\n",
         "small.yaml": "hidden_size: 10\nlearning_rate: 0.01\n",
     }
@@ -75,7 +112,9 @@ def _write_texts(folder: Path) -> None:
         (folder / name).write_bytes(text.encode())
     for name in ("folder", "folder.svg"):
         (folder / name).mkdir()
-    (folder / "latin.txt").write_bytes("Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40)
+    (folder / "latin.txt").write_bytes(
+        "Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40
+    )
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -107,7 +146,10 @@ def _shapes(
             shapes |= {f"layers.{layer}.{name}": (size // 2,) for name in vectors}
             shapes |= {f"layers.{layer}.reflection_{index}": (2, size // 2) for index in (1, 2)}
         if depth == "highway" and layer:
-            shapes |= {f"highways.{layer - 1}.weight": (size, size), f"highways.{layer - 1}.bias": (size,)}
+            shapes |= {
+                f"highways.{layer - 1}.weight": (size, size),
+                f"highways.{layer - 1}.bias": (size,),
+            }
         if depth == "grid":
             for product in ("ih", "hh"):
                 shapes[f"grids.{layer}.weight_{product}_l0"] = (4 * size, size)
@@ -119,14 +161,18 @@ def _drawn(shapes: dict[str, tuple[int, ...]]) -> known.Weights:
     """Draw weights as sums of random integers, as large as those of a trained model."""
     weights = {}
     for name, shape in sorted(shapes.items()):
-        draw = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
+        draw = np.random.default_rng(
+            int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        )
         if name.endswith("permutation"):
             weights[name] = draw.permutation(shape[0]).astype(np.float32)
             continue
         values = draw.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
         fan_in = 1 if "embedding" in name else shape[-1] if len(shape) > 1 else 4
         values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
-        weights[name] = (-np.abs(values) / 8 if name.endswith("modrelu_bias") else values).astype(np.float32)
+        weights[name] = (-np.abs(values) / 8 if name.endswith("modrelu_bias") else values).astype(
+            np.float32
+        )
     return weights
 
 
@@ -146,10 +192,26 @@ def _save_run(
         "hidden_size": hidden or weights["output.weight"].shape[1],
         "embedding_size": embedding or weights["embedding.weight"].shape[1],
     }
-    fixed = {"dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 16, "steps": 30, "learning_rate": 0.1}
+    fixed = {
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "num_lanes": 1,
+        "bptt_length": 16,
+        "steps": 30,
+        "learning_rate": 0.1,
+    }
     machine = {"weight_decay": 0.1, "device": "cpu", "precision": "fp32", "threads": 1}
     times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
-    config = {"corpus": [], "alphabet": "char", "cell": "rnn", **sizes, **fixed, **machine, **times, **settings}
+    config = {
+        "corpus": [],
+        "alphabet": "char",
+        "cell": "rnn",
+        **sizes,
+        **fixed,
+        **machine,
+        **times,
+        **settings,
+    }
     body = yaml.safe_dump(config, sort_keys=False).encode()
     digest = hashlib.sha256(body).hexdigest()
     seal = f"# SHA-256 of what follows: {digest}. Read it, but change settings by the options of "
@@ -158,14 +220,20 @@ def _save_run(
     if (corpus := config["corpus"]) and settings.get("documents", "none") == "none":
         text = (run.parents[1] / corpus[0]).read_bytes()
         state["corpus_digest"] = hashlib.sha256(text).hexdigest()
-    described = {"config.yaml": f"{seal}charrnn train --resume.\n".encode() + body, "vocab.json": vocab.encode()}
+    described = {
+        "config.yaml": f"{seal}charrnn train --resume.\n".encode() + body,
+        "vocab.json": vocab.encode(),
+    }
     files = {
         "model.safetensors": save(weights),
         "training.safetensors": save({"count": np.array(1)}),
         "training.json": json.dumps(state).encode(),
         **described,
     }
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
+    listed = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        for name, data in files.items()
+    }
     manifest = json.dumps({"format": 2, "step": 30, "files": listed}, indent=2)
     checkpoint = run / "step-00000030"
     checkpoint.mkdir(parents=True)
@@ -192,7 +260,20 @@ def _metrics(losses: tuple[float, ...]) -> list[str]:
     for index, loss in enumerate(losses):
         step = {"step": 10 * (index + 1), "seconds": 60.0 * (index + 1)}
         is_best = loss == min(losses[: index + 1])
-        measured = {"train_nats": loss + 0.125, "grad_norm": 0.5, "learning_rate": 0.1, "chars_per_second": 1000.0}
-        validated = {"val_nats": loss, "val_bpc": loss / 0.6931471805599453, "num_chars": 1200, "is_best": is_best}
-        events += [{"event": "step", **step, **measured}, {"event": "evaluation", **step, **validated}]
+        measured = {
+            "train_nats": loss + 0.125,
+            "grad_norm": 0.5,
+            "learning_rate": 0.1,
+            "chars_per_second": 1000.0,
+        }
+        validated = {
+            "val_nats": loss,
+            "val_bpc": loss / 0.6931471805599453,
+            "num_chars": 1200,
+            "is_best": is_best,
+        }
+        events += [
+            {"event": "step", **step, **measured},
+            {"event": "evaluation", **step, **validated},
+        ]
     return [json.dumps(event) + "\n" for event in events]

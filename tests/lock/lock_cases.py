@@ -1,7 +1,9 @@
-"""The command lines of the behaviour lock, by group. Each group runs in a new laboratory, in this order.
+"""The command lines of the behaviour lock, by group. Each group runs in a new laboratory, in this
+order.
 
-The portable ones are the keys of the records: to add one, write `"COMMAND LINE": {}` there and run `record.py`, or
-`"COMMAND LINE": {"numbers": []}` if its numbers may differ a little between processors. The others are below.
+The portable ones are the keys of the records: to add one, write `"COMMAND LINE": {}` there and run
+`record.py`, or `"COMMAND LINE": {"numbers": []}` if its numbers may differ a little between
+processors. The others are below.
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 import laboratory
 from locked import PORTABLE, Case, read_record
 
-_SMALL = "--hidden-size 12 --embedding-size 8 --set num_lanes=4 --set bptt_length=16 --device cpu --seed 1"
+_SMALL = (
+    "--hidden-size 12 --embedding-size 8 --set num_lanes=4 --set bptt_length=16 --device cpu"
+    " --seed 1"
+)
 
 
 ONE_MACHINE = {
@@ -29,17 +34,30 @@ ONE_MACHINE = {
         "visualize old-lstm --cell 0:3 --chars 200",
     ],
     "evaluate": ["evaluate mlstm grid unitary --chars 600 --json"],
-    "runs": ["export unitary unitary.onnx --json", "export grid grid.onnx", "export mlstm mlstm.onnx"],
+    "runs": [
+        "export unitary unitary.onnx --json",
+        "export grid grid.onnx",
+        "export mlstm mlstm.onnx",
+    ],
 }
 """Command lines that only `compare.py` runs: their output is the same on one machine alone."""
 
 _TINY = f"{_SMALL} --precision fp32 --steps 6 --evaluate-every 3"
 _TRAINED = [
     *(f"train words.txt {_TINY} --cell {cell} --out cell-{cell}" for cell in laboratory.CELLS),
-    *(f"train words.txt {_TINY} --layers 2 --depth {depth} --out depth-{depth}" for depth in laboratory.DEPTHS),
-    *(f"train words.txt {_TINY} --optimizer {name} --out optimizer-{name}" for name in ("adamw", "rmsprop", "sgd")),
+    *(
+        f"train words.txt {_TINY} --layers 2 --depth {depth} --out depth-{depth}"
+        for depth in laboratory.DEPTHS
+    ),
+    *(
+        f"train words.txt {_TINY} --optimizer {name} --out optimizer-{name}"
+        for name in ("adamw", "rmsprop", "sgd")
+    ),
     f"train words.txt {_SMALL} --precision bf16 --steps 6 --out bf16",
-    f"train words.txt {_TINY} --dropout 0.3 --layers 2 --cell gru --set zoneout=0.1 --set weight_drop=0.2 --out noise",
+    (
+        f"train words.txt {_TINY} --dropout 0.3 --layers 2 --cell gru --set zoneout=0.1 --set"
+        " weight_drop=0.2 --out noise"
+    ),
     f"train words.txt {_TINY} --embedding-size one-hot --set initial_state=learned --out one-hot",
     f"train words.txt {_TINY} --alphabet byte --set weight_average=0 --split 80/10/10 --out bytes",
     f"train latin.txt odd.txt {_TINY} --alphabet exact --encoding latin-1 --out exact",
@@ -50,8 +68,14 @@ _TRAINED = [
     "train --resume interrupted --steps 9",
     f"train words.txt {_TINY} --init-from cell-gru --out continued",
     f"train odd.txt {_TINY} --init-from cell-gru --extend-alphabet --out extended",
-    "train words.txt --recipe tiny --steps 3 --device cpu --precision fp32 --set threads=1 --json --out tiny",
-    "train words.txt --parameters 20k --steps 3 --device cpu --precision fp32 --set threads=1 --quiet --out parameters",
+    (
+        "train words.txt --recipe tiny --steps 3 --device cpu --precision fp32 --set threads=1"
+        " --json --out tiny"
+    ),
+    (
+        "train words.txt --parameters 20k --steps 3 --device cpu --precision fp32 --set threads=1"
+        " --quiet --out parameters"
+    ),
     f"sweep words.txt {_SMALL} --precision fp32 --steps 3 --cell lstm,gru --seeds 2 --out swept",
     "sample cell-lstm --seed 4 --length 100",
     "sample cell-lstm --seed 4 --length 100 --precision fp32 --json",

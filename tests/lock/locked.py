@@ -1,4 +1,5 @@
-"""Run command lines in the laboratory by `charrnn.cli.app.run` alone: exit codes, streams and written files."""
+"""Run command lines in the laboratory by `charrnn.cli.app.run` alone: exit codes, streams and
+written files."""
 
 from __future__ import annotations
 
@@ -29,11 +30,22 @@ EXCERPT = 160
 MAX_LINES = 400
 """Outputs of at most so many lines have a short digest for each line."""
 MAX_NUMBERS = 24
-"""Numbers of an output that are compared with a tolerance, where the processor decides about the last digits."""
+"""Numbers of an output that are compared with a tolerance, where the processor decides about the
+last digits."""
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", ".git", "__pycache__")
 VARIABLES = (
-    *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "COLORTERM", "LINES", "PAGER", "TERM_PROGRAM"),
+    *(
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "CI",
+        "COLORTERM",
+        "LINES",
+        "PAGER",
+        "TERM_PROGRAM",
+    ),
 )
 TERMINAL = "(terminal) "
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
@@ -44,7 +56,8 @@ _latest: dict[Path, dict[str, tuple[int, int, int]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A command line: `(terminal) ` before it makes the streams terminals, ` < FILE` after it is its standard input."""
+    """A command line: `(terminal) ` before it makes the streams terminals, ` < FILE` after it is
+    its standard input."""
 
     line: str
     is_near: bool = False
@@ -66,7 +79,8 @@ def new_laboratory() -> Iterator[Path]:
 
 
 def run_case(case: Case, folder: Path) -> dict[str, Any]:
-    """Run one command line in `folder`; return its exit code, and the text of both streams and of each new file."""
+    """Run one command line in `folder`; return its exit code, and the text of both streams and of
+    each new file."""
     from charrnn.cli.app import run
 
     is_terminal = case.line.startswith(TERMINAL)
@@ -74,7 +88,11 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     arguments, stdin = shlex.split(command), (folder / file).read_bytes() if file else b""
     out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
     before = _latest.pop(folder, None) or _stamps(folder)
-    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in VARIABLES and "CHARRNN" not in name
+    }
     # Without instructions for bf16, precision auto is fp32, as on processors that have none.
     settled = kept | {"COLUMNS": "80", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
@@ -95,16 +113,25 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
 def portable(case: Case, ran: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a result to digests and excerpts of what is the same on every machine."""
     is_near = case.is_near
-    files = {name: text for name, text in ran["files"].items() if not (is_near and name.endswith("samples.txt"))}
+    files = {
+        name: text
+        for name, text in ran["files"].items()
+        if not (is_near and name.endswith("samples.txt"))
+    }
     texts = {"out": ran["out"], "err": ran["err"], **files}
-    reduced = {name: _reduced(_masked(text) if is_near else text) for name, text in texts.items() if text}
+    reduced = {
+        name: _reduced(_masked(text) if is_near else text) for name, text in texts.items() if text
+    }
     if is_near:
         reduced["numbers"] = _numbers(ran["out"])
     return {"code": ran["code"], **reduced}
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], texts: Mapping[str, Any]) -> list[str]:
-    """Say in lines how the record `new`, made from `texts`, differs from `old`; nothing if it does not."""
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], texts: Mapping[str, Any]
+) -> list[str]:
+    """Say in lines how the record `new`, made from `texts`, differs from `old`; nothing if it does
+    not."""
     said = []
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
@@ -130,7 +157,9 @@ def write_record(group: str, record: Mapping[str, Any]) -> None:
     RECORDS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
     # Digests and excerpts of an output on one line, and all numbers, too.
-    text = re.sub(r"[{\[]\n {3,}[^{}\[\]]*?[}\]](?=,?\n)", lambda match: re.sub(r"\n *", " ", match[0]), text)
+    text = re.sub(
+        r"[{\[]\n {3,}[^{}\[\]]*?[}\]](?=,?\n)", lambda match: re.sub(r"\n *", " ", match[0]), text
+    )
     (RECORDS / f"{group}.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -147,11 +176,15 @@ def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) ->
     if not first or not second:
         return []
     lines, said = text.splitlines(), []
-    for kind, start, end, low, high in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+    for kind, start, end, low, high in difflib.SequenceMatcher(
+        None, first, second, autojunk=False
+    ).get_opcodes():
         if kind in ("replace", "delete"):
             said.append(f"    lines {start + 1} to {end} of {len(first)} are gone")
         if kind in ("replace", "insert"):
-            said += [f"    line {number + 1} is new: {lines[number]}" for number in range(low, high)][:8]
+            said += [
+                f"    line {number + 1} is new: {lines[number]}" for number in range(low, high)
+            ][:8]
     return said
 
 
@@ -159,8 +192,13 @@ def _reduced(text: str) -> object:
     if len(text) <= EXCERPT:
         return text
     lines = text.splitlines()
-    reduced = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16], "starts": text[: EXCERPT // 2]}
-    return reduced | ({"lines": "".join(map(_line_digest, lines))} if 1 < len(lines) <= MAX_LINES else {})
+    reduced = {
+        "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "starts": text[: EXCERPT // 2],
+    }
+    return reduced | (
+        {"lines": "".join(map(_line_digest, lines))} if 1 < len(lines) <= MAX_LINES else {}
+    )
 
 
 def _line_digest(line: str) -> str:
@@ -168,15 +206,23 @@ def _line_digest(line: str) -> str:
 
 
 def _masked(text: str) -> str:
-    """Replace each number, and colours, which are made of numbers; widths of columns follow numbers."""
-    text = re.sub(r"(?<!\.)\b[0-9a-f]{16,64}\b", "DIGEST", re.sub(r"#[0-9a-fA-F]{6}\b", "#colour", text))
+    """Replace each number, and colours, which are made of numbers; widths of columns follow
+    numbers."""
+    text = re.sub(
+        r"(?<!\.)\b[0-9a-f]{16,64}\b", "DIGEST", re.sub(r"#[0-9a-fA-F]{6}\b", "#colour", text)
+    )
     text = re.sub(r"[-+−]?\d+([,.]\d+)*(e[-+]?\d+)?", "#", text)
     return re.sub(r"([ ─])\1+", r"\1", text)
 
 
 def _numbers(text: str) -> list[float]:
-    found = re.findall(r"(?<![\w#])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", re.sub(r"\x1b\[[\d;]*m", "", text))
-    values = [float(number.replace(",", "").replace("−", "-").rstrip(".")) for number in found[:MAX_NUMBERS]]
+    found = re.findall(
+        r"(?<![\w#])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", re.sub(r"\x1b\[[\d;]*m", "", text)
+    )
+    values = [
+        float(number.replace(",", "").replace("−", "-").rstrip("."))
+        for number in found[:MAX_NUMBERS]
+    ]
     return [float(f"{value:.5g}") for value in values]
 
 
@@ -189,9 +235,13 @@ def _normalised(text: str, folder: Path) -> str:
     for path in {str(folder), os.path.realpath(folder)}:
         text = text.replace(path, "FOLDER")
     text = re.sub(
-        r"\b(charrnn|Python|torch|numpy|NumPy|PyTorch)([ -]v?|[=:\"']+ ?[\"']?)\d+\.\d+[\w.+]*", r"\1\2VERSION", text
+        r"\b(charrnn|Python|torch|numpy|NumPy|PyTorch)([ -]v?|[=:\"']+ ?[\"']?)\d+\.\d+[\w.+]*",
+        r"\1\2VERSION",
+        text,
     )
-    text = re.sub(r" +[\d,]+ +\d+:\d\d\b", " SPEED TIME", text)  # of training: characters per second
+    text = re.sub(
+        r" +[\d,]+ +\d+:\d\d\b", " SPEED TIME", text
+    )  # of training: characters per second
     names = "|".join(CLOCKS)
     return re.sub(rf'("(?:{names})": )[-\d.e+]+', r"\1TIME", text)
 
@@ -212,7 +262,8 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def _describe_file(path: Path, folder: Path) -> str:
-    """Describe the content of a file as a text without clocks and paths: of a binary file its parts and digests."""
+    """Describe the content of a file as a text without clocks and paths: of a binary file its parts
+    and digests."""
     data = path.read_bytes()
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
@@ -222,7 +273,9 @@ def _describe_file(path: Path, folder: Path) -> str:
             )
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
-            return "".join(_described_member(name, archive.read(name)) for name in sorted(archive.namelist()))
+            return "".join(
+                _described_member(name, archive.read(name)) for name in sorted(archive.namelist())
+            )
     if path.suffix == ".onnx":
         return _described_graph(path)
     if path.suffix == ".safetensors":
@@ -237,11 +290,16 @@ def _describe_file(path: Path, folder: Path) -> str:
 
 
 def _described_member(name: str, data: bytes) -> str:
-    return f"{name}:\n{_described_tensors(data)}" if name.endswith(".safetensors") else f"{name} {_digest(data)}\n"
+    return (
+        f"{name}:\n{_described_tensors(data)}"
+        if name.endswith(".safetensors")
+        else f"{name} {_digest(data)}\n"
+    )
 
 
 def _described_graph(path: Path) -> str:
-    """List the parts of an ONNX file; the order of its operations may change from one process to the next."""
+    """List the parts of an ONNX file; the order of its operations may change from one process to
+    the next."""
     import onnx
 
     model = onnx.load(path)
@@ -251,13 +309,17 @@ def _described_graph(path: Path) -> str:
         *(f"{entry.key}: {entry.value}" for entry in model.metadata_props),
         *(" ".join(str(value).split()) for value in (*graph.input, *graph.output)),
         *(f"{name} × {count}" for name, count in sorted(operations.items())),
-        *sorted(f"{array.name} {[*array.dims]} {_digest(array.SerializeToString())}" for array in graph.initializer),
+        *sorted(
+            f"{array.name} {[*array.dims]} {_digest(array.SerializeToString())}"
+            for array in graph.initializer
+        ),
     ]
     return "\n".join(parts) + "\n"
 
 
 def _described_tensors(data: bytes) -> str:
-    """List the tensors of a file by name. The format: the size of the header, the header in JSON, the numbers."""
+    """List the tensors of a file by name. The format: the size of the header, the header in JSON,
+    the numbers."""
     size = int.from_bytes(data[:8], "little")
     header, values = json.loads(data[8 : 8 + size]), data[8 + size :]
     lines = []
@@ -266,7 +328,9 @@ def _described_tensors(data: bytes) -> str:
             lines.append(f"{name} {json.dumps(tensor, sort_keys=True)}\n")
         else:
             start, end = tensor["data_offsets"]
-            lines.append(f"{name} {tensor['dtype']} {tensor['shape']} {_digest(values[start:end])}\n")
+            lines.append(
+                f"{name} {tensor['dtype']} {tensor['shape']} {_digest(values[start:end])}\n"
+            )
     return "".join(lines)
 
 

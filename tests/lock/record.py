@@ -1,6 +1,7 @@
 """Write the records that `test_behaviour.py` compares: `python tests/lock/record.py [GROUP...]`.
 
-Run it after a deliberate change of an output, and look at the difference with git: each output is one line.
+Run it after a deliberate change of an output, and look at the difference with git: each output is
+one line.
 """
 
 from __future__ import annotations
@@ -14,16 +15,31 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 PASSED = (
-    *("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR", "PYTHONPATH", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"),
+    *(
+        "PATH",
+        "LD_LIBRARY_PATH",
+        "VIRTUAL_ENV",
+        "TMPDIR",
+        "PYTHONPATH",
+        "NUMBA_CPU_NAME",
+        "NUMBA_CPU_FEATURES",
+    ),
     *("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
 )
-"""Variables that a command of the lock inherits: where programs are, and the processor to imitate."""
+"""Variables that a command of the lock inherits: where programs are, and the processor to imitate.
+"""
 
 
 def settled_environment(home: str) -> dict[str, str]:
     """Return the environment of a command: the same whoever calls it."""
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
-    fixed = {"HOME": home, "COLUMNS": "80", "LC_ALL": "C.UTF-8", "TZ": "UTC", "OMP_NUM_THREADS": "1"}
+    fixed = {
+        "HOME": home,
+        "COLUMNS": "80",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "OMP_NUM_THREADS": "1",
+    }
     return {"PYTHONPATH": str(Path(__file__).parents[2])} | passed | fixed | {"PYTHONHASHSEED": "0"}
 
 
@@ -34,7 +50,9 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="lock-home-") as home:
         environment = settled_environment(home) | {"LOCK_SETTLED": "1"}
-        return subprocess.run([sys.executable, __file__, *sys.argv[1:]], env=environment, check=False).returncode
+        return subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:]], env=environment, check=False
+        ).returncode
 
 
 def _record(groups: list[str]) -> None:

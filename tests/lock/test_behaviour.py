@@ -1,6 +1,7 @@
 """Command lines print and write what they did when their records were made.
 
-A failure that is meant: `python tests/lock/record.py`. To see both outputs whole: `python tests/lock/compare.py REV`.
+A failure that is meant: `python tests/lock/record.py`. To see both outputs whole: `python
+tests/lock/compare.py REV`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import pytest
 
 # The last group trains; what it prints may differ in every digit.
 @pytest.mark.parametrize(
-    "group", [pytest.param(name, marks=pytest.mark.trained if name == "train" else ()) for name in locked.PORTABLE]
+    "group",
+    [
+        pytest.param(name, marks=pytest.mark.trained if name == "train" else ())
+        for name in locked.PORTABLE
+    ],
 )
 def test_it_does_what_it_did(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 240)

@@ -1,14 +1,17 @@
-"""The words in which cells are described: conditions that may hold at a character, and the search for rules of them.
+"""The words in which cells are described: conditions that may hold at a character, and the search
+for rules of them.
 
-A condition says what holds *after reading* a character, as a label of a detector does. None needs a model.
+A condition says what holds *after reading* a character, as a label of a detector does. None needs a
+model.
 
-A rule is a conjunction of at most three conditions. It predicts one mean where all of them hold and another where they
-do not. All scores here are R², the share of a cell's variance that this explains. A beam search with one round of
-refinement, for many cells at once: the sums of all rules that extend a rule by one condition are one product of
-matrices. The value of a cell may also rise or fall with a count: isotonic regression, for many cells at once.
+A rule is a conjunction of at most three conditions. It predicts one mean where all of them hold and
+another where they do not. All scores here are R², the share of a cell's variance that this
+explains. A beam search with one round of refinement, for many cells at once: the sums of all rules
+that extend a rule by one condition are one product of matrices. The value of a cell may also rise
+or fall with a count: isotonic regression, for many cells at once.
 
-Shapes: N characters, n characters of a sample, K conditions, Q counts, c cells, P distinct rules, J pairs of a cell and
-a rule, G groups of neighbouring counts.
+Shapes: N characters, n characters of a sample, K conditions, Q counts, c cells, P distinct rules, J
+pairs of a cell and a rule, G groups of neighbouring counts.
 """
 
 import hashlib
@@ -29,15 +32,18 @@ from charrnn.text.vocab import EncodedText, code_points, undo_decode_each
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 MIN_TEXT = 2_000
-"""Characters that a text needs for its cells to be described: an interval needs 1,000 in the scoring half."""
+"""Characters that a text needs for its cells to be described: an interval needs 1,000 in the
+scoring half."""
 MAX_LAG = 3
 """The characters before the current one whose class and identity are conditions."""
 DISTANCES = (3, 5, 10, 20)
 """The k of `within the last k characters`."""
 NUM_CHARACTERS = (40, 24, 12, 12)
-"""How many of the most frequent characters are conditions, of the current character and of those 1 to 3 before it."""
+"""How many of the most frequent characters are conditions, of the current character and of those 1
+to 3 before it."""
 NUM_RECENT = 12
-"""How many of the most frequent characters that are no letters are conditions `within the last k characters`."""
+"""How many of the most frequent characters that are no letters are conditions `within the last k
+characters`."""
 NUM_THRESHOLDS = 12
 """Thresholds of a count, at most."""
 _VOWELS = frozenset("aeiouyаеёиоуыэюяαεηιουω")
@@ -53,12 +59,14 @@ class Condition:
     """Such as `inside double quotation marks` or `line position ≥ 40`."""
     negation: str
     family: str
-    """What the statement is about. Of conditions with the same family a search follows only the best."""
+    """What the statement is about. Of conditions with the same family a search follows only the
+    best."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
-    """Every condition that can be told from its opposite in both halves of a text, and the counts of the text."""
+    """Every condition that can be told from its opposite in both halves of a text, and the counts
+    of the text."""
 
     conditions: tuple[Condition, ...]
     flags: Flags = field(repr=False)
@@ -71,7 +79,8 @@ class Conditions:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the conditions and the counts: equal for texts and detectors that give the same ones."""
+        """The SHA-256 of the conditions and the counts: equal for texts and detectors that give the
+        same ones."""
         names = repr((self.conditions, self.count_names, self.half))
         digest = hashlib.sha256(names.encode("utf-8", "backslashreplace"))
         digest.update(np.packbits(self.flags).tobytes())
@@ -79,27 +88,38 @@ class Conditions:
         return digest.hexdigest()
 
 
-def build_conditions(text: EncodedText, half: int, detectors: Sequence[str | Detector] | None = None) -> Conditions:
+def build_conditions(
+    text: EncodedText, half: int, detectors: Sequence[str | Detector] | None = None
+) -> Conditions:
     """Build the conditions of a text of N characters; `detectors` are all built-in ones if None.
 
-    A condition is left out if it holds, or fails, at fewer than MIN_POSITIVES characters of a half, or if it holds
-    where an earlier one holds, or everywhere else. Raises DataError for a text under MIN_TEXT characters, UsageError
-    for an unknown detector.
+    A condition is left out if it holds, or fails, at fewer than MIN_POSITIVES characters of a half,
+    or if it holds where an earlier one holds, or everywhere else. Raises DataError for a text under
+    MIN_TEXT characters, UsageError for an unknown detector.
     """
     check_length(len(text), MIN_TEXT, "describing cells")
     chosen = get_detectors(detectors)
-    labelled = [(one, labels) for one in chosen if (labels := one.label_documents(text.text)) is not None]
+    labelled = [
+        (one, labels) for one in chosen if (labels := one.label_documents(text.text)) is not None
+    ]
     kept: list[Condition] = []
     rows: list[Flags] = []
     seen: set[bytes] = set()
-    for condition, flags in (*_of_detectors(labelled, half), *_of_characters(_code_points(text), half)):
+    for condition, flags in (
+        *_of_detectors(labelled, half),
+        *_of_characters(_code_points(text), half),
+    ):
         packed = np.packbits(flags).tobytes()
         if not _is_told(flags, half) or packed in seen:
             continue
         seen |= {packed, np.packbits(~flags).tobytes()}
         kept.append(condition)
         rows.append(flags)
-    counts = [(one.name, labels) for one, labels in labelled if labels.dtype != bool and _varies(labels, half)]
+    counts = [
+        (one.name, labels)
+        for one, labels in labelled
+        if labels.dtype != bool and _varies(labels, half)
+    ]
     return Conditions(
         tuple(kept),
         np.array(rows, bool).reshape(len(rows), len(text)),
@@ -110,26 +130,42 @@ def build_conditions(text: EncodedText, half: int, detectors: Sequence[str | Det
 
 
 def _is_told(flags: Flags, half: int) -> bool:
-    return all(MIN_POSITIVES <= int(part.sum()) <= len(part) - MIN_POSITIVES for part in (flags[:half], flags[half:]))
+    return all(
+        MIN_POSITIVES <= int(part.sum()) <= len(part) - MIN_POSITIVES
+        for part in (flags[:half], flags[half:])
+    )
 
 
 def _varies(counts: Labels, half: int) -> bool:
-    return all(int((part != np.median(part)).sum()) >= MIN_POSITIVES for part in (counts[:half], counts[half:]))
+    return all(
+        int((part != np.median(part)).sum()) >= MIN_POSITIVES
+        for part in (counts[:half], counts[half:])
+    )
 
 
-def _of_detectors(labelled: Sequence[tuple[Detector, Labels]], half: int) -> Iterator[tuple[Condition, Flags]]:
-    """Yield the labels of yes/no detectors, and thresholds of counts that divide the choosing half evenly."""
+def _of_detectors(
+    labelled: Sequence[tuple[Detector, Labels]], half: int
+) -> Iterator[tuple[Condition, Flags]]:
+    """Yield the labels of yes/no detectors, and thresholds of counts that divide the choosing half
+    evenly."""
     for detector, labels in labelled:
         if labels.dtype == bool:
-            yield Condition(detector.looks_for, opposite_of(detector.looks_for), detector.name), labels
+            yield (
+                Condition(detector.looks_for, opposite_of(detector.looks_for), detector.name),
+                labels,
+            )
             continue
         name = detector.name.replace("-", " ")
         for threshold in thresholds(labels[:half]):
-            yield Condition(f"{name} ≥ {threshold}", f"{name} < {threshold}", detector.name), labels >= threshold
+            yield (
+                Condition(f"{name} ≥ {threshold}", f"{name} < {threshold}", detector.name),
+                labels >= threshold,
+            )
 
 
 def thresholds(counts: Labels) -> list[int]:
-    """Return at most NUM_THRESHOLDS values that divide counts (n,) evenly, above their smallest value."""
+    """Return at most NUM_THRESHOLDS values that divide counts (n,) evenly, above their smallest
+    value."""
     different = np.unique(counts)[1:]
     if len(different) > NUM_THRESHOLDS:
         above = counts[counts > counts.min()]
@@ -148,13 +184,15 @@ def opposite_of(phrase: str) -> str:
 
 
 def _code_points(text: EncodedText) -> NDArray[np.unsignedinteger[Any]]:
-    """Return the code point (N,) of each character; of a byte, that of the character to which it belongs."""
+    """Return the code point (N,) of each character; of a byte, that of the character to which it
+    belongs."""
     whole = undo_decode_each(text.text, text.kind)
     return np.repeat(*decode_bytes(whole)) if isinstance(whole, bytes) else code_points(whole)
 
 
 def decode_bytes(data: bytes) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
-    """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in all.
+    """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in
+    all.
 
     A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
     """
@@ -183,30 +221,44 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 """Classes of characters, by how they are phrased."""
 
 
-def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterator[tuple[Condition, Flags]]:
-    """Yield the conditions on the class and the identity of the current character and of recent ones."""
+def _of_characters(
+    codes: NDArray[np.unsignedinteger[Any]], half: int
+) -> Iterator[tuple[Condition, Flags]]:
+    """Yield the conditions on the class and the identity of the current character and of recent
+    ones."""
     different, index, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     characters = [chr(code) for code in different]
-    by_class = {name: np.array(list(map(belongs, characters)), bool)[index] for name, belongs in CLASSES.items()}
+    by_class = {
+        name: np.array(list(map(belongs, characters)), bool)[index]
+        for name, belongs in CLASSES.items()
+    }
     frequent = np.argsort(-np.bincount(index[:half], minlength=len(sizes)), kind="stable").tolist()
     for lag, num_frequent in enumerate(NUM_CHARACTERS):
         for name, flags in by_class.items():
             yield _at_lag(name, flags, lag)
         for place in frequent[:num_frequent]:
             yield _at_lag(quoted(characters[place]), index == place, lag)
-    recent = [place for place in frequent if not CLASSES["a letter"](characters[place])][:NUM_RECENT]
+    recent = [place for place in frequent if not CLASSES["a letter"](characters[place])][
+        :NUM_RECENT
+    ]
     found = by_class | {quoted(characters[place]): index == place for place in recent}
     for name, flags in found.items():
-        distance = np.arange(len(flags)) - np.maximum.accumulate(np.where(flags, np.arange(len(flags)), -len(flags)))
+        distance = np.arange(len(flags)) - np.maximum.accumulate(
+            np.where(flags, np.arange(len(flags)), -len(flags))
+        )
         for most in DISTANCES:
             within = f"within the last {most} characters"
-            condition = Condition(f"{name} {within}", f"no {name.removeprefix('a ')} {within}", f"recent {name}")
+            condition = Condition(
+                f"{name} {within}", f"no {name.removeprefix('a ')} {within}", f"recent {name}"
+            )
             yield condition, distance < most
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
     phrase = _PLACES[lag].format(name)
-    return Condition(phrase, f"not {phrase}", phrase), np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
+    return Condition(phrase, f"not {phrase}", phrase), np.append(
+        np.zeros(lag, bool), flags[: len(flags) - lag]
+    )
 
 
 NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}
@@ -214,7 +266,8 @@ NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}
 
 
 def quoted(character: str) -> str:
-    """Return a character between quotation marks, or its name or code point if it cannot be printed."""
+    """Return a character between quotation marks, or its name or code point if it cannot be
+    printed."""
     if not character.isprintable():
         return NAMED.get(character, f"U+{ord(character):04X}")
     return f'"{character}"' if character == "'" else f"'{character}'"
@@ -250,14 +303,17 @@ def standardized(values: NDArray[np.floating]) -> Float32Array:
     """Return values (c, n) with mean 0 and sum of squares 1; zeros for a cell that is constant."""
     centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
     norms = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    scaled = np.divide(centred, norms, out=np.zeros(centred.shape), where=norms > 1e-6 * values.shape[1] ** 0.5)
+    scaled = np.divide(
+        centred, norms, out=np.zeros(centred.shape), where=norms > 1e-6 * values.shape[1] ** 0.5
+    )
     return np.asarray(scaled, np.float32)
 
 
 def explained(sums: Float32Array, sizes: Float32Array, num_chars: int, least: int) -> Float32Array:
     """Compute R² from the sums of standardized values where a rule holds, and how often it holds.
 
-    It is n · sums² / (sizes · (n − sizes)), and 0 where a rule holds or fails at fewer than `least` of n characters.
+    It is n · sums² / (sizes · (n − sizes)), and 0 where a rule holds or fails at fewer than `least`
+    of n characters.
     """
     others = num_chars - sizes
     is_told = (sizes >= least) & (others >= least)
@@ -269,7 +325,8 @@ class RuleSearch:
     """A search among the conjunctions of K conditions, on a sample of n characters."""
 
     def __init__(self, flags: Flags, families: Sequence[str], least: int, beam: int = BEAM) -> None:
-        """Prepare a search with flags (K, n). Conditions with the same family are variants of each other.
+        """Prepare a search with flags (K, n). Conditions with the same family are variants of each
+        other.
 
         `least` is the number of characters at which a rule must hold, and must fail.
         """
@@ -279,30 +336,46 @@ class RuleSearch:
         self.sizes: Float32Array = self.holds.sum(axis=1)
 
     def search(self, values: NDArray[np.floating]) -> list[list[Rule]]:
-        """Return for each cell of values (c, n) the best rules of every length, best first within a length.
+        """Return for each cell of values (c, n) the best rules of every length, best first within a
+        length.
 
         A constant cell has none.
         """
         scaled = standardized(values)
         single_sums = scaled @ self.holds.T
-        scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self.num_chars, self.least)
+        scores = explained(
+            single_sums, np.broadcast_to(self.sizes, single_sums.shape), self.num_chars, self.least
+        )
         singles = [self._best_singles(row) for row in scores]
         lengths = [singles]
-        parents = [[signed for rule in rules for signed in (rule, negated(rule))] for rules in singles]
+        parents = [
+            [signed for rule in rules for signed in (rule, negated(rule))] for rules in singles
+        ]
         for _ in range(1, MAX_TERMS):
             found = self._extend(scaled, parents)
             # The best rule without each of its conditions in turn.
             parts = [
-                [tuple(other for other in rules[0][1] if other != one) for one in rules[0][1]] if rules else []
+                (
+                    [tuple(other for other in rules[0][1] if other != one) for one in rules[0][1]]
+                    if rules
+                    else []
+                )
                 for rules in found
             ]
-            found = [self._merge(old + new) for old, new in zip(found, self._extend(scaled, parts), strict=True)]
+            found = [
+                self._merge(old + new)
+                for old, new in zip(found, self._extend(scaled, parts), strict=True)
+            ]
             lengths.append([[rule for _, rule in rules] for rules in found])
             parents = lengths[-1]
-        return [[rule for rules in lengths for rule in rules[cell][:NUM_KEPT]] for cell in range(len(values))]
+        return [
+            [rule for rules in lengths for rule in rules[cell][:NUM_KEPT]]
+            for cell in range(len(values))
+        ]
 
     def _best_singles(self, scores: Float32Array) -> list[Rule]:
-        """Return the best condition of each of the best families, best first, by their scores (K,)."""
+        """Return the best condition of each of the best families, best first, by their scores
+        (K,)."""
         chosen: dict[str, Rule] = {}
         for condition in np.argsort(-scores, kind="stable").tolist():
             if scores[condition] <= 0 or len(chosen) == self.beam:
@@ -310,12 +383,17 @@ class RuleSearch:
             chosen.setdefault(self.families[condition], ((condition, True),))
         return list(chosen.values())
 
-    def _extend(self, scaled: Float32Array, parents: Sequence[Sequence[Rule]]) -> list[list[tuple[float, Rule]]]:
-        """Extend the rules of each cell by every condition and its negation; return the best with their scores."""
+    def _extend(
+        self, scaled: Float32Array, parents: Sequence[Sequence[Rule]]
+    ) -> list[list[tuple[float, Rule]]]:
+        """Extend the rules of each cell by every condition and its negation; return the best with
+        their scores."""
         pairs = [(cell, rule) for cell, rules in enumerate(parents) for rule in rules]
         if not pairs:
             return [[] for _ in parents]
-        rules = {rule: number for number, rule in enumerate(dict.fromkeys(rule for _, rule in pairs))}
+        rules = {
+            rule: number for number, rule in enumerate(dict.fromkeys(rule for _, rule in pairs))
+        }
         rows = [rules[rule] for _, rule in pairs]
         masks = np.array([rule_mask(self.flags, rule) for rule in rules], np.float32)
         sizes, own_sizes = (masks @ self.holds.T)[rows], masks.sum(axis=1)[rows]
@@ -323,14 +401,19 @@ class RuleSearch:
         sums, own_sums = weighted @ self.holds.T, weighted.sum(axis=1)
         scores = np.empty((len(pairs), 2, len(self.flags)), np.float32)
         scores[:, 0] = explained(sums, sizes, self.num_chars, self.least)
-        scores[:, 1] = explained(own_sums[:, None] - sums, own_sizes[:, None] - sizes, self.num_chars, self.least)
+        scores[:, 1] = explained(
+            own_sums[:, None] - sums, own_sizes[:, None] - sizes, self.num_chars, self.least
+        )
         for number, (_, rule) in enumerate(pairs):
             scores[number, :, [condition for condition, _ in rule]] = 0
         ends = np.cumsum([len(rules) for rules in parents])
         return list(map(self._best_children, parents, np.split(scores, ends[:-1])))
 
-    def _best_children(self, parents: Sequence[Rule], scores: Float32Array) -> list[tuple[float, Rule]]:
-        """Return the best extensions of a cell's rules, by their scores (rules, 2, K) with a condition or without."""
+    def _best_children(
+        self, parents: Sequence[Rule], scores: Float32Array
+    ) -> list[tuple[float, Rule]]:
+        """Return the best extensions of a cell's rules, by their scores (rules, 2, K) with a
+        condition or without."""
         flat = scores.ravel()
         num_best = min(ALIKE * self.beam, len(flat))
         if num_best == 0:
@@ -362,7 +445,8 @@ def negated(rule: Rule) -> Rule:
 
 
 def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
-    """Return the group (N,) of each of the counts (N,), whose first `half` make groups that occur about equally often.
+    """Return the group (N,) of each of the counts (N,), whose first `half` make groups that occur
+    about equally often.
 
     A count outside all groups belongs to the first or the last one.
     """
@@ -374,22 +458,28 @@ def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
 
 
 def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
-    """Return the rising sequences (c, G) closest to values with sums (c, G) in groups of sizes (G,), none empty.
+    """Return the rising sequences (c, G) closest to values with sums (c, G) in groups of sizes
+    (G,), none empty.
 
-    Entry g is the largest over i <= g of the smallest over j >= g of the mean of groups i to j (Robertson, Wright &
-    Dykstra 1988, Order restricted statistical inference, section 1.4).
+    Entry g is the largest over i <= g of the smallest over j >= g of the mean of groups i to j
+    (Robertson, Wright & Dykstra 1988, Order restricted statistical inference, section 1.4).
     """
     totals = np.concatenate((np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)), axis=1)
     ends = np.append(0, np.cumsum(sizes))
     widths = ends[None, 1:] - ends[:-1, None]  # of groups i to j (G, G)
     is_range = widths > 0
-    means = np.where(is_range, (totals[:, None, 1:] - totals[:, :-1, None]) / np.where(is_range, widths, 1), np.inf)
+    means = np.where(
+        is_range,
+        (totals[:, None, 1:] - totals[:, :-1, None]) / np.where(is_range, widths, 1),
+        np.inf,
+    )
     smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
     return np.diagonal(np.maximum.accumulate(smallest, axis=1), axis1=1, axis2=2)
 
 
 def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the closest rising or falling sequences (c, G), and the sum of squares (c,) that each of them explains.
+    """Return the closest rising or falling sequences (c, G), and the sum of squares (c,) that each
+    of them explains.
 
     `sums` (c, G) are those of values with mean 0.
     """

@@ -1,7 +1,9 @@
-"""`evaluate --coded`: the loss of a text as the bytes of a real file, an audit of every probability.
+"""`evaluate --coded`: the loss of a text as the bytes of a real file, an audit of every
+probability.
 
-A text is compressed and restored. Its code length is computed a second time without the coder: by the stepper in NumPy,
-all rows side by side, and the logarithm of a softmax of floating-point numbers.
+A text is compressed and restored. Its code length is computed a second time without the coder: by
+the stepper in NumPy, all rows side by side, and the logarithm of a softmax of floating-point
+numbers.
 
 Shapes: R rows.
 """
@@ -47,7 +49,8 @@ class CodedLoss(Displayable):
     coded_bpc: float
     """Bits of the coded bytes, divided by the number of characters."""
     computed_bpc: float
-    """The computed loss of the characters alone, with int8 weights and each row from the initial state, in bits."""
+    """The computed loss of the characters alone, with int8 weights and each row from the initial
+    state, in bits."""
     bpc: float
     """The loss that `evaluate` prints, by the stateful protocol, in bits."""
     difference: float
@@ -71,11 +74,14 @@ class CodedLoss(Displayable):
         return (table,)
 
 
-def coded(models: Sequence[Any], text: Any = None, *, part: str, precision: str, max_chars: int) -> CodedLoss:
-    """Compress the first `max_chars` characters of a text, or of a part of the run's own, and compute their loss.
+def coded(
+    models: Sequence[Any], text: Any = None, *, part: str, precision: str, max_chars: int
+) -> CodedLoss:
+    """Compress the first `max_chars` characters of a text, or of a part of the run's own, and
+    compute their loss.
 
-    Raises UsageError for several runs and for a cell type that `compress` refuses, DataError for a text of which the
-    model does not make every row smaller.
+    Raises UsageError for several runs and for a cell type that `compress` refuses, DataError for a
+    text of which the model does not make every row smaller.
     """
     model, context = models[0], ""
     if len(models) > 1:
@@ -84,27 +90,36 @@ def coded(models: Sequence[Any], text: Any = None, *, part: str, precision: str,
     if text is None:
         text, context = model.held_out_text(part)
     text = text[:max_chars]
-    loss = evaluate(model, text, context=context, precision="fp32" if precision == "auto" else precision)
+    loss = evaluate(
+        model, text, context=context, precision="fp32" if precision == "auto" else precision
+    )
     data = as_bytes(text)
     file = compress_text(model, data)
     assert decompress_text(model, file) == data, "a file restores its text"
     size = MAX_ROWS * ROW_BYTES
-    rows = [row for begin in range(0, len(data), size) for row in cut_rows(data[begin : begin + size])]
+    rows = [
+        row for begin in range(0, len(data), size) for row in cut_rows(data[begin : begin + size])
+    ]
     found = coder.encode(rows)
     num_coded = sum(len(one) for one in found if one is not None)
     if None in found:
-        raise DataError(f"{model.name} does not make this text smaller: compress stores some of it as it is.")
+        raise DataError(
+            f"{model.name} does not make this text smaller: compress stores some of it as it is."
+        )
     symbols = [coder.to_symbols(row) for row in rows]
     nats = _char_nats(coder, symbols)
     num_chars = sum(int((row >= 0).sum()) for row in symbols)
     num_computed = int(np.ceil((bits(1) * nats + [_other_bits(row) for row in symbols]) / 8).sum())
     figures = (8 * num_coded / num_chars, bits(float(nats.sum())) / num_chars, loss.bpc)
     counts = (len(rows), num_chars, sum(map(len, symbols)) - num_chars, num_coded, num_computed)
-    return CodedLoss(model.name, model.step, len(file), *counts, *figures, num_coded / num_computed - 1)
+    return CodedLoss(
+        model.name, model.step, len(file), *counts, *figures, num_coded / num_computed - 1
+    )
 
 
 def _char_nats(coder: RowCoder, rows: Sequence[Symbols]) -> Float64Array:
-    """Compute the sums (R,) of -ln p(character | all characters of its row before it), without other characters."""
+    """Compute the sums (R,) of -ln p(character | all characters of its row before it), without
+    other characters."""
     ids, nats = [row[row >= 0] for row in rows], np.zeros(len(rows))
     state, logits = coder.start(len(rows))
     with task("computing", max(map(len, ids))) as advance:
@@ -117,15 +132,20 @@ def _char_nats(coder: RowCoder, rows: Sequence[Symbols]) -> Float64Array:
 
 
 def _other_bits(symbols: Symbols) -> float:
-    """Compute the code length of what are no characters: the kind of each symbol, and the escaped bytes."""
+    """Compute the code length of what are no characters: the kind of each symbol, and the escaped
+    bytes."""
     is_escaped = symbols < 0
     total, follows = BYTE_BITS * float(is_escaped.sum()), np.append(False, is_escaped[:-1])
     for kinds in (is_escaped[~follows], is_escaped[follows]):
         num_escaped = np.cumsum(kinds) - kinds  # among those before
-        share = np.maximum(1, ((2 * num_escaped + 1) << KIND_BITS) // (2 * np.arange(len(kinds)) + 2))
+        share = np.maximum(
+            1, ((2 * num_escaped + 1) << KIND_BITS) // (2 * np.arange(len(kinds)) + 2)
+        )
         total += float((KIND_BITS - np.log2(np.where(kinds, share, 2**KIND_BITS - share))).sum())
     return total
 
 
-EXTENSIONS = (Report("coded", "In place of the loss: a compressed file of the text, beside its loss.", coded),)
+EXTENSIONS = (
+    Report("coded", "In place of the loss: a compressed file of the text, beside its loss.", coded),
+)
 """`evaluate --coded`."""

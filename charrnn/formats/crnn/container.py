@@ -12,12 +12,14 @@ An included model is packed by gzip:
     tensors   in the order of `model.shapes.weight_shapes`, each after a byte:
               0: its values in float32; 1: the scale (R,) of each row in float32, then the values (R, C) in int8
 
-A product of weights in int8 depends on those and on their scales alone, so that the other digits are left out: the
-restored weights are the values times the scale, of which `Matrix` makes the same values and the same scales again.
+A product of weights in int8 depends on those and on their scales alone, so that the other digits
+are left out: the restored weights are the values times the scale, of which `Matrix` makes the same
+values and the same scales again.
 
-Numbers are LEB128: seven bits in a byte, the lowest first; CRC-32 has four bytes, the lowest first. A row whose coded
-bytes would be more than its own is stored as it is: both sizes are the same. See docs/formats.md.
-"""
+Numbers are LEB128: seven bits in a byte, the lowest first; CRC-32 has four bytes, the lowest first.
+A row whose coded bytes would be more than its own is stored as it is: both sizes are the same. See
+docs/formats.md.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -53,18 +55,24 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import Vocab
 
 MAX_UNPACKED, MAX_RATIO = 1 << 26, 32
-"""Weights of more bytes may take this many times the packed ones at most, of which eight are usual; for M networks M
-times as many, because weights between them are zero."""
+"""Weights of more bytes may take this many times the packed ones at most, of which eight are usual;
+for M networks M times as many, because weights between them are zero."""
 
 
-def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]], stepper: Stepper) -> bytes:
-    """Return a model for `unpack_model`; its stepper is that of precision `int8`. Names of its texts are left out."""
+def pack_model(
+    config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]], stepper: Stepper
+) -> bytes:
+    """Return a model for `unpack_model`; its stepper is that of precision `int8`. Names of its
+    texts are left out."""
     shared = replace(config, corpus=(), init_from=None, extend_alphabet=False)
     files = [*Description.of(Path(), shared, vocab).files().values()]
     parts = [*(len(data).to_bytes(4, "little") for data in files), *files]
-    # A cell that computes its weights from others has those in float32: what it would compute from int8 differs.
+    # A cell that computes its weights from others has those in float32: what it would compute from
+    # int8 differs.
     linear = Architecture.of(config).linear_weights(tensors)
-    matrices = {id(linear[name][0]): matrix for name, (matrix, _) in stepper.products.items() if matrix.bits}
+    matrices = {
+        id(linear[name][0]): matrix for name, (matrix, _) in stepper.products.items() if matrix.bits
+    }
     if (ngrams := tensors.get("ngrams.weight")) is not None:
         matrices[id(ngrams)] = Matrix(ngrams, is_int8=True)
     for name in weight_shapes(config, len(vocab)):
@@ -74,7 +82,9 @@ def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
             parts += [b"\1", matrix.scale.astype("<f4").tobytes(), matrix.values.tobytes()]
     data = b"".join(parts)
     packed = gzip.compress(data, mtime=0)
-    if weight_bytes(config, len(vocab)) > _most_bytes(config, packed):  # A table of n-grams may be nearly all zero.
+    if weight_bytes(config, len(vocab)) > _most_bytes(
+        config, packed
+    ):  # A table of n-grams may be nearly all zero.
         packed = gzip.compress(data, 0, mtime=0)
     return packed
 
@@ -85,15 +95,22 @@ def _most_bytes(config: Config, packed: bytes) -> int:
 
 
 def unpack_model(packed: bytes, name: str) -> Model:
-    """Restore the model that the file `name` includes, with weights of the same int8 values and scales.
+    """Restore the model that the file `name` includes, with weights of the same int8 values and
+    scales.
 
-    Raises CheckpointError if it is damaged, UsageError for a cell type with which it cannot decompress.
+    Raises CheckpointError if it is damaged, UsageError for a cell type with which it cannot
+    decompress.
     """
     try:
-        with gzip.open(io.BytesIO(packed)) as file, np.errstate(all="ignore"):  # what is not finite is refused
+        with (
+            gzip.open(io.BytesIO(packed)) as file,
+            np.errstate(all="ignore"),
+        ):  # what is not finite is refused
             return _read(cast(BinaryIO, file), name, packed)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise CheckpointError(f"{name} is damaged: the model that it includes cannot be read ({error}).") from error
+        raise CheckpointError(
+            f"{name} is damaged: the model that it includes cannot be read ({error})."
+        ) from error
 
 
 def _read(file: BinaryIO, name: str, packed: bytes) -> Model:
@@ -110,7 +127,9 @@ def _read(file: BinaryIO, name: str, packed: bytes) -> Model:
     for tensor, shape in weight_shapes(config, len(vocab)).items():
         is_int8 = file.read(1) == b"\1" and len(shape) == 2
         scale = np.frombuffer(file.read(4 * shape[0]), "<f4")[:, None] if is_int8 else np.float32(1)
-        values = np.frombuffer(file.read(prod(shape) * (1 if is_int8 else 4)), np.int8 if is_int8 else "<f4")
+        values = np.frombuffer(
+            file.read(prod(shape) * (1 if is_int8 else 4)), np.int8 if is_int8 else "<f4"
+        )
         tensors[tensor] = values.reshape(shape).astype(np.float32) * scale
     if file.read(1) or not all(np.isfinite(values).all() for values in tensors.values()):
         raise ValueError("its weights are not those of its configuration")
@@ -128,8 +147,9 @@ MAX_ROWS = 64
 ROW_BYTES = 1 << 18
 """Bytes of a row in a text of several segments."""
 LEAST_ROW_BYTES = 1 << 14
-"""A shorter text has fewer rows, because a row costs about 12 bytes: 3 at its beginning, where there is no context, and
-9 for its sizes and its CRC-32. That is 0.2 % of what a row of this size takes."""
+"""A shorter text has fewer rows, because a row costs about 12 bytes: 3 at its beginning, where
+there is no context, and 9 for its sizes and its CRC-32. That is 0.2 % of what a row of this size
+takes."""
 NOT_PORTABLE = {"unitary": "its rotations are computed from sines and Fourier transforms"}
 """Cells of the package whose equal results on every machine are not proved, and why."""
 LARGEST_WEIGHT = 1e15
@@ -163,27 +183,43 @@ def check_portable(config: Config) -> None:
     reason = NOT_PORTABLE.get(config.cell) or (None if is_own else "it comes from another package")
     if reason is not None:
         raise UsageError(
-            f"The cell of this model is {config.cell}: {reason}, so the file might not open on another machine.\n"
-            "Compress with a model of another cell, such as lstm."
+            f"The cell of this model is {config.cell}: {reason}, so the file might not open on"
+            " another machine.\nCompress with a model of another cell, such as lstm."
         )
 
 
 def check_weights(tensors: Mapping[str, NDArray[Any]], name: str) -> None:
-    """Raise CheckpointError if a weight of the model `name` is so large that a sum could overflow, or is no number."""
+    """Raise CheckpointError if a weight of the model `name` is so large that a sum could overflow,
+    or is no number."""
     if not all((np.abs(values) <= LARGEST_WEIGHT).all() for values in tensors.values()):
         problem = f"{name} has weights beyond {LARGEST_WEIGHT:.0e}, with which sums overflow"
-        raise CheckpointError(f"{problem}: the file might not open on another machine. Use another checkpoint.")
+        raise CheckpointError(
+            f"{problem}: the file might not open on another machine. Use another checkpoint."
+        )
 
 
 def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
-    """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables, architecture, alphabet."""
-    settings = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "hidden_size")}
-    settings |= {"zoneout": config.zoneout, "sum_outputs": config.sum_outputs, "end_id": config.end_id}
+    """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables,
+    architecture, alphabet."""
+    settings = {
+        name: getattr(config, name) for name in ("cell", "depth", "num_layers", "hidden_size")
+    }
+    settings |= {
+        "zoneout": config.zoneout,
+        "sum_outputs": config.sum_outputs,
+        "end_id": config.end_id,
+    }
     settings |= {"ngram_rows": len(stepper.ngrams)} if stepper.ngrams is not None else {}
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
-    arrays = {f"table {name}": table for name, table in stepper.tables.items()} | {"state": stepper.initial_state(1)}
+    arrays = {f"table {name}": table for name, table in stepper.tables.items()} | {
+        "state": stepper.initial_state(1)
+    }
     for name, (matrix, bias) in stepper.products.items():
-        arrays |= {f"{name} values": matrix.values, f"{name} scale": matrix.scale, f"{name} bias": bias}
+        arrays |= {
+            f"{name} values": matrix.values,
+            f"{name} scale": matrix.scale,
+            f"{name} bias": bias,
+        }
     if stepper.ngrams is not None:
         arrays["ngrams"] = stepper.ngrams
     for layer, extras in enumerate(stepper.extras):
@@ -219,7 +255,9 @@ def cut_rows(data: bytes) -> list[bytes]:
     return [data[begin:end] for begin, end in pairwise(cuts)]
 
 
-def compress(coder: RowCoder, header: Header, source: Readable, num_bytes: int = 0) -> Iterator[bytes]:
+def compress(
+    coder: RowCoder, header: Header, source: Readable, num_bytes: int = 0
+) -> Iterator[bytes]:
     """Yield the parts of a file, each as soon as a segment of the text was read and coded.
 
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
@@ -229,8 +267,15 @@ def compress(coder: RowCoder, header: Header, source: Readable, num_bytes: int =
     with task("compressing", num_bytes, unit="B") as coder.advance:
         while data := source.read(MAX_ROWS * ROW_BYTES):
             rows = cut_rows(data)
-            coded = [row if one is None else one for row, one in zip(rows, coder.encode(rows), strict=True)]
-            sizes = [_number(len(part)) for row, one in zip(rows, coded, strict=True) for part in (row, one)]
+            coded = [
+                row if one is None else one
+                for row, one in zip(rows, coder.encode(rows), strict=True)
+            ]
+            sizes = [
+                _number(len(part))
+                for row, one in zip(rows, coded, strict=True)
+                for part in (row, one)
+            ]
             yield _with_crc(b"".join([_number(len(rows)), *sizes]))
             for row, one in zip(rows, coded, strict=True):
                 yield one + zlib.crc32(one + row).to_bytes(4, "little")
@@ -290,40 +335,64 @@ class _Reader:
         """Return the header. With `lost` one that is damaged, too, whose errors are added to it."""
         start, problem = self._source.read(len(STARTS[0])), "was not written by charrnn compress"
         if start.startswith(SIGNATURE):
-            problem = f"has version {start[-1]} of the format, or is damaged: this charrnn reads 1 to {VERSION}"
+            problem = (
+                f"has version {start[-1]} of the format, or is damaged: this charrnn reads 1 to"
+                f" {VERSION}"
+            )
         if start not in (SIGNATURE, *STARTS):
             is_near = any(sum(map(ne, start.ljust(len(one)), one)) == 1 for one in STARTS)
             _report(DataError(f"{self._name} {problem}."), lost if is_near else None)
-        digest, bits, size = self.take(32, "its header"), self.take(1, "its header")[0], self.number("its header")
+        digest, bits, size = (
+            self.take(32, "its header"),
+            self.take(1, "its header")[0],
+            self.number("its header"),
+        )
         order = 0 if start == STARTS[0] else bits >> 5
         self._seen = (start if start in STARTS else STARTS[order > 0]) + self._seen
-        if size > MAX_MODEL or (lost is None and (bits != SYMBOL_BITS + 32 * order or order > MAX_ORDER)):
+        if size > MAX_MODEL or (
+            lost is None and (bits != SYMBOL_BITS + 32 * order or order > MAX_ORDER)
+        ):
             raise self.damaged("its header has changed")
         model, seen = self.take(size, "the model that it includes"), self._seen
         try:
             self.check("its header")
         except DataError as changed:
             _report(changed, lost)
-            for one in range(MAX_ORDER + 1):  # The CRC-32 tells the order, if no other byte is damaged.
+            for one in range(
+                MAX_ORDER + 1
+            ):  # The CRC-32 tells the order, if no other byte is damaged.
                 mended = STARTS[one > 0] + seen[8:40] + bytes([SYMBOL_BITS + 32 * one]) + seen[41:]
                 if zlib.crc32(mended).to_bytes(4, "little") == self._seen:
                     order = one
         return Header(b"" if lost else digest, model, order)
 
     def segment(self, num_before: int) -> tuple[list[_Row], DataError | None]:
-        """Return the rows of the next segment, none at the end, and what is wrong after them, if anything."""
+        """Return the rows of the next segment, none at the end, and what is wrong after them, if
+        anything."""
         rows: list[_Row] = []
         try:
             table = f"the table before block {num_before + 1:,}"
             num_rows = self.number(table)
-            sizes = [(self.number(table), self.number(table)) for _ in range(min(num_rows, MAX_ROWS + 1))]
+            sizes = [
+                (self.number(table), self.number(table)) for _ in range(min(num_rows, MAX_ROWS + 1))
+            ]
             if not num_rows:
-                return rows, self.damaged("something follows its end") if self._source.read(1) else None
+                return rows, (
+                    self.damaged("something follows its end") if self._source.read(1) else None
+                )
             self.check(table, ", and nothing after it can be restored")
-            if num_rows > MAX_ROWS or any(not coded <= size <= ROW_BYTES + 3 for size, coded in sizes):
+            if num_rows > MAX_ROWS or any(
+                not coded <= size <= ROW_BYTES + 3 for size, coded in sizes
+            ):
                 raise self.damaged(f"{table} has sizes that charrnn does not write")
             for number, (size, num_coded) in enumerate(sizes, num_before + 1):
-                rows.append(_Row(self.take(num_coded, f"block {number:,}"), size, self.take(4, f"block {number:,}")))
+                rows.append(
+                    _Row(
+                        self.take(num_coded, f"block {number:,}"),
+                        size,
+                        self.take(4, f"block {number:,}"),
+                    )
+                )
             self._seen = b""
         except DataError as error:
             return rows, error
@@ -333,17 +402,19 @@ class _Reader:
 def read_header(source: Readable, name: str, lost: list[DataError] | None = None) -> Header:
     """Read the beginning of a file.
 
-    Raises DataError if it is another file or damaged, or of a newer version. With `lost` only another file is refused:
-    the error of a header that is damaged is added to it.
+    Raises DataError if it is another file or damaged, or of a newer version. With `lost` only
+    another file is refused: the error of a header that is damaged is added to it.
     """
     return _Reader(source, name).header(lost)
 
 
-def decompress(coder: RowCoder, source: Readable, name: str, lost: list[DataError] | None = None) -> Iterator[bytes]:
+def decompress(
+    coder: RowCoder, source: Readable, name: str, lost: list[DataError] | None = None
+) -> Iterator[bytes]:
     """Yield the text of a file after its header, block by block.
 
-    Raises DataError that names the first block that is damaged. With `lost` nothing is raised: blocks that cannot be
-    restored are left out, and the error of each is added to it.
+    Raises DataError that names the first block that is damaged. With `lost` nothing is raised:
+    blocks that cannot be restored are left out, and the error of each is added to it.
     """
     reader, num_blocks, begin = _Reader(source, name), 0, 0
     with task("restoring", unit="B") as coder.advance:
@@ -351,16 +422,25 @@ def decompress(coder: RowCoder, source: Readable, name: str, lost: list[DataErro
             rows, error = reader.segment(num_blocks)
             coder.advance.total += sum(row.size for row in rows)
             coded = [row for row in rows if len(row.coded) < row.size]
-            decoded = iter(coder.decode([row.coded for row in coded], [row.size for row in coded]) if coded else ())
+            decoded = iter(
+                coder.decode([row.coded for row in coded], [row.size for row in coded])
+                if coded
+                else ()
+            )
             for row in rows:
                 is_stored = len(row.coded) == row.size
                 text = row.coded if is_stored else next(decoded)
                 coder.advance(row.size if is_stored else 0)
                 num_blocks, begin = num_blocks + 1, begin + row.size
-                if zlib.crc32(row.coded + text).to_bytes(4, "little") == row.check and len(text) == row.size:
+                if (
+                    zlib.crc32(row.coded + text).to_bytes(4, "little") == row.check
+                    and len(text) == row.size
+                ):
                     yield text
                 else:
-                    place = f"block {num_blocks:,} ({row.size:,} bytes from byte {begin - row.size:,})"
+                    place = (
+                        f"block {num_blocks:,} ({row.size:,} bytes from byte {begin - row.size:,})"
+                    )
                     _report(reader.damaged(f"{place} is not the text that was compressed"), lost)
             if error is not None:
                 _report(error, lost)
@@ -372,7 +452,7 @@ def check_model(header: Header, digest: bytes, name: str, run: str) -> None:
     """Raise CheckpointError if a file was compressed with another model than that of a digest."""
     if header.digest and header.digest != digest:
         raise CheckpointError(
-            f"{name} was compressed with another model than {run}: its digest begins with {header.digest.hex()[:12]}, "
-            f"that of {run} with {digest.hex()[:12]}.\n"
-            "Name the run that compressed it, or RUN@STEP: charrnn decompress RUN FILE"
+            f"{name} was compressed with another model than {run}: its digest begins with"
+            f" {header.digest.hex()[:12]}, that of {run} with {digest.hex()[:12]}.\nName the run"
+            " that compressed it, or RUN@STEP: charrnn decompress RUN FILE"
         )

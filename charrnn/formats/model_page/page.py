@@ -1,8 +1,10 @@
-"""A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs, and the weights.
+"""A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs,
+and the weights.
 
-The page computes what `charrnn sample` computes with int8 weights, to the last bit: `model_network.js` repeats the
-operations of `compiled.sampling` in the same order, and `model_decompress.js` those of `formats.crnn`. The weights are
-compressed by zlib and written in base 64.
+The page computes what `charrnn sample` computes with int8 weights, to the last bit:
+`model_network.js` repeats the operations of `compiled.sampling` in the same order, and
+`model_decompress.js` those of `formats.crnn`. The weights are compressed by zlib and written in
+base 64.
 
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
@@ -38,14 +40,17 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its model and its programs."""
-PROGRAMS = tuple(Path(__file__).with_name(f"model_{name}.js") for name in ("network", "decompress", "page"))
+PROGRAMS = tuple(
+    Path(__file__).with_name(f"model_{name}.js") for name in ("network", "decompress", "page")
+)
 """The network, the reader of compressed files, and what shows both."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the page runs."""
 DEPTHS = ("stacked", "residual")
 """Depths that the page runs."""
 MAX_BYTES = 8_000_000
-"""Size of a page at most: about 5 million weights, with which a browser writes 200 characters per second."""
+"""Size of a page at most: about 5 million weights, with which a browser writes 200 characters per
+second."""
 STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
 
@@ -53,14 +58,15 @@ STEPS_PER_UNIT = 20
 def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     """Return the page of a model. It opens on the first of `found`.
 
-    Raises UsageError for a cell type or a depth that the page does not run, for weights that are not finite, and for a
-    page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
+    Raises UsageError for a cell type or a depth that the page does not run, for weights that are
+    not finite, and for a page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
     """
     config, vocab = model.config, model.vocab
     for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
         if value not in known:
             raise UsageError(
-                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a .zip instead."
+                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a"
+                " .zip instead."
             )
     stepper = Stepper(config, model.tensors, "int8")
     described, arrays = _describe_network(stepper, model)
@@ -73,16 +79,31 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     described |= {
         "name": model.name,
         # How a command names the model; a run by the step, too, because it may save a better one.
-        "run": f"{RunReader(model.path).name}@{model.step}" if model.path else f"{model.name}{MODEL_FILE_SUFFIX}",
-        "rows": [[name, symbols if name == "alphabet" else value] for name, value in model.description.rows()],
+        "run": (
+            f"{RunReader(model.path).name}@{model.step}"
+            if model.path
+            else f"{model.name}{MODEL_FILE_SUFFIX}"
+        ),
+        "rows": [
+            [name, symbols if name == "alphabet" else value]
+            for name, value in model.description.rows()
+        ],
         "symbols": symbols,
-        "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
+        "found": [
+            {"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit}
+            for one in found
+        ],
         "num_shades": NUM_SHADES,
         "digest": digest_of(config, vocab, stepper).hex(),
-        "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
+        "arrays": [
+            {"name": name, "type": str(array.dtype), "length": array.size}
+            for name, array in arrays.items()
+        ],
     }
     # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    encoded = json.dumps(
+        described, ensure_ascii=True, allow_nan=False, separators=(",", ":")
+    ).replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
     network, decompress, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
     parts = {
@@ -103,13 +124,17 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
 def _check_size(name: str, num_bytes: int) -> None:
     if num_bytes > MAX_BYTES:
         raise UsageError(
-            f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: a browser "
-            "would take long for each character. Export a .zip instead, or train fewer units."
+            f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than"
+            f" {MAX_BYTES / 1e6:.0f} MB: a browser would take long for each character. Export a"
+            " .zip instead, or train fewer units."
         )
 
 
-def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return what `model_network.js` reads of a model, and its arrays by name: those of float32, then those of int8."""
+def _describe_network(
+    stepper: Stepper, model: Model
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what `model_network.js` reads of a model, and its arrays by name: those of float32,
+    then those of int8."""
     config, vocab, end_id = model.config, model.vocab, model.config.end_id
     matrices = {"output": stepper.products["output"]}
     for index in range(stepper.num_layers):
@@ -119,7 +144,9 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
     arrays: dict[str, NDArray[Any]] = {}
     for name, (matrix, bias) in matrices.items():
         if not matrix.bits or not np.isfinite(bias).all():
-            raise UsageError("The weights of this model are not finite: its training diverged. Train it again.")
+            raise UsageError(
+                "The weights of this model are not finite: its training diverged. Train it again."
+            )
         arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
     arrays |= _input_arrays(stepper, model.tensors)
     if "ngrams.weight" in model.tensors:
@@ -128,7 +155,10 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
-    shapes = {name: {"bits": one.bits, "columns": one.values.shape[1]} for name, (one, _) in matrices.items()}
+    shapes = {
+        name: {"bits": one.bits, "columns": one.values.shape[1]}
+        for name, (one, _) in matrices.items()
+    }
     steps = range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)
     embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
     return {
@@ -148,20 +178,34 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
         "start_id": int(start_ids(vocab, end_id)[0]),
         "end_id": end_id,
         "banned": list(undrawable_ids(vocab, end_id)),
-        # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in atanh.
-        "memories": [float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT))) for step in steps],
+        # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in
+        # atanh.
+        "memories": [
+            float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT))) for step in steps
+        ],
         "matrices": shapes,
     }, arrays
 
 
-def _input_arrays(stepper: Stepper, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """Return the table of input products (V, R), or what it is computed from, if that is smaller."""
+def _input_arrays(
+    stepper: Stepper, tensors: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the table of input products (V, R), or what it is computed from, if that is
+    smaller."""
     if "embedding.weight" not in tensors:
         return {"table": stepper.tables["layers.0.ih"]}
-    names = {"embedding": "embedding.weight", "weight_ih": "layers.0.weight_ih_l0", "bias_ih": "layers.0.bias_ih_l0"}
+    names = {
+        "embedding": "embedding.weight",
+        "weight_ih": "layers.0.weight_ih_l0",
+        "bias_ih": "layers.0.bias_ih_l0",
+    }
     factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
     table = stepper.tables["layers.0.ih"]
-    return factors if sum(factor.size for factor in factors.values()) < table.size else {"table": table}
+    return (
+        factors
+        if sum(factor.size for factor in factors.values()) < table.size
+        else {"table": table}
+    )
 
 
 def _hash(text: str) -> str:

@@ -1,1 +1,2 @@
-"""The interface of `charrnn explore`, drawn with Textual; what it shows is in `state`, which needs no Textual."""
+"""The interface of `charrnn explore`, drawn with Textual; what it shows is in `state`, which needs
+no Textual."""

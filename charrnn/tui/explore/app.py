@@ -1,4 +1,5 @@
-"""The explorer: cells in a table, a text coloured by the selected one, and threads that measure the cells meanwhile.
+"""The explorer: cells in a table, a text coloured by the selected one, and threads that measure the
+cells meanwhile.
 
 Over it stand the page of a cell, and two texts to compare.
 """
@@ -35,8 +36,26 @@ from charrnn.cli.streams import printable, with_flags
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.tui.explore import state
-from charrnn.tui.explore.state import ALL, BEST, CellIndex, Clamp, Exploration, TracedText, TypedText
-from charrnn.tui.full_screen import FullScreenApp, Help, Job, Keys, Question, StatusLine, bind, bind_all, one_line
+from charrnn.tui.explore.state import (
+    ALL,
+    BEST,
+    CellIndex,
+    Clamp,
+    Exploration,
+    TracedText,
+    TypedText,
+)
+from charrnn.tui.full_screen import (
+    FullScreenApp,
+    Help,
+    Job,
+    Keys,
+    Question,
+    StatusLine,
+    bind,
+    bind_all,
+    one_line,
+)
 from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.tables import MEANINGS
@@ -46,10 +65,26 @@ PAGE, COMPARISON = "page", "comparison"
 """Kinds of the jobs of the screens."""
 PAGE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
-    ("PgDn PgUp", "a screen down, up; Space too", {"pagedown,space": "scroll(0, 1)", "pageup": "scroll(0, -1)"}),
-    ("Home End", "the beginning, the end", {"home": "scroll(0, -1000000)", "end": "scroll(0, 1000000)"}),
-    ("← →", "the page of the cell before, after in the list", {"left": "turn(-1)", "right": "turn(1)"}),
-    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    (
+        "PgDn PgUp",
+        "a screen down, up; Space too",
+        {"pagedown,space": "scroll(0, 1)", "pageup": "scroll(0, -1)"},
+    ),
+    (
+        "Home End",
+        "the beginning, the end",
+        {"home": "scroll(0, -1000000)", "end": "scroll(0, 1000000)"},
+    ),
+    (
+        "← →",
+        "the page of the cell before, after in the list",
+        {"left": "turn(-1)", "right": "turn(1)"},
+    ),
+    (
+        "c",
+        "clamp the cell, and compare what the model generates from the cursor",
+        {"c": "app.clamp"},
+    ),
     ("?", "these keys", {"question_mark": "app.help"}),
     ("q Esc", "back to the list of cells; Enter and p too", {"escape,q,enter,p": "dismiss"}),
 )
@@ -58,25 +93,52 @@ NUM_NUMBERED = 9
 """Cells of a list by score that have a key: the number beside them."""
 TABLE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓", "the cell before, the cell after", {"up": "cursor_up", "down": "cursor_down"}),
-    ("Home End", "the first cell of the list, the last", {"home": "scroll_top", "end": "scroll_bottom"}),
+    (
+        "Home End",
+        "the first cell of the list, the last",
+        {"home": "scroll_top", "end": "scroll_bottom"},
+    ),
 )
 """The keys of the list of cells."""
 BROWSER_KEYS: tuple[Keys, ...] = (
     ("← →", "along the text, character by character", {"left": "move(-1)", "right": "move(1)"}),
     ("j k", "a line of text down, up", {"j": "move(0, 1)", "k": "move(0, -1)"}),
-    ("PgDn PgUp", "a page of text down, up", {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"}),
-    ("1 to 9", "the cell of the list with that number", {str(n): f"choose({n - 1})" for n in range(1, 10)}),
-    ("Enter p", "the page of the cell: passages, what it writes, its cost, values, what sets it", {"enter,p": "page"}),
-    ("s S", "the next list, the one before: best cells, all by one detector, all", {"s": "turn(1)", "S": "turn(-1)"}),
+    (
+        "PgDn PgUp",
+        "a page of text down, up",
+        {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"},
+    ),
+    (
+        "1 to 9",
+        "the cell of the list with that number",
+        {str(n): f"choose({n - 1})" for n in range(1, 10)},
+    ),
+    (
+        "Enter p",
+        "the page of the cell: passages, what it writes, its cost, values, what sets it",
+        {"enter,p": "page"},
+    ),
+    (
+        "s S",
+        "the next list, the one before: best cells, all by one detector, all",
+        {"s": "turn(1)", "S": "turn(-1)"},
+    ),
     ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
     ("t", "type a text; the cells follow. Backspace deletes", {}),
     ("Esc", "stop typing; once more: back to the text that was given", {}),
-    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    (
+        "c",
+        "clamp the cell, and compare what the model generates from the cursor",
+        {"c": "app.clamp"},
+    ),
     ("?", "these keys", {"question_mark": "app.help"}),
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
 """The keys of the browser; those without an action are handled where they are typed."""
-NOTES = ("Red is a cell's -1, blue its +1.", *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()))
+NOTES = (
+    "Red is a cell's -1, blue its +1.",
+    *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()),
+)
 """What the colours and the marks mean, for the help."""
 HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
@@ -106,7 +168,9 @@ class TextView(ScrollView, can_focus=False):
         self._lines: list[list[tuple[str, int]]] = []
         self._folded: tuple[str, int] | None = None
 
-    def show(self, characters: str, values: Sequence[float] | None, cursor: int | None = None) -> None:
+    def show(
+        self, characters: str, values: Sequence[float] | None, cursor: int | None = None
+    ) -> None:
         """Show the characters with their values, or without, and the one at `cursor` in view."""
         self._characters, self._values, self._cursor = characters, values, cursor
         self._lay_out()
@@ -130,13 +194,16 @@ class TextView(ScrollView, can_focus=False):
 
     @property
     def rows_per_line(self) -> int:
-        """Rows of the screen that a line of text takes: without colours, a line of blocks is below each."""
+        """Rows of the screen that a line of text takes: without colours, a line of blocks is below
+        each."""
         return 2 if self.app.no_color else 1
 
     @property
     def current_line(self) -> int:
         """Which line the cursor is on."""
-        return next((row for row, line in enumerate(self._lines) if line[-1][1] >= (self._cursor or 0)), 0)
+        return next(
+            (row for row, line in enumerate(self._lines) if line[-1][1] >= (self._cursor or 0)), 0
+        )
 
     def line_further(self, by: int) -> int:
         """The character so many lines down from the cursor, in the same place of its line."""
@@ -148,11 +215,14 @@ class TextView(ScrollView, can_focus=False):
         return line[min(place, len(line) - 1)][1]
 
     def sparkline(self, row: int | None = None) -> str:
-        """The values over a line, by default that of the cursor: a block as wide as each character."""
+        """The values over a line, by default that of the cursor: a block as wide as each
+        character."""
         if self._values is None or not self._lines:
             return ""
         line = self._lines[self.current_line if row is None else row]
-        return " " * self.GUTTER + "".join(block(self._values[index]) * cell_len(shown) for shown, index in line)
+        return " " * self.GUTTER + "".join(
+            block(self._values[index]) * cell_len(shown) for shown, index in line
+        )
 
     def render_line(self, y: int) -> Strip:
         row, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
@@ -160,7 +230,9 @@ class TextView(ScrollView, can_focus=False):
             return Strip.blank(self.size.width)
         if is_below:
             return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
-        segments = [Segment("▸ " if self._cursor is not None and row == self.current_line else "  ")]
+        segments = [
+            Segment("▸ " if self._cursor is not None and row == self.current_line else "  ")
+        ]
         runs = groupby(self._lines[row], lambda item: self._style_at(item[1]))
         segments += [Segment("".join(shown for shown, _ in run), style) for style, run in runs]
         return Strip(segments).adjust_cell_length(self.size.width)
@@ -185,20 +257,24 @@ class Legible:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.is_plain:
             width = options.max_width
-            console = Console(file=console.file, width=width, color_system=None, markup=False, highlight=False)
+            console = Console(
+                file=console.file, width=width, color_system=None, markup=False, highlight=False
+            )
         for text, style, control in console.render(self.drawn, options):
             yield Segment(text, style and style + Style(dim=False), control)
 
 
 def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ...]:
-    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over it."""
+    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over
+    it."""
     drawn = np.random.default_rng(0).permutation(len(values))
     places = list(extreme_passages(values.astype(np.float16), text, number_sentences(text), drawn))
     return read_passages(text, places, [values[place.begin : place.end] for place in places])
 
 
 class Page(Screen[None]):
-    """A title, a summary that stays, and pictures to scroll through, which arrive one after the other."""
+    """A title, a summary that stays, and pictures to scroll through, which arrive one after the
+    other."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
     app: "Explorer"
@@ -230,23 +306,33 @@ class Page(Screen[None]):
 
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
-                job.show(self._draw, summary_pictures(page, score.detector if score else None), page_pictures(page))
+                job.show(
+                    self._draw,
+                    summary_pictures(page, score.detector if score else None),
+                    page_pictures(page),
+                )
                 job.pause()
 
         explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
 
     def _early_pictures(self, cell: CellIndex) -> list[RenderableType]:
-        """Draw the passages of the text of the browser, if it was read: to read the one that is scored takes longer."""
+        """Draw the passages of the text of the browser, if it was read: to read the one that is
+        scored takes longer."""
         given = self.app.browser.given
         values = given.values(cell)
         if values is None:
             return []
-        title = f"Where cell {cell[0]}:{cell[1]} is high and low in the first {len(values):,} characters"
+        title = (
+            f"Where cell {cell[0]}:{cell[1]} is high and low in the first {len(values):,}"
+            " characters"
+        )
         return passages_pictures(title, passages_in(given.text, values))
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         for widget, drawn in (("#summary", summary), ("#page", pictures)):
-            self.query_one(widget, Static).update(Legible(Group(*drawn), is_plain=self.app.no_color))
+            self.query_one(widget, Static).update(
+                Legible(Group(*drawn), is_plain=self.app.no_color)
+            )
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
         pictures = self.query_one("#pictures")
@@ -301,17 +387,27 @@ class Comparison(Screen[None]):
         self.query_one("#free", TextView).show(*free)
 
     def _say(self, message: str) -> None:
-        title = message or "{}:{}".format(*self._clamp.cell) + f" clamped at {self._clamp.value:.4g}"
+        title = (
+            message or "{}:{}".format(*self._clamp.cell) + f" clamped at {self._clamp.value:.4g}"
+        )
         self.query_one("#clamped-title", Static).update(Text(printable(title)))
 
     def _generate(self) -> None:
         clamp, model = self._clamp, self.app.model
         after = all_visible(clamp.prime[-30:])
-        self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
-        self.query_one("#free-title", Static).update(Text("not clamped, coloured by {}:{}".format(*clamp.cell)))
+        self.query_one("#title", Static).update(
+            Text(f"after …{after}   seed {clamp.seed}", no_wrap=True)
+        )
+        self.query_one("#free-title", Static).update(
+            Text("not clamped, coloured by {}:{}".format(*clamp.cell))
+        )
         self._say("generating ...")
 
-        self.app.measure(COMPARISON, lambda job: job.show(self._take, *clamp.generate(model, job.pause)), self._say)
+        self.app.measure(
+            COMPARISON,
+            lambda job: job.show(self._take, *clamp.generate(model, job.pause)),
+            self._say,
+        )
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -354,19 +450,28 @@ class Browser(Screen[None]):
         self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say, self._end)
 
     def _measure(self, job: Job) -> None:
-        """Measure the cells and show the trace of the text, the best cells, and all cells ranked, one by one."""
+        """Measure the cells and show the trace of the text, the best cells, and all cells ranked,
+        one by one."""
         study = self.app.study
-        job.show(self._take_trace, trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES))
+        job.show(
+            self._take_trace, trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES)
+        )
         findings = study.findings()
         job.show(self._take_findings, findings, {})
         if findings.scores:
-            job.show(self._take_findings, findings, study.ranking([score.detector for score in findings.scores]))
+            job.show(
+                self._take_findings,
+                findings,
+                study.ranking([score.detector for score in findings.scores]),
+            )
 
     def _take_trace(self, trace: Trace) -> None:
         self.given.trace = trace
         self._show()
 
-    def _take_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
+    def _take_findings(
+        self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]
+    ) -> None:
         was_new = BEST not in self.exploration.orders
         self.exploration.set_findings(findings, ranked)
         if was_new and not self._has_moved and BEST in self.exploration.orders:
@@ -376,9 +481,14 @@ class Browser(Screen[None]):
     def _legend(self, scale: Scale) -> Text:
         values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
         palette = palette_of(self.app.console)
-        steps = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
+        steps = [
+            (block(value), "") if self.app.no_color else (" ", palette.value(value))
+            for value in values
+        ]
         low, high = scale.ends
-        return Text.assemble("its own range " if scale.is_own else "", f"{low} ", *steps, f" {high}")
+        return Text.assemble(
+            "its own range " if scale.is_own else "", f"{low} ", *steps, f" {high}"
+        )
 
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
@@ -398,11 +508,17 @@ class Browser(Screen[None]):
             num_numbered = 0 if order == ALL else NUM_NUMBERED
             shown = [row.shown(order) for row in self.exploration.rows]
             table.add_column(Text(""), width=1)
-            # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
+            # With explicit widths, because a table that is filled again cuts values off at the
+            # width of their headings.
             for heading, *values in zip(state.columns(order), *shown, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
             for number, cells in enumerate(shown, start=1):
-                table.add_row(*(Text(value) for value in (str(number) if number <= num_numbered else "", *cells)))
+                table.add_row(
+                    *(
+                        Text(value)
+                        for value in (str(number) if number <= num_numbered else "", *cells)
+                    )
+                )
             table.move_cursor(row=row, animate=False)
         self._show()
 
@@ -411,7 +527,9 @@ class Browser(Screen[None]):
         parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
         self.query_one("#title", Static).update(one_line(*parts))
         name, what_it_does = self.exploration.caption()
-        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
+        self.query_one("#caption", Static).update(
+            Text.assemble((name, "bold"), printable(what_it_does))
+        )
         viewed, values = self.exploration.viewed, self.exploration.values
         view = self.query_one("#text", TextView)
         scale = self.exploration.scale
@@ -424,11 +542,14 @@ class Browser(Screen[None]):
         self.query_one("#hint", Static).update(hint)
 
     def _readout(self) -> Text:
-        """Return the character at the cursor, the cell's value there, and the most likely next characters."""
+        """Return the character at the cursor, the cell's value there, and the most likely next
+        characters."""
         viewed, values = self.exploration.viewed, self.exploration.values
         if values is None or not len(values):
             return Text("")
-        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in viewed.guesses()]
+        shown = [
+            f"{_shown(character)} {probability:.2f}" for character, probability in viewed.guesses()
+        ]
         return Text.assemble(
             (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
             "   next: " + "  ".join(shown) if shown else "",
@@ -436,7 +557,9 @@ class Browser(Screen[None]):
         )
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if event.cursor_row != self.exploration.row and event.cursor_row < len(self.exploration.rows):
+        if event.cursor_row != self.exploration.row and event.cursor_row < len(
+            self.exploration.rows
+        ):
             self._has_moved = True
             self.exploration.select(event.cursor_row)
             self._show()
@@ -495,7 +618,9 @@ class Browser(Screen[None]):
             self.exploration.viewed = self.typed if self.is_typing else self.given
             self.is_typing = False
             self._show()
-        elif self.is_typing and (typed := NAMED_KEYS.get(event.key) or (event.is_printable and event.character)):
+        elif self.is_typing and (
+            typed := NAMED_KEYS.get(event.key) or (event.is_printable and event.character)
+        ):
             self._type([typed])
         else:
             return
@@ -513,7 +638,9 @@ class Browser(Screen[None]):
             elif self.typed.is_full:
                 self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
                 break
-            elif not self.model.vocab.has_unknown_symbol and self.model.vocab.unknown_characters(character):
+            elif not self.model.vocab.has_unknown_symbol and self.model.vocab.unknown_characters(
+                character
+            ):
                 self.say(f"{_shown(character)} is not in the vocabulary: it is left out")
             else:
                 self.typed.feed(character)
@@ -536,7 +663,8 @@ class Explorer(FullScreenApp[None]):
     BINDINGS: ClassVar[list[BindingType]] = bind({"ctrl+c,ctrl+q": "quit"}, priority=True)
 
     def __init__(self, model: Model, text: EncodedText, *, num_shown: int, num_scored: int) -> None:
-        """Show the first `num_shown` characters of a text, and score the cells on the first `num_scored`."""
+        """Show the first `num_shown` characters of a text, and score the cells on the first
+        `num_scored`."""
         super().__init__()
         self.model, self._scored = model, text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
@@ -555,7 +683,9 @@ class Explorer(FullScreenApp[None]):
 
     def action_help(self) -> None:
         """Show the keys of the screen."""
-        self.push_screen(Help(PAGE_KEYS if isinstance(self.screen, Page) else TABLE_KEYS + BROWSER_KEYS, NOTES))
+        self.push_screen(
+            Help(PAGE_KEYS if isinstance(self.screen, Page) else TABLE_KEYS + BROWSER_KEYS, NOTES)
+        )
 
     def action_clamp(self) -> None:
         """Ask for a value, and compare what the model generates with the cell clamped at it."""

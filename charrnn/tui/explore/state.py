@@ -1,4 +1,5 @@
-"""The state of the explorer, without its widgets: lists of cells, the text they colour, two texts to compare.
+"""The state of the explorer, without its widgets: lists of cells, the text they colour, two texts
+to compare.
 
 Shapes: N characters or ids, L layers, H units per layer. Without torch.
 """
@@ -21,7 +22,14 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Clamps, Shapin
 from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import decode_each, undo_decode_each
-from charrnn.views.tables import choosing_score_text, ends_text, meaning, polarity_text, score_mark, score_text
+from charrnn.views.tables import (
+    choosing_score_text,
+    ends_text,
+    meaning,
+    polarity_text,
+    score_mark,
+    score_text,
+)
 from charrnn.views.theme import Scale, scale_of
 
 CellIndex = tuple[int, int]
@@ -31,7 +39,8 @@ ALL, BEST = "all cells", "best cell for each detector"
 NUM_GUESSES = 5
 """Next characters that are shown for the cursor."""
 MAX_TYPED = 2_000
-"""Characters that can be typed or pasted: all are read before the next key, and the values after each are kept."""
+"""Characters that can be typed or pasted: all are read before the next key, and the values after
+each are kept."""
 MAX_PRIME = 500
 """Characters up to the cursor that the model reads before it generates."""
 NUM_GENERATED = 600
@@ -60,11 +69,16 @@ class TracedText(_Text):
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
 
     def guesses(self) -> list[tuple[str, float]]:
-        return [] if self.trace is None else self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))[0]
+        return (
+            []
+            if self.trace is None
+            else self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))[0]
+        )
 
 
 class TypedText(_Text):
-    """A text that grows as it is typed; the model reads it character by character from its initial state."""
+    """A text that grows as it is typed; the model reads it character by character from its initial
+    state."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -88,7 +102,9 @@ class TypedText(_Text):
         """Let the model read one more character, and move the cursor to it."""
         stepper, ids = self.model.stepper, self.model.vocab.encode(character)
         for place in range(len(ids)):
-            logits, state = stepper.step(ids[place : place + 1], self._read[-1].state if self._read else self._start)
+            logits, state = stepper.step(
+                ids[place : place + 1], self._read[-1].state if self._read else self._start
+            )
             self._read.append(PrimedState(logits, state))
             self._cells.append(stepper.values(state)[:, 0])
         self._ends.append(len(self._read))
@@ -114,7 +130,8 @@ class TypedText(_Text):
 
 
 ViewedText = TracedText | TypedText
-"""A text with the values of all cells at each of its characters, and the guesses after the cursor."""
+"""A text with the values of all cells at each of its characters, and the guesses after the cursor.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +145,9 @@ class Row:
         """Return the texts of the row, one per column of `columns(order)`."""
         if self.score is None:
             return [_name(self.cell), "", "", "", ""]
-        sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
+        sorted_by = (
+            f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
+        )
         shown = score_text(self.score) + score_mark(self.score)
         return [_name(self.cell), self.score.detector, shown, sorted_by, polarity_text(self.score)]
 
@@ -136,8 +155,8 @@ class Row:
 def columns(order: str) -> tuple[str, ...]:
     """Return the columns of a list; the one that it is sorted by is marked.
 
-    `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the score on the half of the
-    text that a cell is chosen on, `score` that on the other.
+    `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the
+    score on the half of the text that a cell is chosen on, `score` that on the other.
     """
     if order == ALL:
         return ("cell ▲", "follows", "score", "1st half", "polarity")
@@ -146,7 +165,8 @@ def columns(order: str) -> tuple[str, ...]:
 
 @dataclass
 class Exploration:
-    """The lists of cells, which of them is shown, the selected row, and the text that its cell colours."""
+    """The lists of cells, which of them is shown, the selected row, and the text that its cell
+    colours."""
 
     model: Model
     viewed: ViewedText
@@ -177,7 +197,8 @@ class Exploration:
 
     @property
     def scale(self) -> Scale:
-        """The scale of the selected cell's values over the text that was given: the same while another is typed."""
+        """The scale of the selected cell's values over the text that was given: the same while
+        another is typed."""
         values = self.given.values(self.cell)
         return Scale() if values is None else scale_of(values.tolist())
 
@@ -185,14 +206,27 @@ class Exploration:
         """Select the cell of a row, the last one if there are fewer."""
         self.row = max(0, min(row, len(self.rows) - 1))
 
-    def set_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
-        """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
-        scores = [*findings.scores, *(score for of_detector in ranked.values() for score in of_detector)]
+    def set_findings(
+        self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]
+    ) -> None:
+        """Set the scores of the best cell for each detector and, if they are ranked, of all cells
+        for each."""
+        scores = [
+            *findings.scores,
+            *(score for of_detector in ranked.values() for score in of_detector),
+        ]
         scores.sort(key=lambda score: score.strength, reverse=True)
-        strongest = {(score.layer, score.unit): score for score in reversed(scores)}  # of equals the first one
+        strongest = {
+            (score.layer, score.unit): score for score in reversed(scores)
+        }  # of equals the first one
         by_name = {BEST: findings.scores, **ranked} if findings.scores else {}
-        lists = {name: [Row((score.layer, score.unit), score) for score in scores] for name, scores in by_name.items()}
-        self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}
+        lists = {
+            name: [Row((score.layer, score.unit), score) for score in scores]
+            for name, scores in by_name.items()
+        }
+        self.orders = lists | {
+            ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]
+        }
 
     def turn_to(self, order: str) -> None:
         """Switch to the list of that name and select its first cell."""
@@ -204,7 +238,8 @@ class Exploration:
         self.turn_to(names[(names.index(self.order) + by) % len(names)])
 
     def go_to(self, where: str) -> None:
-        """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises UsageError."""
+        """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises
+        UsageError."""
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
@@ -222,8 +257,15 @@ class Exploration:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
         # The score first: a terminal with few lines may cut off the end.
         interval = ends_text(score.ci_low, score.ci_high)
-        parts = [score_text(score) + score_mark(score), f"95 % {interval}" if interval else "", meaning(score)]
-        about = f": {', '.join(filter(None, parts))}; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
+        parts = [
+            score_text(score) + score_mark(score),
+            f"95 % {interval}" if interval else "",
+            meaning(score),
+        ]
+        about = (
+            f": {', '.join(filter(None, parts))}; {polarity_text(score)}:"
+            f" {DETECTORS[score.detector].looks_for}"
+        )
         about += f"; {choosing_score_text(score)} on the first half"
         if score.untrained is not None:
             about += f", untrained baseline {score.untrained:.3f}"
@@ -241,7 +283,8 @@ class Clamp:
     seed: int = 0
 
     def generate(self, model: Model, pause: Callable[[], object]) -> list[tuple[str, list[float]]]:
-        """Generate the text after the prime with and without the clamp, each with the cell's value at its characters.
+        """Generate the text after the prime with and without the clamp, each with the cell's value
+        at its characters.
 
         `pause` is called before each of them; what it raises ends the work.
         """
@@ -260,7 +303,9 @@ class Clamp:
                 on_draw=lambda num_chars: pause(),
             )
             drawn = [(character, piece.value) for piece in pieces for character in piece.text]
-            texts.append(("".join(character for character, _ in drawn), [value for _, value in drawn]))
+            texts.append(
+                ("".join(character for character, _ in drawn), [value for _, value in drawn])
+            )
         return texts
 
     @classmethod

@@ -1,7 +1,9 @@
-"""Reads a draft and offers continuations of it, to the end of a word, a line or a sentence. Without torch.
+"""Reads a draft and offers continuations of it, to the end of a word, a line or a sentence. Without
+torch.
 
-It is what an editor needs of a model. What was read before is used as far as the text is still the same. Shapes: N ids
-of a draft, L layers, S state vectors per layer, H units per layer, V vocabulary.
+It is what an editor needs of a model. What was read before is used as far as the text is still the
+same. Shapes: N ids of a draft, L layers, S state vectors per layer, H units per layer, V
+vocabulary.
 """
 
 import re
@@ -19,7 +21,13 @@ from charrnn.errors import UsageError, check_range, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.generator import Generator, fresh_seed
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping, check_word
+from charrnn.generation.sample_options import (
+    SAMPLE_TEMPERATURE,
+    Mode,
+    SearchOptions,
+    Shaping,
+    check_word,
+)
 from charrnn.generation.sampling import Ids, PrimedState
 from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.stepper import Stepper
@@ -27,7 +35,8 @@ from charrnn.system.display import Displayable, RecordList
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
-"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): the rest is cut."""
+"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): the
+rest is cut."""
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")
 """A word with single apostrophes inside it, before a character that cannot continue it."""
@@ -46,10 +55,12 @@ _PATTERNS = {"word": _WORD, "line": _LINE, "sentence": _SENTENCE}
 
 
 def end_of(text: str, until: str, before: str = "") -> int | None:
-    """Return the length of the first word, line or sentence of a text, with the white space before it; more than 0.
+    """Return the length of the first word, line or sentence of a text, with the white space before
+    it; more than 0.
 
-    None while it may still go on: whether it has ended is known from what follows it. `before` is the character before
-    the text: a sentence whose last word is there may end with the full stop that the text begins with.
+    None while it may still go on: whether it has ended is known from what follows it. `before` is
+    the character before the text: a sentence whose last word is there may end with the full stop
+    that the text begins with.
     """
     begin = len(before) if until == "sentence" and before.isalnum() else 0
     match = _PATTERNS[until].search(before[-begin:] + text if begin else text)
@@ -67,7 +78,8 @@ class Continuation(Displayable):
     logprobs: tuple[float, ...]
     """The model's log-probability of each id of the text, in nats, at temperature 1."""
     how: str
-    """What found it: `diverse` or `stochastic` for a beam search, `sample` for one drawn at `temperature`."""
+    """What found it: `diverse` or `stochastic` for a beam search, `sample` for one drawn at
+    `temperature`."""
     temperature: float | None = None
     """Of a sample."""
     is_complete: bool = True
@@ -89,7 +101,8 @@ NUM_CONTINUATIONS = 5
 MAX_CONTINUATIONS = 100
 """Continuations of one call at most."""
 MAX_BEAM_CHARS = 160
-"""Characters of one from a beam search at most: the most likely long texts seldom end by themselves."""
+"""Characters of one from a beam search at most: the most likely long texts seldom end by
+themselves."""
 _BEAM_SHARE = 0.4
 """Share of each offer that comes from a beam search: two of five."""
 _WIDTH, _MAX_WIDTH = 4, 256
@@ -127,26 +140,40 @@ class Continuations:
     """
 
     def __init__(
-        self, generator: Generator, primed: PrimedState, options: ContinuationOptions, *, before: str = ""
+        self,
+        generator: Generator,
+        primed: PrimedState,
+        options: ContinuationOptions,
+        *,
+        before: str = "",
     ) -> None:
-        """Continue after `primed`, with the model of `generator`. `before` is the last character of the text.
+        """Continue after `primed`, with the model of `generator`. `before` is the last character of
+        the text.
 
         The END of a document completes every continuation.
         """
-        self._stepper, self._vocab, self._end_id = generator.int8_stepper, generator.vocab, generator.config.end_id
+        self._stepper, self._vocab, self._end_id = (
+            generator.int8_stepper,
+            generator.vocab,
+            generator.config.end_id,
+        )
         self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
         self._primed, self.options, self._before = primed, options, before
         self._seen: set[str] = set()
         self._num_offers = self._num_streams = 0
 
-    def take(self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None) -> list[Continuation]:
-        """Return `count` more continuations, those of a beam search first; fewer only if the model has no others.
+    def take(
+        self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None
+    ) -> list[Continuation]:
+        """Return `count` more continuations, those of a beam search first; fewer only if the model
+        has no others.
 
-        `on_step` is called before every character, and may raise to stop the work. Raises UsageError for a count out
-        of range.
+        `on_step` is called before every character, and may raise to stop the work. Raises
+        UsageError for a count out of range.
         """
         check_range("count", count, 1, MAX_CONTINUATIONS)
-        # The first search finds the same texts whatever the seed is: the most likely of each first character.
+        # The first search finds the same texts whatever the seed is: the most likely of each first
+        # character.
         mode: Mode = "stochastic" if self._num_offers else "diverse"
         found = self._new(self._search(mode, _WIDTH, on_step), round(_BEAM_SHARE * count))
         for _ in range(_BATCHES):
@@ -160,7 +187,8 @@ class Continuations:
         return found
 
     def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
-        """Return the first `most` candidates that differ from all texts so far, and remember them."""
+        """Return the first `most` candidates that differ from all texts so far, and remember
+        them."""
         new: list[Continuation] = []
         for candidate in candidates:
             key = candidate.text
@@ -195,7 +223,11 @@ class Continuations:
         found = []
         for beam in search.beams:
             is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
-            found.append(self._continuation(beam.ids, beam.logprobs, mode, beam.stop_length if is_complete else -1))
+            found.append(
+                self._continuation(
+                    beam.ids, beam.logprobs, mode, beam.stop_length if is_complete else -1
+                )
+            )
         return sorted(found, key=lambda one: -one.logprob)
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
@@ -205,14 +237,18 @@ class Continuations:
         self._num_streams += _ROWS
         shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
         length = MAX_CHARS[self.options.until]
-        blocks = sampling.sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length)
+        blocks = sampling.sample_ids(
+            self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length
+        )
         ids: list[list[int]] = [[] for _ in seeds]
         logprobs: list[list[float]] = [[] for _ in seeds]
         cuts = [-1] * _ROWS
         for block in blocks:
             on_step()
             for row in range(_ROWS):
-                for id, logprob in zip(block.ids[row].tolist(), block.logprobs[row].tolist(), strict=True):
+                for id, logprob in zip(
+                    block.ids[row].tolist(), block.logprobs[row].tolist(), strict=True
+                ):
                     if cuts[row] < 0:
                         ids[row].append(id)
                         logprobs[row].append(logprob)
@@ -223,14 +259,17 @@ class Continuations:
         return [self._continuation(chosen, values, "sample", cut) for chosen, values, cut in rows]
 
     def _cut(self, ids: Sequence[int]) -> int:
-        """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
+        """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has
+        not ended."""
         text = self._vocab.decode(ids)
         end = end_of(text, self.options.until, self._before)
         if end is None or REPLACEMENT in text[end:]:
             return -1
         return len(self._vocab.encode(text[end:]))
 
-    def _continuation(self, ids: Sequence[int], logprobs: Sequence[float], how: str, cut: int) -> Continuation:
+    def _continuation(
+        self, ids: Sequence[int], logprobs: Sequence[float], how: str, cut: int
+    ) -> Continuation:
         """Make a continuation without the last `cut` ids; -1 if it has not ended."""
         num_ids = len(ids) - max(0, cut)
         return Continuation(
@@ -245,16 +284,18 @@ class Continuations:
 def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
     """Return what each unknown character of a text is read as: what `Vocab.nearest` finds.
 
-    Combining marks and invisible characters are left out (""). Another character for which there is none stays as it
-    is, which is the unknown symbol, or is left out where the alphabet has none. Of the byte alphabet every character is
-    known: it is read as its bytes in UTF-8.
+    Combining marks and invisible characters are left out (""). Another character for which there is
+    none stays as it is, which is the unknown symbol, or is left out where the alphabet has none. Of
+    the byte alphabet every character is known: it is read as its bytes in UTF-8.
     """
     return {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
 
 
 def read_as_known(vocab: Vocab, text: str) -> IdArray:
     """Encode a text with its `substitutions`."""
-    return vocab.encode(text.translate({ord(char): other for char, other in substitutions(vocab, text).items()}))
+    return vocab.encode(
+        text.translate({ord(char): other for char, other in substitutions(vocab, text).items()})
+    )
 
 
 def _nearest(vocab: Vocab, character: str) -> str:
@@ -271,14 +312,16 @@ _BLOCK = 256
 
 
 OnRead = Callable[[int], object]
-"""Called with the number of characters that were read since its last call; may raise to stop the work."""
+"""Called with the number of characters that were read since its last call; may raise to stop the
+work."""
 
 
 class DraftReader:
-    """Reads the ids of a text up to any place; what was read before is used as far as the text is still the same.
+    """Reads the ids of a text up to any place; what was read before is used as far as the text is
+    still the same.
 
-    A state for every `SPACING` ids is kept, the last one, and those where a change began. The results do not depend on
-    what was read before, if the stepper's sums are exact (int8).
+    A state for every `SPACING` ids is kept, the last one, and those where a change began. The
+    results do not depend on what was read before, if the stepper's sums are exact (int8).
     """
 
     def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
@@ -289,7 +332,8 @@ class DraftReader:
         self._last: dict[int, PrimedState] = {}
 
     def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
-        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
+        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one
+        after a newline."""
         # An END resets the state: what is before it makes no difference.
         ids = ids[np.append(0, np.flatnonzero(ids == self._end_id) + 1)[-1] :]
         text, place = self._take(ids), len(ids)
@@ -312,14 +356,18 @@ class DraftReader:
         return primed
 
     def _take(self, ids: Ids) -> NDArray[np.int64]:
-        """Forget the states after the first id that has changed, and return the text, which may go on after `ids`."""
+        """Forget the states after the first id that has changed, and return the text, which may go
+        on after `ids`."""
         length = min(len(ids), len(self._ids))
         differs = np.flatnonzero(self._ids[:length] != ids[:length])
         common = int(differs[0]) if len(differs) else length
         # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
             known = (self._states | self._last).items()
-            self._states, self._last = {place: state for place, state in known if place <= common}, {}
+            self._states, self._last = (
+                {place: state for place, state in known if place <= common},
+                {},
+            )
             self._ids = np.array(ids, np.int64)
         return self._ids
 
@@ -328,7 +376,9 @@ class DraftReader:
         if len(text) == 0 or self._end_id is not None:
             return PrimedState(*self._stepper.read(sampling.start_ids(self._vocab, self._end_id)))
         # Nothing is predicted of the first character of a text.
-        return PrimedState(np.zeros((1, self._stepper.vocab_size), np.float32), self._stepper.initial_state(1))
+        return PrimedState(
+            np.zeros((1, self._stepper.vocab_size), np.float32), self._stepper.initial_state(1)
+        )
 
 
 _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
@@ -336,19 +386,27 @@ _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
 
 
 def reader_of(model: Model) -> DraftReader:
-    """Return what reads drafts for a model: always the same reader, which knows what was read before.
+    """Return what reads drafts for a model: always the same reader, which knows what was read
+    before.
 
-    Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before, nor on the machine.
-    Not for several threads at once. Raises CheckpointError if the weights do not fit.
+    Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before,
+    nor on the machine. Not for several threads at once. Raises CheckpointError if the weights do
+    not fit.
     """
     if model not in _readers:
         generator = model.generator
-        _readers[model] = DraftReader(generator.int8_stepper, generator.vocab, generator.config.end_id)
+        _readers[model] = DraftReader(
+            generator.int8_stepper, generator.vocab, generator.config.end_id
+        )
     return _readers[model]
 
 
 def continue_text(
-    model: Model, text: str, options: ContinuationOptions, *, on_read: OnRead = lambda num_chars: None
+    model: Model,
+    text: str,
+    options: ContinuationOptions,
+    *,
+    on_read: OnRead = lambda num_chars: None,
 ) -> Continuations:
     """Read a text and return its continuations, to take as many as are asked for."""
     primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
@@ -364,13 +422,16 @@ def continuations(
     temperature: float = SAMPLE_TEMPERATURE,
     seed: int | None = None,
 ) -> list[Continuation]:
-    """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
+    """Return `count` different continuations of a text to the end of a `word`, a `line` or a
+    `sentence`.
 
-    Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
-    `substitutions` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
-    Raises UsageError for an option out of range.
+    Two of five come from a beam search, the others are samples. Characters that the model does not
+    know are read as `substitutions` says. Fewer are returned only if there are no others. Without a
+    seed a new one is drawn. Raises UsageError for an option out of range.
     """
-    options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
+    options = ContinuationOptions(
+        until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
+    )
     return RecordList(continue_text(model, text, options).take(count))
 
 

@@ -1,4 +1,5 @@
-"""The file of a text that is being edited, and what of the text is saved: every character stays as its author wrote it.
+"""The file of a text that is being edited, and what of the text is saved: every character stays as
+its author wrote it.
 
 A save is atomic, and refuses to replace a file that something else changed.
 """
@@ -18,7 +19,8 @@ from charrnn.tui.write.continuations import Continuation
 from charrnn.views.theme import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
-"""Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
+"""Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half
+a second."""
 MAX_LINE_CHARS = 50_000
 """Characters of a line at most: the time for a key grows with the length of the lines in view."""
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
@@ -31,25 +33,31 @@ class ChangedOnDiskError(CharRNNError):
 
 @dataclass
 class Draft:
-    """A text that is edited, whose lines end with "\\n", as it was read or saved last, and where it belongs."""
+    """A text that is edited, whose lines end with "\\n", as it was read or saved last, and where it
+    belongs."""
 
     path: Path | None = None
     text: str = field(default="", repr=False)
     newline: str = "\n"
-    """The line end of the file, if all are the same; else "\\n", and a carriage return is a character of the text."""
+    """The line end of the file, if all are the same; else "\\n", and a carriage return is a
+    character of the text."""
     digest: str | None = None
     """SHA-256 of the file; None if there is none yet."""
 
     def save(self, text: str, path: Path | None = None, *, overwrite: bool = False) -> None:
-        """Save a text, from now on as `path` if it is given; the file is the old one or the new one, never a part.
+        """Save a text, from now on as `path` if it is given; the file is the old one or the new
+        one, never a part.
 
-        A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the file is not the one
-        that was read or saved last, unless `overwrite`; DataError for characters that no text file contains;
-        CharRNNError if it cannot be written.
+        A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the
+        file is not the one that was read or saved last, unless `overwrite`; DataError for
+        characters that no text file contains; CharRNNError if it cannot be written.
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
-        known, content = self.digest if target == self.path else None, text.replace("\n", self.newline)
+        known, content = (
+            self.digest if target == self.path else None,
+            text.replace("\n", self.newline),
+        )
         if found := _UNREADABLE.search(content):
             line = content.count("\n", 0, found.start()) + 1
             problem = f"line {line:,} has U+{ord(found[0]):04X}, which no text file has"
@@ -57,11 +65,20 @@ class Draft:
         data, file = content.encode("utf-8"), behind_links(target)
         with convert_os_errors("write", target, num_bytes=len(data)):
             status = _status_of(target, file)
-            if status is not None and not overwrite and sha256(file.read_bytes()).hexdigest() != known:
-                raise ChangedOnDiskError(f"{target} {'exists already' if known is None else 'has changed on disk'}")
+            if (
+                status is not None
+                and not overwrite
+                and sha256(file.read_bytes()).hexdigest() != known
+            ):
+                raise ChangedOnDiskError(
+                    f"{target} {'exists already' if known is None else 'has changed on disk'}"
+                )
             with replacing(file) as temporary:
-                # Others may not be allowed to read the text, not even until the permissions are those of the draft.
-                write_synced(temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600)
+                # Others may not be allowed to read the text, not even until the permissions are
+                # those of the draft.
+                write_synced(
+                    temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600
+                )
                 if status is not None:
                     temporary.chmod(stat.S_IMODE(status.st_mode) & 0o777)
         self.digest, self.path, self.text = sha256(data).hexdigest(), target, text
@@ -70,25 +87,31 @@ class Draft:
 def read_draft(path: Path) -> Draft:
     """Read a draft; an empty one if there is no such file yet.
 
-    Raises DataError for a folder, a device, a file that cannot be read, is too large or is not text, and for a new file
-    in a folder that is missing.
+    Raises DataError for a folder, a device, a file that cannot be read, is too large or is not
+    text, and for a new file in a folder that is missing.
     """
     try:
         status = path.stat()
     except FileNotFoundError:
         if not (folder := path.parent).is_dir():
-            raise DataError(f"{path}: the folder {folder} does not exist: create it, or give another file") from None
+            raise DataError(
+                f"{path}: the folder {folder} does not exist: create it, or give another file"
+            ) from None
         return Draft(path)
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file.") from None
+        raise DataError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file."
+        ) from None
     if stat.S_ISDIR(status.st_mode):
-        raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
+        raise DataError(
+            f"{path} is a folder: give a text file. A model is named by {named('run')}."
+        )
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is not a regular file: give a text file")
     if status.st_size > MAX_DRAFT_BYTES:
         raise DataError(
-            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
-            "give a part of it, such as a chapter"
+            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most"
+            f" {MAX_DRAFT_BYTES:,}: give a part of it, such as a chapter"
         )
     try:
         data = path.read_bytes()
@@ -99,7 +122,9 @@ def read_draft(path: Path) -> Draft:
 
 def _decode(path: Path, data: bytes) -> Draft:
     if b"\0" in data:
-        raise DataError(f"{path} is not text: byte {data.index(0):,} is NUL. Save it as plain text (UTF-8).")
+        raise DataError(
+            f"{path} is not text: byte {data.index(0):,} is NUL. Save it as plain text (UTF-8)."
+        )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -115,20 +140,23 @@ def _decode(path: Path, data: bytes) -> Draft:
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > MAX_LINE_CHARS:
             raise DataError(
-                f"{path}: line {number:,} has {len(line):,} characters; a line has at most {MAX_LINE_CHARS:,}: "
-                "break it: fold -s FILE > NEW.txt"
+                f"{path}: line {number:,} has {len(line):,} characters; a line has at most"
+                f" {MAX_LINE_CHARS:,}: break it: fold -s FILE > NEW.txt"
             )
     return Draft(path, text, newline, sha256(data).hexdigest())
 
 
 def _status_of(path: Path, target: Path) -> os.stat_result | None:
-    """Return the status of a file, None if there is none. Raises CharRNNError if it cannot be replaced."""
+    """Return the status of a file, None if there is none. Raises CharRNNError if it cannot be
+    replaced."""
     try:
         status = target.stat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise CharRNNError(f"cannot write {path}: it is {'a folder' if target.is_dir() else 'not a regular file'}")
+        raise CharRNNError(
+            f"cannot write {path}: it is {'a folder' if target.is_dir() else 'not a regular file'}"
+        )
     if not os.access(target, os.W_OK):
         raise CharRNNError(f"cannot write {path}: it is read-only")
     return status
@@ -139,7 +167,8 @@ _LISTED = 12
 
 
 def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
-    """Return what a model does not know, and what it reads instead, in one line; "" if it knows all."""
+    """Return what a model does not know, and what it reads instead, in one line; "" if it knows
+    all."""
     listed = []
     for char, other in substitutions.items():
         fate = f" (read as {_shown(other)})" if other else " (left out)"
@@ -152,23 +181,33 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
 def _shown(text: str) -> str:
     """Return a text, or the name of a white or invisible character in Unicode."""
     is_visible = any(char.isprintable() and not char.isspace() for char in text)
-    return all_visible(text) if is_visible else ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
+    return (
+        all_visible(text)
+        if is_visible
+        else ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
+    )
 
 
 def shown_continuation(one: Continuation) -> str:
-    """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was cut."""
+    """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was
+    cut."""
     text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(one.text))
     return text if one.is_complete else text + "…"
 
 
 def parse_path(name: str) -> Path:
-    """Return the path of a file that was typed; ~ is the home folder. Raises UsageError for what names no file."""
+    """Return the path of a file that was typed; ~ is the home folder. Raises UsageError for what
+    names no file."""
     if not name.strip() or "\0" in name:
         raise UsageError("Write the name of a file.")
     try:
         path = Path(name.strip()).expanduser()
         is_folder = path.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a user who has no home folder
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # RuntimeError: of a user who has no home folder
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
     if is_folder:

@@ -1,4 +1,5 @@
-"""The editor: the draft, the continuations below it, the keys, until it is left or a signal ends it.
+"""The editor: the draft, the continuations below it, the keys, until it is left or a signal ends
+it.
 
 The text that is edited has no characters that a terminal would interpret.
 """
@@ -24,7 +25,16 @@ from charrnn.api import Model
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.system.progress import task
-from charrnn.tui.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, one_line
+from charrnn.tui.full_screen import (
+    Choice,
+    FullScreenApp,
+    Help,
+    Job,
+    Keys,
+    Question,
+    StatusLine,
+    one_line,
+)
 from charrnn.tui.write import continuations as assistant
 from charrnn.tui.write import drafts
 from charrnn.views.theme import visible
@@ -34,8 +44,8 @@ _BASE = 0x100000
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
-"""Control characters except a tab and a newline; line separators; marks that change the direction of the text; lone
-surrogates, which no terminal can be sent."""
+"""Control characters except a tab and a newline; line separators; marks that change the direction
+of the text; lone surrogates, which no terminal can be sent."""
 _PRIVATE = re.compile("[\U00100000-\U0010ffff]")
 _NARROW = "␦"
 """Mark of a character whose own mark would be wider than one column."""
@@ -44,19 +54,36 @@ OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
 MAX_UNDO = 1000
 """Steps that can be undone."""
 KEYS: tuple[Keys, ...] = (
-    ("Tab", "five continuations; once more: five others. Other keys than digits dismiss them", {"tab": "offer"}),
+    (
+        "Tab",
+        "five continuations; once more: five others. Other keys than digits dismiss them",
+        {"tab": "offer"},
+    ),
     ("1 to 5", "insert that one; Ctrl-Z takes it out again", {}),
     ("Esc", "dismiss the continuations, or stop looking for them", {}),
     ("Ctrl-U F3", "where continuations end: word, line or sentence", {"ctrl+u,f3": "until"}),
     ("Ctrl-T F2", "the temperature of the samples", {"ctrl+t,f2": "temperature"}),
     ("Ctrl-Z Ctrl-Y", "undo, redo", {}),
     ("Ctrl-S", "save; F5 saves under another name", {"ctrl+s": "save", "f5": "save_as"}),
-    ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste the selection (Shift with arrow keys)", {"ctrl+c": "copy_or_leave"}),
-    ("Ctrl-Q", "quit; asks if something is not saved. So does Ctrl-C where nothing is selected", {}),
+    (
+        "Ctrl-X Ctrl-C Ctrl-V",
+        "cut, copy and paste the selection (Shift with arrow keys)",
+        {"ctrl+c": "copy_or_leave"},
+    ),
+    (
+        "Ctrl-Q",
+        "quit; asks if something is not saved. So does Ctrl-C where nothing is selected",
+        {},
+    ),
     ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
 """The keys; those without an action are the editor's own, or handled where they are typed."""
-ACTIONS = {key: action for _, _, actions in KEYS for keys, action in actions.items() for key in keys.split(",")}
+ACTIONS = {
+    key: action
+    for _, _, actions in KEYS
+    for keys, action in actions.items()
+    for key in keys.split(",")
+}
 """The action of each key by its Textual name."""
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
 """Temperatures that Ctrl-T goes through."""
@@ -71,22 +98,25 @@ LOOKING = "looking for continuations ..."
 
 
 def hide(text: str) -> str:
-    """Replace what cannot be shown, one character by one. Raises DataError for a text with such private characters."""
+    """Replace what cannot be shown, one character by one. Raises DataError for a text with such
+    private characters."""
     if found := _PRIVATE.search(text):
         raise DataError(
-            f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs for itself: "
-            "leave such characters out"
+            f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs"
+            " for itself: leave such characters out"
         )
     return _STEERING.sub(lambda match: chr(_BASE + ord(match[0])), text)
 
 
 def hide_pasted(text: str) -> str:
-    """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind become a newline."""
+    """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind
+    become a newline."""
     return hide_copied(re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text))
 
 
 def hide_copied(text: str) -> str:
-    """Replace what cannot be shown in a text that was copied in the editor; its own line separators stay."""
+    """Replace what cannot be shown in a text that was copied in the editor; its own line separators
+    stay."""
     return hide(_PRIVATE.sub("\ufffd", text))
 
 
@@ -96,7 +126,8 @@ def reveal(text: str) -> str:
 
 
 def marks(text: str) -> str:
-    """Return what is drawn for a text from `hide`: a mark of one column for each character that was replaced."""
+    """Return what is drawn for a text from `hide`: a mark of one column for each character that was
+    replaced."""
     return _PRIVATE.sub(_mark, text)
 
 
@@ -108,22 +139,27 @@ def _mark(match: "re.Match[str]") -> str:
 class Editor(TextArea):
     """A text with line ends "\\n" that is edited."""
 
-    def __init__(self, text: str, press: Callable[[str], Awaitable[bool]], refuse: Callable[[str], object]) -> None:
+    def __init__(
+        self, text: str, press: Callable[[str], Awaitable[bool]], refuse: Callable[[str], object]
+    ) -> None:
         """Edit a text.
 
-        `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why a change is not
-        made.
+        `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why
+        a change is not made.
         """
         self._text: str | None = None
         self._draft: str | None = None
-        super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
+        super().__init__(
+            hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False
+        )
         self.cursor_blink = False
         self.match_cursor_bracket = False
         self._press, self._refuse = press, refuse
 
     @property
     def text(self) -> str:
-        """The text as it is in the widget; kept until it changes, because every line that is drawn asks for it."""
+        """The text as it is in the widget; kept until it changes, because every line that is drawn
+        asks for it."""
         if self._text is None:
             self._text = self.document.text
         return self._text
@@ -181,7 +217,9 @@ class Editor(TextArea):
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
         row, column = self.cursor_location
-        return self.draft[: sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column]
+        return self.draft[
+            : sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column
+        ]
 
     def insert_continuation(self, text: str) -> None:
         """Insert a text at the cursor, as one step to undo."""
@@ -194,14 +232,21 @@ class Editor(TextArea):
 
     def _insert(self, text: str) -> None:
         self.history.checkpoint()
-        self.move_cursor(self.replace(text, *self.selection, maintain_selection_offset=False).end_location)
+        self.move_cursor(
+            self.replace(text, *self.selection, maintain_selection_offset=False).end_location
+        )
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:
-        # Keys may arrive together with text. Textual obeys a binding with priority before the letters typed ahead of
-        # it are inserted, and any other one after letters typed behind it: here each has its turn.
+        # Keys may arrive together with text. Textual obeys a binding with priority before the
+        # letters typed ahead of it are inserted, and any other one after letters typed behind it:
+        # here each has its turn.
         is_obeyed = await self._press(event.key)
-        if not is_obeyed and not event.is_printable and (bound := self.screen.active_bindings.get(event.key)):
+        if (
+            not is_obeyed
+            and not event.is_printable
+            and (bound := self.screen.active_bindings.get(event.key))
+        ):
             is_obeyed = await self.app.run_action(bound.binding.action, bound.node)
         if is_obeyed:
             event.stop()
@@ -218,7 +263,9 @@ class DraftScreen(Screen[None]):
 
     app: "Writer"
 
-    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
+    def __init__(
+        self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions
+    ) -> None:
         """Edit a draft."""
         super().__init__()
         self.model, self.file, self.options = model, draft, options
@@ -246,7 +293,8 @@ class DraftScreen(Screen[None]):
         yield Static(id="hint")
 
     def on_mount(self) -> None:
-        """Show the draft with the cursor before the last line end, and let the model read it meanwhile."""
+        """Show the draft with the cursor before the last line end, and let the model read it
+        meanwhile."""
         self.editor.focus()
         row, column = self.editor.document.end
         if column == 0 and row > 0:
@@ -266,7 +314,9 @@ class DraftScreen(Screen[None]):
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.query_one("#settings", Static).update(Text(settings))
         name = "unnamed" if self.file.path is None else self.file.path.name
-        title = one_line("* " * self.is_unsaved + name, self.model.name)  # * is for changes that are not saved
+        title = one_line(
+            "* " * self.is_unsaved + name, self.model.name
+        )  # * is for changes that are not saved
         self.query_one("#title", Static).update(title)
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
@@ -289,7 +339,9 @@ class DraftScreen(Screen[None]):
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
-                raise UsageError(f"{model.name} has no other continuation to the end of a {options.until}")
+                raise UsageError(
+                    f"{model.name} has no other continuation to the end of a {options.until}"
+                )
             job.show(self._offer, continuations, offered)
 
         self.is_looking = True
@@ -297,7 +349,9 @@ class DraftScreen(Screen[None]):
         self._show()
         self.app.measure(OFFERS, search, self.say, self._end_search)
 
-    def _offer(self, continuations: assistant.Continuations, offered: list[assistant.Continuation]) -> None:
+    def _offer(
+        self, continuations: assistant.Continuations, offered: list[assistant.Continuation]
+    ) -> None:
         self._continuations, self.offered = continuations, offered
 
     def _end_search(self, message: str) -> None:
@@ -314,19 +368,23 @@ class DraftScreen(Screen[None]):
         self._show()
 
     async def _press(self, key: str) -> bool:
-        """Obey a key; return False if it has nothing to do with continuations, nor with the screen."""
+        """Obey a key; return False if it has nothing to do with continuations, nor with the
+        screen."""
         if key in OFFER_KEYS and self._answer(key):
             return True
         return key in ACTIONS and await self.app.run_action(ACTIONS[key], self)
 
     def _answer(self, key: str) -> bool:
-        """Insert a continuation by its number, or dismiss them all; return False if there are none."""
+        """Insert a continuation by its number, or dismiss them all; return False if there are
+        none."""
         offered = self.offered
         if not offered and not self.is_looking:
             return False
         self._dismiss()
         if key != "escape":
-            self.editor.insert_continuation(offered[int(key) - 1].text if int(key) <= len(offered) else key)
+            self.editor.insert_continuation(
+                offered[int(key) - 1].text if int(key) <= len(offered) else key
+            )
         return True
 
     # Changes
@@ -372,7 +430,10 @@ class DraftScreen(Screen[None]):
         model, text = self.model, self.editor.draft
 
         def measure(job: Job) -> None:
-            job.show(self._take_note, drafts.describe_reading(assistant.substitutions(model.vocab, text), model.name))
+            job.show(
+                self._take_note,
+                drafts.describe_reading(assistant.substitutions(model.vocab, text), model.name),
+            )
             ids = assistant.read_as_known(model.vocab, text)
             assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
 
@@ -391,9 +452,14 @@ class DraftScreen(Screen[None]):
     # Saving and leaving
 
     def action_save(
-        self, path: Path | None = None, *, overwrite: bool = False, then: Callable[[], object] = lambda: None
+        self,
+        path: Path | None = None,
+        *,
+        overwrite: bool = False,
+        then: Callable[[], object] = lambda: None,
     ) -> None:
-        """Save, under another name if it is given, and then call `then`; ask for a name if there is none."""
+        """Save, under another name if it is given, and then call `then`; ask for a name if there is
+        none."""
         if path is None and self.file.path is None:
             self.action_save_as(then)
             return
@@ -463,12 +529,15 @@ def offer_table(offered: Sequence[assistant.Continuation], console: Console, wid
 
 
 class Writer(FullScreenApp[bool]):
-    """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its keys."""
+    """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its
+    keys."""
 
     COMMAND = "write"
     CSS_PATH = ["../full_screen.tcss", "screen.tcss"]  # noqa: RUF012
 
-    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
+    def __init__(
+        self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions
+    ) -> None:
         """Edit a draft with continuations by a model."""
         super().__init__()
         self.draft_screen = DraftScreen(model, draft, options)
@@ -488,4 +557,6 @@ class Writer(FullScreenApp[bool]):
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
         if not isinstance(self.screen, Choice):
-            self.draft_screen.editor.call_later(self.draft_screen.action_leave)  # after the keys typed before
+            self.draft_screen.editor.call_later(
+                self.draft_screen.action_leave
+            )  # after the keys typed before
