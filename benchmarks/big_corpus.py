@@ -50,7 +50,7 @@ SMALL_MODEL = (
     "--layers",
     "1",
     "--set",
-    "num_lanes=32",
+    "batch_size=32",
     "--set",
     "bptt_length=32",
 )

@@ -38,14 +38,14 @@ def rate(trainer: Trainer, num_threads: int, chars: int) -> float:
 
 def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> None:
     """Add the chosen threads, and the rates with them and with all threads."""
-    num_layers, hidden_size, num_lanes, length = shape
-    trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
-    batches, computing = BatchRows(IDS, num_lanes), Computing(torch.device("cpu"))
+    num_layers, hidden_size, batch_size, length = shape
+    trainer = our_step("lstm", num_layers, hidden_size, batch_size, length, "auto")
+    batches, computing = BatchRows(IDS, batch_size), Computing(torch.device("cpu"))
     _, chosen = measure_step(trainer.config, batches, VOCAB_SIZE, computing, MEASURE_SECONDS)
-    chars, most = num_lanes * length, torch.get_num_threads()
+    chars, most = batch_size * length, torch.get_num_threads()
     rates = {count: rate(trainer, count, chars) for count in {chosen, most}}
     report.add(
-        shape=f"{num_layers}x{hidden_size}, {num_lanes}x{length}",
+        shape=f"{num_layers}x{hidden_size}, {batch_size}x{length}",
         machine=machine,
         threads=chosen,
         chars_per_second=rates[chosen],

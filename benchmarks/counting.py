@@ -106,7 +106,7 @@ def train(task: Task, strings: Sequence[FormalString], vocab: Vocab) -> tuple[Ch
         embedding_size=8,
         documents="lines",
         steps=task.steps,
-        num_lanes=NUM_LANES,
+        batch_size=NUM_LANES,
         bptt_length=BPTT_LENGTH,
         learning_rate=LEARNING_RATE / 2 if task.cell == "irnn" else LEARNING_RATE,
         dropout=0.0,

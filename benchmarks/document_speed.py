@@ -60,7 +60,7 @@ def main() -> None:
                 embedding_size=64,
                 dropout=0.2,
                 input_dropout=0.1,
-                num_lanes=NUM_LANES,
+                batch_size=NUM_LANES,
                 bptt_length=LENGTH,
                 learning_rate=1e-3,
                 weight_decay=0.1,

@@ -80,14 +80,14 @@ TIMED_STEPS = 1_300
 TIMED_SETTINGS = (
     "num_layers=1",
     "hidden_size=512",
-    "num_lanes=32",
+    "batch_size=32",
     "bptt_length=128",
     "learning_rate=9e-3",
 )
 SMALL_SETTINGS = (
     "num_layers=1",
     "hidden_size=16",
-    "num_lanes=4",
+    "batch_size=4",
     "bptt_length=8",
     "learning_rate=9e-3",
     "threads=1",
@@ -212,7 +212,7 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         "embedding_size": 16,
         "dropout": 0.2,
         "input_dropout": 0.1,
-        "num_lanes": 16,
+        "batch_size": 16,
         "bptt_length": 48,
         "learning_rate": 5e-3,
         "weight_decay": 0.1,
@@ -221,7 +221,7 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         **changes,
     }
     config = Config(**values)
-    return Trainer(config, BatchRows(IDS, resolved(config.num_lanes)), len(VOCAB), device)
+    return Trainer(config, BatchRows(IDS, resolved(config.batch_size)), len(VOCAB), device)
 
 
 def digest(trainer: Trainer) -> str:
@@ -321,7 +321,7 @@ def check_resume(setup: Setup, results: Results) -> None:
     half = setup.size(15, 5, 2)
     size = {
         "hidden_size": setup.size(256, 64, 16),
-        "num_lanes": setup.size(64, 16, 4),
+        "batch_size": setup.size(64, 16, 4),
         "bptt_length": setup.size(64, 32, 8),
     }
     cases: list[dict[str, Any]] = [{"precision": precision} for precision in setup.precisions()]
@@ -355,7 +355,7 @@ def check_moves(setup: Setup, results: Results) -> None:
         cell="lstm",
         hidden_size=setup.size(64, 32, 8),
         num_layers=2,
-        num_lanes=8,
+        batch_size=8,
         bptt_length=32,
         steps=3 * part,
         precision="fp32",
@@ -436,7 +436,7 @@ def check_precisions(setup: Setup, results: Results) -> None:
 
 def trained_network(setup: Setup) -> CharRNN:
     """Return a network on the CPU that has learned a little of the text."""
-    size = {"hidden_size": setup.size(128, 48, 16), "num_lanes": setup.size(32, 16, 8)}
+    size = {"hidden_size": setup.size(128, 48, 16), "batch_size": setup.size(32, 16, 8)}
     trainer = make_trainer(
         setup.device, **size, dropout=0.0, input_dropout=0.0, weight_average=0.0, steps=200
     )
@@ -550,13 +550,13 @@ def measure_training(setup: Setup, results: Results) -> None:
     )
     seconds = setup.size(1, 1, 0)
     for num_layers, hidden_size in shapes:
-        for num_lanes in (4,) if setup.is_quick else (16,) if setup.is_small else (64, 512):
+        for batch_size in (4,) if setup.is_quick else (16,) if setup.is_small else (64, 512):
             length = setup.size(128, 32, 8)
-            shape = f"{num_layers}x{hidden_size}, {num_lanes} lanes x {length}"
-            stock = stock_step("lstm", num_layers, hidden_size, num_lanes, length, setup.device)
+            shape = f"{num_layers}x{hidden_size}, {batch_size} lanes x {length}"
+            stock = stock_step("lstm", num_layers, hidden_size, batch_size, length, setup.device)
             # As torch sets it up: cuDNN's recurrent layers in TF32.
             (stock_seconds,) = in_turn(waiting(stock, setup.device), at_least_seconds=seconds)
-            chars = num_lanes * length
+            chars = batch_size * length
             results.measure(f"stock nn.LSTM, fp32, {shape}: characters/s", chars / stock_seconds)
             del stock
             for precision in setup.precisions():
@@ -564,7 +564,7 @@ def measure_training(setup: Setup, results: Results) -> None:
                     "lstm",
                     num_layers,
                     hidden_size,
-                    num_lanes,
+                    batch_size,
                     length,
                     precision,
                     device=setup.device,

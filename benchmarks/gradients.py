@@ -62,7 +62,7 @@ def train(corpus: str, out: Path, cell: str, steps: int, **options: object) -> P
         num_layers=1,
         hidden_size=64,
         steps=steps,
-        num_lanes=32,
+        batch_size=32,
         bptt_length=64,
         dropout=0.0,
         weight_average=0.0,

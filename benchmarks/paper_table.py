@@ -182,12 +182,12 @@ def train_at_rate(
     config = entry.config(train.stop, val.stop - val.start)
     config = dataclasses.replace(config, learning_rate=factor * float(config.learning_rate))
     torch.set_num_threads(1)
-    lanes = BatchRows(ids[train], resolved(config.num_lanes))
+    lanes = BatchRows(ids[train], resolved(config.batch_size))
     trainer = Trainer(config, lanes, VOCAB_SIZE, torch.device("cpu"))
     progress = load_saved(saved, trainer)
     num_steps, chars_per_step = (
         config.steps or 0,
-        resolved(config.num_lanes) * resolved(config.bptt_length),
+        resolved(config.batch_size) * resolved(config.bptt_length),
     )
     due = {round(num_steps * k / NUM_VALIDATIONS) for k in range(1, NUM_VALIDATIONS + 1)}
     begin = time.thread_time()

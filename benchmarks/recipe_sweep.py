@@ -64,7 +64,7 @@ class Point:
                 num_layers=self.layers,
                 hidden_size=self.units,
                 embedding_size=64,
-                num_lanes=self.lanes,
+                batch_size=self.lanes,
                 bptt_length=self.window,
                 dropout=self.dropout,
                 weight_decay=self.weight_decay,
@@ -174,7 +174,7 @@ def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dic
     vocab, ids, digest = read_parts(folder, point)
     config = point.config()
     torch.set_num_threads(1)
-    batches = BatchRows(ids[: point.chars], resolved(config.num_lanes))
+    batches = BatchRows(ids[: point.chars], resolved(config.batch_size))
     trainer = Trainer(config, batches, len(vocab), torch.device("cpu"))
     curve: list[list[float]] = []
     losses: list[float] = []
@@ -188,7 +188,7 @@ def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dic
         curve, losses, before = progress["curve"], progress["losses"], progress["cpu_seconds"]
     begin, num_steps = time.thread_time(), config.steps or 0
     due = {round(num_steps * k / NUM_VALIDATIONS) for k in range(1, NUM_VALIDATIONS + 1)}
-    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     while trainer.step < num_steps:
         losses = [*losses[-49:], trainer.take_step().train_nats]
         if trainer.step in due:

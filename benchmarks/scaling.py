@@ -55,7 +55,7 @@ NETWORKS = {
 MACHINES = (2, 4, 8)
 
 
-def make_trainer(size: str, num_lanes: int, group: ProcessGroup) -> Trainer:
+def make_trainer(size: str, batch_size: int, group: ProcessGroup) -> Trainer:
     """Build a trainer of `layers x units`."""
     num_layers, hidden_size = map(int, size.split("x"))
     config = Config(
@@ -65,14 +65,14 @@ def make_trainer(size: str, num_lanes: int, group: ProcessGroup) -> Trainer:
         embedding_size=64,
         dropout=0.0,
         input_dropout=0.0,
-        num_lanes=num_lanes,
+        batch_size=batch_size,
         bptt_length=LENGTH,
         learning_rate=1e-3,
         weight_decay=0.1,
         steps=10**6,
         precision="fp32",
     )
-    return Trainer(config, BatchRows(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"), group)
+    return Trainer(config, BatchRows(IDS, batch_size), VOCAB_SIZE, torch.device("cpu"), group)
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:

@@ -50,7 +50,7 @@ def our_step(
     cell: str,
     num_layers: int,
     hidden_size: int,
-    num_lanes: int,
+    batch_size: int,
     length: int,
     precision: str,
     muon_scale: float = 0.0,
@@ -64,7 +64,7 @@ def our_step(
         embedding_size=EMBEDDING_SIZE,
         dropout=0.0,
         input_dropout=0.0,
-        num_lanes=num_lanes,
+        batch_size=batch_size,
         bptt_length=length,
         learning_rate=1e-3,
         weight_decay=0.1,
@@ -72,7 +72,7 @@ def our_step(
         precision=precision,
         muon_scale=muon_scale,
     )
-    lanes = BatchRows(IDS, num_lanes)
+    lanes = BatchRows(IDS, batch_size)
     return Trainer(
         replace(config, precision=choose_precision(config, device)), lanes, VOCAB_SIZE, device
     )
@@ -82,7 +82,7 @@ def stock_step(
     cell: str,
     num_layers: int,
     hidden_size: int,
-    num_lanes: int,
+    batch_size: int,
     length: int,
     device: torch.device = CPU,
 ) -> Callable[[], object]:
@@ -91,7 +91,7 @@ def stock_step(
     recurrent = STOCK[cell](hidden_size, hidden_size, num_layers, batch_first=True)
     model = nn.ModuleList([embedding, recurrent, output]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    text = torch.randint(0, VOCAB_SIZE, (num_lanes, length + 1), device=device)
+    text = torch.randint(0, VOCAB_SIZE, (batch_size, length + 1), device=device)
     state = None
 
     def step() -> None:
@@ -115,9 +115,9 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
     """Return the step's matrix products as (rows, terms, columns): those per character, and those
     per window."""
     cell, hidden_size = EQUATIONS[config.cell], resolved(config.hidden_size)
-    num_lanes, num_rows = (
-        resolved(config.num_lanes),
-        resolved(config.num_lanes) * resolved(config.bptt_length),
+    batch_size, num_rows = (
+        resolved(config.batch_size),
+        resolved(config.batch_size) * resolved(config.bptt_length),
     )
     each_step, whole = [], []
     # (inputs, outputs) of a product over all rows.
@@ -125,7 +125,7 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
     for layer in range(resolved(config.num_layers)):
         for blocks in cell.products.values():
             columns = blocks * hidden_size
-            each_step += [(num_lanes, hidden_size, columns), (num_lanes, columns, hidden_size)]
+            each_step += [(batch_size, hidden_size, columns), (batch_size, columns, hidden_size)]
             whole.append((columns, num_rows, hidden_size))
         # oneDNN's LSTM reads embeddings; the others read rows of a table, so they need no product
         # of this size.
@@ -192,15 +192,15 @@ def compare(report: Report, ours: Trainer) -> None:
         resolved(config.num_layers),
         resolved(config.hidden_size),
     )
-    num_lanes, length = resolved(config.num_lanes), resolved(config.bptt_length)
+    batch_size, length = resolved(config.batch_size), resolved(config.bptt_length)
     calls: list[Callable[[], object]] = [ours.take_step, products_alone(config)]
     if cell in STOCK:
-        calls.append(stock_step(cell, num_layers, hidden_size, num_lanes, length))
+        calls.append(stock_step(cell, num_layers, hidden_size, batch_size, length))
     step, products, *stock = in_turn(*calls)
-    chars = num_lanes * length
+    chars = batch_size * length
     report.add(
         cell=cell,
-        shape=f"{num_layers}x{hidden_size}, {num_lanes}x{length}",
+        shape=f"{num_layers}x{hidden_size}, {batch_size}x{length}",
         precision=config.precision,
         chars_per_second=chars / step,
         stock=chars / stock[0] if stock else None,

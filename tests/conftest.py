@@ -50,7 +50,7 @@ __all__ = [
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
     "embedding_size": 8,
-    "num_lanes": 4,
+    "batch_size": 4,
     "bptt_length": 16,
 }
 SMALL_RUN |= {"device": "cpu", "precision": "fp32"}
@@ -355,7 +355,7 @@ def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
         "steps": 300,
         "hidden_size": 32,
         "embedding_size": 16,
-        "num_lanes": 16,
+        "batch_size": 16,
         "bptt_length": 64,
     }
     rates = {"learning_rate": 0.03, "weight_decay": 0.1, "muon_scale": 4.0, "weight_average": 0.9}

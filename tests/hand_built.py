@@ -28,7 +28,7 @@ def small_config(**changes: Any) -> Config:
     noise = {"dropout": 0.3, "input_dropout": 0.1, "reset_probability": 0.3, "weight_decay": 0.1}
     training = {
         "steps": 60,
-        "num_lanes": 7,
+        "batch_size": 7,
         "bptt_length": 6,
         "learning_rate": 0.01,
         "weight_average": 0.9,

@@ -27,7 +27,7 @@ SMALLEST: dict[str, Any] = {
     "num_layers": 1,
     "dropout": 0.0,
     "input_dropout": 0.0,
-    "num_lanes": 1,
+    "batch_size": 1,
     "bptt_length": 2,
 }
 SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None, "ngram_rows": 0}

@@ -45,7 +45,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     # Six characters per step: no multiple of 4, the largest dilation.
     sizes = [
         "--set",
-        "num_lanes=16",
+        "batch_size=16",
         "--set",
         "bptt_length=6",
         "--split",

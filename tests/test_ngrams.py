@@ -75,13 +75,15 @@ def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "num_lanes", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)]
+    ("members", "batch_size", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)]
 )
 def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_the_number_of_networks(
-    members: int, num_lanes: int, num_chars: int
+    members: int, batch_size: int, num_chars: int
 ) -> None:
     """As many as MAX_NGRAM_CHARS: 8,192 characters change the table as 4,096 do."""
-    config = config_of(num_members=members, num_lanes=num_lanes, bptt_length=8, learning_rate=0.02)
+    config = config_of(
+        num_members=members, batch_size=batch_size, bptt_length=8, learning_rate=0.02
+    )
     before, mean = torch.randn(2, ROWS, V, generator=torch.Generator().manual_seed(1))
     table = torch.nn.Parameter(before.clone())
     table.grad = members * mean  # the loss of several networks is the sum of theirs

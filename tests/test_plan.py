@@ -30,7 +30,7 @@ def notes_on(
     folder: Path, text: str, planned: dict[str, Any] | None = None, **asked: Any
 ) -> list[str]:
     (folder / "text.txt").write_text(text, encoding="utf-8")
-    settings = {"num_lanes": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
+    settings = {"batch_size": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
     read = read_text(config, None, None)
     notes = planning_notes(config, Config(**{**settings, **(planned or {})}), read)
@@ -72,7 +72,7 @@ def test_characters_beyond_the_limit_are_named_as_such(
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
 
 
-@pytest.mark.parametrize("name", ["num_lanes", "bptt_length"])
+@pytest.mark.parametrize("name", ["batch_size", "bptt_length"])
 def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) -> None:
     (note,) = notes_on(tmp_path, COMMON, {name: 5})
     assert note.startswith("the text is short: it is read in ") and "5 " in note
@@ -100,7 +100,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
-    config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, num_lanes=2, bptt_length=8)
+    config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, batch_size=2, bptt_length=8)
     measured: list[float] = []
     monkeypatch.setattr(
         plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1]

@@ -111,7 +111,7 @@ def one_thread() -> Iterator[None]:
 def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
     config = small_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(config, BatchRows(ids, config.num_lanes), V, CPU, group)  # type: ignore[arg-type]
+    return Trainer(config, BatchRows(ids, config.batch_size), V, CPU, group)  # type: ignore[arg-type]
 
 
 def numbers(trainer: Trainer) -> dict[str, Tensor]:
@@ -140,7 +140,7 @@ def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_mask
 
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"zoneout": 0.2},
-    "adamw": {"optimizer": "adamw", "num_lanes": 6},
+    "adamw": {"optimizer": "adamw", "batch_size": 6},
     "gru": {"cell": "gru", "weight_drop": 0.2, "initial_state": "learned"},
     "sgd": {"cell": "rnn", "optimizer": "sgd", "learning_rate": 0.1},
     "documents": {"documents": "lines", "weight_drop": 0.2},
@@ -252,7 +252,7 @@ def run_config(text: Path, **changes: Any) -> Config:
         "num_layers": 1,
         "hidden_size": 8,
         "embedding_size": 4,
-        "num_lanes": 5,
+        "batch_size": 5,
         "bptt_length": 16,
     }
     training = {

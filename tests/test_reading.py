@@ -54,16 +54,16 @@ def read_in_one_go(network: CharRNN, ids: IdArray) -> NDArray[np.float64]:
 def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float64], int]:
     """Logits (N, V) as `read_in_lanes` has them, NaN before `first`; and B."""
     gathered = np.full((len(ids), V), np.nan)
-    num_lanes = 0
+    batch_size = 0
     for positions, logits in read_in_lanes(network, network.initial_state, ids, first):
-        num_lanes = positions.shape[1]
+        batch_size = positions.shape[1]
         is_text = positions < len(ids)
         gathered[positions[is_text]] = logits.numpy()[is_text]
-    return gathered, num_lanes
+    return gathered, batch_size
 
 
 @pytest.mark.parametrize(
-    ("num_chars", "first", "num_lanes"),
+    ("num_chars", "first", "batch_size"),
     [
         (4 * LANE + 37, 0, 4),  # lane 0 has no text before it, the others all they ask for
         (4 * LANE + 137, 100, 4),  # lane 0 has less text before it than it would read
@@ -73,12 +73,12 @@ def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float
     ],
 )
 def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(
-    num_chars: int, first: int, num_lanes: int
+    num_chars: int, first: int, batch_size: int
 ) -> None:
     network = make_network(forget_bias=2.0)
     ids = make_ids(num_chars)
     logits, seen_lanes = gather(network, ids, first)
-    assert seen_lanes == num_lanes and np.isnan(logits[:first]).all()
+    assert seen_lanes == batch_size and np.isnan(logits[:first]).all()
     # This network still remembers 4e-11 of a logit after 512 characters, 7e-7 after 256 and 0.5 or
     # more after none: 1e-9 stands between, so half a warm-up, or one that begins a character late,
     # is noticed.
@@ -109,7 +109,7 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(
     times_read = np.zeros(num_chars, int)
     for positions, (inputs, counts) in read_in_lanes(
         count_since_zero,
-        lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64),
+        lambda batch_size: torch.zeros(1, 1, batch_size, 1, dtype=torch.int64),
         ids,
         first,
     ):

@@ -26,7 +26,7 @@ def test_the_python_example_runs(
         r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL
     )
     small = (
-        "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu',"
+        "steps=2, hidden_size=8, embedding_size=4, batch_size=4, bptt_length=16, device='cpu',"
         " ngram_rows=97"
     )
     for old, new in {

@@ -63,8 +63,8 @@ def test_nothing_stays_auto_and_every_lane_fits(
     num_train = int(0.9 * num_chars)
     # At least two windows to each lane, so that no step reads a character twice and lanes stay
     # apart.
-    assert resolved(config.num_lanes) * resolved(config.bptt_length) * 2 <= num_train
-    assert resolved(config.num_lanes) <= 32 and resolved(config.bptt_length) <= 128
+    assert resolved(config.batch_size) * resolved(config.bptt_length) * 2 <= num_train
+    assert resolved(config.batch_size) <= 32 and resolved(config.bptt_length) <= 128
 
 
 GIVEN: dict[str, Any] = {
@@ -75,7 +75,7 @@ GIVEN: dict[str, Any] = {
     "input_dropout": 0.25,
 }
 GIVEN |= {
-    "num_lanes": 2,
+    "batch_size": 2,
     "bptt_length": 11,
     "learning_rate": 0.123,
     "evaluate_every": 5,
@@ -90,10 +90,10 @@ def test_settings_kept_or_chosen() -> None:
     for asked, num_train, rate, expected in (
         (GIVEN, 900, CPU_RATE, GIVEN),
         # Batch rows are no more than the text has room for.
-        ({"num_lanes": 4000}, 12, CPU_RATE, {"bptt_length": 3, "num_lanes": 2}),
-        ({"num_lanes": 4000}, 5000, CPU_RATE, {"bptt_length": 128, "num_lanes": 19}),
-        ({"num_lanes": 4000}, 1_024_000, CPU_RATE, {"bptt_length": 128, "num_lanes": 4000}),
-        ({"bptt_length": 500}, 100, CPU_RATE, {"bptt_length": 50, "num_lanes": 1}),
+        ({"batch_size": 4000}, 12, CPU_RATE, {"bptt_length": 3, "batch_size": 2}),
+        ({"batch_size": 4000}, 5000, CPU_RATE, {"bptt_length": 128, "batch_size": 19}),
+        ({"batch_size": 4000}, 1_024_000, CPU_RATE, {"bptt_length": 128, "batch_size": 4000}),
+        ({"bptt_length": 500}, 100, CPU_RATE, {"bptt_length": 50, "batch_size": 1}),
         # The peak rate falls with the units; a deep rnn and an irnn take smaller steps.
         ({"hidden_size": 512}, 10**6, CPU_RATE, {"learning_rate": 9e-3, "embedding_size": 64}),
         ({"hidden_size": 512, "optimizer": "sgd"}, 10**6, CPU_RATE, {"learning_rate": 0.9}),
@@ -176,7 +176,7 @@ def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, c
     def have_time(members: int) -> bool:
         """Whether each takes 150 steps, and reads 3,000,000 characters, and the text eight
         times."""
-        num_read = num_steps * resolved(sized.num_lanes) * resolved(sized.bptt_length)
+        num_read = num_steps * resolved(sized.batch_size) * resolved(sized.bptt_length)
         return num_steps >= 150 * members and num_read >= members * max(8 * num_train, 3_000_000)
 
     assert members == 1 or have_time(members)
@@ -243,7 +243,7 @@ def test_validation_takes_a_share_and_a_small_text_is_whole(
         (steps // resolved(config.evaluate_every))
         * num_read
         * recipe.FORWARD_COST
-        / resolved(config.num_lanes)
+        / resolved(config.batch_size)
     )
     if num_read > MIN_VALIDATION_CHARS:
         assert cost <= 1.01 * recipe.EVALUATION_SHARE * steps * resolved(config.bptt_length)

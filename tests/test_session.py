@@ -28,7 +28,7 @@ class Session:
         (folder / "text.txt").write_text(TEXT, encoding="utf-8")
         sizes = {
             "hidden_size": 12,
-            "num_lanes": 4,
+            "batch_size": 4,
             "bptt_length": 8,
             "precision": "fp32",
             "threads": 1,

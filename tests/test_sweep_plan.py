@@ -55,7 +55,7 @@ def test_every_setting_is_run_with_the_first_seed_first() -> None:
     assert plan.config_of(runs[5].values, 6) == Config(
         steps=10, seed=6, cell="lstm", learning_rate=6e-3
     )
-    assert grid(batch_size="8,16") == grid(num_lanes="8,16")
+    assert grid(batch_size="8,16") == grid(batch_size="8,16")
     assert [run.name for run in grid(seeds=2).runs()] == ["seed-0", "seed-1"]
 
 

@@ -258,6 +258,6 @@ def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(trainer.network, "forward", fail)
     with pytest.raises(
-        UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`num_lanes=3`"
+        UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`batch_size=3`"
     ):
         trainer.take_step()

@@ -89,7 +89,7 @@ OPTIONS = (
 FACTS = {
     "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters{table}",
-    "Training": "{steps} of {num_lanes} batch rows × {bptt_length} characters = {epochs} epochs",
+    "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
     "Columns": "train, val: nats/character; bpc: bits; time: from the start",
     "Saved in": "{run}",
@@ -445,7 +445,7 @@ class TrainingView:
         assert self._start is not None
         config = self._start.config
         epochs = (
-            num_steps * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
+            num_steps * config["batch_size"] * config["bptt_length"] / self._start.num_train_chars
         )
         return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.2f}"
 

@@ -179,7 +179,7 @@ class Config:
     """Budget in passes over the training text."""
     steps: int | None = option(None, "--steps N", "Train for N optimizer steps.", TRAINING)
     """Budget in optimizer steps."""
-    num_lanes: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
     """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another
     name of it."""
     bptt_length: int | Auto = "auto"
@@ -420,7 +420,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("num_members", "between 1 and 64", lambda n: 1 <= n <= 64),
     ("ngram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
     ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
-    ("num_lanes bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
+    ("batch_size bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
     ("threads", "between 1 and 1024", lambda n: 1 <= n <= 1024),
     ("seed order_seed", "between 0 and 2^32 - 1", lambda n: 0 <= n < 2**32),
     ("minutes epochs", "more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5),
@@ -471,7 +471,7 @@ FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
 REMOVED_FIELDS = ("sync_every", "omega")
 """Settings of older configurations that have no effect any more."""
-FIELD_ALIASES = {"batch_size": "num_lanes"}
+FIELD_ALIASES = {"num_lanes": "batch_size"}
 """Other names of settings: the standard name of one that older configurations have under its own
 name."""
 

@@ -333,7 +333,7 @@ class ConnectedProcesses(ProcessGroup):
                 f"{self.size} processes cannot share {counted(batch_size, 'batch row')}: each needs"
                 f" at least one\nstart at most {batch_size}"
                 f" {'process' if batch_size == 1 else 'processes'}, or train with a larger"
-                f" {named('num_lanes')}"
+                f" {named('batch_size')}"
             )
         return slice(
             self._first_row(self.rank, batch_size), self._first_row(self.rank + 1, batch_size)

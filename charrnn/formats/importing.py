@@ -161,7 +161,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         matched |= {f"layers.{index}.{kind}_l0": name for kind, name in layer.items()}
     config = Config(
         corpus=(f"imported from {path.stem}",), alphabet="char", cell=cell or _CELLS[num_gates][0],
-        num_layers=len(layers), hidden_size=hidden_size, dropout=0.0, input_dropout=0.0, weight_decay=0.1, num_lanes=32,  # noqa: E501
+        num_layers=len(layers), hidden_size=hidden_size, dropout=0.0, input_dropout=0.0, weight_decay=0.1, batch_size=32,  # noqa: E501
         embedding_size=input_size if "embedding.weight" in matched else "one-hot", bptt_length=128, threads=1,  # noqa: E501
         learning_rate=0.003, steps=1, evaluate_every=1, save_every=1, validation_chars=None, precision="fp32",  # noqa: E501
         ngram_rows=0, num_members=1, weight_drop=0.0,

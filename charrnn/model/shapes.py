@@ -168,7 +168,7 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     """
     network = Architecture.of(config)
     state = (
-        network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
+        network.num_layers * network.num_states * resolved(config.batch_size) * network.hidden_size
     )
     # Several networks have an output bias each, where the model has one.
     biases = 4 * (config.num_networks - 1) * vocab_size

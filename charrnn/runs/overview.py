@@ -222,7 +222,7 @@ def summarize(folder: RunReader) -> RunSummary:
         num_parameters=num_weights,
         step=step,
         num_steps=config.steps or 0,
-        num_chars=step * resolved(config.num_lanes) * resolved(config.bptt_length),
+        num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
         best_nats=min(losses.values(), default=None),
         minutes=seconds / 60,
         **_about(folder, config, losses, problems),
@@ -305,7 +305,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         while logged and logged[-1][0] >= loss.step:
             logged.pop()
         logged.append((loss.step, loss.seconds, loss.nats))
-    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
 
     def curve(logged: list[tuple[int, float, float]]) -> LossCurve:
         steps, seconds, nats = zip(*logged, strict=True) if logged else ((), (), ())

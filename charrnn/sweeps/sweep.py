@@ -74,7 +74,7 @@ TEXT_FIELDS = (
 """Fields that change which characters a run is validated on, or how they are counted."""
 UNPAIRED_FIELDS = (
     *(*fields.MODEL_FIELDS, *fields.WIDTHS, *fields.BUDGETS, *TEXT_FIELDS),
-    *("init_from", "device", "precision", "num_lanes", "num_members"),
+    *("init_from", "device", "precision", "batch_size", "num_members"),
 )
 """Fields of which other values give other initial weights or other batches, so that a seed has
 nothing in common."""

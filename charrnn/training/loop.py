@@ -269,10 +269,10 @@ def _read_same_text(
         if "-" not in config.corpus:
             raise
         raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
-    if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
+    if resolved(config.batch_size) * resolved(config.bptt_length) > text.num_train:
         # `choose_sizes` never does that, and such a step could need any memory.
         raise CheckpointError(
-            f"{run / 'config.yaml'} is damaged: {config.num_lanes} batch rows of"
+            f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
             f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
             " text"
         )
@@ -305,7 +305,7 @@ def _plan_further(
         config = replace(
             config, **dict[str, Any]((one, "auto") for one in followed if one not in changes)
         )
-    batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
+    batches = BatchRows(text.ids[: text.num_train], resolved(config.batch_size))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto`
     # is chosen again.
     with computing.group.together():

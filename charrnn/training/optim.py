@@ -222,7 +222,7 @@ class TableSGD:
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
-        num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
+        num_chars = min(MAX_NGRAM_CHARS, resolved(config.batch_size) * resolved(config.bptt_length))
         self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
         self._decay = NGRAM_DECAY / text_length
         self._num_networks = config.num_networks
@@ -358,7 +358,7 @@ def loss_scales(config: Config) -> tuple[float, ...]:
     """
     if config.precision != "fp16":
         return (1.0,)
-    num_chars = resolved(config.num_lanes) * resolved(config.bptt_length)
+    num_chars = resolved(config.batch_size) * resolved(config.bptt_length)
     largest = min(LARGEST_SCALE, 2.0 ** math.floor(math.log2(num_chars)))
     return tuple(largest / step for step in SCALE_STEPS)
 

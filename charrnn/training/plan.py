@@ -230,7 +230,7 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
             sized = replace(sized, num_members=sized.num_networks)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
-        batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
+        batches = BatchRows(text.ids[: text.num_train], resolved(sized.batch_size))
         group.rows(batches.batch_size)
         # It is recorded, so that the run continues, and can be repeated, in the precision it
         # started with.
@@ -429,11 +429,11 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
                 Message(f"{named('alphabet', 'byte')} learns every character of such a text")
             )
     notes += validation_notes(planned, text)
-    if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in (
+    if asked.batch_size not in ("auto", planned.batch_size) or asked.bptt_length not in (
         "auto",
         planned.bptt_length,
     ):
-        size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
+        size = f"{planned.batch_size} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
     if planned.num_networks > 1:
         notes.append(
@@ -446,7 +446,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if recipe.ends_early(asked, planned, text.num_train):
         num_read = (
             resolved(planned.steps or 0)
-            * resolved(planned.num_lanes)
+            * resolved(planned.batch_size)
             * resolved(planned.bptt_length)
         )
         notes.append(

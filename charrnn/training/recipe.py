@@ -132,7 +132,7 @@ def choose_sizes(
     return replace(
         config,
         bptt_length=bptt_length,
-        num_lanes=batch_size,
+        batch_size=batch_size,
         learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
     )
 
@@ -154,7 +154,7 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
     bptt_length = max(1, min(asked, num_train_chars // share))
     # Two windows per batch row at least: shorter ones would read the same text twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
-    return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, most_rows)
+    return bptt_length, min(32 if config.batch_size == "auto" else config.batch_size, most_rows)
 
 
 def choose_hidden_size(
@@ -224,7 +224,7 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     Sizes, batch rows and window are resolved. M networks can use √M times as many
     (benchmarks/LOG.md).
     """
-    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     useful = math.sqrt(config.num_networks) * useful_chars(
         num_recurrent_weights(config), num_train_chars
     )
@@ -247,7 +247,7 @@ def choose_steps(
 
     A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
-    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     budget = steps_of_budget(config, num_train_chars, chars_per_step)
     budget = steps_in_minutes if budget is None else budget
     assert budget is not None, "a budget in minutes needs a measured step"
@@ -295,7 +295,7 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
         return config.validation_chars
     every = config.evaluate_every
     num_validations = NUM_VALIDATIONS if every == "auto" else max(1, steps // every)
-    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     affordable = int(EVALUATION_SHARE * steps * chars_per_step / FORWARD_COST / num_validations)
     # Whole segments, so that this is the number of characters that are scored.
     largest = max(MIN_VALIDATION_CHARS, affordable // SEGMENT_LENGTH * SEGMENT_LENGTH)
@@ -312,7 +312,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     if config.num_members != "auto":
         return config
     units = resolved(config.hidden_size)
-    num_read = num_steps * resolved(config.num_lanes) * resolved(config.bptt_length)
+    num_read = num_steps * resolved(config.batch_size) * resolved(config.bptt_length)
     least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))
     members = min(
         MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units

@@ -117,7 +117,7 @@ class Trainer:
             raise UsageError(
                 f"The memory of the device {self.device} is full: a step reads {batch_size} batch"
                 f" rows of {length} characters. Use"
-                f" {named('num_lanes', str(max(1, batch_size // 2)))} or a smaller model."
+                f" {named('batch_size', str(max(1, batch_size // 2)))} or a smaller model."
             ) from None
 
     def _take_step(self, flags: Sequence[bool]) -> StepResult:

@@ -193,7 +193,7 @@ NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
     ),
     "samples linked to a secret": lambda run, out: link(run / "samples.txt", out / "secret.txt"),
     "a pipe in the place of the history": lambda run, _: pipe(run / "metrics.jsonl"),
-    "a window of 34 GB": lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536),
+    "a window of 34 GB": lambda run, _: set_config(run, batch_size=65536, bptt_length=65536),
     "a cursor of 400 digits": lambda run, _: set_state(run, cursor=10**400),
 }
 HARMLESS: dict[str, Callable[[Path, Path], object]] = {

@@ -38,7 +38,7 @@ SMALL = (
     *("--hidden-size", "12", "--embedding-size", "8", "--device", "cpu", "--precision", "fp32"),
     *(
         "--set",
-        "num_lanes=4",
+        "batch_size=4",
         "--set",
         "bptt_length=16",
         "--set",

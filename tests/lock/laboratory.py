@@ -195,7 +195,7 @@ def _save_run(
     fixed = {
         "dropout": 0.0,
         "input_dropout": 0.0,
-        "num_lanes": 1,
+        "batch_size": 1,
         "bptt_length": 16,
         "steps": 30,
         "learning_rate": 0.1,

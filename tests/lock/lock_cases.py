@@ -12,7 +12,7 @@ import laboratory
 from locked import PORTABLE, Case, read_record
 
 _SMALL = (
-    "--hidden-size 12 --embedding-size 8 --set num_lanes=4 --set bptt_length=16 --device cpu"
+    "--hidden-size 12 --embedding-size 8 --set batch_size=4 --set bptt_length=16 --device cpu"
     " --seed 1"
 )
 
