@@ -25,8 +25,10 @@ import numpy as np
 from streams import Stream
 
 RECORDS = Path(__file__).parent / "records"
-EXCERPT = 160
-"""Characters of an output that are recorded in words; of a longer one also its digests."""
+MAX_CHARS = 3_000
+"""Characters of an output that is recorded as it is; of a longer one its beginning and digests are."""
+EXCERPT = 80
+"""Characters of the beginning of a longer output."""
 MAX_LINES = 400
 """Outputs of at most so many lines have a short digest for each line."""
 MAX_NUMBERS = 24
@@ -130,19 +132,26 @@ def portable(case: Case, ran: Mapping[str, Any]) -> dict[str, Any]:
 def differences(
     old: Mapping[str, Any], new: Mapping[str, Any], texts: Mapping[str, Any]
 ) -> list[str]:
-    """Say in lines how the record `new`, made from `texts`, differs from `old`; nothing if it does
-    not."""
+    """Return in lines how the record `new`, made from `texts`, differs from `old`; [] if it does not."""
     said = []
     for name in {**old, **new}:
-        was, now = old.get(name), new.get(name)
-        if was == now or (name == "numbers" and was and now and _are_close(was, now)):
+        was = old.get(name)
+        now = new.get(name)
+        if was == now:
             continue
+        if name == "numbers" and was and now and _are_close(was, now):
+            continue
+
+        # Of a long output only digests are known: show which lines are new.
         if isinstance(was, dict) and isinstance(now, dict):
             said.append(f"  {name}: {was['digest']} → {now['digest']}")
             said += _changed_lines(was, now, texts["files"].get(name, texts.get(name, "")))
-            was, now = was["starts"], now["starts"]
-        if was != now:
-            said += [f"  {name} was {_shown(was)}", f"  {name} now {_shown(now)}"]
+            continue
+
+        difference = difflib.unified_diff(
+            _shown_lines(was), _shown_lines(now), f"{name} before", f"{name} now", n=1, lineterm=""
+        )
+        said += [f"  {line}" for line in difference]
     return said
 
 
@@ -153,18 +162,22 @@ def read_record(group: str) -> dict[str, Any]:
 
 
 def write_record(group: str, record: Mapping[str, Any]) -> None:
-    """Write the record of one group, one output a line."""
+    """Write the record of one group: one line for each line of an output, and for all its digests."""
     RECORDS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    # Digests and excerpts of an output on one line, and all numbers, too.
+    # The digests of an output, and its numbers, on one line.
     text = re.sub(
-        r"[{\[]\n {3,}[^{}\[\]]*?[}\]](?=,?\n)", lambda match: re.sub(r"\n *", " ", match[0]), text
+        r'(?:\{\n {3,}"digest"|"numbers": \[)[^{}\[\]]*?[}\]](?=,?\n)',
+        lambda match: re.sub(r"\n *", " ", match[0]),
+        text,
     )
     (RECORDS / f"{group}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _shown(value: object) -> str:
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+def _shown_lines(recorded: object) -> list[str]:
+    if isinstance(recorded, list):
+        return [str(line) for line in recorded]
+    return [json.dumps(recorded, ensure_ascii=False)]
 
 
 def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) -> list[str]:
@@ -189,16 +202,17 @@ def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) ->
 
 
 def _reduced(text: str) -> object:
-    if len(text) <= EXCERPT:
-        return text
-    lines = text.splitlines()
+    """Return the lines of a text, or the beginning and the digests of a long one."""
+    if len(text) <= MAX_CHARS:
+        return text.split("\n")
     reduced = {
         "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "starts": text[: EXCERPT // 2],
+        "starts": text[:EXCERPT],
     }
-    return reduced | (
-        {"lines": "".join(map(_line_digest, lines))} if 1 < len(lines) <= MAX_LINES else {}
-    )
+    lines = text.splitlines()
+    if 1 < len(lines) <= MAX_LINES:
+        reduced["lines"] = "".join(map(_line_digest, lines))
+    return reduced
 
 
 def _line_digest(line: str) -> str:
