@@ -32,7 +32,7 @@ from charrnn.model.network import CharRNN
 from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import EncodedText, Vocab
 from charrnn.views.delivery import FORMATS
-from charrnn.views.text_page import chars_on_page
+from charrnn.views.html_page import chars_on_page
 
 PARTS = ("findings", "descriptions", "inputs", "outputs")
 """Methods of a study that an atlas is composed of, besides the values."""

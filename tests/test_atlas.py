@@ -11,7 +11,7 @@ from conftest import TrainedRun, copy_run
 
 import charrnn
 from charrnn.analyses.atlas import ATLAS_VERSION, COLUMNS, Atlas, atlas_entries, place_cells
-from charrnn.views.text_page import Page, chars_on_page, to_page
+from charrnn.views.html_page import HeatMapPage, chars_on_page, to_html_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
@@ -143,8 +143,8 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
     }
     words = {"title": "", "shows": "tanh(c)", "columns": (), "rows": (), "labels": {}}
     entries = atlas_entries(replace(measured, cells=tuple(many)))
-    page = Page(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
-    assert len(to_page(page).encode()) < 5_000_000 and size == 8_000
+    page = HeatMapPage(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
+    assert len(to_html_page(page).encode()) < 5_000_000 and size == 8_000
     assert chars_on_page(2048) < size / 3 and chars_on_page(1) == size
 
 

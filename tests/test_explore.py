@@ -55,9 +55,9 @@ from charrnn.tui.explore.app import (
     HINT,
     PAGE_KEYS,
     TABLE_KEYS,
-    Comparison,
+    CellScreen,
+    ClampScreen,
     Explorer,
-    Page,
     TextView,
 )
 from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, columns
@@ -414,7 +414,7 @@ def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(mo
             await answer(app, pilot, typed)
             assert "Write a number from -1 to 1" in screen(app)
         await answer(app, pilot, "-1")
-        await until(pilot, lambda: isinstance(app.screen, Comparison) and all(sides(app)))
+        await until(pilot, lambda: isinstance(app.screen, ClampScreen) and all(sides(app)))
         held, free = text(0, clamps={(0, 1): -1.0}), text(0)
         assert sides(app) == [held, free] and held != free
         drawn = screen(app)
@@ -450,7 +450,7 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path: Pa
         await pilot.press("escape", "c")
         await answer(app, pilot, "1")
         await until(
-            pilot, lambda: isinstance(app.screen, Comparison) and " clamped at 1" in screen(app)
+            pilot, lambda: isinstance(app.screen, ClampScreen) and " clamped at 1" in screen(app)
         )
         drawn += screen(app)
         assert "[bold]x[/bold] [red] ␛[31mred␛[0m ␇" in drawn and "[b]na␛me" in drawn
@@ -498,7 +498,7 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def on_page(app: Explorer, widget: str) -> str:
-    return str(app.screen.query_one(widget).render()) if isinstance(app.screen, Page) else ""
+    return str(app.screen.query_one(widget).render()) if isinstance(app.screen, CellScreen) else ""
 
 
 async def until_measured(app: Explorer, pilot: Pilot[None]) -> None:
@@ -608,12 +608,12 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(
         await look(app, pilot, Question)
         await answer(app, pilot, "1")
         await until(
-            pilot, lambda: isinstance(app.screen, Comparison) and "clamped at 1" in screen(app)
+            pilot, lambda: isinstance(app.screen, ClampScreen) and "clamped at 1" in screen(app)
         )
-        await look(app, pilot, Comparison)
+        await look(app, pilot, ClampScreen)
         await pilot.press("escape", "enter")
         await until(pilot, lambda: "most correlated" in whole_page(app).lower())
-        await look(app, pilot, Page)
+        await look(app, pilot, CellScreen)
         await look_at_help(app, pilot, "question_mark", PAGE_KEYS)
 
     text = "the lamp is lit. (the door) is not.\nnor is she here\n"  # too short to score

@@ -20,7 +20,7 @@ from charrnn.formats import notebook
 from charrnn.formats.notebook import pictures
 from charrnn.system.display import Displayable
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
-from charrnn.views.svg import Drawing
+from charrnn.views.svg import SvgDrawing
 
 Colours = Literal["standard", "256", "truecolor"]
 PICTURES: dict[str, list[RenderableType]] = {
@@ -89,7 +89,7 @@ NO_FIGURE = ("text", "table of settings", "table of skipped")
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_figure_is_cut(name: str) -> None:
-    charts = [picture for picture in PICTURES[name] if isinstance(picture, Drawing)]
+    charts = [picture for picture in PICTURES[name] if isinstance(picture, SvgDrawing)]
     tables = [picture for picture in PICTURES[name] if picture not in charts]
     # Names and texts may be cut, and the figure in them.
     figures = set(FIGURE.findall(drawn(tables, 500))) - {*FIGURE.findall(HOSTILE)}

@@ -24,7 +24,7 @@ from textual.pilot import Pilot
 
 from charrnn.api import Model
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
-from charrnn.tui.full_screen import Choice, Help, Question
+from charrnn.tui.full_screen import Help, KeyQuestion, Question
 from charrnn.tui.write import drafts
 from charrnn.tui.write.continuations import Continuation, Continuations, continue_text
 from charrnn.tui.write.drafts import (
@@ -129,7 +129,7 @@ def test_a_new_draft_gets_the_name_asked_for(
         await answer(app, pilot, "~nosuchuser/x")
         assert "That name cannot be used" in screen(app)
         await answer(app, pilot, "taken.txt")
-        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
         assert "exists already" in screen(app) and taken.read_text() == "taken"
         await pilot.press("escape", "ctrl+s")
         await answer(app, pilot, "new.txt")
@@ -144,7 +144,7 @@ def test_a_new_draft_gets_the_name_asked_for(
         )
         await pilot.press("f5")
         await answer(app, pilot, "taken.txt")
-        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
         await pilot.press("o")
         await until(pilot, lambda: taken.read_text() == "abc")
         assert app.draft_screen.file.path == taken
@@ -157,7 +157,7 @@ def test_keys_that_arrive_together_are_obeyed_in_their_order(model: Model, tmp_p
         editor = app.draft_screen.editor
         for key in ("a", "b", "backspace", "ctrl+s", "c", "tab", "d", "left", "e", "ctrl+q"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
         assert editor.draft == "aced" and (tmp_path / "new.txt").read_text() == "a", (
             "and it asks before it quits"
         )
@@ -169,14 +169,14 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         for key in ("ctrl+q", "ctrl+c"):
             await pilot.press("x", key)
-            await until(pilot, lambda: isinstance(app.screen, Choice))
+            await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
             assert "not saved" in screen(app)
             await pilot.press("ctrl+q", "y", "escape")
             await until(pilot, lambda: app.screen is app.draft_screen)
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, Help))
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
         await pilot.press("s")
         await pilot.pause()
 
@@ -198,7 +198,7 @@ def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(
             await pilot.press("end", "ctrl+v")
         await until(pilot, lambda: app.draft_screen.editor.draft == hostile + "\u2028\x1b")
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
         await pilot.press("d")
         await pilot.pause()
 
@@ -303,7 +303,7 @@ def test_screens_are_legible_and_help_has_every_key(
         await pilot.pause()
         assert illegible(app) == []
         await pilot.press("x", "ctrl+q")
-        await look(app, pilot, Choice)
+        await look(app, pilot, KeyQuestion)
         await pilot.press("escape", "f5")
         await look(app, pilot, Question)
         await check_input(app, pilot)

@@ -25,8 +25,8 @@ from charrnn.cells.values import correlate, measure_values
 from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import characters_text
+from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
-from charrnn.views.text_page import CellColumn, CellEntry, Page, PagePart, ShownPassage
 
 ATLAS_VERSION = 1
 """Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
@@ -135,7 +135,7 @@ class Atlas(Displayable):
     report: DescriptionReport | None = field(default=None, repr=False)
     """What the descriptions explain in all; None for a text that is too short."""
 
-    def added_to(self, page: Page) -> Page:
+    def added_to(self, page: HeatMapPage) -> HeatMapPage:
         """Return a page with the table, the map and the pages of all cells."""
         notes, entries = (*page.notes, *NOTES), atlas_entries(self)
         return replace(

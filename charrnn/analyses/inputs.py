@@ -38,8 +38,8 @@ from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
+from charrnn.views.html_page import PagePart
 from charrnn.views.tables import plain_table
-from charrnn.views.text_page import PagePart
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
 
 LEAST_EFFECT = 0.01

@@ -25,7 +25,7 @@ from charrnn.model.cell_types import Ops
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import EncodedText
-from charrnn.views.text_page import PagePart
+from charrnn.views.html_page import PagePart
 from charrnn.views.theme import quoted_character
 
 NUM_EFFECTS = 6

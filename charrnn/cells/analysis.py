@@ -83,7 +83,7 @@ class CellSection:
     """The title above the result, if that draws none itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
     """Returns how the result of each cell is drawn on the page of an atlas, where it is a field:
-    `views.text_page.PagePart`.
+    `views.html_page.PagePart`.
     """
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""

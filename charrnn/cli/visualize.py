@@ -57,9 +57,9 @@ from charrnn.views.heatmap import (
     SurpriseMap,
     scale_pictures,
 )
+from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_on_page
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
-from charrnn.views.text_page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.theme import Scale, all_visible, scale_of
 
 CELL = Option(
@@ -398,7 +398,7 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
-def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> Page:
+def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> HeatMapPage:
     """Build the page of the findings over the beginning of the scoring half, with their labels
     underlined."""
     atlas = found.atlas
@@ -422,11 +422,11 @@ def _page(
     columns: Sequence[str],
     rows: Sequence[PageRow],
     num_cells: int,
-) -> Page:
+) -> HeatMapPage:
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with
     guesses."""
     part = slice(0, chars_on_page(num_cells))
-    return Page(
+    return HeatMapPage(
         title=title,
         shows=cell_type(model.config.cell).shows,
         text=trace.text[part],

@@ -44,7 +44,7 @@ from charrnn.views.heatmap import (
     SurpriseMap,
     scale_pictures,
 )
-from charrnn.views.svg import FONTS, Drawing, print_all, terminal_theme, to_svg
+from charrnn.views.svg import FONTS, SvgDrawing, print_all, terminal_theme, to_svg
 from charrnn.views.tables import (
     ablation_table,
     evaluation_view,
@@ -75,7 +75,7 @@ def to_html(value: object) -> str | None:
     if not shown:
         return None
     parts: list[str] = []
-    for is_drawing, group in groupby(shown, key=lambda picture: isinstance(picture, Drawing)):
+    for is_drawing, group in groupby(shown, key=lambda picture: isinstance(picture, SvgDrawing)):
         together = list(group)
         parts += map(_drawn, together) if is_drawing else [_written(together)]
     return f"<div>{''.join(parts)}</div>"

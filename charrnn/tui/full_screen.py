@@ -292,7 +292,7 @@ class Question(ModalScreen[None]):
             self.dismiss()
 
 
-class Choice(ModalScreen[None]):
+class KeyQuestion(ModalScreen[None]):
     """A question that is answered by one key; Escape leaves everything as it is."""
 
     def __init__(

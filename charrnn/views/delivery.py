@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from charrnn.views.text_page import Page
+    from charrnn.views.html_page import HeatMapPage
 
-page, svg = LazyModule("charrnn.views.text_page"), LazyModule("charrnn.views.svg")
+page, svg = LazyModule("charrnn.views.html_page"), LazyModule("charrnn.views.svg")
 
 
 def to_json(value: Any) -> str:
@@ -55,7 +55,7 @@ class Shown:
     """What the terminal shows."""
     data: Any
     """The same as a value for JSON."""
-    page: "Page | None" = None
+    page: "HeatMapPage | None" = None
     """What an exported .html shows, if that is more than the pictures."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """What an exported .npz contains."""
@@ -84,7 +84,9 @@ class ExportFormat:
 
 def _to_html(shown: Shown) -> bytes:
     html = (
-        svg.to_html(shown.pictures, shown.title) if shown.page is None else page.to_page(shown.page)
+        svg.to_html(shown.pictures, shown.title)
+        if shown.page is None
+        else page.to_html_page(shown.page)
     )
     return html.encode("utf-8")  # type: ignore[no-any-return]
 

@@ -102,7 +102,7 @@ _PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
 
 
 @runtime_checkable
-class Drawing(Protocol):
+class SvgDrawing(Protocol):
     """A renderable that draws itself as SVG instead of as text."""
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
@@ -123,7 +123,7 @@ def to_svg(
     elements: list[str] = []
     top = 0.0
     for renderable in renderables:
-        if isinstance(renderable, Drawing):
+        if isinstance(renderable, SvgDrawing):
             drawn_height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
             top, num_columns = top + drawn_height, most
@@ -300,7 +300,9 @@ def _has_font() -> bool:
     return with_letter != without
 
 
-TEXT_PAGE, DRAWING_PAGE = (Path(__file__).with_name(name) for name in ("text.html", "drawing.html"))
+TEXT_PAGE, DRAWING_PAGE = (
+    Path(__file__).with_name(name) for name in ("svg_text.html", "svg_drawing.html")
+)
 """Pages around text and around a drawing, which load nothing from the network: fonts are those of
 the reader's machine.
 
@@ -313,7 +315,7 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
     parts = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
     template = TEXT_PAGE
-    if any(isinstance(renderable, Drawing) for renderable in renderables):
+    if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
         template, parts["svg"] = DRAWING_PAGE, to_svg(renderables, title)
     else:
         html = print_all(renderables).export_html(

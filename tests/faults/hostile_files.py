@@ -76,7 +76,7 @@ def assert_is_safe(path: Path) -> None:
         }
         if page.scripts:
             _, script = page.scripts
-            template = (Path(charrnn.__file__).parent / "views" / "page.html").read_text()
+            template = (Path(charrnn.__file__).parent / "views" / "html_page.html").read_text()
             assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), (
                 "the page's own, to the character"
             )

@@ -36,8 +36,8 @@ from charrnn.statistics.intervals import (
 from charrnn.system.display import Displayable
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
+from charrnn.views.html_page import PagePart
 from charrnn.views.tables import ends_text, number_text, plain_table
-from charrnn.views.text_page import PagePart
 from charrnn.views.theme import all_visible
 
 CHARS_SEARCHED = 16_384

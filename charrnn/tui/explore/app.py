@@ -272,7 +272,7 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
     return read_passages(text, places, [values[place.begin : place.end] for place in places])
 
 
-class Page(Screen[None]):
+class CellScreen(Screen[None]):
     """A title, a summary that stays, and pictures to scroll through, which arrive one after the
     other."""
 
@@ -347,7 +347,7 @@ class Page(Screen[None]):
             self.show_subject()
 
 
-class Comparison(Screen[None]):
+class ClampScreen(Screen[None]):
     """Two generated texts side by side: with a cell clamped, and without."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind(
@@ -604,7 +604,7 @@ class Browser(Screen[None]):
         self._show()
 
     def action_page(self) -> None:
-        self.app.push_screen(Page())
+        self.app.push_screen(CellScreen())
 
     # Typing
 
@@ -684,7 +684,10 @@ class Explorer(FullScreenApp[None]):
     def action_help(self) -> None:
         """Show the keys of the screen."""
         self.push_screen(
-            Help(PAGE_KEYS if isinstance(self.screen, Page) else TABLE_KEYS + BROWSER_KEYS, NOTES)
+            Help(
+                PAGE_KEYS if isinstance(self.screen, CellScreen) else TABLE_KEYS + BROWSER_KEYS,
+                NOTES,
+            )
         )
 
     def action_clamp(self) -> None:
@@ -693,6 +696,6 @@ class Explorer(FullScreenApp[None]):
         question = "Clamp cell {}:{} at which value? From -1 to 1".format(*exploration.cell)
 
         def compare(value: str) -> None:
-            self.call_later(self.push_screen, Comparison(Clamp.parse(value, exploration)))
+            self.call_later(self.push_screen, ClampScreen(Clamp.parse(value, exploration)))
 
         self.push_screen(Question(question, compare))

@@ -47,7 +47,7 @@ NUM_GENERATED = 600
 """Characters that are generated with and without a clamped cell."""
 
 
-class _Text:
+class _ViewedText:
     """A text, and the character at the cursor."""
 
     def __init__(self, model: Model, text: str = "") -> None:
@@ -60,7 +60,7 @@ class _Text:
         return self.text[: self.cursor + 1][-MAX_PRIME:]
 
 
-class TracedText(_Text):
+class TracedText(_ViewedText):
     """A text that is given as a whole; its values are known once `trace` is set."""
 
     trace: "Trace | None" = None
@@ -76,7 +76,7 @@ class TracedText(_Text):
         )
 
 
-class TypedText(_Text):
+class TypedText(_ViewedText):
     """A text that grows as it is typed; the model reads it character by character from its initial
     state."""
 

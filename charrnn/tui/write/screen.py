@@ -26,10 +26,10 @@ from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.system.progress import task
 from charrnn.tui.full_screen import (
-    Choice,
     FullScreenApp,
     Help,
     Job,
+    KeyQuestion,
     Keys,
     Question,
     StatusLine,
@@ -471,7 +471,7 @@ class DraftScreen(Screen[None]):
                 "o": ("overwrite it", lambda: self.action_save(path, overwrite=True, then=then)),
                 "n": ("another name", lambda: self.action_save_as(then)),
             }
-            self.app.push_screen(Choice(f"{error}.", answers))
+            self.app.push_screen(KeyQuestion(f"{error}.", answers))
         except DataError as error:
             self.say(f"not saved: {error}")
         except CharRNNError as error:
@@ -507,7 +507,7 @@ class DraftScreen(Screen[None]):
             "s": ("save and quit", lambda: self.action_save(then=self._leave)),
             "d": ("discard and quit", self._leave),
         }
-        self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
+        self.app.push_screen(KeyQuestion(f"{name} has changes that are not saved.", answers))
 
     def _leave(self) -> None:
         self.app.exit(True)
@@ -556,7 +556,7 @@ class Writer(FullScreenApp[bool]):
 
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
-        if not isinstance(self.screen, Choice):
+        if not isinstance(self.screen, KeyQuestion):
             self.draft_screen.editor.call_later(
                 self.draft_screen.action_leave
             )  # after the keys typed before

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE = Path(__file__).with_name("html_page.html")
 """The page without its data."""
 CHARS_ON_PAGE = 8_000
 """Characters that a page shows, at most."""
@@ -96,7 +96,7 @@ class CellEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class HeatMapPage:
     """A text of N characters, and how a model reads it: L layers of H units, K guesses."""
 
     title: str
@@ -133,7 +133,7 @@ def chars_on_page(num_cells: int) -> int:
     return max(1, min(CHARS_ON_PAGE, 2 * VALUE_BYTES // max(1, num_cells)))
 
 
-def to_page(page: Page) -> str:
+def to_html_page(page: HeatMapPage) -> str:
     """Return the page as HTML. The data adds only text to the template: no markup, scripts or
     control characters."""
     entries = {entry.cell: entry for entry in page.entries}

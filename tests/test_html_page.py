@@ -13,20 +13,20 @@ import pytest
 from browser import dump, needs_browser
 from elements import Elements
 
-from charrnn.views.text_page import (
+from charrnn.views.html_page import (
     CellColumn,
     CellEntry,
-    Page,
+    HeatMapPage,
     PagePart,
     PageRow,
     ShownPassage,
-    to_page,
+    to_html_page,
 )
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
 
-def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> Page:
+def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> HeatMapPage:
     size = len(text)
     settings: dict[str, Any] = {
         "title": "Cells of lamp-001",
@@ -43,7 +43,7 @@ def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> Page:
         ],
         "labels": {"quote": np.arange(size) % 3 == 0},
     }
-    return Page(**settings | changes)
+    return HeatMapPage(**settings | changes)
 
 
 def unpack(text: str) -> list[int]:
@@ -52,7 +52,7 @@ def unpack(text: str) -> list[int]:
 
 def test_the_page_holds_what_the_cells_did() -> None:
     page = make_page()
-    data = Elements(to_page(page)).data
+    data = Elements(to_html_page(page)).data
     assert "".join(data["text"]) == page.text.replace("\n", "↵") and data["breaks"] == [14, 17]
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
@@ -93,7 +93,10 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
         "source": HOSTILE,
         "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
     }
-    usual, spelled = Elements(to_page(make_page())), to_page(make_page(HOSTILE, **changes))
+    usual, spelled = (
+        Elements(to_html_page(make_page())),
+        to_html_page(make_page(HOSTILE, **changes)),
+    )
     page = Elements(spelled)
     assert page.tags == usual.tags, "not one element more"
     assert not re.search(
@@ -108,7 +111,7 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
 
 
 def in_a_browser(
-    folder: Path, page: Page, script: str, fragment: str = "", width: int = 1200
+    folder: Path, page: HeatMapPage, script: str, fragment: str = "", width: int = 1200
 ) -> Any:
     """What an asynchronous script returns that runs in the page after the page's own, opened at
     `#fragment`."""
@@ -116,7 +119,7 @@ def in_a_browser(
         f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER}"
         " });"
     )
-    html = to_page(page).replace("</body>", f"<script>{code}</script></body>")
+    html = to_html_page(page).replace("</body>", f"<script>{code}</script></body>")
     (folder / "page.html").write_text(html, encoding="utf-8")
     elements = dump(
         f"{(folder / 'page.html').as_uri()}{fragment}",
@@ -162,7 +165,7 @@ NUM_CELLS = 80
 PLANTED = (1, 7)
 
 
-def make_atlas(**changes: Any) -> Page:
+def make_atlas(**changes: Any) -> HeatMapPage:
     """A page of 80 cells that drift, but for one that is high in quotations and one that is low
     there."""
     text = (
@@ -219,7 +222,7 @@ def make_atlas(**changes: Any) -> Page:
 
 def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
     page = make_atlas()
-    data = Elements(to_page(page)).data
+    data = Elements(to_html_page(page)).data
     assert data["bits_per_value"] == 4 and [cell["name"] for cell in data["cells"]][39:41] == [
         "0:39",
         "1:0",
@@ -246,7 +249,7 @@ def nibbles(packed: str) -> list[int]:
 
 def test_each_character_of_the_source_is_one_code_point() -> None:
     source = "a\tb\uf900\ue000\ue001\x1b\u202ec\n\ud800"
-    data = Elements(to_page(make_atlas(source=source))).data
+    data = Elements(to_html_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
     assert shown == [
