@@ -28,13 +28,13 @@ def patch(
     text = make_text(num_chars)
 
     def passage(position: int) -> PassageIds:
-        return PassageIds.in_text(text.ids, position, position, text.text)
+        return PassageIds.in_text(text.ids, position=position, index=position, text=text.text)
 
     vocab = SimpleNamespace(
         decode=lambda ids: "".join(CHARACTERS[id] for id in ids), has_unknown_symbol=False
     )
     model: Any = SimpleNamespace(network=network, character=CHARACTERS.__getitem__, vocab=vocab)
-    return patch_cells(model, cells, passage(source), passage(target))
+    return patch_cells(model, cells, source=passage(source), target=passage(target))
 
 
 def assert_nothing_changed(found: Patch) -> None:
@@ -138,7 +138,9 @@ def test_a_continuation_ends_at_an_end() -> None:
 
 def test_a_passage_of_a_text_has_the_characters_that_are_read_and_shown() -> None:
     num = patching.CHARS_READ + 5
-    passage = PassageIds.in_text(np.arange(num) % 7, num - 2, num - 2, "x" * (num - 1) + "y")
+    passage = PassageIds.in_text(
+        np.arange(num) % 7, position=num - 2, index=num - 2, text="x" * (num - 1) + "y"
+    )
     assert (len(passage.ids), passage.ids[-1], passage.shown.position) == (
         patching.CHARS_READ,
         (num - 2) % 7,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import RenderableType
@@ -98,36 +99,35 @@ class Patch(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
-        first, listed = self.cells[0], self.cells[:NUM_PATCHED]
+        # A whole layer is many cells: only the first ones are written out.
         shown = ", ".join(
-            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in listed
+            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}"
+            for one in self.cells[:NUM_PATCHED]
         )
-        others = (
-            f" and {len(self.cells) - NUM_PATCHED:,} others"
-            if len(self.cells) > NUM_PATCHED
-            else ""
-        )
-        name = (
-            f"cell {first.layer}:{first.unit}"
-            if len(self.cells) == 1
-            else f"{len(self.cells):,} cells"
-        )
+        num_others = len(self.cells) - NUM_PATCHED
+        if num_others > 0:
+            shown += f" and {num_others:,} others"
+        name = f"{len(self.cells):,} cells"
+        if len(self.cells) == 1:
+            name = f"cell {self.cells[0].layer}:{self.cells[0].unit}"
+
         numbers = ("before", "after", "change")
-        rows = [
-            (
+        table = plain_table("next character", *numbers, right=numbers)
+        for one in self.characters:
+            before = 100 * one.before
+            after = 100 * one.after
+            table.add_row(
                 shown_character(one.character),
                 f"{before:.2f} %",
                 f"{after:.2f} %",
                 f"{after - before:+.2f}",
             )
-            for one in self.characters
-            for before, after in [(100 * one.before, 100 * one.after)]
-        ]
+
         return [
-            Text(f"Patch of {name}: {shown}{others}", style="bold"),
+            Text(f"Patch of {name}: {shown}", style="bold"),
             _passage_line("from", self.source),
             _passage_line("into", self.target),
-            plain_table("next character", *numbers, right=numbers, rows=rows),
+            table,
             Text(f"KL(before ‖ after) {self.divergence:.4f} nats"),
             Text("most likely continuation", style="bold"),
             Text(f"  before  {all_visible(self.continuation_before)}", overflow="fold"),
@@ -157,6 +157,8 @@ def patch(
     """
     chosen = _chosen_cells(model, cells)
     whole = None if text is None else model.encode(text, context=context)
+
+    # Passages that are not given are found where the first cell is at its extremes.
     if source is None or target is None:
         if isinstance(cells[0], int):
             raise UsageError(
@@ -169,12 +171,17 @@ def patch(
                 f" {named('target')}."
             )
         values = model.study(whole, cached=cached).activations().of(*chosen[0])
-        source = int(values.argmax()) if source is None else source
-        target = int(values.argmin()) if target is None else target
-    passages = (
-        _passage(model, whole, name, one) for name, one in (("source", source), ("target", target))
+        if source is None:
+            source = int(values.argmax())
+        if target is None:
+            target = int(values.argmin())
+
+    return patch_cells(
+        model,
+        chosen,
+        source=_passage(model, whole, name="source", value=source),
+        target=_passage(model, whole, name="target", value=target),
     )
-    return patch_cells(model, chosen, *passages)
 
 
 def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
@@ -184,15 +191,22 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
         raise UsageError("There is no cell to patch: give one or more.")
     chosen: list[tuple[int, int]] = []
     for cell in cells:
-        layer, *units = (cell, *range(model.stepper.hidden_size)) if isinstance(cell, int) else cell
-        model.stepper.check_unit(layer, units[0])
-        chosen += [(layer, unit) for unit in units]
+        if isinstance(cell, int):
+            model.stepper.check_unit(cell, 0)
+            chosen += [(cell, unit) for unit in range(model.stepper.hidden_size)]
+        else:
+            model.stepper.check_unit(*cell)
+            chosen.append(cell)
     return list(dict.fromkeys(chosen))
 
 
-def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage) -> PassageIds:
+def _passage(model: Model, whole: EncodedText | None, *, name: str, value: Passage) -> PassageIds:
     """Return the passage `source` or `target` as ids: a part of the whole text, or a text by
-    itself."""
+    itself.
+
+    Raises UsageError for a position outside the text, DataError for a text that is empty or has
+    characters outside the alphabet.
+    """
     if isinstance(value, int):
         num_chars = 0 if whole is None else len(whole)
         if whole is None or not 0 <= value < num_chars:
@@ -200,7 +214,9 @@ def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage)
                 f"{named(name)} is position {value:,} of a text of"
                 f" {counted(num_chars, 'character')}; positions go from 0 to the length less 1."
             )
-        return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
+        return PassageIds.in_text(
+            whole.ids, position=whole.first + value, index=value, text=whole.text
+        )
     if not value:
         raise DataError(f"{named(name)} is empty: give at least one character.")
     if missing := model.vocab.unknown_characters(value):
@@ -210,8 +226,8 @@ def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage)
             f" {listed}. Leave them out."
         )
     encoded = model.encode(value)
-    text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
-    return PassageIds(ids=encoded.ids, shown=text)
+    shown = model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:])
+    return PassageIds(ids=encoded.ids, shown=PatchedPassage(text=shown))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +240,7 @@ class PassageIds:
     shown: PatchedPassage
 
     @classmethod
-    def in_text(cls, ids: IdArray, position: int, index: int, text: str) -> PassageIds:
+    def in_text(cls, ids: IdArray, *, position: int, index: int, text: str) -> PassageIds:
         """Cut the passage that ends at `position` of ids, which is character `index` of a text."""
         begin = max(0, position + 1 - CHARS_READ)
         shown = text[max(0, index + 1 - CHARS_SHOWN) : index + 1]
@@ -233,7 +249,7 @@ class PassageIds:
 
 @inference_mode
 def patch_cells(
-    model: Model, cells: Sequence[tuple[int, int]], source: PassageIds, target: PassageIds
+    model: Model, cells: Sequence[tuple[int, int]], *, source: PassageIds, target: PassageIds
 ) -> Patch:
     """Put the memories that cells (layer, unit) have after the source passage into the end of the
     target passage.
@@ -243,27 +259,36 @@ def patch_cells(
     initial state, one character after the other. Patching a passage with itself changes nothing,
     exactly. The unknown symbol is not written in a continuation.
     """
-    network, character = model.network, model.character
+    network = model.network
     layers = sorted({layer for layer, _ in cells})
-    units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
+
+    # Record what the cells have at the end of the source passage. Every later reading takes the
+    # equations step by step, too: a fused kernel rounds differently, and a patch of a passage with
+    # itself would change something.
     memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    _, sources, _ = _read(
-        network, source.ids, {layer: _recording(memories[layer]) for layer in layers}
-    )
-    free, targets, free_state = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
-    replacements = {layer: _replacing(units[layer], memories[layer]) for layer in layers}
-    patched, _, patched_state = _read(network, target.ids, replacements)
-    before, after = (logits.double().log_softmax(-1) for logits in (free, patched))
-    most = (
-        (after.exp() - before.exp())
-        .abs()
-        .argsort(descending=True, stable=True)[:NUM_CHARACTERS]
-        .tolist()
-    )
+    recorders = {layer: _recording(memories[layer]) for layer in layers}
+    taken = _read(network, source.ids, recorders)
+
+    # Read the target passage twice: as it is, and with the recorded memories in place.
+    free = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
+    replacements = {}
+    for layer in layers:
+        units = [unit for at, unit in cells if at == layer]
+        replacements[layer] = _replacing(units, memories[layer])
+    patched = _read(network, target.ids, replacements)
+
+    # Compare the two predictions of the next character.
+    before = free.logits.double().log_softmax(-1)
+    after = patched.logits.double().log_softmax(-1)
+    changes = (after.exp() - before.exp()).abs()
+    most = changes.argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
     return Patch(
         cells=tuple(
             PatchedCell(
-                layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit]
+                layer=layer,
+                unit=unit,
+                source=taken.values[layer][unit],
+                target=free.values[layer][unit],
             )
             for layer, unit in cells
         ),
@@ -272,29 +297,37 @@ def patch_cells(
         divergence=float((before.exp() * (before - after)).sum()),
         characters=tuple(
             PatchedCharacter(
-                character=character(id),
+                character=model.character(id),
                 before=float(before[id].exp()),
                 after=float(after[id].exp()),
             )
             for id in most
         ),
-        continuation_before=model.vocab.decode(_continue(model, free, free_state)),
-        continuation_after=model.vocab.decode(_continue(model, patched, patched_state)),
+        continuation_before=_continuation(model, free),
+        continuation_after=_continuation(model, patched),
     )
 
 
-def _read(
-    network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]
-) -> tuple[Tensor, list[list[float]], Tensor]:
-    """Read ids (N,); of the last one, the layers in `ops` compute with these functions.
+class _Read(NamedTuple):
+    """What a network has after the last character of a passage."""
 
-    Returns what the network has after them: logits (V,), cell values (L, H) and state (L, S, 1, H).
-    """
-    chars, state = torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1)
+    logits: Tensor
+    """(V,)"""
+    values: list[list[float]]
+    """(L, H): the cell values."""
+    state: Tensor
+    """(L, S, 1, H)"""
+
+
+def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> _Read:
+    """Read ids (N,) from the initial state; at the last one, the layers in `ops` compute with these
+    functions."""
+    chars = torch.from_numpy(ids.astype(np.int64))[:, None]
+    state = network.initial_state(1)
     if len(chars) > 1:
         _, state = network(chars[:-1], state)
     (logits, values, _), state = network.trace(chars[-1:], state, ops)
-    return logits[0, 0], values[0, 0].tolist(), state
+    return _Read(logits[0, 0], values[0, 0].tolist(), state)
 
 
 def _recording(memories: list[Tensor]) -> Ops[Tensor]:
@@ -309,29 +342,39 @@ def _recording(memories: list[Tensor]) -> Ops[Tensor]:
 
 
 def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
-    """Return the functions of torch, with some units of each memory (1, H) replaced by the next of
-    `memories`."""
+    """Return the functions of torch, with some units of each memory (1, H) replaced by those of the
+    next of `memories`, which were recorded in the same order."""
     remaining = iter(memories)
-    return replacing(units, lambda _: next(remaining)[:, units])
+
+    def values_of(_: Tensor) -> Tensor:
+        return next(remaining)[:, units]
+
+    return replacing(units, values_of)
 
 
-def _continue(model: Model, logits: Tensor, state: Tensor) -> list[int]:
-    """Take the most likely character NUM_WRITTEN times, up to and without an END."""
+def _continuation(model: Model, read: _Read) -> str:
+    """Return the NUM_WRITTEN most likely characters, one after the other, up to and without an
+    END."""
+    # The unknown symbol has the id 0 where there is one. It cannot be written.
+    first = int(model.vocab.has_unknown_symbol)
+    logits = read.logits
+    state = read.state
     written: list[int] = []
     while len(written) < NUM_WRITTEN:
-        first = int(model.vocab.has_unknown_symbol)  # its id is 0
-        char = first + int(logits[first:].argmax())
-        if char == model.network.end_id:
+        id = first + int(logits[first:].argmax())
+        if id == model.network.end_id:
             break
-        written.append(char)
-        following, state = model.network(torch.tensor([[char]]), state)
+        written.append(id)
+        following, state = model.network(torch.tensor([[id]]), state)
         logits = following[0, 0]
-    return written
+    return model.vocab.decode(written)
 
 
 def _passage_line(name: str, passage: PatchedPassage) -> Text:
-    place = "" if passage.position is None else f"  (character {passage.position:,})"
-    return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
+    line = f"  {name}  …{all_visible(passage.text)}"
+    if passage.position is not None:
+        line += f"  (character {passage.position:,})"
+    return Text(line, overflow="fold")
 
 
 PATCH = Option(
