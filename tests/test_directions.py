@@ -20,7 +20,6 @@ import charrnn
 from charrnn.analyses import directions
 from charrnn.analyses.directions import Direction, compare_ablations, outputs_of, sum_at_means
 from charrnn.cells.analysis import Study
-from charrnn.cells.saved import encode
 from charrnn.cells.trace import ablate_text
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
 from charrnn.config.architectures import CELLS
@@ -294,9 +293,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
     )
 
 
-def test_a_direction_is_measured_once_and_again_after_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_direction_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
     caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
@@ -310,30 +307,8 @@ def test_a_direction_is_measured_once_and_again_after_damage(
         direction,
         found,
     )
-    names = [name for name in first.cache._read() if name.startswith("direction ")]
-    ablation, name = sorted(names, key=lambda name: "ablation" not in name)
-    warned: list[str] = []
-    first.cache.on_warning = warned.append
-    damages: list[dict[str, Any]] = [
-        {"weights": (1.0,)},
-        {"deviations": (1.0, 0.0, 1.0)},
-        {"score": "high"},
-    ]
-    for damage in (*damages, {"score": 0.4}, {"cell_score": 0.2}):
-        first.cache._new[name] = encode(replace(direction, **damage))
-        assert first.direction(SPANS, 3) == direction
-    first.cache._new[ablation] = encode(
-        replace(found, best_cell=replace(found.best_cell, change=0.75))
-    )
-    assert first.ablate_direction(direction, [SPANS]) == found
-    assert "url" in [
-        one.detector for one in first.ablate_direction(direction, [SPANS, "url"]).skipped
-    ]
-    assert (
-        len(warned) == 6
-        and "0.4 in it (direction)" in warned[3]
-        and "0.75 in it (direction a" in warned[5]
-    )
+    skipped = first.ablate_direction(direction, [SPANS, "url"]).skipped
+    assert "url" in [one.detector for one in skipped]
 
 
 def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> None:

@@ -2,7 +2,6 @@
 them."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +16,10 @@ from synthetic import make_corpus
 import charrnn
 from charrnn import match_cells
 from charrnn.analyses import matching
-from charrnn.analyses.matching import Moments, PairMatch, assign_one_to_one, random_rotation
+from charrnn.analyses.matching import Moments, assign_one_to_one, random_rotation
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings
-from charrnn.cells.saved import decode, encode
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
@@ -255,19 +253,6 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypa
         patched.setattr(matching, "read_together", fail)
         patched.setattr("charrnn.cells.trace.stream_cells", fail)
         assert command(*line) == first
-    # A cache from elsewhere is checked.
-    studies = [charrnn.load(run).study("abc") for run in runs]
-    (pair,) = match_cells([charrnn.load(run) for run in runs], TEXT, detectors=["quote"]).pairs
-    assert pair.fits(*studies) and not pair.fits(*studies[::-1])
-    first, *rest = pair.matches
-    for damage in ({"unit": 1}, {"other_unit": 99}, {"other_layer": -1}, {"partner": (0, 99)}):
-        assert not replace(pair, matches=(replace(first, **damage), *rest)).fits(*studies)
-    assert not replace(pair, matches=rest).fits(*studies)
-    damaged = replace(pair, matches=(replace(first, correlation=2.0), *rest))
-    assert (
-        decode(PairMatch, encode(pair), {}) == pair
-        and decode(PairMatch, encode(damaged), {}) is None
-    )
 
 
 def test_a_step_is_loaded_by_its_number(

@@ -95,12 +95,6 @@ class Direction(Displayable):
     DERIVED = ("name", "gain", "is_better", "shares")
 
     @property
-    def is_consistent(self) -> bool:
-        """Whether the intervals contain the score and the gain."""
-        has_score = records.is_inside(self.score, self.ci, records.SLACK)
-        return has_score and records.is_inside(self.gain, self.gain_ci, 2 * records.SLACK)
-
-    @property
     def name(self) -> str:
         """The name by which options ask for it, such as quote@4."""
         return f"{self.detector}@{'all' if self.is_all else len(self.cells)}"
@@ -206,11 +200,6 @@ class DirectionAblation:
     num_chars: int
     effects: tuple[records.AblationEffect, ...] = ()
 
-    @property
-    def is_consistent(self) -> bool:
-        """Whether the interval contains the change."""
-        return records.is_inside(self.change, self.ci)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
@@ -268,23 +257,8 @@ def direction(
             target, measured.score, size, analysis.num_units, analysis.reader(analysis.network())
         )
 
-    def fits(found: Direction) -> bool:
-        return (
-            found.is_yes_no == target.is_yes_no
-            and len(set(found.cells)) == len(found.cells) > 0
-            and all(
-                0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units
-                for layer, unit in found.cells
-            )
-            and all(
-                len(column) == len(found.cells)
-                for column in (found.weights, found.means, found.deviations)
-            )
-            and min(found.deviations) > 0
-        )
-
     key = analysis.target_key(target) | {"detector": target.name, "size": size}
-    return analysis.kept("direction", key, Direction, fit, fits)
+    return analysis.kept("direction", key, Direction, fit)
 
 
 def model_direction(
@@ -330,15 +304,10 @@ def ablate_direction(
         contribution = compare_ablations(analysis.network(), text, labels, direction)
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
-    def fits(found: DirectionContribution) -> bool:
-        ablations = (found.ablation, found.best_cell, *found.random)
-        names = {tuple(effect.detector for effect in one.effects) for one in ablations}
-        return found.direction == direction and bool(found.best_cell.cells) and len(names) == 1
-
     of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
     of_targets += [[one.detector, one.reason] for one in skipped]
     key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
-    return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
+    return analysis.kept("direction ablation", key, DirectionContribution, ablate)
 
 
 def direction_text(

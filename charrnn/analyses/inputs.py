@@ -19,14 +19,12 @@ from rich.text import Text
 from charrnn.analyses.sampled_states import (
     SampledStates,
     characters_of,
-    kept_by_cell,
     read_before,
     rounded,
     states_of,
 )
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.findings import ColouredText
-from charrnn.cells.saved import Layer, Place, Unit
 from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.errors import check_length
 from charrnn.hooks.extensions import offers
@@ -89,8 +87,8 @@ class Driver:
     """
 
     gate: str
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     weight: float
     strength: float
 
@@ -109,7 +107,7 @@ class InputPassage:
     """The characters up to a position at which the cell is strong, the last one at the position,
     with their effects."""
 
-    position: Place
+    position: int
     """The index in the text."""
     value: float
     """The cell's value after the last character."""
@@ -152,8 +150,8 @@ class CellInputs(Displayable):
     is None unless it was asked for.
     """
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     num_positions: int
     """Positions of the text over which standard deviations were computed."""
     drivers: tuple[Driver, ...]
@@ -177,8 +175,11 @@ class CellInputs(Displayable):
 def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
     """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a
     text too short."""
-    return kept_by_cell(
-        analysis, "inputs", tuple[CellInputs, ...], lambda: rank_drivers(states_of(analysis))
+    return analysis.kept(
+        "inputs",
+        analysis.text_key,
+        tuple[CellInputs, ...],
+        lambda: rank_drivers(states_of(analysis)),
     )
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
-from charrnn.cells.saved import Association, Layer, Share, Unit, encode
+from charrnn.cells.saved import encode
 from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
@@ -71,15 +71,15 @@ class CellMatch:
     """The cell `other_layer`:`other_unit` of another run that correlates best with the cell
     `layer`:`unit`."""
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     other_layer: int
     other_unit: int
-    correlation: Association
+    correlation: float
     """Pearson's r over the text, with its sign; 0 for a cell that is constant."""
-    null: Share
+    null: float
     """The best |r| with the other run's rotated activations, averaged over the rotations."""
-    p_value: Share
+    p_value: float
     """Share of the rotations for which the best |r| is at least as large; no rotation counts as one
     of them."""
     partner: tuple[int, int] | None
@@ -111,23 +111,12 @@ class PairMatch(Displayable):
     other: str = ""
     matches: tuple[CellMatch, ...] = field(repr=False)
     """In the order of the cells."""
-    null_median: Share
+    null_median: float
     """The median of the best |r| of all cells under all rotations."""
-    null_95: Share
+    null_95: float
     """The |r| that 95 % of them stay below."""
-    null_99: Share
+    null_99: float
     DERIVED = ("median", "share_95", "share_99", "share_excess", "share_mutual")
-
-    def fits(self, study: CellAnalysis, other: CellAnalysis) -> bool:
-        """Return whether it can be of the cells of `study`, matched with those of `other`."""
-        cells = [(match.layer, match.unit) for match in self.matches]
-        others = {(match.other_layer, match.other_unit) for match in self.matches}
-        others |= {match.partner for match in self.matches if match.partner is not None}
-        all_others = {divmod(cell, other.num_units) for cell in range(other.num_cells)}
-        return (
-            cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)]
-            and others <= all_others
-        )
 
     @property
     def median(self) -> float:
@@ -412,12 +401,9 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
 
-    def look_up(study: CellAnalysis, other: CellAnalysis) -> PairMatch | None:
-        found = study.look_up("match", _key(study, other), PairMatch)
-        return found if found is not None and found.fits(study, other) else None
-
     pairs = {
-        (i, j): look_up(studies[i], studies[j]) for i, j in combinations(range(len(studies)), 2)
+        (i, j): studies[i].look_up("match", _key(studies[i], studies[j]), PairMatch)
+        for i, j in combinations(range(len(studies)), 2)
     }
     missing = [places for places, found in pairs.items() if found is None]
     if missing:

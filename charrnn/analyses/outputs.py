@@ -12,12 +12,10 @@ from rich.text import Text
 from charrnn.analyses.sampled_states import (
     SampledStates,
     characters_of,
-    kept_by_cell,
     rounded,
     states_of,
 )
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
-from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.hooks.extensions import offers
 from charrnn.model.annotations import RecurrentLayer
@@ -62,8 +60,8 @@ class CellOutputs(Displayable):
     its standard deviation `spread`. It has the sign of the cell's value.
     """
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     quantity: str
     """What the gradient is taken by: tanh(c), or h."""
     spread: float
@@ -87,9 +85,9 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
 
     Raises DataError for a text too short.
     """
-    return kept_by_cell(
-        analysis,
+    return analysis.kept(
         "outputs",
+        analysis.text_key,
         tuple[CellOutputs, ...],
         lambda: rank_characters(states_of(analysis), analysis.text),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.findings import CellScore
-from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets, is_bounded
+from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets
 from charrnn.cells.statistics import auc, average_ranks, score_from_association, spearman
 from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
@@ -35,7 +35,6 @@ def ranking(
         lambda missing: measure_all(
             _read_scoring_half(analysis), [targets[place] for place in missing]
         ),
-        fits=lambda found: is_bounded(found, analysis.num_cells),
     )
     rows = zip(targets, measured, second_halves, strict=True)
     return {

@@ -4,9 +4,7 @@ are computed.
 Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 """
 
-from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +16,6 @@ from charrnn.model.shapes import check_finite
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 
-Cells = TypeVar("Cells", bound=Sized)
-"""The type of what is computed of all cells."""
 DIGITS = 4
 """Significant digits of an effect that is measured for every cell."""
 
@@ -116,16 +112,6 @@ def states_of(analysis: CellAnalysis) -> SampledStates:
     """Return the states of an analysis, which are read once. Raises as `sample_states`."""
     return analysis.shared(
         "sampled states", lambda: sample_states(analysis.network(), analysis.text)
-    )
-
-
-def kept_by_cell(
-    analysis: CellAnalysis, kind: str, result: type[Cells], compute: Callable[[], Cells]
-) -> Cells:
-    """Return what is computed of every cell, in the order of the cells: looked up first, or
-    saved."""
-    return analysis.kept(
-        kind, analysis.text_key, result, compute, lambda found: len(found) == analysis.num_cells
     )
 
 

@@ -19,7 +19,6 @@ from rich.text import Text
 
 import charrnn.analyses.descriptions.rules as rules
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
-from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
@@ -77,8 +76,8 @@ class Description(Displayable):
     mean has a negative score.
     """
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     kind: str
     """`rule` for conditions that all hold, `count` for a count that the value follows, `none` for a
     constant cell."""
@@ -185,16 +184,6 @@ class DescriptionReport(Displayable):
         """The share of the cells that a rule explains."""
         return self.num_explained / max(1, len(self.descriptions))
 
-    def fits(self, analysis: CellAnalysis) -> bool:
-        """Return whether it can be of all cells of an analysis, each with as many conditions as its
-        kind has."""
-        cells = [divmod(column, analysis.num_units) for column in range(analysis.num_cells)]
-        kinds = {"rule": (1, 2, 3), "count": (1,), "none": (0,)}
-        described = [(one.layer, one.unit) for one in self.descriptions]
-        return described == cells and all(
-            len(one.conditions) in kinds.get(one.kind, ()) for one in self.descriptions
-        )
-
     def of(self, layer: int, unit: int) -> Description | None:
         """Return the description of a cell, None if it was not described."""
         return next(
@@ -239,9 +228,7 @@ def descriptions(
             baseline.close()
 
     key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
-    return analysis.kept(
-        "descriptions", key, DescriptionReport, describe, lambda found: found.fits(analysis)
-    )
+    return analysis.kept("descriptions", key, DescriptionReport, describe)
 
 
 def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description:
@@ -256,7 +243,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
         column = layer * analysis.num_units + unit
         key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
         report = analysis.look_up("descriptions", key, DescriptionReport)
-        if report is not None and report.fits(analysis):
+        if report is not None:
             return report.descriptions[column]
         report = describe_cells(
             analysis.activations(), analysis.text, [column], conditions=conditions
