@@ -1,16 +1,13 @@
-"""Check the language of the documentation and of the help texts: short sentences, standard terms,
-links that work."""
+"""Check the documentation: short sentences, links that work, docstrings of constants."""
 
 import ast
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import pytest
 from environment import REPOSITORY
-from fixture_types import Command
 
 pytestmark = pytest.mark.docs
 
@@ -18,31 +15,12 @@ MAX_LINE = 120
 """Characters of a line of the documentation."""
 MAX_WORDS = 40
 """Words of a sentence."""
-PRIVATE_TERMS = re.compile(
-    r"\b(tell|tells|told|telling|spell\w*|silenc\w*|twins?|begun|stretch\w*|hard to read|for want"
-    r" of|worth|wish\w*|"
-    r"haste|held(?!-out)|saved steps?|sieve\w*|likeliest|way out|stands? in|go on|goes on|going"
-    r" on|room|never saw)\b",
-    re.IGNORECASE,
-)
-"""Words for which docs/glossary.md, or the field, has another term."""
 PAGES = sorted(
     page
     for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md")
     for page in REPOSITORY.glob(pattern)
 )
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
-PRINTING = {
-    "announce",
-    "on_warning",
-    "print_error",
-    "say",
-    "warn",
-    "write",
-    "Skipped",
-    "WarningEvent",
-}
-"""Functions and records that show their strings to the user."""
 
 
 def prose(markdown: str) -> Iterator[str]:
@@ -71,47 +49,8 @@ def sentences(markdown: str) -> Iterator[str]:
         yield from re.split(r"(?<=[.!?:])[*)]*\s+(?=[A-Z*\[“])", block)
 
 
-def private_terms(text: str) -> list[str]:
-    """Return the private terms in a text, each with the words around it."""
-    found = PRIVATE_TERMS.finditer(text)
-    return [
-        " ".join(text[max(0, match.start() - 30) : match.end() + 30].split()) for match in found
-    ]
-
-
-def is_message(node: ast.AST) -> TypeGuard[ast.Raise | ast.Call]:
-    """Return whether a node raises an error or prints a message."""
-    if not isinstance(node, ast.Call):
-        return isinstance(node, ast.Raise)
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name in PRINTING
-
-
-def literals(node: ast.AST) -> Iterator[str]:
-    """Yield the text of the string literals in a node, without the expressions of f-strings."""
-    for child in ast.walk(node):
-        if isinstance(child, ast.Constant) and isinstance(child.value, str):
-            yield child.value
-
-
-def commands() -> list[tuple[str, ...]]:
-    """Return the arguments that name the program, each of its commands, and each command of a
-    group."""
-    from typer.main import get_command
-
-    from charrnn.cli.app import app
-
-    found: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
-    below = [
-        (name, one) for name, command in found.items() for one in getattr(command, "commands", ())
-    ]
-    return [(), *((name,) for name in found), *below]
-
-
 @pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
-def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_work(
-    page: Path, name: str
-) -> None:
+def test_a_page_has_short_lines_short_sentences_and_links_that_work(page: Path, name: str) -> None:
     text = page.read_text(encoding="utf-8")
     assert {
         number: len(line) for number, line in enumerate(text.split("\n"), 1) if len(line) > MAX_LINE
@@ -121,7 +60,6 @@ def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_wo
         for sentence in sentences(text)
         if len(re.findall(r"[\w'’-]+", sentence)) > MAX_WORDS
     ] == []
-    assert private_terms(text) == []
     for path, fragment in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         target = page.parent / path if path else page
         assert target.exists(), path
@@ -154,23 +92,6 @@ def test_every_page_and_every_picture_is_used_by_another_page() -> None:
     assert [
         str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked
     ] == []
-
-
-def test_the_help_texts_use_standard_terms(command: Command) -> None:
-    names = commands()
-    assert {(), ("train",), ("corpora", "fetch")} <= {*names}
-    helps = {name: command(*name, "--help") for name in names}
-    assert all(ran.code == 0 and "Usage:" in ran.out for ran in helps.values())
-    assert {name: found for name, ran in helps.items() if (found := private_terms(ran.out))} == {}
-
-
-def test_the_messages_use_standard_terms() -> None:
-    found = {}
-    for module in sorted((REPOSITORY / "charrnn").rglob("*.py")):
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if is_message(node) and (terms := private_terms(" ".join(literals(node)))):
-                found[f"{module.relative_to(REPOSITORY)}:{node.lineno}"] = terms
-    assert found == {}
 
 
 def constants_without_docstring(source: str) -> Iterator[str]:
@@ -206,9 +127,7 @@ def test_every_public_constant_has_a_docstring() -> None:
     } == {}
 
 
-def test_the_glossary_defines_what_options_are_named_after_and_the_terms_of_the_pages_for_beginners() -> (
-    None
-):
+def test_the_glossary_defines_options_and_terms_for_beginners() -> None:
     options = {"mixture", "product", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"}
     terms = (
         "AUC",
