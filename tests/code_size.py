@@ -63,8 +63,8 @@ def count_source(source: str) -> Counter[str]:
         if isinstance(node, ast.Call):
             counts["positional arguments"] += len(node.args)
             counts["keyword arguments"] += len(node.keywords)
-        if isinstance(node, ast.Assign):
-            if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        match node:
+            case ast.Assign(targets=[ast.Tuple(), *_], value=ast.Tuple()):
                 counts["tuple assignments"] += 1
 
     # Paragraphs in the bodies of functions, without docstrings.
