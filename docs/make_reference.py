@@ -31,7 +31,6 @@ from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.text.sources import load_catalogue
-from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 
 PAGE = Path(__file__).with_name("reference.md")
 """The page that is written."""
@@ -169,7 +168,6 @@ def limits() -> dict[str, str]:
     """Return the ranges of options that do not set a field of the configuration, by the command and
     option."""
     found = {
-        "visualize --columns": f"between {MIN_COLUMNS} and {MAX_COLUMNS}",
         "sample --count": f"between 1 and {MAX_COUNT}",
     }
     for option, refused in refusals().items():

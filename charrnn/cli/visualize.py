@@ -58,7 +58,6 @@ from charrnn.views.heatmap import (
     scale_pictures,
 )
 from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_on_page
-from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
 
@@ -138,7 +137,6 @@ OPTIONS = (
         panel=COLOURS,
         kind=bool,
     ),
-    Option("--columns", "Width of an exported .svg or .png in characters.", "N", EXPORTS, kind=int),
     Option(
         "--recompute",
         "Ignore the findings saved in the run and measure again.",
@@ -182,16 +180,6 @@ def visualize(
     run, others = _split_runs(analysis, runs or [])
     detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
     options = Options(values=values, runs=tuple(others), detectors=detectors)
-    if (columns := values["--columns"]) is not None:
-        if options.suffix not in PICTURE_SUFFIXES:
-            raise UsageError(
-                "--columns applies to exported pictures: add --export FILE.svg or FILE.png."
-            )
-        if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
-            raise UsageError(
-                f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns."
-                " Try 80."
-            )
     if values["--chars"] is not None and not analysis.colours_text:
         warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=quiet)
     exports_arrays = options.suffix == ".npz"
@@ -206,7 +194,7 @@ def visualize(
     subject.model.findings.on_warning = found.append
     shown = analysis.show(subject, analysis.measure(subject))
     warn(tuple(found), quiet=quiet)
-    print_json(shown.data) if json else deliver(replace(shown, columns=columns), export)
+    print_json(shown.data) if json else deliver(shown, export)
 
 
 def _further_options() -> tuple[Option, ...]:

@@ -59,8 +59,6 @@ class Shown:
     """What an exported .html shows, if that is more than the pictures."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """What an exported .npz contains."""
-    columns: int | None = None
-    """Width of an exported .svg or .png in characters; None for that of the longest line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def _to_html(shown: Shown) -> bytes:
 
 
 def _to_svg(shown: Shown) -> str:
-    return svg.to_svg(shown.pictures, shown.title, shown.columns)  # type: ignore[no-any-return]
+    return svg.to_svg(shown.pictures, shown.title)  # type: ignore[no-any-return]
 
 
 def _to_npz(shown: Shown) -> bytes:
@@ -127,7 +125,7 @@ FORMATS = {one.suffix: one for one in _FORMATS}
 
 
 PICTURE_SUFFIXES = (".svg", ".png")
-"""The formats that have a width in characters."""
+"""The formats that are a picture."""
 
 
 def describe_formats(*, has_arrays: bool = True) -> str:

@@ -26,8 +26,6 @@ from rich.terminal_theme import TerminalTheme
 from charrnn.errors import UsageError
 from charrnn.views.theme import BACKGROUND_VARIABLE, BLOCKS, PAPERS, all_visible, dark_colours
 
-MIN_COLUMNS, MAX_COLUMNS = 20, 400
-"""Columns of text in a picture, at least and at most."""
 MAX_PIXELS = 200_000_000
 """Pixels of a .png, at most: they take four bytes each while it is drawn."""
 
