@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,62 +169,69 @@ class Loop:
 
     num_compiled = 0
 
-    def __init__(
-        self, *, is_kept: bool = False, problem: str = "", error: Exception | None = None
-    ) -> None:
-        self.is_kept, self.problem, self.error = is_kept, problem, error
+    def __init__(self, *, is_kept: bool = False, error: Exception | None = None) -> None:
+        self.is_kept, self.error = is_kept, error
 
-    def find(self, arguments: object) -> bool:
+    def load(self, arguments: object) -> bool:
         return self.is_kept
 
-    def compile(self, arguments: object, warn: Callable[[str], object]) -> None:
+    def compile(self, arguments: object) -> None:
         if self.error:
             raise self.error
         self.num_compiled += 1
-        if self.problem:
-            warn(self.problem)
 
 
-def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for loop, num_chars, compiles, parts in (
-        (Loop(), 0, 1, ()),
-        (Loop(), -1, 0, ()),
-        (Loop(is_kept=True), 0, 0, ()),
-        (
-            Loop(error=ValueError("LLVM says no\nand why")),
-            0,
-            0,
-            ("LLVM says no)", "NumPy generates"),
-        ),
-        (
-            Loop(problem="Code cannot be kept in /x (No space)."),
-            0,
-            1,
-            ("Code cannot be kept", "/x (No space)"),
-        ),
-    ):
-        calls, warnings, progress = list[int](), list[str](), Progress()
+@dataclass
+class Prepared:
+    """What came of asking for a loop."""
+
+    is_found: bool
+    num_compiled_when_told: list[int]
+    warnings: list[str]
+
+
+@pytest.fixture
+def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
+    """Ask for a loop that reads a text of UNCACHED_FROM characters, or fewer."""
+
+    def prepare(loop: Loop, num_fewer: int = 0) -> Prepared:
+        told, warnings, progress = list[int](), list[str](), Progress()
         monkeypatch.setitem(compiled.LOOPS, "read", loop)
-        monkeypatch.setattr(
-            progress,
-            "tell",
-            lambda message, loop=loop, calls=calls: calls.append(loop.num_compiled),
-        )
+        monkeypatch.setattr(progress, "tell", lambda message: told.append(loop.num_compiled))
         monkeypatch.setattr(progress, "warn", warnings.append)
+        num_chars = sampling.UNCACHED_FROM - num_fewer
         with using(progress):
-            found = sampling.compiled_loop(
-                make_stepper(), sampling.UNCACHED_FROM + num_chars, "read"
-            )
-        assert loop.num_compiled == compiles and (found is compiled) == bool(
-            compiles or loop.is_kept
-        )
-        assert calls == [0] * (compiles or bool(loop.error))
-        assert len(warnings) == bool(parts), "one warning at most"
-        assert all(
-            part in warning and "\n" not in warning for warning in warnings for part in parts
-        )
+            found = sampling.compiled_loop(make_stepper(), num_chars, "read")
+        return Prepared(found is compiled, told, warnings)
+
+    return prepare
+
+
+def test_a_loop_is_compiled_after_saying_so(prepare: Callable[..., Prepared]) -> None:
+    loop = Loop()
+    assert prepare(loop) == Prepared(True, [0], [])
+    assert loop.num_compiled == 1
+
+
+def test_a_loop_is_not_compiled_for_a_shorter_text(prepare: Callable[..., Prepared]) -> None:
+    loop = Loop()
+    assert prepare(loop, 1) == Prepared(False, [], [])
+    assert loop.num_compiled == 0
+
+
+def test_a_loop_that_is_kept_is_not_compiled(prepare: Callable[..., Prepared]) -> None:
+    loop = Loop(is_kept=True)
+    assert prepare(loop) == Prepared(True, [], [])
+    assert loop.num_compiled == 0
+
+
+def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(
+    prepare: Callable[..., Prepared],
+) -> None:
+    prepared = prepare(Loop(error=ValueError("LLVM says no\nand why")))
+    assert not prepared.is_found
+    (warning,) = prepared.warnings
+    assert "LLVM says no). NumPy generates" in warning
 
 
 def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:
@@ -254,10 +261,12 @@ def test_without_numba_or_its_compiler_the_same_text_comes(
     ] * (not is_missing)
 
 
-def test_a_python_that_optimizes_finds_the_kept_code_and_a_long_text_begins_before_numba_is_imported(
+def test_another_process_finds_the_kept_code_and_a_long_text_begins_before_numba_is_imported(
     process: Callable[..., Any],
 ) -> None:
-    compiled.LOOPS["write"].load(compiled.arguments_of("write"), print)
+    write, arguments = compiled.LOOPS["write"], compiled.arguments_of("write")
+    if not write.load(arguments):
+        write.compile(arguments)
     code = """
 import sys
 import numpy as np
@@ -270,15 +279,12 @@ blocks = sampling.sample_ids(stepper, reading, [Shaping()], [1], length=10**6)
 first = next(blocks)
 print(first.ids.size, "numba" in sys.modules)
 from charrnn.compiled import sampling as compiled
-print([loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()])
+print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))
 """
     path = os.pathsep.join(map(str, (REPOSITORY, Path(__file__).parent)))
     # Sets of texts come in another order there.
-    done = process("-OO", "-c", code, PYTHONPATH=path, PYTHONHASHSEED="1")
-    names = [
-        loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()
-    ]
-    assert done.stdout.decode().splitlines() == ["1 False", str(names)], done.stderr
+    done = process("-c", code, PYTHONPATH=path, PYTHONHASHSEED="1")
+    assert done.stdout.decode().splitlines() == ["1 False", "True"], done.stderr
 
 
 @pytest.mark.parametrize("length", [1, 17, 60])

@@ -21,14 +21,13 @@ from charrnn.compiled.dot_products import (
     choose_instruction_set,
     make_dot,
 )
-from charrnn.system.code_cache import TARGET
 
 AVAILABLE = [
     found
     for found in dot_products.INSTRUCTION_SETS
     if not found.feature
-    or f"+{found.feature}," in f"{TARGET[2]},"
-    or (found.feature == "sse2" and "x86" in TARGET[0])
+    or f"+{found.feature}," in f"{dot_products.FEATURES},"
+    or (found.feature == "sse2" and "x86" in dot_products.TRIPLE)
 ]
 
 

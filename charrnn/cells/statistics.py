@@ -8,7 +8,6 @@ sizes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 from charrnn.cells.findings import CellScore
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.intervals import Float64Array, draw_counts, percentiles
-from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
-    from charrnn.system.code_cache import KeptFunction
+    from charrnn.system.compiling import CompiledLoop
 
 NUM_RESAMPLES = 200
 """Resamples of the bootstrap."""
@@ -249,11 +247,11 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
 
 
 @cache
-def _compiled_fill() -> "KeptFunction":
+def _compiled_fill() -> "CompiledLoop":
     # Imported here, so that cached findings are shown without importing numba.
-    from charrnn.system.code_cache import KeptFunction
+    from charrnn.system.compiling import CompiledLoop
 
-    return KeptFunction(_fill, [Path(__file__)])
+    return CompiledLoop(_fill)
 
 
 class LabelledHistograms:
@@ -282,8 +280,10 @@ class LabelledHistograms:
         self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array
     ) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
-        _compiled_fill().load(arguments, warn)
-        _compiled_fill()(*arguments)
+        loop = _compiled_fill()
+        if not loop.load(arguments):
+            loop.compile(arguments)
+        loop(*arguments)
 
     def finish(self) -> None:
         """Compute the edges if there were too few values so far, and count those values."""

@@ -7,7 +7,6 @@ bit for bit.
 Shapes: B rows, N symbols of the longest row, V vocabulary.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numba import njit
 
 from charrnn.compiled import sampling as compiled
 from charrnn.compiled.sampling import SOURCES, can_compile, exp, make_scratch, pack, predict, step
-from charrnn.system.code_cache import KeptFunction
+from charrnn.system.compiling import CompiledLoop
 
 _compiled = njit(error_model="numpy")
 
@@ -211,12 +210,12 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
         )
 
 
-LOOPS = {"code": KeptFunction(code, [Path(__file__), *SOURCES])}
+LOOPS = {"code": CompiledLoop(code, SOURCES)}
 """The loop that `prepare` loads or compiles."""
 __all__ = ["LOOPS", "can_compile", "make_scratch", "pack", "prepare"]
 
 
-def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
+def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
     """Return the compiled loop `code`, as `compiled.prepare` does."""
     weights, _, state, logits, scratch = compiled.arguments_of("read")
     whole, symbols = np.zeros(1, np.int64), np.zeros((1, 1), np.int32)

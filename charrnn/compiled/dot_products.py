@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from charrnn.model.portable_math import Matrix
-from charrnn.system.code_cache import TARGET
 
 MOST_BITS = 14
 """Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after
@@ -85,7 +85,9 @@ def choose_instruction_set(features: str) -> InstructionSet:
     return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
 
 
-CHOSEN = choose_instruction_set(TARGET[2])
+TRIPLE, _, FEATURES = cpu_target.target_context.codegen().magic_tuple()
+"""What numba compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
+CHOSEN = choose_instruction_set(FEATURES)
 """The instruction set of this processor."""
 
 

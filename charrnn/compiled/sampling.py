@@ -3,7 +3,7 @@ characters.
 
 Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all
 others. The results are those of `Stepper`, bit for bit: sums of integers are exact in any order,
-and nothing else may be reordered or fused. `prepare` loads or compiles a loop; `code_cache` keeps
+and nothing else may be reordered or fused. `prepare` loads or compiles a loop; numba's cache keeps
 the code on disk.
 
 This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and
@@ -45,7 +45,7 @@ from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
-from charrnn.system.code_cache import KeptFunction
+from charrnn.system.compiling import CompiledLoop
 from charrnn.system.progress import tell, warn
 
 COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
@@ -606,7 +606,7 @@ SOURCES = [
     for module in (sys.modules[__name__], dot_products, portable_math, ngrams)
 ]
 """The files of all that is compiled into the loops."""
-LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
+LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
@@ -640,27 +640,27 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     )
 
 
-def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
+def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
     """Return the loop `read` or `write`, as `prepare_loop` does."""
     return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
 
 
 def prepare_loop(
-    loop: KeptFunction, arguments: Sequence[Any], *, may_compile: bool
-) -> KeptFunction | None:
+    loop: CompiledLoop, arguments: Sequence[Any], *, may_compile: bool
+) -> CompiledLoop | None:
     """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None
     try:
-        if loop.find(arguments):
+        if loop.load(arguments):
             return loop
         if not may_compile:
             return None
         # Compiling pays even for this text alone: `may_compile` is only set for texts that take
         # NumPy longer.
         tell(COMPILING)
-        loop.compile(arguments, warn)
+        loop.compile(arguments)
     except (
         Exception
     ) as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text

@@ -1,0 +1,126 @@
+"""Machine code on disk: found by another process, made again when damaged, and no error without a
+folder."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from charrnn.system.compiling import CompiledLoop  # noqa: E402
+from charrnn.system.progress import Progress, using  # noqa: E402
+
+ARGUMENTS = (np.zeros(2), 1)
+Make = Callable[[], CompiledLoop]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A file with a constant that numba compiles into a loop of another file."""
+    path = tmp_path / "constants.py"
+    path.write_text("first version")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where numba keeps machine code."""
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def make(source: Path, folder: Path) -> Make:
+    """Make the loop as a new process has it: not compiled."""
+
+    def make() -> CompiledLoop:
+        def add(numbers: Any, number: Any) -> None:
+            for index in range(len(numbers)):
+                numbers[index] += number
+
+        return CompiledLoop(add, [source])
+
+    return make
+
+
+def load_or_compile(loop: CompiledLoop) -> list[str]:
+    """Prepare a loop and return the warnings."""
+    warnings = list[str]()
+    progress = Progress()
+    progress.warn = warnings.append  # type: ignore[method-assign]
+    with using(progress):
+        if not loop.load(ARGUMENTS):
+            loop.compile(ARGUMENTS)
+    return warnings
+
+
+def check_works(loop: CompiledLoop) -> None:
+    numbers = np.arange(3.0)
+    loop(numbers, 2)
+    assert numbers.tolist() == [2, 3, 4]
+
+
+def test_another_process_finds_the_code(make: Make) -> None:
+    assert load_or_compile(make()) == []
+    later = make()
+    assert later.load(ARGUMENTS)
+    check_works(later)
+
+
+def test_code_of_other_types_or_sources_is_not_used(make: Make, source: Path) -> None:
+    load_or_compile(make())
+    assert not make().load((np.zeros(2, np.float32), 1))
+    source.write_text("second version")
+    assert not make().load(ARGUMENTS)
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("length", [0, 100])
+def test_damaged_code_is_made_again(make: Make, folder: Path, suffix: str, length: int) -> None:
+    load_or_compile(make())
+    (path,) = folder.rglob(f"*{suffix}")
+    path.write_bytes(path.read_bytes()[:length])
+    loop = make()
+    assert not loop.load(ARGUMENTS)
+    loop.compile(ARGUMENTS)
+    check_works(loop)
+    assert make().load(ARGUMENTS)
+
+
+def test_a_full_disk_is_no_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", save)
+    loop = make()
+    (warning,) = load_or_compile(loop)
+    assert "No space left on device" in warning
+    assert "NUMBA_CACHE_DIR" in warning
+    check_works(loop)
+
+
+def test_no_folder_that_can_be_written_to_is_no_error(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(locator: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
+    loop = make()
+    (warning,) = load_or_compile(loop)
+    assert "no folder" in warning
+    check_works(loop)
+
+
+def test_without_a_compiler_nothing_is_kept(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    loop = make()
+    assert load_or_compile(loop) == []
+    check_works(loop)
+    assert not folder.exists()
