@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -152,34 +152,44 @@ def evaluate(
     scored. A part of a corpus (`Model.held_out`) contains its context, and its length needs no
     memory. Raises DataError for a text too short, UsageError for an unknown protocol or precision,
     a `max_chars` under 1, or a part in another alphabet.
+
+    >>> model = charrnn.load("shakespeare")
+    >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
     measured = measured_text(model, text, context)
     if protocol == WINDOWED:
-        if (reason := measured.why_not_windowed()) is not None:
+        reason = measured.why_not_windowed()
+        if reason is not None:
             raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
-        blocks = windowed_block_sums(
-            model.network, measured.ids[measured.first :], precision=precision
+        ids = measured.ids[measured.first :]
+        blocks = windowed_block_sums(model.network, ids, precision=precision)
+    elif protocol == STATEFUL:
+        measured.check_stateful(max_chars)
+        blocks = stateful_block_sums(
+            model.network,
+            measured.ids,
+            measured.first_scored,
+            precision=precision,
+            max_chars=max_chars,
         )
     else:
-        others = (
-            {}
-            if protocol == STATEFUL
-            else {rows.name: rows.report for rows in offered(ExtraRows) if rows.report}
-        )
-        if protocol not in (STATEFUL, *others):
-            raise UsageError(
-                f"There is no protocol {protocol!r}; use {STATEFUL}, {WINDOWED} or"
-                f" {' or '.join(others)}."
-            )
+        report = _report_of_room(protocol)
         measured.check_stateful(max_chars)
-        if protocol in others:
-            return others[protocol](model, text, measured, max_chars)
-        ids, first = measured.ids, measured.first_scored
-        blocks = stateful_block_sums(
-            model.network, ids, first, precision=precision, max_chars=max_chars
-        )
-    return measured.report(
-        blocks, protocol=protocol, precision=chosen_precision(model.network.device, precision)
+        return report(model, text, measured, max_chars)
+    used_precision = chosen_precision(model.network.device, precision)
+    return measured.report(blocks, protocol=protocol, precision=used_precision)
+
+
+def _report_of_room(protocol: str) -> Callable[..., LossReport]:
+    """Return what measures a protocol that a room adds. Raises UsageError if there is none."""
+    names = []
+    for rows in offered(ExtraRows):
+        if rows.report is not None:
+            if rows.name == protocol:
+                return rows.report
+            names.append(rows.name)
+    raise UsageError(
+        f"There is no protocol {protocol!r}; use {STATEFUL}, {WINDOWED} or {' or '.join(names)}."
     )
 
 
@@ -223,16 +233,22 @@ def evaluate_runs(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
     comparison.add_mixtures(mixtures, context)
+
+    # Only runs alone can be charged for characters that they do not know.
     has_runs_only = not mixtures and not any(extra_rows.values())
     check_comparable(comparison.runs, has_escapes=has_runs_only)
     if has_runs_only:
         comparison.count_escapes()
-    asked = [(rows, extra_rows.pop(rows.name, None)) for rows in offered(ExtraRows)]
-    prepared = [rows.prepare(comparison, value) for rows, value in asked if value]
-    if extra_rows:
-        raise TypeError(
-            f"evaluate_runs() got an unexpected keyword argument {next(iter(extra_rows))!r}"
-        )
+
+    # What rooms add is checked before anything is measured, which may take minutes.
+    prepared = []
+    for rows in offered(ExtraRows):
+        value = extra_rows.pop(rows.name, None)
+        if value:
+            prepared.append(rows.prepare(comparison, value))
+    for name in extra_rows:
+        raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
+
     comparison.measure_runs()
     for add_rows in prepared:
         add_rows()
@@ -303,9 +319,19 @@ class Comparison:
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context)
             measured.check_stateful(limit)
-            recorded = model.recorded_corpus
-            share = None if text is None or recorded is None else recorded.trained_share(text)
-            runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured, share))
+            trained_share = None
+            if text is not None and model.recorded_corpus is not None:
+                trained_share = model.recorded_corpus.trained_share(text)
+            runs.append(
+                MeasuredRun(
+                    name=name,
+                    step=model.step,
+                    vocab=model.vocab,
+                    network=model.network,
+                    text=measured,
+                    trained_share=trained_share,
+                )
+            )
         return cls(
             models=models,
             contents=contents,
@@ -318,17 +344,26 @@ class Comparison:
         )
 
     def add_mixtures(self, mixtures: Sequence[MixedModels], context: str | bytes) -> None:
-        """Add mixtures, which read the text of the first model. Raises as `evaluate_runs`."""
-        first, content = self.models[0], self.contents[0]
+        """Add mixtures, which read the text of the first model.
+
+        Raises UsageError for a member whose text or alphabet differs from that of the first model.
+        """
+        first = self.models[0]
+        content = self.contents[0]
         for mixture in mixtures:
             for member in mixture.models:
                 _check_same_documents(first, member)
                 if isinstance(content, CorpusPart) and member not in self.models:
                     _check_same_alphabet(first, member)
                     _check_same_part(first, content, member, member.held_out(self.part or ""))
-            measured = measured_text(mixture, content, context)
             self.runs.append(
-                MeasuredRun(mixture.name, None, mixture.vocab, mixture.network, measured)
+                MeasuredRun(
+                    name=mixture.name,
+                    step=None,
+                    vocab=mixture.vocab,
+                    network=mixture.network,
+                    text=measured_text(mixture, content, context),
+                )
             )
 
     def count_escapes(self) -> None:
@@ -338,32 +373,39 @@ class Comparison:
         the N characters of Unicode outside its alphabet it is.
         """
         for place, run in enumerate(self.runs):
-            if run.text.num_unknown and any(other.vocab != run.vocab for other in self.runs):
-                escape_nats = math.log(NUM_UNICODE - (len(run.vocab) - 1))
-                self.runs[place] = replace(run, escape_nats=escape_nats)
-                what = counted(run.text.num_unknown, "character")
-                self.notes.append(
-                    f"{run.name} does not know {what} of this text, each of which costs"
-                    f" {escape_nats:.2f} nats beside the unknown symbol, to say which one it is."
-                )
+            has_other_alphabet = any(other.vocab != run.vocab for other in self.runs)
+            if not run.text.num_unknown or not has_other_alphabet:
+                continue
+            escape_nats = math.log(NUM_UNICODE - (len(run.vocab) - 1))
+            self.runs[place] = replace(run, escape_nats=escape_nats)
+            what = counted(run.text.num_unknown, "character")
+            self.notes.append(
+                f"{run.name} does not know {what} of this text, each of which costs"
+                f" {escape_nats:.2f} nats beside the unknown symbol, to say which one it is."
+            )
 
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
-        ids, first = run.text.ids, run.text.first_scored
+        ids = run.text.ids
         losses = char_losses(
-            run.network, ids, first, precision=self.precision, max_chars=self.max_chars
+            run.network,
+            ids,
+            run.text.first_scored,
+            precision=self.precision,
+            max_chars=self.max_chars,
         )
         if run.escape_nats:
             losses.nats[ids[losses.positions] == 0] += np.float32(run.escape_nats)
         return losses
 
     def training_text(self, instead: str = "") -> CorpusPart:
-        """Return the training text of the first model; `instead` and the errors are those of
-        `Model.training_text`."""
+        """Return the training text of the first model.
+
+        Raises DataError if it cannot be read; `instead` says in its message what else to give.
+        """
         content = self.contents[0]
-        return self.models[0].training_text(
-            content if isinstance(content, CorpusPart) else None, instead=instead
-        )
+        part = content if isinstance(content, CorpusPart) else None
+        return self.models[0].training_text(part, instead=instead)
 
     def add(
         self,
@@ -371,140 +413,170 @@ class Comparison:
         *,
         name: str,
         step: int | None = None,
-        **differences: Difference | None,
+        difference: Difference | None = None,
+        byte_difference: Difference | None = None,
     ) -> None:
-        """Add the row of a predictor; `differences` are the fields `difference` and
-        `byte_difference` of the row."""
-        share = next(
-            (run.trained_share for run in self.runs if (run.name, run.step) == (name, step)), None
-        )
+        """Add the row of a predictor."""
+        trained_share = None
+        for run in self.runs:
+            if run.name == name and run.step == step:
+                trained_share = run.trained_share
+                break
         self.rows.append(
             records.EvaluationRow(
-                name=name, step=step, loss=loss, trained_share=share, **differences
+                name=name,
+                step=step,
+                loss=loss,
+                difference=difference,
+                byte_difference=byte_difference,
+                trained_share=trained_share,
             )
         )
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
+        first_run = self.runs[0]
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
-            # None for the first run itself, and if one of the two reads bytes.
-            is_paired = run is not self.runs[0] and run.text.unit == self.runs[0].text.unit
-            difference = paired_difference(losses, self.losses[0]) if is_paired else None
-            of_bytes = self._byte_difference(run, losses)
-            self._add_run(
-                run, STATEFUL, losses.blocks, difference=difference, byte_difference=of_bytes
-            )
-        first: tuple[MeasuredRun, BlockSums] | None = None
+            difference = None
+            byte_difference = None
+            if run.text.unit != first_run.text.unit:
+                byte_difference = self._byte_difference(run, losses)
+            elif run is not first_run:
+                difference = paired_difference(losses, self.losses[0])
+            self._add_run(run, STATEFUL, losses.blocks, difference, byte_difference)
+
+        # The first run that is long enough for windows is what the others differ from.
+        reference: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
-            if (reason := run.text.why_not_windowed()) is not None:
+            reason = run.text.why_not_windowed()
+            if reason is not None:
                 self.skipped.append(records.SkippedRow(protocol=WINDOWED, reason=reason))
                 continue
             ids = run.text.ids[run.text.first :]
             blocks = windowed_block_sums(
                 run.network, ids, precision=self.precision, escape_nats=run.escape_nats
             )
-            # Windows of characters and of bytes are not the same ones.
-            difference = (
-                block_difference(blocks, first[1])
-                if first and first[0].text.unit == run.text.unit
-                else None
-            )
-            self._add_run(run, WINDOWED, blocks, difference=difference)
-            first = first or (run, blocks)
+            difference = None
+            if reference is None:
+                reference = (run, blocks)
+            elif reference[0].text.unit == run.text.unit:  # else the windows are not the same ones
+                difference = block_difference(blocks, reference[1])
+            self._add_run(run, WINDOWED, blocks, difference)
 
     def _add_run(
-        self, run: MeasuredRun, protocol: str, blocks: BlockSums, **differences: Difference | None
+        self,
+        run: MeasuredRun,
+        protocol: str,
+        blocks: BlockSums,
+        difference: Difference | None,
+        byte_difference: Difference | None = None,
     ) -> None:
         precision = chosen_precision(run.network.device, self.precision)
         loss = run.text.report(blocks, protocol=protocol, precision=precision)
-        self.add(loss, name=run.name, step=run.step, **differences)
+        self.add(
+            loss,
+            name=run.name,
+            step=run.step,
+            difference=difference,
+            byte_difference=byte_difference,
+        )
 
     def _byte_difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
         """Return the difference to the first run in bits per byte, from blocks of the same bytes.
 
-        None unless one of the two reads characters and the other bytes, and for segments of a
-        longer text, which are not the same.
+        One of the two reads characters and the other bytes.
+
+        None for segments of a longer text, which are not the same ones.
         """
         pair = ((self.runs[0], self.losses[0]), (run, losses))
-        is_whole = all(
-            len(scored) == len(one.text.ids) - one.text.first_scored for one, scored in pair
-        )
-        if run.text.unit == self.runs[0].text.unit or not is_whole:
-            return None
+        for one, scored in pair:
+            if len(scored) != len(one.text.ids) - one.text.first_scored:
+                return None
+
+        # Where each character begins in the bytes of the text.
         units = [one.text.unit for one in self.runs]
         content = self.contents[units.index("character")][:]
         assert isinstance(content, str)
         sizes = utf8_sizes(code_points(content))
-        starts, num_bytes = np.cumsum(sizes) - sizes, int(sizes.sum())
-        num_blocks, num_skipped = (
-            num_blocks_of(num_bytes),
-            int(sizes[0]) if run.text.first == 0 else 0,
-        )
-        counts = np.diff(-(-np.arange(num_blocks + 1) * num_bytes // num_blocks)).astype(np.float64)
+        starts = np.cumsum(sizes) - sizes
+        num_bytes = int(sizes.sum())
+
+        # Nothing predicts the first character, of which a model of bytes predicts all but one byte.
+        num_skipped = int(sizes[0]) if run.text.first == 0 else 0
+        num_blocks = num_blocks_of(num_bytes)
+        edges = -(-np.arange(num_blocks + 1) * num_bytes // num_blocks)
+        counts = np.diff(edges).astype(np.float64)
         counts[0] -= num_skipped
+
         found = []
         for one, scored in pair:
             places = scored.positions - one.text.first
-            places = places if one.text.unit == "byte" else starts[places]
-            of_both = places >= num_skipped
-            blocks, nats = places[of_both] * num_blocks // num_bytes, scored.nats[of_both]
-            bits = np.bincount(blocks, nats / math.log(2), num_blocks).astype(np.float64)
-            found.append(BlockSums(bits, counts))
+            if one.text.unit == "character":
+                places = starts[places]
+            is_common = places >= num_skipped
+            blocks = places[is_common] * num_blocks // num_bytes
+            bits = np.bincount(blocks, scored.nats[is_common] / math.log(2), num_blocks)
+            found.append(BlockSums(bits.astype(np.float64), counts))
         return block_difference(found[1], found[0])
 
     def evaluation(self) -> records.Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the
         figures."""
-        text, scored = self.runs[0].text, self.rows[0].loss.num_chars
-        notes = [*self.notes]
-        for run in self.runs:
-            if run.trained_share is not None:
-                share = f"{100 * run.trained_share:.0f} % of this text"
-                notes.append(
-                    Message(
-                        f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
-                        " of the rest."
-                    )
-                )
-        if other := next((run for run in self.runs if run.text.unit != text.unit), None):
-            notes.append(
-                f"{self.runs[0].name} reads {text.unit}s and {other.name} {other.text.unit}s:"
-                " compare bits/byte."
-            )
-        if any(row.byte_difference is not None for row in self.rows):
-            notes.append(
-                "A difference between characters and bytes is in bits/byte; windows, which differ,"
-                " have none."
-            )
-        if self.max_chars is not None and scored < text.num_chars - 1:
-            is_one = segments_of(self.max_chars)[0] == 1
-            notes.append(
-                f"stateful: {scored:,} of {counted(text.num_chars, text.unit)}"
-                f" ({100 * scored / text.num_chars:.2g} %),"
-                f" {'from its beginning' if is_one else 'in segments spread evenly over the text'}."
-            )
-        if self.part == "validation":
-            split = (
-                ""
-                if len(self.models[0].config.split) > 2
-                else f"train with {named('split', '80/10/10')} and "
-            )
-            notes.append(
-                Message(
-                    "The checkpoint was chosen by its loss on the validation text. For a figure to"
-                    f" quote, {split}give {named('part', 'test')}."
-                )
-            )
         return records.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
             common_bytes=self.common_bytes,
             skipped=tuple(self.skipped),
-            notes=tuple(notes),
+            notes=(*self.notes, *self._notes_of_runs(), *self._notes_of_part()),
             breakdowns=tuple(self.breakdowns),
         )
+
+    def _notes_of_runs(self) -> Iterator[str]:
+        """Yield what limits the comparison of the runs."""
+        for run in self.runs:
+            if run.trained_share is not None:
+                share = f"{100 * run.trained_share:.0f} % of this text"
+                yield Message(
+                    f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
+                    " of the rest."
+                )
+        first = self.runs[0]
+        for run in self.runs:
+            if run.text.unit != first.text.unit:
+                yield (
+                    f"{first.name} reads {first.text.unit}s and {run.name} {run.text.unit}s:"
+                    " compare bits/byte."
+                )
+                break
+        if any(row.byte_difference is not None for row in self.rows):
+            yield (
+                "A difference between characters and bytes is in bits/byte; windows, which differ,"
+                " have none."
+            )
+
+    def _notes_of_part(self) -> Iterator[str]:
+        """Yield which part of the text was scored, and whether anything was chosen by it."""
+        text = self.runs[0].text
+        num_scored = self.rows[0].loss.num_chars
+        if self.max_chars is not None and num_scored < text.num_chars - 1:
+            num_segments, _ = segments_of(self.max_chars)
+            where = "in segments spread evenly over the text"
+            if num_segments == 1:
+                where = "from its beginning"
+            yield (
+                f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"
+                f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
+            )
+        if self.part == "validation":
+            remedy = f"give {named('part', 'test')}"
+            if len(self.models[0].config.split) <= 2:
+                remedy = f"train with {named('split', '80/10/10')} and {remedy}"
+            yield Message(
+                "The checkpoint was chosen by its loss on the validation text. For a figure to"
+                f" quote, {remedy}."
+            )
 
 
 def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:
@@ -536,21 +608,34 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
 
     The first of these forms in which they differ is taken.
     """
-    forms: tuple[Callable[[ComparedModel], str], ...] = (
-        lambda model: model.name,
-        lambda model: f"{model.path.parent.name}/{model.name}" if model.path else model.name,
-        lambda model: f"{model.name}@{model.step}",
-    )
     names = []
     for model in models:
         same = [other for other in models if other.name == model.name]
-        names.append(
-            next((form for form in forms if len({*map(form, same)}) == len(same)), forms[-1])(model)
-        )
-    num_before = [names[:place].count(name) for place, name in enumerate(names)]
-    return [
-        f"{name} ({num + 1})" if num else name for name, num in zip(names, num_before, strict=True)
-    ]
+        for form in (_plain_name, _name_with_folder, _name_with_step):
+            if len({form(other) for other in same}) == len(same):
+                break
+        names.append(form(model))
+
+    # What has no other difference is numbered.
+    distinct = []
+    for place, name in enumerate(names):
+        num_before = names[:place].count(name)
+        if num_before:
+            name = f"{name} ({num_before + 1})"
+        distinct.append(name)
+    return distinct
+
+
+def _plain_name(model: ComparedModel) -> str:
+    return model.name
+
+
+def _name_with_folder(model: ComparedModel) -> str:
+    return f"{model.path.parent.name}/{model.name}" if model.path else model.name
+
+
+def _name_with_step(model: ComparedModel) -> str:
+    return f"{model.name}@{model.step}"
 
 
 def _contents(
@@ -572,13 +657,14 @@ def _contents(
         _check_same_documents(models[0], model)
     if text is not None:
         return [text] * len(models), None
+
+    # One text, read in bytes by some models and in characters by others.
     parts = [model.held_out(part) for model in models]
-    texts = {own.corpus.digest for own in parts}
-    if (
-        len({model.vocab.kind for model in models}) > len(texts) == 1
-        and models[0].config.documents == "none"
-    ):
+    is_one_text = len({own.corpus.digest for own in parts}) == 1
+    has_several_kinds = len({model.vocab.kind for model in models}) > 1
+    if is_one_text and has_several_kinds and models[0].config.documents == "none":
         return _common_parts(parts)
+
     for model, own in zip(models[1:], parts[1:], strict=True):
         _check_same_part(models[0], parts[0], model, own)
     return parts, None
@@ -589,23 +675,29 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
     and its bytes."""
     begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
     end = min(part.corpus.num_bytes(0, part.end) for part in parts)
+
+    # The first and the last character whose bytes are all in every part.
     chars = next(part for part in parts if part.corpus.vocab.kind != "byte")
     before = chars.corpus.num_bytes(0, chars.begin)
     places = range(chars.begin, chars.end + 1)
-    sizes = partial(chars.corpus.num_bytes, chars.begin)
-    first = chars.begin + bisect_left(places, begin - before, key=sizes)
-    last = chars.begin + bisect_right(places, end - before, key=sizes) - 1
+    num_bytes_until = partial(chars.corpus.num_bytes, chars.begin)
+    first = chars.begin + bisect_left(places, begin - before, key=num_bytes_until)
+    last = chars.begin + bisect_right(places, end - before, key=num_bytes_until) - 1
     if first >= last:
         raise UsageError(
             "The held-out texts of these runs have nothing in common. Compare them on"
             f" {named('text')}."
         )
-    begin, end = (chars.corpus.num_bytes(0, place) for place in (first, last))
-    ranges = {"byte": (begin, end), "char": (first, last)}
-    return [CorpusPart(part.corpus, *ranges[part.corpus.vocab.kind]) for part in parts], (
-        begin,
-        end,
-    )
+
+    first_byte = chars.corpus.num_bytes(0, first)
+    last_byte = chars.corpus.num_bytes(0, last)
+    common = []
+    for part in parts:
+        if part.corpus.vocab.kind == "byte":
+            common.append(CorpusPart(part.corpus, first_byte, last_byte))
+        else:
+            common.append(CorpusPart(part.corpus, first, last))
+    return common, (first_byte, last_byte)
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
@@ -642,22 +734,21 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
 
 def describe_alphabets(first: Vocab, other: Vocab) -> str:
     """Return how two alphabets differ, in words."""
-    sizes = [
-        (
-            "256 bytes"
-            if vocab.kind == "byte"
-            else f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
-        )
-        for vocab in (first, other)
-    ]
-    different = sorted(set(first.characters) ^ set(other.characters))
+    sizes = [_describe_size(first), _describe_size(other)]
     if sizes[0] != sizes[1]:
         return f"{' and '.join(sizes)}, without the unknown symbol for rare ones"
+    different = sorted(set(first.characters) ^ set(other.characters))
     if not different:
         return f"{sizes[0]}, in another order"
     # The unknown symbol is the empty string, which sorts before all characters.
     name = repr(different[-1]) if different[-1] else "the unknown symbol"
     return f"{sizes[0]}, {name} in one of them only"
+
+
+def _describe_size(vocab: Vocab) -> str:
+    if vocab.kind == "byte":
+        return "256 bytes"
+    return f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
 
 
 def check_comparable(
@@ -675,12 +766,19 @@ def check_comparable(
             f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
         )
-    others = [run for run in runs[1:] if run.vocab != first.vocab and not has_escapes]
-    for one, other in (pair for run in others for pair in ((first, run), (run, first))):
-        if one.text.num_unknown:
-            raise DataError(
-                f"{one.name} does not know {counted(one.text.num_unknown, 'character')} of this"
-                " text and reads them as one symbol, which is easier to predict.\nThese figures of"
-                f" it cannot be compared with those of {other.name}, which has another alphabet:"
-                " give a text that both know."
-            )
+    if has_escapes:
+        return
+    for run in runs[1:]:
+        if run.vocab != first.vocab:
+            _check_knows_text(first, beside=run)
+            _check_knows_text(run, beside=first)
+
+
+def _check_knows_text(run: MeasuredRun, *, beside: MeasuredRun) -> None:
+    if run.text.num_unknown:
+        raise DataError(
+            f"{run.name} does not know {counted(run.text.num_unknown, 'character')} of this"
+            " text and reads them as one symbol, which is easier to predict.\nThese figures of"
+            f" it cannot be compared with those of {beside.name}, which has another alphabet:"
+            " give a text that both know."
+        )

@@ -81,9 +81,16 @@ class EvaluationRow:
     """Share of the text that the run was trained on; None unless it is known to have a part of the
     run's."""
 
-    def origin(self) -> dict[str, float]:
-        """Return `trained_share` for JSON, if it is known."""
-        return {} if self.trained_share is None else {"trained_share": self.trained_share}
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as one object; what does not apply to it is left out."""
+        data = {"name": self.name, "step": self.step, **asdict(self.loss)}
+        if self.trained_share is not None:
+            data["trained_share"] = self.trained_share
+        if self.difference is not None:
+            data["difference"] = asdict(self.difference)
+        if self.byte_difference is not None:
+            data["byte_difference"] = asdict(self.byte_difference)
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,37 +124,27 @@ class Evaluation(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
-        first, *others = self.rows
-        windowed = next(
-            (
-                row
-                for row in others
-                if (row.name, row.loss.protocol) == (first.name, "windowed-256")
-            ),
-            None,
-        )
-        return {
-            "run": first.name,
-            "step": first.step,
-            **({} if self.part is None else {"part": self.part}),
-            **({} if self.common_bytes is None else {"common_bytes": self.common_bytes}),
-            **asdict(first.loss),
-            **first.origin(),
-            **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
-            "skipped": [asdict(row) for row in self.skipped],
-            "rows": [
-                {"name": row.name, "step": row.step, **asdict(row.loss), **row.origin()}
-                | ({} if row.difference is None else {"difference": asdict(row.difference)})
-                | (
-                    {}
-                    if row.byte_difference is None
-                    else {"byte_difference": asdict(row.byte_difference)}
-                )
-                for row in self.rows
-            ],
-            "notes": list(self.notes),
-            "breakdowns": [asdict(breakdown) for breakdown in self.breakdowns],
-        }
+        first = self.rows[0]
+        data: dict[str, Any] = {"run": first.name, "step": first.step}
+        if self.part is not None:
+            data["part"] = self.part
+        if self.common_bytes is not None:
+            data["common_bytes"] = self.common_bytes
+        data.update(asdict(first.loss))
+        if first.trained_share is not None:
+            data["trained_share"] = first.trained_share
+
+        # The other protocol of the first run stands beside its stateful loss.
+        for row in self.rows[1:]:
+            if row.name == first.name and row.loss.protocol == "windowed-256":
+                data["windowed_256"] = asdict(row.loss)
+                break
+
+        data["skipped"] = [asdict(row) for row in self.skipped]
+        data["rows"] = [row.to_json() for row in self.rows]
+        data["notes"] = list(self.notes)
+        data["breakdowns"] = [asdict(breakdown) for breakdown in self.breakdowns]
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +97,9 @@ def char_losses(
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
     segments = _segments(len(ids), first, max_chars)
-    for scored, losses in iter_char_losses(
-        network, ids, first, precision=precision, max_chars=max_chars
-    ):
-        nats[_ranks(scored, *segments)] = losses.cpu().numpy()
+    computed = iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars)
+    for scored, losses in computed:
+        nats[segments.ranks(scored)] = losses.cpu().numpy()
     return CharLosses(positions, nats)
 
 
@@ -117,10 +117,10 @@ def stateful_block_sums(
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
     segments = _segments(len(ids), first, max_chars)
-    for scored, losses in iter_char_losses(
-        network, ids, first, precision=precision, max_chars=max_chars
-    ):
-        found.add(losses.cpu().numpy(), _ranks(scored, *segments) * num_blocks // num_scored)
+    computed = iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars)
+    for scored, losses in computed:
+        blocks = segments.ranks(scored) * num_blocks // num_scored
+        found.add(losses.cpu().numpy(), blocks)
     return found
 
 
@@ -142,8 +142,8 @@ def scored_positions(
     evenly over the text. Raises ValueError if there is nothing to score.
     """
     _check_first(num_ids, first)
-    starts, length = _segments(num_ids, first, max_chars)
-    return (starts[:, None] + np.arange(length)).ravel()
+    segments = _segments(num_ids, first, max_chars)
+    return (segments.starts[:, None] + np.arange(segments.length)).ravel()
 
 
 def consecutive_ranges(
@@ -156,26 +156,31 @@ def consecutive_ranges(
     """
     edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
     for first, last in pairwise(edges):
-        for begin in range(first, last, longest or max(1, last - first)):
-            yield begin, min(begin + (longest or last - first), last)
+        step = longest or max(1, last - first)
+        for begin in range(first, last, step):
+            yield begin, min(begin + step, last)
 
 
-def _segments(num_ids: int, first: int, max_chars: int | None) -> tuple[NDArray[np.int64], int]:
-    """Return the indices of the first scored character of each segment, and their length; one for
-    the whole text."""
+class _Segments(NamedTuple):
+    """The scored segments of a text; one for the whole text."""
+
+    starts: NDArray[np.int64]
+    """Index of the first scored character of each segment."""
+    length: int
+
+    def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the index in `scored_positions` of each scored position."""
+        segment = np.searchsorted(self.starts, positions, side="right") - 1
+        return np.asarray(segment * self.length + positions - self.starts[segment])
+
+
+def _segments(num_ids: int, first: int, max_chars: int | None) -> _Segments:
     if max_chars is None or num_ids - first <= max_chars:
-        return np.array([first]), num_ids - first
+        return _Segments(np.array([first]), num_ids - first)
     # The readers count from the input, which is the character before the one that is scored.
-    return 1 + segment_starts(num_ids - 1, first - 1, max_chars), segments_of(max_chars)[1]
-
-
-def _ranks(
-    positions: NDArray[np.int64], starts: NDArray[np.int64], length: int
-) -> NDArray[np.int64]:
-    """Return the index in `scored_positions` of each scored position, in segments with these starts
-    and this length."""
-    segment = np.searchsorted(starts, positions, side="right") - 1
-    return np.asarray(segment * length + positions - starts[segment])
+    starts = 1 + segment_starts(num_ids - 1, first - 1, max_chars)
+    _, length = segments_of(max_chars)
+    return _Segments(starts, length)
 
 
 def iter_char_losses(
@@ -199,23 +204,31 @@ def iter_char_losses(
         with autocast(device, precision):
             return network(inputs, state)
 
-    inputs = ids[:-1]  # the prediction of ids[n + 1] is made at ids[n]
+    # A long text in batch rows, or in segments; the prediction of ids[n + 1] is made at ids[n].
+    inputs = ids[:-1]
     if max_chars is not None and max_chars < len(ids) - first:
         reading = read_segments(step, network.initial_state, inputs, first - 1, max_chars)
     else:
         reading = read_in_lanes(step, network.initial_state, inputs, first - 1)
+
     with task("reading", num_scored_chars(len(ids) - first, max_chars)) as advance:
         while True:
             with torch.inference_mode():  # which must end before the caller continues
-                if (read := next(reading, None)) is None:
+                read = next(reading, None)
+                if read is None:
                     return
-                positions = (read[0] + 1).ravel()
+                places, logits = read
+                positions = (places + 1).ravel()
+                scores = logits.float().flatten(0, 1)
+
+                # The rows of the last step may be longer than the text.
                 is_text = positions < len(ids)
-                targets = torch.from_numpy(ids[positions[is_text]].astype(np.int64)).to(device)
-                scores = read[1].float().flatten(0, 1)
-                scores = scores if is_text.all() else scores[torch.from_numpy(is_text).to(device)]
+                if not is_text.all():
+                    positions = positions[is_text]
+                    scores = scores[torch.from_numpy(is_text).to(device)]
+                targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
                 nats = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
-            yield positions[is_text], nats
+            yield positions, nats
             advance(len(targets))
 
 
@@ -242,9 +255,8 @@ def windowed_block_sums(
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats = losses_from_start(network, ids, targets, precision) + np.float32(escape_nats) * (
-                ids[targets] == 0
-            )
+            nats = losses_from_start(network, ids, targets, precision)
+            nats = np.where(ids[targets] == 0, nats + np.float32(escape_nats), nats)
             found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
     return found
@@ -257,10 +269,8 @@ def losses_from_start(
     """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each
     from a zero state."""
     device = network.device
-    inputs, targets = (
-        torch.from_numpy(ids[some].astype(np.int64)).to(device)
-        for some in (positions - 1, positions)
-    )
+    inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
+    targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
     with autocast(device, precision):
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
     losses = torch.nn.functional.cross_entropy(
@@ -318,13 +328,16 @@ class MeasuredText:
 
     def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
         """Build the report of losses that are summed by blocks of this text."""
-        nats, interval = blocks.mean, blocks.interval()
+        nats = blocks.mean
+        check_finite(nats, "losses")
+        interval = blocks.interval()
         chars_per_byte = self.num_chars / self.num_bytes
 
         def scaled(factor: float) -> tuple[float, float] | None:
-            return None if interval is None else (factor * interval[0], factor * interval[1])
+            if interval is None:
+                return None
+            return factor * interval[0], factor * interval[1]
 
-        check_finite(nats, "losses")
         return LossReport(
             protocol=protocol,
             nats_per_char=nats,
@@ -356,8 +369,7 @@ def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | No
     """Compute `paired_difference` from the sums of both predictors by the same blocks."""
     differences = blocks - reference
     interval = differences.interval()
-    return (
-        None
-        if interval is None
-        else Difference(mean=differences.mean, low=interval[0], high=interval[1])
-    )
+    if interval is None:
+        return None
+    low, high = interval
+    return Difference(mean=differences.mean, low=low, high=high)
