@@ -11,6 +11,7 @@ work, too, `OMP_NUM_THREADS=1` gives CPU seconds that hardly depend on it. Then 
 .json that `visualize --export` writes.
 """
 
+import os
 import resource
 import tempfile
 import time
@@ -23,13 +24,13 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.scores import label_by_name
 from charrnn.cli.analyses import Options, Subject
 from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import EncodedText, Vocab
 from charrnn.views.delivery import FORMATS
 from charrnn.views.html_page import chars_on_page
@@ -58,11 +59,12 @@ def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
     )
 
 
-def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
+def start_study(model: Model, text: EncodedText, folder: Path) -> CellAnalysis:
     """Return a study whose findings are saved in `folder`."""
     study = model.study(text)
-    cache = FindingsCache(folder, "step-1", "benchmark")
-    return Study(
+    os.environ["CHARRNN_CACHE"] = str(folder)
+    cache = FindingsCache("benchmark")
+    return CellAnalysis(
         text=study.text,
         num_layers=study.num_layers,
         num_units=study.num_units,

@@ -8,18 +8,18 @@ the findings saved in a run, in a temporary folder; it builds the conditions aga
 they are the same.
 """
 
+import os
 import random
 import resource
 import tempfile
 import time
-from pathlib import Path
 
 from measuring import Report, make_parser
 
 from charrnn.api import Model
+from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import Vocab
 
 WORDS = (
@@ -71,8 +71,9 @@ def main() -> None:
     )
     report = Report("describe_cells", as_json=arguments.json)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["CHARRNN_CACHE"] = folder
         for call in ("first", "second"):
-            model.findings = FindingsCache(Path(folder), "step", "benchmark")
+            model.findings = FindingsCache("benchmark")
             begin = time.perf_counter()
             described = model.study(text, cached=True).descriptions()
             report.add(

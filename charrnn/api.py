@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.hooks.extensions import Extensible, ModelMethod
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, ModelFile, checkpoint_name
-from charrnn.runs.findings_cache import FindingsCache
+from charrnn.runs.checkpoint import Checkpoint, ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
@@ -120,24 +120,17 @@ class Model(Generating, Displayable, Extensible):
 
     @cached_property
     def findings(self) -> FindingsCache:
-        """The findings saved in the run for these weights; empty for a model that was not loaded
-        from a run."""
-        from charrnn.cells.saved import program_digest
-
-        program = program_digest()
-        if self.path is None or self.step_digest is None or program is None:
-            return FindingsCache(None)
-        return FindingsCache(self.path, checkpoint_name(self.step), f"{self.step_digest} {program}")
+        """What was measured of these weights; kept in the user's cache folder if the model was
+        loaded from a run."""
+        return FindingsCache(self.step_digest)
 
     @property
     def found_cells(self) -> "tuple[records.FoundCell, ...]":
-        """The cells saved in the run that follow a built-in detector better than an untrained
-        network, best first."""
+        """The cells that were found to follow a built-in detector better than an untrained network,
+        best first."""
         from charrnn.cells.analysis import found_cells
 
-        return found_cells(
-            self.findings, resolved(self.config.num_layers), resolved(self.config.hidden_size)
-        )
+        return found_cells(self.findings)
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -369,7 +362,7 @@ class Model(Generating, Displayable, Extensible):
         these cells (see `ablate`), on the 16,384 characters of the scoring half in which its labels
         change most often.
 
-        With `cached`, measurements are looked up in the run's folder and saved there (see
+        With `cached`, measurements are looked up in the user's cache folder and saved there (see
         docs/formats.md). Raises UsageError, DataError.
         """
         study = self.study(text, context=context, cached=cached)
@@ -381,7 +374,8 @@ class Model(Generating, Displayable, Extensible):
         """Return a study of the cells over `text`, read after `context`: findings, rankings,
         passages, values, history.
 
-        With `cached` each result is saved in the run's folder. Raises DataError for an empty text.
+        With `cached` each result is saved in the user's cache folder. Raises DataError for an empty
+        text.
         """
         from charrnn.cells.analysis import CellAnalysis
 
@@ -391,7 +385,7 @@ class Model(Generating, Displayable, Extensible):
             num_units=resolved(self.config.hidden_size),
             network=lambda: self.network,
             untrained_baseline=self.untrained_baseline,
-            cache=self.findings if cached else FindingsCache(None),
+            cache=self.findings if cached else FindingsCache(),
         )
 
 

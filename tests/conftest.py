@@ -192,15 +192,14 @@ def shortcuts() -> Iterator[None]:
 
 
 def copy_run(run: Path, target: Path) -> Path:
-    """Copy a run that tests share, without the findings that another test may have cached; return
-    the copy."""
-    return shutil.copytree(run, target, ignore=shutil.ignore_patterns("findings"))
+    """Copy a run that tests share; return the copy."""
+    return shutil.copytree(run, target)
 
 
 @pytest.fixture(autouse=True)
 def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start every test with the same environment and signal handlers, whatever the last one
-    changed.
+    changed, and without the findings that it cached.
 
     Replaces `os.fsync`: no test file has to survive a power cut, and disks differ in how long a
     sync takes.
@@ -209,6 +208,7 @@ def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     environment.restore()
     yield
     environment.restore()
+    shutil.rmtree(os.environ["CHARRNN_CACHE"], ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

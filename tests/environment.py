@@ -42,6 +42,7 @@ def settle(home: Path, imitated: Mapping[str, str]) -> None:
     fixed = {
         "HOME": str(home),
         "USERPROFILE": str(home),
+        "CHARRNN_CACHE": str(home / "cache"),
         "COLUMNS": "80",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",

@@ -17,7 +17,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellPage, CellPassage, PassagePlace
 from charrnn.cells.values import read_passages
 from charrnn.errors import UsageError
@@ -28,12 +28,12 @@ HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
 
 
 @pytest.fixture(scope="module")
-def study(model: Model) -> Study:
+def study(model: Model) -> CellAnalysis:
     return model.study(TEXT)
 
 
 @pytest.fixture(scope="module")
-def page(study: Study) -> CellPage:
+def page(study: CellAnalysis) -> CellPage:
     return study.page(0, 7)
 
 
@@ -47,7 +47,7 @@ def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None:
+def test_a_page_has_every_part_of_its_cell(study: CellAnalysis, page: CellPage) -> None:
     assert (page.layer, page.unit) == (0, 7)
     parts = (page.values, page.inputs, page.outputs, page.description)
     assert [(part.layer, part.unit) for part in parts if part is not None] == [(0, 7)] * 4

@@ -19,7 +19,8 @@ from rich.console import Group
 import charrnn
 from charrnn.analyses import directions
 from charrnn.analyses.directions import Direction, compare_ablations, outputs_of, sum_at_means
-from charrnn.cells.analysis import Study
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.trace import ablate_text
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
 from charrnn.config.architectures import CELLS
@@ -33,7 +34,6 @@ from charrnn.model.cell_types import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import EncodedText
 
 SIZE = 8
@@ -136,18 +136,18 @@ def plant() -> CharRNN:
     return network
 
 
-def study_of(cache: FindingsCache) -> Study:
+def study_of(cache: FindingsCache) -> CellAnalysis:
     network = plant()
     networks = {"network": lambda: network, "untrained_baseline": lambda: network}
-    return Study(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
+    return CellAnalysis(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
 
 
 @pytest.fixture
-def study() -> Study:
-    return study_of(FindingsCache(None))
+def study() -> CellAnalysis:
+    return study_of(FindingsCache())
 
 
-def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> None:
+def test_a_planted_direction_is_found_and_better_than_any_cell(study: CellAnalysis) -> None:
     direction = study.direction(SPANS, 4)
     assert {unit for _, unit in direction.cells} == {0, 1, 2, 3}
     # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
@@ -171,7 +171,7 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> 
 
 
 def test_ablating_a_planted_direction_costs_inside(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 400)
@@ -293,10 +293,10 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
     )
 
 
-def test_a_direction_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
-    caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
+    caches = [FindingsCache("same") for _ in range(2)]
     first = study_of(caches[0])
     direction = first.direction(SPANS, 3)
     found = first.ablate_direction(direction, [SPANS])
@@ -311,7 +311,7 @@ def test_a_direction_is_measured_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "url" in [one.detector for one in skipped]
 
 
-def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> None:
+def test_sizes_and_detectors_that_are_not_there_are_refused(study: CellAnalysis) -> None:
     with pytest.raises(UsageError, match="A direction of 9 cells: the model has 8"):
         study.direction(SPANS, 9)
     with pytest.raises(DataError, match="No direction for string: there are none in this text"):

@@ -18,7 +18,7 @@ from charrnn import match_cells
 from charrnn.analyses import matching
 from charrnn.analyses.matching import Moments, assign_one_to_one, random_rotation
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config
@@ -156,7 +156,7 @@ def test_independent_random_networks_stay_at_the_null_level(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
-    monkeypatch.setattr(Study, "findings", lambda *_, **__: CellFindings(scores=()))
+    monkeypatch.setattr(CellAnalysis, "findings", lambda *_, **__: CellFindings(scores=()))
     pairs = [
         match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0]
         for seed in range(10, 20)

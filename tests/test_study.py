@@ -15,7 +15,7 @@ import charrnn
 from charrnn.analyses.history import CHARS_OF_HISTORY
 from charrnn.api import Model, load, load_steps
 from charrnn.cells import analysis
-from charrnn.cells.analysis import Study
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cli.visualize import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
@@ -27,13 +27,13 @@ HALF = len(TEXT) // 2
 
 
 @pytest.fixture
-def study(model: Model) -> Study:
+def study(model: Model) -> CellAnalysis:
     assert len(LIVELY) == HALF
     return model.study(TEXT)
 
 
 def test_the_ablation_uses_the_half_that_did_not_choose(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ablated: list[tuple[int, int]] = []
     real = analysis.ablate_cells
@@ -65,7 +65,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damage
 
 
 def test_the_passages_shown_come_from_that_half(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
@@ -116,7 +116,7 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(
 
 
 def test_a_missing_detector_that_the_findings_need_is_named(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)

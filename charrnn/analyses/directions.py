@@ -21,7 +21,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells import findings as records
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
-from charrnn.cells.saved import encode
+from charrnn.cells.findings_cache import encode
 from charrnn.cells.scores import Read, Target, choose_targets
 from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
 from charrnn.cells.trace import CellMoments, replacing, score_with, summarize, torch_ops
@@ -268,7 +268,7 @@ def model_direction(
     does.
 
     It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
-    the run's folder. Raises UsageError, and DataError as `Model.held_out`.
+    the user's cache folder. Raises UsageError, and DataError as `Model.held_out`.
     """
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)

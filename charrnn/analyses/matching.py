@@ -24,7 +24,6 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
-from charrnn.cells.saved import encode
 from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
@@ -400,9 +399,8 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
 
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
-
     pairs = {
-        (i, j): studies[i].look_up("match", _key(studies[i], studies[j]), PairMatch)
+        (i, j): studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
         for i, j in combinations(range(len(studies)), 2)
     }
     missing = [places for places, found in pairs.items() if found is None]
@@ -421,9 +419,7 @@ def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple
                 )
                 pairs[i, j] = found
                 if study.cache.identity and other.cache.identity:  # else a model belongs to no run
-                    study.cache.put("match", _key(study, other), encode(found))
-        for study in studies:
-            study.cache.save()
+                    study.cache.save("match", _key(study, other), found)
     return tuple(
         replace(found, name=names[i], other=names[j])
         for (i, j), found in pairs.items()
@@ -596,7 +592,7 @@ def _measure(subject: Subject) -> MatchReport:
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
         if options.values["--recompute"]:
-            other.findings.ignore_saved()
+            other.findings.measures_anew = True
     models, detectors = [subject.model, *others], options.detectors
     return match_cells(
         models, subject.content, context=subject.context, detectors=detectors, cached=True

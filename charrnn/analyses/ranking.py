@@ -30,11 +30,9 @@ def ranking(
     measured = analysis.measure(targets)
     second_halves = analysis.kept_each(
         "second half",
-        [analysis.target_key(target) for target in targets],
+        [(target, analysis.target_key(target)) for target in targets],
         Float32Array,
-        lambda missing: measure_all(
-            _read_scoring_half(analysis), [targets[place] for place in missing]
-        ),
+        lambda missing: measure_all(_read_scoring_half(analysis), missing),
     )
     rows = zip(targets, measured, second_halves, strict=True)
     return {

@@ -1,5 +1,5 @@
-"""Measure the cells of one model over one text; each result is computed once and kept in the run's
-folder.
+"""Measure the cells of one model over one text; each result is computed once and kept in the
+user's cache folder.
 
 Shapes: N characters, C = L * H cells.
 """
@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.saved import Result, decode, encode, first_difference
+from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.scores import (
     Measured,
     Read,
     Target,
     choose_targets,
-    is_bounded,
     label_by_name,
     measure,
     sort_scores,
@@ -43,7 +42,6 @@ from charrnn.errors import DataError, check_length
 from charrnn.hooks.extensions import AddedFunction, Extensible, offered
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
-from charrnn.runs.findings_cache import FindingsCache
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
@@ -61,6 +59,8 @@ FOUND_CELLS = "found cells"
 detector."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
+Item = TypeVar("Item")
+"""What is measured together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,42 +128,36 @@ class CellAnalysis(Extensible):
         key: Mapping[str, JSON],
         result: type[Result],
         compute: Callable[[], Result],
-        fits: Callable[[Result], bool] = lambda found: True,
     ) -> Result:
-        """Look up a result of the type `result`; compute and save it if there is none, or none that
-        `fits`.
+        """Look up a result of the type `result`; compute and save it if there is none.
 
         `kind` and `key` say what is measured; the weights and the program are part of every key.
         """
-        return self.kept_each(kind, [key], result, lambda missing: [compute()], fits)[0]
+        found = self.cache.load(kind, key, result)
+        if found is None:
+            found = compute()
+            self.cache.save(kind, key, found)
+        return found
 
     def kept_each(
         self,
         kind: str,
-        keys: Sequence[Mapping[str, JSON]],
+        keys: Sequence[tuple[Item, Mapping[str, JSON]]],
         result: type[Result],
-        compute: Callable[[list[int]], Iterable[Result]],
-        fits: Callable[[Result], bool] = lambda found: True,
+        compute: Callable[[list[Item]], Iterable[Result]],
     ) -> list[Result]:
-        """Look up the results of several keys as `kept`, and compute the missing ones together, by
-        their places."""
-        results = [self.look_up(kind, key, result) for key in keys]
-        results = [None if found is None or not fits(found) else found for found in results]
-        missing = [place for place, found in enumerate(results) if found is None]
-        if missing:
-            before = [self.cache.get(kind, keys[place]) for place in missing]
-            for place, saved, computed in zip(missing, before, compute(missing), strict=True):
-                results[place], measured = computed, encode(computed)
-                if saved is not None and (pair := first_difference(saved, measured)) is not None:
-                    self.cache.report(kind, *pair)
-                self.cache.put(kind, keys[place], measured)
-            self.cache.save()
-        return cast(list[Result], results)
+        """Look up the results of several items, each given with its key.
 
-    def look_up(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
-        """Return a saved result of `kept`, None if there is none of this type."""
-        sizes = {"layers": self.num_layers, "units": self.num_units, "chars": len(self.text)}
-        return decode(result, self.cache.get(kind, key), sizes)
+        `compute` takes the items without a result, so that the text is read once for all of them.
+        """
+        found = [self.cache.load(kind, key, result) for _, key in keys]
+        missing = [pair for pair, known in zip(keys, found, strict=True) if known is None]
+        if missing:
+            computed = compute([item for item, _ in missing])
+            for (_, key), measured in zip(missing, computed, strict=True):
+                self.cache.save(kind, key, measured)
+            found = [self.cache.load(kind, key, result) for _, key in keys]
+        return cast(list[Result], found)
 
     def shared(self, name: str, compute: Callable[[], Result]) -> Result:
         """Return what `compute` returned when it was first called under this name; for what several
@@ -189,7 +183,6 @@ class CellAnalysis(Extensible):
         if ablations:
             scores = self._ablate(scores, targets)
         self._keep_found(scores)
-        self.cache.save()
         return sort_scores(scores, skipped, len(self.text), self.num_cells)
 
     def passages(
@@ -233,16 +226,13 @@ class CellAnalysis(Extensible):
         all by default."""
         text = self.text.part(part.start or 0, part.stop)
 
-        def trace(missing: list[int]) -> list[Floats]:
+        def trace(missing: list[tuple[int, int]]) -> list[Floats]:
             traced = trace_text(self.network(), text).cells
-            wanted = [cells[place] for place in missing]
-            return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in wanted]
+            return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
 
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
-        keys = [of_text | {"layer": layer, "unit": unit} for layer, unit in cells]
-        return self.kept_each(
-            "values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text))
-        )
+        keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
+        return self.kept_each("values", keys, Floats, trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
         """Return what the values of a cell look like, as `measure_values` finds."""
@@ -251,27 +241,19 @@ class CellAnalysis(Extensible):
             self.cell_key(layer, unit),
             records.CellValues,
             lambda: measure_values(self.activations(), [(layer, unit)])[0],
-            fits=lambda found: found.fits(len(self.text)),
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
         """Return the passages that `values_of` chose for a cell, with its value at each
         character."""
         places = self.values_of(layer, unit).passages
-        # Only the values, because the file of the findings does not contain the text.
+        # Only the values: the file contains nothing of the text.
         values = self.kept(
             "passages of",
             self.cell_key(layer, unit),
             tuple[Floats, ...],
             lambda: tuple(
                 self.activations().of(layer, unit)[place.begin : place.end] for place in places
-            ),
-            fits=lambda found: (
-                len(found) == len(places)
-                and all(
-                    is_bounded(one, place.end - place.begin)
-                    for one, place in zip(found, places, strict=True)
-                )
             ),
         )
         return RecordTuple(read_passages(self.text.text, places, values))
@@ -345,19 +327,12 @@ class CellAnalysis(Extensible):
         """Look up each target's measurement and measure those that are missing together; in the
         targets' order."""
 
-        def measure_missing(missing: list[int]) -> list[Measured]:
+        def measure_missing(missing: list[Target]) -> list[Measured]:
             baseline = self.reader(self.untrained_baseline()) if untrained else None
-            return measure(
-                [targets[place] for place in missing],
-                self.reader(self.network()),
-                self.num_units,
-                baseline,
-            )
+            return measure(missing, self.reader(self.network()), self.num_units, baseline)
 
-        keys = [self.target_key(target) | {"untrained": untrained} for target in targets]
-        found = self.kept_each(
-            "score", keys, Measured, measure_missing, fits=lambda one: one.fits(self.num_cells)
-        )
+        keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
+        found = self.kept_each("score", keys, Measured, measure_missing)
         # Detectors with the same labels share an entry.
         pairs = zip(found, targets, strict=True)
         return [
@@ -373,30 +348,20 @@ class CellAnalysis(Extensible):
     ) -> list[slice]:
         """Look up the passage of each finding and select those that are missing, after reading the
         scoring half."""
-        keys = [
-            self.target_key(Target(score.detector, labels[score.detector], self.half))
-            | {
-                "layer": score.layer,
-                "unit": score.unit,
-                "polarity": score.polarity,
-            }
-            for score in shown
-        ]
+        keys = []
+        for score in shown:
+            target = Target(score.detector, labels[score.detector], self.half)
+            cell: dict[str, JSON] = {"layer": score.layer, "unit": score.unit}
+            keys.append((score, self.target_key(target) | cell | {"polarity": score.polarity}))
 
-        def choose(missing: list[int]) -> list[tuple[int, int]]:
-            wanted = [(shown[place], labels[shown[place].detector]) for place in missing]
+        def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
+            wanted = [(score, labels[score.detector]) for score in missing]
             parts = choose_passages(
                 self.text.text, wanted, self.half, self.reader(self.network()), self.num_units
             )
             return [(part.start, part.stop) for part in parts]
 
-        found = self.kept_each(
-            "passage",
-            keys,
-            tuple[int, int],
-            choose,
-            fits=lambda part: 0 <= part[0] < part[1] <= len(self.text),
-        )
+        found = self.kept_each("passage", keys, tuple[int, int], choose)
         return [slice(*part) for part in found]
 
     def _ablate(
@@ -405,35 +370,30 @@ class CellAnalysis(Extensible):
         """Add the contribution of each score's cell, on the segment of the scoring half with the
         most label changes."""
         length = min(CHARS_ABLATED, len(self.text) - self.half)
-        keys = [
-            self.target_key(target) | {"layer": score.layer, "unit": score.unit, "length": length}
-            for score, target in zip(scores, targets, strict=True)
-        ]
+        keys = []
+        for score, target in zip(scores, targets, strict=True):
+            cell: dict[str, JSON] = {"layer": score.layer, "unit": score.unit}
+            keys.append(((score, target), self.target_key(target) | cell | {"length": length}))
 
-        def ablate(missing: list[int]) -> list[tuple[float | None, float | None]]:
-            begins = [most_changes(targets[place].labels, self.half, length) for place in missing]
+        def ablate(
+            missing: list[tuple[records.CellScore, Target]],
+        ) -> list[tuple[float | None, float | None]]:
+            begins = [most_changes(target.labels, self.half, length) for _, target in missing]
             firsts = [self.text.first + begin for begin in begins]
-            cells = [(scores[place].layer, scores[place].unit) for place in missing]
+            cells = [(score.layer, score.unit) for score, _ in missing]
             ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
             found: list[tuple[float | None, float | None]] = []
-            for place, begin, (_, changes) in zip(missing, begins, ablated, strict=True):
+            for (_, target), begin, (_, changes) in zip(missing, begins, ablated, strict=True):
                 part = slice(begin, begin + length)
                 text = self.text.part(part.start, part.stop)
-                effects, _ = effects_of(changes, text, [labelled(targets[place], part)])
-                found.append(
-                    (effects[0].change_inside, effects[0].change_outside)
-                    if effects
-                    else (None, None)
-                )
+                effects, _ = effects_of(changes, text, [labelled(target, part)])
+                if effects:
+                    found.append((effects[0].change_inside, effects[0].change_outside))
+                else:
+                    found.append((None, None))
             return found
 
-        found = self.kept_each(
-            "ablation",
-            keys,
-            tuple[float | None, float | None],
-            ablate,
-            fits=lambda found: (found[0] is None) == (found[1] is None),
-        )
+        found = self.kept_each("ablation", keys, tuple[float | None, float | None], ablate)
         pairs = zip(scores, found, strict=True)
         return [
             replace(score, ablation_inside=inside, ablation_outside=outside)
@@ -441,25 +401,22 @@ class CellAnalysis(Extensible):
         ]
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
-        """Keep the significant scores that exceed the untrained baseline, for an exported model:
-        not the text."""
-        cells = {
-            one.detector: one for one in found_cells(self.cache, self.num_layers, self.num_units)
-        }
+        """Keep the significant scores that exceed the untrained baseline, for an exported model."""
+        before = found_cells(self.cache)
+        cells = {one.detector: one for one in before}
         for score in scores:
             cells.pop(score.detector, None)
-            if score.is_significant and score.untrained is not None and score.gain > 0:
-                place = {"layer": score.layer, "unit": score.unit}
+            # Only built-in detectors: the name of another one may be of the text.
+            if score.detector not in DETECTORS or score.untrained is None:
+                continue
+            if score.is_significant and score.gain > 0:
                 cells[score.detector] = records.FoundCell(
-                    detector=score.detector, gain=score.gain, **place
+                    detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain
                 )
-        now = encode(tuple(one for _, one in sorted(cells.items())))
-        if now != (self.cache.get(FOUND_CELLS, {}) or []):
-            self.cache.put(FOUND_CELLS, {}, now)
-
-
-Study = CellAnalysis
-"""The former name of the class."""
+        by_name = [one for _, one in sorted(cells.items())]
+        found = tuple(sorted(by_name, key=lambda one: -one.gain))
+        if found != before:
+            self.cache.save(FOUND_CELLS, {}, found)
 
 
 def sections() -> tuple[CellSection, ...]:
@@ -468,15 +425,10 @@ def sections() -> tuple[CellSection, ...]:
     return tuple(sorted(offered(CellSection), key=lambda section: section.place))
 
 
-def found_cells(
-    cache: FindingsCache, num_layers: int, num_units: int
-) -> tuple[records.FoundCell, ...]:
-    """Return the cells saved in a run that follow a built-in detector better than an untrained
-    network, best first."""
-    sizes = {"layers": num_layers, "units": num_units}
-    found = decode(tuple[records.FoundCell, ...], cache.get(FOUND_CELLS, {}), sizes) or ()
-    known = {one.detector: one for one in found if one.detector in DETECTORS and one.gain > 0}
-    return tuple(sorted(known.values(), key=lambda one: -one.gain))
+def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
+    """Return the cells that were found to follow a built-in detector better than an untrained
+    network does, best first."""
+    return cache.load(FOUND_CELLS, {}, tuple[records.FoundCell, ...]) or ()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from charrnn.cells.saved import ROUNDING, Association, End, Layer, Place, Share, Unit
 from charrnn.system.display import Displayable
 
 CHARS_SCORED = 131_072
@@ -43,14 +42,6 @@ LAGS = (
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
 """Where the timescale of a cell type comes from in which no gate keeps the memory."""
-SLACK = 0.01
-"""How far a score may lie outside its interval, which is resampled from values in 512 groups of
-similar rank."""
-
-
-def is_inside(estimate: float, interval: tuple[float, float], slack: float = ROUNDING) -> bool:
-    """Return whether an estimate lies in its interval, or outside by no more than `slack`."""
-    return interval[0] - slack <= estimate <= interval[1] + slack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,32 +54,32 @@ class CellScore:
     """
 
     detector: str
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     polarity: int
     num_positive: int
-    auc: Share | None = None
-    spearman: Association | None = None
-    ci_low: Association | None = None
-    ci_high: Association | None = None
-    chosen_on: Association | None = None
+    auc: float | None = None
+    spearman: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    chosen_on: float | None = None
     """The score on the choosing half, computed from values in 512 bins."""
-    untrained: Association | None = None
+    untrained: float | None = None
     r2: float | None = None
     """Count detectors: share of the variance explained by a line in the cell's value, fitted on the
     choosing half."""
-    threshold: Association | None = None
+    threshold: float | None = None
     """Yes/no detectors: the value that separates inside from outside, selected on the choosing
     half."""
-    f1: Share | None = None
+    f1: float | None = None
     """Yes/no detectors: harmonic mean of precision and recall at that threshold."""
-    interior: Share | None = None
+    interior: float | None = None
     """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows
     delimiters only."""
-    null_level: Share | None = None
+    null_level: float | None = None
     """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the
     labels, choosing half."""
-    p_value: Share | None = None
+    p_value: float | None = None
     """Share of those shifts for which some cell reaches the association of the best cell without a
     shift."""
     probe: tuple[tuple[int, float], ...] = ()
@@ -98,14 +89,6 @@ class CellScore:
     per character."""
     ablation_outside: float | None = None
     """The same outside the spans."""
-
-    @property
-    def is_consistent(self) -> bool:
-        """Whether its interval contains the score, as far as both are there."""
-        reached = self.spearman if self.auc is None else self.auc
-        if reached is None or self.ci_low is None or self.ci_high is None:
-            return True
-        return is_inside(reached, (self.ci_low, self.ci_high), SLACK)
 
     @property
     def is_significant(self) -> bool:
@@ -160,9 +143,9 @@ class FoundCell:
     untrained baseline."""
 
     detector: str
-    layer: Layer
-    unit: Unit
-    gain: Share
+    layer: int
+    unit: int
+    gain: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,13 +184,6 @@ class AblationEffect:
     num_inside: int
     is_count: bool = False
 
-    @property
-    def is_consistent(self) -> bool:
-        """Whether the intervals contain the changes."""
-        return is_inside(self.change_inside, self.ci_inside) and is_inside(
-            self.change_outside, self.ci_outside
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation(Displayable):
@@ -218,8 +194,8 @@ class Ablation(Displayable):
     `num_chars` predicted characters, `ci` its 95 % interval.
     """
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     at: str
     value: float
     change: float
@@ -227,11 +203,6 @@ class Ablation(Displayable):
     num_chars: int
     effects: tuple[AblationEffect, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-
-    @property
-    def is_consistent(self) -> bool:
-        """Whether the interval contains the change; each of `effects` answers for itself."""
-        return is_inside(self.change, self.ci)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,7 +213,7 @@ class GateUse:
     or above 0.9.
     """
 
-    layer: Layer
+    layer: int
     gate: str
     left: tuple[float, ...] = field(repr=False)
     right: tuple[float, ...] = field(repr=False)
@@ -286,9 +257,9 @@ class AfterCharacter:
 class CorrelatedCell:
     """Another cell, and the Pearson correlation of the values of the two."""
 
-    layer: Layer
-    unit: Unit
-    correlation: Association
+    layer: int
+    unit: int
+    correlation: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,9 +274,9 @@ class PassagePlace:
 
     kind: str
     rank: int
-    index: Place
-    begin: Place
-    end: End
+    index: int
+    begin: int
+    end: int
     value: float
 
 
@@ -319,13 +290,13 @@ class CellValues(Displayable):
     autocorrelation falls to 1/e. None if it is longer than can be measured.
     """
 
-    layer: Layer
-    unit: Unit
+    layer: int
+    unit: int
     num_chars: int
     mean: float
     spread: float
     """Standard deviation."""
-    histogram: tuple[End, ...] = field(repr=False)
+    histogram: tuple[int, ...] = field(repr=False)
     """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
     end, the last both."""
     autocorrelation: tuple[float, ...] = field(repr=False)
@@ -353,17 +324,6 @@ class CellValues(Displayable):
     def lags(self) -> tuple[int, ...]:
         """The lags of `autocorrelation`."""
         return LAGS[: len(self.autocorrelation)]
-
-    def fits(self, num_chars: int) -> bool:
-        """Return whether it can be of a text of so many characters: counts, lags and places are
-        possible."""
-        return (
-            self.num_chars == num_chars == sum(self.histogram)
-            and len(self.histogram) == NUM_BINS
-            and min(self.histogram) >= 0
-            and len(self.autocorrelation) <= len(LAGS)
-            and all(0 <= one.begin <= one.index < one.end <= num_chars for one in self.passages)
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

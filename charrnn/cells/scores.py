@@ -119,27 +119,6 @@ class Measured:
     first_half: NDArray[np.float32]
     """(C,): associations, 2 * AUC - 1 or Spearman's rho."""
 
-    def fits(self, num_cells: int) -> bool:
-        """Return whether it can be of a model with this number of cells."""
-        score = self.score
-        sizes = [*(size for size in statistics.SIZES if size < num_cells), num_cells]
-        needed = (score.ci_low, score.ci_high, score.chosen_on, score.null_level, score.p_value)
-        return (
-            is_bounded(self.first_half, num_cells)
-            and (score.auc is None) != (score.spearman is None)
-            and None not in needed
-            and score.ablation_inside is score.ablation_outside is None
-            and score.polarity in (-1, 1)
-            and [size for size, _ in score.probe] == sizes
-            and all(reached <= 1 for _, reached in score.probe)
-        )
-
-
-def is_bounded(values: Float32Array, size: int) -> bool:
-    """Return whether there are `size` values, all in [-1, 1], as those of cells and their
-    associations are."""
-    return len(values) == size and bool((np.abs(values) <= 1).all())
-
 
 def score_cells(
     text: str,

@@ -285,7 +285,7 @@ def _prepare(
         warn(model.encoding_warnings(read[:num_chars]), quiet=options.values["--quiet"])
         whole = model.encode(read, context=context)
     if options.values["--recompute"]:
-        model.findings.ignore_saved()
+        model.findings.measures_anew = True
     measured = whole.part(0, num_chars)
     texts: dict[str, Any] = {
         "content": read[:num_chars],

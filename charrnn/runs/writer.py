@@ -30,7 +30,6 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
-from charrnn.runs.findings_cache import discard_findings
 from charrnn.runs.reader import RunReader
 from charrnn.system import files
 from charrnn.system.process import ending_signals_delayed
@@ -255,7 +254,6 @@ class RunWriter(RunReader):
                 # Renamed first: a crash in between leaves a temporary folder, never a damaged
                 # checkpoint.
                 shutil.rmtree(_set_aside(self.path / name, "tmp"))
-            discard_findings(self.path, name)
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of

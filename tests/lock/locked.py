@@ -97,6 +97,8 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     }
     # Without instructions for bf16, precision auto is fp32, as on processors that have none.
     settled = kept | {"COLUMNS": "80", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    # Each laboratory has findings of its own, whatever was run before; IGNORED has the folder.
+    settled["CHARRNN_CACHE"] = str(folder / ".cache")
     settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
     with (
         mock.patch.dict(os.environ, settled, clear=True),

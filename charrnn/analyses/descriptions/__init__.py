@@ -242,7 +242,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
         conditions = rules.build_conditions(analysis.text, analysis.half, None)
         column = layer * analysis.num_units + unit
         key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
-        report = analysis.look_up("descriptions", key, DescriptionReport)
+        report = analysis.cache.load("descriptions", key, DescriptionReport)
         if report is not None:
             return report.descriptions[column]
         report = describe_cells(

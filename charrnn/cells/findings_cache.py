@@ -1,0 +1,181 @@
+"""Keep what was measured of the cells of a model in the user's cache folder.
+
+There is one file for each result. Its name is a digest of all that the result depends on: the
+weights, the text and the program. So a file is never out of date, and each of them may be deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from charrnn.config.architectures import CELL_GROUP
+from charrnn.errors import warn
+from charrnn.hooks.extensions import GROUP, scan_plugins
+from charrnn.system.files import JSON
+
+Result = TypeVar("Result")
+"""The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
+None."""
+MAX_FOLDER_BYTES = 256 * 1024 * 1024
+"""Size of all files together above which the oldest are deleted."""
+
+
+@dataclass
+class FindingsCache:
+    """Results by what they were measured from."""
+
+    identity: str | None = None
+    """The digest of the model's weights, configuration and alphabet. None for a model without a
+    checkpoint: its results stay in memory."""
+    on_warning: Callable[[str], object] = warn
+    """Called with a message about each damaged file."""
+    measures_anew: bool = False
+    """Whether only the results of this process are used."""
+    _known: dict[str, Any] = field(default_factory=dict)
+    """The results that were loaded or saved in this process."""
+    _is_trimmed: bool = False
+
+    def load(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
+        """Return a saved result; None if there is none, or if its file is damaged."""
+        name = self._name(kind, key)
+        if name in self._known:
+            return cast(Result, self._known[name])
+        if self.identity is None or self.measures_anew:
+            return None
+
+        path = cache_folder() / name
+        try:
+            digest, _, body = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        # Files are not synced to the disk, so they may be incomplete after a power failure.
+        if digest != _digest(body):
+            self.on_warning(f"{path} is damaged: what it contains is measured again")
+            return None
+        self._known[name] = decode(result, json.loads(body))
+        return cast(Result, self._known[name])
+
+    def save(self, kind: str, key: Mapping[str, JSON], value: Any) -> None:
+        """Keep a result, in a file as well unless none can be written."""
+        name = self._name(kind, key)
+        self._known[name] = value
+        if self.identity is None:
+            return
+
+        folder = cache_folder()
+        body = json.dumps(encode(value), separators=(",", ":")).encode("ascii")
+        temporary = folder / f"{name}.{os.getpid()}"
+        # Without a file the next process measures again, which costs only time.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(_digest(body) + b"\n" + body)
+            os.replace(temporary, folder / name)
+            if not self._is_trimmed:
+                delete_oldest(folder)
+                self._is_trimmed = True
+
+    def _name(self, kind: str, key: Mapping[str, JSON]) -> str:
+        parts = [kind, dict(key), self.identity, program_digest() if self.identity else ""]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder of the files: `findings` in CHARRNN_CACHE or in the user's cache folder."""
+    chosen = os.environ.get("CHARRNN_CACHE")
+    if not chosen:
+        from platformdirs import user_cache_dir  # here, so that other commands start sooner
+
+        chosen = user_cache_dir("charrnn", appauthor=False)
+    return Path(chosen) / "findings"
+
+
+def delete_oldest(folder: Path) -> None:
+    """Delete the oldest files until all together have at most MAX_FOLDER_BYTES. Raises OSError."""
+    by_age = []
+    for entry in os.scandir(folder):
+        found = entry.stat()
+        by_age.append((found.st_mtime, found.st_size, entry.path))
+    by_age.sort()
+
+    excess = sum(size for _, size, _ in by_age) - MAX_FOLDER_BYTES
+    for _, size, path in by_age:
+        if excess <= 0:
+            break
+        os.unlink(path)
+        excess -= size
+
+
+@cache
+def program_digest() -> str:
+    """Return a SHA-256 of the sources of charrnn and of the versions of the packages that add to
+    it. Raises UsageError as `scan_plugins`.
+    """
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.read_bytes())
+
+    versions = set()
+    for group in (GROUP, CELL_GROUP):
+        for plugin in scan_plugins(group, "extension"):
+            if not plugin.is_own:
+                versions.add(plugin.package)
+    digest.update(repr(sorted(versions)).encode())
+    return digest.hexdigest()
+
+
+def encode(value: Any) -> JSON:
+    """Return a result as JSON. A dataclass is the list of its fields: a third of the size of an
+    object."""
+    if is_dataclass(value):
+        return [encode(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, tuple):
+        return [encode(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return cast(JSON, value.tolist())
+    return cast(JSON, value)
+
+
+def decode(kind: type[Result], value: JSON) -> Result:
+    """Return the result of a type from its JSON."""
+    return cast(Result, _decode(kind, value))
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    if kind in (int, float, str, bool) or value is None:
+        return value
+    if is_dataclass(kind):
+        parts = zip(_field_types(cast(Any, kind)), value, strict=True)
+        return cast(Any, kind)(**{name: _decode(part, one) for (name, part), one in parts})
+
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is np.ndarray:
+        return np.array(value, get_args(arguments[1])[0])
+    if origin in (Union, UnionType):
+        (only,) = (part for part in arguments if part is not type(None))
+        return _decode(only, value)
+    if arguments[1:] == (...,):
+        return tuple(_decode(arguments[0], part) for part in value)
+    return tuple(_decode(part, one) for part, one in zip(arguments, value, strict=True))
+
+
+@cache
+def _field_types(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return name and type of each field; kept, because evaluating the annotations is slow."""
+    hints = get_type_hints(kind)
+    return tuple((field.name, hints[field.name]) for field in fields(kind))
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode("ascii")
