@@ -210,8 +210,8 @@ def model_atlas(
 ) -> Atlas:
     """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
 
-    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the run's
-    folder.
+    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the user's
+    cache folder.
     """
     return atlas(model.study(text, context=context, cached=cached))
 

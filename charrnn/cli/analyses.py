@@ -78,7 +78,7 @@ class Subject:
 
     @cached_property
     def study(self) -> CellAnalysis:
-        """The study of the cells over the text, with the findings saved in the run."""
+        """The study of the cells over the text, with the findings saved so far."""
         return self.model.study(self.text, cached=True)
 
 

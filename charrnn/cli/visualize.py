@@ -139,7 +139,7 @@ OPTIONS = (
     ),
     Option(
         "--recompute",
-        "Ignore the findings saved in the run and measure again.",
+        "Ignore the findings saved so far and measure again.",
         panel=OTHER,
         kind=bool,
     ),
