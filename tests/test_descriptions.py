@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.analyses import descriptions
-from charrnn.analyses.descriptions import NUM_LISTED, _show, describe_cells
-from charrnn.analyses.descriptions.rules import (
-    RuleSearch,
-    build_conditions,
-    fit_rising,
-    rule_mask,
-    standardized,
-)
+from charrnn.analyses.descriptions import _show, describing
+from charrnn.analyses.descriptions.conditions import build_conditions
+from charrnn.analyses.descriptions.describing import Fitter, describe_cells
+from charrnn.analyses.descriptions.results import NUM_LISTED
+from charrnn.analyses.descriptions.rules import RuleSearch, fit_rising, rule_mask, standardized
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
 from charrnn.text.vocab import EncodedText
@@ -63,8 +59,8 @@ TEXT = make_text(5_000)
 def test_the_same_characters_of_a_long_text_are_searched_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(descriptions, "CHARS_SEARCHED", 5)
-    assert descriptions._Halves(build_conditions(TEXT, len(TEXT) // 2)).sample.tolist() == [
+    monkeypatch.setattr(describing, "CHARS_SEARCHED", 5)
+    assert Fitter(build_conditions(TEXT, len(TEXT) // 2)).sample.tolist() == [
         674,
         769,
         1276,

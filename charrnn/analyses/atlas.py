@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analyses.descriptions import Description, DescriptionReport, descriptions
+from charrnn.analyses.descriptions import descriptions
+from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.analyses.inputs import CellInputs, inputs
 from charrnn.analyses.outputs import CellOutputs, outputs
 from charrnn.api import Model, TextOrIds

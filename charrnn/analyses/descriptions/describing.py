@@ -1,0 +1,435 @@
+"""The choice of a rule for each cell, on one half of a text, and its scores on the other half.
+
+Shapes: N characters (n of them in a half), C = L * H cells (c of them in a block), G groups of
+neighbouring counts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analyses.descriptions import rules
+from charrnn.analyses.descriptions.conditions import Conditions, build_conditions
+from charrnn.analyses.descriptions.results import Description, DescriptionReport
+from charrnn.cells.statistics import measure_score
+from charrnn.cells.trace import Activations
+from charrnn.detectors.detector import MIN_POSITIVES
+from charrnn.statistics.intervals import (
+    MIN_BLOCKS,
+    NUM_RESAMPLES,
+    BlockSums,
+    draw_counts,
+    percentiles,
+)
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+
+CHARS_SEARCHED = 16_384
+"""Characters, spread evenly at random over the choosing half, on which rules are searched. The best
+are then compared on the whole half."""
+CELLS_AT_ONCE = 32
+"""Cells of a block, whose rules are searched together."""
+MIN_GAIN = 0.02
+"""What each further condition must add to R² on the choosing half. A shorter rule is preferred to a
+smaller gain."""
+MIN_SCORE = 0.1
+"""The least R² of a rule that is said to explain a cell."""
+CONTROL_SHARE = 0.95
+"""The share of the rules for control values whose score is below that of any cell said to be
+explained."""
+MIN_CONTROLS = 100
+"""Control values, at least: where there are fewer cells, each is shifted several times."""
+MIN_SHIFT = 0.05
+"""The smallest shift of control values, as a share of the text."""
+Key = rules.Rule | int
+"""A rule, or the index of a count."""
+Advance = Callable[[int], object]
+"""Is called with the number of cells that were searched."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A rule or a count for one cell, and what it predicts."""
+
+    key: Key
+    chosen_on: float
+    """R² on the choosing half."""
+    means: rules.Float64Array
+    """Predicted value outside and inside the rule, or in each group of the count."""
+
+    @property
+    def num_terms(self) -> int:
+        """How many statements it consists of."""
+        return 1 if isinstance(self.key, int) else len(self.key)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredFit:
+    """What a fit reaches on the scoring half."""
+
+    fit: Fit | None
+    """None for a cell that is constant in one of the halves."""
+    score: float
+    interval: tuple[float, float] | None
+    variance: float
+    """Of the cell's values on the scoring half."""
+
+    def exceeds(self, level: float) -> bool:
+        """Return whether the score is above a level, and its interval above 0."""
+        return self.interval is not None and self.interval[0] > 0 and self.score > level
+
+
+class Fitter:
+    """Fits rules and counts to cells, from the conditions and counts of one text."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        """Draw the characters on which rules are searched, the same ones each time."""
+        self.conditions = conditions
+        self.half = conditions.half
+        num_searched = min(CHARS_SEARCHED, self.half)
+        generator = np.random.default_rng(0)
+        self.sample = np.sort(generator.choice(self.half, num_searched, replace=False))
+
+        # Of a sample, the search asks for half of the positives that the whole half must have: a
+        # rule that just passes there may have fewer here by chance.
+        least = max(2, MIN_POSITIVES * num_searched // self.half // 2)
+        families = [condition.family for condition in conditions.conditions]
+        self._search = rules.RuleSearch(conditions.flags[:, self.sample], families, least)
+        self._counts = [rules.group_counts(counts, self.half) for counts in conditions.counts]
+
+    def groups(self, key: Key) -> NDArray[np.int64]:
+        """Return the group (N,) of each character: that of a count, or 1 where a rule holds and 0
+        elsewhere."""
+        if isinstance(key, int):
+            return self._counts[key]
+        return rules.rule_mask(self.conditions.flags, key).astype(np.int64)
+
+    def fit(self, values: rules.Float32Array) -> list[Fit | None]:
+        """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None
+        if constant."""
+        chosen = values[:, : self.half]
+        found = self._search.search(chosen[:, self.sample])
+        by_count = [self.fit_with(count, chosen) for count in range(len(self._counts))]
+        fits: list[Fit | None] = []
+        for cell, row in enumerate(chosen):
+            if not _is_varied(row):
+                fits.append(None)
+                continue
+            by_rule = [self.fit_with(rule, row[None])[0] for rule in found[cell]]
+            counts = [of_count[cell] for of_count in by_count]
+            fits.append(_choose(by_rule, max(counts, key=_chosen_on, default=None)))
+        return fits
+
+    def fit_with(self, key: Key, values: rules.Float32Array) -> list[Fit]:
+        """Fit the mean values inside and outside a rule, or a monotone function of a count, by
+        least squares.
+
+        `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has
+        R² 0.
+        """
+        is_rule = not isinstance(key, int)
+        groups = self.groups(key)[: self.half]
+        sizes = np.bincount(groups, minlength=2 if is_rule else 1).astype(np.float64)
+        centres = values.mean(axis=1, dtype=np.float64)
+        if is_rule and sizes.min() < MIN_POSITIVES:
+            return [Fit(key, 0.0, np.full(2, centre)) for centre in centres]
+
+        # Two means are a monotone function of a rule: one fit serves both.
+        centred = values - centres[:, None].astype(np.float32)
+        sums = np.array([np.bincount(groups, row, len(sizes)) for row in centred])
+        fitted, gains = rules.fit_monotone(sums, sizes)
+        totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
+        scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
+        found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
+        return [Fit(key, score, means) for score, means in found]
+
+    def score(
+        self, fit: Fit | None, values: rules.Float32Array, *, has_interval: bool = False
+    ) -> ScoredFit:
+        """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
+        scored = values[self.half :].astype(np.float64)
+        centred = scored - scored.mean()
+        total = float((centred**2).sum())
+        variance = total / len(scored)
+        if fit is None or not _is_varied(scored):
+            return ScoredFit(fit=None, score=0.0, interval=None, variance=variance)
+        errors = (scored - fit.means[self.groups(fit.key)[self.half :]]) ** 2
+        interval = _interval(errors, centred) if has_interval else None
+        score = 1 - float(errors.sum()) / total
+        return ScoredFit(fit=fit, score=score, interval=interval, variance=variance)
+
+
+def _chosen_on(fit: Fit) -> float:
+    return fit.chosen_on
+
+
+def _choose(by_rule: Sequence[Fit], by_count: Fit | None) -> Fit | None:
+    """Return the best of some rules, shortest first, and a count; a further condition must add
+    MIN_GAIN to R²."""
+    best: Fit | None = None
+    for num_terms, fits in groupby(by_rule, key=lambda fit: fit.num_terms):
+        longer = max(fits, key=_chosen_on)
+        if best is None:
+            # A count is one statement, but has more freedom than a rule: it must gain as much.
+            best = longer
+            if by_count is not None and by_count.chosen_on > best.chosen_on + MIN_GAIN:
+                best = by_count
+        elif longer.chosen_on >= best.chosen_on + MIN_GAIN * (num_terms - best.num_terms):
+            best = longer
+    return best or by_count
+
+
+def _is_varied(values: NDArray[np.floating]) -> bool:
+    """Return whether values (n,) vary by more than rounding."""
+    return float(values.var(dtype=np.float64)) > 1e-12
+
+
+def _interval(
+    errors: rules.Float64Array, centred: rules.Float64Array
+) -> tuple[float, float] | None:
+    """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean, as
+    `BlockSums` does.
+
+    None for fewer than MIN_BLOCKS blocks.
+    """
+    unexplained = BlockSums.of(errors)
+    squares = BlockSums.of(centred**2)
+    sums = BlockSums.of(centred)
+    sizes = unexplained.counts
+    if len(sizes) < MIN_BLOCKS:
+        return None
+    draws = draw_counts(len(sizes), NUM_RESAMPLES).astype(np.float64)
+    # The mean of a resample is not that of the text: its variance is about its own.
+    totals = draws @ squares.sums - (draws @ sums.sums) ** 2 / (draws @ sizes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimates = np.where(totals > 0, 1 - draws @ unexplained.sums / totals, 0.0)
+    return percentiles(estimates, len(sizes))
+
+
+def describe_cells(
+    activations: Activations,
+    text: EncodedText,
+    *,
+    cells: Sequence[int] | None = None,
+    baseline: Activations | None = None,
+    conditions: Conditions | None = None,
+) -> DescriptionReport:
+    """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half
+    of a text.
+
+    The same search runs for the `baseline`, the untrained network over the same text, and for
+    control values: those of each cell, shifted along the text. `conditions` are those of
+    `build_conditions` if None. Raises DataError for a text that is too short.
+    """
+    fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
+    columns = range(len(activations.values)) if cells is None else cells
+    num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
+    num_searches = len(columns) * (1 + num_shifts)
+    if baseline is not None:
+        num_searches += len(baseline.values)
+
+    with task("searching rules", num_searches, unit="cells") as advance:
+        scored = _score_cells(fitter, activations, columns, advance)
+
+        # What rules reach for values that follow nothing in the text is chance.
+        controls = _score_controls(fitter, activations, columns, num_shifts, advance)
+        control_level = 0.0
+        if len(columns):
+            control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
+        level = max(MIN_SCORE, control_level)
+
+        descriptions = []
+        for column, one, control in zip(columns, scored, controls, strict=True):
+            found = _describe(fitter, activations, column, one)
+            if one.fit is not None:
+                mean = float(np.mean(control))
+                is_explained = one.exceeds(max(level, mean))
+                found = replace(found, control=mean, explained=is_explained)
+            descriptions.append(found)
+        report = DescriptionReport(
+            descriptions=tuple(descriptions),
+            num_chars=len(text),
+            num_conditions=len(fitter.conditions.conditions),
+            control_level=control_level,
+            level=level,
+            share_of_variance=_share_of_variance(scored, [one.explained for one in descriptions]),
+        )
+        if baseline is None:
+            return report
+        return _beside_baseline(fitter, report, scored, baseline, advance)
+
+
+def _score_cells(
+    fitter: Fitter, activations: Activations, columns: Sequence[int], advance: Advance
+) -> list[ScoredFit]:
+    """Choose and score the rule of every cell."""
+    scored = []
+    for begin in range(0, len(columns), CELLS_AT_ONCE):
+        block = list(columns[begin : begin + CELLS_AT_ONCE])
+        values = np.asarray(activations.values[block], np.float32)
+        for fit, row in zip(fitter.fit(values), values, strict=True):
+            scored.append(fitter.score(fit, row, has_interval=True))
+        advance(len(block))
+    return scored
+
+
+def _score_controls(
+    fitter: Fitter,
+    activations: Activations,
+    columns: Sequence[int],
+    num_shifts: int,
+    advance: Advance,
+) -> NDArray[np.float64]:
+    """Score the rules for the values of every cell, shifted `num_shifts` times, (c, shifts)."""
+    scores = np.zeros((len(columns), num_shifts))
+    for begin in range(0, len(columns), CELLS_AT_ONCE):
+        block = list(columns[begin : begin + CELLS_AT_ONCE])
+        values = np.asarray(activations.values[block], np.float32)
+        for number in range(num_shifts):
+            shifted = np.empty_like(values)
+            for row, column in enumerate(block):
+                shifted[row] = _shifted(values[row], (column, number))
+            for row, fit in enumerate(fitter.fit(shifted)):
+                scores[begin + row, number] = fitter.score(fit, shifted[row]).score
+            advance(len(block))
+    return scores
+
+
+def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32Array:
+    """Shift values (N,) along the text by a random distance: they stay what they are, but follow
+    nothing in it."""
+    least = max(1, int(len(values) * MIN_SHIFT))
+    most = max(least + 1, len(values) - least)
+    return np.roll(values, int(np.random.default_rng(seed).integers(least, most)))
+
+
+def _share_of_variance(scored: Sequence[ScoredFit], is_explained: Sequence[bool]) -> float:
+    """Return which share of the variance of all cells the rules of the explained ones account
+    for."""
+    total = reached = 0.0
+    for one, is_told in zip(scored, is_explained, strict=True):
+        total += one.variance
+        if is_told:
+            reached += one.variance * one.score
+    return reached / total if total > 0 else 0.0
+
+
+def _describe(
+    fitter: Fitter, activations: Activations, column: int, scored: ScoredFit
+) -> Description:
+    """Put a scored rule in words, with the AUC or Spearman's ρ that its cell reaches."""
+    layer, unit = divmod(column, activations.num_units)
+    fit = scored.fit
+    if fit is None:
+        return Description(layer=layer, unit=unit, kind="none")
+    ci_low, ci_high = scored.interval or (None, None)
+    described = Description(
+        layer=layer,
+        unit=unit,
+        kind="count",
+        polarity=1 if fit.means[-1] >= fit.means[0] else -1,
+        score=scored.score,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        chosen_on=fit.chosen_on,
+    )
+    conditions = fitter.conditions
+    values = activations.values[column][fitter.half :]
+    if isinstance(fit.key, int):
+        reached = measure_score(values, conditions.counts[fit.key][fitter.half :], 1)
+        return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
+
+    # Of a single condition and its negation, which predict the same, the rarer one is named.
+    rule = fit.key
+    mask = rules.rule_mask(conditions.flags, rule)
+    outside, inside = fit.means.tolist()
+    if len(rule) == 1 and mask.mean() > 0.5:
+        rule = rules.negated(rule)
+        mask = ~mask
+        outside, inside = inside, outside
+
+    phrases = []
+    for condition, holds in rule:
+        words = conditions.conditions[condition]
+        phrases.append(words.phrase if holds else words.negation)
+    mask = mask[fitter.half :]
+    polarity = 1 if inside >= outside else -1
+    return replace(
+        described,
+        kind="rule",
+        conditions=tuple(phrases),
+        polarity=polarity,
+        auc=measure_score(values, mask, polarity) if 0 < mask.sum() < len(mask) else None,
+        share=float(mask.mean()),
+        mean_inside=inside,
+        mean_outside=outside,
+    )
+
+
+def _beside_baseline(
+    fitter: Fitter,
+    report: DescriptionReport,
+    scored: Sequence[ScoredFit],
+    baseline: Activations,
+    advance: Advance,
+) -> DescriptionReport:
+    """Add what the same search explains of the baseline, and how well its best cell follows the
+    rule of each cell.
+
+    A cell of the baseline has no control values of its own: it counts as explained if it would be
+    with a control of 0. This can only make the baseline appear better.
+    """
+    of_baseline = _score_cells(fitter, baseline, range(len(baseline.values)), advance)
+    is_explained = [one.exceeds(report.level) for one in of_baseline]
+    keys = dict.fromkeys(one.fit.key for one in scored if one.fit is not None)
+    followed = _follow(fitter, list(keys), baseline)
+    descriptions = []
+    for description, one in zip(report.descriptions, scored, strict=True):
+        if one.fit is not None:
+            description = replace(description, untrained=followed[one.fit.key])
+        descriptions.append(description)
+    return replace(
+        report,
+        descriptions=tuple(descriptions),
+        untrained_share_explained=sum(is_explained) / max(1, len(is_explained)),
+        untrained_share_of_variance=_share_of_variance(of_baseline, is_explained),
+    )
+
+
+def _follow(fitter: Fitter, keys: Sequence[Key], baseline: Activations) -> dict[Key, float]:
+    """Return the score that the baseline's cell which follows each rule or count best reaches with
+    it.
+
+    That cell is chosen on the sample of the search.
+    """
+    if not keys:
+        return {}
+    # With their groups as one-hot columns, the sums of all keys are one product.
+    one_hots = []
+    for key in keys:
+        _, groups = np.unique(fitter.groups(key)[fitter.sample], return_inverse=True)
+        one_hots.append(np.eye(int(groups.max()) + 1, dtype=np.float32)[groups])
+    together = np.concatenate(one_hots, axis=1)
+    sizes = [one_hot.sum(axis=0, dtype=np.float64) for one_hot in one_hots]
+    ends = np.cumsum([len(of_key) for of_key in sizes])
+
+    best = dict.fromkeys(keys, (0.0, 0))
+    for begin in range(0, len(baseline.values), CELLS_AT_ONCE):
+        values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)
+        sums = rules.standardized(values[:, fitter.sample]) @ together
+        parts = np.split(sums.astype(np.float64), ends[:-1], axis=1)
+        for key, of_key, group_sizes in zip(keys, parts, sizes, strict=True):
+            _, gains = rules.fit_monotone(of_key, group_sizes)
+            place = int(gains.argmax())
+            if gains[place] > best[key][0]:
+                best[key] = (float(gains[place]), begin + place)
+
+    scores = {}
+    for key, (_, cell) in best.items():
+        values = np.asarray(baseline.values[cell], np.float32)
+        (fit,) = fitter.fit_with(key, values[None, : fitter.half])
+        scores[key] = fitter.score(fit, values).score
+    return scores

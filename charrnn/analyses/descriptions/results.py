@@ -1,0 +1,206 @@
+"""The description of a cell, the report of all cells, and how they are shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.system.display import Displayable
+from charrnn.views.tables import ends_text, number_text, plain_table
+from charrnn.views.theme import all_visible
+
+NUM_LISTED = 20
+"""Cells that the table lists, unless another number is asked for."""
+LEGEND = (
+    "R²: share of the cell's variance that the rule predicts, chosen on the first half and scored"
+    " on the second; untrained: R² of the same rule for the cell of the untrained baseline that"
+    " follows it best"
+)
+"""What the columns of the table mean."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description(Displayable):
+    """The rule that predicts the values of a cell best, and how well it does on text it was not
+    chosen on.
+
+    All figures but `chosen_on` and the two means are of the scoring half. The score is R², the
+    share of the variance of the cell's values that the rule explains; a rule that is worse than the
+    mean has a negative score.
+    """
+
+    layer: int
+    unit: int
+    kind: str
+    """`rule` for conditions that all hold, `count` for a count that the value follows, `none` for a
+    constant cell."""
+    conditions: tuple[str, ...] = ()
+    """At most three phrases such as `inside double quotation marks`, or the name of the count."""
+    polarity: int = 1
+    """+1 if the cell is high where the conditions hold, or rises with the count; else -1."""
+    score: float = 0.0
+    """R²: of the two means, or of a monotone function of the count, both fitted on the choosing
+    half."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    auc: float | None = None
+    """Kind `rule`: the AUC of polarity * values where the conditions hold against where they do
+    not."""
+    spearman: float | None = None
+    """Kind `count`: Spearman's ρ of values and count."""
+    chosen_on: float | None = None
+    """R² on the choosing half."""
+    untrained: float | None = None
+    """R² that the same conditions reach for the cell of the untrained baseline that follows them
+    best."""
+    control: float | None = None
+    """R² of the best rule for control values: those of the cell, shifted along the text."""
+    share: float | None = None
+    """Kind `rule`: the share of the characters at which all conditions hold."""
+    mean_inside: float | None = None
+    """Kind `rule`: the mean value where all conditions hold, on the choosing half."""
+    mean_outside: float | None = None
+    explained: bool = False
+    """Whether the score has an interval above 0 and exceeds both the level that rules reach by
+    chance and `control`."""
+    DERIVED = ("selectivity", "text")
+
+    @property
+    def selectivity(self) -> float | None:
+        """The score minus that of control values (Hewitt & Liang 2019)."""
+        return None if self.control is None else self.score - self.control
+
+    @property
+    def text(self) -> str:
+        """The description in words; it says so if no rule explains the cell."""
+        if self.kind == "none":
+            return "constant"
+        if not self.explained:
+            return "no rule explains it"
+        if self.kind == "count":
+            verb = "rises" if self.polarity > 0 else "falls"
+            return f"{verb} with {self.conditions[0]}"
+        level = "high" if self.polarity > 0 else "low"
+        return f"{level}: {' and '.join(self.conditions)}"
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the rule in words, and its scores in a line."""
+        style = "bold" if self.explained else "dim"
+        lines: list[RenderableType] = [Text(all_visible(self.text), style=style)]
+        if self.kind == "none":
+            return lines
+        if not self.explained:
+            best = f"the best was: {' and '.join(self.conditions)}"
+            lines.append(Text(all_visible(best), style="dim"))
+
+        parts = [f"R² {self.score:.3f}"]
+        if self.ci_low is not None and self.ci_high is not None:
+            parts[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
+        if self.auc is not None:
+            parts.append(f"AUC {self.auc:.3f}")
+        if self.spearman is not None:
+            parts.append(f"ρ {self.spearman:+.3f}")
+        if self.untrained is not None:
+            parts.append(f"untrained {self.untrained:.3f}")
+        if self.control is not None:
+            parts.append(f"selectivity {self.selectivity:.3f}")
+            if self.control < 0:  # else a selectivity above R² looks like an error
+                parts[-1] += f" (R² of control values {self.control:.3f})"
+        return [*lines, Text(", ".join(parts))]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescriptionReport(Displayable):
+    """The descriptions of cells, and how much of them their rules explain, beside the untrained
+    baseline."""
+
+    descriptions: tuple[Description, ...] = field(repr=False)
+    """In the order of the cells."""
+    num_chars: int
+    num_conditions: int
+    """Conditions that rules were made of, each or its negation."""
+    control_level: float
+    """The score that 95 % of the rules found for control values stay below."""
+    level: float
+    """The score that an explained cell exceeds: `control_level`, or 0.1 if that is higher."""
+    share_of_variance: float
+    """The share of the variance of all cells that the rules of the explained cells account for."""
+    untrained_share_explained: float | None = None
+    """The same share of explained cells in the untrained baseline, None without one."""
+    untrained_share_of_variance: float | None = None
+    DERIVED = ("num_explained", "share_explained")
+
+    @property
+    def num_explained(self) -> int:
+        """The number of cells that a rule explains."""
+        return sum(one.explained for one in self.descriptions)
+
+    @property
+    def share_explained(self) -> float:
+        """The share of the cells that a rule explains."""
+        return self.num_explained / max(1, len(self.descriptions))
+
+    def by_score(self) -> list[Description]:
+        """Return the descriptions, explained cells first, the highest score first; of equals the
+        first cell."""
+        return sorted(self.descriptions, key=lambda one: (not one.explained, -round(one.score, 6)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, with the shares; the descriptions are those of
+        `by_score`."""
+        # Not super(): with slots, the decorator replaces the class that it would look for.
+        found: dict[str, Any] = Displayable.to_json(self)
+        return found | {"descriptions": [one.to_json() for one in self.by_score()]}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the shares that rules explain, and the table of the cells."""
+        return description_pictures("Cells described by rules", self)
+
+
+def description_pictures(
+    title: str, report: DescriptionReport, num_listed: int | None = NUM_LISTED
+) -> list[RenderableType]:
+    """Draw the shares that rules explain, the table of the cells with the highest scores, and what
+    its columns mean.
+
+    All cells are listed if `num_listed` is None; those that no rule explains are dim.
+    """
+    numbers = ("cell", "R²", "interval", "untrained")
+    table = plain_table(*numbers, "rule", right=numbers, narrow=True)
+    for one in report.by_score()[:num_listed]:
+        table.add_row(
+            f"{one.layer}:{one.unit}",
+            "" if one.kind == "none" else f"{one.score:.3f}",
+            ends_text(one.ci_low, one.ci_high, ".2f"),
+            number_text(one.untrained),
+            one.text,
+            style=None if one.explained else "dim",
+        )
+
+    pictures: list[RenderableType] = [Text(title, style="bold"), Text(_shares_text(report)), table]
+    pictures.append(Text(LEGEND, style="dim"))
+    num_cells = len(report.descriptions)
+    if num_listed is not None and num_listed < num_cells:
+        pictures.append(Text(f"{num_listed:,} of {num_cells:,} cells are listed.", style="dim"))
+    return pictures
+
+
+def _shares_text(report: DescriptionReport) -> str:
+    """Say how many cells a rule explains, and which share of the variance, beside the untrained
+    baseline."""
+    said = (
+        f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells"
+        f" ({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of all"
+        " cells"
+    )
+    if report.untrained_share_explained is not None:
+        said += (
+            f"; of the untrained baseline {report.untrained_share_explained:.0%}"
+            f" and {report.untrained_share_of_variance:.0%}"
+        )
+    return (
+        f"{said}. Of rules for the same values, shifted along the text, 95% have R² below"
+        f" {report.control_level:.3f}."
+    )
