@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analyses.descriptions import rules
+import charrnn.analyses.descriptions.rules as rules
 from charrnn.analyses.descriptions.conditions import Conditions, build_conditions
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.cells.statistics import measure_score
