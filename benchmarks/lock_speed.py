@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).parents[1]
 _TRAIN = (
     "train text.txt --device cpu --precision fp32 --set threads=1 --seed 1 --quiet "
-    "--steps 6 --evaluate-every 6 --set batch_size=16 --set validation_chars=20000"
+    "--steps 6 --set evaluate_every=6 --set batch_size=16 --set validation_chars=20000"
 )
 COMMANDS = {
     "train 2x256": f"{_TRAIN} --layers 2 --hidden-size 256 --out OUT",

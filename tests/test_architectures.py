@@ -50,8 +50,8 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
         "bptt_length=6",
         "--split",
         "98/2",
-        "--evaluate-every",
-        "12",
+        "--set",
+        "evaluate_every=12",
         "--quiet",
     ]
     assert run(["train", "text.txt", *model, *sizes, "--steps", "20", "--out", "whole"]) == 0

@@ -106,7 +106,7 @@ def test_the_saved_weights_are_a_torch_model(
 def test_json_events_come_in_order_with_their_documented_keys(
     command: Command, text_file: Path
 ) -> None:
-    options = ("--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--keep", 9, "--json")
+    options = ("--steps", 8, "--set", "evaluate_every=4", "--save-every", 3, "--keep", 9, "--json")
     ran = command("train", "text.txt", *options, *SMALL_FLAGS)
     events = json_lines(ran.out)
     assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {
@@ -148,7 +148,7 @@ def test_json_events_come_in_order_with_their_documented_keys(
 
 
 def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_file: Path) -> None:
-    ran = command("train", "text.txt", "--steps", 6, "--evaluate-every", 2, *SMALL_FLAGS)
+    ran = command("train", "text.txt", "--steps", 6, "--set", "evaluate_every=2", *SMALL_FLAGS)
     run = Path("checkpoints/text-001")
     assert ran.out == f"{run}\n"
     assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
@@ -211,7 +211,10 @@ def test_the_bar_shows_means_and_the_last_lines_name_the_step(
 
 
 def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
-    assert command("train", "text.txt", "--steps", 4, "--evaluate-every", 2, *SMALL_FLAGS).code == 0
+    assert (
+        command("train", "text.txt", "--steps", 4, "--set", "evaluate_every=2", *SMALL_FLAGS).code
+        == 0
+    )
     log = Path("checkpoints/text-001/metrics.jsonl")
     records = read_metrics(log.parent)
     # The first four steps took 1,000 seconds.

@@ -74,13 +74,7 @@ class Config:
         "utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT
     )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = option(
-        "shuffled",
-        "--order HOW",
-        "Join the files of a folder in shuffled order (the default) or sorted.",
-        TEXT,
-        is_hidden=True,
-    )
+    order: str = "shuffled"
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
     order_seed: int = 0
@@ -136,13 +130,7 @@ class Config:
     ngram_rows: int | Auto = "auto"
     """Rows of the table of logits that hashes of the last three, four and five characters choose
     from; 0: no table."""
-    dropout: float | Auto = option(
-        "auto",
-        "--dropout P",
-        "Share of units dropped at the output of every layer.",
-        TRAINING,
-        is_hidden=True,
-    )
+    dropout: float | Auto = "auto"
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016), and of the characters for which the table of n-grams is left out."""
     input_dropout: float | Auto = "auto"
@@ -180,8 +168,7 @@ class Config:
     steps: int | None = option(None, "--steps N", "Train for N optimizer steps.", TRAINING)
     """Budget in optimizer steps."""
     batch_size: int | Auto = "auto"
-    """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another
-    name of it."""
+    """B: segments of the text that are read in parallel, one per batch row."""
     bptt_length: int | Auto = "auto"
     """T: characters per batch row and step, over which back-propagation runs."""
     reset_probability: float = 0.05
@@ -228,13 +215,7 @@ class Config:
     threads: int | Auto = "auto"
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number
     that measures fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = option(
-        "auto",
-        "--evaluate-every N",
-        "Validate every N steps; default: about eight times.",
-        TRAINING,
-        is_hidden=True,
-    )
+    evaluate_every: int | Auto = "auto"
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
     """Characters of the validation text that each validation reads, in segments spread evenly over
@@ -470,7 +451,7 @@ AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hi
 FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
 REMOVED_FIELDS = ("sync_every", "omega")
-"""Settings of older configurations that have no effect any more."""
+"""Settings of the golden runs that have no effect any more."""
 FIELD_ALIASES = {"num_lanes": "batch_size"}
 """Other names of settings: the standard name of one that older configurations have under its own
 name."""

@@ -3,8 +3,7 @@
 The first source that sets a field decides: flag, environment (`CHARRNN_SEED=7`), file, default.
 """
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
@@ -92,89 +91,97 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
 
 
 MAX_YAML_LENGTH = 128 * 1024
-"""Characters of a YAML file at most: more than `to_yaml` writes, and parsed in half a second."""
-_WORDS = r"(?:[\w./]|-\d)[\w./+-]*(?: [\w./+-]+)*"
-_FLAT = re.compile(
-    rf"(?:(?:# [^\n]*|\w+:(?: (?:{_WORDS}|\[\]|'[^'\n]*'))?|- {_WORDS})\n)*", re.ASCII
-)
-"""Matches YAML without nesting, as `to_yaml` writes it."""
+"""Characters of a file of settings at most: more than `to_yaml` writes."""
+FlatValue = str | list[str | None] | None
+"""What stands behind `field:`. Numbers are texts, which `settings.parse_value` converts."""
 
 
 @lru_cache(maxsize=64)
-def load_yaml(text: str, origin: str) -> Any:
-    """Parse YAML into plain values, which callers share: commands read the same settings again and
-    again.
+def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
+    """Read lines of `field: value`, where a value is a word, a number or a list of them.
 
-    Raises DataError that names `origin` for invalid YAML, repeated keys and more than
-    `MAX_YAML_LENGTH` characters.
+    Callers share the result: commands read the same settings again and again.
+
+    Raises DataError that names `origin` and the line for anything else that YAML has.
     """
     import yaml
 
     if len(text) > MAX_YAML_LENGTH:
         raise DataError(f"{origin} has {len(text):,} characters; the limit is {MAX_YAML_LENGTH:,}.")
-    if re.search(r"([\[{]\s*){50}", text):  # the parser in Python takes seconds before it gives up
-        raise DataError(f"{origin} is not YAML: brackets are nested too deeply.")
 
-    # The parser in C is eight times as fast, but overflows the stack of the process where brackets
-    # are nested deeply.
-    base: Any = (
-        getattr(yaml, "CSafeLoader", yaml.SafeLoader) if _FLAT.fullmatch(text) else yaml.SafeLoader
+    # The parser returns events one by one. Nothing is constructed from a tag, no alias unfolds, and
+    # the first nested bracket ends the loop, so a hostile file costs neither time nor memory.
+    envelope = (
+        yaml.StreamStartEvent,
+        yaml.DocumentStartEvent,
+        yaml.DocumentEndEvent,
+        yaml.StreamEndEvent,
     )
-
-    class Loader(base):  # type: ignore[misc]
-        """Rejects what `SafeLoader` accepts: repeated keys, of which it keeps the last, and merge
-        keys (`<<`).
-
-        A few hundred bytes of nested merge keys expand until the memory is full. Rejects numbers of
-        thousands of digits too, such as `0xffff…`: Python reads them, and then refuses to convert
-        them to a string.
-        """
-
-        def construct_scalar(self, node: Any) -> Any:
-            if node.tag == "tag:yaml.org,2002:int" and len(node.value) > 1000:
-                fault = "a number has more than 1,000 digits"
-                raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
-            return super().construct_scalar(node)
-
-        def flatten_mapping(self, node: Any) -> None:
-            seen: set[str] = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                is_merge = key.tag == "tag:yaml.org,2002:merge"
-                if is_merge or key.value in seen:
-                    fault = (
-                        "merge keys are not allowed" if is_merge else f"{key.value} is given twice"
-                    )
-                    raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
-                seen.add(key.value)
-
+    parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if "\\u" in text:  # The parser in C refuses the escapes of file names that are no UTF-8.
+        parser = yaml.SafeLoader
+    values: dict[str, FlatValue] = {}
+    name: str | None = None
+    items: list[str | None] | None = None
+    has_begun = is_open = False
     try:
-        return yaml.load(text, Loader)
+        for event in yaml.parse(text, parser):
+            line = event.start_mark.line + 1
+            is_plain = (
+                getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
+            )
+            if isinstance(event, yaml.ScalarEvent) and is_plain and is_open:
+                if items is not None:
+                    items.append(_value(event))
+                elif name is not None:
+                    values[name] = _value(event)
+                    name = None
+                elif event.value in values:
+                    raise DataError(
+                        f"{origin} is not flat YAML: line {line} gives {event.value[:60]} twice."
+                        " Leave one out."
+                    )
+                else:
+                    name = event.value
+            elif isinstance(event, yaml.MappingStartEvent) and is_plain and not has_begun:
+                has_begun = is_open = True
+            elif isinstance(event, yaml.MappingEndEvent):
+                is_open = False
+            elif isinstance(event, yaml.SequenceStartEvent) and is_plain and name and items is None:
+                items = []
+            elif isinstance(event, yaml.SequenceEndEvent) and name is not None:
+                values[name] = items
+                name = items = None
+            elif not isinstance(event, envelope):
+                shown = text.splitlines()[line - 1].strip()[:40]
+                raise DataError(
+                    f"{origin} is not flat YAML: line {line} is {shown!r}. Write `field: value`,"
+                    " where the value is a word, a number or a list of them."
+                )
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())[:150]
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except (ValueError, LookupError, TypeError, AttributeError):  # such as `!!int ""` or `!!bool x`
-        reason = "a value does not fit its tag, or is no possible date"
-    raise DataError(f"{origin} is not YAML: {reason}")
+        reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:150]
+        raise DataError(f"{origin} is not YAML: {reason}") from None
+    return values
 
 
-def read_yaml(text: str, origin: str, ignored: Collection[str] = ()) -> dict[str, object]:
-    """Parse YAML `text` into field values, before merging. The fields in `ignored` are left out.
+def _value(scalar: Any) -> str | None:
+    """Return a word or a number as text; None for a null that is not in quotes."""
+    if not scalar.style and scalar.value in ("", "~", "null"):
+        return None
+    return str(scalar.value)
 
-    Raises DataError if it is no YAML mapping, UsageError for an unknown field.
+
+def read_yaml(text: str, origin: str) -> dict[str, object]:
+    """Read the fields of a file of settings, before merging.
+
+    Raises DataError for what `load_yaml` refuses, UsageError for an unknown field.
     """
     loaded = load_yaml(text, origin)
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise DataError(
-            f"{origin} must contain `field: value` lines, not a {type(loaded).__name__}."
-        )
     with _naming_source(origin, ""):
         return {
-            check_field_name(str(name)): value
+            check_field_name(name): value
             for name, value in loaded.items()
-            if name not in ignored
+            if name not in REMOVED_FIELDS
         }
 
 
@@ -213,6 +220,6 @@ def from_yaml(text: str, origin: str, absent: Mapping[str, object] | None = None
 
     Raises DataError or UsageError that names the field and `origin`.
     """
-    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin, REMOVED_FIELDS)}
+    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin)}
     with _naming_source(origin, ""):
         return Config(**loaded)

@@ -31,7 +31,6 @@ from rich.text import Text
 from charrnn.config import settings as fields
 from charrnn.config.settings import (
     FIELD_NAMES,
-    REMOVED_FIELDS,
     Config,
     check_field_name,
     parse_value,
@@ -297,7 +296,6 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
         "format": FORMAT,
         "axes": {name: _to_json(axis) for name, axis in plan.axes.items()},
         "num_seeds": plan.num_seeds,
-        "num_trials": None,  # of a random search, which earlier versions had
         "threads": threads,
         "settings": _changed_settings(plan.config),
     }
@@ -337,14 +335,8 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         )
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    if content.get("num_trials") is not None:
-        raise CheckpointError(
-            f"{path} is a random search of an earlier version: sweep its settings in another folder"
-        )
-    settings = {
-        name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS
-    }
-    return content | {"settings": settings}
+    recorded: dict[str, Any] = content
+    return recorded
 
 
 def _changed_settings(config: Config) -> dict[str, Any]:

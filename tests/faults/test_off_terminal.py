@@ -107,7 +107,7 @@ def test_training_prints_one_line_for_each_evaluation(
     monkeypatch.chdir(tmp_path)
     settings = {"is_terminal": False} | PLACES[place]
     ran = on_screen(
-        "train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL_FLAGS, **settings
+        "train", corpus_file, "--steps", 40, "--set", "evaluate_every=4", *SMALL_FLAGS, **settings
     )
     assert ran.code == 0
     assert ("\r" in ran.err) == (place == "no-colour"), "as above"
@@ -136,7 +136,7 @@ def without_samples(lines: list[str], run: Path) -> list[str]:
 def test_the_bar_moves_and_nothing_is_wider(
     fork_server: ForkServer, corpus_file: Path, tmp_path: Path, width: int
 ) -> None:
-    options = ("--steps", 40, "--evaluate-every", 10, "--out", tmp_path / "run")
+    options = ("--steps", 40, "--set", "evaluate_every=10", "--out", tmp_path / "run")
     terminal = Terminal(fork_server, "train", corpus_file, *options, *SMALL_FLAGS, width=width)
     assert terminal.read_to_the_end() == 0
     reported = terminal.seen.decode()

@@ -47,7 +47,7 @@ SMALL = (
         "warmup_steps=2",
     ),
 )
-FOREVER = ("--steps", "100000", "--evaluate-every", "5", "--save-every", "5")
+FOREVER = ("--steps", "100000", "--set", "evaluate_every=5", "--save-every", "5")
 linux_only = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="finds processes in /proc"
 )
@@ -324,7 +324,7 @@ def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(
     )
     run = tmp_path / "run"
     with spawned(
-        fork_server, run, "--evaluate-every", 10**6, "--save-every", 10**6, first=0
+        fork_server, run, "--set", "evaluate_every=10" ** 6, "--save-every", 10**6, first=0
     ) as child:
         until(lambda: (run / "metrics.jsonl").exists() and ranks_of(fork_server.folder))
         ranks = ranks_of(fork_server.folder)

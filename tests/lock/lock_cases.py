@@ -42,7 +42,7 @@ ONE_MACHINE = {
 }
 """Command lines that only `compare.py` runs: their output is the same on one machine alone."""
 
-_TINY = f"{_SMALL} --precision fp32 --steps 6 --evaluate-every 3"
+_TINY = f"{_SMALL} --precision fp32 --steps 6 --set evaluate_every=3"
 _TRAINED = [
     *(f"train words.txt {_TINY} --cell {cell} --out cell-{cell}" for cell in laboratory.CELLS),
     *(
@@ -55,7 +55,7 @@ _TRAINED = [
     ),
     f"train words.txt {_SMALL} --precision bf16 --steps 6 --out bf16",
     (
-        f"train words.txt {_TINY} --dropout 0.3 --layers 2 --cell gru --set zoneout=0.1 --set"
+        f"train words.txt {_TINY} --set dropout=0.3 --layers 2 --cell gru --set zoneout=0.1 --set"
         " weight_drop=0.2 --out noise"
     ),
     f"train words.txt {_TINY} --embedding-size one-hot --set initial_state=learned --out one-hot",
