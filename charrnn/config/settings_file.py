@@ -126,7 +126,8 @@ def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
     has_begun = is_open = False
     try:
         for event in yaml.parse(text, parser):
-            line = event.start_mark.line + 1
+            mark: Any = event.start_mark
+            line = mark.line + 1
             is_plain = (
                 getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
             )
@@ -168,6 +169,8 @@ def _value(scalar: Any) -> str | None:
     """Return a word or a number as text; None for a null that is not in quotes."""
     if not scalar.style and scalar.value in ("", "~", "null"):
         return None
+    if scalar.value == ".inf":  # As YAML writes it; `float` reads it without the point.
+        return "inf"
     return str(scalar.value)
 
 
