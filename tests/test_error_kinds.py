@@ -16,7 +16,7 @@ import charrnn
 from charrnn import api
 from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
-from charrnn.reports import error_kinds
+from charrnn.reports import error_kinds, long_range
 from charrnn.reports.error_kinds import KINDS, NO_ERROR
 from charrnn.reports.ngram_models import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
@@ -206,10 +206,10 @@ def test_a_run_of_documents_forgets_each_document(
     assert (report.num_chars, report.text_length, found.num_errors) == (len(text), len(text), 2)
     assert {one.kind: one.num_errors for one in found.kinds if one.num_errors} == {"rare-word-0": 2}
 
-    reach = error_kinds.long_range(models, text, precision="fp32")
+    reach = long_range.long_range(models, text, precision="fp32")
     assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
     training.ids = training.ids[:10]
-    assert error_kinds.long_range(models, text, precision="fp32").predictors == (
+    assert long_range.long_range(models, text, precision="fp32").predictors == (
         "names-001",
         "5-gram",
         "10-gram",
@@ -307,4 +307,4 @@ def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
     assert error_kinds.error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1
-    assert [one.closing for one in error_kinds.long_range([model], text.encode()).closings] == [")"]
+    assert [one.closing for one in long_range.long_range([model], text.encode()).closings] == [")"]

@@ -4,8 +4,8 @@ P pairs."""
 import numpy as np
 import pytest
 
-from charrnn.reports import error_kinds
-from charrnn.reports.error_kinds import MAX_DISTANCE, find_pairs, report_closings
+from charrnn.reports import long_range
+from charrnn.reports.long_range import MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
@@ -69,7 +69,7 @@ def test_pairs_do_not_depend_on_the_blocks(
         np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900)
     )
     expected = naive_pairs(text)
-    monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
+    monkeypatch.setattr(long_range, "BLOCK_CHARS", block_chars)
     found = pairs_of(text)
     assert len(found) > 30 and found == expected
 

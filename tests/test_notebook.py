@@ -48,14 +48,8 @@ from charrnn.evaluation.losses import bits
 from charrnn.formats.crnn.coded import CodedLoss
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated import GeneratedText, Prediction
-from charrnn.reports.error_kinds import (
-    KINDS,
-    ClosingReport,
-    ErrorKind,
-    ErrorReport,
-    LongRangeReport,
-    ModelErrors,
-)
+from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.reports.long_range import ClosingReport, LongRangeReport
 from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.sweeps.sweep import SweepReport, SweepRow

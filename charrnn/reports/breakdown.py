@@ -29,17 +29,19 @@ BREAKDOWNS = ("position", "class")
 """Ways to break a loss down."""
 
 CLASSES = (
-    *(
-        "lower case",
-        "upper case",
-        "other letters",
-        "combining marks",
-        "digits",
-        "spaces",
-        "newlines",
-        "punctuation",
-    ),
-    *("symbols", "other characters", "ends of documents", "unknown", "other bytes"),
+    "lower case",
+    "upper case",
+    "other letters",
+    "combining marks",
+    "digits",
+    "spaces",
+    "newlines",
+    "punctuation",
+    "symbols",
+    "other characters",
+    "ends of documents",
+    "unknown",
+    "other bytes",
 )
 """All classes, in the order in which they are listed. Each character belongs to one. `other
 letters` are those of scripts without case; `unknown` is the unknown symbol; `other bytes` are those
@@ -100,45 +102,44 @@ class GroupSums:
         """Return the record of every group that has any character, with its difference to that of a
         reference."""
         total = self.cells.sums.sum()
-        return tuple(
-            LossGroup(
-                name=name,
-                num_chars=blocks.num_values,
-                nats_per_char=blocks.mean,
-                share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
-                nats_ci=blocks.interval(),
-                difference=None
-                if reference is None
-                else block_difference(blocks, reference._blocks(index)),
+        found = []
+        for index, name in enumerate(self.names):
+            blocks = self._blocks(index)
+            if not blocks.num_values:
+                continue
+            difference = None
+            if reference is not None:
+                difference = block_difference(blocks, reference._blocks(index))
+            found.append(
+                LossGroup(
+                    name=name,
+                    num_chars=blocks.num_values,
+                    nats_per_char=blocks.mean,
+                    share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
+                    nats_ci=blocks.interval(),
+                    difference=difference,
+                )
             )
-            for index, name in enumerate(self.names)
-            if (blocks := self._blocks(index)).num_values
-        )
+        return tuple(found)
 
     def _blocks(self, index: int) -> BlockSums:
-        return BlockSums(
-            self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)]
-        )
+        every = slice(index, None, len(self.names))
+        return BlockSums(self.cells.sums[every], self.cells.counts[every])
 
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
+    characters: Sequence[str] = vocab.characters
+    if vocab.kind == "byte":
+        # All bytes above 127 have one class, that of a lone surrogate.
+        characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)]
+    classes = [CLASSES.index(class_name(character)) for character in characters]
+    groups = np.array(classes, np.uint8)[ids[losses.positions]]
+
     num_blocks = num_blocks_of(len(losses))
-    characters = (
-        [chr(byte) if byte < 128 else "\udcff" for byte in range(256)]
-        if vocab.kind == "byte"
-        else None
-    )
-    table = np.array(
-        [CLASSES.index(class_name(character)) for character in characters or vocab.characters],
-        np.uint8,
-    )
+    blocks = np.arange(len(losses)) * num_blocks // len(losses)
     found = GroupSums.zeros(CLASSES, num_blocks)
-    found.add(
-        losses.nats,
-        np.arange(len(losses)) * num_blocks // len(losses),
-        table[ids[losses.positions]],
-    )
+    found.add(losses.nats, blocks, groups)
     return found
 
 
@@ -194,9 +195,13 @@ def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np
 
 
 def position_names(length: int) -> tuple[str, ...]:
-    """Return the names of the groups of positions up to `length`, a power of 2."""
-    ends: Sequence[int] = [1 << power for power in range(length.bit_length())]
-    return tuple(str(end) if end < 3 else f"{end // 2 + 1}-{end}" for end in ends)
+    """Return the names of the groups of positions up to `length`, a power of 2: 1, 2, 3-4, …"""
+    names = ["1", "2"]
+    end = 4
+    while end <= length:
+        names.append(f"{end // 2 + 1}-{end}")
+        end *= 2
+    return tuple(names)
 
 
 def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
@@ -205,31 +210,35 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
 
     Raises UsageError for an unknown way, DataError for a text too short.
     """
-    for word in by:
-        if word not in BREAKDOWNS:
-            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
-    lengths = [
-        context_length(run.text.num_chars) if "position" in by else 0 for run in comparison.runs
-    ]
+    for way in by:
+        if way not in BREAKDOWNS:
+            raise UsageError(f"{named('by')} is {way!r}; use {' or '.join(BREAKDOWNS)}.")
+    if "position" in by:
+        for run in comparison.runs:
+            context_length(run.text.num_chars)
 
     def add_breakdowns() -> None:
         first: dict[str, GroupSums] = {}
-        for run, losses, length in zip(comparison.runs, comparison.losses, lengths, strict=True):
-            text, found = run.text, dict[str, tuple[str, GroupSums]]()
+        for run, losses in zip(comparison.runs, comparison.losses, strict=True):
+            text = run.text
+            found: list[tuple[str, str, GroupSums]] = []
             if "class" in by:
-                found["class"] = STATEFUL, sums_by_class(losses, run.vocab, text.ids)
+                found.append(("class", STATEFUL, sums_by_class(losses, run.vocab, text.ids)))
             if "position" in by:
-                sums = sums_by_position(
-                    run.network, text.ids[text.first :], precision=comparison.precision
-                )
-                found["position"] = f"windowed-{length}", sums
-            # A byte and a character are not the same thing to predict.
-            is_paired = text.unit == comparison.runs[0].text.unit
-            for way, (protocol, sums) in found.items():
-                groups = sums.groups(first.get(way) if is_paired else None)
+                ids = text.ids[text.first :]
+                sums = sums_by_position(run.network, ids, precision=comparison.precision)
+                found.append(("position", f"windowed-{context_length(len(ids))}", sums))
+
+            for way, protocol, sums in found:
+                # A byte and a character are not the same thing to predict.
+                reference = None
+                if text.unit == comparison.runs[0].text.unit:
+                    reference = first.get(way)
                 first.setdefault(way, sums)
                 comparison.breakdowns.append(
-                    LossBreakdown(name=run.name, by=way, protocol=protocol, groups=groups)
+                    LossBreakdown(
+                        name=run.name, by=way, protocol=protocol, groups=sums.groups(reference)
+                    )
                 )
 
     return add_breakdowns

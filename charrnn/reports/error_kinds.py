@@ -19,24 +19,18 @@ single apostrophes inside it: `don't` and `num_lines` are words. Of a byte alpha
 127 are part of words. A text is a range of ids that is read in blocks, so its length needs no
 memory.
 
-The second measurement: how well predictors close what was opened, by its distance: a measure of how
-far back they reach in a text. It is the probability of a closing bracket or quotation mark, after
-Karpathy, Johnson & Li (2015), section 4.3, who compare an LSTM with n-grams by the closing brace of
-C.
-
 Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V
-vocabulary, P pairs.
+vocabulary.
 """
 
 import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +44,12 @@ from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.reports import breakdown
 from charrnn.reports.ngram_models import NgramModel
-from charrnn.statistics.intervals import MAX_BLOCKS, BlockSums, Estimate
 from charrnn.system.display import Displayable
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray, Vocab, decode_each
-from charrnn.views.tables import Bar, ends_text, plain_table
+from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
 
 NGRAM_ORDER = 9
@@ -137,16 +130,15 @@ class ErrorReport(Displayable):
                 Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it.")
             )
         for model in self.models:
-            num_errors, num_chars = (
-                counted(model.num_errors, "error"),
-                counted(self.num_chars, "character"),
+            what = counted(model.num_errors, "error")
+            where = counted(self.num_chars, "character")
+            head = f"{all_visible(model.run)}: {what} in {where}"
+            pictures.append(
+                Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char")
             )
-            head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
-            pictures += [
-                Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"),
-                _table_of(model),
-            ]
-        return [*pictures, Text(LEGEND, style="dim")]
+            pictures.append(_table_of(model))
+        pictures.append(Text(LEGEND, style="dim"))
+        return pictures
 
 
 DECODED_CHARS = 1 << 20
@@ -169,25 +161,28 @@ QUOTES = "\"'„‚「」『』"
 def class_of(character: str) -> str:
     """Return the class of a character; "" stands for the unknown symbol, which is mostly a
     letter."""
-    character = character or "a"
+    if character in ("", "_"):
+        return WORD
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
         return QUOTE
-    return WORD if character == "_" else CLASS_OF.get(breakdown.class_name(character), WORD)
+    return CLASS_OF.get(breakdown.class_name(character), WORD)
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:
     """Return the class of everything that `text.vocab.decode_each` decodes an id to."""
     if vocab.kind == "byte":
-        return {chr(byte): class_of(chr(byte)) if byte < 128 else WORD for byte in range(256)}
+        # Bytes above 127 are parts of longer characters, most of which are letters.
+        classes = {chr(byte): class_of(chr(byte)) for byte in range(128)}
+        classes.update((chr(byte), WORD) for byte in range(128, 256))
+        return classes
     return {character or "\ufffd": class_of(character) for character in vocab.characters}
 
 
 def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
     """Return the regular expression of a word in a decoded text whose characters have these
     classes."""
-    inside = re.escape(
-        "_" + "".join(character for character, own in classes.items() if own == WORD)
-    )
+    of_words = "".join(character for character, own in classes.items() if own == WORD)
+    inside = re.escape(f"_{of_words}")
     return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
 
@@ -198,21 +193,28 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
     Memory is bounded by the wanted words. A block ends after a space or a newline; where there is
     none, a word is cut.
     """
-    counts, pattern, rest = [0] * len(wanted), word_pattern(classes_of(vocab)), ""
+    counts = np.zeros(len(wanted), np.int64)
+    pattern = word_pattern(classes_of(vocab))
+    rest = ""
     with task("counting words", len(ids)) as advance:
         for begin in range(0, len(ids), DECODED_CHARS):
             block = ids[begin : begin + DECODED_CHARS]
             text = rest + decode_each(vocab, block)
+
+            # The word that the end of the block cuts is counted with the next block.
+            end = 1 + max(text.rfind(" "), text.rfind("\n"))
             is_last = begin + len(block) == len(ids)
-            after_space = 1 + max(text.rfind(" "), text.rfind("\n"))
-            end = after_space if after_space and not is_last else len(text)
+            if is_last or end == 0:
+                end = len(text)
+
             for match in pattern.finditer(text, 0, end):
-                if (index := wanted.get(match.group())) is not None:
+                index = wanted.get(match.group())
+                if index is not None:
                     counts[index] += 1
             rest = text[end:]
             release_pages(ids)
             advance(len(block))
-    return np.array(counts, np.int64)
+    return counts
 
 
 ERROR_NATS = np.float32(math.log(2))
@@ -245,74 +247,112 @@ def attribute_errors(
     ValueError for losses at different positions.
     """
     positions = losses[0].positions
-    if any(not np.array_equal(one.positions, positions) for one in losses) or len(
-        ngram_nats
-    ) != len(positions):
-        raise ValueError("the losses must be those of the same characters")
+    for one in losses:
+        if not np.array_equal(one.positions, positions) or len(ngram_nats) != len(positions):
+            raise ValueError("the losses must be those of the same characters")
+
+    # What is an error of any model is attributed once. The first oracle: n-grams.
     is_error = np.any([one.nats > ERROR_NATS for one in losses], axis=0)
     kinds = np.full(len(positions), NO_ERROR, np.int8)
     kinds[is_error] = _UNDECIDED
     kinds[is_error & (ngram_nats < ERROR_NATS)] = KINDS.index("n-gram")
-    words: dict[str, int] = {}
+
+    # The oracles that see the text, block by block.
     classes = classes_of(vocab)
     pattern = word_pattern(classes)
-    in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain  # noqa: E501
+    words: dict[str, int] = {}
+    rare = []
     with task("errors", len(positions)) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
             first = int(positions[begin])
             start = max(0, first - MAX_WORD - MEMORY_LENGTHS[-1])
             text = decode_each(vocab, ids[start : first + end - begin + MAX_WORD])
-            found = [match.span() for match in pattern.finditer(text)]
-            errors, word_of = _attribute_range(
-                text, first - start, kinds[begin:end], classes, found, words
+            spans = [match.span() for match in pattern.finditer(text)]
+            found = _attribute_range(
+                text,
+                first - start,
+                kinds=kinds[begin:end],
+                classes=classes,
+                spans=spans,
+                words=words,
             )
-            in_words.append((errors + begin, word_of))
+            rare.append(RareErrors(found.errors + begin, found.words))
             release_pages(ids)
             advance(end - begin)
-    errors, word_of = (np.concatenate(some) for some in zip(*in_words, strict=True))
+
+    # Rare words are counted in the training text, which is read once for all of them.
+    errors = np.concatenate([one.errors for one in rare])
     counts = count_words(training, vocab, words)
+    num_occurrences = counts[np.concatenate([one.words for one in rare])]
     for count in RARE_COUNTS:
-        kinds[errors[counts[word_of] == count]] = KINDS.index(f"rare-word-{count}")
+        kinds[errors[num_occurrences == count]] = KINDS.index(f"rare-word-{count}")
+
     return [_with_boosts(kinds, one.nats) for one in losses]
+
+
+class RareErrors(NamedTuple):
+    """Errors that only the rarity of their word may explain."""
+
+    errors: NDArray[np.int64]
+    """Indices of the errors among the scored characters."""
+    words: NDArray[np.int64]
+    """The index of the word of each."""
 
 
 def _attribute_range(
     text: str,
     first: int,
+    *,
     kinds: Kinds,
     classes: Mapping[str, str],
-    found: Sequence[tuple[int, int]],
+    spans: Sequence[tuple[int, int]],
     words: dict[str, int],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> RareErrors:
     """Attribute the undecided errors of text[first : first + R] to all oracles but n-gram, rare
     word and boost.
 
-    `found` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of
-    the errors that are not attributed to a memory. Returns the indices of these errors, from
-    `first` on, and those of their words.
+    `spans` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of
+    the errors that are not attributed to a memory. Returns these errors, counted from `first`.
     """
-    begins = [begin for begin, _ in found]
+    begins = [begin for begin, _ in spans]
     find_memory = cache(partial(_memory_kind, text))
-    rare_errors, rare_words = [], []
+    rare_errors = []
+    rare_words = []
     for error in np.flatnonzero(kinds == _UNDECIDED).tolist():
         place = error + first
-        begin, end = found[index] if (index := bisect_right(begins, place) - 1) >= 0 else (0, 0)
-        if (
-            place >= end or place == begin
-        ):  # not inside a word, where an apostrophe is no quotation mark
-            before = classes[text[place - 1]]
-            if before == NEWLINE:
-                kinds[error] = KINDS.index("after-newline")
-            elif before in (SPACE, QUOTE):
-                kinds[error] = KINDS.index("after-space")
-            elif classes[text[place]] in (PUNCTUATION, QUOTE):
-                kinds[error] = KINDS.index("punctuation")
-        if begin < place < end and (kind_in_memory := find_memory(begin, end)) is not None:
+
+        # The last word that begins here or before: the character may be in it, or after it.
+        begin, end = 0, 0
+        index = bisect_right(begins, place) - 1
+        if index >= 0:
+            begin, end = spans[index]
+
+        # Inside a word an apostrophe is no quotation mark.
+        is_inside = begin < place < end
+        if not is_inside:
+            kind = _kind_by_place(before=classes[text[place - 1]], own=classes[text[place]])
+            if kind is not None:
+                kinds[error] = kind
+
+        kind_in_memory = find_memory(begin, end) if is_inside else None
+        if kind_in_memory is not None:
             kinds[error] = kind_in_memory
         elif place < end:
             rare_errors.append(error)
             rare_words.append(words.setdefault(text[begin:end], len(words)))
-    return np.array(rare_errors, np.int64), np.array(rare_words, np.int64)
+    return RareErrors(np.array(rare_errors, np.int64), np.array(rare_words, np.int64))
+
+
+def _kind_by_place(*, before: str, own: str) -> int | None:
+    """Return the kind of an error outside a word or at its start, by the classes of the character
+    before it and of its own; None if these do not explain it."""
+    if before == NEWLINE:
+        return KINDS.index("after-newline")
+    if before in (SPACE, QUOTE):
+        return KINDS.index("after-space")
+    if own in (PUNCTUATION, QUOTE):
+        return KINDS.index("punctuation")
+    return None
 
 
 def _memory_kind(text: str, begin: int, end: int) -> int | None:
@@ -324,9 +364,8 @@ def _memory_kind(text: str, begin: int, end: int) -> int | None:
     place = text.rfind(text[begin:end], earliest, begin)
     if place < 0:
         return None
-    return KINDS.index(
-        f"memory-{next(length for length in MEMORY_LENGTHS if begin - place <= length)}"
-    )
+    length = next(length for length in MEMORY_LENGTHS if begin - place <= length)
+    return KINDS.index(f"memory-{length}")
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
@@ -334,27 +373,30 @@ def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
     applies."""
     kinds = np.where(nats > ERROR_NATS, kinds, NO_ERROR).astype(np.int8)
     left = np.flatnonzero(kinds == _UNDECIDED)
-    probabilities = np.exp(-nats[left].astype(np.float64))
-    missing = np.searchsorted(
-        BOOSTS, 0.5 - probabilities
-    )  # the first boost that is at least what is missing
-    kinds[left] = KINDS.index(f"boost-{BOOSTS[0]}") + missing
+    missing = 0.5 - np.exp(-nats[left].astype(np.float64))
+    # The first boost that is at least what is missing.
+    kinds[left] = KINDS.index(f"boost-{BOOSTS[0]}") + np.searchsorted(BOOSTS, missing)
     return kinds
 
 
 def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
     """Count the errors of a model, whose characters have `kinds` (M,), and add up their losses."""
-    nums = np.bincount(kinds, minlength=NO_ERROR + 1)[:NO_ERROR].tolist()
+    counts = np.bincount(kinds, minlength=NO_ERROR + 1)
     nats = np.bincount(kinds, losses.nats.astype(np.float64), minlength=NO_ERROR + 1) / len(kinds)
-    num_errors = sum(nums)
+    num_errors = int(counts[:NO_ERROR].sum())
     return ModelErrors(
         run=run,
         num_errors=num_errors,
         share=num_errors / len(kinds),
         nats_per_char=losses.mean,
         kinds=tuple(
-            ErrorKind(kind=kind, num_errors=num, share=num / max(1, num_errors), nats=of_kind)
-            for kind, num, of_kind in zip(KINDS, nums, nats[:NO_ERROR].tolist(), strict=True)
+            ErrorKind(
+                kind=kind,
+                num_errors=int(counts[index]),
+                share=int(counts[index]) / max(1, num_errors),
+                nats=float(nats[index]),
+            )
+            for index, kind in enumerate(KINDS)
         ),
     )
 
@@ -415,15 +457,8 @@ def error_kinds(
 
 
 def _table_of(model: ModelErrors) -> RenderableType:
-    table = plain_table(
-        "kind",
-        "errors",
-        "share",
-        "nats/char",
-        "",
-        right=("errors", "share", "nats/char"),
-        narrow=True,
-    )
+    columns = ("errors", "share", "nats/char")
+    table = plain_table("kind", *columns, "", right=columns, narrow=True)
     for one in model.kinds:
         if one.num_errors:
             table.add_row(
@@ -433,262 +468,18 @@ def _table_of(model: ModelErrors) -> RenderableType:
                 f"{one.nats:.4f}",
                 Bar(one.share),
             )
-    table.add_row(
-        "all",
-        f"{model.num_errors:,}",
-        "",
-        f"{sum(one.nats for one in model.kinds):.4f}",
-        "",
-        style="bold",
-    )
-    return table
-
-
-CLOSING_ORDERS = (5, 10, 20)
-"""Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015)
-take 20."""
-DISTANCES = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-"""The shortest distance of each bin; the last one ends with `MAX_DISTANCE`."""
-MAX_DISTANCE = 4096
-"""Pairs further apart than this, in characters, are left out: most of them are no pairs."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClosingBin:
-    """Pairs of an opening and a closing character that are from `low` to `high` characters
-    apart."""
-
-    low: int
-    high: int
-    num_pairs: int
-    probabilities: tuple[Estimate, ...]
-    """The mean probability of the closing character, one for each predictor."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClosingReport:
-    """How well one closing character is predicted, by its distance to the character that it
-    closes."""
-
-    closing: str
-    num_pairs: int
-    probabilities: tuple[Estimate, ...]
-    """Over all pairs, one for each predictor."""
-    bins: tuple[ClosingBin, ...]
-    """Only those with at least one pair, by distance."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LongRangeReport(Displayable):
-    """How well one or several models and n-grams close what was opened in a text."""
-
-    predictors: tuple[str, ...]
-    """What the probabilities of closing characters are those of: the runs, then `N-gram` for each
-    order."""
-    closings: tuple[ClosingReport, ...]
-    """The most frequent closing character first; empty if nothing is closed in the scored text."""
-    num_chars: int
-    """Characters that were scored."""
-    text_length: int
-    """Characters of the text."""
-
-    def view(self) -> Sequence[RenderableType]:
-        """Return a table for each closing character."""
-        if not self.closings:
-            return [Text("The scored text has no pair of brackets or quotation marks.")]
-        shown = [one for one in self.closings if one.num_pairs >= MIN_PAIRS] or self.closings[:1]
-        return [_table_of_closing(closing, self) for closing in shown]
-
-
-OPENERS = dict(zip(")]}）】」』》“»«", "([{（【「『《„«»", strict=True)) | {'"': '"', "”": "“„"}
-"""What each closing character may close. One that closes nothing opens, if it is an opening
-character too."""
-PARAGRAPH_QUOTES = '"“„«»'
-"""Opening characters that a blank line closes: each paragraph of a long quotation may begin with
-one of its own."""
-_OPENING = frozenset("".join(OPENERS.values()))
-_SURELY_OPENS = re.compile(r'\s"\S')
-_TOKENS = re.compile(f"[{re.escape(''.join({*OPENERS, *_OPENING}))}{END}]|\n[ \t\r]*\n")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """P pairs of an opening and a closing character, by the place of the closing one."""
-
-    closings: str
-    """The P closing characters."""
-    opened: NDArray[np.int64] = field(repr=False)
-    """(P,): indices of the opening characters."""
-    closed: NDArray[np.int64] = field(repr=False)
-    """(P,): indices of the closing characters, ascending."""
-
-    @property
-    def distances(self) -> NDArray[np.int64]:
-        """(P,): characters from the opening one to the closing one: 1 if nothing is between
-        them."""
-        return self.closed - self.opened
-
-
-def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pairs:
-    """Find the pairs at most MAX_DISTANCE characters apart whose closing characters are at
-    `positions` (M,), ascending.
-
-    A closing character closes the nearest opening one that is still open; those without a partner
-    are ignored. `"` opens and closes in turn. Quotations end at blank lines, and everything at the
-    end of a document. Of a text in bytes, only ASCII characters are found: the others are several
-    bytes each.
-    """
-    closings: list[str] = []
-    found: list[tuple[int, int]] = []
-    for first_index, last_index in consecutive_ranges(positions, BLOCK_CHARS):
-        first, last = int(positions[first_index]), int(positions[last_index - 1]) + 1
-        begin = max(0, first - MAX_DISTANCE)
-        text = decode_each(vocab, ids[begin:last])
-        if vocab.kind == "byte":
-            text = text.translate(_WITHOUT_BYTES)
-        for opened, closed in _pairs_of(text, may_be_inside=begin > 0):
-            if begin + closed >= first and closed - opened <= MAX_DISTANCE:
-                closings.append(text[closed])
-                found.append((begin + opened, begin + closed))
-        release_pages(ids)
-    pairs = np.array(found, np.int64).reshape(-1, 2)
-    return Pairs("".join(closings), pairs[:, 0], pairs[:, 1])
-
-
-_WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
-"""Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«`
-is byte 0xab."""
-
-
-def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each pair, by the closing one. `may_be_inside`: the text may begin
-    inside a quotation."""
-    still_open: dict[str, list[int]] = {character: [] for character in _OPENING}
-    # A `"` after a cut may open or close. Those before the next blank line are ignored, unless one
-    # surely opens.
-    for match in _TOKENS.finditer(text):
-        token, offset = match.group(), match.start()
-        if token == END or token.startswith("\n"):
-            may_be_inside = False
-            for character in _OPENING if token == END else PARAGRAPH_QUOTES:
-                still_open[character].clear()
-            continue
-        if token == '"' and may_be_inside:
-            if not _SURELY_OPENS.match(text, max(0, offset - 1)):
-                continue
-            may_be_inside = False
-        candidates = [character for character in OPENERS.get(token, "") if still_open[character]]
-        if candidates:
-            yield (
-                still_open[max(candidates, key=lambda character: still_open[character][-1])].pop(),
-                offset,
-            )
-        elif token in _OPENING:
-            still_open[token].append(offset)
-
-
-def report_closings(
-    pairs: Pairs, probabilities: Sequence[NDArray[Any]]
-) -> tuple[ClosingReport, ...]:
-    """Average the probabilities (P,) that each predictor gives to the closing characters, by
-    character and distance."""
-    characters = np.array(list(pairs.closings))
-    bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
-
-    def means(chosen: NDArray[np.bool_]) -> dict[str, Any]:
-        estimates = (estimate_mean(values[chosen]) for values in probabilities)
-        return {"num_pairs": int(chosen.sum()), "probabilities": tuple(estimates)}
-
-    def bins(chosen: NDArray[np.bool_]) -> Iterator[ClosingBin]:
-        for number, (low, above) in enumerate(pairwise((*DISTANCES, MAX_DISTANCE + 1))):
-            some = chosen & (bin_of == number)
-            if some.any():
-                yield ClosingBin(low=low, high=above - 1, **means(some))
-
-    ordered = sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one))
-    chosen = ((closing, characters == closing) for closing in ordered)
-    return tuple(
-        ClosingReport(closing=closing, bins=tuple(bins(some)), **means(some))
-        for closing, some in chosen
-    )
-
-
-def estimate_mean(values: NDArray[Any]) -> Estimate:
-    """Compute the mean of values (P,) in the order of the text; its interval takes neighbours
-    together."""
-    blocks = BlockSums.of(values, min(MAX_BLOCKS, len(values)))
-    low, high = blocks.interval() or (None, None)
-    return Estimate(mean=blocks.mean, low=low, high=high)
-
-
-def long_range(
-    models: Sequence[Model], text: str | bytes | None = None, **options: Any
-) -> LongRangeReport:
-    """Measure how far back predictions reach by the probability of closing brackets and quotation
-    marks.
-
-    It is averaged by the distance to the opening one and compared with n-grams of the training text
-    of the first run, which are counted only where something is closed in the scored text. Options
-    and errors are those of `compare_with_training`.
-    """
-    comparison, training = compare_with_training(models, text, **options)
-    first, ids = comparison.runs[0], comparison.runs[0].text.ids
-    losses = [comparison.losses_of(run) for run in comparison.runs]
-    positions = losses[0].positions
-    pairs = find_pairs(ids, first.vocab, positions)
-    probabilities = [
-        np.exp(-some.nats[np.searchsorted(positions, pairs.closed)].astype(np.float64))
-        for some in losses
-    ]
-    orders = [order for order in CLOSING_ORDERS if order <= len(training)]
-    if len(pairs.closed) and orders:
-        ngrams = NgramModel.fit(training, len(first.vocab), orders[-1])
-        probabilities += list(ngrams.char_probabilities(ids, pairs.closed, orders))
-    return LongRangeReport(
-        predictors=(*(run.name for run in comparison.runs), *(f"{order}-gram" for order in orders)),
-        closings=report_closings(pairs, probabilities),
-        num_chars=len(positions),
-        text_length=first.text.num_chars,
-    )
-
-
-MIN_PAIRS = 20
-"""A closing character with fewer pairs has no table of its own."""
-
-
-def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:
-    """Build a table of the mean probabilities by distance, those of the runs with their
-    intervals."""
-    num_runs = sum(not name.endswith("-gram") for name in report.predictors)
-    headers = [f"closing {closing.closing}", "pairs"]
-    for number, name in enumerate(report.predictors):
-        headers += [name, "95 %"][: 2 if number < num_runs else 1]
-    table = plain_table(*headers, right=headers[1:], narrow=True)
-    rows: list[ClosingBin | ClosingReport] = [*closing.bins, closing]
-    for some in rows:
-        cells = []
-        for number, one in enumerate(some.probabilities):
-            cells += [f"{one.mean:.3f}", ends_text(one.low, one.high, ".2f")][
-                : 2 if number < num_runs else 1
-            ]
-        name = f"{some.low}–{some.high}" if isinstance(some, ClosingBin) else "all"
-        table.add_row(name, f"{some.num_pairs:,}", *cells, style="bold" if name == "all" else None)
+    nats = sum(one.nats for one in model.kinds)
+    table.add_row("all", f"{model.num_errors:,}", "", f"{nats:.4f}", "", style="bold")
     return table
 
 
 EXTENSIONS = (
-    *offers(PackageFunction, error_kinds, long_range),
+    *offers(PackageFunction, error_kinds),
     Report(
         "errors",
         "In place of the loss: the characters with a probability below 0.5, by what would have"
         " avoided them.",
         error_kinds,
     ),
-    Report(
-        "long_range",
-        "In place of the loss: how well brackets and quotes are closed, by distance.",
-        long_range,
-    ),
 )
-"""`charrnn.error_kinds` and `evaluate --errors`, `charrnn.long_range` and `evaluate --long-range`.
-"""
+"""`charrnn.error_kinds` and `evaluate --errors`."""

@@ -1,4 +1,4 @@
-"""The loss of every line and of every character of a text, in order, for one or several models.
+"""The loss of every line of a text, in order, for one or several models.
 
 Shapes: N characters, M scored characters, R runs.
 """
@@ -9,12 +9,9 @@ import heapq
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -44,20 +41,6 @@ NUM_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CharLoss:
-    """The loss of one character (byte, with the byte alphabet) of a text."""
-
-    index: int
-    """Its index in the text, from 0."""
-    line: int
-    """The number of its line, from 1."""
-    character: str
-    r"""The character; a byte that is none by itself as `\xNN`."""
-    nats: tuple[float, ...]
-    """-ln p(character | all characters before it) of each run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LineLoss:
     """The loss of one line of a text, with the newline that ends it."""
 
@@ -77,14 +60,14 @@ class LineLoss:
     the mean m and the standard deviation s of all scored characters."""
 
 
-def to_json(loss: CharLoss | LineLoss, names: Sequence[str]) -> dict[str, Any]:
-    """Return a line of `evaluate --per-char` or `--per-line`; `names` are those of the runs."""
-    found = asdict(loss) | {"nats": loss.nats[0]}
-    if isinstance(loss, LineLoss):
-        found["nats_per_char"] = loss.nats[0] / loss.num_chars
-    return found | (
-        {"nats_by_run": dict(zip(names, loss.nats, strict=True))} if len(names) > 1 else {}
-    )
+def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
+    """Return a line of `evaluate --per-line`; `names` are those of the runs."""
+    data = asdict(loss)
+    data["nats"] = loss.nats[0]
+    data["nats_per_char"] = loss.nats[0] / loss.num_chars
+    if len(names) > 1:
+        data["nats_by_run"] = dict(zip(names, loss.nats, strict=True))
+    return data
 
 
 def losses_by_line(
@@ -98,18 +81,10 @@ def losses_by_line(
     return score_text(models, text, **options).iter_lines()
 
 
-def losses_by_char(
-    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
-) -> Iterator[CharLoss]:
-    """Yield the loss of each scored character of a text (byte, with the byte alphabet), as
-    `losses_by_line`."""
-    return score_text(models, text, **options).iter_chars()
-
-
 def score_text(
     models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
 ) -> ScoredText:
-    """Measure the losses of `losses_by_line` and `losses_by_char`.
+    """Measure the losses of `losses_by_line`.
 
     The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
     are the errors. Raises UsageError also for models of characters and of bytes together.
@@ -121,15 +96,19 @@ def score_text(
         )
     comparison = Comparison.of(models, text, **options)
     check_comparable(comparison.runs, needs_interval=False)
-    content, measured = comparison.contents[0], comparison.runs[0].text
+    content = comparison.contents[0]
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
+    ends = "\n"
+    if models[0].config.end_id is not None:
+        ends += END
+    measured = comparison.runs[0].text
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
         losses=[comparison.losses_of(run) for run in comparison.runs],
-        ends=("\n",) if models[0].config.end_id is None else ("\n", END),
+        ends=ends,
     )
 
 
@@ -145,7 +124,7 @@ class ScoredText:
     """The index in the ids at which the text begins."""
     losses: Sequence[CharLosses]
     """(R,)"""
-    ends: tuple[str, ...] = ("\n",)
+    ends: str = "\n"
     """The characters that end a line."""
 
     @property
@@ -162,74 +141,53 @@ class ScoredText:
             f" {named('max_chars', self.num_chars)} scores all."
         )
 
-    def iter_chars(self) -> Iterator[CharLoss]:
-        """Yield the loss of each scored character, in the order of the text."""
-        ends, positions = self._line_ends(), self.losses[0].positions - self.first
-        for begin, end in consecutive_ranges(positions, BLOCK):
-            content = self.content[int(positions[begin]) : int(positions[end - 1]) + 1]
-            lines = 1 + np.searchsorted(ends, positions[begin:end])
-            for offset, (index, line) in enumerate(
-                zip(positions[begin:end].tolist(), lines.tolist(), strict=True)
-            ):
-                nats = tuple(float(one.nats[begin + offset]) for one in self.losses)
-                yield CharLoss(
-                    index=index,
-                    line=line,
-                    character=_shown(content[offset : offset + 1]),
-                    nats=nats,
-                )
-
     def iter_lines(self) -> Iterator[LineLoss]:
         """Yield the loss of each line that was scored from start to end, in the order of the text.
 
         The first character of a text without context cannot be scored; the line counts as complete
         without it. Lines that are cut by the ends of segments are left out.
         """
-        nats, positions = self.losses[0].nats, self.losses[0].positions - self.first
-        mean, spread = (float(of(dtype=np.float64)) for of in (nats.mean, nats.std))
-        ends = self._line_ends().tolist()
-        bounds = [
-            0,
-            *(end + 1 for end in ends),
-            *([self.num_chars] if self.num_chars - 1 not in ends[-1:] else []),
-        ]
-        for line, (begin, end) in enumerate(pairwise(bounds), start=1):
-            low, high = np.searchsorted(positions, (begin, end)).tolist()
-            is_whole = high - low == end - max(begin, int(positions[0] == 1))
-            if not is_whole or low == high:
-                continue
-            sums = tuple(float(one.nats[low:high].sum(dtype=np.float64)) for one in self.losses)
-            num = high - low
-            yield LineLoss(
-                line=line,
-                index=begin,
-                text=_decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)]).rstrip(
-                    "".join(self.ends)
-                ),
-                num_chars=num,
-                nats=sums,
-                excess=(sums[0] - num * mean) / (spread * num**0.5) if spread else 0.0,
-            )
+        nats = self.losses[0].nats
+        mean = float(nats.mean(dtype=np.float64))
+        spread = float(nats.std(dtype=np.float64))
+        positions = self.losses[0].positions - self.first
+        first_scored = int(positions[0] == 1)
 
-    def _line_ends(self) -> NDArray[np.int64]:
-        """Return the ascending indices of the characters that end a line, which are found block by
-        block."""
-        points, found = [ord(end) for end in self.ends], [np.zeros(0, np.int64)]
+        begin = 0
+        for line, end in enumerate(self._line_bounds(), start=1):
+            low, high = np.searchsorted(positions, (begin, end)).tolist()
+            num_chars = high - low
+            if num_chars == end - max(begin, first_scored) and num_chars > 0:
+                sums = tuple(float(one.nats[low:high].sum(dtype=np.float64)) for one in self.losses)
+                excess = 0.0
+                if spread:
+                    excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
+                shown = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
+                yield LineLoss(
+                    line=line,
+                    index=begin,
+                    text=shown.rstrip(self.ends),
+                    num_chars=num_chars,
+                    nats=sums,
+                    excess=excess,
+                )
+            begin = end
+
+    def _line_bounds(self) -> Iterator[int]:
+        """Yield the index after the last character of each line, found block by block."""
+        points = [ord(end) for end in self.ends]
+        bound = 0
         for begin in range(0, self.num_chars, BLOCK):
             content = self.content[begin : begin + BLOCK]
-            values = (
-                code_points(content)
-                if isinstance(content, str)
-                else np.frombuffer(content, np.uint8)
-            )
-            found.append(begin + np.flatnonzero(np.isin(values, points)))
-        return np.concatenate(found)
-
-
-def _shown(character: str | bytes) -> str:
-    if isinstance(character, str):
-        return character
-    return chr(character[0]) if character[0] < 0x80 else f"\\x{character[0]:02x}"
+            if isinstance(content, str):
+                values = code_points(content)
+            else:
+                values = np.frombuffer(content, np.uint8)
+            for end in np.flatnonzero(np.isin(values, points)).tolist():
+                bound = begin + end + 1
+                yield bound
+        if bound < self.num_chars:
+            yield self.num_chars
 
 
 def _decoded(text: str | bytes) -> str:
@@ -239,54 +197,57 @@ def _decoded(text: str | bytes) -> str:
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
     """Draw the least likely lines of a text, with the difference to the first run where there are
     two."""
-    columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
+    columns = ["line", "excess", "nats/char"]
+    columns += [f"{name} − {names[0]}" for name in names[1:]]
     table = plain_table(*columns, "text", right=columns, narrow=True)
     for line in lines:
-        first, *others = (nats / line.num_chars for nats in line.nats)
-        differences = [f"{other - first:+.2f}" for other in others]
+        first = line.nats[0] / line.num_chars
+        differences = [f"{nats / line.num_chars - first:+.2f}" for nats in line.nats[1:]]
         shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
-    return Group(
-        Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length"), table
-    )
+    title = Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length")
+    return Group(title, table)
 
 
 def _show(
     models: Sequence[ComparedModel],
     text: str | bytes | None,
     *,
-    by_line: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
     """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which
     part is scored."""
-    scored, names = score_text(models, text, **options), distinct_names(models)
+    scored = score_text(models, text, **options)
+    names = distinct_names(models)
     if scored.note is not None and not quiet:
         write_aside(with_flags(scored.note))
-    if as_json or not by_line or not sys.stdout.isatty():
-        for loss in scored.iter_lines() if by_line else scored.iter_chars():
-            print_json(to_json(loss, names))
+    if as_json or not sys.stdout.isatty():
+        for line in scored.iter_lines():
+            print_json(to_json(line, names))
         return
-    num_lines = count()
-    # Each line takes one number, so that the next number is how many lines there are.
-    lines = (line for line, _ in zip(scored.iter_lines(), num_lines, strict=False))
-    least_likely = heapq.nlargest(NUM_SHOWN, lines, key=lambda line: (line.excess, -line.line))
-    result_console().print(lines_view(least_likely, next(num_lines), names))
+
+    # A heap of the least likely lines: the text may have millions.
+    least_likely: list[tuple[float, int, LineLoss]] = []
+    num_lines = 0
+    for line in scored.iter_lines():
+        num_lines += 1
+        heapq.heappush(least_likely, (line.excess, -line.line, line))
+        if len(least_likely) > NUM_SHOWN:
+            heapq.heappop(least_likely)
+    shown = [line for *_, line in sorted(least_likely, reverse=True)]
+    result_console().print(lines_view(shown, num_lines, names))
     if not quiet:
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
 EXTENSIONS = (
-    *offers(PackageFunction, losses_by_line, losses_by_char),
+    *offers(PackageFunction, losses_by_line),
     Listing(
         "per_line",
         "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-        partial(_show, by_line=True),
-    ),
-    Listing(
-        "per_char", "Print the loss of each character as JSON Lines.", partial(_show, by_line=False)
+        _show,
     ),
 )
-"""The losses of lines and of characters, in Python and as options of `evaluate`."""
+"""`charrnn.losses_by_line` and `evaluate --per-line`."""
