@@ -140,9 +140,12 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch)
     assert len(part.ids) == 200
     model = NgramModel.fit(training, 4, 20)
     sizes: list[int] = []
-    monkeypatch.setattr(
-        ngrams, "_EndsOfNgrams", lambda chars, *rest: sizes.append(len(chars)) or ENDS(chars, *rest)
-    )
+
+    def sort(chars: np.ndarray, **options: int) -> ngrams._EndsOfNgrams:
+        sizes.append(len(chars))
+        return ENDS(chars, **options)
+
+    monkeypatch.setattr(ngrams, "_EndsOfNgrams", sort)
     late = model.char_nats(np.concatenate((training, training)), positions + 500)
     np.testing.assert_array_equal(
         late, model.char_nats(np.concatenate((training[-60:], training)), positions + 60)

@@ -96,13 +96,13 @@ def test_what_repeats_is_read_once() -> None:
     times as many."""
     read: list[int] = []
 
-    class Counting(room._SuffixAutomaton):
+    class Counting(room.SuffixAutomaton):
         def read(self, start: int, codes: room.Codes) -> None:
             read.append(len(codes))
             super().read(start, codes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "_SuffixAutomaton", Counting)
+        patch.setattr(room, "SuffixAutomaton", Counting)
         corpus = "a" * 200_000
         assert spans(find_copies("a" * 3_000 + "b", corpus)) == [(0, 3_000, 0)]
         assert 0 < sum(read) <= len(corpus) and len(read) <= 1 + len(corpus) // room.BLOCK_CHARS

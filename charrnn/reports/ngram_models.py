@@ -59,7 +59,9 @@ class NgramModel:
 
     def __init__(self, ids: IdArray, vocab_size: int, order: int) -> None:
         """Take the training text (N,)."""
-        self.ids, self.vocab_size, self.order = ids, vocab_size, order
+        self.ids = ids
+        self.vocab_size = vocab_size
+        self.order = order
 
     @classmethod
     def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
@@ -116,14 +118,15 @@ class NgramModel:
     def _by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int]
     ) -> Iterator[tuple[int, Float64Array]]:
-        num_training, most = len(self.ids), max(orders)
         # START, the training text, a mark that occurs nowhere else, and the text.
-        marks = np.array([[0], [self.vocab_size + 1]])
-        chars = np.concatenate(
-            (marks[0], self.ids.astype(np.int64) + 1, marks[1], ids.astype(np.int64) + 1)
-        )
-        ends = _EndsOfNgrams(chars, num_training, most)
-        scored = positions + num_training + 2
+        start = np.array([0])
+        mark = np.array([self.vocab_size + 1])
+        training = self.ids.astype(np.int64) + 1
+        chars = np.concatenate((start, training, mark, ids.astype(np.int64) + 1))
+        scored = positions + len(training) + 2
+
+        most = max(orders)
+        ends = _EndsOfNgrams(chars, num_training=len(training), most=most)
         lower = np.full(len(positions), 1 / self.vocab_size)
         with task("n-grams", most, unit="orders") as advance:
             for length in range(1, most + 1):
@@ -142,41 +145,53 @@ class _EndsOfNgrams:
     parts of them.
     """
 
-    def __init__(self, chars: Int64Array, num_training: int, most: int) -> None:
+    def __init__(self, chars: Int64Array, *, num_training: int, most: int) -> None:
         """Sort by `most` characters (S,), of which the first is START and the next `num_training`
         are counted."""
-        self._chars, self._last, self.length = chars, num_training, 0
-        num_bits = int(chars.max()).bit_length()
-        at_once = 62 // num_bits
-        keys = []
-        for begin in range(0, most, at_once):
-            keys.append(np.zeros(len(chars), np.int64))
-            for back in range(begin, min(begin + at_once, most)):
-                keys[-1] <<= num_bits
-                keys[-1][back:] |= chars[: len(chars) - back]
-        self._places = np.lexsort(keys[::-1])
-        self._numbers = np.zeros(len(chars), np.int64)
-        self._begins = self._begins_of(1)
+        self._chars = chars
+        self._last = num_training
+        self.length = 0
 
-    def _begins_of(self, length: int) -> NDArray[np.bool_]:
-        """Return where (S,) in the sorted places another n-gram of a length begins; before the
-        text, START repeats."""
+        # Keys to sort by: as many characters as fit into the bits of an integer, read backwards.
+        num_bits = int(chars.max()).bit_length()
+        chars_per_key = 62 // num_bits
+        keys = []
+        for begin in range(0, most, chars_per_key):
+            key = np.zeros(len(chars), np.int64)
+            for back in range(begin, min(begin + chars_per_key, most)):
+                key <<= num_bits
+                key[back:] |= chars[: len(chars) - back]
+            keys.append(key)
+        keys.reverse()
+        self._places = np.lexsort(keys)
+        self._numbers = np.zeros(len(chars), np.int64)
+        self._begins = self._changes(1)
+
+    def _changes(self, length: int) -> NDArray[np.bool_]:
+        """Return where (S,) in the sorted places the first character of an n-gram of a length
+        changes; before the text, START repeats."""
         first = np.zeros(len(self._chars), np.int64)
         first[length - 1 :] = self._chars[: len(self._chars) - length + 1]
         first = first[self._places]
-        begins = np.append(True, first[1:] != first[:-1])
-        return begins if length == 1 else begins | self._begins
+        return np.append(True, first[1:] != first[:-1])
 
     def lengthen(self) -> None:
         """Go on to the n-grams that are one character longer; number them, and count them in the
         training text."""
         self.length += 1
-        self._contexts, self._numbers = self._numbers, np.empty_like(self._numbers)
+
+        # The n-grams of the last length are the contexts of these.
+        self._contexts = self._numbers
+        self._numbers = np.empty_like(self._contexts)
         self._numbers[self._places] = np.cumsum(self._begins) - 1
+
+        # Each n-gram: where it first ends, and how often it ends in the training text.
         begins = np.flatnonzero(self._begins)
         self._first = np.minimum.reduceat(self._places, begins)
         self.counts = np.add.reduceat(self._places <= self._last, begins, dtype=np.int64)
-        self._begins = self._begins_of(self.length + 1)
+
+        # Each n-gram one character longer that occurs there is a continuation of one of these.
+        self._begins = self._begins | self._changes(self.length + 1)
         longer = np.minimum.reduceat(self._places, np.flatnonzero(self._begins))
         longer = longer[(longer >= self.length) & (longer <= self._last)]
         self.continuations = np.bincount(self._numbers[longer], minlength=len(begins))
@@ -186,18 +201,25 @@ class _EndsOfNgrams:
     ) -> Float64Array:
         """Compute p(w | h) of the n-grams hw that end at places (M,), from q(w | h') and the counts
         of all n-grams."""
+        # The discounts, by how many n-grams of the training text occur once, twice, …
         is_counted = (self._first >= self.length) & (self._first <= self._last)
-        of_each, before = counts[is_counted], self._contexts[self._first[is_counted] - 1]
+        of_each = counts[is_counted]
         num_with = np.bincount(np.minimum(of_each, 5), minlength=6)
         discounts = np.array((0.0, *discounts_of(*num_with[1:5].tolist())))
+
+        # For each context h: the sum of its counts, and what is taken from them.
+        before = self._contexts[self._first[is_counted] - 1]
         num_contexts = int(self._contexts.max()) + 1
         totals = np.bincount(before, of_each, num_contexts)
         discounted = np.bincount(before, discounts[np.minimum(of_each, 3)], num_contexts)
-        contexts, of_ngrams = self._contexts[places - 1], counts[self._numbers[places]]
+
+        # Where h never occurs, the lower order decides alone.
+        contexts = self._contexts[places - 1]
         is_known = totals[contexts] > 0
-        contexts, of_ngrams = contexts[is_known], of_ngrams[is_known]
-        probabilities: Float64Array = lower.copy()
+        contexts = contexts[is_known]
+        of_ngrams = counts[self._numbers[places]][is_known]
         kept = of_ngrams - discounts[np.minimum(of_ngrams, 3)]
+        probabilities: Float64Array = lower.copy()
         probabilities[is_known] = (kept + discounted[contexts] * lower[is_known]) / totals[contexts]
         return probabilities
 
@@ -220,7 +242,8 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
 def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
     """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
 
-    Raises as `Model.held_out` and `NgramModel.fit`.
+    Raises DataError if the training text is missing, changed or shorter than `order`, UsageError
+    for an order out of range.
     """
     return _fit(model.training_text(), order)
 
@@ -284,13 +307,13 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
 
     def add_rows() -> None:
         """Add a row for each order, over the characters of the first row."""
-        text, reference = comparison.runs[0].text, comparison.losses[0]
+        text = comparison.runs[0].text
+        reference = comparison.losses[0]
         for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
-            difference = paired_difference(losses, reference)
             comparison.add(
                 text.report(losses.blocks, protocol=f"{order}-gram"),
                 name=NGRAM,
-                difference=difference,
+                difference=paired_difference(losses, reference),
             )
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(

@@ -12,7 +12,7 @@ min_length characters.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,29 +124,31 @@ class Novelty(Displayable):
         """Build the table of the copied share, that of held-out text, and the longest copy."""
         columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
         table = plain_table(*columns, "it begins", right=columns, narrow=True)
-        copy: list[RenderableType] = []
-        if (longest := self.longest) is not None:
-            length = counted(
-                longest.length, "byte" if isinstance(self.text, bytes) else "character"
-            )
-            copy = [
-                length,
-                f"{longest.source_line:,}",
-                _excerpt(self.text[longest.start : longest.stop]),
-            ]
         held_out = "" if self.held_out_share is None else f"{self.held_out_share:.1%}"
-        table.add_row(f"{self.share_copied:.1%}", held_out, f"{len(self.copies):,}", *copy)
+        row: list[RenderableType] = [f"{self.share_copied:.1%}", held_out, f"{len(self.copies):,}"]
+        longest = self.longest
+        if longest is not None:
+            unit = "byte" if isinstance(self.text, bytes) else "character"
+            row.append(counted(longest.length, unit))
+            row.append(f"{longest.source_line:,}")
+            row.append(_excerpt(self.text[longest.start : longest.stop]))
+        table.add_row(*row)
         return table
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table and, unless it is long, the text with its copies marked."""
-        return [self.table(), *([CopiedText(self)] if len(self.text) <= MAX_NOTEBOOK_CHARS else [])]
+        pictures: list[RenderableType] = [self.table()]
+        if len(self.text) <= MAX_NOTEBOOK_CHARS:
+            pictures.append(CopiedText(self))
+        return pictures
 
     def pages(self) -> Sequence[RenderableType]:
         """Return the text with its copies marked, the table, and what its columns mean, for the
         terminal."""
-        about = Text(ABOUT_HELD_OUT, style="dim")
-        return [CopiedText(self), self.table(), *([] if self.held_out_share is None else [about])]
+        pictures: list[RenderableType] = [CopiedText(self), self.table()]
+        if self.held_out_share is not None:
+            pictures.append(Text(ABOUT_HELD_OUT, style="dim"))
+        return pictures
 
 
 def _excerpt(text: str | bytes) -> Text:
@@ -183,13 +185,14 @@ class DocumentNovelty(Displayable):
         """Return the table of how many documents are new, beside those of the validation text."""
         columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
         table = plain_table(*columns, right=columns)
-        num = len(self.is_new)
-        held_out = f"{self.num_held_out_new / self.num_held_out:.1%}" if self.num_held_out else ""
+        held_out = ""
+        if self.num_held_out:
+            held_out = f"{self.num_held_out_new / self.num_held_out:.1%}"
         table.add_row(
-            f"{num:,}",
+            f"{len(self.is_new):,}",
             f"{self.num_distinct:,}",
             f"{self.num_new:,}",
-            f"{self.num_new / num:.1%}",
+            f"{self.num_new / len(self.is_new):.1%}",
             held_out,
         )
         return [table]
@@ -291,20 +294,27 @@ def find_copies(
         )
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
-    spans: list[tuple[int, int, int]] = []
+
+    # The filter drops most of the corpus, the automaton matches the rest.
+    matches: list[Match] = []
     if min_length <= len(text):
         codes = _codes(text)
-        automaton = _SuffixAutomaton(codes, min_length)
-        for start, passage in _candidate_passages(
-            corpus, window_hashes(codes, min_length), min_length
-        ):
+        hashes = window_hashes(codes, min_length)
+        automaton = SuffixAutomaton(codes, min_length)
+        for start, passage in _candidate_passages(corpus, hashes, min_length):
             automaton.read(start, passage)
-        spans = automaton.longest_matches()
-    lines = _count_lines({source for _, _, source in spans}, corpus)
-    copies = (
-        Copy(start=start, length=length, source=source, source_line=lines[source])
-        for start, length, source in spans
-    )
+        matches = automaton.longest_matches()
+
+    lines = _count_lines({match.source for match in matches}, corpus)
+    copies = [
+        Copy(
+            start=match.start,
+            length=match.length,
+            source=match.source,
+            source_line=lines[match.source],
+        )
+        for match in matches
+    ]
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
 
 
@@ -349,20 +359,19 @@ def _candidate_passages(
     is_possible[known >> shift] = True
     stop = 0
     for first, codes in _blocks_of_codes(corpus, length):
-        found = window_hashes(codes, length)
         # By leading bits first: a binary search among the known hashes takes ten times as long.
+        found = window_hashes(codes, length)
         candidates = np.flatnonzero(is_possible[found >> shift])
         found = found[candidates]
-        candidates = candidates[
-            known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found
-        ]
+        nearest = known[np.searchsorted(known, found).clip(max=len(known) - 1)]
+        candidates = candidates[nearest == found]
+        if not len(candidates):
+            continue
+
         # Join overlapping windows, so that no character is read twice: one by one, they would read
         # a repetitive corpus `length` times.
-        for group in (
-            np.split(candidates, np.flatnonzero(np.diff(candidates) > length) + 1)
-            if len(candidates)
-            else ()
-        ):
+        gaps = np.flatnonzero(np.diff(candidates) > length) + 1
+        for group in np.split(candidates, gaps):
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
             yield start, codes[start - first : stop - first]
@@ -379,7 +388,17 @@ def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Cod
             yield begin + first, _codes(text[first : first + BLOCK_CHARS + length - 1])
 
 
-class _SuffixAutomaton:
+class Match(NamedTuple):
+    """A passage of the text that occurs in the corpus."""
+
+    start: int
+    """Offset in the text."""
+    length: int
+    source: int
+    """Offset of its first occurrence in the corpus."""
+
+
+class SuffixAutomaton:
     """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their
     occurrences in a corpus.
 
@@ -396,26 +415,37 @@ class _SuffixAutomaton:
         self.prefixes: list[int] = []  # the state of each prefix of the text
         for code in codes.tolist():
             self._append(code)
+
         # For each state its longest match in the corpus, where that first ended, and where any
         # match first ended.
         self.matched = [0] * len(self.links)
         self.ends = [0] * len(self.links)
         self.first_ends = [0] * len(self.links)
-        self._position = self._state = self._length = 0
+
+        # Where reading the corpus has arrived: the last match ends there.
+        self._position = 0
+        self._state = 0
+        self._length = 0
 
     def _append(self, code: int) -> None:
-        edges, links, lengths = self.edges, self.links, self.lengths
+        """Add a state for the text that is one character longer (Blumer et al. 1985)."""
+        edges = self.edges
+        links = self.links
+        lengths = self.lengths
         state = self.prefixes[-1] if self.prefixes else 0
         new = len(links)
         self.prefixes.append(new)
         edges.append({})
         links.append(0)
         lengths.append(lengths[state] + 1)
+
+        # Every suffix of the text so far is continued by the character, up to one that was already.
         while state >= 0 and code not in edges[state]:
             edges[state][code] = new
             state = links[state]
         if state < 0:
             return
+
         target = edges[state][code]
         if lengths[target] > lengths[state] + 1:
             # Its shorter substrings now end here too, its longer ones do not: split the state.
@@ -433,15 +463,26 @@ class _SuffixAutomaton:
     def read(self, start: int, codes: Codes) -> None:
         """Match a passage of the corpus; continue the last match if the passage directly follows
         the last one."""
-        edges, links, lengths, matched = self.edges, self.links, self.lengths, self.matched
-        position, state, length = self._position, self._state, self._length
+        # Local names: this loop runs once for each character that passes the filter.
+        edges = self.edges
+        links = self.links
+        lengths = self.lengths
+        matched = self.matched
+        position = self._position
+        state = self._state
+        length = self._length
         if start != position:
-            position, state, length = start, 0, 0
+            position = start
+            state = 0
+            length = 0
+
         for code in codes.tolist():
             position += 1
-            while (following := edges[state].get(code)) is None and state:
+            following = edges[state].get(code)
+            while following is None and state:
                 state = links[state]
                 length = lengths[state]
+                following = edges[state].get(code)
             if following is None:
                 continue
             state = following
@@ -451,49 +492,61 @@ class _SuffixAutomaton:
                     self.first_ends[state] = position
                 matched[state] = length
                 self.ends[state] = position
-        self._position, self._state, self._length = position, state, length
 
-    def longest_matches(self) -> list[tuple[int, int, int]]:
-        """Return (start in the text, length, start in the corpus) of all maximal matches, in the
-        order of the text."""
+        self._position = position
+        self._state = state
+        self._length = length
+
+    def longest_matches(self) -> list[Match]:
+        """Return all maximal matches, in the order of the text."""
         by_length = sorted(range(1, len(self.links)), key=self.lengths.__getitem__)
-        for state in reversed(by_length):  # a match of a state is a match of all its suffixes
-            link, first = self.links[state], self.first_ends[state]
+
+        # A match of a state is a match of all its suffixes.
+        for state in reversed(by_length):
+            link = self.links[state]
+            first = self.first_ends[state]
             if not first or self.lengths[link] < self.min_length:
                 continue
-            self.ends[link] = (
-                min(first, self.ends[link]) if self.matched[link] == self.lengths[link] else first
-            )
+            if self.matched[link] == self.lengths[link]:
+                self.ends[link] = min(first, self.ends[link])
+            else:
+                self.ends[link] = first
             self.first_ends[link] = min(first, self.first_ends[link] or first)
             self.matched[link] = self.lengths[link]
-        for state in by_length:  # a state without a match has that of its longest suffix with one
+
+        # A state without a match has that of its longest suffix with one.
+        for state in by_length:
             if not self.matched[state]:
-                self.matched[state], self.ends[state] = (
-                    self.matched[self.links[state]],
-                    self.ends[self.links[state]],
-                )
+                self.matched[state] = self.matched[self.links[state]]
+                self.ends[state] = self.ends[self.links[state]]
+
+        # A match is maximal if the next prefix of the text does not continue it.
+        found = []
         lengths = [self.matched[state] for state in self.prefixes]
-        rows = zip(self.prefixes, lengths, [*lengths[1:], 0], strict=True)
-        return [
-            (stop - length, length, self.ends[state] - length)
-            for stop, (state, length, following) in enumerate(rows, start=1)
-            if length and following <= length
-        ]
+        for index, state in enumerate(self.prefixes):
+            stop = index + 1
+            length = lengths[index]
+            is_continued = stop < len(lengths) and lengths[stop] > length
+            if length and not is_continued:
+                found.append(Match(stop - length, length, self.ends[state] - length))
+        return found
 
 
 def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:
     """Return the line of each of these places of the corpus, from 1: counted in one pass over the
     corpus."""
     lines: dict[int, int] = {}
-    before, line = 0, 1
+    before = 0
+    line = 1
     for source in sorted(sources):
         for begin in range(before, source, SLICE_CHARS):
             text = corpus[begin : min(source, begin + SLICE_CHARS)]
-            # END is a line end, as in the detectors; raw bytes can contain NUL without being
-            # documents.
-            line += (
-                text.count("\n") + text.count("\0") if isinstance(text, str) else text.count(b"\n")
-            )
+            if isinstance(text, bytes):
+                line += text.count(b"\n")
+            else:
+                # END is a line end, as in the detectors; raw bytes can contain NUL without being
+                # documents.
+                line += text.count("\n") + text.count("\0")
         before = source
         lines[source] = line
     return lines
@@ -530,12 +583,13 @@ class CopiedText:
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
-    text, marks = novelty.text, iter(_marks(novelty).tolist())
-    if isinstance(text, str):
-        yield from zip(text, marks, strict=True)
+    marks = iter(_marks(novelty).tolist())
+    if isinstance(novelty.text, str):
+        yield from zip(novelty.text, marks, strict=True)
         return
-    for character in text.decode("utf-8", "surrogateescape"):
-        yield character, min(islice(marks, len(character.encode("utf-8", "surrogateescape"))))
+    for character in novelty.text.decode("utf-8", "surrogateescape"):
+        num_bytes = len(character.encode("utf-8", "surrogateescape"))
+        yield character, min(islice(marks, num_bytes))
 
 
 def _marks(novelty: Novelty) -> NDArray[np.uint8]:
@@ -565,7 +619,8 @@ def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGT
 def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
     """Find how many of `documents` are new: not one of the documents that the model was trained on.
 
-    Raises DataError as `Model.held_out` does, UsageError for a model without documents.
+    Raises DataError if the run's text is missing or changed, UsageError for a model without
+    documents.
     """
     if model.config.end_id is None:
         raise UsageError(
@@ -577,13 +632,15 @@ def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
 def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
     """Read and verify the run's training text, so that `compare` can compare several texts with it.
 
-    Raises DataError as `Model.held_out` does, UsageError if a sample of `length` characters is too
-    long to be compared.
+    Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
+    too long to be compared.
     """
-    # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
-    longest, unit = (
-        (MAX_CHARS // 3, "bytes") if model.vocab.kind == "byte" else (MAX_CHARS, "characters")
-    )
+    longest = MAX_CHARS
+    unit = "characters"
+    if model.vocab.kind == "byte":
+        # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+        longest = MAX_CHARS // 3
+        unit = "bytes"
     if length > longest:
         raise UsageError(
             f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at"
