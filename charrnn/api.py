@@ -333,7 +333,7 @@ class Model(Generating, Displayable, Extensible):
         detector (all, if none is named). The text is read after `context`, twice. Raises UsageError
         for an unknown cell, detector or `at`, DataError for a text under 2 characters.
         """
-        from charrnn.cells.trace import WAYS, ablate_text
+        from charrnn.cells.ablation import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
 
         self.stepper.check_unit(layer, unit)
@@ -342,7 +342,8 @@ class Model(Generating, Displayable, Extensible):
         found = get_detectors(detectors)
         encoded = self.encode(text, context=context)
         check_length(len(encoded), 2, "ablating a cell")
-        return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at)
+        labellings = [detector.labelling(encoded.text) for detector in found]
+        return ablate_text(self.network, encoded, labellings, layer=layer, unit=unit, at=at)
 
     def survey(
         self,

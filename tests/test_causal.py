@@ -15,15 +15,15 @@ from effects_networks import (
 )
 from progress_reports import reports
 
+from charrnn.cells.ablation import ablate_cells, ablate_text, mean_change
 from charrnn.cells.findings import Ablation
-from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
-from charrnn.cells.trace import ablate_cells, ablate_text, mean_change
 from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.model import reading
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.statistics.intervals import NUM_SCORE_RESAMPLES, SCORE_BLOCK_LENGTH, draw_blocks
 from charrnn.text.vocab import EncodedText
 
 CASES = [
@@ -38,9 +38,9 @@ CASES = [
 def ablate(
     network: CharRNN, text: EncodedText, layer: int, unit: int, at: str = "mean"
 ) -> Ablation:
-    return ablate_text(
-        network, text, get_detectors(["quote", "line-position"]), layer=layer, unit=unit, at=at
-    )
+    detectors = get_detectors(["quote", "line-position"])
+    labellings = [detector.labelling(text.text) for detector in detectors]
+    return ablate_text(network, text, labellings, layer=layer, unit=unit, at=at)
 
 
 def held_slowly(
@@ -125,17 +125,17 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: 
 
 def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     generator = np.random.default_rng(1)
-    num_chars = 20 * BLOCK_LENGTH
+    num_chars = 20 * SCORE_BLOCK_LENGTH
     # What blocks have in common is what makes their mean uncertain; a bootstrap over characters
     # would not see it.
-    changes = np.repeat(generator.normal(size=20), BLOCK_LENGTH) + 0.1 * generator.normal(
+    changes = np.repeat(generator.normal(size=20), SCORE_BLOCK_LENGTH) + 0.1 * generator.normal(
         size=num_chars
     )
-    where = generator.random(num_chars) < np.repeat(generator.random(20), BLOCK_LENGTH)
+    where = generator.random(num_chars) < np.repeat(generator.random(20), SCORE_BLOCK_LENGTH)
     mean, interval = mean_change(changes, where)
     assert mean == pytest.approx(changes[where].mean())
     block, draws = draw_blocks(num_chars)
-    assert draws.shape == (NUM_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
+    assert draws.shape == (NUM_SCORE_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
     resampled = [np.average(changes, weights=drawn[block] * where) for drawn in draws]
     assert (
         interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
 from charrnn.analyses.sampled_states import SampledStates, characters_of, sample_states
-from charrnn.cells.trace import replacing
+from charrnn.cells.ablation import replacing
 from charrnn.model.cell_types import Ops
 from charrnn.model.layer import TORCH
 from charrnn.text.vocab import EncodedText

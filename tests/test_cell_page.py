@@ -91,7 +91,7 @@ def test_a_second_page_is_read_from_the_run(
 ) -> None:
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-    for built in ("cells.trace.Activations", "model.network.CharRNN"):
+    for built in ("cells.activations.Activations", "model.network.CharRNN"):
         monkeypatch.setattr(f"charrnn.{built}.__init__", pytest.fail)
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     assert again == first and isinstance(again.passages[0], CellPassage)

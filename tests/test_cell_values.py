@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from random_networks import H, L, V, random_network
 
 from charrnn.cells import values as cell_values
+from charrnn.cells.activations import Activations
 from charrnn.cells.findings import LAGS, NUM_BINS, CellValues
-from charrnn.cells.trace import Activations
 from charrnn.cells.values import (
     NUM_CANDIDATES,
     NUM_DECILES,

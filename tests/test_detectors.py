@@ -229,7 +229,7 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
     ):
         detector = DETECTORS[name]
         assert detector.label(text) is None
-        assert why_not_scored(None, detector.absence) == NOT_EVERYWHERE[name]
+        assert detector.labelling(text).why_not_scored() == NOT_EVERYWHERE[name]
 
 
 def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
@@ -252,7 +252,7 @@ def test_the_end_of_a_document_ends_what_is_open() -> None:
         ("quote", 'a "b\0c "d" e', "001100011000"),
         ("line-length", "ab\0cde\0\0", "10321000"),
     ):
-        labels = DETECTORS[name].label_documents(text)
+        labels = DETECTORS[name].labelling(text).labels
         assert labels is not None and "".join(str(int(label)) for label in labels) == expected
 
 
@@ -335,7 +335,6 @@ MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
 
 def test_labels_that_cannot_be_scored_say_why() -> None:
     for labels, reason in (
-        (None, "it does not apply to this text"),
         (np.zeros(0, bool), "there are none in this text"),
         (np.zeros(5000, bool), "there are none in this text"),
         (spans(*ENOUGH), None),

@@ -19,15 +19,15 @@ from rich.console import Group
 import charrnn
 from charrnn.analyses import directions
 from charrnn.analyses.directions import Direction, compare_ablations, outputs_of, sum_at_means
+from charrnn.cells.ablation import ablate_text
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cells.trace import ablate_text
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import CLAMP_LIMIT
@@ -272,7 +272,8 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
         held.clamp_sum(layer, sum_at_means(direction, layer, values.mean(axis=0)[layer]))
     changes = logprobs - step_through(held, text.ids)[0]
     changes = np.take_along_axis(changes, text.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
-    found = compare_ablations(network, text, get_detectors(["quote"]), direction)
+    labellings = [DETECTORS["quote"].labelling(text.text)]
+    found = compare_ablations(network, text, labellings, direction)
     # Both sides are float32, and add up their products in another order.
     assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
     inside = label_quotes(text.text)[:-1]
@@ -281,7 +282,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
     )
     assert np.abs(changes).max() > 0.01
     # One cell is what `ablate_text` clamps at its mean.
-    alone = ablate_text(network, text, get_detectors(["quote"]), layer=1, unit=5)
+    alone = ablate_text(network, text, labellings, layer=1, unit=5)
     assert found.best_cell.cells == ((1, 5),) and found.best_cell.change == pytest.approx(
         alone.change, abs=1e-6
     )

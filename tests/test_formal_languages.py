@@ -132,7 +132,8 @@ def test_detectors_compute_the_states_from_the_text_alone(
         states = np.array([value for of_string in expected for value in (*of_string[detector], 0)])
         labels = DETECTORS[detector].label(text)
         assert labels is not None and (labels == states).all()
-        assert (labels == DETECTORS[detector].label_documents(text.replace("\n", END))).all()
+        in_documents = DETECTORS[detector].labelling(text.replace("\n", END)).labels
+        assert (labels == in_documents).all()
         # A text may be cut anywhere; what is known from the next line on does not change.
         cut = text[begin : len(text) - end]
         found, line_end = DETECTORS[detector].label(cut), cut.find("\n")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from progress_reports import reports
 
 from charrnn.analyses.gradients import GateReport, count_gates
-from charrnn.cells.trace import GateCounter, _recording
+from charrnn.cells.gates import GateCounter, recording
 from charrnn.errors import UsageError
 from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
@@ -29,7 +29,7 @@ def gates_in_order(
     """Every layer's gates (N, H) at every character of a text that is read from its start,
     `at_once` at a time."""
     calls: list[list[Any]] = [[] for _ in range(L)]
-    ops = {index: _recording(some) for index, some in enumerate(calls)}
+    ops = {index: recording(some) for index, some in enumerate(calls)}
     state = network.initial_state(1)
     for part in torch.from_numpy(ids.astype(np.int64))[:, None].split(at_once):
         _, state = network(part, state, ops=ops)
@@ -110,7 +110,7 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
     calls: list[Any] = []
     network = make_network(cell)
     ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
-    network(ids, network.initial_state(1), ops={1: _recording(calls)})
+    network(ids, network.initial_state(1), ops={1: recording(calls)})
     assert len(calls) == 5 * len(CELLS[cell].gates)
     if not CELLS[cell].gates:
         with pytest.raises(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_runs import build_chain
 from conftest import TrainedRun
 from progress_reports import reports
 from synthetic import make_corpus
@@ -113,6 +114,35 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(
         "[g-m]",
         "[n-s]",
     ]
+
+
+@pytest.mark.parametrize("documents", ["lines", "blank-lines", "column"])
+def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
+    tmp_path: Path, documents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each document is `abcde`; a quarter of them begin with another letter."""
+    monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 1_000)
+    run = build_chain(tmp_path / "names-001", "\0abcde", documents=documents)
+    text = "abcde\0abcde\0abcde\0bcde\0" * 100
+    study = charrnn.load(run).study(text)
+    ablation = study.ablation_of(0, 2)
+    (effect,) = (one for one in ablation.effects if one.detector == "line-position")
+    part = text[study.half : study.half + 1_000]
+    assert ablation.num_chars == len(part) - 1
+    assert effect.num_inside == sum(character != "\0" for character in part[:-1])
+
+
+def test_a_found_cell_is_ablated_in_documents(tmp_path: Path) -> None:
+    run = build_chain(tmp_path / "names-001", "\0abcde", documents="lines")
+    text = "abcde\0abcde\0abcde\0bcde\0" * 100
+    found = charrnn.load(run).survey(text, detectors=["line-position"], ablations=True)
+    (score,) = found.scores
+    half = len(text) // 2
+    alone = charrnn.load(run).ablate(
+        score.layer, score.unit, text[half:], context=text[:half], detectors=["line-position"]
+    )
+    assert score.ablation_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
+    assert score.ablation_outside == pytest.approx(alone.effects[0].change_outside, abs=1e-6)
 
 
 def test_a_missing_detector_that_the_findings_need_is_named(

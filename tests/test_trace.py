@@ -17,7 +17,8 @@ from random_networks import H, L, V, random_network
 from torch import Tensor
 
 from charrnn.analyses.gradients import count_gates
-from charrnn.cells.trace import Activations, trace_text
+from charrnn.cells.activations import Activations
+from charrnn.cells.trace import trace_text
 from charrnn.errors import CharRNNError
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -190,8 +191,8 @@ def test_nothing_is_left_of_the_file(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if not reserves:  # as on ZFS
         refuse = Mock(side_effect=OSError(errno.EOPNOTSUPP, "Operation not supported"))
-        monkeypatch.setattr("charrnn.cells.trace.os.posix_fallocate", refuse, raising=False)
-        monkeypatch.setattr("charrnn.cells.trace.ZEROS", bytes(7))
+        monkeypatch.setattr("charrnn.cells.activations.os.posix_fallocate", refuse, raising=False)
+        monkeypatch.setattr("charrnn.cells.activations.ZEROS", bytes(7))
     activations = Activations(random_network("rnn"), make_text(50))
     kept = activations.values[0].copy()
     assert list(tmp_path.iterdir()) == []

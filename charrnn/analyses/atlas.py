@@ -19,9 +19,9 @@ from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.analyses.inputs import CellInputs, inputs
 from charrnn.analyses.outputs import CellOutputs, outputs
 from charrnn.api import Model, TextOrIds
+from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
 from charrnn.cells.findings import CellFindings, CellScore, CellValues
-from charrnn.cells.trace import Activations
 from charrnn.cells.values import correlate, measure_values
 from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.display import Displayable

@@ -20,15 +20,16 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells import findings as records
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
+from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.scores import Read, Target, choose_targets
 from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
-from charrnn.cells.trace import CellMoments, replacing, score_with, summarize, torch_ops
+from charrnn.cells.trace import torch_ops
 from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
-from charrnn.detectors.detector import Detector
+from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.hooks.extensions import ModelMethod, offers
@@ -299,9 +300,9 @@ def ablate_direction(
     def ablate() -> DirectionContribution:
         begin = most_changes(own.labels, analysis.half, num_chars)
         part = slice(begin, begin + num_chars)
-        labels = [labelled(target, part) for target in targets]
+        labellings = [target.labelling_of(part) for target in targets]
         text = analysis.text.part(part.start, part.stop)
-        contribution = compare_ablations(analysis.network(), text, labels, direction)
+        contribution = compare_ablations(analysis.network(), text, labellings, direction)
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
     of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
@@ -399,7 +400,7 @@ def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArra
 
 
 def compare_ablations(
-    network: CharRNN, text: EncodedText, detectors: Sequence[Detector], direction: Direction
+    network: CharRNN, text: EncodedText, labellings: Sequence[Labelling], direction: Direction
 ) -> DirectionContribution:
     """Measure how much the loss rises when a direction, its best cell, or a random direction is
     clamped at its mean.
@@ -420,9 +421,16 @@ def compare_ablations(
         for layer in one.layers:
             cell = network.recurrent_layers()[layer].cell
             clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
-        found = summarize(free - score_with(network, text, clamps, advance)[0], text, detectors)
-        skipped[:] = found.pop("skipped")
-        return DirectionAblation(cells=one.cells, **found)
+        clamped, _ = score_with(network, text, clamps, advance)
+        rise = summarize(free - clamped, labellings)
+        skipped[:] = rise.skipped
+        return DirectionAblation(
+            cells=one.cells,
+            change=rise.change,
+            ci=rise.ci,
+            num_chars=rise.num_chars,
+            effects=rise.effects,
+        )
 
     with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
         free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)

@@ -29,8 +29,9 @@ from charrnn.analyses.history import FEW_STEPS, run_folder
 from charrnn.analyses.numbers import DOUBLE, Doubles
 from charrnn.analyses.sampled_states import read_before
 from charrnn.api import Model, TextOrIds, load_steps, open_folder
+from charrnn.cells.activations import Activations
 from charrnn.cells.findings import GateUse
-from charrnn.cells.trace import GATE_NAMES, Activations
+from charrnn.cells.gates import GATE_NAMES
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config, resolved

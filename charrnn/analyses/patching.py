@@ -19,7 +19,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds
-from charrnn.cells.trace import replacing, torch_ops
+from charrnn.cells.ablation import replacing
+from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
 from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.errors import DataError, UsageError, counted, named

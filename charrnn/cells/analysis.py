@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
+from charrnn.cells.ablation import ablate_cells, ablate_text, effect_of
+from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.scores import (
     Measured,
@@ -27,14 +29,7 @@ from charrnn.cells.scores import (
     measure,
     sort_scores,
 )
-from charrnn.cells.trace import (
-    Activations,
-    ablate_cells,
-    ablate_text,
-    effects_of,
-    stream_cells,
-    trace_text,
-)
+from charrnn.cells.trace import stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -272,8 +267,8 @@ class CellAnalysis(Extensible):
             begin = min(self.half, len(self.text) - 2)
             part = slice(begin, min(begin + CHARS_OF_PAGE, len(self.text)))
             text = self.text.part(part.start, part.stop)
-            detectors = [labelled(target, part) for target in targets]
-            return ablate_text(self.network(), text, detectors, layer=layer, unit=unit)
+            labellings = [target.labelling_of(part) for target in targets]
+            return ablate_text(self.network(), text, labellings, layer=layer, unit=unit)
 
         key = self.cell_key(layer, unit) | {"detectors": detectors_key()}
         return self.kept("ablation of", key, records.Ablation, ablate)
@@ -384,13 +379,11 @@ class CellAnalysis(Extensible):
             ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
             found: list[tuple[float | None, float | None]] = []
             for (_, target), begin, (_, changes) in zip(missing, begins, ablated, strict=True):
-                part = slice(begin, begin + length)
-                text = self.text.part(part.start, part.stop)
-                effects, _ = effects_of(changes, text, [labelled(target, part)])
-                if effects:
-                    found.append((effects[0].change_inside, effects[0].change_outside))
-                else:
+                effect = effect_of(changes, target.labelling_of(slice(begin, begin + length)))
+                if isinstance(effect, records.Skipped):
                     found.append((None, None))
+                else:
+                    found.append((effect.change_inside, effect.change_outside))
             return found
 
         found = self.kept_each("ablation", keys, tuple[float | None, float | None], ablate)
@@ -445,14 +438,6 @@ def unless_too_short(measure: Callable[[], Result]) -> Result | None:
         return measure()
     except DataError:
         return None
-
-
-def labelled(target: Target, part: slice) -> Detector:
-    """Return a detector with the labels of a part of the text of a target.
-
-    They are those of the whole text, because a part may begin inside a span.
-    """
-    return Detector(target.name, "", lambda text: target.labels[part])
 
 
 def detectors_key() -> list[str]:

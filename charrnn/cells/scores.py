@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn.cells import statistics
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.cells.trace import Float32Array, Trace
-from charrnn.detectors.detector import Detector, Labels, why_not_scored
+from charrnn.detectors.detector import Detector, Labelling, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, check_length
 from charrnn.statistics.intervals import Float64Array, percentiles
@@ -57,6 +57,11 @@ class Target:
         """Whether the labels are booleans, not counts."""
         return self.labels.dtype == bool
 
+    def labelling_of(self, part: slice) -> Labelling:
+        """Return the labels of a part of the text: those of the whole, because a part may begin
+        inside a span."""
+        return Labelling(self.name, self.labels[part])
+
     def scale(self, num_chars: int) -> tuple[Float64Array, float]:
         """Return what histograms sum for the first `num_chars` characters (n,), and its spread; see
         `associations`."""
@@ -78,14 +83,15 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     half = num_chars // 2
     targets, skipped = [], []
     for detector in detectors:
-        labels = detector.label_documents(text)
-        reason = why_not_scored(labels, detector.absence)
-        if reason is None and labels is not None:
+        labelling = detector.labelling(text)
+        reason = labelling.why_not_scored()
+        if reason is None and labelling.labels is not None:
+            labels = labelling.labels
             reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
-        if reason is not None or labels is None:
-            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
-        else:
-            targets.append(Target(detector.name, labels, half))
+            if reason is None:
+                targets.append(Target(detector.name, labels, half))
+        if reason is not None:
+            skipped.append(Skipped(detector=detector.name, reason=reason))
     return targets, skipped
 
 
@@ -101,7 +107,7 @@ def label_by_name(
     by_name = {detector.name: detector for detector in get_detectors(detectors)}
     by_detector: dict[str, Labels] = {}
     for name in dict.fromkeys(names):
-        labels = by_name[name].label_documents(text) if name in by_name else None
+        labels = by_name[name].labelling(text).labels if name in by_name else None
         if labels is None:
             raise UsageError(
                 f"No detector {name!r} applies to this text: give the detectors of the findings."

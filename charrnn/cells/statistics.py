@@ -15,18 +15,11 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings import CellScore
 from charrnn.detectors.detector import Labels
-from charrnn.statistics.intervals import Float64Array, draw_counts, percentiles
+from charrnn.statistics.intervals import Float64Array, draw_blocks, percentiles
 
 if TYPE_CHECKING:
     from charrnn.system.compiling import CompiledLoop
 
-NUM_RESAMPLES = 200
-"""Resamples of the bootstrap."""
-BLOCK_LENGTH = 500
-"""Characters per block of the bootstrap: neighbouring characters are not independent, blocks nearly
-are."""
-LEAST_BLOCKS = 20
-"""Blocks of a short text, which are shorter then: an interval from fewer is too narrow."""
 NUM_GROUPS = 512
 """Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort
 again."""
@@ -177,19 +170,8 @@ def score_cell(
     )
 
 
-def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the block of each character (N,), and how often each resample draws each block
-    (NUM_RESAMPLES, blocks).
-
-    The generator is seeded: the same text gives the same intervals.
-    """
-    num_blocks = max(min(LEAST_BLOCKS, num_chars), num_chars // BLOCK_LENGTH)
-    return np.arange(num_chars) * num_blocks // num_chars, draw_counts(num_blocks, NUM_RESAMPLES)
-
-
 def resample_score(values: NDArray[Any], labels: Labels, polarity: int) -> Float64Array:
-    """Compute a score in NUM_RESAMPLES resamples of blocks of BLOCK_LENGTH characters (Künsch
-    1989).
+    """Compute a score in each resample of `draw_blocks` (Künsch 1989).
 
     values (N,), labels (N,). The resamples of a text are always the same, so that differences of
     scores can be taken one by one. A resampled AUC uses values in NUM_GROUPS groups of similar

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
+from charrnn.cells.activations import Activations
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Activations, Float32Array
+from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Labels
 from charrnn.system.progress import task
 

@@ -46,27 +46,44 @@ class Detector:
         """Return this detector for a text of any kind, as it is used where its name is given."""
         return self if self.label_any is None else replace(self, label=self.label_any)
 
-    def label_documents(self, text: str) -> Labels | None:
+    def labelling(self, text: str) -> Labelling:
         """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line
         stood there."""
         labels = self.label(text.replace("\0", "\n\n"))
-        if labels is None or "\0" not in text:
-            return labels
-        import numpy as np
+        if labels is not None and "\0" in text:
+            import numpy as np
 
-        ends = np.flatnonzero(
-            np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == 0
-        )
-        return np.delete(labels, ends + np.arange(len(ends)))
+            # END has the label of the second newline of the blank line.
+            codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            ends = np.flatnonzero(codes == 0)
+            labels = np.delete(labels, ends + np.arange(len(ends)))
+        return Labelling(self.name, labels, self.absence)
 
 
-def why_not_scored(
-    labels: Labels | None, absence: str = "it does not apply to this text"
-) -> str | None:
-    """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason
-    if there are none."""
-    if labels is None:
-        return absence
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelling:
+    """The labels of a text by one detector."""
+
+    name: str
+    labels: Labels | None
+    """(N,); None if the detector does not apply to the text."""
+    absence: str = "it does not apply to this text"
+    """Why there are none."""
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the labels are counts, not booleans."""
+        return self.labels is not None and self.labels.dtype != bool
+
+    def why_not_scored(self) -> str | None:
+        """Return why the labels cannot be scored, or None if they can."""
+        if self.labels is None:
+            return self.absence
+        return why_not_scored(self.labels)
+
+
+def why_not_scored(labels: Labels) -> str | None:
+    """Return why these labels (N,) cannot be scored, or None if they can."""
     import numpy as np
 
     if labels.dtype != bool:
@@ -76,11 +93,10 @@ def why_not_scored(
         num_unusual = len(labels) - int(np.unique(labels, return_counts=True)[1].max())
         # A segment with another value is two changes.
         if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-            unusual = counted(num_unusual, "character")
-            return (
-                f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
-            )
+            changes, unusual = counted(num_changes, "change"), counted(num_unusual, "character")
+            return f"too few: {changes}, {unusual} with another value than most"
         return None
+
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
     if num_inside == 0:

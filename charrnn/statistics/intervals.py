@@ -134,6 +134,27 @@ class BlockSums:
         return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
+NUM_SCORE_RESAMPLES = 200
+"""Resamples of a score, such as an AUC: fewer than of a mean, because each takes longer."""
+SCORE_BLOCK_LENGTH = 500
+"""Characters per block, where a score is resampled: neighbouring characters are not independent,
+blocks nearly are."""
+MIN_SCORE_BLOCKS = 20
+"""Blocks of a short text, which are shorter then: an interval from fewer is too narrow."""
+
+
+def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide a text into blocks to resample a score.
+
+    Returns the block of each character (N,), and how often each resample draws each block
+    (NUM_SCORE_RESAMPLES, K). They are the same for every score of a text, so that differences of
+    scores can be taken resample by resample.
+    """
+    num_blocks = max(min(MIN_SCORE_BLOCKS, num_chars), num_chars // SCORE_BLOCK_LENGTH)
+    blocks = np.arange(num_chars) * num_blocks // num_chars
+    return blocks, draw_counts(num_blocks, NUM_SCORE_RESAMPLES)
+
+
 def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
     """Return how often each resample draws each block (num_resamples, K): K times in all, by a
     seeded generator."""

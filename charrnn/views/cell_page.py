@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charrnn.cells import findings as records
 from charrnn.cells.analysis import sections
-from charrnn.cells.trace import GATE_NAMES
+from charrnn.cells.gates import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, fold, scale_pictures
 from charrnn.views.tables import ablation_table
 from charrnn.views.theme import (

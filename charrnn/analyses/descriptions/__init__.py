@@ -13,8 +13,8 @@ from charrnn.analyses.descriptions.results import (
     DescriptionReport,
     description_pictures,
 )
+from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
-from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, named

@@ -1,0 +1,132 @@
+"""How often gates are saturated while a network reads a text, and how much of the memory they keep.
+
+Shapes: T time, B batch, L layers, H units per layer, G gates, C = L * H cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from charrnn.cells.findings import GateUse
+from charrnn.cells.trace import torch_ops
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import Ops
+from charrnn.model.reading import Segments, cut
+from charrnn.statistics.intervals import Float64Array
+from charrnn.system.lazy import Tensor, torch
+
+LEFT = 0.1
+"""A gate below this is left-saturated: closed."""
+RIGHT = 0.9
+"""A gate above this is right-saturated: open."""
+GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
+"""The names of the gates by their letters."""
+SMALLEST_KEPT = 1e-30
+"""Smaller shares of the memory count as this one in the mean of their logarithms: that of 0 is
+infinite."""
+
+
+class GateCounter:
+    """Counts over windows at how many characters each gate is saturated, and how much of its memory
+    a unit keeps.
+
+    `read` reads a window, `add` counts its gates.
+    """
+
+    def __init__(self, network: CharRNN) -> None:
+        """Start with no characters."""
+        self._network = network
+        self._layers = network.recurrent_layers()
+        self._names = self._layers[0].cell.gates
+        shape = (len(self._names), len(self._layers), network.hidden_size)
+        self._left = torch.zeros(shape, dtype=torch.float64)
+        self._right = torch.zeros(shape, dtype=torch.float64)
+        self._kept = torch.zeros(shape[1:], dtype=torch.float64)
+        self._log_kept = torch.zeros(shape[1:], dtype=torch.float64)
+        self._num_chars = 0
+        self._inputs = torch.empty(0, 0)
+        self._calls: list[list[Tensor]] = []
+
+    def read(self, inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
+        self._inputs = inputs
+        self._calls = [[] for _ in self._layers]
+        ops = {index: recording(calls) for index, calls in enumerate(self._calls)}
+        return self._network.trace(inputs, state, ops)
+
+    def add(self, is_text: Tensor) -> None:
+        """Count the gates of the window that was read last, at the characters that `is_text` (T, B)
+        marks."""
+        self._num_chars += int(is_text.sum())
+        order = self._order(self._inputs).argsort()
+        num_gates = len(self._names)
+        for index, (layer, calls) in enumerate(zip(self._layers, self._calls, strict=True)):
+            for gate, name in enumerate(self._names):
+                # A step of a dilated layer computes several characters at once, in the order of the
+                # text.
+                steps = [values.reshape(-1, values.shape[-1]) for values in calls[gate::num_gates]]
+                values = torch.cat(steps)[order]
+                # Counts up to T * B are exact in float32. Padding counts nothing.
+                counted = is_text.flatten().to(values.dtype)
+                self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
+                self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
+                if name == layer.cell.keeping_gate:
+                    # Zoneout keeps a share of the state before, whatever the gate does.
+                    kept = layer.zoneout + (1 - layer.zoneout) * values
+                    self._kept[index] += counted.double() @ kept.double()
+                    log_kept = kept.clamp_min_(SMALLEST_KEPT).log_()
+                    self._log_kept[index] += counted.double() @ log_kept.double()
+
+    def uses(self) -> tuple[GateUse, ...]:
+        """Return how often each gate was saturated: layer by layer, the gates in the order of their
+        letters."""
+        left = (self._left / self._num_chars).tolist()
+        right = (self._right / self._num_chars).tolist()
+        uses = []
+        for layer in range(len(self._layers)):
+            for name in sorted(self._names):
+                gate = self._names.index(name)
+                use = GateUse(
+                    layer=layer,
+                    gate=name,
+                    left=tuple(left[gate][layer]),
+                    right=tuple(right[gate][layer]),
+                )
+                uses.append(use)
+        return tuple(uses)
+
+    def kept(self) -> tuple[Float64Array, Float64Array] | None:
+        """Return the mean (C,) of the gate that keeps each unit's memory and the mean (C,) of its
+        logarithm.
+
+        None for a cell type without such a gate. A dilated layer keeps this share from D characters
+        before.
+        """
+        if self._layers[0].cell.keeping_gate is None:
+            return None
+        mean = (self._kept / self._num_chars).flatten().numpy()
+        mean_log = (self._log_kept / self._num_chars).flatten().numpy()
+        return np.asarray(mean), np.asarray(mean_log)
+
+    def _order(self, inputs: Tensor) -> Tensor:
+        """Return where in the flattened window each character is, in the order in which the gates
+        were computed."""
+        end_id = self._network.end_id
+        is_end = None if end_id is None else (inputs == end_id).cpu().numpy()
+        if is_end is None or not is_end.any():
+            return torch.arange(inputs.numel())
+        # The network reads documents in pieces; these are the same ones.
+        pieces = cut(Segments.of(is_end), is_end.shape[1])
+        return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
+
+
+def recording(calls: list[Tensor]) -> Ops[Tensor]:
+    """Return the functions of torch, with every gate added to `calls`."""
+
+    def sigmoid(x: Tensor) -> Tensor:
+        calls.append(x.sigmoid())
+        return calls[-1]
+
+    return replace(torch_ops(), sigmoid=sigmoid)
