@@ -91,7 +91,7 @@ def build_conditions(
     check_length(len(text), MIN_TEXT, "describing cells")
     labelled = []
     for detector in get_detectors(detectors):
-        labels = detector.label_documents(text.text)
+        labels = detector.labelling(text.text).labels
         if labels is not None:
             labelled.append((detector, labels))
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 import charrnn.analyses.descriptions.rules as rules
 from charrnn.analyses.descriptions.conditions import Conditions, build_conditions
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
+from charrnn.cells.activations import Activations
 from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Activations
 from charrnn.detectors.detector import MIN_POSITIVES
 from charrnn.statistics.intervals import (
     MIN_BLOCKS,
