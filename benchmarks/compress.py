@@ -1,10 +1,11 @@
 """Measure compression by a model: sizes beside xz, PPMd and zstd, speeds beside published ones, the
-gain of n-grams.
+gain of n-grams, coded bytes beside the loss.
 
     python benchmarks/compress.py --corpora FOLDER    # trains on shakespeare.txt and war-and-peace.txt of the folder
     python benchmarks/compress.py --run RUN ...       # trained runs, each with its own text; no training
     python benchmarks/compress.py                     # trains on the source of the standard library
     python benchmarks/compress.py --run RUN --only mixing --orders 4 6
+    python benchmarks/compress.py --run RUN --only audit
 
 --minutes N: of each training. --quick: shorter texts and one repeat, under two minutes with --run.
 
@@ -23,6 +24,10 @@ Mixing: bits per character of the fp32 model mixed with n-gram counts of the tex
 as it is read (Witten & Bell 1991, interpolated from order 1 on). A mixture has a weight for each
 length of the longest context that occurred, learned as the text is read. Rows start with empty
 counts.
+
+Audit: what the coder writes of the held-out text beside its code length, which the stepper in NumPy
+computes without the coder, all rows side by side, by the logarithm of a softmax of floating-point
+numbers. A row has as many bytes as its code length needs; one less if the last would be zero.
 """
 
 import argparse
@@ -30,7 +35,8 @@ import lzma
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +47,11 @@ from measuring import Report, in_turn, make_parser
 import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.formats.crnn.rows import RowCoder
+from charrnn.formats.crnn.command import coder_of
+from charrnn.formats.crnn.container import MAX_ROWS, ROW_BYTES, cut_rows
+from charrnn.formats.crnn.rows import BYTE_BITS, KIND_BITS, RowCoder, Symbols
 from charrnn.generation import sampling
+from charrnn.generation.distribution import log_softmax
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
@@ -167,7 +176,7 @@ def compare_sizes(report: Report, model: Model, most_chars: int, num_messages: i
 
 def rates_of(coder: RowCoder, texts: list[bytes], repeats: int) -> list[float]:
     """Return the characters per second of both directions, after a call that compiles."""
-    coded = [one or b"" for one in coder.encode(texts)]
+    coded = coder.encode(texts)
     sizes = [len(text) for text in texts]
     assert coder.decode(coded, sizes) == texts, "coded rows are restored"
     calls = (lambda: coder.encode(texts), lambda: coder.decode(coded, sizes))
@@ -320,13 +329,75 @@ def compare_mixing(report: Report, model: Model, orders: list[int], most_chars: 
             )
 
 
+def audit(report: Report, model: Model, most_chars: int) -> None:
+    """Add the coded bytes of the held-out text, and its code length as it is computed."""
+    _, held_out = parts_of(model)
+    data = held_out[:most_chars].decode("utf-8", "ignore").encode()
+    coder, _ = coder_of(model)
+    rows: list[bytes] = []
+    for begin in range(0, len(data), MAX_ROWS * ROW_BYTES):
+        rows += cut_rows(data[begin : begin + MAX_ROWS * ROW_BYTES])
+    coded = coder.encode(rows)
+    sizes = [len(row) for row in rows]
+    is_smaller = all(len(one) < size for one, size in zip(coded, sizes, strict=True))
+    assert is_smaller, "a row that the model does not make smaller is stored as it is"
+    assert coder.decode(coded, sizes) == rows, "coded rows are restored"
+    symbols = [coder.to_symbols(row) for row in rows]
+    char_bits = char_nats(coder, symbols) / np.log(2)
+    row_bits = char_bits + [other_bits(row) for row in symbols]
+    num_coded = sum(map(len, coded))
+    num_computed = int(np.ceil(row_bits / 8).sum())
+    num_chars = sum(int((row >= 0).sum()) for row in symbols)
+    report.add(
+        run=model.name,
+        rows=len(rows),
+        chars=num_chars,
+        escaped_bytes=sum(map(len, symbols)) - num_chars,
+        coded=num_coded,
+        computed=num_computed,
+        coded_bpc=8 * num_coded / num_chars,
+        chars_alone_bpc=char_bits.sum() / num_chars,
+        difference=num_coded / num_computed - 1,
+    )
+
+
+def char_nats(coder: RowCoder, rows: Sequence[Symbols]) -> Any:
+    """Compute the sums (R,) of -ln p(character | all characters of its row before it), without
+    other characters."""
+    ids = [row[row >= 0] for row in rows]
+    nats = np.zeros(len(rows))
+    state, logits = coder.start(len(rows))
+    for column in zip_longest(*ids, fillvalue=-1):
+        chars = np.array(column)
+        logprobs = log_softmax(logits)[np.arange(len(rows)), chars]
+        nats -= np.where(chars < 0, 0, logprobs)
+        logits, state = coder.stepper.step(chars, state)
+    return nats
+
+
+def other_bits(symbols: Symbols) -> float:
+    """Compute the code length of what are no characters: the kind of each symbol, and the escaped
+    bytes."""
+    is_escaped = symbols < 0
+    follows_escaped = np.append(False, is_escaped[:-1])
+    total = BYTE_BITS * float(is_escaped.sum())
+    for kinds in (is_escaped[~follows_escaped], is_escaped[follows_escaped]):
+        num_before = np.arange(len(kinds))
+        num_escaped = np.cumsum(kinds) - kinds  # among those before
+        share = ((2 * num_escaped + 1) << KIND_BITS) // (2 * num_before + 2)
+        share = np.maximum(1, share)
+        parts = np.where(kinds, share, 2**KIND_BITS - share)
+        total += float((KIND_BITS - np.log2(parts)).sum())
+    return total
+
+
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     """Print the tables that were asked for."""
     if arguments.corpora:
         os.environ["CHARRNN_CORPORA"] = str(arguments.corpora)
     chosen = arguments.only or ["sizes", "speeds"]
     report = Report("compress", as_json=arguments.json, with_limits=False)
-    if {"sizes", "mixing"} & {*chosen}:
+    if {"sizes", "mixing", "audit"} & {*chosen}:
         paths = [
             path
             for name in TEXTS
@@ -342,6 +413,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         for model in models:
             if "mixing" in chosen:
                 compare_mixing(report, model, arguments.orders, min(most_chars, 131_072))
+        for model in models:
+            if "audit" in chosen:
+                audit(report, model, most_chars)
     if "speeds" in chosen:
         compare_speeds(report, 1 if arguments.quick else 3)
     report.close()
@@ -356,7 +430,10 @@ def main() -> None:
     parser.add_argument("--run", nargs="+", default=[], help="trained runs")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each training")
     parser.add_argument(
-        "--only", nargs="+", choices=("sizes", "speeds", "mixing"), help="default: sizes and speeds"
+        "--only",
+        nargs="+",
+        choices=("sizes", "speeds", "mixing", "audit"),
+        help="default: sizes and speeds",
     )
     parser.add_argument(
         "--orders", nargs="+", type=int, default=[4, 6], metavar="N", help="of mixing"

@@ -15,7 +15,8 @@ from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.hooks.extensions import Extensible, ModelMethod
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, ModelFile
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule

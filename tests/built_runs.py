@@ -10,7 +10,7 @@ from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_we
 from saved_runs import SMALLEST
 
 from charrnn.config.settings import Config
-from charrnn.runs.checkpoint import Description
+from charrnn.runs.description import Description
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
@@ -41,7 +41,7 @@ def _save(
     """Save a plain RNN as a run of one step, and return its folder."""
     num_chars, size = weights["output.weight"].shape
     settings |= {"cell": "rnn", "hidden_size": size, "embedding_size": num_chars}
-    machine = {"device": "cpu", "precision": "fp32", "threads": 1}
+    machine = {"device": "cpu", "precision": "fp32"}
     steps = {
         "corpus": (str(corpus),) if corpus else (),
         "steps": 1,

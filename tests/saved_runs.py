@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.runs.checkpoint import Description, seal_manifest
+from charrnn.runs.checkpoint import seal_manifest
+from charrnn.runs.description import Description
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import json_to_bytes
 from charrnn.text.vocab import Vocab
@@ -30,7 +31,8 @@ SMALLEST: dict[str, Any] = {
     "batch_size": 1,
     "bptt_length": 2,
 }
-SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None, "ngram_rows": 0}
+SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None}
+SMALLEST |= {"ngram_rows": 0, "num_members": 1, "weight_drop": 0.0, "threads": 1}
 CONFIG = Config(
     cell="lstm",
     hidden_size=2,
@@ -83,8 +85,7 @@ def rewrite_manifest(run: RunWriter, step_name: str, **changes: object) -> None:
     path = run.path / step_name / "manifest.json"
     manifest = json.loads(path.read_text()) | changes
     manifest.pop("sha256", None)
-    data = json_to_bytes(manifest)
-    path.write_bytes(data if manifest["format"] == 1 else seal_manifest(data))
+    path.write_bytes(seal_manifest(json_to_bytes(manifest)))
 
 
 def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:

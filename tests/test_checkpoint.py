@@ -26,6 +26,8 @@ from saved_runs import (
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
+from charrnn.runs.description import VOCAB as VOCAB_FILE
+from charrnn.runs.description import Description, read_alphabet
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
@@ -213,7 +215,7 @@ def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(
     run: RunWriter, size: int | None
 ) -> None:
     readers = {
-        "vocab.json": lambda: checkpoint.Description.read(run.path).vocab(),
+        "vocab.json": lambda: read_alphabet(run.path / VOCAB_FILE),
         "config.yaml": run.read_config,
     }
     for name, read in readers.items():
@@ -316,7 +318,7 @@ def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str
 
 def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
     save(run, 1)
-    run.write_description(checkpoint.Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
+    run.write_description(Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
     (warning,) = run.load_checkpoint("latest", with_training=False).warnings
     assert "saved with another seed than" in warning
 
@@ -331,28 +333,3 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWri
             clear_unsaved(run.path)
         assert (run.path / name).read_text() == content
         (run.path / name).unlink()
-
-
-def test_what_an_older_run_does_not_record_is_what_it_did() -> None:
-    lines = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.splitlines(keepends=True)[
-        1:
-    ]
-    kept = [
-        line
-        for line in lines
-        if not line.startswith((b"weight_drop:", b"num_members:", b"muon_scale:"))
-    ]
-    config = checkpoint.parse_config(Path(), b"".join(kept))
-    assert (config.weight_drop, config.num_members, config.muon_scale) == (0.0, 1, 0.0) and len(
-        kept
-    ) == len(lines) - 3
-
-
-def test_a_run_of_a_development_version_is_read_if_it_has_no_table() -> None:
-    current = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
-    old = current.replace(b"ngram_rows: 0\n", b"trigram_rows: 0\n")
-    assert old != current and checkpoint.parse_config(Path(), old) == checkpoint.parse_config(
-        Path(), current
-    )
-    with pytest.raises(checkpoint.NewerFormatError, match="trigram_rows"):
-        checkpoint.parse_config(Path(), old.replace(b"trigram_rows: 0", b"trigram_rows: 53"))

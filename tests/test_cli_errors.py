@@ -16,7 +16,7 @@ from fixture_types import Command, Process
 from saved_runs import forge_description
 from synthetic import make_corpus
 
-from charrnn.runs.checkpoint import seal
+from charrnn.runs.description import seal
 from charrnn.runs.writer import RunWriter
 
 USAGE, DATA, CHECKPOINT = 2, 3, 4

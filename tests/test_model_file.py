@@ -18,16 +18,9 @@ from safetensors.numpy import load, save
 import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import (
-    CONFIG,
-    MANIFEST,
-    MODEL,
-    NOTE,
-    VOCAB,
-    ModelFile,
-    _read_model_file,
-    is_model_file,
-)
+from charrnn.runs.checkpoint import MANIFEST, MODEL
+from charrnn.runs.description import CONFIG, VOCAB
+from charrnn.runs.model_file import NOTE, ModelFile, _read_archive, is_model_file
 
 
 @pytest.fixture
@@ -252,15 +245,15 @@ def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(
         else "is damaged: charrnn export does not compress model"
     )
     with pytest.raises(CheckpointError, match=rf"abc\.zip {refused}"):
-        _read_model_file(file, archive)
+        _read_archive(file, archive)
 
 
 def test_weights_that_are_nearly_all_zero_are_not_compressed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = charrnn.load(file)
-    monkeypatch.setattr("charrnn.runs.checkpoint.MAX_UNPACKED", 0)
-    monkeypatch.setattr("charrnn.runs.checkpoint.MAX_RATIO", 4)
+    monkeypatch.setattr("charrnn.runs.model_file.MAX_UNPACKED", 0)
+    monkeypatch.setattr("charrnn.runs.model_file.MAX_RATIO", 4)
     zeros = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
     exported = charrnn.Model(model.config, model.vocab, zeros, name="zeros").export(
         file.with_name("zeros.zip")

@@ -45,7 +45,6 @@ from charrnn.cells.findings import (
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
-from charrnn.formats.crnn.coded import CodedLoss
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated import GeneratedText, Prediction
 from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
@@ -180,7 +179,6 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
     "patch": (example(Patch), "most likely continuation"),
-    "coded": (example(CodedLoss), "bits/char"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
         "1,234,567",

@@ -33,7 +33,7 @@ class Rule:
     """What the message says of the option beside."""
 
 
-REPORTS = ("--by --ngrams --dynamic", "--errors --long-range --coded", "--per-line")
+REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SEARCHES, _MATCHES = "which searches for the most likely text", "whose text must match as a whole"
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -68,7 +68,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
         Rule("--mix-mode", without="--mix"),
-        Rule("--errors --long-range --coded --per-line", beside="--mix"),
+        Rule("--errors --long-range --per-line", beside="--mix"),
     ),
     "runs": (
         Rule("--json", beside="--export"),

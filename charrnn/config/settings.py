@@ -450,11 +450,6 @@ AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hi
 """Fields that may be `auto` until a run starts."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
-REMOVED_FIELDS = ("sync_every", "omega")
-"""Settings of the golden runs that have no effect any more."""
-FIELD_ALIASES = {"num_lanes": "batch_size"}
-"""Other names of settings: the standard name of one that older configurations have under its own
-name."""
 
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
@@ -486,9 +481,7 @@ def _format(value: object) -> str:
 
 
 def check_field_name(name: str) -> str:
-    """Return the name of the field that `name` means; raise UsageError with the most similar one if
-    there is none."""
-    name = FIELD_ALIASES.get(name, name)
+    """Return `name`; raise UsageError with the most similar one if no field has that name."""
     if name in FIELD_NAMES:
         return name
     name = name[:60]

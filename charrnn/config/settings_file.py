@@ -13,7 +13,6 @@ from typing import Any
 from charrnn.config.settings import (
     BUDGETS,
     FIELD_NAMES,
-    REMOVED_FIELDS,
     WIDTHS,
     Config,
     check_field_name,
@@ -181,11 +180,7 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     """
     loaded = load_yaml(text, origin)
     with _naming_source(origin, ""):
-        return {
-            check_field_name(name): value
-            for name, value in loaded.items()
-            if name not in REMOVED_FIELDS
-        }
+        return {check_field_name(name): value for name, value in loaded.items()}
 
 
 def read_recipe(name: str) -> dict[str, object]:
@@ -218,11 +213,11 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def from_yaml(text: str, origin: str, absent: Mapping[str, object] | None = None) -> Config:
-    """Parse the output of `to_yaml`. A missing field has the value in `absent`, else its default.
+def from_yaml(text: str, origin: str) -> Config:
+    """Parse the output of `to_yaml`. A missing field has its default.
 
     Raises DataError or UsageError that names the field and `origin`.
     """
-    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin)}
+    loaded: dict[str, Any] = read_yaml(text, origin)
     with _naming_source(origin, ""):
         return Config(**loaded)

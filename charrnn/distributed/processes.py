@@ -29,7 +29,8 @@ from charrnn.config.settings import Config
 from charrnn.config.settings_file import from_yaml, to_yaml
 from charrnn.distributed.child_process import ChildProcess, killer
 from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
-from charrnn.runs.checkpoint import Checkpoint, Description, tensors_to_bytes
+from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
+from charrnn.runs.description import Description
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import num_cores
@@ -408,7 +409,6 @@ class ConnectedProcesses(ProcessGroup):
         return from_yaml(
             self.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"),
             "the first process",
-            {},
         )
 
     def share_checkpoint(self, loaded: Checkpoint | None) -> Checkpoint:

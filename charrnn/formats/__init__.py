@@ -22,5 +22,5 @@ COMMANDS = (
 """The commands of this room."""
 EXTENSIONS = (NotebookDrawing(module="charrnn.formats.notebook"),)
 """What draws objects in a notebook."""
-MODULES = ("charrnn.formats.crnn.command", "charrnn.formats.crnn.coded", "charrnn.formats.export")
+MODULES = ("charrnn.formats.crnn.command", "charrnn.formats.export")
 """The modules that declare EXTENSIONS."""

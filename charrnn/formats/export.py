@@ -41,21 +41,28 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
-    from charrnn.runs import checkpoint
+    from charrnn.runs import model_file
+    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
+    from charrnn.runs.description import Description
 
-    recorded = model.recorded_corpus
     names = tuple(map(_last_part, model.config.corpus))
     shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
-    files = checkpoint.Description.of(Path(), shared, model.vocab).files()
-    files = {**files, checkpoint.MODEL: checkpoint.tensors_to_bytes(model.tensors)}
+    files = Description.of(Path(), shared, model.vocab).files()
+    files[MODEL] = tensors_to_bytes(model.tensors)
+
+    recorded = model.recorded_corpus
     manifest: dict[str, JSON] = {
-        "format": checkpoint.MODEL_FILE_VERSION,
+        "format": model_file.MODEL_FILE_VERSION,
         "charrnn": __version__,
         "step": model.step,
         "val_nats": model.val_nats,
         "corpus_digest": None if recorded is None else recorded.digest,
-        "files": checkpoint.list_files(files),
+        "files": list_files(files),
     }
+
+    loss = ""
+    if model.val_nats is not None:
+        loss = f", validation loss {model.val_nats:.4f} nats per symbol"
     note = _NOTE.read_text(encoding="utf-8").format(
         version=__version__,
         architecture=(
@@ -64,29 +71,28 @@ def _zip(model: Model, path: Path) -> Content:
         ),
         num_symbols=len(model.vocab),
         step=model.step,
-        loss=(
-            ""
-            if model.val_nats is None
-            else f", validation loss {model.val_nats:.4f} nats per symbol"
-        ),
+        loss=loss,
         text=", ".join(shared.corpus) or "the standard library of a Python",
         name=path.stem,
-        suffix=checkpoint.MODEL_FILE_SUFFIX,
+        suffix=model_file.MODEL_FILE_SUFFIX,
     )
+
+    first = {model_file.NOTE: encode_text(note), MANIFEST: json_to_bytes(manifest)}
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        first = {checkpoint.NOTE: encode_text(note), checkpoint.MANIFEST: json_to_bytes(manifest)}
         for entry, data in {**first, **files}.items():
             info = zipfile.ZipInfo(entry, _DATE)
-            is_large = (
-                len(data) > checkpoint.MAX_UNPACKED
-            )  # A table of n-grams may be nearly all zero.
-            is_stored = is_large and len(data) > checkpoint.MAX_RATIO // 2 * len(
-                zlib.compress(data)
-            )
-            info.compress_type = zipfile.ZIP_STORED if is_stored else zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_STORED if _is_stored(data) else zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return content.getvalue(), None
+
+
+def _is_stored(data: bytes) -> bool:
+    """Whether a file is not compressed: a table of n-grams may be nearly all zero, which would look
+    like a bomb to `ModelFile`."""
+    from charrnn.runs.model_file import MAX_RATIO, MAX_UNPACKED
+
+    return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
 
 
 def _last_part(source: str) -> str:
@@ -130,13 +136,12 @@ def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
     Raises UsageError as `check_target`, and for a file that exists if `is_replaced` is False.
     """
     found = check_target(path, FORMATS)
-    is_replaceable = (
-        path.is_file() or not path.exists()
-    )  # a link may name a file that does not exist
+    # A link may name a file that does not exist.
+    is_replaceable = path.is_file() or not path.exists()
     if os.path.lexists(path) and not (is_replaceable and is_replaced):
-        remedy = (
-            f"give another name, or {named('force')}" if is_replaceable else "give another name"
-        )
+        remedy = "give another name"
+        if is_replaceable:
+            remedy += f", or {named('force')}"
         raise UsageError(f"{path} exists: {remedy}.")
     return found
 
@@ -150,12 +155,10 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
             f" to export that, name it: {model.name}@{model.step}"
         )
     data, check = check_model_target(path, is_replaced=force).write(model, path)
-    model.generator.model_for(
-        "int8", {}
-    )  # raises CheckpointError for weights that predict nothing finite
-    check_model_target(
-        path, is_replaced=force
-    )  # again: a file can appear while a large model is converted
+    # Raises CheckpointError for weights that predict nothing finite.
+    model.generator.model_for("int8", {})
+    # Again: a file can appear while a large model is converted.
+    check_model_target(path, is_replaced=force)
     write_atomically(behind_links(path), data)
     return data, check
 
@@ -201,28 +204,28 @@ def export(
     target = check_model_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
     data, check = write_model(model, Path(file), force=force)
-    if not quiet and not json:
-        loss = (
-            ""
-            if model.val_nats is None
-            else f", validation loss {model.val_nats:.4f} nats per character"
-        )
+
+    is_told = not quiet and not json
+    if is_told:
+        loss = ""
+        if model.val_nats is not None:
+            loss = f", validation loss {model.val_nats:.4f} nats per character"
         write_aside(f"step {model.step:,}{loss}")
     if target.suffix == ".onnx" and check is None:
         warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
-    if check is not None and not quiet and not json:
-        difference = f"the largest difference to the model is {check.max_difference:.2g} (logits)"
-        sys.stderr.write(f"onnxruntime read {check.num_chars:,} characters; {difference}\n")
-    if json:
-        described = {
-            "file": file,
-            "bytes": len(data),
-            "step": model.step,
-            "val_nats": model.val_nats,
-        }
-        print_json(described | ({} if check is None else {"check": asdict(check)}))
-    else:
+    if is_told and check is not None:
+        sys.stderr.write(
+            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model"
+            f" is {check.max_difference:.2g} (logits)\n"
+        )
+
+    if not json:
         print_path(file)
+        return
+    described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
+    if check is not None:
+        described["check"] = asdict(check)
+    print_json(described)
 
 
 EXTENSIONS = (ModelMethod(name="export", function=export_model),)

@@ -282,7 +282,7 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
 def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) -> Path:
     """Write a run folder with one checkpoint, at step 0, and return its path. Raises as `RunWriter`
     does."""
-    from charrnn.runs.checkpoint import Description
+    from charrnn.runs.description import Description
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run
 

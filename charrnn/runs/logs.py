@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.system.files import (
@@ -24,8 +24,6 @@ from charrnn.system.files import (
 
 MAX_BYTES = 1 << 30
 """A larger log is not read; it would have about six million steps."""
-
-
 MAX_VALUE = 1e18
 """Numbers of at least this size are no measurements and count as missing."""
 
@@ -76,17 +74,20 @@ class MetricsLog:
 
         Raises as `read` does.
         """
-        seconds = before = 0.0
+        seconds = 0.0
         for _, record in self._records(problems):
             is_validation = "val_nats" in record
-            elapsed, step = _finite(record.get("seconds")), _finite(record.get("step"))
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
+            step = _finite(record.get("step"))
+            elapsed = _finite(record.get("seconds"))
             if elapsed is not None and elapsed >= 0:
-                # In logs of earlier versions they count from the start of each process: they
-                # decrease where it begins.
-                seconds += elapsed - before if elapsed >= before else elapsed
-                before = elapsed
-            yield LoggedLoss(is_validation, None if step is None else int(step), seconds, nats)
+                seconds = elapsed
+            yield LoggedLoss(
+                is_validation=is_validation,
+                step=None if step is None else int(step),
+                seconds=seconds,
+                nats=nats,
+            )
 
     def steps(self, event: str) -> list[JSON]:
         """List the steps of the records of an event, in order. Raises as `read` does."""
@@ -102,11 +103,11 @@ class MetricsLog:
         problems: list[str] = []
         records = list(self._records(problems))
         if self.path.exists():
-            kept = [
-                line + b"\n"
-                for line, record in records
-                if not (isinstance(logged := record.get("step"), int) and logged > step)
-            ]
+            kept = []
+            for line, record in records:
+                logged = record.get("step")
+                if not isinstance(logged, int) or logged <= step:
+                    kept.append(line + b"\n")
             write_atomically(self.path, b"".join(kept))
         return problems
 
@@ -117,7 +118,8 @@ class MetricsLog:
             return
         lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
         for number, line in enumerate(lines, start=1):
-            if (record := _parse(line)) is not None:
+            record = _parse(line)
+            if record is not None:
                 yield line, record
             elif number < len(lines):
                 problems.append(f"{self.path} line {number} is damaged and is skipped")
@@ -134,9 +136,12 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
         record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         return None
-    step = record.get("step") if isinstance(record, dict) else math.nan
-    can_be_step = 0 <= step <= MAX_STEPS if isinstance(step, int) else not isinstance(step, float)
-    return cast("dict[str, JSON]", record) if can_be_step else None
+    if not isinstance(record, dict):
+        return None
+    step = record.get("step")
+    if isinstance(step, float) or (isinstance(step, int) and not 0 <= step <= MAX_STEPS):
+        return None
+    return record
 
 
 def _finite(value: JSON) -> float | None:

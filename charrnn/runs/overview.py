@@ -10,8 +10,10 @@ from typing import Any, TypeVar, cast
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step, is_model_file
-from charrnn.runs.logs import MetricsLog
+from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
+from charrnn.runs.description import VOCAB, read_alphabet
+from charrnn.runs.logs import LoggedLoss, MetricsLog
+from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import (
     CHECKPOINTS,
     RunReader,
@@ -95,17 +97,15 @@ class ModelDescription(Displayable):
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the names and values of a table, without what is unknown."""
-        found = (
+        found = [
             ("cells", self.architecture),
             ("weights", f"{self.num_parameters:,}"),
             ("alphabet", self.symbols),
             ("text", self.text),
             ("step", f"{self.step:,}"),
-            (
-                "validation loss",
-                "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character",
-            ),
-        )
+        ]
+        if self.val_nats is not None:
+            found.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
         return [(name, value) for name, value in found if value]
 
 
@@ -149,21 +149,20 @@ class LearningCurve(Displayable):
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for
     each reason."""
+    notes = []
     # Where a run has no digest, the runs are compared by the names of their texts.
-    texts = (
-        {run.digest for run in runs}
-        if all(run.digest for run in runs)
-        else {run.text for run in runs}
-    )
-    reasons = (
-        ("These runs learned different texts: their losses", texts),
-        ("Losses per character and losses per byte", {run.alphabet for run in runs}),
-        (
-            "These runs split their text differently: their validation losses",
-            {run.split for run in runs},
-        ),
-    )
-    return tuple(f"{reason} must not be compared." for reason, values in reasons if len(values) > 1)
+    texts: set[str | None] = {run.digest for run in runs}
+    if None in texts:
+        texts = {run.text for run in runs}
+    if len(texts) > 1:
+        notes.append("These runs learned different texts: their losses must not be compared.")
+    if len({run.alphabet for run in runs}) > 1:
+        notes.append("Losses per character and losses per byte must not be compared.")
+    if len({run.split for run in runs}) > 1:
+        notes.append(
+            "These runs split their text differently: their validation losses must not be compared."
+        )
+    return tuple(notes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,15 +200,17 @@ def summarize(folder: RunReader) -> RunSummary:
     """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     problems: list[str] = []
-    step, seconds = 0, 0.0
+    step = 0
+    seconds = 0.0
     losses: dict[int, float] = {}
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
-        step, seconds = max(step, loss.step or 0), loss.seconds
+        step = max(step, loss.step or 0)
+        seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses[loss.step or 0] = loss.nats
     num_weights = None
     try:
-        num_weights = num_parameters(config, len(Description.read(folder.path).vocab()))
+        num_weights = num_parameters(config, len(read_alphabet(folder.path / VOCAB)))
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
     return RunSummary(
@@ -255,7 +256,8 @@ def loss_problems(
 ) -> tuple[str, ...]:
     """Return whether logged validation losses, by step, contradict what the newest `state` says of
     the best one."""
-    best, newest = best_checkpoint(state), state.get("step")
+    best = best_checkpoint(state)
+    newest = state.get("step")
     if best is None or not isinstance(newest, int):
         return ()
     nats = cast(float, state["best_nats"])
@@ -279,13 +281,16 @@ def text_name(corpus: tuple[str, ...]) -> str:
     others, as in "a +2"."""
     if not corpus:
         return "standard library"
-    others = f" +{len(corpus) - 1}" if len(corpus) > 1 else ""
     if corpus[0] == "-":
-        return f"stdin{others}"
-    # Of a pattern such as texts/**/*.txt, the last folder that it names.
-    parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
-    name = PurePath(parts[-1].removesuffix(".gz")).stem if parts else corpus[0]
-    return f"{name or corpus[0]}{others}"
+        name = "stdin"
+    else:
+        # Of a pattern such as texts/**/*.txt, the last folder that it names.
+        parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
+        name = PurePath(parts[-1].removesuffix(".gz")).stem if parts else ""
+    name = name or corpus[0]
+    if len(corpus) > 1:
+        name += f" +{len(corpus) - 1}"
+    return name
 
 
 def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
@@ -295,32 +300,41 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     """
     config = folder.read_config()
     problems: list[str] = []
-    points: dict[bool, list[tuple[int, float, float]]] = {True: [], False: []}
+    validations: list[LoggedLoss] = []
+    steps: list[LoggedLoss] = []
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
-        if loss.nats is None or loss.step is None or not (loss.is_validation or training):
-            continue
-        logged = points[loss.is_validation]
-        # A run that was resumed from an earlier step logs the steps after it again; the later
-        # record counts.
-        while logged and logged[-1][0] >= loss.step:
-            logged.pop()
-        logged.append((loss.step, loss.seconds, loss.nats))
+        if loss.is_validation:
+            _append(validations, loss)
+        elif training:
+            _append(steps, loss)
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-
-    def curve(logged: list[tuple[int, float, float]]) -> LossCurve:
-        steps, seconds, nats = zip(*logged, strict=True) if logged else ((), (), ())
-        return LossCurve(
-            steps=steps,
-            characters=tuple(step * chars_per_step for step in steps),
-            seconds=seconds,
-            nats=nats,
-        )
-
+    losses = {cast(int, one.step): cast(float, one.nats) for one in validations}
     return LearningCurve(
         run=folder.name,
-        validation=curve(points[True]),
-        training=curve(points[False]),
-        **_about(folder, config, {step: nats for step, _, nats in points[True]}, problems),
+        validation=_loss_curve(validations, chars_per_step),
+        training=_loss_curve(steps, chars_per_step),
+        **_about(folder, config, losses, problems),
+    )
+
+
+def _append(logged: list[LoggedLoss], loss: LoggedLoss) -> None:
+    """Add a loss to those before, with ascending steps; one without a number is left out."""
+    if loss.nats is None or loss.step is None:
+        return
+    # A run that was resumed from an earlier step logs the steps after it again; the later record
+    # counts.
+    while logged and cast(int, logged[-1].step) >= loss.step:
+        logged.pop()
+    logged.append(loss)
+
+
+def _loss_curve(logged: Sequence[LoggedLoss], chars_per_step: int) -> LossCurve:
+    steps = tuple(cast(int, one.step) for one in logged)
+    return LossCurve(
+        steps=steps,
+        characters=tuple(step * chars_per_step for step in steps),
+        seconds=tuple(one.seconds for one in logged),
+        nats=tuple(cast(float, one.nats) for one in logged),
     )
 
 
@@ -364,7 +378,10 @@ def find_runs(
                 " folder of the run"
             )
         in_sweep = runs_of_sweep(str(run), checkpoints)
-        found += [find_run(str(run), checkpoints)] if in_sweep is None else in_sweep
+        if in_sweep is None:
+            found.append(find_run(str(run), checkpoints))
+        else:
+            found += in_sweep
     return list({folder.path.resolve(): folder for folder in found}.values())
 
 
@@ -402,13 +419,15 @@ def select_runs(
     many as are named are selected in any case. A problem says why a damaged run is left out. Raises
     UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
     """
-    folders, most = find_runs(runs, checkpoints=checkpoints), max(most, len(runs))
+    folders = find_runs(runs, checkpoints=checkpoints)
+    most = max(most, len(runs))
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
 
     found, problems = _summarize_each(folders, sort, is_named=False)
     paths = [path for path, run in found if run.best_nats is not None or (training and run.step)]
-    return paths[-most:] if sort is None else paths[:most], len(paths), problems
+    selected = paths[-most:] if sort is None else paths[:most]
+    return selected, len(paths), problems
 
 
 def learning_curves(
@@ -443,15 +462,10 @@ def learning_curves(
     skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
     if not curves:
         what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
-        remedy = (
-            ""
-            if training
-            else f", or give {named('training')} to draw the losses of the optimizer steps"
-        )
-        raise CheckpointError(
-            f"there is nothing to draw: {what} logged no {kind} yet\ntrain until the first"
-            f" validation{remedy}"
-        )
+        remedy = "train until the first validation"
+        if not training:
+            remedy += f", or give {named('training')} to draw the losses of the optimizer steps"
+        raise CheckpointError(f"there is nothing to draw: {what} logged no {kind} yet\n{remedy}")
     return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
 
 
@@ -460,7 +474,8 @@ def _read_each(
 ) -> tuple[list[Read], list[str]]:
     """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for
     one that is named."""
-    found, problems = [], []
+    found = []
+    problems = []
     with task("runs", len(folders), unit="runs") as advance:
         for folder in folders:
             try:

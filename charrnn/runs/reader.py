@@ -11,30 +11,32 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError, named
 from charrnn.runs.checkpoint import (
-    CONFIG,
-    VOCAB,
     Checkpoint,
-    MissingCellError,
-    ModelFile,
-    NewerFormatError,
     best_checkpoint,
-    check_seal,
     checkpoint_name,
     checkpoint_step,
     is_checkpoint_name,
-    is_model_file,
-    parse_config,
     read_checkpoint,
     read_state,
 )
+from charrnn.runs.description import (
+    CONFIG,
+    VOCAB,
+    MissingCellError,
+    NewerFormatError,
+    read_config,
+)
+from charrnn.runs.model_file import ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, read_capped
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -43,6 +45,15 @@ CHECKPOINTS = Path("checkpoints")
 """The folder of new runs without a path of their own."""
 SWEEP = "sweep.json"
 """The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
+
+
+class _Wanted(NamedTuple):
+    """The checkpoint that a command asks for."""
+
+    name: str | None
+    """Its folder; None for the best one if none was validated."""
+    problem: str | None = None
+    """Why the newest checkpoint cannot name the best one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +70,13 @@ class RunReader:
         Where a run in the current folder has the same name as one in `CHECKPOINTS`, the latter is
         named by its path.
         """
-        parent, name = self.path.parent, self.path.name
+        parent = self.path.parent
+        name = self.path.name
         if os.path.isfile(parent / SWEEP):
             return f"{parent.name}/{name}"
-        is_hidden = parent == CHECKPOINTS and all(
-            os.path.isfile(Path(name, file)) for file in (CONFIG, VOCAB)
-        )
-        return str(self.path) if is_hidden else name
+        if parent == CHECKPOINTS and not _missing_from(Path(name)):
+            return str(self.path)
+        return name
 
     def checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder
@@ -73,9 +84,9 @@ class RunReader:
         try:
             with os.scandir(self.path) as entries:
                 names = [
-                    e.name
-                    for e in entries
-                    if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)
+                    entry.name
+                    for entry in entries
+                    if is_checkpoint_name(entry.name) and entry.is_dir(follow_symlinks=False)
                 ]
         except OSError as error:
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
@@ -84,12 +95,13 @@ class RunReader:
     def saved_checkpoints(self) -> list[str]:
         """List the checkpoints, at least one. Raises CheckpointError as `checkpoints`, and if
         nothing is saved yet."""
-        if saved_names := self.checkpoints():
-            return saved_names
-        raise CheckpointError(
-            f"{self.path} has nothing saved yet\ntrain it again with the command that started it,"
-            " or name another run"
-        )
+        saved_names = self.checkpoints()
+        if not saved_names:
+            raise CheckpointError(
+                f"{self.path} has nothing saved yet\ntrain it again with the command that started"
+                " it, or name another run"
+            )
+        return saved_names
 
     def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
         """Read the state of the newest checkpoint; it is empty if there is none.
@@ -104,9 +116,8 @@ class RunReader:
             except NewerFormatError:
                 raise
             except CheckpointError as error:
-                if (
-                    name not in self.checkpoints()
-                ):  # A training process saved a newer one and removed this one.
+                # A training process saved a newer one and removed this one.
+                if name not in self.checkpoints():
                     return self.newest_state()
                 problem = problem or str(error)
         return {}, problem
@@ -120,13 +131,14 @@ class RunReader:
         `newest_state` does."""
         return self.newest_state()[0].get("is_imported") is True
 
-    def _wanted(self, which: str) -> tuple[str | None, list[str]]:
-        """Return the checkpoint that `latest` or `best` means, if any, and why the newest one
-        cannot name the best."""
+    def _wanted(self, which: str) -> _Wanted:
+        """Return the checkpoint that `latest`, `best` or a name means."""
         if which == "latest":
-            return self.checkpoints()[-1], []
-        state, problem = self.newest_state()
-        return best_checkpoint(state), [] if problem is None else [problem]
+            return _Wanted(self.checkpoints()[-1])
+        if which == "best":
+            state, problem = self.newest_state()
+            return _Wanted(best_checkpoint(state), problem)
+        return _Wanted(which)
 
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
@@ -134,18 +146,19 @@ class RunReader:
 
         Raises as `load_checkpoint` does.
         """
-        return self.load_checkpoint(
-            "best" if self.is_validated() else "latest", with_training=False
-        )
+        which = "best" if self.is_validated() else "latest"
+        return self.load_checkpoint(which, with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
         """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
-        name, known = checkpoint_name(step), self.checkpoints()
+        name = checkpoint_name(step)
+        known = self.checkpoints()
+        problem = "does not exist"
         if name in known:
             loaded = self.load_checkpoint(name, with_training=False)
-            if loaded.name == name:  # else it is damaged, and another was taken
+            if loaded.name == name:
                 return loaded
-        problem = "is damaged" if name in known else "does not exist"
+            problem = "is damaged"  # and another one was taken in its place
         listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
         raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
 
@@ -158,35 +171,44 @@ class RunReader:
         was made by a newer charrnn.
         """
         saved_names = self.saved_checkpoints()
-        is_named = which in saved_names
-        if not is_named and which not in ("latest", "best"):
+        if which not in ("latest", "best", *saved_names):
             raise CheckpointError(
                 f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
             )
-        wanted, problems = (which, []) if is_named else self._wanted(which)
-        for name in self._candidates(wanted):
+
+        wanted = self._wanted(which)
+        problems = [] if wanted.problem is None else [wanted.problem]
+        for name in self._candidates(wanted.name):
             try:
                 loaded = read_checkpoint(self.path / name, with_training=with_training)
             except (MissingCellError, NewerFormatError):
                 raise
             except CheckpointError as error:
-                if not is_named and self._wanted(which)[0] != wanted:
-                    # A training process saved and pruned while this was read: nothing is wrong, so
-                    # start again.
+                # A training process saved and pruned while this was read: nothing is wrong, so
+                # start again.
+                if self._wanted(which).name != wanted.name:
                     return self.load_checkpoint(which, with_training=with_training)
                 if str(error) not in problems:
                     problems.append(str(error))
-            else:
-                if problems and not is_named and self._wanted(which) == (name, []):
-                    problems = []  # A training process has pruned what was being read, and saved this one.  # noqa: E501
-                instead_of = problems[0].splitlines()[0] if problems else None
-                problems += self._problems_beside(loaded)
-                warnings = tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
-                return replace(loaded, warnings=warnings, instead_of=instead_of)
+                continue
+            # A training process has pruned what was being read, and saved this one.
+            if problems and self._wanted(which) == _Wanted(name):
+                problems = []
+            return self._with_warnings(loaded, problems)
         raise CheckpointError(
             f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or"
             " train a new run"
         )
+
+    def _with_warnings(self, loaded: Checkpoint, problems: list[str]) -> Checkpoint:
+        """Add what is wrong with other checkpoints, and with the files beside them, to one that was
+        loaded."""
+        warnings = [
+            f"{problem.splitlines()[0]}; using {loaded.name}"
+            for problem in (*problems, *self._problems_beside(loaded))
+        ]
+        instead_of = problems[0].splitlines()[0] if problems else None
+        return replace(loaded, warnings=tuple(warnings), instead_of=instead_of)
 
     def read_config(self) -> Config:
         """Read the run's own configuration, newer than any checkpoint's if a budget was changed
@@ -195,26 +217,17 @@ class RunReader:
         Raises CheckpointError when it is missing, too large or damaged, or leaves a field at
         `auto`.
         """
-        path = self.path / CONFIG
-        data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
-        # Only checkpoints of format 1, whose runs have no seal, have no such file.
-        check_seal(
-            path,
-            data,
-            is_needed=any(
-                os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints()
-            ),
-        )
-        return parse_config(path, data)
+        return read_config(self.path / CONFIG)
 
     def _problems_beside(self, loaded: Checkpoint) -> list[str]:
         """List what is wrong with the run's own two files, given those of a verified checkpoint."""
-        description, problems = loaded.description, []
+        description = loaded.description
+        saved = description.config()
+        problems = []
         try:
-            own, saved = self.read_config(), description.config()
-            if other := [
-                name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)
-            ]:
+            own = self.read_config()
+            other = [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]
+            if other:
                 problems.append(
                     f"{description.folder} was saved with another {other[0]} than"
                     f" {self.path / CONFIG} gives: it may belong to another run"
@@ -237,7 +250,7 @@ class RunReader:
         # Listed only now: while the wanted checkpoint was read, a training process may have pruned
         # and saved.
         saved_names = self.checkpoints()
-        limit = float("inf") if wanted is None else checkpoint_step(wanted)
+        limit = math.inf if wanted is None else checkpoint_step(wanted)
         yield from (name for name in reversed(saved_names) if checkpoint_step(name) < limit)
         yield from (name for name in saved_names if checkpoint_step(name) > limit)
 
@@ -255,7 +268,9 @@ def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
 
 def choose_run(run: str | None, checkpoints: Path) -> RunReader:
     """Open a run as `open_run` does, even if it has no checkpoint yet."""
-    return _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
+    if run is None:
+        return _saved_runs(checkpoints)[-1]
+    return find_run(run, checkpoints)
 
 
 def open_run_to_read(
@@ -267,16 +282,16 @@ def open_run_to_read(
     Also return a warning if none was. A run that has just started, or was stopped at once, is newer
     than the one that the user means. Raises CheckpointError as `open_run` does.
     """
+    if run is not None and is_model_file(run):
+        return ModelFile(Path(run)), None
     if run is not None:
-        return ModelFile(Path(run)) if is_model_file(run) else open_run(run, checkpoints), None
+        return open_run(run, checkpoints), None
     for folder in reversed(_saved_runs(checkpoints)):
         if folder.is_validated() or folder.is_imported():
             return folder, None
     newest = open_run(None, checkpoints)
-    return (
-        newest,
-        f"no run {where(checkpoints)} has been validated yet; using the newest, {newest.path.name}",
-    )
+    place = where(checkpoints)
+    return newest, f"no run {place} has been validated yet; using the newest, {newest.path.name}"
 
 
 def _saved_runs(checkpoints: Path) -> list[RunReader]:
@@ -285,15 +300,16 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
-    return [
-        folder for folder in known if os.path.isdir(folder.path) and any(folder.path.glob("step-*"))
-    ] or known
+    saved = [run for run in known if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
+    return saved or known
 
 
 def where(checkpoints: Path) -> str:
     """Return where runs are searched, for messages: "in checkpoints", and "here or" if that is the
     default."""
-    return f"{'here or ' if checkpoints == CHECKPOINTS else ''}in {checkpoints}"
+    if checkpoints == CHECKPOINTS:
+        return f"here or in {checkpoints}"
+    return f"in {checkpoints}"
 
 
 def list_runs(checkpoints: Path) -> list[RunReader]:
@@ -308,9 +324,8 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    return _oldest_first(
-        [RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
-    )
+    runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
+    return _oldest_first(map(RunReader, runs))
 
 
 def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
@@ -320,27 +335,30 @@ def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
     Raises as `list_runs`.
     """
     found = _with_those_here(list_runs(checkpoints), checkpoints)
-    sweeps = [*_subfolders(checkpoints), *(_folders_here() if checkpoints == CHECKPOINTS else ())]
+    folders = _subfolders(checkpoints)
+    if checkpoints == CHECKPOINTS:
+        folders += _folders_here()
+    sweeps = [folder for folder in folders if os.path.isfile(folder / SWEEP)]
+    # By the resolved path: `checkpoints` may be a link into the current folder.
     for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
-        if os.path.isfile(sweep / SWEEP):
-            found += list_runs(sweep)
+        found += list_runs(sweep)
     return _oldest_first(found)
 
 
 def _with_those_here(runs: list[RunReader], checkpoints: Path) -> list[RunReader]:
     """Add the runs directly in the current folder, each once, to those in `checkpoints` if that is
     the default."""
-    here = _folders_here() if checkpoints == CHECKPOINTS else []
-    found = [*(RunReader(folder) for folder in here if not _missing_from(folder)), *runs]
-    return list({run.path.resolve(): run for run in found}.values())
+    if checkpoints == CHECKPOINTS:
+        here = [RunReader(folder) for folder in _folders_here() if not _missing_from(folder)]
+        runs = here + runs
+    return list({run.path.resolve(): run for run in runs}.values())
 
 
 def _folders_here() -> list[Path]:
     """List the folders directly in the current one, without hidden ones; none if it is a run or a
     sweep itself."""
-    if not _missing_from(Path()) or os.path.isfile(
-        SWEEP
-    ):  # whose subfolders are checkpoints, or runs of the sweep
+    # Their subfolders are checkpoints, or runs of the sweep.
+    if not _missing_from(Path()) or os.path.isfile(SWEEP):
         return []
     return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
 
@@ -353,7 +371,7 @@ def _subfolders(path: Path) -> list[Path]:
         return []
 
 
-def _oldest_first(runs: list[RunReader]) -> list[RunReader]:
+def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
     return sorted(runs, key=lambda run: (_last_change(run.path), run.name))
 
 
@@ -362,8 +380,12 @@ def runs_of_sweep(name: str, checkpoints: Path = CHECKPOINTS) -> list[RunReader]
 
     Raises CheckpointError if its folder cannot be read.
     """
-    places = [Path(name), checkpoints / name] if name and "\0" not in name else []
-    return next((list_runs(place) for place in places if os.path.isfile(place / SWEEP)), None)
+    if not name or "\0" in name:
+        return None
+    for place in (Path(name), checkpoints / name):
+        if os.path.isfile(place / SWEEP):
+            return list_runs(place)
+    return None
 
 
 def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
@@ -381,20 +403,22 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
             return RunReader(place if place.name.strip(".") else place.resolve())
         if os.path.isfile(place):
             raise CheckpointError(_about_file(place))
-    if (in_sweep := runs_of_sweep(run, checkpoints)) is not None:
+    in_sweep = runs_of_sweep(run, checkpoints)
+    if in_sweep is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
+
+    # There is no such run: say what is near it.
     known = [folder.name for folder in reversed(list_runs_and_sweeps(checkpoints))]
+    listing = "none there yet; train one first: charrnn train"
+    if known:
+        listing = f"newest runs: {', '.join(known[:5])}"
+    for place in places:
+        if os.path.isdir(place):
+            missing = " and no ".join(_missing_from(place))
+            raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
     near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    listing = (
-        f"newest runs: {', '.join(known[:5])}"
-        if known
-        else "none there yet; train one first: charrnn train"
-    )
-    if (folder := next(filter(os.path.isdir, places), None)) is not None:
-        missing = " and no ".join(_missing_from(folder))
-        raise CheckpointError(f"{folder} is not a run: it has no {missing}\n{listing}")
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
 
 

@@ -17,12 +17,8 @@ from typing import IO
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.runs.checkpoint import (
-    CONFIG,
     MANIFEST,
-    VOCAB,
     Checkpoint,
-    Description,
-    NewerFormatError,
     Tensors,
     best_checkpoint,
     checkpoint_name,
@@ -30,6 +26,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
+from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 from charrnn.runs.reader import RunReader
 from charrnn.system import files
 from charrnn.system.process import ending_signals_delayed
@@ -48,9 +45,9 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     """
     with contextlib.ExitStack() as stack:
         with files.convert_os_errors("lock", folder):
-            files.check_regular(folder / "lock")
-            # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
+            files.check_regular(path)
+            # Opened for appending, which neither empties nor touches the file of a run in use.
             file = stack.enter_context(path.open("a+b", buffering=0))
             try:
                 # A run without a checkpoint may have been removed and created again since: then
@@ -62,17 +59,17 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
                 is_locked = False
             if not is_locked:
                 file.seek(0)
-                owner = file.read(20).decode("ascii", "replace")
+                number = file.read(20).decode("ascii", "replace")
+                owner = f"process {number}" if number.isdigit() else "another process"
                 raise RunInUseError(
-                    f"{folder} is in use by"
-                    f" {f'process {owner}' if owner.isdigit() else 'another process'}\nwait for it"
-                    " or stop it, or start a new run"
+                    f"{folder} is in use by {owner}\nwait for it or stop it, or start a new run"
                 )
             stack.callback(files.unlock, file)
-            owner = str(os.getpid())
-            with files.convert_os_errors("write", folder / "lock", num_bytes=len(owner)):
+
+            own = str(os.getpid()).encode("ascii")
+            with files.convert_os_errors("write", path, num_bytes=len(own)):
                 file.truncate(0)
-                file.write(owner.encode("ascii"))
+                file.write(own)
         stack.callback(file.truncate, 0)
         yield file
 
@@ -95,12 +92,11 @@ class RunWriter(RunReader):
                 with contextlib.suppress(FileExistsError):  # Another start may make it.
                     files.make_folder(parent)
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
-            taken = [
-                int(match[1])
-                for entry in parent.iterdir()
-                if (match := pattern.fullmatch(entry.name))
-            ]
-            number = max(taken, default=0)
+            number = 0
+            for entry in parent.iterdir():
+                match = pattern.fullmatch(entry.name)
+                if match is not None:
+                    number = max(number, int(match[1]))
             while True:
                 number += 1
                 path = parent / f"{name}-{number:03d}"
@@ -120,16 +116,14 @@ class RunWriter(RunReader):
                 files.make_folder(path)
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
-                    other = f"give {named('out')} another name"
                     is_run = (path / CONFIG).exists()
-                    remedy = (
-                        f"continue it with {named('resume', path)}, or {other}"
-                        if is_run and can_resume
-                        else other
-                    )
-                    raise UsageError(
-                        f"{path} exists already{' and is no run' * (not is_run)}\n{remedy}"
-                    ) from None
+                    problem = f"{path} exists already"
+                    remedy = f"give {named('out')} another name"
+                    if not is_run:
+                        problem += " and is no run"
+                    elif can_resume:
+                        remedy = f"continue it with {named('resume', path)}, or {remedy}"
+                    raise UsageError(f"{problem}\n{remedy}") from None
         return cls(path)
 
     def write_description(self, description: Description) -> None:
@@ -195,7 +189,8 @@ class RunWriter(RunReader):
         There is no `best` while that checkpoint does not exist.
         """
         files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
-        best, pointer = best_checkpoint(state), self.path / "best"
+        best = best_checkpoint(state)
+        pointer = self.path / "best"
         if best is not None and (self.path / best).is_dir():
             files.write_atomically(pointer, f"{best}\n".encode("ascii"))
         else:
@@ -217,7 +212,9 @@ class RunWriter(RunReader):
         changed. Raises CharRNNError naming the folder, the reason and the bytes needed.
         """
         final = self.path / checkpoint_name(step)
-        payloads = checkpoint_to_bytes(step, model, training, state, description)
+        payloads = checkpoint_to_bytes(
+            step=step, model=model, training=training, state=state, description=description
+        )
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             files.remove_temporaries(self.path)
@@ -260,14 +257,12 @@ class RunWriter(RunReader):
         a newer charrnn."""
         try:
             read_checkpoint(folder, with_training=True)
-            return (
-                files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES)
-                == payloads[MANIFEST]
-            )
+            saved = files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES)
         except NewerFormatError:
             raise
         except CheckpointError:
             return False  # Missing, as it should be, or damaged.
+        return saved == payloads[MANIFEST]
 
     def _replace(self, final: Path, temporary: Path) -> None:
         """Replace a checkpoint by `temporary`; on failure it is restored. Raises OSError."""

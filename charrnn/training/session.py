@@ -18,13 +18,12 @@ from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import (
-    CONFIG,
     Checkpoint,
-    Description,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
 )
+from charrnn.runs.description import CONFIG, Description
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import CallbackProgress, Task, using

@@ -14,7 +14,8 @@ import numpy as np
 import safetensors.numpy
 import yaml
 
-from charrnn.runs.checkpoint import _sealing, seal_manifest
+from charrnn.runs.checkpoint import seal_manifest
+from charrnn.runs.description import seal_line
 from charrnn.system.files import json_to_bytes
 
 SECRET = "the secret of another file of this disk, which no run may show; "
@@ -64,7 +65,7 @@ def put(run: Path, name: str, data: bytes | str) -> None:
     content = data.encode() if isinstance(data, str) else data
     if name == "config.yaml":
         content = (
-            _sealing(
+            seal_line(
                 body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content
             )
             + body

@@ -18,7 +18,8 @@ from hostile_runs import put, step_of
 import charrnn
 from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.errors import CharRNNError
-from charrnn.runs.checkpoint import Description, seal_manifest
+from charrnn.runs.checkpoint import seal_manifest
+from charrnn.runs.description import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader
@@ -181,7 +182,7 @@ class Bench:
         a step."""
         put(self.run, name, data)
         run = RunReader(self.run)
-        Description.read(run.path).vocab()
+        read_alphabet(run.path / VOCAB)
         to_text([runs_view([summarize(run)])])
         charrnn.load(self.run).sample(length=3)
         if name in SLOW:

@@ -19,11 +19,6 @@ sys.path.append(str(TESTS))
 import known_weights as known  # noqa: E402
 from synthetic import make_corpus  # noqa: E402
 
-GOLDEN = {
-    "old-lstm": "format-1/lstm-char",
-    "old-bytes": "format-1/gru-byte",
-    "old-gru": "format-2/gru-char",
-}
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
 DEPTHS = ("residual", "highway", "dilated", "grid")
 BLOCKS = {
@@ -44,8 +39,6 @@ def build(folder: Path) -> None:
     """Write all texts and runs into `folder`."""
     _write_texts(folder)
     runs = folder / "checkpoints"
-    for name, golden in GOLDEN.items():
-        _copy(TESTS / "golden" / golden, runs / name)
     chain = {"corpus": ["chain.txt"], "documents": "none"}
     _save_run(runs / "loop", "\nabcd", known.chain_weights("\nabcd"), {})
     _save_run(
@@ -89,9 +82,7 @@ def build(folder: Path) -> None:
 def _write_texts(folder: Path) -> None:
     chain = known.chain_text(12_000)
     texts = {
-        "synthetic.txt": make_corpus(num_chars=100, seed=12).text[
-            :240
-        ],  # what the golden runs learned
+        "synthetic.txt": make_corpus(num_chars=100, seed=12).text[:240],
         "words.txt": make_corpus(num_chars=12_000, seed=6).text,
         "chain.txt": chain,
         "part.txt": chain[:300],
@@ -115,15 +106,6 @@ def _write_texts(folder: Path) -> None:
     (folder / "latin.txt").write_bytes(
         "Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40
     )
-
-
-def _copy(source: Path, target: Path) -> None:
-    # Not copytree: it copies permissions, too, and a checkout may be read-only.
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            copied = target / path.relative_to(source)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            copied.write_bytes(path.read_bytes())
 
 
 def _shapes(
@@ -201,6 +183,8 @@ def _save_run(
         "learning_rate": 0.1,
     }
     machine = {"weight_decay": 0.1, "device": "cpu", "precision": "fp32", "threads": 1}
+    recipe = {"order": "sorted", "num_members": 1, "ngram_rows": 0, "weight_drop": 0.0}
+    recipe["muon_scale"] = 0.0
     times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
     config = {
         "corpus": [],
@@ -209,6 +193,7 @@ def _save_run(
         **sizes,
         **fixed,
         **machine,
+        **recipe,
         **times,
         **settings,
     }

@@ -31,7 +31,6 @@ ONE_MACHINE = {
         "visualize lstm --find",
         "visualize lstm --describe --top 5",
         "visualize gru --ablate 1:3",
-        "visualize old-lstm --cell 0:3 --chars 200",
     ],
     "evaluate": ["evaluate mlstm grid unitary --chars 600 --json"],
     "runs": [

@@ -8,17 +8,17 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
 
 import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import JsonOption, QuietOption
-from charrnn.cli.streams import print_error, print_json, print_path, warn, with_flags, write_aside
-from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
+from charrnn.cli.streams import print_error, print_json, print_path, with_flags, write_aside
+from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.files import behind_links, convert_os_errors, replacing
 from charrnn.system.lazy import LazyModule
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.formats.crnn import container, rows
 else:
-    container, rows = (LazyModule(f"charrnn.formats.crnn.{name}") for name in ("container", "rows"))
+    container = LazyModule("charrnn.formats.crnn.container")
+    rows = LazyModule("charrnn.formats.crnn.rows")
 
 SUFFIX = ".crnn"
 """Suffix of a compressed file."""
@@ -56,19 +57,23 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read {name}: {getattr(error, 'strerror', None) or error}."
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {name}: {reason}.") from error
 
 
 class _Source:
     """A file that is read, or standard input; it counts its bytes and characters."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
-        self.name, self._file, self.num_read, self.num_chars = name, file, 0, 0
+        self.name = name
+        self._file = file
+        self.num_read = 0
+        self.num_chars = 0
         self.order = 0
-        self.num_bytes = 0 if name == STREAM else os.fstat(file.fileno()).st_size
+        self.num_bytes = 0
         """Its size; 0 if it is not known."""
+        if name != STREAM:
+            self.num_bytes = os.fstat(file.fileno()).st_size
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes. Raises DataError."""
@@ -79,21 +84,21 @@ class _Source:
         return data
 
 
-Converter = Callable[[_Source, list[DataError]], Iterator[bytes]]
-"""Yields the parts of a file that is written; it adds the errors of what it leaves out to the list.
-"""
+Converter = Callable[[_Source], Iterator[bytes]]
+"""Yields the parts of a file that is written."""
 
 
 @contextmanager
 def _opened(name: str) -> Iterator[_Source]:
     """Open a file, or standard input. Raises DataError."""
-    if name == STREAM and sys.stdin is None:
-        raise DataError("-: standard input is closed.")
+    if name == STREAM:
+        if sys.stdin is None:
+            raise DataError("-: standard input is closed.")
+        yield _Source(name, sys.stdin.buffer)
+        return
     with ExitStack() as stack:
         with _reading(name):
-            file = (
-                sys.stdin.buffer if name == STREAM else stack.enter_context(Path(name).open("rb"))
-            )
+            file = stack.enter_context(Path(name).open("rb"))
         yield _Source(name, file)
 
 
@@ -122,8 +127,7 @@ def compressor_of(
             f"{named('order', order)} is not 1 to {rows.MAX_ORDER} characters, or 0 for no guesses."
         )
     coder, digest = coder_of(model)
-    parts = model.config, model.vocab, model.tensors, coder.stepper
-    packed = container.pack_model(*parts) if with_model else b""
+    packed = container.pack_model(model) if with_model else b""
     return partial(container.compress, coder, container.Header(digest, packed, order))
 
 
@@ -149,7 +153,7 @@ def decompress_text(model: Model, data: bytes) -> bytes:
 
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
     coder, digest = coder_of(model)
-    container.check_model(header, digest, name, model.name)
+    container.check_model(header, digest, file=name, run=model.name)
     coder.order = header.order
     return coder
 
@@ -169,7 +173,6 @@ def compress(
         int,
         typer.Option(
             "--order",
-            "--ngrams",
             metavar="N",
             help="Guess by the last 1 to 6 characters, too; try 4.",
         ),
@@ -194,7 +197,7 @@ def compress(
     # restores the files.
     compressor = compressor_of(load_model(run, quiet=False), with_model=with_model, order=order)
 
-    def convert(source: _Source, _: list[DataError]) -> Iterator[bytes]:
+    def convert(source: _Source) -> Iterator[bytes]:
         source.order = order
         return compressor(source, source.num_bytes)
 
@@ -210,9 +213,6 @@ def decompress(
         ),
     ],
     output: OutputOption = None,
-    salvage: Annotated[
-        bool, typer.Option("--salvage", help="Of a damaged file, write the blocks that are whole.")
-    ] = False,
     force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -223,23 +223,27 @@ def decompress(
     file that is damaged, or of another model, is refused, and nothing is written under the name of
     the text.
     """
-    is_first_file = len(arguments) == 1 or arguments[0] == STREAM or arguments[0].endswith(SUFFIX)
-    run, names = (None, arguments) if is_first_file else (arguments[0], arguments[1:])
+    run = None
+    names = arguments
+    if len(arguments) > 1 and arguments[0] != STREAM and not arguments[0].endswith(SUFFIX):
+        run, *names = arguments
     files = _files(
         names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json
     )
     coders: dict[bytes, rows.RowCoder] = {}
 
-    def restore(source: _Source, lost: list[DataError]) -> Iterator[bytes]:
-        name, damage = source.name, lost if salvage else None
-        header = container.read_header(source, name, damage)
-        if (key := header.digest or header.model) not in coders:
-            model = (
-                container.unpack_model(header.model, name) if run is None and header.model else None
-            )
-            coders[key] = _coder_for(header, model or load_model(run, quiet=quiet), name)
-        coders[key].order = source.order = header.order
-        return container.decompress(coders[key], source, name, damage)
+    def restore(source: _Source) -> Iterator[bytes]:
+        name = source.name
+        header = container.read_header(source, name)
+        if header.digest not in coders:
+            if run is None and header.model:
+                model = container.unpack_model(header.model, name)
+            else:
+                model = load_model(run, quiet=quiet)
+            coders[header.digest] = _coder_for(header, model, name)
+        source.order = header.order
+        coders[header.digest].order = header.order
+        return container.decompress(coders[header.digest], source, name)
 
     _convert(files, restore, restores=True, as_json=json, quiet=quiet)
 
@@ -254,23 +258,13 @@ def _convert(
     """
     failed: list[CharRNNError] = []
     for name, target in files.items():
-        lost: list[DataError] = []
         try:
             with _opened(name) as source:
-                _write(
-                    convert(source, lost),
-                    target,
-                    source,
-                    restores=restores,
-                    as_json=as_json,
-                    quiet=quiet,
-                )
-            warn(tuple(error.marked for error in lost), quiet=quiet)
-            if lost:
-                what = f"{counted(len(lost), 'part')} of {name}"
-                raise DataError(
-                    f"{what} could not be restored; what could be read besides was written."
-                )
+                written = _write(convert(source), target, source)
+            if as_json:
+                print_json(_sizes(source, target, written, restores=restores))
+            else:
+                _print_sizes(source, target, written, quiet=quiet)
         except CharRNNError as error:
             if len(files) == 1:
                 raise
@@ -289,81 +283,108 @@ def _files(
         raise UsageError(
             f"{named('output')} names one file, and there are {len(names)}: leave it out."
         )
-    if twice := [name for name in names if names.count(name) > 1]:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
         raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
-    files = dict(zip(names, defaults if output is None else [output], strict=True))
+    targets = defaults if output is None else [output]
+    files = dict(zip(names, targets, strict=True))
     for name, target in files.items():
-        if target == STREAM and as_json:
-            raise UsageError(
-                f"With --json standard output is for the sizes: give {named('output')}."
-            )
         if target == STREAM:
-            if sys.stdout.isatty():
-                raise UsageError(
-                    "The compressed or restored bytes would fill the terminal: give"
-                    f" {named('output')}."
-                )
-        elif target == name:
-            remedy = f"name a file that does, or the file to write with {named('output')}"
-            raise UsageError(f"{name} does not end in {SUFFIX}: {remedy}.")
-        elif os.path.isdir(target) or not os.path.basename(target) or "\0" in target:
-            raise UsageError(
-                f"{target!r} is a folder or no name of a file. Name a file with {named('output')}."
-            )
-        elif os.path.exists(target) and any(
-            os.path.exists(one) and os.path.samefile(one, target) for one in names
-        ):
-            raise UsageError(
-                f"{target} is the file that is read. Name another one with {named('output')}."
-            )
-        elif (os.path.isfile(target) or os.path.islink(target)) and not force:
-            raise UsageError(
-                f"{target} exists: name another file with {named('output')}, or give"
-                f" {named('force')}."
-            )
+            _check_stdout(as_json=as_json)
+        else:
+            _check_target(target, name, names, force=force)
     return files
 
 
-def _write(
-    parts: Iterable[bytes],
-    target: str,
-    source: _Source,
-    *,
-    restores: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Write parts to a file, which replaces another one only when it is complete; print its path
-    and the sizes.
+def _check_stdout(*, as_json: bool) -> None:
+    if as_json:
+        raise UsageError(f"With --json standard output is for the sizes: give {named('output')}.")
+    if sys.stdout.isatty():
+        raise UsageError(
+            f"The compressed or restored bytes would fill the terminal: give {named('output')}."
+        )
+
+
+def _check_target(target: str, name: str, names: list[str], *, force: bool) -> None:
+    """Raise UsageError if a file `target` cannot be written, or is one of those that are read."""
+    if target == name:
+        raise UsageError(
+            f"{name} does not end in {SUFFIX}: name a file that does, or the file to write with"
+            f" {named('output')}."
+        )
+    if os.path.isdir(target) or not os.path.basename(target) or "\0" in target:
+        raise UsageError(
+            f"{target!r} is a folder or no name of a file. Name a file with {named('output')}."
+        )
+    read = [one for one in names if os.path.exists(one)]
+    if os.path.exists(target) and any(os.path.samefile(one, target) for one in read):
+        raise UsageError(
+            f"{target} is the file that is read. Name another one with {named('output')}."
+        )
+    if (os.path.isfile(target) or os.path.islink(target)) and not force:
+        raise UsageError(
+            f"{target} exists: name another file with {named('output')}, or give {named('force')}."
+        )
+
+
+class _Written(NamedTuple):
+    """What was written of a file."""
+
+    num_bytes: int
+    num_chars: int
+    """Its characters, if it is a text."""
+    seconds: float
+
+
+def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
+    """Write parts to a file, which replaces another one only when it is complete.
 
     Raises CharRNNError if it cannot be written.
     """
     started = time.perf_counter()
-    with (
-        nullcontext() if target == STREAM else convert_os_errors("write", Path(target)),
-        _into(target, source) as file,
-    ):
-        num_written = restored = 0
+    num_bytes = 0
+    num_chars = 0
+    with ExitStack() as stack:
+        if target != STREAM:
+            stack.enter_context(convert_os_errors("write", Path(target)))
+        file = stack.enter_context(_into(target, source))
         for part in parts:
-            num_written += file.write(part)
-            restored += count_chars(part)
+            num_bytes += file.write(part)
+            num_chars += count_chars(part)
         file.flush()
-    seconds, bytes_in = time.perf_counter() - started, source.num_read
-    if as_json:
-        num_chars, coded = (restored, bytes_in) if restores else (source.num_chars, num_written)
-        sizes = {
-            "bytes_in": bytes_in,
-            "bytes_out": num_written,
-            "bpc": 8 * coded / num_chars if num_chars else None,
-        }
-        sizes |= {"seconds": round(seconds, 3), "chars_per_second": num_chars / seconds}
-        print_json({"file": source.name, "output": target, "order": source.order, **sizes})
-        return
+    return _Written(num_bytes, num_chars, time.perf_counter() - started)
+
+
+def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -> dict[str, Any]:
+    """Return the sizes of both files for --json."""
+    if restores:
+        num_chars = written.num_chars
+        num_coded = source.num_read
+    else:
+        num_chars = source.num_chars
+        num_coded = written.num_bytes
+    return {
+        "file": source.name,
+        "output": target,
+        "order": source.order,
+        "bytes_in": source.num_read,
+        "bytes_out": written.num_bytes,
+        "bpc": 8 * num_coded / num_chars if num_chars else None,
+        "seconds": round(written.seconds, 3),
+        "chars_per_second": num_chars / written.seconds,
+    }
+
+
+def _print_sizes(source: _Source, target: str, written: _Written, *, quiet: bool) -> None:
     if target != STREAM:
         print_path(target)
-    if not quiet and bytes_in:
-        share = f" ({num_written / bytes_in:.1%})" if num_written < 10 * bytes_in else ""
-        write_aside(f"{bytes_in:,} bytes to {num_written:,}{share}")
+    num_read = source.num_read
+    if quiet or num_read == 0:
+        return
+    message = f"{num_read:,} bytes to {written.num_bytes:,}"
+    if written.num_bytes < 10 * num_read:
+        message += f" ({written.num_bytes / num_read:.1%})"
+    write_aside(message)
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -373,19 +394,22 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
     """Open what is written: a new file has the permissions of the source, if that is a file. Raises
     OSError."""
+    if target == STREAM:
+        yield sys.stdout.buffer
+        return
     path = behind_links(Path(target))
-    if target == STREAM or (path.exists() and not path.is_file()):  # a pipe or a device
-        with nullcontext(sys.stdout.buffer) if target == STREAM else path.open("wb") as file:
+    if path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("wb") as file:
             yield file
-    else:
-        mode = (
-            0o600 if os.path.isfile(source.name) else 0o666
-        )  # Private until it has the permissions of the source.
-        with replacing(path) as temporary, os.fdopen(os.open(temporary, _NEW, mode), "wb") as file:
-            if mode == 0o600:
-                shutil.copymode(source.name, temporary)
-            yield file
-            os.fsync(file.fileno())
+        return
+    has_source = os.path.isfile(source.name)
+    # Private until it has the permissions of the source.
+    mode = 0o600 if has_source else 0o666
+    with replacing(path) as temporary, os.fdopen(os.open(temporary, _NEW, mode), "wb") as file:
+        if has_source:
+            shutil.copymode(source.name, temporary)
+        yield file
+        os.fsync(file.fileno())
 
 
 EXTENSIONS = (

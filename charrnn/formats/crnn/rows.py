@@ -19,7 +19,8 @@ Shapes: B rows, N symbols of the longest row, M bytes of the longest coded one, 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -44,9 +45,14 @@ SYMBOL_BITS, KIND_BITS, BYTE_BITS = 30, 16, 8
 escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
-MAX_ORDER, SLOT_BITS, MOST_COUNTED, MULTIPLIER = 6, 18, 7, 2654435761
-"""Characters of a context at most; bits of the number of a slot of its guess; the count of a guess
-at most; of the hash of a context, 2^32 divided by the golden ratio (Knuth 1973)."""
+MAX_ORDER = 6
+"""Characters of a context at most."""
+SLOT_BITS = 18
+"""Bits of the number of the slot in which the guess after a context is kept."""
+MOST_COUNTED = 7
+"""The count of a guess at most."""
+MULTIPLIER = 2654435761
+"""Of the hash of a context: 2^32 divided by the golden ratio (Knuth 1973)."""
 TOP = 1 << 56
 """An interval below this size is enlarged by a byte."""
 MASK = (1 << 64) - 1
@@ -72,7 +78,8 @@ def frequencies(logits: NDArray[Any]) -> NDArray[np.int64]:
     scores = np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
     with np.errstate(invalid="ignore"):  # inf - inf, whose weight is 0
         weights = exact_exp(scores - scores.max(axis=1, keepdims=True))
-    scale = (2**SYMBOL_BITS - scores.shape[1]) / np.maximum(np.cumsum(weights, axis=1)[:, -1:], 1.0)
+    totals = np.cumsum(weights, axis=1)[:, -1:]
+    scale = (2**SYMBOL_BITS - scores.shape[1]) / np.maximum(totals, 1.0)
     parts: NDArray[np.int64] = 1 + (weights * scale).astype(np.int64)
     parts[np.arange(len(parts)), scores.argmax(axis=1)] += 2**SYMBOL_BITS - parts.sum(axis=1)
     return parts
@@ -84,27 +91,33 @@ class RangeEncoder:
     def __init__(self, data: bytes = b"", low: int = 0) -> None:
         """Start with the whole interval; or with what compiled code has written, and the low end of
         its interval."""
-        self.data, self._low, self._size = bytearray(data), low, MASK
+        self.data = bytearray(data)
+        self._low = low
+        self._size = MASK
 
     def code(self, ends: Ends, symbol: int) -> int:
         """Narrow the interval to the part of a symbol, which is returned."""
-        part, begin = self._size // int(ends[-1]), int(ends[symbol - 1]) if symbol else 0
+        begin = int(ends[symbol - 1]) if symbol else 0
+        part = self._size // int(ends[-1])
         self._size = part * (int(ends[symbol]) - begin)
         self._raise(part * begin)
         while self._size < TOP:
             self.data.append(self._low >> 56)
-            self._low, self._size = self._low << 8 & MASK, self._size << 8
+            self._low = (self._low << 8) & MASK
+            self._size <<= 8
         return symbol
 
     def _raise(self, offset: int) -> None:
         self._low += offset
-        if self._low > MASK:  # one more in the bytes that are written
-            place = len(self.data) - 1
-            while self.data[place] == 255:
-                self.data[place] = 0
-                place -= 1
-            self.data[place] += 1
-            self._low &= MASK
+        if self._low <= MASK:
+            return
+        # The carry is one more in the bytes that are written.
+        self._low &= MASK
+        place = len(self.data) - 1
+        while self.data[place] == 255:
+            self.data[place] = 0
+            place -= 1
+        self.data[place] += 1
 
     def finish(self) -> bytes:
         """Return all bytes, without zeros at the end: the decoder reads zeros after them."""
@@ -116,78 +129,128 @@ class RangeDecoder:
     """Reads the symbols that a `RangeEncoder` coded."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 8
-        self._code, self._size = int.from_bytes(data[:8].ljust(8, b"\0"), "big"), MASK
+        self._data = data
+        self._at = 8
+        self._code = int.from_bytes(data[:8].ljust(8, b"\0"), "big")
+        self._size = MASK
 
     def code(self, ends: Ends, symbol: int = 0) -> int:
         """Return the next symbol, whatever is passed as `symbol`, and narrow the interval to its
         part."""
         part = self._size // int(ends[-1])
-        symbol = bisect_right(ends, min(self._code // part, int(ends[-1]) - 1))
+        # Damaged bytes may be beyond the last interval.
+        target = min(self._code // part, int(ends[-1]) - 1)
+        symbol = bisect_right(ends, target)
         begin = int(ends[symbol - 1]) if symbol else 0
-        self._code, self._size = self._code - part * begin, part * (int(ends[symbol]) - begin)
+        self._code -= part * begin
+        self._size = part * (int(ends[symbol]) - begin)
         while self._size < TOP:
             byte = self._data[self._at] if self._at < len(self._data) else 0
-            self._code, self._size, self._at = (
-                (self._code << 8 | byte) & MASK,
-                self._size << 8,
-                self._at + 1,
-            )
+            self._at += 1
+            self._code = ((self._code << 8) | byte) & MASK
+            self._size <<= 8
         return symbol
 
 
-def code_row(
-    coder: RangeEncoder | RangeDecoder,
-    symbols: Iterable[int],
-    size: int,
-    widths: NDArray[np.int64],
-    order: int = 0,
-) -> Generator[int, NDArray[np.int64], list[int]]:
-    """Code a row of `size` bytes: take the intervals of the next character, yield its id; then
-    those of the next one.
+class _Guesses:
+    """What followed each context of `order` characters in a row: a guess of the next one."""
 
-    Encodes `symbols`, or decodes as many as the row has, for which none are needed; returns them.
-    """
-    given, done, is_escaped = iter(symbols), [], False
-    counts, slots, hashed = (
-        [[0, 0] for _ in range(8 * MOST_COUNTED + 9)],
-        dict[int, tuple[int, int]](),
-        0,
-    )
+    def __init__(self, order: int) -> None:
+        self._order = order
+        # A character leaves the hash of 32 bits after `order` shifts.
+        self._shift = -(-32 // order) if order else 0
+        self._hash = 0
+        self._slots = defaultdict[int, tuple[int, int]](lambda: (0, 0))
+        """By slot the guess, and how often it was right; 0 for no guess."""
 
-    def code_kind(context: int, kind: bool) -> bool:
+    def next(self) -> tuple[int, int]:
+        """Return the guess of the next character, and its count."""
+        return self._slots[self._slot()]
+
+    def update(self, symbol: int) -> None:
+        """Count a character as right or wrong, and add it to the context."""
+        if not self._order:
+            return
+        guess, count = self.next()
+        if guess == symbol:
+            count = min(count + 1, MOST_COUNTED)
+        else:
+            count //= 2
+        if count == 0:
+            guess, count = symbol, 1
+        self._slots[self._slot()] = guess, count
+        self._hash = ((self._hash << self._shift) + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF
+
+    def _slot(self) -> int:
+        return self._hash >> (32 - SLOT_BITS)
+
+
+class RowCoding:
+    """Codes a row: encodes its symbols, or decodes as many as it has, for which none are needed."""
+
+    def __init__(
+        self,
+        coder: RangeEncoder | RangeDecoder,
+        symbols: Iterable[int],
+        *,
+        size: int,
+        widths: NDArray[np.int64],
+        order: int,
+    ) -> None:
+        """Start a row of `size` bytes; a character of the alphabet has `widths` (V,) of them."""
+        self.symbols: list[int] = []
+        """What was coded."""
+        self.num_left = size
+        """Bytes of the row that are not coded yet."""
+        self._coder = coder
+        self._given = iter(symbols)
+        self._widths = widths
+        self._guesses = _Guesses(order)
+        self._is_escaped = False
+        self._counts = defaultdict[int, list[int]](lambda: [0, 0])
+        """How often each of two kinds followed its context."""
+
+    def code_char(self, ends: Ends) -> int:
+        """Code the next character, of the intervals that `ends` gives, and the escaped bytes before
+        it. Return its id; 0 if only escaped bytes were left."""
+        while self.num_left > 0:
+            symbol = next(self._given, 0)
+            self._is_escaped = self._code_kind(int(self._is_escaped), symbol < 0)
+            if self._is_escaped:
+                self.symbols.append(-1 - self._coder.code(BYTE_ENDS, -1 - symbol))
+                self.num_left -= 1
+                continue
+            symbol = self._code_guessed(ends, symbol)
+            self._guesses.update(symbol)
+            self.symbols.append(symbol)
+            self.num_left -= int(self._widths[symbol])
+            return symbol
+        return 0
+
+    def _code_guessed(self, ends: Ends, symbol: int) -> int:
+        """Code whether the guess is right, if there is one, and the character if it is not."""
+        guess, count = self._guesses.next()
+        if count == 0:
+            return self._coder.code(ends, symbol)
+        part = int(ends[guess])
+        if guess > 0:
+            part -= int(ends[guess - 1])
+        # Contexts 0 and 1 are those of escaped bytes.
+        context = 8 * count + (part >> (SYMBOL_BITS - 3))
+        if self._code_kind(context, symbol == guess):
+            return guess
+        # A wrong guess keeps one part, so that no interval is empty.
+        return self._coder.code(np.append(ends[:guess], ends[guess:] - (part - 1)), symbol)
+
+    def _code_kind(self, context: int, kind: bool) -> bool:
         """Code one of two kinds, by how often each followed its context before (Krichevsky &
         Trofimov 1981)."""
-        zeros, ones = counts[context]
+        counts = self._counts[context]
+        zeros, ones = counts
         share = max(1, ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2))
-        kind = coder.code((share, 1 << KIND_BITS), int(not kind)) == 0
-        counts[context][kind] += 1
-        return kind
-
-    ends = yield 0
-    while size > 0:
-        symbol = next(given, 0)
-        is_escaped = code_kind(int(is_escaped), symbol < 0)
-        if is_escaped:
-            done.append(-1 - coder.code(BYTE_ENDS, -1 - symbol))
-            size -= 1
-            continue
-        guess, count = slots.get(hashed >> 32 - SLOT_BITS, (0, 0))
-        part = int(ends[guess] - (ends[guess - 1] if guess else 0))
-        if count and code_kind(8 * count + (part >> SYMBOL_BITS - 3), symbol == guess):
-            symbol = guess
-        else:  # a wrong guess keeps one part
-            symbol = coder.code(
-                np.append(ends[:guess], ends[guess:] - (part - 1)) if count else ends, symbol
-            )
-        if order:
-            count = min(count + 1, MOST_COUNTED) if guess == symbol else count >> 1
-            slots[hashed >> 32 - SLOT_BITS] = (guess, count) if count else (symbol, 1)
-            hashed = (hashed << (31 + order) // order) + (symbol + 1) * MULTIPLIER & 0xFFFFFFFF
-        done.append(symbol)
-        size -= int(widths[symbol])
-        ends = yield symbol
-    return done
+        found = self._coder.code((share, 1 << KIND_BITS), int(not kind)) == 0
+        counts[int(found)] += 1
+        return found
 
 
 class RowCoder:
@@ -201,16 +264,16 @@ class RowCoder:
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
         self._num_coded = 0
-        self._codec = (
-            ("latin-1", "strict") if vocab.kind == "byte" else ("utf-8", "surrogateescape")
-        )
         self._vocab = vocab
+        self._codec = ("utf-8", "surrogateescape")
+        if vocab.kind == "byte":
+            self._codec = ("latin-1", "strict")
         encoded = [self._encode(character) for character in vocab.characters]
         self.widths = np.array([len(one) for one in encoded], np.int64)
         """(V,) bytes of each character."""
-        self._bytes = encoded + [
-            bytes([255 - byte]) for byte in range(256)
-        ]  # escaped bytes from the end
+        self._bytes = dict(enumerate(encoded))
+        """What each symbol stands for."""
+        self._bytes |= {-1 - byte: bytes([byte]) for byte in range(256)}
         self._logits, self._state = stepper.read(start_ids(vocab, stepper.end_id))
 
     def _encode(self, character: str) -> bytes:
@@ -225,66 +288,46 @@ class RowCoder:
         """Return the symbols of a row: the ids of its characters, and the bytes of all that is not
         in the alphabet."""
         points = code_points(data.decode(*self._codec))
-        is_known, lengths = self._vocab.knows(points), np.ones(len(points), np.int64)
+        is_known = self._vocab.knows(points)
         escaped = [self._encode(chr(point)) for point in points[~is_known]]
+        lengths = np.ones(len(points), np.int64)
         lengths[~is_known] = [len(one) for one in escaped]
-        symbols: Symbols = np.where(is_known, self._vocab.ids_of(points), np.int32(-1)).repeat(
-            lengths
-        )
+        ids = np.where(is_known, self._vocab.ids_of(points), np.int32(-1))
+        symbols: Symbols = ids.repeat(lengths)
         symbols[symbols < 0] = -1 - np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
         return symbols
 
-    def encode(self, rows: Sequence[bytes]) -> list[bytes | None]:
-        """Return the coded bytes of each row; None where they would not be fewer than those of the
-        row."""
-        symbols, sizes = [self.to_symbols(row) for row in rows], [len(row) for row in rows]
-        if (compiled := self._compiled_loop(sizes)) is None:
+    def encode(self, rows: Sequence[bytes]) -> list[bytes]:
+        """Return the coded bytes of each row; the row itself where they would not be fewer."""
+        symbols = [self.to_symbols(row) for row in rows]
+        sizes = [len(row) for row in rows]
+        compiled = self._compiled_loop(sizes)
+        if compiled is None:
             encoders = [RangeEncoder() for _ in rows]
             self._code_in_numpy(encoders, symbols, sizes)
         else:
-            room = np.zeros((len(rows), max(sizes) + SPARE_BYTES), np.uint8)
-            ends = np.full(len(rows), max(sizes), np.int64)
-            fields = self._code_compiled(
-                compiled, sizes, _padded(symbols, np.int32), room, ends, decodes=False
-            )
-            states = fields[:, [compiled.NUM_BYTES, compiled.LOW]].tolist()
-            encoders = [
-                RangeEncoder(row[:end].tobytes(), low)
-                for row, (end, low) in zip(room, states, strict=True)
-            ]
-        # Compiled code leaves a row that has grown too long: what it wrote may end in zeros, which
-        # `finish` removes.
-        coded = [
-            one.finish() if len(one.data) < size else None
-            for one, size in zip(encoders, sizes, strict=True)
-        ]
-        return [
-            None if data is None or len(data) >= size else data
-            for data, size in zip(coded, sizes, strict=True)
-        ]
+            encoders = self._encode_compiled(compiled, symbols, sizes)
+
+        coded = []
+        for row, encoder in zip(rows, encoders, strict=True):
+            # Compiled code leaves a row that has grown too long: what it wrote may end in zeros,
+            # which `finish` removes.
+            data = encoder.finish() if len(encoder.data) < len(row) else row
+            coded.append(min(row, data, key=len))
+        return coded
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
         """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are
         damaged."""
-        if (compiled := self._compiled_loop(sizes)) is None:
-            decoded = self._code_in_numpy(
-                [RangeDecoder(row) for row in rows], [()] * len(rows), sizes
-            )
+        compiled = self._compiled_loop(sizes)
+        if compiled is None:
+            decoders = [RangeDecoder(row) for row in rows]
+            decoded = self._code_in_numpy(decoders, [()] * len(rows), sizes)
         else:
-            symbols, ends = (
-                np.zeros((len(rows), max(sizes)), np.int32),
-                np.array([len(row) for row in rows], np.int64),
-            )
-            fields = self._code_compiled(
-                compiled, sizes, symbols, _padded(rows, np.uint8), ends, decodes=True
-            )
-            decoded = [
-                row[:end].tolist()
-                for row, end in zip(symbols, fields[:, compiled.AT].tolist(), strict=True)
-            ]
+            decoded = self._decode_compiled(compiled, rows, sizes)
         return [
-            b"".join(map(self._bytes.__getitem__, one))[:size]
-            for one, size in zip(decoded, sizes, strict=True)
+            b"".join(map(self._bytes.__getitem__, symbols))[:size]
+            for symbols, size in zip(decoded, sizes, strict=True)
         ]
 
     def start(self, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -304,69 +347,101 @@ class RowCoder:
         sizes: Sequence[int],
     ) -> list[list[int]]:
         """Code rows, one character of each at a time, and return their symbols."""
-        codings = {
-            row: code_row(coder, map(int, one), size, self.widths, self.order)
-            for row, (coder, one, size) in enumerate(zip(coders, symbols, sizes, strict=True))
-        }
-        done: dict[int, list[int]] = {}
-        ids, left, (state, logits) = (
-            np.zeros(len(sizes), np.int64),
-            list(sizes),
-            self.start(len(sizes)),
+        codings = [
+            RowCoding(coder, map(int, one), size=size, widths=self.widths, order=self.order)
+            for coder, one, size in zip(coders, symbols, sizes, strict=True)
+        ]
+        ids = np.zeros(len(sizes), np.int64)
+        state, logits = self.start(len(sizes))
+        num_left = sum(sizes)
+        while num_left > 0:
+            ends = np.cumsum(frequencies(logits), axis=1)
+            for row, coding in enumerate(codings):
+                if coding.num_left > 0:
+                    ids[row] = coding.code_char(ends[row])
+            before = num_left
+            # A damaged row can end in the middle of a character.
+            num_left = sum(max(0, coding.num_left) for coding in codings)
+            self.advance(before - num_left)
+            if num_left > 0:
+                logits, state = self.stepper.step(ids, state)
+        return [coding.symbols for coding in codings]
+
+    def _encode_compiled(
+        self, compiled: ModuleType, symbols: Sequence[Symbols], sizes: Sequence[int]
+    ) -> list[RangeEncoder]:
+        """Code rows by the compiled loop; return an encoder of what it has written of each."""
+        data = np.zeros((len(sizes), max(sizes) + SPARE_BYTES), np.uint8)
+        fields = self._code_compiled(
+            compiled,
+            sizes,
+            symbols=_padded(symbols, np.int32),
+            data=data,
+            ends=np.full(len(sizes), max(sizes), np.int64),
+            decodes=False,
         )
-        for coding in codings.values():
-            next(coding)
-        while codings:
-            ends, before = np.cumsum(frequencies(logits), axis=1), sum(left)
-            for row, coding in list(codings.items()):
-                try:
-                    ids[row] = coding.send(ends[row])
-                    left[row] -= int(self.widths[ids[row]])
-                except StopIteration as ended:
-                    done[row], left[row] = ended.value, 0
-                    del codings[row]
-            self.advance(before - sum(left))
-            logits, state = self.stepper.step(ids, state)
-        return [done[row] for row in range(len(sizes))]
+        num_written = fields[:, compiled.NUM_BYTES].tolist()
+        lows = fields[:, compiled.LOW].tolist()
+        return [
+            RangeEncoder(row[:end].tobytes(), low)
+            for row, end, low in zip(data, num_written, lows, strict=True)
+        ]
+
+    def _decode_compiled(
+        self, compiled: ModuleType, rows: Sequence[bytes], sizes: Sequence[int]
+    ) -> list[list[int]]:
+        """Decode rows by the compiled loop, and return their symbols."""
+        symbols = np.zeros((len(rows), max(sizes)), np.int32)
+        fields = self._code_compiled(
+            compiled,
+            sizes,
+            symbols=symbols,
+            data=_padded(rows, np.uint8),
+            ends=np.array([len(row) for row in rows], np.int64),
+            decodes=True,
+        )
+        num_symbols = fields[:, compiled.AT].tolist()
+        return [row[:end].tolist() for row, end in zip(symbols, num_symbols, strict=True)]
 
     def _code_compiled(
-        self, compiled: ModuleType, sizes: Sequence[int], *arrays: NDArray[Any], decodes: bool
+        self,
+        compiled: ModuleType,
+        sizes: Sequence[int],
+        *,
+        symbols: Symbols,
+        data: NDArray[np.uint8],
+        ends: NDArray[np.int64],
+        decodes: bool,
     ) -> NDArray[np.uint64]:
-        """Code rows by the compiled loop, and return the fields of their coders; each core takes
-        some of the rows.
+        """Code rows by `compiled.coding.code`, and return the fields of their coders; each core
+        takes some of the rows.
 
-        `arrays` are symbols (B, N), data (B, M) and ends (B,) of `compiled.coding.code`.
+        `symbols` (B, N) are read, and `data` (B, M) are written up to `ends` (B,); or the other way
+        round, if it decodes.
         """
-        fields, left = (
-            np.zeros((len(sizes), compiled.NUM_FIELDS), np.uint64),
-            np.array(sizes, np.int64),
-        )
+        num_rows = len(sizes)
+        left = np.array(sizes, np.int64)
+        fields = np.zeros((num_rows, compiled.NUM_FIELDS), np.uint64)
         fields[:, compiled.RANGE] = MASK
         if decodes:
-            fields[:, compiled.LOW], fields[:, compiled.NUM_BYTES] = (
-                arrays[1][:, :8].copy().view(">u8")[:, 0],
-                8,
-            )
-        slots = np.zeros((len(sizes), 1 << SLOT_BITS if self.order else 1), np.int32)
-        groups = [
-            np.array_split(array, min(num_cores(), len(sizes)))
-            for array in (fields, left, slots, *arrays)
-        ]
-        weights, end_id = (
-            compiled.pack(self.stepper),
-            -1 if self.stepper.end_id is None else self.stepper.end_id,
-        )
+            fields[:, compiled.LOW] = data[:, :8].copy().view(">u8")[:, 0]
+            fields[:, compiled.NUM_BYTES] = 8
+        slots = np.zeros((num_rows, 1 << SLOT_BITS if self.order else 1), np.int32)
+
+        # The parts of an array are views: compiled code writes to the whole ones.
+        num_parts = min(num_cores(), num_rows)
+        arrays = (fields, left, slots, symbols, data, ends)
+        parts = [np.array_split(array, num_parts) for array in arrays]
+        weights = compiled.pack(self.stepper)
+        end_id = -1 if self.stepper.end_id is None else self.stepper.end_id
         jobs = []
-        for rows in zip(*groups, strict=True):
-            start = *self.start(len(rows[0])), end_id, self.stepper.initial_state(1)
-            model = (
-                weights,
-                *start,
-                self.widths,
-                self.order,
-                compiled.make_scratch(weights, len(rows[0])),
-            )
+        for rows in zip(*parts, strict=True):
+            state, logits = self.start(len(rows[0]))
+            scratch = compiled.make_scratch(weights, len(rows[0]))
+            initial = self.stepper.initial_state(1)
+            model = (weights, state, logits, end_id, initial, self.widths, self.order, scratch)
             jobs.append((model, STEPS_AT_ONCE, decodes, rows))
+
         with ThreadPoolExecutor(len(jobs)) as pool:
             while (left > 0).any():
                 before = int(left.sum())

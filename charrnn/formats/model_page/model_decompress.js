@@ -1,9 +1,9 @@
 "use strict";
-// What `charrnn decompress` does: the text of a .crnn file, by the integers of `apps/compress`, bit for bit.
+// What `charrnn decompress` does: the text of a .crnn file, by the integers of `formats.crnn`, bit for bit.
 //
 // `container.py` describes the file, `rows.py` how a row of a text is coded. Errors are the sentences of the command.
 
-const SIGNATURE = [0x89, 0x43, 0x52, 0x4e, 0x4e, 0x0d, 0x0a], FORMAT = 2;  // FORMAT: with an order; 1 without
+const SIGNATURE = [0x89, 0x43, 0x52, 0x4e, 0x4e, 0x0d, 0x0a], FORMAT = 2;
 const MAX_ROWS = 64, LARGEST_ROW = 262147, LARGEST_MODEL = 1073741824;  // rows of a segment; bytes
 const SYMBOL_BITS = 30, ALL_KINDS = 1 << 16, ALL_BYTES = 1 << 8;  // of the sum of frequencies; sums of two kinds, of bytes
 const MAX_ORDER = 6, SLOT_BITS = 18, MOST_COUNTED = 7, NUM_CONTEXTS = 65, MULTIPLIER = 2654435761;  // of guesses
@@ -60,9 +60,9 @@ class Parts {
     if (SIGNATURE.some((byte, i) => data[i] !== byte)) throw new Error(`${name} was not written by charrnn compress.`);
     this.at = SIGNATURE.length;
     const version = data[this.at];
-    if (version < 1 || version > FORMAT) throw new Error(`${name} has version ${version} of the format, or is damaged: this page reads 1 to ${FORMAT}.`);
+    if (this.at < data.length && version !== FORMAT) throw new Error(`${name} has version ${version} of the format, or is damaged: this page reads version ${FORMAT}.`);
     const [, ...digest] = this.take(33, what), [bits] = this.take(1, what), size = this.number(what);
-    this.order = version < FORMAT ? 0 : bits >> 5;
+    this.order = bits >> 5;
     if (size > LARGEST_MODEL || bits !== SYMBOL_BITS + 32 * this.order || this.order > MAX_ORDER) throw this.damaged(`${what} has changed`);
     this.take(size, "the model that it includes");
     this.check(what);

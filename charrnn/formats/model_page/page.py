@@ -30,7 +30,7 @@ from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import MODEL_FILE_SUFFIX
+from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.views.theme import NUM_SHADES, shade_rules

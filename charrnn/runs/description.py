@@ -1,0 +1,150 @@
+"""The configuration and the alphabet of a run, `config.yaml` and `vocab.json`, to bytes and back.
+
+Both are in the run's folder, in every checkpoint and in a model file. The first line of
+`config.yaml`, the seal, has the SHA-256 of the rest: no manifest lists the one in the run's folder,
+which may be newer than any checkpoint's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.config.architectures import CELL_GROUP, CELLS
+from charrnn.config.settings import AUTO_FIELDS, Config
+from charrnn.config.settings_file import from_yaml, to_yaml
+from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
+from charrnn.hooks.extensions import plugin_names
+from charrnn.system.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
+from charrnn.text.vocab import Vocab
+
+CONFIG, VOCAB = "config.yaml", "vocab.json"
+"""File names in a run, in a checkpoint and in a model file."""
+
+_SEAL = (
+    "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train"
+    " --resume.\n"
+)
+
+_ORIGIN = "it"
+"""What the errors of the configuration call it, after its path."""
+
+
+class NewerFormatError(CheckpointError):
+    """A checkpoint of a newer charrnn. It is not damage: falling back to an older checkpoint would
+    lose intact work."""
+
+
+class MissingCellError(CheckpointError):
+    """The cell of a run comes from a package that is not installed. The run is not damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The content of both files, and their folder for error messages."""
+
+    folder: Path
+    config_yaml: bytes
+    vocab_json: bytes
+
+    @classmethod
+    def of(cls, folder: Path, config: Config, vocab: Vocab) -> Description:
+        """Serialize a configuration, with its seal, and an alphabet."""
+        vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
+        return cls(folder, seal(to_yaml(config)), vocab_json)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the content by file name."""
+        return {CONFIG: self.config_yaml, VOCAB: self.vocab_json}
+
+    def config(self) -> Config:
+        """Parse the configuration. Raises as `parse_config`."""
+        return parse_config(self.folder / CONFIG, self.config_yaml)
+
+    def vocab(self) -> Vocab:
+        """Parse the alphabet. Raises CheckpointError if it is damaged."""
+        return _parse_alphabet(self.folder / VOCAB, self.vocab_json)
+
+
+def read_config(path: Path) -> Config:
+    """Read the configuration of a run from the file at `path`, which needs a valid seal.
+
+    Raises CheckpointError when it is missing or too large, and as `check_seal` and `parse_config`.
+    """
+    data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+    check_seal(path, data)
+    return parse_config(path, data)
+
+
+def parse_config(path: Path, data: bytes) -> Config:
+    """Parse the content of the configuration at `path`.
+
+    Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the
+    cell is unknown, NewerFormatError for a field that this version does not have.
+    """
+    try:
+        config = from_yaml(data.decode("utf-8"), _ORIGIN)
+    except UnknownFieldError as error:
+        raise NewerFormatError(
+            f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"
+            "Upgrade charrnn to use it."
+        ) from error
+    except UsageError as error:
+        _check_cell(data.decode("utf-8"))
+        raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
+    except (UnicodeDecodeError, DataError) as error:
+        raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
+
+    # Training chooses a value for everything that was left open, and records it.
+    missing = [name for name in ("cell", *AUTO_FIELDS) if getattr(config, name) == "auto"]
+    if config.steps is None:
+        missing.append("steps")
+    if missing:
+        raise CheckpointError(f"{path} is damaged: no value for {', '.join(missing)}")
+    return config
+
+
+def read_alphabet(path: Path) -> Vocab:
+    """Read an alphabet. Raises CheckpointError if the file is missing, too large or damaged."""
+    return _parse_alphabet(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+
+
+def _parse_alphabet(path: Path, data: bytes) -> Vocab:
+    return Vocab.from_json(parse_json(path, data), str(path))
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix(f"{_ORIGIN}: ")
+
+
+def _check_cell(config_yaml: str) -> None:
+    line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
+    if line is not None and line[1] not in ("auto", *CELLS, *plugin_names(CELL_GROUP)):
+        raise MissingCellError(
+            f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package"
+            " offers it.\nInstall the package that does."
+        )
+
+
+def seal(text: str) -> bytes:
+    """Return YAML `text` below a comment with its SHA-256."""
+    body = encode_text(text)
+    return seal_line(body) + body
+
+
+def seal_line(body: bytes) -> bytes:
+    """Return the first line of a file whose other lines are `body`."""
+    return _SEAL.format(hashlib.sha256(body).hexdigest()).encode("ascii")
+
+
+def check_seal(path: Path, data: bytes) -> None:
+    """Raise CheckpointError unless the content of the file at `path` matches its seal."""
+    first_line, newline, body = data.partition(b"\n")
+    if first_line + newline != seal_line(body):
+        raise CheckpointError(
+            f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
+            "(change settings when you resume the run)"
+        )

@@ -1,0 +1,157 @@
+"""A model file: a model in one .zip, to be given away.
+
+It contains the weights, the alphabet, the configuration and a note: no optimizer, no path of this
+machine and no text. `manifest.json` lists the other files with their SHA-256; they are at the top
+level, and every unzip program unpacks them.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.config.settings import MAX_STEPS
+from charrnn.errors import CheckpointError
+from charrnn.model.shapes import check_shapes
+from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
+from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
+from charrnn.system.files import JSON, MAX_TEXT_BYTES, check_regular, parse_json
+
+MODEL_FILE_SUFFIX = ".zip"
+"""Suffix of a model file."""
+MODEL_FILE_VERSION = 1
+"""Format of the model files that this version reads; `charrnn export` writes them."""
+NOTE = "README.txt"
+"""Name of the note in a model file."""
+
+_LISTED = {CONFIG, VOCAB, MODEL}
+_LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
+MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
+"""A file that unpacks to more than MAX_UNPACKED bytes may grow by this factor at most. Weights
+hardly grow, those of M networks, at most 64, M times."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file, to be read like a run with one checkpoint."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its suffix."""
+        return self.path.stem
+
+    def load_best(self) -> Checkpoint:
+        """Read and verify the file. The state has the entries of `training.json` that a reader of a
+        run uses.
+
+        Raises CheckpointError if it is missing, damaged or larger than its configuration allows,
+        NewerFormatError if a newer charrnn wrote it.
+        """
+        path = self.path
+        try:
+            check_regular(path)
+            with zipfile.ZipFile(path) as archive:
+                return _read_archive(path, archive)
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in
+        # another way.
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
+            raise CheckpointError(
+                f"{path} is damaged, or charrnn export did not write it: {error}"
+            ) from error
+
+    def load_step(self, step: int) -> Checkpoint:
+        """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""
+        raise CheckpointError(
+            f"{self.name} is a file with one checkpoint, not a run\nleave the step out"
+        )
+
+
+def is_model_file(run: str | Path) -> bool:
+    """Whether `run` names an existing file with the suffix of a model file."""
+    try:
+        path = Path(run)
+        return path.suffix.lower() == MODEL_FILE_SUFFIX and path.is_file()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
+    # Before anything is unpacked: a bomb of a few kilobytes could fill the memory.
+    for entry in archive.infolist():
+        is_bomb = entry.file_size > max(MAX_UNPACKED, MAX_RATIO * entry.compress_size)
+        if is_bomb or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CheckpointError(
+                f"{path} is damaged: charrnn export does not compress {entry.filename} like that"
+            )
+
+    def read_file(name: str, max_bytes: int) -> bytes:
+        with archive.open(name) as file:
+            return file.read(max_bytes + 1)  # No more is unpacked than is expected.
+
+    names = archive.namelist()
+    if MANIFEST not in names:
+        raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
+    manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(version) is int and version > MODEL_FILE_VERSION:
+        raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
+    # Sorted, because a .zip can have two files of one name.
+    has_these = sorted(names) == sorted({NOTE, MANIFEST, *_LISTED})
+    if not isinstance(manifest, dict) or version != MODEL_FILE_VERSION or not has_these:
+        raise CheckpointError(
+            f"{path} is damaged: its format or its files are not those of charrnn export"
+        )
+
+    state = _state_of(path, manifest)
+    files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
+    description = files.description()
+    model, digest = files.model(description)
+    check_shapes(description.config(), model, path)
+    step = manifest["step"]
+    return Checkpoint(
+        name=checkpoint_name(step),
+        step=step,
+        model=model,
+        training={},
+        state=state,
+        description=description,
+        digest=digest,
+    )
+
+
+def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the state that the manifest of a model file tells. Raises CheckpointError for what
+    training cannot give."""
+    step = manifest.get("step")
+    nats = manifest.get("val_nats")
+    is_step = type(step) is int and 0 <= step <= MAX_STEPS
+    is_loss = isinstance(nats, float) and 0 <= nats < _LOSS_LIMIT  # nan is not, either
+    if not is_step or not (is_loss or nats is None):
+        raise CheckpointError(
+            f"{path} is damaged: its step or its validation loss is none that training gives"
+        )
+
+    digest = manifest.get("corpus_digest")
+    is_digest = isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)
+    if not (is_digest or digest is None):
+        raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
+
+    state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
+    if nats is not None:
+        state |= {"best_nats": nats, "best_step": step}
+    return state
