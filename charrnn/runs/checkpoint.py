@@ -110,7 +110,11 @@ def checkpoint_to_bytes(
         **description.files(),
     }
     # The manifest comes last: if it exists, the files it lists are on disk.
-    manifest = {"format": FORMAT_VERSION, "step": step, "files": list_files(files)}
+    manifest: dict[str, JSON] = {
+        "format": FORMAT_VERSION,
+        "step": step,
+        "files": list_files(files),
+    }
     return files | {MANIFEST: seal_manifest(json_to_bytes(manifest))}
 
 

@@ -210,7 +210,7 @@ class RowCoding:
         self._counts = defaultdict[int, list[int]](lambda: [0, 0])
         """How often each of two kinds followed its context."""
 
-    def code_char(self, ends: Ends) -> int:
+    def code_char(self, ends: NDArray[np.int64]) -> int:
         """Code the next character, of the intervals that `ends` gives, and the escaped bytes before
         it. Return its id; 0 if only escaped bytes were left."""
         while self.num_left > 0:
@@ -227,7 +227,7 @@ class RowCoding:
             return symbol
         return 0
 
-    def _code_guessed(self, ends: Ends, symbol: int) -> int:
+    def _code_guessed(self, ends: NDArray[np.int64], symbol: int) -> int:
         """Code whether the guess is right, if there is one, and the character if it is not."""
         guess, count = self._guesses.next()
         if count == 0:
