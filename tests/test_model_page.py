@@ -222,8 +222,8 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(
         packed + b"\0",
         header + b"\xff" * 7,
     ]
-    files += [packed[:7] + one + packed[8:] for one in (b"\2", b"\3")]
-    files += [header + container._with_crc(table) for table in tables]
+    files += [packed[:7] + one + packed[8:] for one in (b"\1", b"\3")]
+    files += [header + table + container._crc(table) for table in tables]
     files += [packed[:size] for size in range(0, len(packed), 7)]
     files += [
         packed[:at] + bytes([packed[at] ^ 1 << at % 8]) + packed[at + 1 :]
