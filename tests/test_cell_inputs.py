@@ -98,6 +98,15 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
         assert got == pytest.approx(expected, rel=1e-3, abs=1e-8) and max(map(abs, expected)) > 0.05
 
 
+def test_cells_below_drive_gates_without_recurrent_weights() -> None:
+    states = sample_states(make_network("mlstm"), make_text(300), 40)
+    found = drivers_of(states, 1, 3)
+    assert "".join(found) == "ifgo"
+    for drivers in found.values():
+        assert len(drivers) == 2 * H
+        assert {one.layer for one in drivers if one.weight} == {0}
+
+
 def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, unit: int) -> float:
     """A cell's value after some vectors (k, E) in one lane, all read at once."""
     ops = dict.fromkeys(range(3), TORCH)
@@ -128,7 +137,7 @@ def test_effects_of_characters_are_those_of_naive_loops(
         (_, values, _), _ = network.trace(ids, state)
     # A unit that is neither saturated nor, in an irnn, always 0.
     layer, unit = 1, int((values[-1, :, 1].abs().mean(0) - 0.5).abs().argmin())
-    measured = erase(network, ids, mean, state, layer, unit)
+    measured = erase(network, ids, mean=mean, state=state, cell=(layer, unit))
     assert measured.shape == (K, N)
     for lane in range(N):
         start = state[:, :, lane : lane + 1]
@@ -150,7 +159,7 @@ def test_nothing_before_an_end_has_an_effect() -> None:
     with torch.no_grad():
         mean = mean_vector(network, text)
         _, state = network(ids[:2], network.initial_state(1))
-    effects = erase(network, ids, mean, state, 2, 1)[:, 0]
+    effects = erase(network, ids, mean=mean, state=state, cell=(2, 1))[:, 0]
     assert effects[:3].abs().max() == 0 and effects[3:].abs().min() > 0
 
 

@@ -203,7 +203,9 @@ def measure_reach(
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
     with task("gradients", len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
-            windows, state = read_before(network, ids, some + 1, max_lag + 1, warm_up)
+            windows, state = read_before(
+                network, ids, some + 1, length=max_lag + 1, warm_up=warm_up
+            )
             total += _norms(exact, windows, state.double()).sum(-1)
             advance(len(some))
     return GradientReach(

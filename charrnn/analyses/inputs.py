@@ -4,10 +4,10 @@ Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,16 +165,14 @@ class CellInputs(Displayable):
             drivers_table(self),
             Text(ABOUT_DRIVERS, style="dim"),
         ]
-        return (
-            pictures
-            if self.earlier is None
-            else [*pictures, Text(), *_earlier_pictures(self.earlier)]
-        )
+        if self.earlier is not None:
+            pictures += [Text(), *_earlier_pictures(self.earlier)]
+        return pictures
 
 
 def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
-    """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a
-    text too short."""
+    """Rank the cells that drive each of the C cells, gate by gate. Raises DataError for a text too
+    short."""
     return analysis.kept(
         "inputs",
         analysis.text_key,
@@ -184,8 +182,7 @@ def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
 
 
 def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
-    """Return what drives a cell, and which of the earlier characters set its value, as
-    `measure_earlier` finds.
+    """Return what drives a cell, and which of the earlier characters set its value.
 
     Raises DataError for a text too short.
     """
@@ -213,33 +210,65 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     cells: list[CellInputs] = []
     for layer in range(num_layers):
         of_units: list[list[Driver]] = [[] for _ in range(num_units)]
-        below = _paths_from_below(states, layer)
-        sources = [layer, *below]
-        for gate, weights, spreads in _driving_weights(states, layer, below):
-            strengths = weights * spreads
-            columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
-            largest = (
-                one.tolist()
-                for one in (columns, weights.gather(1, columns), strengths.gather(1, columns))
-            )
-            for unit, of_unit in enumerate(zip(*largest, strict=True)):
-                of_units[unit] += [
-                    Driver(
-                        gate=gate,
-                        layer=sources[column // num_units],
+        for gate in _driven_gates(states, layer):
+            strengths = gate.weights * gate.spreads
+            num_kept = min(num_drivers, strengths.shape[1])
+            columns = strengths.abs().topk(num_kept, dim=1).indices
+            for unit, of_unit in enumerate(columns.tolist()):
+                for column in of_unit:
+                    driver = Driver(
+                        gate=gate.letter,
+                        layer=gate.layers[column // num_units],
                         unit=column % num_units,
-                        weight=rounded(weight),
-                        strength=rounded(strength),
+                        weight=rounded(float(gate.weights[unit, column])),
+                        strength=rounded(float(strengths[unit, column])),
                     )
-                    for column, weight, strength in zip(*of_unit, strict=True)
-                ]
+                    of_units[unit].append(driver)
         for unit, drivers in enumerate(of_units):
-            cells.append(
-                CellInputs(
-                    layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)
-                )
+            found = CellInputs(
+                layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)
             )
+            cells.append(found)
     return tuple(cells)
+
+
+class _DrivenGate(NamedTuple):
+    """All drivers of one gate of a layer: the cells of M layers."""
+
+    letter: str
+    layers: list[int]
+    """(M,): the layer itself, then those below that reach it."""
+    weights: Tensor
+    """(H, M * H): by which each gate's pre-activation rises with each driver's output."""
+    spreads: Tensor
+    """(M * H,): the standard deviation of each driver's output."""
+
+
+def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
+    """Yield what drives each gate of a layer."""
+    found = states.network.recurrent_layers()[layer]
+    below = _paths_from_below(states, layer)
+    spreads = [states.previous_outputs(layer).std(0, correction=0)]
+    spreads += [states.outputs[:, source].std(0, correction=0) for source in below]
+
+    # A gate may lack recurrent weights, as in an mlstm, and that of another package's cell may lack
+    # input weights.
+    blocks = found.weight("ih").chunk(found.cell.input_blocks)
+    by_input = dict(zip(_gates(found), blocks, strict=False)) if below else {}
+    by_recurrence = recurrent_weights(found)
+    no_weights = states.outputs.new_zeros(found.hidden_size, found.hidden_size)
+    for letter in dict.fromkeys((*by_recurrence, *by_input)):
+        layers = [layer]
+        weights = [by_recurrence.get(letter, no_weights)]
+        if letter in by_input:
+            layers += below
+            weights += [by_input[letter] @ path for path in below.values()]
+        yield _DrivenGate(
+            letter=letter,
+            layers=layers,
+            weights=torch.cat(weights, dim=1),
+            spreads=torch.cat(spreads[: len(layers)]),
+        )
 
 
 def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
@@ -249,24 +278,23 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
     That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on
     the character, and a unitary cell rotates its outputs: they have none.
     """
-    cell, size, gates = layer.cell, layer.hidden_size, _gates(layer)
+    cell = layer.cell
+    gates = _gates(layer)
     if cell in (Mlstm, Mogrifier, Unitary):
         return {}
     if cell is Antisymmetric:
         weight = cell.effective_weight(layer.weight("hh"))
-        weight = weight - Antisymmetric.DAMPING * torch.eye(
-            size, dtype=weight.dtype, device=weight.device
+        damping = Antisymmetric.DAMPING * torch.eye(
+            layer.hidden_size, dtype=weight.dtype, device=weight.device
         )
-        return dict.fromkeys(gates, weight)
+        return dict.fromkeys(gates, weight - damping)
     weights: dict[str, Tensor] = {}
     for name, num_blocks in cell.products.items():
+        letters = gates[:num_blocks]
+        if name != "hh":
+            letters = [f"{name}{block}" for block in range(num_blocks)]
         blocks = cell.effective_weight(layer.weight(name)).chunk(num_blocks)
-        names = (
-            gates[:num_blocks]
-            if name == "hh"
-            else [f"{name}{block}" for block in range(num_blocks)]
-        )
-        weights |= dict(zip(names, blocks, strict=True))
+        weights |= dict(zip(letters, blocks, strict=True))
     return weights
 
 
@@ -274,36 +302,9 @@ def _gates(layer: RecurrentLayer) -> list[str]:
     """Return the letters of the gates; "" for the only one, and numbers for the blocks of another
     package's cell."""
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
-    return (
-        [""]
-        if num_blocks == 1
-        else list(layer.cell.block_letters) or [*map(str, range(num_blocks))]
-    )
-
-
-def _driving_weights(
-    states: SampledStates, layer: int, below: Mapping[int, Tensor]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield for each gate its letter, the weights (H, M * H) of all M * H drivers, and their
-    spreads (M * H,).
-
-    The drivers are the cells of the layer, then those of the layers `below`.
-    """
-    found = states.network.recurrent_layers()[layer]
-    last = states.previous_outputs(layer)
-    parts = {gate: [(weight, last)] for gate, weight in recurrent_weights(found).items()}
-    for gate, block in zip(
-        _gates(found), found.weight("ih").chunk(found.cell.input_blocks), strict=False
-    ):
-        for source, path in below.items():
-            no_weight = torch.zeros_like(path)
-            parts.setdefault(gate, [(no_weight, last)]).append(
-                (block @ path, states.outputs[:, source])
-            )
-    for gate, some in parts.items():
-        # Gates of another package's cell may lack input weights.
-        weights = torch.cat([weight for weight, _ in some], dim=1)
-        yield gate, weights, torch.cat([outputs.std(0, correction=0) for _, outputs in some])
+    if num_blocks == 1:
+        return [""]
+    return list(layer.cell.block_letters) or [str(block) for block in range(num_blocks)]
 
 
 def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
@@ -316,19 +317,16 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
     paths: dict[int, Tensor] = {}
     with torch.enable_grad():
         for source in range(layer):
-            shift = torch.zeros(
-                states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True
-            )
+            # One shift for all positions: its gradient is the sum of theirs.
+            shift = states.outputs.new_zeros(states.network.hidden_size).requires_grad_()
             outputs = states.outputs.clone()
             outputs[:, source] += shift
-            total = states.network.layer_inputs(states.ids, states.before, outputs[None])[layer][
-                0
-            ].mean(0)
-            if not total.requires_grad:
+            inputs = states.network.layer_inputs(states.ids, states.before, outputs[None])
+            mean = inputs[layer][0].mean(0)
+            if not mean.requires_grad:
                 continue
-            path = torch.stack(
-                [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
-            )
+            slopes = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in mean]
+            path = torch.stack(slopes)
             if path.any():
                 paths[source] = path
     return paths
@@ -346,15 +344,15 @@ def measure_earlier(
     does. The layers' state before the NUM_LAGS characters is that after up to 512 others. Raises
     DataError for a text too short.
     """
+    check_length(len(text), 2, "what sets the value of a cell")
+    # In a short text, half of the characters are erased.
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
-    check_length(len(text), 2, "what sets the value of a cell")
     places = indices + text.first
-    ids, state = read_before(
-        network, text.ids, places, num_lags, min(WARM_UP, int(places.min()) - num_lags + 1)
-    )
-    effects = erase(network, ids, mean_vector(network, text), state, layer, unit).numpy()
-    return _summarize(text, values, indices, ids.numpy(), effects)
+    warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
+    ids, state = read_before(network, text.ids, places, length=num_lags, warm_up=warm_up)
+    effects = erase(network, ids, mean=mean_vector(network, text), state=state, cell=(layer, unit))
+    return _summarize(text, values, indices, ids.numpy(), effects.numpy())
 
 
 def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
@@ -395,26 +393,27 @@ def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
 
 @no_grad
 def erase(
-    network: CharRNN, ids: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int
+    network: CharRNN, ids: Tensor, *, mean: Tensor, state: Tensor, cell: tuple[int, int]
 ) -> Tensor:
-    """Compute a cell's value minus that with the vector of one id replaced by `mean` (E,), for
-    each: (k, n).
+    """Compute the value of a cell (layer, unit) minus that with the vector of one id replaced by
+    `mean` (E,), for each: (k, n).
 
     The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
     """
     num_steps, num_lanes = ids.shape
-    # The equations step by step: faster implementations compute the values of an LSTM without
-    # gradients.
+    layer, unit = cell
+    # With functions of its own, every layer takes the equations step by step: the faster
+    # implementations do not return the memory of an LSTM.
     ops = dict.fromkeys(range(len(network.layers)), torch_ops())
-    for step, (step_ids, step_vectors) in enumerate(zip(ids, network.vectors(ids), strict=True)):
+    for step, vectors in enumerate(network.vectors(ids)):
         # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of
-        # this step is.
+        # this step is. The last group begins as a copy of the first.
         state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
-        read = torch.cat((step_vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
-        ids_read = step_ids.repeat(step + 2)
+        read = torch.cat((vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
         if network.end_id is not None:
-            initial = network.initial_state(len(ids_read)).detach()
-            state = torch.where((ids_read == network.end_id)[:, None], initial, state)
+            is_end = (ids[step] == network.end_id).repeat(step + 2)
+            initial = network.initial_state(len(is_end)).detach()
+            state = torch.where(is_end[:, None], initial, state)
         (_, values, _), state = network.trace(read[None], state, ops)
     found = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
     return found[0] - found[1:]
@@ -428,119 +427,117 @@ def _summarize(
     effects: NDArray[Any],
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
+    # The mean effect of each character that occurs often enough.
     written = characters_of(text)
-    of_characters = (
-        (written[id], effects[ids == id])
-        for id in dict.fromkeys(ids.ravel().tolist())
-        if id in written
-    )
-    means = [
-        CharacterInput(character=character, count=len(some), measured=float(some.mean()))
-        for character, some in of_characters
-        if len(some) >= MIN_COUNT
-    ]
+    means = []
+    for id in dict.fromkeys(ids.ravel().tolist()):
+        of_id = effects[ids == id]
+        if id in written and len(of_id) >= MIN_COUNT:
+            mean = float(of_id.mean())
+            means.append(CharacterInput(character=written[id], count=len(of_id), measured=mean))
     means.sort(key=lambda one: -abs(one.measured))
-    highest, lowest = (
-        np.argsort(sign * values[indices], kind="stable").tolist() for sign in (-1, 1)
-    )
+
+    # The passages at either end of the values; no passage is at both.
+    strong = values[indices]
     num_high = (len(indices) + 1) // 2
-    shown = highest[: min(NUM_SHOWN, num_high)]
-    shown += [column for column in lowest if column not in shown][
-        : min(NUM_SHOWN, len(indices) - num_high)
-    ]
+    num_low = len(indices) - num_high
+    shown = np.argsort(-strong, kind="stable")[: min(NUM_SHOWN, num_high)].tolist()
+    lowest = np.argsort(strong, kind="stable").tolist()
+    others = [column for column in lowest if column not in shown]
+    shown += others[: min(NUM_SHOWN, num_low)]
+
+    passages = []
+    for column in shown:
+        characters = []
+        for id, effect in zip(ids[:, column].tolist(), effects[:, column].tolist(), strict=True):
+            # A context may have characters that the text does not have.
+            character = written.get(id, "\ufffd")
+            characters.append(ErasedCharacter(character=character, measured=effect))
+        passage = InputPassage(
+            position=int(indices[column]),
+            value=float(strong[column]),
+            characters=tuple(characters),
+        )
+        passages.append(passage)
     return EarlierCharacters(
         num_positions=len(indices),
         measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),
         characters=tuple(means[:NUM_CHARACTERS]),
-        passages=tuple(
-            InputPassage(
-                position=int(indices[column]),
-                value=float(values[indices[column]]),
-                characters=tuple(
-                    ErasedCharacter(character=written.get(int(id), "\ufffd"), measured=effect)
-                    for id, effect in zip(ids[:, column], effects[:, column].tolist(), strict=True)
-                ),
-            )
-            for column in shown
-        ),
+        passages=tuple(passages),
     )
 
 
 def drivers_table(inputs: CellInputs) -> Table:
     """Build the table of the strongest drivers of a cell, one row per gate."""
 
-    def shown(driver: Driver) -> str:
-        is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
-        return (
-            f"{'itself' if is_itself else f'{driver.layer}:{driver.unit}':>6}"
-            f" {driver.strength:+.2f}"
-        )
-
-    return plain_table(
-        "gate" if any(driver.gate for driver in inputs.drivers) else "",
-        "strongest drivers: layer:unit and strength",
-        rows=[
-            (gate or "all", "   ".join(map(shown, [*drivers][:NUM_DRIVERS_SHOWN])))
-            for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate)
-        ],
-    )
+    has_gates = any(driver.gate for driver in inputs.drivers)
+    table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
+    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
+        shown = []
+        for driver in islice(drivers, NUM_DRIVERS_SHOWN):
+            name = f"{driver.layer}:{driver.unit}"
+            if (driver.layer, driver.unit) == (inputs.layer, inputs.unit):
+                name = "itself"
+            shown.append(f"{name:>6} {driver.strength:+.2f}")
+        table.add_row(gate or "all", "   ".join(shown))
+    return table
 
 
 def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
-    effects = [abs(one.measured) for one in earlier.characters]
-    effects += [abs(one.measured) for passage in earlier.passages for one in passage.characters]
-    largest = max((*effects, *earlier.measured_by_lag), default=0.0)
-    # The state before a text is 0.
-    values = [0.0, *(passage.value for passage in earlier.passages)]
+    # A cell that erasing hardly moves would be drawn as noise. The state before a text is 0.
+    effects = list(earlier.measured_by_lag)
+    values = [0.0]
+    for passage in earlier.passages:
+        values.append(passage.value)
+        effects += [abs(one.measured) for one in passage.characters]
+    effects += [abs(one.measured) for one in earlier.characters]
+    largest = max(effects, default=0.0)
     if largest < LEAST_EFFECT * (max(values) - min(values)):
         saturated = (
             "saturated: erasing one character changes it by at most"
             f" {math.ceil(1000 * largest) / 1000:.3f}"
         )
         return [Text("Set by the last characters", style="bold"), Text(saturated)]
+
     title = (
         f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
         " positions"
     )
-    numbers = ("times", "erased")
-    rows = [
-        (shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}")
-        for one in earlier.characters
-    ]
+    table = plain_table("character", "times", "erased", right=("times", "erased"))
+    for one in earlier.characters:
+        table.add_row(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}")
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
-    return [
+    pictures: list[RenderableType] = [
         Text(title, style="bold"),
-        plain_table("character", *numbers, right=numbers, rows=rows),
+        table,
         Text(ABOUT_EARLIER, style="dim"),
         Text(f"mean absolute effect of erasing, by characters back: {by_lag}"),
         Text(
             "where it is strongest: coloured by the effect of erasing each character (blue: it"
             " raises the value)"
         ),
-        *(
-            Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2))
-            for passage in earlier.passages
-        ),
     ]
+    for passage in earlier.passages:
+        pictures.append(Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2)))
+    return pictures
 
 
 def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
-    # A line end would begin another line.
+    # A line end would begin another line. Some marks have several characters.
     marks = {ord(end): visible(end) for end in LINE_ENDS}
-    shown = [one.character.translate(marks) for one in passage.characters]
-    values = tuple(
-        one.measured / largest
-        for one, text in zip(passage.characters, shown, strict=True)
-        for _ in text
-    )
+    text = ""
+    values: list[float] = []
+    for one in passage.characters:
+        shown = one.character.translate(marks)
+        text += shown
+        values += [one.measured / largest] * len(shown)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
-    row.add_row(
-        Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text="".join(shown), values=values))
-    )
+    coloured = ColouredText(text=text, values=tuple(values))
+    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(coloured))
     return row
 
 

@@ -6,6 +6,7 @@ Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -80,8 +81,7 @@ class CellOutputs(Displayable):
 
 
 def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
-    """Rank the characters that each of the C cells promotes and suppresses, as `rank_characters`
-    does.
+    """Rank the characters that each of the C cells promotes and suppresses, to first order.
 
     Raises DataError for a text too short.
     """
@@ -111,35 +111,33 @@ def rank_characters(
     tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
     written = characters_of(text)
+    characters = list(written.values())
     gradients = output_gradients(states, list(written)).numpy()
     spreads = quantities(states).std(0, correction=0).numpy()
+    effects = gradients * spreads
 
-    def rank(layer: int, unit: int, sign: int) -> tuple[CharacterEffect, ...]:
-        effects = gradients[:, layer, unit] * spreads[layer, unit]
-        ranked = sorted(
-            zip(effects.tolist(), written.values(), strict=True), key=lambda pair: pair[0]
-        )[::-sign]
-        shown = [(character, effect) for effect, character in ranked if sign * effect > 0][
-            :num_characters
-        ]
-        return tuple(
-            CharacterEffect(character=character, effect=rounded(effect))
-            for character, effect in shown
-        )
-
-    return tuple(
-        CellOutputs(
-            layer=layer,
-            unit=unit,
-            quantity="h" if recurrent.cell.shows == "tanh(h)" else recurrent.cell.shows,
-            spread=rounded(float(spreads[layer, unit])),
-            num_positions=len(states),
-            promoted=rank(layer, unit, 1),
-            suppressed=rank(layer, unit, -1),
-        )
-        for layer, recurrent in enumerate(states.network.recurrent_layers())
-        for unit in range(spreads.shape[1])
-    )
+    cells = []
+    for layer, recurrent in enumerate(states.network.recurrent_layers()):
+        shown = recurrent.cell.shows
+        for unit in range(spreads.shape[1]):
+            of_cell = effects[:, layer, unit]
+            ascending = []
+            for place in np.argsort(of_cell, kind="stable").tolist():
+                effect = rounded(float(of_cell[place]))
+                ascending.append(CharacterEffect(character=characters[place], effect=effect))
+            promoted = [one for one in reversed(ascending) if one.effect > 0]
+            suppressed = [one for one in ascending if one.effect < 0]
+            found = CellOutputs(
+                layer=layer,
+                unit=unit,
+                quantity="h" if shown == "tanh(h)" else shown,
+                spread=rounded(float(spreads[layer, unit])),
+                num_positions=len(states),
+                promoted=tuple(promoted[:num_characters]),
+                suppressed=tuple(suppressed[:num_characters]),
+            )
+            cells.append(found)
+    return tuple(cells)
 
 
 def quantities(states: SampledStates) -> Tensor:
@@ -156,10 +154,7 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     layers = network.recurrent_layers()
     # One shift for all positions: its gradient is the sum of theirs.
     shifts = [states.before.new_zeros(network.hidden_size).requires_grad_() for _ in layers]
-    ops = {
-        index: _shifting(layer, shift)
-        for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))
-    }
+    ops = dict(enumerate(map(_shifting, layers, shifts)))
     weight = network.output.weight.detach()
     with torch.enable_grad():
         features, logits = network.features(states.ids, states.before, ops)
@@ -174,9 +169,8 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
         if len(ids) <= network.hidden_size:
             of_logits = torch.stack([by_shifts(weight[id] @ mean) for id in ids])
         else:
-            of_logits = torch.einsum(
-                "vh,hlk->vlk", weight[ids], torch.stack([by_shifts(one) for one in mean])
-            )
+            of_features = torch.stack([by_shifts(feature) for feature in mean])
+            of_logits = torch.einsum("vh,hlk->vlk", weight[ids], of_features)
         return of_logits - by_shifts(shared)
 
 
@@ -188,6 +182,8 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
     else reads c, as a peephole does, reads a c that is shifted by as much as corresponds.
     """
     has_memory = layer.cell.shows == "tanh(c)"
+    # What `clamp` returned and what it was given, by the identity of the former, which stays taken
+    # as long as the tensor is kept here.
     shifted: dict[int, tuple[Tensor, Tensor]] = {}
     num_calls = 0
 
@@ -197,16 +193,19 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
         if not has_memory:
             # With zoneout there is a second call per step, for a memory that moved 1 - zoneout of
             # the way already.
-            is_second = layer.zoneout > 0 and num_calls % 2 == 0
-            return memory + (layer.zoneout if is_second else 1) * shift
+            if layer.zoneout > 0 and num_calls % 2 == 0:
+                return memory + layer.zoneout * shift
+            return memory + shift
         slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
         moved = memory + shift / slope
         shifted[id(moved)] = moved, memory
         return moved
 
     def tanh(x: Tensor) -> Tensor:
-        found = shifted.get(id(x))
-        return x.tanh() if found is None else found[1].tanh() + shift
+        if id(x) not in shifted:
+            return x.tanh()
+        _, memory = shifted[id(x)]
+        return memory.tanh() + shift
 
     return replace(torch_ops(), clamp=clamp, tanh=tanh)
 

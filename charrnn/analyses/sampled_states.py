@@ -65,7 +65,9 @@ def sample_states(
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
-    ids, before = read_before(network, text.ids, positions, 1, min(WARM_UP, earliest))
+    ids, before = read_before(
+        network, text.ids, positions, length=1, warm_up=min(WARM_UP, earliest)
+    )
     if network.end_id is not None:  # Reading END begins with the initial state.
         is_end = (ids[0] == network.end_id)[:, None]
         before = torch.where(is_end, network.initial_state(len(positions)), before)
@@ -77,16 +79,15 @@ def sample_states(
 
 @no_grad
 def read_before(
-    network: CharRNN, ids: IdArray, positions: NDArray[np.int64], length: int, warm_up: int
+    network: CharRNN, ids: IdArray, positions: NDArray[np.int64], *, length: int, warm_up: int
 ) -> tuple[Tensor, Tensor]:
     """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H)
     before them.
 
     The state is that after `warm_up` ids, which are read from the initial state.
     """
-    windows = torch.from_numpy(
-        ids[positions + np.arange(1 - warm_up - length, 1)[:, None]].astype(np.int64)
-    )
+    offsets = np.arange(1 - warm_up - length, 1)[:, None]
+    windows = torch.from_numpy(ids[positions + offsets].astype(np.int64))
     state = network.initial_state(len(positions))
     if warm_up:
         _, state = network(windows[:warm_up], state)
@@ -96,16 +97,14 @@ def read_before(
 def characters_of(text: EncodedText) -> dict[int, str]:
     """Return every id that occurs in a text and how it is written; a byte that is no character by
     itself as \\xNN."""
-    ids, first = np.unique(text.ids[text.first :], return_index=True)
-    shown = (text.text[index] for index in first.tolist())
-    return {
-        int(id): (
-            f"\\x{ord(character):02x}"
-            if text.kind == "byte" and ord(character) > 127
-            else character
-        )
-        for id, character in zip(ids, shown, strict=True)
-    }
+    ids, places = np.unique(text.ids[text.first :], return_index=True)
+    written: dict[int, str] = {}
+    for id, place in zip(ids.tolist(), places.tolist(), strict=True):
+        character = text.text[place]
+        if text.kind == "byte" and ord(character) > 127:
+            character = f"\\x{ord(character):02x}"
+        written[id] = character
+    return written
 
 
 def states_of(analysis: CellAnalysis) -> SampledStates:
