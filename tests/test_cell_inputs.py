@@ -101,7 +101,7 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
 def test_cells_below_drive_gates_without_recurrent_weights() -> None:
     states = sample_states(make_network("mlstm"), make_text(300), 40)
     found = drivers_of(states, 1, 3)
-    assert "".join(found) == "ifgo"
+    assert "".join(found) == "ifgom"
     for drivers in found.values():
         assert len(drivers) == 2 * H
         assert {one.layer for one in drivers if one.weight} == {0}
