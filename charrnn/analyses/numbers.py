@@ -9,7 +9,7 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -62,6 +62,15 @@ RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
 """The same for each relu."""
 ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 """What a recurrent weight is multiplied with, if it is not h."""
+PRODUCTS = {
+    "output": ("W_hy h", "b_y"),
+    "bottom": ("W_bottom x", "b_bottom"),
+    "highways": ("W_t x", "b_t"),
+    "attentions": ("W_a h", "b_a"),
+}
+"""Names of the product and the bias of each linear map that is no cell's."""
+BLOCKS = {"bottom": ("h", "c"), "attentions": ("q", "s")}
+"""The letters of the blocks of rows of those that have several."""
 COLUMN_WIDTH = 9
 """Columns of the terminal for the numbers of a time step."""
 MAX_ROWS = 16
@@ -121,6 +130,16 @@ class StepNumbers:
     """-ln of the probability of the target, in nats."""
 
 
+class _Line(NamedTuple):
+    """A line of the table: a cell for each time step."""
+
+    name: str
+    cells: list[str]
+    label: str = ""
+    """Of one entry of a vector."""
+    is_bold: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
@@ -142,70 +161,64 @@ class NetworkNumbers(Displayable):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = _shown_characters(self.steps)
         lines = list(self._lines(shown))
-        name_width = max(len(name) for name, *_ in lines)
-        margin = name_width + 1 + max(len(label) for _, label, *_ in lines) + 1
+        name_width = max(len(line.name) for line in lines)
+        margin = name_width + 1 + max(len(line.label) for line in lines) + 1
+
+        # As many steps as fit side by side; the next ones below.
         num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
         for first in range(0, len(self.steps), num_columns):
             if first:
                 yield Text()
-            for name, label, cells, style in lines:
-                start = set_cell_size(f"{name:<{name_width}} {label}", margin)
-                columns = cells[first : first + num_columns]
-                padded = "".join(
-                    " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns
-                )
-                numbers = padded, style or "default"
-                yield Text.assemble(
-                    start, numbers, style=style or "dim", no_wrap=True, overflow="crop"
-                )
+            for line in lines:
+                start = set_cell_size(f"{line.name:<{name_width}} {line.label}", margin)
+                numbers = ""
+                for cell in line.cells[first : first + num_columns]:
+                    numbers += " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell
+                shown_line = Text(start, style="dim", no_wrap=True, overflow="crop")
+                shown_line.append(numbers, style="default")
+                if line.is_bold:
+                    shown_line = Text(start + numbers, style="bold", no_wrap=True, overflow="crop")
+                yield shown_line
+
         yield Text()
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
         if num_hidden := len(self.vocabulary) - len(shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
-    def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
-        """Yield each line: its name, the label of an entry, a cell for each time step, and the
-        style."""
+    def _lines(self, shown: Sequence[int]) -> Iterator[_Line]:
+        """Yield the lines of the table, with the entries `shown` of what has one per character."""
         steps = self.steps
-        yield "step", "", [str(number) for number in range(1, len(steps) + 1)], "bold"
-        yield "input", "", [_character(step.character) for step in steps], "bold"
-        for same in zip(*(self._rows(step, shown) for step in steps), strict=True):
-            (name, first, entries), rows = same[0], [row for _, row, _ in same]
-            for place, entry in enumerate(entries):
-                values = [_number(row.values[entry]) for row in rows]
-                yield name if place == 0 else "", _character(first.labels[entry]), values, ""
-        yield (
-            "target",
-            "",
-            ["" if step.target is None else _character(step.target) for step in steps],
-            "bold",
-        )
-        yield (
-            "loss",
-            "",
-            ["" if step.loss is None else _number(step.loss) for step in steps],
-            "bold",
-        )
+        numbers = [str(number) for number in range(1, len(steps) + 1)]
+        yield _Line("step", numbers, is_bold=True)
+        yield _Line("input", [_character(step.character) for step in steps], is_bold=True)
+        for same in zip(*map(self._rows, steps), strict=True):
+            name, first = same[0]
+            entries: Sequence[int] = range(len(first.values))
+            if first.labels == steps[0].logits.labels:
+                entries = shown
+            elif name == "x":
+                entries = entries[:MAX_ROWS]
+            for entry in entries:
+                values = [_number(row.values[entry]) for _, row in same]
+                yield _Line(name, values, label=_character(first.labels[entry]))
+                name = ""
+        targets = ["" if step.target is None else _character(step.target) for step in steps]
+        yield _Line("target", targets, is_bold=True)
+        losses = ["" if step.loss is None else _number(step.loss) for step in steps]
+        yield _Line("loss", losses, is_bold=True)
 
-    def _rows(
-        self, step: StepNumbers, shown: Sequence[int]
-    ) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
-        """Yield the vectors of a time step: name, row, and which of its entries are shown."""
-        is_one_hot = step.input.labels == step.logits.labels
-        yield "x", step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
+    def _rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
+        """Yield the vectors of a time step that are shown, with their names."""
+        yield "x", step.input
         for number, layer in enumerate(step.layers):
             prefix = f"{number}: " if len(step.layers) > 1 else ""
             for row in layer.rows:
                 # Of a dilated layer the state before a step is not that of the column before.
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
-                    yield prefix + row.name, row, range(len(row.values))
+                    yield prefix + row.name, row
         for row in (*step.output, step.logits, step.probabilities):
-            yield (
-                row.name,
-                row,
-                shown if row.labels == step.logits.labels else range(len(row.values)),
-            )
+            yield row.name, row
 
 
 def model_numbers(
@@ -217,7 +230,8 @@ def model_numbers(
     MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
     as `Model.sample` does.
     """
-    ids, config = model.generator.encode_prime(text, unknown), model.config
+    config = model.config
+    ids = model.generator.encode_prime(text, unknown)
     if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
     check_vocab_size(check_shapes(config, model.tensors), model.vocab, model.name)
@@ -230,24 +244,29 @@ def model_numbers(
     if len(ids) > MAX_STEPS:
         length = counted(len(ids), "character")
         raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
+
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, model.tensors, vocabulary)
     targets = [*ids[1:].tolist(), None]
-    steps = tuple(
-        reader.step(char, target) for char, target in zip(ids.tolist(), targets, strict=True)
-    )
     return NetworkNumbers(
-        name=model.name, cell=config.cell, depth=config.depth, vocabulary=vocabulary, steps=steps
+        name=model.name,
+        cell=config.cell,
+        depth=config.depth,
+        vocabulary=vocabulary,
+        steps=tuple(map(reader.step, ids.tolist(), targets)),
     )
-
-
-def _units(size: int, letter: str = "") -> tuple[str, ...]:
-    return tuple(f"{letter}{unit}" for unit in range(size))
 
 
 def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
-    return NumberRow(name, tuple(labels) or _units(values.size), tuple(values.reshape(-1).tolist()))
+    return NumberRow(
+        name, tuple(labels) or _units([""], values.size), tuple(values.reshape(-1).tolist())
+    )
+
+
+def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
+    """Return the labels of the units of each block of rows, which has a letter."""
+    return tuple(f"{letter}{unit}" for letter in letters for unit in range(num_units))
 
 
 class _Reader(Walk[Any]):
@@ -259,28 +278,29 @@ class _Reader(Walk[Any]):
     ) -> None:
         super().__init__(Architecture.of(config))
         self.ops = DOUBLE
-        self._config, self._vocabulary, self._size = (
-            config,
-            vocabulary,
-            self.architecture.hidden_size,
-        )
+        self._config = config
+        self._vocabulary = vocabulary
+        self._size = self.architecture.hidden_size
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         self._linear = self.architecture.linear_weights(self._weights)
+        self._layers: list[LayerNumbers] = []
+        """The layers of the current character that ended."""
+        self._rows: list[NumberRow] = []
+        """The vectors since the last layer ended."""
         self._reset()
 
     def _reset(self) -> None:
-        network, num_states = self.architecture, self.architecture.cell.num_states
-        initial = np.zeros(
-            (network.num_layers, network.num_states, self._size)
-        ) + self._weights.get("learned_state", 0)
+        """Return to the initial state, as at the beginning of a document."""
+        network = self.architecture
+        num_states = network.cell.num_states
+        initial = np.zeros((network.num_layers, network.num_states, self._size))
+        initial += self._weights.get("learned_state", 0)
         self._latest = (0,) * (NUM_BEFORE + 1)
         """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
-        for layer, dilation in enumerate(network.dilations):
-            states = initial[layer, : num_states * dilation].reshape(
-                num_states, dilation, 1, self._size
-            )
+        for of_layer, dilation in zip(initial, network.dilations, strict=True):
+            states = of_layer[: num_states * dilation].reshape(num_states, dilation, 1, self._size)
             self._queues.append([tuple(states[:, place]) for place in range(dilation)])
         self._past: list[Doubles] = [*initial[:, network.kept_outputs, None]]
         """The last outputs (span, 1, H) of each layer, oldest first."""
@@ -289,15 +309,18 @@ class _Reader(Walk[Any]):
         """Read a character, and compare the prediction with the target."""
         if char == self._config.end_id:
             self._reset()
-        is_one_hot = self._config.embedding_size == "one-hot"
-        vector = (
-            np.eye(len(self._vocabulary))[[char]]
-            if is_one_hot
-            else self._weights["embedding.weight"][[char]]
-        )
-        self._layers: list[LayerNumbers] = []
-        self._rows: list[NumberRow] = []
-        """The vectors since the last layer ended."""
+        self._layers = []
+        self._rows = []
+
+        # The input: one row of the embedding, or of the identity.
+        if self._config.embedding_size == "one-hot":
+            vector = np.eye(len(self._vocabulary))[[char]]
+            read = _row("x", vector, self._vocabulary)
+        else:
+            vector = self._weights["embedding.weight"][[char]]
+            read = _row("x", vector)
+
+        # The walk up the layers records their vectors, the output layer those above them.
         top = self.read(vector)
         if self._config.sum_outputs:
             self._rows.append(_row("sum", top))
@@ -307,7 +330,7 @@ class _Reader(Walk[Any]):
         return StepNumbers(
             character=self._vocabulary[char],
             target=None if target is None else self._vocabulary[target],
-            input=_row("x", vector, self._vocabulary if is_one_hot else ()),
+            input=read,
             layers=tuple(self._layers),
             output=tuple(self._rows),
             logits=_row("logits", logits, self._vocabulary),
@@ -316,10 +339,11 @@ class _Reader(Walk[Any]):
         )
 
     def _ngrams(self, char: int) -> Doubles:
-        """Return the logits (1, V) of the last characters, 0 without a table; see
-        `model.ngram_table`."""
+        """Return the logits (1, V) of the last characters by `model.ngram_table`; 0 without a
+        table."""
         self._latest = (*self._latest[1:], char + 1)
-        if (table := self._weights.get("ngrams.weight")) is None:
+        table = self._weights.get("ngrams.weight")
+        if table is None:
             return np.zeros((1, 1))
         found = table[rows_of(self._latest, len(table))].sum(0, keepdims=True)
         self._rows.append(_row("T n-grams", found, self._vocabulary))
@@ -327,29 +351,26 @@ class _Reader(Walk[Any]):
 
     def product(self, name: str, x: Doubles) -> Doubles:
         weight, bias = self._linear[name]
-        prefix, _, last = name.rpartition(".")
-        labels: Sequence[str] = ()
-        if name == "output":
-            names, labels = ("W_hy h", "b_y"), self._vocabulary
-        elif name == "bottom":
-            names, labels = (
-                ("W_bottom x", "b_bottom"),
-                (*_units(self._size, "h"), *_units(self._size, "c")),
-            )
-        elif prefix == "highways":
-            names = ("W_t x", "b_t")
-        elif prefix == "attentions":
-            names, labels = ("W_a h", "b_a"), (*_units(self._size, "q"), *_units(self._size, "s"))
+        kind = name.partition(".")[0]
+        if kind in PRODUCTS:
+            product_name, bias_name = PRODUCTS[kind]
+            labels = _units(BLOCKS.get(kind, [""]), self._size)
+            if kind == "output":
+                labels = tuple(self._vocabulary)
         else:
-            cell_name = self._config.cell if prefix.startswith("layers") else "lstm"
-            argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
-            names, labels = (
-                (f"W_{last} {argument}", f"b_{last}"),
-                _block_labels(cell_name, len(weight), self._size),
-            )
+            cell_name = self._config.cell if kind == "layers" else "lstm"
+            matrix = name.rpartition(".")[2]
+            argument = "x" if matrix == "ih" else "h"
+            argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
+            product_name = f"W_{matrix} {argument}"
+            bias_name = f"b_{matrix}"
+            letters = _block_letters(cell_name, len(weight) // self._size)
+            labels = _units(letters, self._size)
         product = x @ weight.T
-        self._rows += [_row(names[0], product, labels), _row(names[1], bias, labels)]
-        if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
+        self._rows += [_row(product_name, product, labels), _row(bias_name, bias, labels)]
+
+        # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
+        if kind == "layers" and matrix == "ih" and self.architecture.cell is Unitary:
             rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self._layers)))
             self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
@@ -361,7 +382,8 @@ class _Reader(Walk[Any]):
         return self.architecture.extras_of(layer, self._weights, np.float64)
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
-        self._before, self._begin = self._queues[layer].pop(0), len(self._rows)
+        self._begin = len(self._rows)
+        self._before = self._queues[layer].pop(0)
         return self._before
 
     def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
@@ -370,12 +392,14 @@ class _Reader(Walk[Any]):
 
     def attend(self, layer: int, y: Doubles) -> Doubles:
         query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
-        opened, read = DOUBLE.sigmoid(gate), attend(query, self._past[layer])
+        opened = DOUBLE.sigmoid(gate)
+        read = attend(query, self._past[layer])
         self._past[layer] = np.concatenate((self._past[layer][1:], y[None]))
         self._rows += [_row("q", query), _row("a_s", gate), _row("s", opened), _row("read", read)]
         return np.asarray(opened * read)
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
+        # What a plain stack passes on is h itself, and what a grid does has its rows already.
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
             self._rows.append(_row("y", joined))
         self._layers.append(LayerNumbers(tuple(self._rows)))
@@ -387,7 +411,9 @@ class _Reader(Walk[Any]):
         return np.asarray(gate)
 
     def climb(self, layer: int, x: Doubles) -> Doubles:
-        before, begin, ops = self.along_depth, len(self._rows), _recording(self._rows, Lstm, "lstm")
+        before = self.along_depth
+        begin = len(self._rows)
+        ops = _recording(self._rows, Lstm, "lstm")
         self.along_depth = self.step_cell(Lstm, f"grids.{layer}", ops, x, before, {})
         rows = _with_states(self._rows[begin:], before, self.along_depth)
         self._rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
@@ -399,20 +425,22 @@ def _with_states(
 ) -> list[NumberRow]:
     """Return the rows of a step with the states around it, c before the tanh and the output gate
     that read it."""
-    names = ["h", *map("s{}".format, range(1, len(latest) - 1)), "c"][: len(latest)]
+    names = ["h"]
+    names += [f"s{number}" for number in range(1, len(latest) - 1)]
+    if len(latest) > 1:
+        names.append("c")
     old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
-    h, *memory = (_row(name, state) for name, state in zip(names, latest, strict=True))
+    h, *memory = map(_row, names, latest)
     return [*old, *sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)"), h]
 
 
-def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
-    """Return the labels of a product's rows: its units, with the letter of the block if there are
-    several."""
-    num_blocks = num_rows // size
+def _block_letters(cell_name: str, num_blocks: int) -> Sequence[str]:
+    """Return the letters of a product's blocks of rows: none for a single one, numbers for those of
+    a cell that has no letters."""
     if num_blocks == 1:
-        return _units(size)
-    names = cell_type(cell_name).block_letters or [f"{block}:" for block in range(num_blocks)]
-    return tuple(label for name in names[:num_blocks] for label in _units(size, name))
+        return [""]
+    letters = cell_type(cell_name).block_letters
+    return letters[:num_blocks] or [f"{block}:" for block in range(num_blocks)]
 
 
 def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:
@@ -421,15 +449,18 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
 
     def record(
         function: Callable[[Doubles], Doubles], names: Sequence[tuple[str, str]], other: str
-    ) -> Any:
-        remaining = list(names)
+    ) -> Callable[[Doubles], Doubles]:
+        # The calls of a step come in the order of the names; those of another package's cell may
+        # be more.
+        remaining = iter(names)
 
         def call(value: Doubles) -> Doubles:
-            before, after = remaining.pop(0) if remaining else (f"a_{other}", other)
+            before, after = next(remaining, (f"a_{other}", other))
             result = function(value)
-            rows.extend(
-                _row(name, part) for name, part in ((before, value), (after, result)) if name
-            )
+            if before:
+                rows.append(_row(before, value))
+            if after:
+                rows.append(_row(after, result))
             return result
 
         return call
@@ -446,8 +477,8 @@ def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
     """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
     most likely ones."""
     labels = steps[0].logits.labels
-    in_text = {character for step in steps for character in (step.character, step.target)}
-    best = [max(step.probabilities.values[entry] for step in steps) for entry in range(len(labels))]
+    in_text = {step.character for step in steps} | {step.target for step in steps}
+    best = np.max([step.probabilities.values for step in steps], axis=0)
     ranked = sorted(
         range(len(labels)), key=lambda entry: (labels[entry] not in in_text, -best[entry])
     )
@@ -467,11 +498,11 @@ def _number(value: float) -> str:
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    rows = [
-        (shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability))
-        for one in predictions
-    ]
-    return plain_table("next", "probability", "", right=("probability",), rows=rows)
+    table = plain_table("next", "probability", "", right=("probability",))
+    for one in predictions:
+        bar = Bar(one.probability)
+        table.add_row(shown_character(one.character), f"{one.probability:.4f}", bar)
+    return table
 
 
 def predict(
