@@ -42,7 +42,8 @@ CHARS_AFTER = 30
 CELLS_EXACT = 1_024
 """Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long
 that takes."""
-NUM_COLUMNS, NUM_POWERS = 16, 64
+NUM_COLUMNS = 16
+NUM_POWERS = 64
 """Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix
 multiplies them."""
 NUM_DIGITS = 5
@@ -108,14 +109,11 @@ class AtlasCell:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
-        parts = {
-            "values": self.values,
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-            "description": self.description,
-        }
-        measured = {name: None if part is None else part.to_json() for name, part in parts.items()}
-        return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | measured
+        found: dict[str, Any] = {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y}
+        for name in ("values", "inputs", "outputs", "description"):
+            part = getattr(self, name)
+            found[name] = None if part is None else part.to_json()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,14 +136,13 @@ class Atlas(Displayable):
 
     def added_to(self, page: HeatMapPage) -> HeatMapPage:
         """Return a page with the table, the map and the pages of all cells."""
-        notes, entries = (*page.notes, *NOTES), atlas_entries(self)
         return replace(
             page,
             source=self.text,
             begin=self.half,
             cell_columns=COLUMNS,
-            entries=entries,
-            notes=notes,
+            entries=atlas_entries(self),
+            notes=(*page.notes, *NOTES),
         )
 
     def of(self, layer: int, unit: int) -> AtlasCell:
@@ -156,11 +153,8 @@ class Atlas(Displayable):
         """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
         about = None
         if self.report is not None:
-            about = {
-                name: value
-                for name, value in self.report.to_json().items()
-                if name != "descriptions"
-            }
+            about = self.report.to_json()
+            del about["descriptions"]  # each is with its cell
         return {
             "version": ATLAS_VERSION,
             "num_chars": len(self.text),
@@ -186,12 +180,17 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
     findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
     report = unless_too_short(lambda: descriptions(analysis))
-    parts: dict[str, Sequence[Any] | None] = {
-        "description": None if report is None else report.descriptions,
-        "inputs": unless_too_short(lambda: inputs(analysis)),
-        "outputs": unless_too_short(lambda: outputs(analysis)),
-    }
-    known = {name: part for name, part in parts.items() if part is not None}
+    inputs_of_all = unless_too_short(lambda: inputs(analysis))
+    outputs_of_all = unless_too_short(lambda: outputs(analysis))
+    complete = []
+    for column, cell in enumerate(cells):
+        if report is not None:
+            cell = replace(cell, description=report.descriptions[column])
+        if inputs_of_all is not None:
+            cell = replace(cell, inputs=inputs_of_all[column])
+        if outputs_of_all is not None:
+            cell = replace(cell, outputs=outputs_of_all[column])
+        complete.append(cell)
     return Atlas(
         text=analysis.text.text,
         half=analysis.half,
@@ -199,10 +198,7 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
         num_units=analysis.num_units,
         findings=findings,
         report=report,
-        cells=tuple(
-            replace(cell, **{name: part[column] for name, part in known.items()})
-            for column, cell in enumerate(cells)
-        ),
+        cells=tuple(complete),
     )
 
 
@@ -221,20 +217,21 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS
     digits."""
     correlations = correlate(activations)
-    places = place_cells(correlations)
+    places = place_cells(correlations).tolist()
     measured = measure_values(activations, None, correlations)
     cells = []
-    for found, (x, y) in zip(measured, places.tolist(), strict=True):
+    for found, (x, y) in zip(measured, places, strict=True):
         kept = _shortened(found)
         values = activations.of(kept.layer, kept.unit)
-        shown = tuple(values[one.begin : one.end] for one in kept.passages)
-        cells.append(
-            _rounded(
-                AtlasCell(
-                    layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown
-                )
-            )
+        cell = AtlasCell(
+            layer=kept.layer,
+            unit=kept.unit,
+            x=x,
+            y=y,
+            values=kept,
+            in_passages=tuple(values[one.begin : one.end] for one in kept.passages),
         )
+        cells.append(_rounded(cell))
     return tuple(cells)
 
 
@@ -243,26 +240,24 @@ def _shortened(values: CellValues) -> CellValues:
     show."""
     after = [one for one in values.after_characters if one.count >= MIN_AFTER]
     after.sort(key=lambda one: -abs(one.mean - values.mean))
-    passages = tuple(
-        replace(
-            one,
-            begin=max(one.begin, one.index - CHARS_BEFORE),
-            end=min(one.end, one.index + CHARS_AFTER),
-        )
-        for one in values.passages
-    )
-    return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=passages)
+    passages = []
+    for one in values.passages:
+        begin = max(one.begin, one.index - CHARS_BEFORE)
+        end = min(one.end, one.index + CHARS_AFTER)
+        passages.append(replace(one, begin=begin, end=end))
+    return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=tuple(passages))
 
 
 def _rounded(value: Any) -> Any:
     """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)}
-        )
+        parts = {field.name: _rounded(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **parts)
     if isinstance(value, tuple):
         return tuple(map(_rounded, value))
-    return float(f"{value:.{NUM_DIGITS}g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return float(f"{value:.{NUM_DIGITS}g}")
+    return value
 
 
 def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -271,14 +266,15 @@ def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a
     cell does not matter. Then each axis is stretched halfway to equal spacing.
     """
-    num_cells = len(correlations)
+    # The doubly centred matrix of products; the constant 1 of the distances disappears.
     products = correlations.astype(np.float64) ** 2 / 2
     products -= products.mean(axis=0)
     products -= products.mean(axis=1, keepdims=True)
     axes = _leading_axes(products)
-    ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(
-        1, num_cells - 1
-    )
+
+    # Few cells lie far from a crowd: of their places, half is the rank.
+    order = np.argsort(axes, axis=0, kind="stable")
+    ranks = np.argsort(order, axis=0, kind="stable") / max(1, len(correlations) - 1)
     lengths = np.ptp(axes, axis=0)
     scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
     return np.asarray((ranks + scaled) / 2)
@@ -300,6 +296,8 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
             basis, _ = np.linalg.qr(products @ basis)
         values, within = np.linalg.eigh(basis.T @ products @ basis)
         vectors = basis @ within
+
+    # In ascending order; a single cell has one axis, and its place on the other is 0.
     axes = np.zeros((len(products), 2))
     leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     axes[:, : leading.shape[1]] = leading
@@ -317,20 +315,24 @@ def atlas_entries(atlas: Atlas) -> list[CellEntry]:
 
 
 def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
-    description, values = cell.description, cell.values
-    text = "" if description is None else description.text
-    is_explained = description is not None and description.explained
-    score = description.score if description is not None and is_explained else None
-    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
+    values = cell.values
+    labels = []
+    follows = ", ".join(f"{one.detector} {score_mark(one)}".rstrip() for one in scores)
+    if follows:
+        labels.append(f"follows {follows}")
+    text = ""
+    score = None
+    if cell.description is not None:
+        text = cell.description.text
+        if cell.description.explained:
+            score = cell.description.score
+            labels.append(text)
+    found = [one.detector for one in scores if not one.is_no_better_than_untrained]
     return CellEntry(
         cell=(cell.layer, cell.unit),
         shown=(text, score, follows, values.timescale, values.mean, values.spread),
-        label="; ".join(
-            filter(None, (follows and f"follows {follows}", text if is_explained else ""))
-        ),
-        found=next(
-            (score.detector for score in scores if not score.is_no_better_than_untrained), ""
-        ),
+        label="; ".join(labels),
+        found=found[0] if found else "",
         place=(cell.x, cell.y),
         sections=tuple(section for section in _sections(cell) if section.content),
     )
@@ -341,12 +343,12 @@ def _sections(cell: AtlasCell) -> Iterator[PagePart]:
     empty."""
     passages = _passages(cell)
     for kind in ("top", "bottom"):
-        yield PagePart(
-            title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind]
-        )
+        title = f"Where it is {KINDS[kind]}"
+        yield PagePart(title=title, draw_as="passages", content=passages[kind])
     yield from _values(cell.values)
     for section in sections():
-        if section.parts is not None and (result := getattr(cell, section.name, None)) is not None:
+        result = getattr(cell, section.name, None)
+        if section.parts is not None and result is not None:
             yield from section.parts(result)
     yield PagePart(
         title="A passage of each tenth of its values",
@@ -377,12 +379,8 @@ def _values(values: CellValues) -> Iterator[PagePart]:
     if values.decay is not None:
         figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
     for gate in values.gates:
-        figures.append(
-            (
-                f"gate {gate.gate}",
-                f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %"),
-            )
-        )
+        shares = f"open {100 * gate.open:.0f} %, closed {100 * gate.closed:.0f} %"
+        figures.append((f"gate {gate.gate}", shares))
     yield PagePart(title="Values", draw_as="figures", content=figures)
     yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
     yield PagePart(

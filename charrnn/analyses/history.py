@@ -66,26 +66,28 @@ def history(
     `networks` yields the number and the network of each step, `detectors` are those that `findings`
     scored. Raises UsageError if a detector is missing.
     """
-    text, half = analysis.text, analysis.half
-    part = text.part(half, half + CHARS_OF_HISTORY)
+    half = analysis.half
+    part = analysis.text.part(half, half + CHARS_OF_HISTORY)
+
     # Labels are those of the whole text, because a part may begin inside a span.
-    labels = label_by_name(text.text, [score.detector for score in findings.scores], detectors)
-    scores = [
-        one
-        for one in findings.scores
-        if not why_not_scored(labels[one.detector][half : half + len(part)])
-    ]
+    names = [score.detector for score in findings.scores]
+    labels = {}
+    for name, of_text in label_by_name(analysis.text.text, names, detectors).items():
+        of_part = of_text[half : half + len(part)]
+        if not why_not_scored(of_part):
+            labels[name] = of_part
+    scores = [score for score in findings.scores if score.detector in labels]
+
     steps: list[int] = []
     values: list[list[float]] = [[] for _ in scores]
     for step, network in networks:
         steps.append(step)
-        trace = trace_text(network, part)
+        cells = trace_text(network, part).cells
         for score, of_cell in zip(scores, values, strict=True):
-            cell, of_part = (
-                trace.cells[:, score.layer, score.unit],
-                labels[score.detector][half : half + len(part)],
+            reached = measure_score(
+                cells[:, score.layer, score.unit], labels[score.detector], score.polarity
             )
-            of_cell.append(measure_score(cell, of_part, score.polarity))
+            of_cell.append(reached)
     return tuple(
         CellHistory(
             detector=score.detector,
@@ -134,14 +136,15 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
     span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
     table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
     for history in histories:
+        form = "AUC {:.3f}" if history.is_auc else "ρ {:+.3f}"
         chance = 0.5 if history.is_auc else 0.0
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
-        name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
-        first, last = (
-            f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1])
-        )
         table.add_row(
-            history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last
+            history.detector,
+            f"{history.layer}:{history.unit}",
+            form.format(history.values[0]),
+            _Blocks(shares),
+            form.format(history.values[-1]),
         )
     return table
 

@@ -28,26 +28,25 @@ def ranking(
     """
     targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
     measured = analysis.measure(targets)
+
     second_halves = analysis.kept_each(
         "second half",
         [(target, analysis.target_key(target)) for target in targets],
         Float32Array,
         lambda missing: measure_all(_read_scoring_half(analysis), missing),
     )
-    rows = zip(targets, measured, second_halves, strict=True)
-    return {
-        target.name: rank(target, one, associations, analysis.num_units)
-        for target, one, associations in rows
-    }
+    ranked = {}
+    for target, one, second_half in zip(targets, measured, second_halves, strict=True):
+        ranked[target.name] = rank(target, one, second_half, num_units=analysis.num_units)
+    return ranked
 
 
 def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
     cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
+    read = analysis.reader(analysis.network())
     with task("reading, to score all cells", len(cells)) as advance:
-        for indices, values in analysis.reader(analysis.network())(
-            analysis.half, len(analysis.text)
-        ):
+        for indices, values in read(analysis.half, len(analysis.text)):
             cells[indices] = values
             advance(len(indices))
     return cells
@@ -63,18 +62,20 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
     with task("scoring all cells", cells.shape[1], unit="cells") as advance:
         for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
             here = slice(begin, begin + CELLS_AT_ONCE)
+            # The ranks are what takes long: they serve all targets.
             ranks = average_ranks(cells[:, here])
             for index, target in enumerate(targets):
                 labels = target.labels[target.half :]
-                associations[index, here] = (
-                    2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
-                )
+                if target.is_yes_no:
+                    associations[index, here] = 2 * auc(ranks, labels) - 1
+                else:
+                    associations[index, here] = spearman(ranks, labels)
             advance(ranks.shape[1])
     return list(associations)
 
 
 def rank(
-    target: Target, measured: Measured, second_half: Float32Array, num_units: int
+    target: Target, measured: Measured, second_half: Float32Array, *, num_units: int
 ) -> tuple[CellScore, ...]:
     """Return the scores of all cells for a target: the selected one first, the others by strength
     on the choosing half.
@@ -84,29 +85,27 @@ def rank(
     is H.
     """
     best = measured.score.layer * num_units + measured.score.unit
+    is_yes_no = target.is_yes_no
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
-    order.remove(best)  # not always the strongest: see `_visible`
+    order.remove(best)  # not always the strongest: of nearly equal cells the most visible is chosen
     scores = [measured.score]
     for cell in order:
         chosen_on = float(measured.first_half[cell])
         polarity = 1 if chosen_on >= 0 else -1
-        reached = score_from_association(
-            float(second_half[cell]), polarity, is_yes_no=target.is_yes_no
+        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=is_yes_no)
+        score = CellScore(
+            detector=target.name,
+            layer=cell // num_units,
+            unit=cell % num_units,
+            polarity=polarity,
+            num_positive=measured.score.num_positive,
+            auc=reached if is_yes_no else None,
+            spearman=None if is_yes_no else reached,
+            chosen_on=score_from_association(chosen_on, polarity, is_yes_no=is_yes_no),
+            untrained=measured.score.untrained,
+            null_level=measured.score.null_level,
         )
-        scores.append(
-            CellScore(
-                detector=target.name,
-                layer=cell // num_units,
-                unit=cell % num_units,
-                polarity=polarity,
-                num_positive=measured.score.num_positive,
-                auc=reached if target.is_yes_no else None,
-                spearman=None if target.is_yes_no else reached,
-                chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
-                untrained=measured.score.untrained,
-                null_level=measured.score.null_level,
-            )
-        )
+        scores.append(score)
     return tuple(scores)
 
 
