@@ -10,8 +10,8 @@ from effects_networks import H, make_config, make_network, tensors_of
 import charrnn.api
 from charrnn.analyses.gradients import (
     MAX_NORMS,
-    _chart,
     gradient_norms,
+    line_chart,
     measure_spectrum,
     recurrent_matrices,
 )
@@ -27,7 +27,9 @@ BLOCKS = {"lstm": "ifgo", "peephole": "ifgo", "coupled": "fgo", "gru": "rzn"}
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "unitary"])
 def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
     network = make_network(cell, num_layers=2)
-    found = measure_spectrum("run", make_config(cell, num_layers=2), [(7, tensors_of(network))], [])
+    found = measure_spectrum(
+        "run", make_config(cell, num_layers=2), checkpoints=[(7, tensors_of(network))], log=[]
+    )
     assert found.steps == (7,) and (found.name, found.cell, found.clip_norm) == ("run", cell, 1.0)
     expected = []
     for index, layer in enumerate(network.recurrent_layers()):
@@ -98,5 +100,5 @@ def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> 
 
 
 def test_a_chart_of_few_steps_names_each() -> None:
-    chart = _chart("norms", [Line("run", [[(0.0, 1.0), (2.0, 1.0)]], 0)], [], "")
+    chart = line_chart("norms", [Line("run", [[(0.0, 1.0), (2.0, 1.0)]], 0)], [], empty="")
     assert chart.across_ticks(9) == [(0, "0"), (1, "1"), (2, "2")]

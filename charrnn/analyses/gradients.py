@@ -14,9 +14,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from charrnn.analyses.history import FEW_STEPS, run_folder
-from charrnn.analyses.numbers import DOUBLE, Doubles
+from charrnn.analyses.numbers import DOUBLE, Doubles, block_letters
 from charrnn.analyses.sampled_states import read_before
 from charrnn.api import Model, TextOrIds, load_steps, open_folder
 from charrnn.cells.activations import Activations
@@ -75,7 +76,8 @@ TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
-LOWEST, HIGHEST = -12, 12
+LOWEST = -12
+HIGHEST = 12
 """Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all
 other lines."""
 
@@ -112,26 +114,15 @@ class GradientReach(Displayable):
 
 
 def gradients(
-    model: Model,
-    text: TextOrIds,
-    *,
-    context: str | bytes = "",
-    max_lag: int = MAX_LAG,
-    network: CharRNN | None = None,
-    name: str | None = None,
-    is_untrained: bool = False,
+    model: Model, text: TextOrIds, *, context: str | bytes = "", max_lag: int = MAX_LAG
 ) -> GradientReach:
     """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by
     lag.
 
-    `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of
-    the run's; `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for
-    a text too short.
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
-    encoded, name = model.encode(text, context=context), name or model.name
-    return measure_reach(
-        network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained
-    )
+    encoded = model.encode(text, context=context)
+    return measure_reach(model.network, encoded, max_lag=max_lag, name=model.name)
 
 
 def gradients_with(
@@ -148,31 +139,19 @@ def gradients_with(
     Each model encodes the text by its own alphabet. Raises as `gradients`.
     """
 
-    def measure(one: Model, **baseline: Any) -> GradientReach:
-        return gradients(one, text, context=context, max_lag=max_lag, **baseline)
-
-    return RecordTuple(
-        reach
-        for one in (model, *others)
-        for reach in (
-            measure(one),
-            measure(
-                one,
-                network=one.untrained_baseline(),
-                name=f"{one.name}, untrained",
-                is_untrained=True,
-            ),
+    reaches = []
+    for one in (model, *others):
+        encoded = one.encode(text, context=context)
+        reaches.append(measure_reach(one.network, encoded, max_lag=max_lag, name=one.name))
+        untrained = measure_reach(
+            one.untrained_baseline(), encoded, max_lag=max_lag, name=f"{one.name}, untrained"
         )
-    )
+        reaches.append(replace(untrained, is_untrained=True))
+    return RecordTuple(reaches)
 
 
 def measure_reach(
-    network: CharRNN,
-    text: EncodedText,
-    *,
-    max_lag: int = MAX_LAG,
-    name: str = "model",
-    is_untrained: bool = False,
+    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model"
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 
@@ -184,22 +163,24 @@ def measure_reach(
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
-    ids, first = text.ids, text.first
     check_range("max_lag", max_lag, 1)
+    ids = text.ids
     last = len(ids) - 2
-    if last < max(first, max_lag):
+    if last < max(text.first, max_lag):
         raise DataError(
             f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at"
-            f" least {max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with its context."
+            f" least {max_lag + 2}; it has {len(text)}, and {len(ids)} with its context."
             f" Give a longer {named('text')}."
         )
+
     # In a short text, half of the characters warm up the state.
-    earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+    earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
     warm_up = min(WARM_UP, earliest - max_lag + 1)
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+
+    # A step of a small network costs the same for more windows.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
-    # A step of a small network costs the same for more windows.
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
     with task("gradients", len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
@@ -211,9 +192,8 @@ def measure_reach(
     return GradientReach(
         name=name,
         lags=tuple(range(1, max_lag + 1)),
-        norms=tuple(tuple(norms) for norms in (total / len(chosen)).T.tolist()),
+        norms=tuple(map(tuple, (total / len(chosen)).T.tolist())),
         num_losses=len(chosen),
-        is_untrained=is_untrained,
     )
 
 
@@ -239,41 +219,43 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
     A straight falling line is a gradient that vanishes by the same factor at every character; a
     rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
     """
-    curves = [
-        (
-            reach.name if len(reach.norms) == 1 else f"{reach.name}, layer {layer}",
-            zip(reach.lags, norms, strict=True),
-        )
-        for reach in reaches
-        for layer, norms in enumerate(reach.norms)
-    ]
-    lines = [
-        Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)
-    ]
-    return _chart(title, lines, power_ticks(lines), EMPTY_NOTICE, 1, "characters before")
+    lines: list[Line] = []
+    for reach in reaches:
+        for layer, norms in enumerate(reach.norms):
+            name = reach.name
+            if len(reach.norms) > 1:
+                name += f", layer {layer}"
+            points = zip(reach.lags, norms, strict=True)
+            lines.append(Line(name, log_segments(points), len(lines)))
+    return line_chart(
+        title, lines, power_ticks(lines), empty=EMPTY_NOTICE, first=1, label="characters before"
+    )
 
 
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:
     """Return log10 of norms by their places, in one segment for each part between 1e-12 and
     1e12."""
-    parts = groupby(points, key=lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST)
-    return [
-        [(place, math.log10(norm)) for place, norm in part] for is_drawn, part in parts if is_drawn
-    ]
+    segments = []
+    for is_drawn, part in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
+        if is_drawn:
+            segments.append([(place, math.log10(norm)) for place, norm in part])
+    return segments
 
 
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
-    heights = [height for line in lines for segment in line.segments for _, height in segment] or [
-        0.0
-    ]
-    low, high = math.floor(min(heights)), math.ceil(max(heights))
-    high = max(high, low + 1)
+    heights = [height for _, height in _points(lines)] or [0.0]
+    low = math.floor(min(heights))
+    high = max(math.ceil(max(heights)), low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
-    return [
-        (tick, f"1e{tick}")
-        for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)
-    ]
+    lowest = high - step * math.ceil((high - low) / step)
+    return [(tick, f"1e{tick}") for tick in range(lowest, high + 1, step)]
+
+
+def _points(lines: Iterable[Line]) -> list[Point]:
+    """Return the points of all lines."""
+    segments = chain.from_iterable(line.segments for line in lines)
+    return list(chain.from_iterable(segments))
 
 
 GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
@@ -291,10 +273,9 @@ def _measure(subject: Subject) -> tuple[GradientReach, ...]:
 def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in
     two."""
-    trained, untrained = (
-        [reach for reach in reaches if reach.is_untrained == which] for which in (False, True)
-    )
     pictures: list[RenderableType] = [gradient_chart(reaches)]
+    trained = [reach for reach in reaches if not reach.is_untrained]
+    untrained = [reach for reach in reaches if reach.is_untrained]
     if len(trained) > 1:
         pictures = [
             gradient_chart(trained, f"{TITLE}, trained"),
@@ -365,9 +346,11 @@ def training_spectrum(
             f" spectrum.\n{named('gates')} shows how open the gates are, {named('gradients')} how"
             " far back they reach."
         )
-    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
     return measure_spectrum(
-        folder.path.name, config, steps, MetricsLog(folder.path / "metrics.jsonl").read()
+        folder.path.name,
+        config,
+        checkpoints=((model.step, model.tensors) for model in load_steps(folder.path)),
+        log=MetricsLog(folder.path / "metrics.jsonl").read(),
     )
 
 
@@ -379,21 +362,15 @@ def recurrent_matrices(
 
     That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
     """
-    cell, size = cell_type(config.cell), resolved(config.hidden_size)
+    cell = cell_type(config.cell)
+    size = resolved(config.hidden_size)
     for layer in range(resolved(config.num_layers)):
         for name, num_blocks in cell.products.items():
             weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
-            for number, block in enumerate(
-                np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)
-            ):
-                gate = (
-                    ""
-                    if num_blocks == 1
-                    else cell.block_letters[number]
-                    if cell.block_letters
-                    else str(number)
-                )
-                yield (layer, f"W_{name}", gate), block
+            blocks = np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)
+            letters = block_letters(cell, num_blocks)
+            for letter, block in zip(letters, blocks, strict=True):
+                yield (layer, f"W_{name}", letter), block
         if cell is Unitary:
             extras = Architecture.of(config).extras_of(layer, tensors, np.float64)
             rotated: Doubles = np.concatenate(Unitary.rotate(DOUBLE, np.eye(size), extras), axis=-1)
@@ -403,6 +380,7 @@ def recurrent_matrices(
 def measure_spectrum(
     name: str,
     config: Config,
+    *,
     checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
     log: Iterable[Mapping[str, JSON]],
 ) -> TrainingSpectrum:
@@ -416,39 +394,47 @@ def measure_spectrum(
             for place, matrix in recurrent_matrices(config, tensors):
                 found.setdefault(place, []).append(float(np.linalg.norm(matrix, 2)))
                 advance()
+    matrices = []
+    for (layer, of_matrix, gate), values in found.items():
+        spectrum = MatrixSpectrum(
+            layer=layer, matrix=of_matrix, gate=gate, largest_singular_values=tuple(values)
+        )
+        matrices.append(spectrum)
     gradient_steps, norms = gradient_norms(log)
     return TrainingSpectrum(
         name=name,
         cell=config.cell,
         clip_norm=config.clip_norm,
         steps=tuple(steps),
-        matrices=tuple(
-            MatrixSpectrum(
-                layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values)
-            )
-            for (layer, matrix_name, gate), values in found.items()
-        ),
+        matrices=tuple(matrices),
         gradient_steps=gradient_steps,
         gradient_norms=norms,
     )
 
 
 def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the steps of a run's log and the norms of their gradients, at most `MAX_NORMS` of
+    """Return the steps of a run's log and the norms of their gradients, at most MAX_NORMS of
     each."""
-    logged = [
-        (step, float(norm))
-        for record in log
-        if record.get("event") == "step"
-        and isinstance(step := record.get("step"), int)
-        and isinstance(norm := record.get("grad_norm"), int | float)
-    ]
+    logged = []
+    for record in log:
+        step = record.get("step")
+        norm = record.get("grad_norm")
+        # A norm that is not finite is logged as null.
+        if (
+            record.get("event") == "step"
+            and isinstance(step, int)
+            and isinstance(norm, int | float)
+        ):
+            logged.append((float(norm), step))
+
     size = max(1, -(-len(logged) // MAX_NORMS))
-    largest = [
-        max(logged[first : first + size], key=lambda one: one[1])
-        for first in range(0, len(logged), size)
-    ]
-    return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
+    steps: list[int] = []
+    norms: list[float] = []
+    for first in range(0, len(logged), size):
+        norm, step = max(logged[first : first + size], key=lambda one: one[0])
+        steps.append(step)
+        norms.append(norm)
+    return tuple(steps), tuple(norms)
 
 
 def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
@@ -456,20 +442,20 @@ def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
     the step."""
     lines: list[Line] = []
     for spectrum in spectra:
-        layers = sorted({matrix.layer for matrix in spectrum.matrices})
-        for layer in layers:
-            values = [
-                matrix.largest_singular_values
-                for matrix in spectrum.matrices
-                if matrix.layer == layer
-            ]
-            name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
-            points = list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))
+        by_layer: dict[int, list[tuple[float, ...]]] = {}
+        for matrix in spectrum.matrices:
+            by_layer.setdefault(matrix.layer, []).append(matrix.largest_singular_values)
+        for layer, values in by_layer.items():
+            name = spectrum.name
+            if len(by_layer) > 1:
+                name += f", layer {layer}"
+            largest = np.max(values, axis=0).tolist()
+            points = list(zip(spectrum.steps, largest, strict=True))
             lines.append(Line(name, [points], len(lines)))
-    highest = max(
-        (value for line in lines for points in line.segments for _, value in points), default=1.0
+    highest = max((value for _, value in _points(lines)), default=1.0)
+    return line_chart(
+        SPECTRUM_TITLE, lines, ticks_from_zero(highest), empty="No checkpoint is whole."
     )
-    return _chart(SPECTRUM_TITLE, lines, ticks_from_zero(highest), "No checkpoint is whole.")
 
 
 def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
@@ -477,30 +463,30 @@ def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
     lines = []
     for number, spectrum in enumerate(spectra):
         norms = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
-        points = [point for segment in log_segments(norms) for point in segment]
+        # A norm out of range leaves no gap: steps are many, and their line is drawn through.
+        points = list(chain.from_iterable(log_segments(norms)))
         lines.append(Line(f"{spectrum.name}, clipped at {spectrum.clip_norm:g}", [points], number))
     title = "Norm of the gradient of a step, before clipping"
-    return _chart(title, lines, power_ticks(lines), "No gradient norm is logged.")
+    return line_chart(title, lines, power_ticks(lines), empty="No gradient norm is logged.")
 
 
-def _chart(
+def line_chart(
     title: str,
     lines: Sequence[Line],
     up_ticks: Sequence[Tick],
-    empty_notice: str,
+    *,
+    empty: str,
     first: int = 0,
     label: str = "step",
 ) -> LineChart:
-    """Draw lines from `first` on, against the step or another whole number."""
-    last = max(
-        [
-            1 + first,
-            *(round(place) for line in lines for segment in line.segments for place, _ in segment),
-        ]
-    )
+    """Draw lines from `first` on, against the step or another whole number; `empty` is said of no
+    points."""
+    last = max((round(place) for place, _ in _points(lines)), default=0)
+    last = max(last, first + 1)
 
     def ticks(most: int) -> list[Tick]:
-        places = {first, *range(0, last + 1, max(1, round(round_step(last, most))))}
+        step = max(1, round(round_step(last, most)))
+        places = {first, *range(0, last + 1, step)}
         return [(tick, f"{tick:,}") for tick in sorted(places) if tick >= first]
 
     return LineChart(
@@ -510,7 +496,7 @@ def _chart(
         across_label=label,
         across_ticks=ticks,
         up_ticks=up_ticks,
-        empty_notice=empty_notice,
+        empty_notice=empty,
     )
 
 
@@ -544,7 +530,8 @@ def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Show
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
 """Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
 """
-MIN_WIDTH, MAX_WIDTH = 18, 34
+MIN_WIDTH = 18
+MAX_WIDTH = 34
 """Columns of a plot, its scale included."""
 GAP = 2
 """Columns between plots."""
@@ -615,20 +602,17 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
     side, corner, floor = "|+-" if ascii_only else "│└─"
-    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
+    lines = [Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold")]
     scale = {0: "1", canvas.height - 1: "0"}
-    return Text("\n", no_wrap=True).join(
-        (
-            Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold"),
-            *(
-                Text.assemble(f"{scale.get(row, ''):>2}{side}", line)
-                for row, line in enumerate(canvas.lines())
-            ),
-            Text(f"  {corner}{floor * canvas.width}"),
-            Text(f"   0{'1':>{canvas.width - 1}}"),
-            Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
-        )
-    )
+    for row, line in enumerate(canvas.lines()):
+        lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
+    means = f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
+    lines += [
+        Text(f"  {corner}{floor * canvas.width}"),
+        Text(f"   0{'1':>{canvas.width - 1}}"),
+        Text(means.center(width).rstrip()),
+    ]
+    return Text("\n", no_wrap=True).join(lines)
 
 
 GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.analyses.numbers import block_letters
 from charrnn.analyses.sampled_states import (
     SampledStates,
     characters_of,
@@ -302,9 +303,7 @@ def _gates(layer: RecurrentLayer) -> list[str]:
     """Return the letters of the gates; "" for the only one, and numbers for the blocks of another
     package's cell."""
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
-    if num_blocks == 1:
-        return [""]
-    return list(layer.cell.block_letters) or [str(block) for block in range(num_blocks)]
+    return block_letters(layer.cell, num_blocks)
 
 
 def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:

@@ -29,7 +29,6 @@ from charrnn.generation.generated import Prediction
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.hooks.extensions import ModelMethod
-from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
 from charrnn.model.ngram_table import NUM_BEFORE, rows_of
 from charrnn.model.portable_math import NUMPY, attend
@@ -364,7 +363,10 @@ class _Reader(Walk[Any]):
             argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
             product_name = f"W_{matrix} {argument}"
             bias_name = f"b_{matrix}"
-            letters = _block_letters(cell_name, len(weight) // self._size)
+            cell = self.architecture.cell if kind == "layers" else Lstm
+            letters = block_letters(cell, len(weight) // self._size)
+            if letters[0].isdigit():
+                letters = [f"{number}:" for number in letters]
             labels = _units(letters, self._size)
         product = x @ weight.T
         self._rows += [_row(product_name, product, labels), _row(bias_name, bias, labels)]
@@ -434,13 +436,13 @@ def _with_states(
     return [*old, *sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)"), h]
 
 
-def _block_letters(cell_name: str, num_blocks: int) -> Sequence[str]:
+def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
     """Return the letters of a product's blocks of rows: none for a single one, numbers for those of
     a cell that has no letters."""
     if num_blocks == 1:
         return [""]
-    letters = cell_type(cell_name).block_letters
-    return letters[:num_blocks] or [f"{block}:" for block in range(num_blocks)]
+    letters = cell.block_letters
+    return list(letters[:num_blocks]) or [str(block) for block in range(num_blocks)]
 
 
 def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:
