@@ -47,6 +47,12 @@ def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
+def in_colour(passage: CellPassage, width: int) -> list[str]:
+    """The lines of a passage where there are colours, without them."""
+    lines = drawn([PassageList([passage])], width, color_system="truecolor", force_terminal=True)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+
+
 def test_a_page_has_every_part_of_its_cell(study: CellAnalysis, page: CellPage) -> None:
     assert (page.layer, page.unit) == (0, 7)
     parts = (page.values, page.inputs, page.outputs, page.description)
@@ -168,8 +174,8 @@ def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPa
     words = tuple("abcdefghij klmnopqrstuvwxyzabcd " * 5)[:150]
     passage = replace(page.passages[0], text="".join(words), values=(0.5,) * 150, begin=0, index=90)
     for width in range(24, 120):
-        assert len(drawn([PassageList([passage], strip=False)], width)) == 2
-    assert len(drawn([PassageList([replace(passage, kind="decile")], strip=False)], 80)) == 1
+        assert len(in_colour(passage, width)) == 2
+    assert len(in_colour(replace(passage, kind="decile"), 80)) == 1
 
 
 def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> None:
@@ -177,7 +183,7 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
     passage = replace(
         page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values
     )
-    (line,) = drawn([PassageList([replace(passage, kind="decile", rank=10)], strip=False)], 80)
+    (line,) = in_colour(replace(passage, kind="decile", rank=10), 80)
     assert line.startswith("tenth 10  -1.00 line 123456 <b>")
     assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 

@@ -38,10 +38,10 @@ LONG_TEXT = st.text("lamp 日\t\n", min_size=100, max_size=400)
 
 
 def heat_map(
-    text: str, values: Sequence[float] | None = None, *, strip: bool | None = None
+    text: str, values: Sequence[float] | None = None, *, has_blocks: bool = False
 ) -> HeatMap:
     values = [0.0] * len(text) if values is None else values
-    return HeatMap(ColouredText(text=text, values=tuple(values)), strip)
+    return HeatMap(ColouredText(text=text, values=tuple(values)), has_blocks)
 
 
 def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
@@ -50,6 +50,12 @@ def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
             renderable
         )
     )
+
+
+def lines_in_colour(renderable: RenderableType, width: int) -> list[str]:
+    """The lines without their colours."""
+    text = "".join(segment.text for segment in coloured(renderable, width))
+    return text.split("\n")[:-1]
 
 
 def background(segment: Segment) -> tuple[int, int, int] | None:
@@ -96,7 +102,7 @@ def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
 
 def test_lines_are_broken_at_spaces() -> None:
     def lines(text: str, width: int) -> list[str]:
-        return plain(heat_map(text, strip=False), width)
+        return lines_in_colour(heat_map(text), width)
 
     assert lines("the lamp was lit at once\n", 12) == ["the lamp ", "was lit at ", "once↵"]
     # A space that does not fit goes to the next line with its word, so that no line begins with
@@ -165,37 +171,41 @@ def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
     )
 
 
-@given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]), st.sampled_from([True, False]))
+@given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
 @EXAMPLES
 def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(
-    text: str, width: int, strip: bool
+    text: str, width: int
 ) -> None:
     values = [index % 21 / 10 - 1 for index in range(len(text))]
-    lines = plain(heat_map(text, values, strip=strip), width)
-    assert all(cell_len(line) <= width for line in lines)
-    shown = lines[::2] if strip else lines
+    lines = plain(heat_map(text, values), width)
+    shown, blocks = lines[::2], lines[1::2]
     assert "".join(shown) == "".join(map(visible, text.replace("\r\n", "\n")))
-    if strip:
-        assert [cell_len(line) for line in lines[1::2]] == [cell_len(line) for line in shown]
-        assert set("".join(lines[1::2])) <= set(BLOCKS)
-    for character in "".join(lines):
-        assert unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
-        assert unicodedata.bidirectional(character) not in BIDI_CLASSES
-        assert character not in BIDI_MARKS
-    with_colour = "".join(
-        segment.text for segment in coloured(heat_map(text, values, strip=strip), width)
+    assert max(map(cell_len, lines), default=0) <= width
+    assert list(map(cell_len, blocks)) == list(map(cell_len, shown))
+    assert set("".join(blocks)) <= set(BLOCKS)
+    assert not any(map(is_dangerous, "".join(lines)))
+
+
+@given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
+@EXAMPLES
+def test_colours_change_no_character(text: str, width: int) -> None:
+    values = [index % 21 / 10 - 1 for index in range(len(text))]
+    without = plain(heat_map(text, values), width)
+    assert lines_in_colour(heat_map(text, values, has_blocks=True), width) == without
+    assert lines_in_colour(heat_map(text, values), width) == without[::2]
+
+
+def is_dangerous(character: str) -> bool:
+    """Whether a terminal obeys a character, or it has no place in one line from left to right."""
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in BIDI_CLASSES
+        or character in BIDI_MARKS
     )
-    assert with_colour.split("\n")[:-1] == lines
 
 
 def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
-    dangerous = [
-        character
-        for character in map(chr, range(sys.maxunicode + 1))
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        or unicodedata.bidirectional(character) in BIDI_CLASSES
-        or character in BIDI_MARKS
-    ]
+    dangerous = list(filter(is_dangerous, map(chr, range(sys.maxunicode + 1))))
     assert len(dangerous) == 65 + 2048 + 2 + 9 + 3
     shown = {character: visible(character) for character in dangerous}
     assert not set("".join(shown.values())) & set(dangerous)

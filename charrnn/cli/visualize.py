@@ -484,7 +484,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         scale = Scale() if shows_guesses else scale_of(coloured.values)
         if not slides or scale.is_own or slides[-1][1].is_own:
             pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
-        heat_map = HeatMap(coloured, has_sparkline or None, scale)
+        heat_map = HeatMap(coloured, has_sparkline, scale)
         slides.append(
             (
                 f"{title}, {kind}",
@@ -517,7 +517,7 @@ def _show_surprise(subject: Subject, trace: Trace) -> Shown:
     name, bits = subject.model.name, trace.bits.tolist()
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
-    surprise_map = SurpriseMap(trace.text, bits, subject.options.values["--sparkline"] or None)
+    surprise_map = SurpriseMap(trace.text, bits, subject.options.values["--sparkline"])
     data = {"run": name, "text": trace.text, "bits": bits}
     return Shown(f"Surprise of {name}", [caption, SURPRISE_LEGEND, surprise_map], data)
 

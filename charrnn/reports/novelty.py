@@ -568,18 +568,19 @@ ASCII_LINES = " -="
 class CopiedText:
     """A renderable that marks the copies in a text, folded at the width of the console.
 
-    A character in several copies belongs to the first. Without colour (or with `strip`) the marks
+    A character in several copies belongs to the first. Without colour the marks
     are lines below the text. Bytes are decoded as UTF-8; a character counts as copied if all of its
     bytes are.
     """
 
     novelty: Novelty
-    strip: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = ASCII_LINES if options.ascii_only else LINES
         marked = _marked_characters(self.novelty)
-        yield from draw(marked, console, options, STYLES.__getitem__, lines.__getitem__, self.strip)
+        yield from draw(
+            marked, console, options, style_of=STYLES.__getitem__, mark_of=lines.__getitem__
+        )
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:

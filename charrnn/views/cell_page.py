@@ -81,7 +81,7 @@ def passages_pictures(
     title: str, passages: Sequence[records.CellPassage], *, has_sparkline: bool = False
 ) -> list[RenderableType]:
     """Draw the passages of a cell, all on one scale, below a title."""
-    drawn = PassageList(passages, has_sparkline or None)
+    drawn = PassageList(passages, has_sparkline)
     return [
         Text(title, style="bold"),
         *scale_pictures(drawn.scale),
@@ -140,7 +140,7 @@ class PassageList:
     value."""
 
     passages: Sequence[records.CellPassage]
-    strip: bool | None = None
+    has_blocks: bool = False
     """As in `HeatMap`."""
 
     @cached_property
@@ -159,7 +159,7 @@ class PassageList:
             name = f"{KINDS.get(passage.kind, passage.kind)} {passage.rank}".ljust(10)
             label = Text.assemble(name, (f"{passage.value:+.2f}", "bold"), (where, "dim"))
             part = fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES)
-            grid.add_row(label, HeatMap(part, self.strip, self.scale))
+            grid.add_row(label, HeatMap(part, self.has_blocks, self.scale))
         yield grid
 
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from textwrap import wrap
 
@@ -42,19 +43,22 @@ class Canvas:
 
     def __init__(self, width: int, height: int, *, ascii_only: bool) -> None:
         """Create an empty canvas of `width` columns and `height` lines."""
-        self.width, self.height, self.ascii_only = width, height, ascii_only
-        self._per_column, self._per_line = (1, 1) if ascii_only else (2, 4)
+        self.width = width
+        self.height = height
+        self.ascii_only = ascii_only
+        self._per_column = 1 if ascii_only else 2
+        self._per_line = 1 if ascii_only else 4
         self._dots: Counter[tuple[int, int]] = Counter()
         self._marks: dict[tuple[int, int], str] = {}
         self._styles: dict[tuple[int, int], StyleType] = {}
 
     def column(self, x: float) -> int:
         """Return the column of a position, from the left."""
-        return round(x * (self.width * self._per_column - 1)) // self._per_column
+        return self._place(x, 0)[0] // self._per_column
 
     def row(self, y: float) -> int:
         """Return the line of a position, from the top."""
-        return round((1 - y) * (self.height * self._per_line - 1)) // self._per_line
+        return self._place(0, y)[1] // self._per_line
 
     def dot(self, x: float, y: float, style: StyleType) -> None:
         """Draw a dot."""
@@ -63,52 +67,53 @@ class Canvas:
     def line(self, start: tuple[float, float], end: tuple[float, float], style: StyleType) -> None:
         """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they
         are."""
-        (x, y), (to_x, to_y) = self._place(*start), self._place(*end)
+        x, y = self._place(*start)
+        to_x, to_y = self._place(*end)
         num_steps = max(abs(to_x - x), abs(to_y - y), 1)
         for step in range(num_steps + 1):
-            place = (
-                x + round((to_x - x) * step / num_steps),
-                y + round((to_y - y) * step / num_steps),
-            )
-            if place not in self._dots:
-                self._draw(*place, style)
+            column = x + round((to_x - x) * step / num_steps)
+            row = y + round((to_y - y) * step / num_steps)
+            if (column, row) not in self._dots:
+                self._draw(column, row, style)
 
     def mark(self, x: float, y: float, mark: str, style: StyleType) -> None:
         """Put a character over the dots at a position."""
-        place = self.column(x), self.row(y)
-        self._marks[place], self._styles[place] = mark, style
+        place = (self.column(x), self.row(y))
+        self._marks[place] = mark
+        self._styles[place] = style
 
     def lines(self) -> list[Text]:
         """Return the drawing line by line, from the top."""
-        shown = [Text() for _ in range(self.height)]
-        for row, line in enumerate(shown):
+        lines = []
+        for row in range(self.height):
+            line = Text()
             for column in range(self.width):
                 drawn = self._marks.get((column, row)) or self._character(column, row)
                 line.append(drawn, self._styles.get((column, row)))
-        return shown
+            lines.append(line)
+        return lines
 
     def _place(self, x: float, y: float) -> tuple[int, int]:
         """Return column and row, from the top, of the nearest dot."""
-        return round(x * (self.width * self._per_column - 1)), round(
-            (1 - y) * (self.height * self._per_line - 1)
-        )
+        last_column = self.width * self._per_column - 1
+        last_row = self.height * self._per_line - 1
+        return round(x * last_column), round((1 - y) * last_row)
 
     def _draw(self, column: int, row: int, style: StyleType) -> None:
         self._dots[column, row] += 1
-        place = column // self._per_column, row // self._per_line
+        place = (column // self._per_column, row // self._per_line)
         if place not in self._marks:
             self._styles[place] = style
 
     def _character(self, column: int, row: int) -> str:
         if self.ascii_only:
             return CROWDS[min(self._dots[column, row], len(CROWDS) - 1)]
-        bits = [
-            bit
-            for down, across in enumerate(BRAILLE)
-            for right, bit in enumerate(across)
-            if (2 * column + right, 4 * row + down) in self._dots
-        ]
-        return chr(0x2800 + sum(bits)) if bits else " "
+        bits = 0
+        for down, across in enumerate(BRAILLE):
+            for right, bit in enumerate(across):
+                if (2 * column + right, 4 * row + down) in self._dots:
+                    bits += bit
+        return chr(0x2800 + bits) if bits else " "
 
 
 STYLES = tuple(
@@ -185,13 +190,14 @@ class LineChart:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self.title, style="bold")
         if self._has_points:
-            yield from self._rows(options.ascii_only, options.max_width)
+            yield from self._rows(options.max_width, ascii_only=options.ascii_only)
         else:
             yield Text(self.empty_notice)
         yield from map(Text, self.notes)
 
-    def _rows(self, ascii_only: bool, width: int) -> Iterator[Text]:
+    def _rows(self, width: int, *, ascii_only: bool) -> Iterator[Text]:
         """Yield the drawing, the axes and the legend line by line."""
+        # The drawing, which leaves the numbers of the vertical axis their margin.
         num_intervals = len(self.up_ticks) - 1
         margin = max(cell_len(shown) for _, shown in self.up_ticks)
         height = max(1, HEIGHT // num_intervals) * num_intervals + 1
@@ -201,80 +207,83 @@ class LineChart:
 
         side, tick_left, corner, floor, tick_below = "|++-+" if ascii_only else "│┤└─┬"
         at_row = {canvas.row(self._share((0, y))[1]): shown for y, shown in self.up_ticks}
+        for row, line in enumerate(canvas.lines()):
+            edge = tick_left if row in at_row else side
+            yield _line(at_row.get(row, "").rjust(margin) + edge, line)
+
         ticks = self.across_ticks(canvas.width // TICK_EVERY)
         at_column = {canvas.column(self._share((x, 0))[0]): shown for x, shown in ticks}
-        for row, line in enumerate(canvas.lines()):
-            yield _line(
-                f"{at_row.get(row, ''):>{margin}}{tick_left if row in at_row else side}", line
-            )
-        bottom = "".join(
-            tick_below if column in at_column else floor for column in range(canvas.width)
-        )
-        yield _line(" " * margin + corner + bottom)
+        bottom = [floor] * canvas.width
+        for column in at_column:
+            bottom[column] = tick_below
+        yield _line(" " * margin + corner + "".join(bottom))
         yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
         yield _line(self.across_label.rjust(margin + 1 + canvas.width))
-        entries = [
-            (
-                (
-                    f"{marks[line.number % len(marks)]}"
-                    f" {all_visible(line.name, ascii_only=ascii_only)}"
-                ),
-                _style(line.number),
-            )
-            for line in self._marked
-        ]
+
+        entries = []
+        for marked in self._marked:
+            name = all_visible(marked.name, ascii_only=ascii_only)
+            mark = marks[marked.number % len(marks)]
+            entries.append((f"{mark} {name}", _style(marked.number)))
         yield from _legend(entries, width)
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
+        num_columns = int(width / COLUMN_WIDTH)
         if self._has_points:
             height, drawn = self._drawing(width)
         else:
-            height, drawn = 2 * LINE_HEIGHT, [label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
-        for line in (line for note in self.notes for line in wrap(note, int(width / COLUMN_WIDTH))):
-            height += LINE_HEIGHT
-            drawn.append(label(0, height - LINE_HEIGHT / 2, line))
-        first, *more = wrap(self.title, int(width / COLUMN_WIDTH))
-        if more:
-            titles = [
-                label(0, LINE_HEIGHT * (number + 1.75), line, bold=True)
-                for number, line in enumerate(more)
-            ]
-            down = LINE_HEIGHT * len(more)
-            height, drawn = (
-                height + down,
-                [*titles, f'<g transform="translate(0 {down:g})">', *drawn, "</g>"],
-            )
-        return height, [label(0, LINE_HEIGHT * 0.75, first, bold=True), *drawn]
+            height = 2 * LINE_HEIGHT
+            drawn = [label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
+        for note in self.notes:
+            for line in wrap(note, num_columns):
+                height += LINE_HEIGHT
+                drawn.append(label(0, height - LINE_HEIGHT / 2, line))
+
+        # A title of several lines moves the drawing down.
+        title = wrap(self.title, num_columns)
+        shapes = []
+        for number, line in enumerate(title):
+            shapes.append(label(0, LINE_HEIGHT * (number + 0.75), line, bold=True))
+        down = LINE_HEIGHT * (len(title) - 1)
+        if down:
+            drawn = [f'<g transform="translate(0 {down:g})">', *drawn, "</g>"]
+        return height + down, [*shapes, *drawn]
 
     def _drawing(self, width: float) -> tuple[float, list[str]]:
         """Return the lower end of the drawing, the axes and the legend, and their shapes."""
         shapes: list[str] = []
-        top, left, right = 1.5 * LINE_HEIGHT, PICTURE_MARGIN, width - 2 * COLUMN_WIDTH
+        top = 1.5 * LINE_HEIGHT
         bottom = top + PICTURE_HEIGHT
+        left = PICTURE_MARGIN
+        right = width - 2 * COLUMN_WIDTH
 
         def place(point: Point) -> Point:
             x, y = self._share(point)
             return left + x * (right - left), bottom - y * PICTURE_HEIGHT
 
+        # The grid and the axes, with what stands beside them.
         for y, shown in self.up_ticks:
             level = place((0, y))[1]
             shapes.append(path([(left, level), (right, level)], GRID, width=1))
             shapes.append(label(left - 8, level + 6, shown, anchor="end"))
-        for x, shown in self.across_ticks(
-            min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)
-        ):
+        most_ticks = min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)
+        for x, shown in self.across_ticks(most_ticks):
             at = place((x, 0))[0]
             shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
             shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
         shapes.append(path([(left, top), (left, bottom), (right, bottom)], INK))
         shapes.append(label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"))
+
         for line in self.lines:
             shapes += self._drawn(line, place)
+
+        # The legend, a line for each name.
         y = bottom + 3 * LINE_HEIGHT
         for line in self._marked:
-            name = label(2 * COLUMN_WIDTH, y, all_visible(line.name), fill=_colour(line.number))
-            shapes += [_mark(line.number, (MARK_SIZE + 2, y - 6)), name]
+            shapes.append(_mark(line.number, (MARK_SIZE + 2, y - 6)))
+            name = all_visible(line.name)
+            shapes.append(label(2 * COLUMN_WIDTH, y, name, fill=_colour(line.number)))
             y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
 
@@ -288,47 +297,53 @@ class LineChart:
 
     def _share(self, point: Point) -> Point:
         """Return a position as shares of the two axes, from 0 to 1."""
-        (begin, end), low, high = self.across, self.up_ticks[0][0], self.up_ticks[-1][0]
-        return (point[0] - begin) / (end - begin), (point[1] - low) / (high - low)
+        x, y = point
+        begin, end = self.across
+        low = self.up_ticks[0][0]
+        high = self.up_ticks[-1][0]
+        return (x - begin) / (end - begin), (y - low) / (high - low)
 
     def _draw_lines(self, canvas: Canvas, marks: str) -> None:
         for line in self.lines:
             for segment in line.segments:
+                # The last point ends at itself, so that a segment of one point is a dot.
                 for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
                     canvas.line(self._share(start), self._share(end), _style(line.number))
-        every = max(MARK_EVERY, 3 * len(self._marked))
+
+        num_marked = len(self._marked)
+        every = max(MARK_EVERY, 3 * num_marked)
         for turn, line in enumerate(self._marked):
-            columns = range((2 * turn + 1) * every // (2 * len(self._marked)), canvas.width, every)
-            for point in self._mark_points(
-                line, [column / (canvas.width - 1) for column in columns]
-            ):
-                canvas.mark(
-                    *self._share(point), marks[line.number % len(marks)], _style(line.number)
-                )
+            columns = range((2 * turn + 1) * every // (2 * num_marked), canvas.width, every)
+            shares = [column / (canvas.width - 1) for column in columns]
+            mark = marks[line.number % len(marks)]
+            for point in self._mark_points(line, shares):
+                canvas.mark(*self._share(point), mark, _style(line.number))
 
     def _drawn(self, line: Line, place: Callable[[Point], Point]) -> Iterator[str]:
         """Yield a line as one path for each of its segments, then its marks, which alternate with
         the others'."""
+        width = 2 if line.is_marked else 1
         for segment in filter(None, line.segments):
-            yield path(
-                [place(point) for point in segment],
-                _colour(line.number),
-                width=2 if line.is_marked else 1,
-            )
-        if line.is_marked:
-            offset = (self._marked.index(line) + 0.5) / len(self._marked)
-            for point in self._mark_points(
-                line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
-            ):
-                yield _mark(line.number, place(point))
+            yield path(list(map(place, segment)), _colour(line.number), width=width)
+        if not line.is_marked:
+            return
+        offset = (self._marked.index(line) + 0.5) / len(self._marked)
+        shares = [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
+        for point in self._mark_points(line, shares):
+            yield _mark(line.number, place(point))
 
     def _mark_points(self, line: Line, shares: Sequence[float]) -> list[Point]:
         """Return the points of a line at these shares of the horizontal axis, where there are any;
         else its last."""
         begin, end = self.across
-        found = [_point_at(line.segments, begin + share * (end - begin)) for share in shares]
-        last = [segment[-1] for segment in line.segments if segment][-1:]
-        return [point for point in found if point is not None] or last
+        points = []
+        for share in shares:
+            point = _point_at(line.segments, begin + share * (end - begin))
+            if point is not None:
+                points.append(point)
+        if points:
+            return points
+        return list(chain(*line.segments))[-1:]
 
 
 def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
@@ -338,7 +353,8 @@ def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
             index = bisect_left(segment, x, key=lambda point: point[0])
             if index == 0:
                 return segment[0]
-            (left, y), (right, next_y) = segment[index - 1], segment[index]
+            left, y = segment[index - 1]
+            right, next_y = segment[index]
             return x, y + (next_y - y) * (x - left) / (right - left)
     return None
 
@@ -348,19 +364,23 @@ def round_step(extent: float, most: int) -> float:
     `most` intervals."""
     smallest = extent / max(1, most)
     power = math.floor(math.log10(smallest))
-    steps = (digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5))
     # A rounding error must not skip a step that fits exactly.
-    return next(step for step in steps if step >= smallest * (1 - 1e-9))
+    least = smallest * (1 - 1e-9)
+    for digit in (1, 2, 5):
+        step = digit * 10.0**power
+        if step >= least:
+            return step
+    return 10.0 ** (power + 1)
 
 
 def ticks_from_zero(highest: float, most: int = MAX_TICKS) -> list[Tick]:
     """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is
     0."""
-    highest = highest if highest > 1e-9 else 1.0
+    if highest <= 1e-9:
+        highest = 1.0
     step = round_step(highest, most - 1)
-    return [
-        (step * number, f"{step * number:g}") for number in range(math.ceil(highest / step) + 1)
-    ]
+    levels = [step * number for number in range(math.ceil(highest / step) + 1)]
+    return [(level, f"{level:g}") for level in levels]
 
 
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
@@ -392,13 +412,14 @@ def _mark(number: int, centre: Point) -> str:
     """Return a mark as a polygon, filled or hollow."""
     place = number % len(MARKS)
     num_corners, turn = OUTLINES[place % len(OUTLINES)]
-    angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
     x, y = centre
-    outline = [
-        (x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles
-    ]
+    outline = []
+    for corner in range(num_corners):
+        angle = math.tau * (corner / num_corners + turn)
+        outline.append((x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)))
     colour = _colour(number)
-    return shape(outline, colour if place < len(OUTLINES) else PAPER, stroke=colour)
+    is_filled = place < len(OUTLINES)
+    return shape(outline, colour if is_filled else PAPER, stroke=colour)
 
 
 def _line(*pieces: str | Text) -> Text:
@@ -411,7 +432,8 @@ def _numbers(at_column: dict[int, str], width: int) -> str:
     line = ""
     for column, number in sorted(at_column.items()):
         begin = max(0, min(column - (len(number) - 1) // 2, width - len(number)))
-        if begin >= len(line) + (1 if line else 0):
+        # A space is between two numbers.
+        if not line or begin > len(line):
             line = line.ljust(begin) + number
     return line
 
@@ -423,7 +445,9 @@ def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
         if line and line.cell_len + 3 + cell_len(name) > width:
             yield line
             line = Text(overflow="fold")
-        line.append("   " if line else "").append(name, style)
+        if line:
+            line.append("   ")
+        line.append(name, style)
     yield line
 
 
@@ -449,43 +473,61 @@ def learning_chart(curves: LearningCurves) -> LineChart:
 
     Losses more than `MAX_RISE` nats above the lowest one are not drawn.
     """
-    lines = [
-        line
-        for number, curve in enumerate(curves)
-        for line in _lines(curve, number, curves.against)
-    ]
-    least = min((y for line in lines for _, y in line.segments[0]), default=0.0)
-    drawn = [
-        [point for point in line.segments[0] if point[1] <= least + MAX_RISE] for line in lines
-    ]
-    lines = [replace(line, segments=[points]) for line, points in zip(lines, drawn, strict=True)]
-    points = list(chain(*drawn))
+    logged: list[Line] = []
+    for number, curve in enumerate(curves):
+        logged += _lines(curve, number, curves.against)
+    least = min(map(_height, _points(logged)), default=0.0)
+
+    # A line that diverges would flatten all others.
+    lines = []
+    for line in logged:
+        (segment,) = line.segments
+        drawn = [point for point in segment if point[1] <= least + MAX_RISE]
+        lines.append(replace(line, segments=[drawn]))
+    points = _points(lines)
     furthest = max((x for x, _ in points), default=0.0)
-    furthest = furthest if furthest >= MIN_ACROSS else 1.0
-    size = math.ceil(max((len(curve.training.steps) for curve in curves), default=0) / MAX_POINTS)
-    notes = [*curves.notes]
-    if size > 0:
-        means = f", each point the mean of up to {size} steps" if size > 1 else ""
-        notes.insert(0, f"{TRAINING_NOTE}{means}.")
+    if furthest < MIN_ACROSS:
+        furthest = 1.0
+
+    notes = list(curves.notes)
+    most_steps = max((len(curve.training.steps) for curve in curves), default=0)
+    if most_steps > MAX_POINTS:
+        size = math.ceil(most_steps / MAX_POINTS)
+        notes.insert(0, f"{TRAINING_NOTE}, each point the mean of up to {size} steps.")
+    elif most_steps > 0:
+        notes.insert(0, f"{TRAINING_NOTE}.")
     return LineChart(
         title=TITLE,
         lines=lines,
         across=(0, furthest),
         across_label=curves.against,
-        across_ticks=lambda most: _multiples(furthest, most),
-        up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
+        across_ticks=partial(_multiples, furthest),
+        up_ticks=enclosing_ticks(least, max(map(_height, points), default=1.0)),
         empty_notice=EMPTY_NOTICE,
         notes=notes,
     )
+
+
+def _points(lines: Iterable[Line]) -> list[Point]:
+    points: list[Point] = []
+    for line in lines:
+        for segment in line.segments:
+            points += segment
+    return points
+
+
+def _height(point: Point) -> float:
+    return point[1]
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
     """Yield the line of a run's training, if it has one, then that of its validation: each is one
     segment."""
     if curve.training.steps:
-        yield Line(curve.run, [_thinned(curve.training, against)], number, is_marked=False)
-    points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
-    yield Line(curve.run, [points], number)
+        training = _thinned(curve.training, against)
+        yield Line(name=curve.run, segments=[training], number=number, is_marked=False)
+    validation = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
+    yield Line(name=curve.run, segments=[validation], number=number)
 
 
 def _thinned(curve: LossCurve, against: str) -> list[Point]:
@@ -493,19 +535,18 @@ def _thinned(curve: LossCurve, against: str) -> list[Point]:
     of them ended."""
     size = math.ceil(len(curve.steps) / MAX_POINTS)
     across = curve.against(against)
-    groups = [range(begin, min(begin + size, len(across))) for begin in range(0, len(across), size)]
-    return [(across[group[-1]], sum(curve.nats[i] for i in group) / len(group)) for group in groups]
+    points = []
+    for begin in range(0, len(across), size):
+        nats = curve.nats[begin : begin + size]
+        points.append((across[begin + len(nats) - 1], sum(nats) / len(nats)))
+    return points
 
 
 def _multiples(furthest: float, most: int) -> list[Tick]:
     """Return 0 and the multiples of a round number up to `furthest`, about `most` but at least
     one."""
-    step = next(
-        step
-        for step in (round_step(furthest, number) for number in range(most, most + 3))
-        if step <= furthest
-    )
-    return [
-        (index * step, short_number(index * step))
-        for index in range(int(furthest / step + 1e-9) + 1)
-    ]
+    # A step of 1, 2, 5, ... for one interval may be up to 2.5 times as long as it.
+    while (step := round_step(furthest, most)) > furthest:
+        most += 1
+    places = [number * step for number in range(int(furthest / step + 1e-9) + 1)]
+    return [(place, short_number(place)) for place in places]

@@ -74,7 +74,7 @@ def passage_pictures(
         pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
         if scale.is_own:
             pictures += scale_pictures(scale, underlined)
-        pictures += [HeatMap(passage.coloured, has_sparkline or None, scale), Text()]
+        pictures += [HeatMap(passage.coloured, has_sparkline, scale), Text()]
     return pictures
 
 
@@ -99,5 +99,5 @@ def passage_slides(
             f" ({note.rstrip('.')})" for note in footnotes(CellFindings(scores=(score,)))
         )
         about = f"cell {score.layer}:{score.unit} follows {score.detector}{mark}"
-        texts.append((about, scale, HeatMap(passage.coloured, has_sparkline or None, scale)))
+        texts.append((about, scale, HeatMap(passage.coloured, has_sparkline, scale)))
     return slide_pictures(texts)

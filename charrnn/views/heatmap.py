@@ -1,11 +1,11 @@
 """Draw a text with one value per character, as colours or as blocks below each line; scale and
 guesses, too."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby, repeat, zip_longest
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -14,7 +14,15 @@ from rich.style import Style
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
-from charrnn.views.theme import LINE_ENDS, Scale, all_visible, block, is_plain, palette_of
+from charrnn.views.theme import (
+    FULL_SCALE,
+    LINE_ENDS,
+    Scale,
+    all_visible,
+    block,
+    is_plain,
+    palette_of,
+)
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
@@ -37,32 +45,51 @@ class HeatMap:
     """A renderable that colours a `ColouredText`, folded at the width of the console, and
     underlines its `inside`.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the values
+    Without colour (or with `has_blocks`), a line of blocks under each line of text shows the values
     instead, none for nan; without colour, marks stand for the underline.
     """
 
     coloured: ColouredText
-    strip: bool | None = None
-    scale: Scale | None = None
-    """That from -1 to 1, if None."""
+    has_blocks: bool = False
+    scale: Scale = FULL_SCALE
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        mark = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
-        inside = self.coloured.inside or repeat(False, len(self.coloured.text))
-        places = map((self.scale or Scale()).place, self.coloured.values)
-        characters = zip(self.coloured.text, zip(places, inside, strict=True), strict=True)
         palette = palette_of(console)
+        underline = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
+
+        def style_of(drawn: _DrawnValue) -> Style:
+            style = palette.value(drawn.place)
+            if drawn.is_inside:
+                style += UNDERLINED
+            return style
+
+        def block_of(drawn: _DrawnValue) -> str:
+            return _block_or_blank(drawn.place, ascii_only=options.ascii_only)
+
+        def underline_of(drawn: _DrawnValue) -> str:
+            return underline if drawn.is_inside else " "
+
+        text = self.coloured.text
+        places = map(self.scale.place, self.coloured.values)
+        inside = self.coloured.inside or repeat(False, len(text))
+        values = map(_DrawnValue, places, inside)
         yield from draw(
-            characters,
+            zip(text, values, strict=True),
             console,
             options,
-            lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
-            lambda item: (
-                block(item[0], ascii_only=options.ascii_only) if item[0] == item[0] else " "
-            ),
-            self.strip,
-            lambda item: mark if item[1] else " ",
+            style_of=style_of,
+            mark_of=block_of,
+            underline_of=underline_of,
+            always_marks=self.has_blocks,
         )
+
+
+class _DrawnValue(NamedTuple):
+    """What a character of a heat map is drawn by."""
+
+    place: float
+    """From -1 to 1."""
+    is_inside: bool
 
 
 @dataclass(frozen=True)
@@ -70,68 +97,96 @@ class SurpriseMap:
     """A renderable that colours each character by its surprise in bits: the stronger, the less the
     model expected it.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the bits
+    Without colour (or with `has_blocks`), a line of blocks under each line of text shows the bits
     instead.
     """
 
     text: str
     bits: Sequence[float]
     """(N,); nan for a character without a prediction, such as the first."""
-    strip: bool | None = None
+    has_blocks: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Maps 0 to MAX_BITS to all shades of one hue, and to all blocks.
+        palette = palette_of(console)
+
+        # 0 to MAX_BITS take all shades of one hue, and all blocks.
+        def style_of(bits: float) -> Style:
+            return palette.share("surprise", bits / MAX_BITS)
+
+        def block_of(bits: float) -> str:
+            return _block_or_blank(2 * bits / MAX_BITS - 1, ascii_only=options.ascii_only)
+
         yield from draw(
-            zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True),
+            zip(self.text, self.bits, strict=True),
             console,
             options,
-            partial(palette_of(console).share, "surprise"),
-            lambda share: (
-                block(2 * share - 1, ascii_only=options.ascii_only) if share == share else " "
-            ),
-            self.strip,
+            style_of=style_of,
+            mark_of=block_of,
+            always_marks=self.has_blocks,
         )
+
+
+def _block_or_blank(value: float, *, ascii_only: bool) -> str:
+    if math.isnan(value):
+        return " "
+    return block(value, ascii_only=ascii_only)
 
 
 def draw(
     characters: Iterable[tuple[str, Value]],
     console: Console,
     options: ConsoleOptions,
+    *,
     style_of: Callable[[Value], Style],
     mark_of: Callable[[Value], str],
-    strip: bool | None,
     underline_of: Callable[[Value], str] | None = None,
+    always_marks: bool = False,
 ) -> RenderResult:
     """Draw characters in the style of their values, made visible and folded at the width of the
     console.
 
-    Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks
-    (true) or leaves them out (false), with and without colour. Without colour the line of
-    `underline_of` comes before that of the marks. Of a carriage return and a newline only the
-    newline is drawn.
+    Without colour each line has its marks below it, unless all are blanks; with `always_marks` also
+    with colour. Without colour the line of `underline_of` comes before that of the marks. Of a
+    carriage return and a newline only the newline is drawn.
     """
     plain = is_plain(console)
-    for line in fold(
-        without_carriage_returns(characters), options.max_width, ascii_only=options.ascii_only
-    ):
+    rows_below = []
+    if plain and underline_of is not None:
+        rows_below.append(underline_of)
+    if plain or always_marks:
+        rows_below.append(mark_of)
+
+    shown = without_carriage_returns(characters)
+    for line in fold(shown, options.max_width, ascii_only=options.ascii_only):
         if plain:
-            yield Segment("".join(shown for shown, _ in line))
+            yield Segment(_text_of(line))
         else:
-            for style, segment in groupby(line, key=lambda item: style_of(item[1])):
-                text = "".join(shown for shown, _ in segment)
-                words = text.lstrip(" ")
-                # Separate, because some viewers of an exported picture drop spaces before a word.
-                if len(words) < len(text):
-                    yield Segment(" " * (len(text) - len(words)), style)
-                if words:
-                    yield Segment(words, style)
+            yield from _styled(line, style_of)
         yield Segment.line()
-        rows = [underline_of] if plain and underline_of is not None else []
-        for mark_of_row in [*rows, *[mark_of] * (plain if strip is None else strip)]:
-            marks = "".join(mark_of_row(value) * cell_len(shown) for shown, value in line).rstrip()
+
+        for mark_below in rows_below:
+            marks = "".join(mark_below(value) * cell_len(text) for text, value in line).rstrip()
             if marks:
                 yield Segment(marks)
                 yield Segment.line()
+
+
+def _text_of(line: Iterable[tuple[str, Value]]) -> str:
+    return "".join(text for text, _ in line)
+
+
+def _styled(
+    line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
+) -> Iterator[Segment]:
+    """Yield the segments of a line, one for each run of characters in the same style."""
+    for style, run in groupby(line, key=lambda item: style_of(item[1])):
+        text = _text_of(run)
+        words = text.lstrip(" ")
+        # Separate, because some viewers of an exported picture drop spaces before a word.
+        if len(words) < len(text):
+            yield Segment(" " * (len(text) - len(words)), style)
+        if words:
+            yield Segment(words, style)
 
 
 def fold(
@@ -146,23 +201,33 @@ def fold(
     line: list[tuple[str, Value]] = []
     used = 0
     # How many characters of the line come before its last word, and their width.
-    num_before, width_before = 0, 0
+    num_before = 0
+    width_before = 0
     for character, value in characters:
         shown = all_visible(character, ascii_only=ascii_only)
         needed = cell_len(shown)
+
         while line and used + needed > width:
             if width_before < MIN_FILL * width:
-                num_before, width_before = len(line), used
+                num_before = len(line)
+                width_before = used
             yield line[:num_before]
-            line, used = line[num_before:], used - width_before
-            num_before, width_before = 0, 0
+            line = line[num_before:]
+            used -= width_before
+            num_before = 0
+            width_before = 0
+
         line.append((shown, value))
         used += needed
         if character == " ":
-            num_before, width_before = len(line), used
+            num_before = len(line)
+            width_before = used
         elif character in LINE_ENDS:
             yield line
-            line, used, num_before, width_before = [], 0, 0, 0
+            line = []
+            used = 0
+            num_before = 0
+            width_before = 0
     if line:
         yield line
 
@@ -206,27 +271,31 @@ class Legend:
     """What is underlined in the text, if anything."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain, palette = is_plain(console), palette_of(console)
-        width_of_ends = cell_len("".join(self.ends)) + 2
+        low, high = self.ends
+        plain = is_plain(console)
+        palette = palette_of(console)
+        width_of_ends = cell_len(low + high) + 2
         length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
-        yield Segment(f"{self.ends[0]} ")
+
+        yield Segment(f"{low} ")
         for index in range(length):
             share = index / (length - 1)
             style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
-            drawn = block(2 * share - 1, ascii_only=options.ascii_only)
-            yield Segment(drawn) if plain else Segment(" ", style)
-        yield Segment(f" {self.ends[1]}")
+            drawn = block(2 * share - 1, ascii_only=options.ascii_only) if plain else " "
+            yield Segment(drawn, style)
+        yield Segment(f" {high}")
         if not self.underlined:
             yield Segment.line()
             return
-        mark = (
-            f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
-            if plain
-            else "underlined:"
-        )
+
+        mark = "underlined:"
+        if plain:
+            mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
         sample = Text.assemble((mark, UNDERLINED), f" {self.underlined}")
-        fits = width_of_ends + length + len(GAP) + sample.cell_len <= options.max_width
-        yield Segment(GAP) if fits else Segment.line()
+        if width_of_ends + length + len(GAP) + sample.cell_len <= options.max_width:
+            yield Segment(GAP)
+        else:
+            yield Segment.line()
         yield from console.render(sample, options)
 
 
@@ -238,8 +307,10 @@ ABOUT_OWN_SCALE = (
 
 def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
     """Draw the scale of a cell's values, and say so if it is one of its own."""
-    legend = Legend(scale.ends, underlined=underlined)
-    return [legend, Text(ABOUT_OWN_SCALE, style="dim")] if scale.is_own else [legend]
+    pictures: list[RenderableType] = [Legend(scale.ends, underlined=underlined)]
+    if scale.is_own:
+        pictures.append(Text(ABOUT_OWN_SCALE, style="dim"))
+    return pictures
 
 
 SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
@@ -272,39 +343,40 @@ class GuessMap:
     """For each character of the text: (text, probability) of the guesses for the next one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain, palette = is_plain(console), palette_of(console)
-        space = "_" if options.ascii_only else "␣"
+        palette = palette_of(console)
         characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
             for shown, (value, _) in line:
-                yield Segment(shown, None if plain else palette.value(value))
+                yield Segment(shown, palette.value(value))
             yield Segment.line()
-            if plain:
-                blocks = (
-                    block(value, ascii_only=options.ascii_only) * cell_len(shown)
-                    for shown, (value, _) in line
-                )
-                yield Segment("".join(blocks))
+            if is_plain(console):
+                for shown, (value, _) in line:
+                    yield Segment(block(value, ascii_only=options.ascii_only) * cell_len(shown))
                 yield Segment.line()
-            likely = [
-                [one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line
-            ]
+
+            likely = [list(filter(_is_likely, guesses)) for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    drawn = (
-                        space if guess == " " else all_visible(guess, ascii_only=options.ascii_only)
-                    )
-                    text = _fit(drawn, cell_len(shown))
-                    # The more likely, the stronger; a guess that is not drawn has no background.
-                    share = FAINTEST + (1 - FAINTEST) * probability if probability else 0.0
-                    yield Segment(text, None if plain else palette.share("guess", share))
+                    text = _shown_guess(guess, cell_len(shown), ascii_only=options.ascii_only)
+                    # A place without a guess has no background.
+                    share = 0.0
+                    if probability > 0:
+                        share = FAINTEST + (1 - FAINTEST) * probability
+                    yield Segment(text, palette.share("guess", share))
                 yield Segment.line()
             yield Segment.line()
 
 
-def _fit(text: str, width: int) -> str:
-    """Cut or pad a guess to the width of the character above it; a dot if its first character is
-    wider."""
+def _is_likely(guess: tuple[str, float]) -> bool:
+    return guess[1] >= MIN_PROBABILITY
+
+
+def _shown_guess(guess: str, width: int, *, ascii_only: bool) -> str:
+    """Return a guess, cut or padded to the width of the character above it; a dot if its first
+    character is wider."""
+    text = all_visible(guess, ascii_only=ascii_only)
+    if guess == " ":
+        text = "_" if ascii_only else "␣"
     while cell_len(text) > width:
         text = text[:-1] if len(text) > 1 else "·"
     return text + " " * (width - cell_len(text))

@@ -6,16 +6,17 @@ Shapes: N characters, L layers, H units per layer, C cells on the page.
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
+from charrnn.views.theme import LINE_ENDS, NUM_SHADES, shade_rules, shown_character, visible
 
 TEMPLATE = Path(__file__).with_name("html_page.html")
 """The page without its data."""
@@ -136,164 +137,207 @@ def chars_on_page(num_cells: int) -> int:
 def to_html_page(page: HeatMapPage) -> str:
     """Return the page as HTML. The data adds only text to the template: no markup, scripts or
     control characters."""
-    entries = {entry.cell: entry for entry in page.entries}
-    cells = list(entries or dict.fromkeys(row.cell for row in page.rows))
-    numbers = {cell: index for index, cell in enumerate(cells)}
-    num_bits = 8 if len(cells) <= FEW_CELLS else 4
-    marks: dict[str, str] = {}
-    names: dict[str, int] = {}
-    kinds: dict[tuple[str, str, str], int] = {}
-    data = {
-        "title": _show(page.title),
-        "shows": page.shows,
-        "text": [visible(character) for character in page.text],
-        "breaks": [index for index, character in enumerate(page.text) if character in LINE_ENDS],
-        "begin": page.begin,
-        "source": _mark(page.source or page.text, marks),
-        "marks": marks,
-        "bits_per_value": num_bits,
-        "num_shades": NUM_SHADES,
-        "dot_radius": max(4, min(16, round(180 / max(1, len(cells)) ** 0.5))),
-        "cells": [
-            {"name": f"{cell[0]}:{cell[1]}"}
-            | _pack_values(page.cells[:, cell[0], cell[1]], num_bits)
-            | (_entry(entries[cell], numbers, names, kinds) if cell in entries else {})
-            for cell in cells
-        ],
-        "sections": [
-            {"title": title, "about": about, "draw_as": draw_as} for title, about, draw_as in kinds
-        ],
-        "cell_columns": [
-            {
-                "name": _show(column.name),
-                "about": _show(column.about),
-                "is_number": column.is_number,
-            }
-            for column in page.cell_columns
-        ],
-        "bits": [round(bits, 2) if bits == bits else None for bits in page.bits],
-        "guesses": [_guesses(after, names) for after in page.guesses],
-        "columns": list(map(_show, page.columns)),
-        "rows": [
-            {
-                "shown": list(map(_show, row.shown)),
-                "cell": numbers[row.cell],
-                "detector": _show(row.detector),
-            }
-            for row in page.rows
-        ],
-        "notes": list(map(_show, page.notes)),
-        "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
-        "names": list(names),
-    }
+    data = _PageEncoder(page).data()
     encoded = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # A character that can be printed takes a third of the space of its escape. Without "<" no value
-    # ends the script.
-    encoded = re.sub(
-        r"[^ -~]",
-        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1],
-        encoded,
-    )
+    # A character that can be printed takes a third of the space of its escape.
+    encoded = re.sub(r"[^ -~]", _escape_unprintable, encoded)
+    # Without "<" no value ends the script.
     encoded = encoded.replace("<", "\\u003c")
-    return (
-        TEMPLATE.read_text(encoding="utf-8")
-        .replace("SHADES", shade_rules(), 1)
-        .replace("DATA", encoded, 1)
-    )
+
+    html = TEMPLATE.read_text(encoding="utf-8")
+    html = html.replace("SHADES", shade_rules(), 1)
+    return html.replace("DATA", encoded, 1)
 
 
-def _guesses(after: Sequence[tuple[str, float]], names: dict[str, int]) -> list[int]:
-    """Return the number of each guess in `names`, followed by its probability in thousandths."""
-    pairs = (
-        (names.setdefault(_show(shown), len(names)), round(1000 * share)) for shown, share in after
-    )
-    return [number for pair in pairs for number in pair]
+def _escape_unprintable(found: re.Match[str]) -> str:
+    if found[0].isprintable():
+        return found[0]
+    return json.dumps(found[0]).strip('"')
 
 
-def _entry(
-    entry: CellEntry,
-    numbers: Mapping[tuple[int, int], int],
-    names: dict[str, int],
-    kinds: dict[tuple[str, str, str], int],
-) -> dict[str, Any]:
-    """Return the data of a cell. `names` and `kinds` number the names of figures and the kinds of
-    sections."""
-    sections = []
-    for section in entry.sections:
-        kind = (_show(section.title), _show(section.about), section.draw_as)
-        sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers, names)])
-    data: dict[str, Any] = {"shown": list(map(_plain, entry.shown)), "sections": sections}
-    data |= {"label": _show(entry.label)} if entry.label else {}
-    data |= {"is_found": _show(entry.found)} if entry.found else {}
-    return data | (
-        {"place": [round(side, 4) for side in entry.place]} if entry.place is not None else {}
-    )
+Key = TypeVar("Key")
 
 
-def _content(
-    section: PagePart, numbers: Mapping[tuple[int, int], int], names: dict[str, int]
-) -> Any:
-    """Return the content of a section as data."""
-    content = section.content
-    if section.draw_as == "text":
-        return _show(content)
-    if section.draw_as == "histogram":
-        low, high, counts = content
-        unit = max(1, max(counts, default=0) / MOST_COUNTS)
+class _Numbers(dict[Key, int]):
+    """Numbers from 0 for keys, in the order in which they are first asked for."""
+
+    def __missing__(self, key: Key) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+class _PageEncoder:
+    """Encodes a page as data for the script of the template.
+
+    Names and headings that many cells repeat are written once, and otherwise by their number.
+    """
+
+    def __init__(self, page: HeatMapPage) -> None:
+        self.page = page
+        self.entries = {entry.cell: entry for entry in page.entries}
+        self.cells = list(self.entries or dict.fromkeys(row.cell for row in page.rows))
+        self.num_bits = 8 if len(self.cells) <= FEW_CELLS else 4
+        self.cell_numbers = {cell: number for number, cell in enumerate(self.cells)}
+        self.names: _Numbers[str] = _Numbers()
+        self.headings: _Numbers[tuple[str, str, str]] = _Numbers()
+        """(title, about, draw_as) of sections."""
+
+    def data(self) -> dict[str, Any]:
+        """Return the data by its name in the script."""
+        page = self.page
+        # First what numbers names and headings, then the lists of them.
+        cells = list(map(self._cell, self.cells))
+        guesses = list(map(self._guesses, page.guesses))
+        source, marks = _one_code_point_each(page.source or page.text)
         return {
-            "low": _number(low),
-            "high": _number(high),
-            "counts": [round(count / unit) for count in counts],
+            "title": shown_character(page.title),
+            "shows": page.shows,
+            "text": list(map(visible, page.text)),
+            "breaks": [place for place, char in enumerate(page.text) if char in LINE_ENDS],
+            "begin": page.begin,
+            "source": source,
+            "marks": marks,
+            "bits_per_value": self.num_bits,
+            "num_shades": NUM_SHADES,
+            "dot_radius": max(4, min(16, round(180 / max(1, len(cells)) ** 0.5))),
+            "cells": cells,
+            "sections": list(map(_heading, self.headings)),
+            "cell_columns": list(map(_column, page.cell_columns)),
+            "bits": list(map(_bits, page.bits)),
+            "guesses": guesses,
+            "columns": _show_all(page.columns),
+            "rows": list(map(self._row, page.rows)),
+            "notes": _show_all(page.notes),
+            "labels": {
+                shown_character(name): _pack(labels) for name, labels in page.labels.items()
+            },
+            "names": list(self.names),
         }
-    if section.draw_as == "cells":
-        return [[numbers[cell], _number(number)] for cell, number in content if cell in numbers]
-    if section.draw_as == "passages":
-        return [
-            [_show(one.title), one.begin, len(one.values), *pack(one.values)] for one in content
-        ]
-    return [[names.setdefault(_show(name), len(names)), _plain(one)] for name, one in content]
+
+    def _cell(self, cell: tuple[int, int]) -> dict[str, Any]:
+        layer, unit = cell
+        values = self.page.cells[:, layer, unit]
+        data: dict[str, Any] = {"name": f"{layer}:{unit}"}
+        # 8 bits for values of [-1, 1], 4 for those of the range that the cell reaches.
+        if self.num_bits == 8:
+            data["values"] = _pack(127 * values)
+            data["scale"] = 1.0
+        else:
+            data["values"], data["scale"] = pack(values)
+
+        entry = self.entries.get(cell)
+        if entry is None:
+            return data
+        data["shown"] = list(map(_text_or_number, entry.shown))
+        data["sections"] = list(map(self._section, entry.sections))
+        if entry.label:
+            data["label"] = shown_character(entry.label)
+        if entry.found:
+            data["is_found"] = shown_character(entry.found)
+        if entry.place is not None:
+            data["place"] = [round(side, 4) for side in entry.place]
+        return data
+
+    def _section(self, section: PagePart) -> list[Any]:
+        heading = (shown_character(section.title), shown_character(section.about), section.draw_as)
+        return [self.headings[heading], self._content(section)]
+
+    def _content(self, section: PagePart) -> Any:
+        content = section.content
+        match section.draw_as:
+            case "text":
+                return shown_character(content)
+            case "histogram":
+                low, high, counts = content
+                unit = max(1, max(counts, default=0) / MOST_COUNTS)
+                heights = [round(count / unit) for count in counts]
+                return {"low": _number(low), "high": _number(high), "counts": heights}
+            case "cells":
+                numbers = self.cell_numbers
+                return [[numbers[cell], _number(one)] for cell, one in content if cell in numbers]
+            case "passages":
+                return list(map(_passage, content))
+        return [[self.names[shown_character(name)], _text_or_number(one)] for name, one in content]
+
+    def _guesses(self, after: Sequence[tuple[str, float]]) -> list[int]:
+        """Return the number of each guess, followed by its probability in thousandths."""
+        numbers = []
+        for shown, share in after:
+            numbers += [self.names[shown_character(shown)], round(1000 * share)]
+        return numbers
+
+    def _row(self, row: PageRow) -> dict[str, Any]:
+        return {
+            "shown": _show_all(row.shown),
+            "cell": self.cell_numbers[row.cell],
+            "detector": shown_character(row.detector),
+        }
 
 
-def _plain(one: str | float | None) -> str | float | None:
-    return _show(one) if isinstance(one, str) else _number(one)
+def _heading(heading: tuple[str, str, str]) -> dict[str, str]:
+    title, about, draw_as = heading
+    return {"title": title, "about": about, "draw_as": draw_as}
+
+
+def _passage(passage: ShownPassage) -> list[Any]:
+    packed, scale = pack(passage.values)
+    return [shown_character(passage.title), passage.begin, len(passage.values), packed, scale]
+
+
+def _bits(bits: float) -> float | None:
+    """Return a surprisal to two digits; None for a character that was not predicted."""
+    if math.isnan(bits):
+        return None
+    return round(bits, 2)
+
+
+def _column(column: CellColumn) -> dict[str, Any]:
+    return {
+        "name": shown_character(column.name),
+        "about": shown_character(column.about),
+        "is_number": column.is_number,
+    }
+
+
+def _text_or_number(one: str | float | None) -> str | float | None:
+    if isinstance(one, str):
+        return shown_character(one)
+    return _number(one)
 
 
 def _number(number: float | None) -> float | None:
     """Round to four digits; None for a number that is not finite."""
-    return float(f"{number:.4g}") if number is not None and np.isfinite(number) else None
+    if number is None or not math.isfinite(number):
+        return None
+    return float(f"{number:.4g}")
 
 
-def _mark(text: str, marks: dict[str, str]) -> str:
-    """Return a text as it is shown, one code point per character.
+def _one_code_point_each(text: str) -> tuple[str, dict[str, str]]:
+    """Return a text as it is shown, one code point per character, and what marks stand for.
 
-    Characters that are shown as several, such as tabs, become code points of the private use area;
-    `marks` receives how each of them is shown.
+    Characters that are shown as several, such as tabs, become marks: code points of the private
+    use area.
     """
+    marks: dict[str, str] = {}
     known: dict[str, str] = {}
     for character in dict.fromkeys(text):
         shown = visible(character)
         if len(shown) != 1 or MARK <= ord(shown) < MARK + NUM_MARKS:
             mark = chr(MARK + len(marks) % NUM_MARKS)
-            marks[mark], shown = shown, mark
+            marks[mark] = shown
+            shown = mark
         known[character] = shown
-    return "".join(known[character] for character in text)
+    return "".join(known[character] for character in text), marks
 
 
-def _show(text: str) -> str:
-    return "␣" if text == " " else all_visible(text)
-
-
-def _pack_values(values: NDArray[np.float32], num_bits: int) -> dict[str, Any]:
-    """Return values (N,) as levels of 8 bits, of [-1, 1], or of 4 bits, of the range that they
-    reach."""
-    packed, scale = (_pack(127 * values), 1.0) if num_bits == 8 else pack(values)
-    return {"values": packed, "scale": scale}
+def _show_all(texts: Sequence[str]) -> list[str]:
+    return list(map(shown_character, texts))
 
 
 def _pack(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.rint(np.nan_to_num(values)).astype(np.int8).tobytes()).decode(
-        "ascii"
-    )
+    """Encode rounded values (N,) as base64, a byte each; nan as 0."""
+    levels = np.rint(np.nan_to_num(values)).astype(np.int8)
+    return base64.b64encode(levels).decode("ascii")
 
 
 def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
@@ -307,4 +351,4 @@ def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
     if scale > 0:
         levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
     pairs = (levels[::2] << 4) | (levels[1::2] & 15)
-    return base64.b64encode(pairs.astype(np.int8).tobytes()).decode("ascii"), _number(scale)
+    return _pack(pairs), _number(scale)

@@ -72,12 +72,17 @@ the terminal."""
 def terminal_theme(paper: str, ink: str, colours: Sequence[str]) -> TerminalTheme:
     """Return the theme of a terminal: background, text and the 8 colours of ANSI, all as
     #rrggbb."""
-    background, text, *ansi = (parse_rgb_hex(colour[1:]) for colour in (paper, ink, *colours))
-    return TerminalTheme(background, text, [*ansi])
+    return TerminalTheme(
+        background=parse_rgb_hex(paper[1:]),
+        foreground=parse_rgb_hex(ink[1:]),
+        normal=[parse_rgb_hex(colour[1:]) for colour in colours],
+    )
 
 
-INK, PAPER = PAPERS["light"].ink, PAPERS["light"].paper
-"""Colours of text and background."""
+INK = PAPERS["light"].ink
+"""Colour of text."""
+PAPER = PAPERS["light"].paper
+"""Colour of the background."""
 GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
 _ANSI = ("#b41e1e", "#1e7832", "#966400", "#1e46b4", "#822882", "#006e78")
@@ -116,7 +121,8 @@ def to_svg(
 
     By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
-    num_columns, most = columns or MIN_FITTED_COLUMNS, columns or COLUMNS
+    num_columns = columns or MIN_FITTED_COLUMNS
+    most = columns or COLUMNS
     console = Console(file=StringIO(), width=most, **RECORDING)
     elements: list[str] = []
     top = 0.0
@@ -124,13 +130,16 @@ def to_svg(
         if isinstance(renderable, SvgDrawing):
             drawn_height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
-            top, num_columns = top + drawn_height, most
+            top += drawn_height
+            num_columns = most
             continue
         for line in console.render_lines(renderable, pad=False):
-            num_columns = max(num_columns, sum(segment.cell_length for segment in line))
+            num_columns = max(num_columns, Segment.get_line_length(line))
             elements += _draw_line(line, top)
             top += LINE_HEIGHT
-    width, height = _number(num_columns * COLUMN_WIDTH + 2 * MARGIN), _number(top + 2 * MARGIN)
+
+    width = _number(num_columns * COLUMN_WIDTH + 2 * MARGIN)
+    height = _number(top + 2 * MARGIN)
     used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -150,11 +159,11 @@ def _dark_style(used: Set[str]) -> str:
 
     Viewers that know no such preference show the colours of the attributes.
     """
-    rules = "".join(
-        f'.charrnn [fill="{light}"]{{fill:{dark}}}.charrnn [stroke="{light}"]{{stroke:{dark}}}'
-        for light, dark in ON_DARK.items()
-        if light in used
-    )
+    rules = ""
+    for light, dark in ON_DARK.items():
+        if light in used:
+            rules += f'.charrnn [fill="{light}"]{{fill:{dark}}}'
+            rules += f'.charrnn [stroke="{light}"]{{stroke:{dark}}}'
     return f"@media (prefers-color-scheme: dark){{{rules}}}"
 
 
@@ -163,8 +172,13 @@ def label(
 ) -> str:
     """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is
     escaped."""
-    attributes = f' text-anchor="{anchor}"' * (anchor != "start") + ' font-weight="bold"' * bold
-    attributes += f' fill="{fill}"' if fill else ""
+    attributes = ""
+    if anchor != "start":
+        attributes += f' text-anchor="{anchor}"'
+    if bold:
+        attributes += ' font-weight="bold"'
+    if fill:
+        attributes += f' fill="{fill}"'
     return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
 
 
@@ -197,23 +211,29 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
         text = "".join(segment.text for segment in segments if not segment.control)
         width = cell_len(text)
+        ink = _ink(style).hex
+
+        # What is behind the text: its background, and a line below it.
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
-            rectangles.append(
-                _rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex)
-            )
-        if style.underline and width:
-            middle = top + LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
-            rectangles.append(_rectangle(column, middle, width, UNDERLINE_HEIGHT, _ink(style).hex))
+            fill = paper.get_truecolor(LIGHT).hex
+            rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, fill))
+        if width and style.underline:
+            below = LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
+            rectangles.append(_rectangle(column, top + below, width, UNDERLINE_HEIGHT, ink))
+
         for piece in _PIECES.findall(text):
             width = cell_len(piece)
             if piece[0] in _FILLED:
                 below, height = _FILLED[piece[0]]
-                rectangles.append(_rectangle(column, top + below, width, height, _ink(style).hex))
+                rectangles.append(_rectangle(column, top + below, width, height, ink))
                 words.append(f'<tspan fill="none">{piece}</tspan>')
+            elif piece[0] == " ":
+                words.append(piece)
             else:
-                words.append(piece if piece[0] == " " else _word(piece, column, width, style))
+                words.append(_word(piece, column, width, style))
             column += width
+
     if rectangles:
         yield f'<g shape-rendering="crispEdges">{"".join(rectangles)}</g>'
     while words and not words[-1].strip():
@@ -223,30 +243,34 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
 
 
 def _word(text: str, column: int, width: int, style: Style) -> str:
+    x = _number(column * COLUMN_WIDTH)
+    length = _number(width * COLUMN_WIDTH)
+    attributes = f' x="{x}" textLength="{length}" lengthAdjust="spacingAndGlyphs"'
     ink = _ink(style)
-    look = f' fill="{ink.hex}"' * (ink != LIGHT.foreground_color)
-    look += ' font-weight="bold"' * bool(style.bold) + ' font-style="italic"' * bool(style.italic)
-    x, length = _number(column * COLUMN_WIDTH), _number(width * COLUMN_WIDTH)
-    stretched = f' textLength="{length}" lengthAdjust="spacingAndGlyphs"'
-    return f'<tspan x="{x}"{stretched}{look}>{_escape(text)}</tspan>'
+    if ink != LIGHT.foreground_color:
+        attributes += f' fill="{ink.hex}"'
+    if style.bold:
+        attributes += ' font-weight="bold"'
+    if style.italic:
+        attributes += ' font-style="italic"'
+    return f"<tspan{attributes}>{_escape(text)}</tspan>"
 
 
 def _rectangle(column: float, top: float, num_columns: float, height: float, fill: str) -> str:
-    x, width = _number(column * COLUMN_WIDTH), _number(num_columns * COLUMN_WIDTH)
+    x = _number(column * COLUMN_WIDTH)
+    width = _number(num_columns * COLUMN_WIDTH)
     place = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
     return f'<rect {place} fill="{fill}"/>'
 
 
 def _ink(style: Style) -> ColorTriplet:
-    colour, paper = (style.bgcolor, style.color) if style.reverse else (style.color, style.bgcolor)
-    ink = _triplet(colour, is_ink=not style.reverse)
-    return blend_rgb(ink, _triplet(paper, is_ink=bool(style.reverse)), FAINT) if style.dim else ink
-
-
-def _triplet(colour: Color | None, *, is_ink: bool) -> ColorTriplet:
-    if colour is None or colour.is_default:
-        return LIGHT.foreground_color if is_ink else LIGHT.background_color
-    return colour.get_truecolor(LIGHT)
+    ink = (style.color or Color.default()).get_truecolor(LIGHT)
+    paper = (style.bgcolor or Color.default()).get_truecolor(LIGHT, foreground=False)
+    if style.reverse:
+        ink, paper = paper, ink
+    if style.dim:
+        return blend_rgb(ink, paper, FAINT)
+    return ink
 
 
 def _escape(text: str) -> str:
@@ -267,9 +291,9 @@ def to_png(svg: str) -> bytes:
     for its text."""
     import resvg_py
 
-    width, height = (
-        round(ZOOM * float(size)) for size in re.findall('(?:width|height)="([0-9.]+)"', svg)[:2]
-    )
+    sizes = re.findall('(?:width|height)="([0-9.]+)"', svg)
+    width = round(ZOOM * float(sizes[0]))
+    height = round(ZOOM * float(sizes[1]))
     if width * height > MAX_PIXELS:
         raise UsageError(
             f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the"
@@ -287,22 +311,24 @@ def to_png(svg: str) -> bytes:
 @cache
 def _has_font() -> bool:
     """Return whether drawing a letter changes any pixel."""
+    return _pixels_of("M") != _pixels_of("")
+
+
+def _pixels_of(letter: str) -> bytes:
     import resvg_py
 
-    drawn = (
+    svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
         f'<text x="5" y="30" font-size="20" font-family="{FONTS}">{letter}</text></svg>'
-        for letter in ("M", "")
     )
-    with_letter, without = (bytes(resvg_py.svg_to_bytes(svg_string=svg)) for svg in drawn)
-    return with_letter != without
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg))
 
 
-TEXT_PAGE, DRAWING_PAGE = (
-    Path(__file__).with_name(name) for name in ("svg_text.html", "svg_drawing.html")
-)
-"""Pages around text and around a drawing, which load nothing from the network: fonts are those of
-the reader's machine.
+DRAWING_PAGE = Path(__file__).with_name("svg_drawing.html")
+"""A page around a drawing."""
+TEXT_PAGE = Path(__file__).with_name("svg_text.html")
+"""A page around text. Neither page loads anything from the network: fonts are those of the reader's
+machine.
 
 The padding of the text extends background colours below the letters: browsers draw underscores at
 the lower edge of the coloured box or below it, where light ink on paper is invisible. Padding above
@@ -312,18 +338,20 @@ would cover the previous line."""
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
     parts = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
-    template = TEXT_PAGE
     if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
-        template, parts["svg"] = DRAWING_PAGE, to_svg(renderables, title)
+        template = DRAWING_PAGE
+        parts["svg"] = to_svg(renderables, title)
     else:
-        html = print_all(renderables).export_html(
-            theme=LIGHT, code_format="\n{stylesheet}\n\0{code}"
-        )
+        template = TEXT_PAGE
+        console = print_all(renderables)
+        html = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
         parts["light"], parts["code"] = html.split("\0", 1)
-        parts["dark"] = re.sub(
-            "#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), parts["light"]
-        )
+        parts["dark"] = re.sub("#[0-9a-f]{6}", _on_dark, parts["light"])
     return template.read_text(encoding="utf-8").format(title=_escape(title), **parts)
+
+
+def _on_dark(colour: re.Match[str]) -> str:
+    return ON_DARK.get(colour[0], colour[0])
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import product
 from typing import Literal
 
 from rich.cells import cell_len
@@ -34,7 +35,7 @@ ASCII_BLOCKS = "_.-~=+*#"
 
 Background = Literal["dark", "light", "unknown"]
 """What is known of the background of a terminal or picture."""
-Depth = Literal["truecolor", "256"]
+Depth = Literal["truecolor", "256", "none"]
 """How many colours a terminal shows; rich takes the nearest ones where there are 16."""
 
 
@@ -114,15 +115,20 @@ class Palette:
     def share(self, hue: str, share: float) -> Style:
         """Return the style of a share of a hue's full colour, clipped to [0, 1]; nan counts as
         0."""
-        step = round(NUM_SHADES * min(1.0, max(0.0, share))) if share == share else 0
+        step = 0
+        if not math.isnan(share):
+            step = round(NUM_SHADES * min(1.0, max(0.0, share)))
         return _style(self.background, self.depth, hue, step)
 
 
 def palette_of(console: Console) -> Palette:
     """Return the palette for a console: for its number of colours and its background."""
-    return Palette(
-        background_of(console._environ), "256" if console.color_system == "256" else "truecolor"
-    )
+    depth: Depth = "truecolor"
+    if is_plain(console):
+        depth = "none"
+    elif console.color_system == "256":
+        depth = "256"
+    return Palette(background_of(console._environ), depth)
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
@@ -132,60 +138,66 @@ def background_of(environment: Mapping[str, str]) -> Background:
     light on dark. 7 and 9 to 15 are light colours, after Vim.
     """
     named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
-    if named in ("dark", "light"):
-        return "dark" if named == "dark" else "light"
+    if named == "dark":
+        return "dark"
+    if named == "light":
+        return "light"
     last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
     if not last.isdecimal() or int(last) > 15:
         return "unknown"
-    return "light" if int(last) == 7 or int(last) > 8 else "dark"
+    if int(last) == 7 or int(last) > 8:
+        return "light"
+    return "dark"
 
 
 def steps(background: Background) -> dict[int, tuple[str, str]]:
     """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without 0,
     the page itself."""
-    numbers = range(1, NUM_SHADES + 1)
-    low = {-step: shade(background, "low", step) for step in reversed(numbers)}
-    return low | {step: shade(background, "high", step) for step in numbers}
+    shades = {}
+    for step in range(-NUM_SHADES, NUM_SHADES + 1):
+        if step < 0:
+            shades[step] = shade(background, "low", -step)
+        elif step > 0:
+            shades[step] = shade(background, "high", step)
+    return shades
 
 
 def dark_colours() -> dict[str, str]:
     """Return the background of every shade on dark paper, by that on light paper, and the texts
     likewise."""
-    light, dark = PAPERS["light"], PAPERS["dark"]
-    return {
-        light.paper: dark.paper,
-        light.ink: dark.ink,
-        # Shades whose text is black or white on light paper carry white text on dark paper.
-        "#000000": "#ffffff",
-    } | {
-        shade("light", hue, n)[0]: shade("dark", hue, n)[0]
-        for hue in HUES
-        for n in range(1, NUM_SHADES + 1)
-    }
+    light = PAPERS["light"]
+    dark = PAPERS["dark"]
+    # Shades whose text is black or white on light paper carry white text on dark paper.
+    by_light = {light.paper: dark.paper, light.ink: dark.ink, "#000000": "#ffffff"}
+    for hue, step in product(HUES, range(1, NUM_SHADES + 1)):
+        by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
+    return by_light
 
 
 @cache
 def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH
     from the paper."""
-    paper, full_hue, share = PAPERS[background], HUES[hue], step / NUM_SHADES
+    paper = PAPERS[background]
+    full = HUES[hue]
+    share = step / NUM_SHADES
     begin, _, _ = to_oklab(paper.paper)
-    coloured = from_oklch(
-        begin + (paper.lightness - begin) * share, full_hue.chroma * share, full_hue.degrees
-    )
+    lightness = begin + (paper.lightness - begin) * share
+    coloured = from_oklch(lightness, full.chroma * share, full.degrees)
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
-    is_dark = contrast(coloured, "#ffffff") > contrast(coloured, "#000000")
-    return coloured, "#ffffff" if is_dark else "#000000"
+    return coloured, max("#000000", "#ffffff", key=lambda ink: contrast(coloured, ink))
 
 
 def contrast(one: str, other: str) -> float:
     """Return the contrast ratio of two colours #rrggbb, from 1 to 21 (WCAG 2.2)."""
-    dark, light = sorted(
-        0.2126 * red + 0.7152 * green + 0.0722 * blue
-        for red, green, blue in map(_linear, (one, other))
-    )
+    dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = _linear(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def to_oklab(colour: str) -> tuple[float, float, float]:
@@ -204,7 +216,8 @@ def to_oklab(colour: str) -> tuple[float, float, float]:
 def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
     """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is
     clipped."""
-    a, b = chroma * math.cos(math.radians(degrees)), chroma * math.sin(math.radians(degrees))
+    a = chroma * math.cos(math.radians(degrees))
+    b = chroma * math.sin(math.radians(degrees))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -218,7 +231,9 @@ def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
 def block(value: float, *, ascii_only: bool = False) -> str:
     """Return the block of a value, clipped to [-1, 1]: the higher, the fuller; nan counts as 0."""
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
-    share = (min(1.0, max(-1.0, value)) + 1) / 2 if value == value else 0.5
+    if math.isnan(value):
+        value = 0.0
+    share = (min(1.0, max(-1.0, value)) + 1) / 2
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
 
@@ -247,6 +262,8 @@ class Scale:
         return f"{self.low:+.{num_digits}f}", f"{self.high:+.{num_digits}f}"
 
 
+FULL_SCALE = Scale()
+"""The scale from -1 to +1."""
 SMALL_RANGE = 0.5
 """Values that differ by less, two of eight blocks, are drawn on a scale of their own."""
 LEAST_RANGE = 1e-4
@@ -257,8 +274,11 @@ def scale_of(values: Iterable[float]) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else
     that from -1 to 1."""
     finite = [value for value in values if math.isfinite(value)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    return Scale(low, high) if LEAST_RANGE <= high - low < SMALL_RANGE else Scale()
+    low = min(finite, default=0.0)
+    high = max(finite, default=0.0)
+    if LEAST_RANGE <= high - low < SMALL_RANGE:
+        return Scale(low, high)
+    return FULL_SCALE
 
 
 def is_plain(console: Console) -> bool:
@@ -268,61 +288,69 @@ def is_plain(console: Console) -> bool:
 
 @cache
 def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
-    if step < PAPERS[background].faintest:
+    if depth == "none" or step < PAPERS[background].faintest:
         return Style()
     if depth == "truecolor":
         paper, ink = shade(background, hue, step)
         return Style(color=ink, bgcolor=paper)
     ramp = HUES[hue].ramps[background]
     number = ramp[(step - 1) * len(ramp) // NUM_SHADES]
-    text = max(_BLACK, _WHITE, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
+    black = 16
+    white = 231
+    text = max(black, white, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
     return Style(color=Color.from_ansi(text), bgcolor=Color.from_ansi(number))
-
-
-_BLACK, _WHITE = 16, 231
 
 
 def xterm_colour(number: int) -> str:
     """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green
     and blue."""
     levels = (0, 95, 135, 175, 215, 255)
-    red, green, blue = (levels[(number - 16) // size % 6] for size in (36, 6, 1))
+    place = number - 16
+    red = levels[place // 36]
+    green = levels[place // 6 % 6]
+    blue = levels[place % 6]
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _linear(colour: str) -> tuple[float, float, float]:
     """Return the linear light of red, green and blue (IEC 61966-2-1), each in [0, 1]."""
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    )
-    return red, green, blue
+    return _decode(colour[1:3]), _decode(colour[3:5]), _decode(colour[5:7])
+
+
+def _decode(digits: str) -> float:
+    part = int(digits, 16) / 255
+    if part <= 0.04045:
+        return part / 12.92
+    return float(((part + 0.055) / 1.055) ** 2.4)
 
 
 def _encoded(*linear: float) -> str:
     """Return linear light as #rrggbb (IEC 61966-2-1); the inverse of `_linear`."""
-    clipped = (min(1.0, max(0.0, part)) for part in linear)
-    encoded = (
-        12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055 for part in clipped
-    )
-    return "#" + "".join(f"{round(255 * part):02x}" for part in encoded)
+    return "#" + "".join(map(_encode, linear))
+
+
+def _encode(part: float) -> str:
+    part = min(1.0, max(0.0, part))
+    encoded = 12.92 * part
+    if part > 0.0031308:
+        encoded = 1.055 * part ** (1 / 2.4) - 0.055
+    return f"{round(255 * encoded):02x}"
 
 
 def shade_rules() -> str:
     """Return a variable and a class for every shade, for both colour schemes of a page."""
-    shades = [steps(background).items() for background in ("light", "dark")]
-    light, dark = (
-        " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in one)
-        for one in shades
-    )
-    numbers = range(-NUM_SHADES, NUM_SHADES + 1)
-    classes = "\n".join(
-        f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}" for step in numbers
-    )
-    return (
-        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }}"
-        f" }}\n{classes}"
-    )
+    rules = [
+        f":root {{ {_variables('light')} }}",
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
+    ]
+    for step in range(-NUM_SHADES, NUM_SHADES + 1):
+        rules.append(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}")
+    return "\n".join(rules)
+
+
+def _variables(background: Background) -> str:
+    shades = steps(background).items()
+    return " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in shades)
 
 
 TAB_WIDTH = 4
@@ -360,7 +388,8 @@ def visible(character: str) -> str:
 def all_visible(text: str, *, ascii_only: bool = False) -> str:
     """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one
     line."""
-    return "".join(map(visible_in_ascii if ascii_only else visible, text))
+    show = visible_in_ascii if ascii_only else visible
+    return "".join(map(show, text))
 
 
 def visible_in_ascii(character: str) -> str:
@@ -368,11 +397,9 @@ def visible_in_ascii(character: str) -> str:
     backslash escapes."""
     if character == "\t":
         return "\\t".ljust(TAB_WIDTH)
-    return (
-        character
-        if " " <= character <= "~"
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-    )
+    if " " <= character <= "~":
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def short_number(value: float) -> str:
@@ -389,7 +416,9 @@ def short_number(value: float) -> str:
 
 def shown_character(character: str) -> str:
     """Return how a character is shown by itself: a space as ␣."""
-    return "␣" if character == " " else all_visible(character)
+    if character == " ":
+        return "␣"
+    return all_visible(character)
 
 
 def quoted_character(character: str) -> str:
