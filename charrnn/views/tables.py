@@ -1,5 +1,6 @@
 """Build tables that fit 80 columns: findings, predictions, losses, corpora, settings."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 from charrnn.cells.findings import Ablation, AblationEffect, CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
+    Difference,
     Evaluation,
     EvaluationRow,
     LossBreakdown,
@@ -49,34 +51,40 @@ class PlainTable(Table):
         style: StyleType | None = None,
         end_section: bool = False,
     ) -> None:
-        # A name can contain markup: a detector may be the regular expression `[/b]`.
-        texts = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
-        super().add_row(*texts, style=style, end_section=end_section)
+        super().add_row(*map(_literal, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        first, remaining = [0], list(range(1, len(self.columns)))
-        num_names = max(
-            1, next((i for i, column in enumerate(self.columns) if column.justify == "right"), 1)
-        )
+        remaining = list(range(1, len(self.columns)))
         if len(remaining) < 2 or self._fits(console, options):
             yield from super().__rich_console__(console, options)
             return
+
+        names = self._names()
+        repeated = [0]
         while remaining:
-            sizes = range(len(remaining), 1, -1)
-            num_fitting = next(
-                (n for n in sizes if self._part(first + remaining[:n])._fits(console, options)), 1
-            )
-            yield from self._part(first + remaining[:num_fitting]).__rich_console__(
-                console, options
-            )
+            num_fitting = len(remaining)
+            part = self._part(repeated + remaining)
+            while num_fitting > 1 and not part._fits(console, options):
+                num_fitting -= 1
+                part = self._part(repeated + remaining[:num_fitting])
+            yield from part.__rich_console__(console, options)
+
             remaining = remaining[num_fitting:]
-            names = list(range(num_names))
-            if (
-                remaining
-                and remaining[0] >= num_names
-                and self._part([*names, remaining[0]])._fits(console, options)
-            ):
-                first = names
+            # All names are repeated once they have their place in the parts above, and room.
+            if remaining and remaining[0] >= len(names):
+                part = self._part([*names, remaining[0]])
+                repeated = names if part._fits(console, options) else repeated
+
+    def _names(self) -> list[int]:
+        """Return the columns before the first number, or the first alone."""
+        names = []
+        for index, column in enumerate(self.columns):
+            if column.justify == "right":
+                break
+            names.append(index)
+        if len(names) == len(self.columns):
+            return [0]
+        return names or [0]
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of these columns."""
@@ -103,16 +111,26 @@ class PlainTable(Table):
         others' fit."""
         unlimited = options.update_width(_UNLIMITED_WIDTH)
         width = Measurement.get(console, unlimited, self).maximum
-        for column in self.columns:
-            if not column.no_wrap:
-                sizes = [
-                    Measurement.get(console, unlimited, cell)
-                    for cell in (column.header, *column.cells)
-                ]
-                longest_word = max(size.minimum for size in sizes)
-                kept = longest_word if column is self.columns[0] else min(longest_word, _NAME_WIDTH)
-                width -= max(size.maximum for size in sizes) - kept
+        for index, column in enumerate(self.columns):
+            if column.no_wrap:
+                continue
+            longest_word = 0
+            longest_text = 0
+            for cell in (column.header, *column.cells):
+                size = Measurement.get(console, unlimited, cell)
+                longest_word = max(longest_word, size.minimum)
+                longest_text = max(longest_text, size.maximum)
+            if index > 0:
+                longest_word = min(longest_word, _NAME_WIDTH)
+            width -= longest_text - longest_word
         return width <= options.max_width
+
+
+def _literal(cell: RenderableType | None) -> RenderableType | None:
+    # A name can contain markup: a detector may be the regular expression `[/b]`.
+    if isinstance(cell, str):
+        return Text(all_visible(cell))
+    return cell
 
 
 def plain_table(
@@ -128,12 +146,12 @@ def plain_table(
     padding = (0, 1, 0, 0) if narrow else (0, 1)
     table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=padding)
     for column in columns:
-        is_number = column in right
         # A run, which can have any name, is the heading of some columns.
         heading = Text(all_visible(column))
-        table.add_column(
-            heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
-        )
+        if column in right:
+            table.add_column(heading, justify="right", overflow="fold", no_wrap=True)
+        else:
+            table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
@@ -150,7 +168,8 @@ class Bar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         length = round(min(_BAR_WIDTH, options.max_width) * self.share)
-        yield Text(("#" if options.ascii_only else "█") * length, style="blue")
+        mark = "#" if options.ascii_only else "█"
+        yield Text(mark * length, style="blue")
 
 
 NOT_SIGNIFICANT_MARK = "?"
@@ -172,23 +191,29 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
     `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count
     detector.
     """
-    return [
-        [
+    rows = []
+    for score in findings.scores:
+        inner = number_text(score.interior)
+        if score.auc is None:
+            inner = f"R² {number_text(score.r2)}"
+        row = [
             score.detector,
             f"{score.layer}:{score.unit}",
             score_text(score) + score_mark(score),
             ends_text(score.ci_low, score.ci_high),
             number_text(score.null_level),
             number_text(score.untrained),
-            number_text(score.interior) if score.auc is not None else f"R² {number_text(score.r2)}",
+            inner,
         ]
-        for score in findings.scores
-    ]
+        rows.append(row)
+    return rows
 
 
 def score_text(score: CellScore) -> str:
     """Return a cell's score with its name: AUC or ρ."""
-    return _named(score, score.auc if score.auc is not None else score.spearman)
+    if score.auc is not None:
+        return _named(score, score.auc)
+    return _named(score, score.spearman)
 
 
 def score_mark(score: CellScore) -> str:
@@ -198,10 +223,14 @@ def score_mark(score: CellScore) -> str:
     A cell further down a ranking has no p-value and no interval: chance explains what is below the
     chance level.
     """
-    is_ranked = score.p_value is None and score.null_level is not None
-    if not (score.exceeds_chance_level if is_ranked else score.is_significant):
+    exceeds_chance = score.is_significant
+    if score.p_value is None and score.null_level is not None:
+        exceeds_chance = score.exceeds_chance_level
+    if not exceeds_chance:
         return NOT_SIGNIFICANT_MARK
-    return NO_GAIN_MARK if score.is_no_better_than_untrained else ""
+    if score.is_no_better_than_untrained:
+        return NO_GAIN_MARK
+    return ""
 
 
 def meaning(score: CellScore) -> str:
@@ -217,11 +246,15 @@ def footnotes(findings: CellFindings) -> list[str]:
 
 def choosing_score_text(score: CellScore) -> str:
     """Return a cell's score on the choosing half with its name, or "" if it is unknown."""
-    return "" if score.chosen_on is None else _named(score, score.chosen_on)
+    if score.chosen_on is None:
+        return ""
+    return _named(score, score.chosen_on)
 
 
 def _named(score: CellScore, value: float | None) -> str:
-    return f"AUC {value:.3f}" if score.auc is not None else f"ρ {value:+.3f}"
+    if score.auc is not None:
+        return f"AUC {value:.3f}"
+    return f"ρ {value:+.3f}"
 
 
 def polarity_text(score: CellScore) -> str:
@@ -247,38 +280,35 @@ def contributions_table(findings: CellFindings) -> Table:
     """
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
-    rows = [
-        (
-            score.detector,
-            *(f"{value:.3f}" for _, value in score.probe),
-            *(
-                number_text(value, "+.4f")
-                for value in (score.ablation_inside, score.ablation_outside)
-            ),
-        )
-        for score in findings.scores
-    ]
-    return plain_table(*columns, right=columns[1:], rows=rows)
+    table = plain_table(*columns, right=columns[1:])
+    for score in findings.scores:
+        probes = [f"{value:.3f}" for _, value in score.probe]
+        inside = number_text(score.ablation_inside, "+.4f")
+        outside = number_text(score.ablation_outside, "+.4f")
+        table.add_row(score.detector, *probes, inside, outside)
+    return table
 
 
 def number_text(value: float | None, form: str = ".3f") -> str:
     """Return a number in a format; nothing for None."""
-    return "" if value is None else format(value, form)
+    if value is None:
+        return ""
+    return format(value, form)
 
 
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     """Return the ends of an interval in a format; nothing where one is None."""
-    return "" if low is None or high is None else f"{low:{form}}…{high:{form}}"
+    if low is None or high is None:
+        return ""
+    return f"{low:{form}}…{high:{form}}"
 
 
 def unscored(skipped: Sequence[Skipped]) -> list[str]:
     """Return a sentence for every reason, with the detectors that were not scored for it."""
-    by_reason: dict[str, list[str]] = {}
+    by_reason = defaultdict(list)
     for one in skipped:
-        by_reason.setdefault(one.reason, []).append(one.detector)
-    return [
-        f"{', '.join(detectors)}: not scored, {reason}" for reason, detectors in by_reason.items()
-    ]
+        by_reason[one.reason].append(one.detector)
+    return [f"{', '.join(names)}: not scored, {reason}" for reason, names in by_reason.items()]
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
@@ -292,12 +322,12 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
 
     Of `others`, the same cell clamped at other values, there are no intervals.
     """
-    headings = [
-        f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others)
-    ]
-    return clamped_table(
-        headings, [(one.change, one.effects) for one in (ablation, *others)], ablation.ci
-    )
+    headings = []
+    changes = []
+    for one in (ablation, *others):
+        headings.append("clamped at 0" if one.at == "zero" else "clamped at its mean")
+        changes.append((one.change, one.effects))
+    return clamped_table(headings, changes, ablation.ci)
 
 
 Change = tuple[float, Sequence[AblationEffect]]
@@ -317,57 +347,51 @@ def clamped_table(
     numbers = (first, "95 % interval", *following)
     table = plain_table("nats/character", *numbers, right=numbers)
 
-    def add(name: str, ends: tuple[float, float], change: float, *others: float) -> None:
-        table.add_row(
-            name,
-            f"{change:+.4f}",
-            f"{ends[0]:+.4f}…{ends[1]:+.4f}",
-            *(f"{one:+.4f}" for one in others),
-        )
+    def add(name: str, ends: tuple[float, float], changes: Iterable[float]) -> None:
+        first, *others = [f"{change:+.4f}" for change in changes]
+        table.add_row(name, first, ends_text(*ends, "+.4f"), *others)
 
-    add("whole text", interval, *(change for change, _ in changes))
-    by_detector = [{effect.detector: effect for effect in effects} for _, effects in changes]
-    for effect in sorted(
-        changes[0][1], key=lambda effect: (effect.detector != own, -effect.change_inside)
-    ):
+    def order(effect: AblationEffect) -> tuple[bool, float]:
+        return effect.detector != own, -effect.change_inside
+
+    add("whole text", interval, [change for change, _ in changes])
+    for effect in sorted(changes[0][1], key=order):
         name = effect.detector
-        same = [effects[name] for effects in by_detector]
-        inside, outside = (
-            (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
-        )
-        add(inside, effect.ci_inside, *(one.change_inside for one in same))
-        add(outside, effect.ci_outside, *(one.change_outside for one in same))
+        # The effects of the other columns may be in another order.
+        same = [one for _, effects in changes for one in effects if one.detector == name]
+        inside = f"{name} over 0" if effect.is_count else f"inside {name}"
+        outside = "  at 0" if effect.is_count else "  outside"
+        add(inside, effect.ci_inside, [one.change_inside for one in same])
+        add(outside, effect.ci_outside, [one.change_outside for one in same])
     return table
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     """Build the table of the catalogue's texts."""
-    rows = [
-        (entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for) for entry in entries
-    ]
-    return plain_table("name", "bytes", "licence", "look for", right=("bytes",), rows=rows)
+    table = plain_table("name", "bytes", "licence", "look for", right=("bytes",))
+    for entry in entries:
+        table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
+    return table
 
 
 def _as_in_yaml(value: Any) -> str:
     """Return a value as `config.yaml` and `--set` have it: null, true and false."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return " ".join(map(_as_in_yaml, value))
+    return str(value)
 
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
     """Build the table of every setting, its value and its source."""
     table = plain_table("field", "value", "from")
     for name, value in values.items():
-        shown = (
-            " ".join(map(_as_in_yaml, value))
-            if isinstance(value, tuple | list)
-            else _as_in_yaml(value)
-        )
-        origin = Text(
-            all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim"
-        )
-        table.add_row(name, shown or "-", origin)
+        style = "dim" if origins[name] == "default" else "bold"
+        origin = Text(all_visible(origins[name]), style=style)
+        table.add_row(name, _as_in_yaml(value) or "-", origin)
     return table
 
 
@@ -377,21 +401,23 @@ def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
     table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
     table.columns[1].no_wrap = True
     for place in places:
-        before, written, after = map(all_visible, (place.before, place.character, place.after))
-        context = f"{set_cell_size(before[::-1], 16)[::-1]}[{written}]{set_cell_size(after, 8)}"
+        # Of what is before, its end.
+        before = set_cell_size(all_visible(place.before)[::-1], 16)[::-1]
+        after = set_cell_size(all_visible(place.after), 8)
+        context = f"{before}[{all_visible(place.character)}]{after}"
         others = "  ".join(map(_with_percent, place.alternatives))
         table.add_row(f"{place.position + 1:,}", context, _with_percent(place), others)
-    return Group(
-        Text(
-            "Where the model hesitated most: what it wrote, and what else was likely", style="bold"
-        ),
-        table,
-    )
+    title = "Where the model hesitated most: what it wrote, and what else was likely"
+    return Group(Text(title, style="bold"), table)
 
 
 def _with_percent(one: Hesitation | Prediction) -> str:
-    share = "<1" if one.probability < 0.005 else f"{100 * one.probability:.0f}"
-    return f"{'space' if one.character == ' ' else all_visible(one.character).rstrip(' ')}:{share}%"
+    name = "space"
+    if one.character != " ":
+        name = all_visible(one.character).rstrip(" ")
+    if one.probability < 0.005:
+        return f"{name}:<1%"
+    return f"{name}:{100 * one.probability:.0f}%"
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
@@ -400,36 +426,47 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     A text or a seed that all of several runs share stands below the table; a text that the names of
     the runs repeat is left out.
     """
-    columns = {
-        "run": [run.name for run in runs],
-        "text": [run.text for run in runs],
-        "model": [f"{run.cell} {run.num_layers}×{run.hidden_size}" for run in runs],
-        "params": [
-            "" if run.num_parameters is None else short_number(run.num_parameters) for run in runs
-        ],
-        "seed": [str(run.seed) for run in runs],
-        "steps": [
-            f"{run.step:,}" + f"/{run.num_steps:,}" * (run.step != run.num_steps) for run in runs
-        ],
-        "nats/char": [number_text(run.best_nats, ".4f") for run in runs],
-        "min": [f"{run.minutes:.1f}" for run in runs],
-    }
+    rows = list(map(_run_row, runs))
+    columns = list(rows[0])
     if all(run.name.startswith(run.text) for run in runs):
-        del columns["text"]
-    shared = [name for name in ("text", "seed") if len(set(columns.get(name, ()))) == 1 < len(runs)]
-    values = ", ".join(f"{name} {columns.pop(name)[0]}" for name in shared)
-    table = plain_table(
-        *columns,
-        right=[name for name in columns if name not in ("run", "text", "model")],
-        rows=zip(*columns.values(), strict=True),
-        narrow=True,
-    )
+        columns.remove("text")
+    shared = []
+    if len(runs) > 1:
+        for name in ("text", "seed"):
+            if name in columns and len({row[name] for row in rows}) == 1:
+                columns.remove(name)
+                shared.append(f"{name} {rows[0][name]}")
+
+    numbers = set(columns) - {"run", "text", "model"}
+    table = plain_table(*columns, right=[*numbers], narrow=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     # Long texts and models are folded before names are.
-    table.columns[0].no_wrap = max(map(len, columns["run"])) <= _MAX_RUN_WIDTH
+    table.columns[0].no_wrap = max(len(run.name) for run in runs) <= _MAX_RUN_WIDTH
+
     notes = list(map(Text, comparison_notes([run for run in runs if run.best_nats is not None])))
-    return Group(
-        table, *notes, *([Text(all_visible(f"All runs: {values}."), style="dim")] if shared else [])
-    )
+    if shared:
+        notes.append(Text(all_visible(f"All runs: {', '.join(shared)}."), style="dim"))
+    return Group(table, *notes)
+
+
+def _run_row(run: RunSummary) -> dict[str, str]:
+    num_parameters = ""
+    if run.num_parameters is not None:
+        num_parameters = short_number(run.num_parameters)
+    steps = f"{run.step:,}"
+    if run.step != run.num_steps:
+        steps += f"/{run.num_steps:,}"
+    return {
+        "run": run.name,
+        "text": run.text,
+        "model": f"{run.cell} {run.num_layers}×{run.hidden_size}",
+        "params": num_parameters,
+        "seed": str(run.seed),
+        "steps": steps,
+        "nats/char": number_text(run.best_nats, ".4f"),
+        "min": f"{run.minutes:.1f}",
+    }
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
@@ -446,23 +483,24 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     are compared, the rows have their differences.
     """
     rows = shown_rows(evaluation.rows)
-    is_one = len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows)
-    table = losses_table([row.loss for row in rows]) if is_one else _losses_of_several(rows)
     where = "this text" if evaluation.part is None else f"the {evaluation.part} text"
     if evaluation.common_bytes is not None:
-        where += " that all runs have: bytes {:,} to {:,} of their text".format(
-            *evaluation.common_bytes
-        )
-    first = evaluation.first
-    parts: list[RenderableType] = [Text(f"Loss over {where}"), table]
-    parts.append(Text(how_to_read(rows)))
-    skipped = {(row.protocol, row.reason) for row in evaluation.skipped}
-    parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
-    if first.nats_ci is None:
-        parts.append(
-            Text("The text is too short for an interval, which needs 1,000 scored characters.")
-        )
-    parts += [Text(all_visible(note)) for note in evaluation.notes]
+        begin, end = evaluation.common_bytes
+        where += f" that all runs have: bytes {begin:,} to {end:,} of their text"
+    parts: list[RenderableType] = [Text(f"Loss over {where}")]
+    is_one = len({row.name for row in rows}) == 1
+    if is_one and all(row.difference is None for row in rows):
+        parts.append(losses_table([row.loss for row in rows]))
+    else:
+        parts.append(_losses_of_several(rows))
+
+    notes = [how_to_read(rows)]
+    for protocol, reason in sorted({(row.protocol, row.reason) for row in evaluation.skipped}):
+        notes.append(f"{protocol} is skipped: {reason}.")
+    if evaluation.first.nats_ci is None:
+        notes.append("The text is too short for an interval, which needs 1,000 scored characters.")
+    notes += map(all_visible, evaluation.notes)
+    parts += map(Text, notes)
     for breakdown in evaluation.breakdowns:
         parts += [Text(""), breakdown_view(breakdown)]
     return Group(*parts)
@@ -471,46 +509,47 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     """Draw the loss by class or by position: a bar per group or, for a run that is compared, its
     difference."""
-    title, first = {
-        "class": ("by class of character", "class"),
-        "position": ("by the number of characters read since the initial state", "read"),
-    }[breakdown.by]
     by_class = breakdown.by == "class"
     has_differences = any(group.difference is not None for group in breakdown.groups)
-    columns = (first, "characters", "nats/char", "95 % interval")
-    last = (
-        ("difference", "its interval")
-        if has_differences
-        else ("of the loss", "")
-        if by_class
-        else ("",)
-    )
-    table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)), narrow=True)
+    title = "by the number of characters read since the initial state"
+    columns = ["read", "characters", "nats/char", "95 % interval"]
+    if by_class:
+        title = "by class of character"
+        columns[0] = "class"
+    if has_differences:
+        columns += ["difference", "its interval"]
+    elif by_class:
+        columns.append("of the loss")
+    right = columns[1:]
+    if not has_differences:
+        columns.append("")  # of the bar
+    table = plain_table(*columns, right=right, narrow=True)
+
     # Classes are of very different sizes: the bars show where most of the loss is.
-    values = [
-        group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups
-    ]
-    largest = max(values)
-    for group, value in zip(breakdown.groups, values, strict=True):
-        cells = [
+    of_bar = "share_of_loss" if by_class else "nats_per_char"
+    largest = max(getattr(group, of_bar) for group in breakdown.groups)
+    for group in breakdown.groups:
+        cells: list[RenderableType] = [
             group.name,
             f"{group.num_chars:,}",
             f"{group.nats_per_char:.4f}",
             _ends(group.nats_ci),
         ]
-        difference = group.difference
-        if difference is not None:
-            table.add_row(
-                *cells,
-                f"{difference.mean:+.4f}",
-                ends_text(difference.low, difference.high, "+.3f"),
-            )
-        elif has_differences:
-            table.add_row(*cells, "", "")
-        else:
-            share = [f"{group.share_of_loss:.1%}"] if by_class else []
-            table.add_row(*cells, *share, Bar(value / largest if largest > 0 else 0.0))
+        if group.difference is not None:
+            cells += _difference_cells(group.difference)
+        elif not has_differences:
+            if by_class:
+                cells.append(f"{group.share_of_loss:.1%}")
+            cells.append(Bar(getattr(group, of_bar) / largest if largest > 0 else 0.0))
+        table.add_row(*cells)
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
+
+
+def _difference_cells(difference: Difference | None) -> tuple[str, str]:
+    """Return a difference and its interval; nothing for None."""
+    if difference is None:
+        return "", ""
+    return f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, "+.3f")
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:
@@ -521,16 +560,17 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
         notes.append("Below a figure: its 95 % interval.")
     compared = [row for row in rows if row.difference is not None]
     first = all_visible(rows[0].name)
-    references = [f"to {first} by the same protocol"] * any(
-        row.loss.protocol in _TO_FIRST_RUN for row in compared
-    )
-    references += [f"of n-grams, to {first}, stateful"] * any(row.name == NGRAM for row in compared)
-    is_dynamic = any(row.loss.protocol == "dynamic" for row in compared)
-    references += ["of dynamic, to the stateful loss of the same run"] * is_dynamic
+    references = []
+    if any(row.loss.protocol in _TO_FIRST_RUN for row in compared):
+        references.append(f"to {first} by the same protocol")
+    if any(row.name == NGRAM for row in compared):
+        references.append(f"of n-grams, to {first}, stateful")
+    if any(row.loss.protocol == "dynamic" for row in compared):
+        references.append("of dynamic, to the stateful loss of the same run")
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
-    is_read_twice = any(row.loss.num_chars > row.loss.text_length for row in rows)
-    notes += ["windowed-256: random windows, which overlap."] * is_read_twice
+    if any(row.loss.num_chars > row.loss.text_length for row in rows):
+        notes.append("windowed-256: random windows, which overlap.")
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
         notes.append("RUN[:N]: the first N characters of the text.")
     return " ".join(notes)
@@ -539,11 +579,8 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor
     the best."""
-    best = min(
-        [row for row in rows if row.name == NGRAM],
-        key=lambda row: row.loss.nats_per_char,
-        default=None,
-    )
+    ngrams = [row for row in rows if row.name == NGRAM]
+    best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
     shown = {f"{order}-gram" for order in SHOWN_ORDERS}
     return tuple(
         row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown
@@ -556,17 +593,16 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     columns = ("protocol", *_FIGURES, "characters", "precision")
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
-        values = (report.nats_per_char, report.bpc, report.bits_per_byte)
-        table.add_row(
-            report.protocol,
-            *(f"{value:.4f}" for value in values),
-            f"{report.num_chars:,}",
-            report.precision,
-        )
+        characters = f"{report.num_chars:,}"
+        table.add_row(report.protocol, *_figures(report), characters, report.precision)
         if report.nats_ci is not None:
             intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
             table.add_row("", *map(_ends, intervals), "", "", style="dim")
     return table
+
+
+def _figures(loss: LossReport) -> list[str]:
+    return [f"{value:.4f}" for value in (loss.nats_per_char, loss.bpc, loss.bits_per_byte)]
 
 
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
@@ -574,11 +610,9 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
     has_bytes = any(row.byte_difference is not None for row in rows)
     for row in rows:
-        loss, difference = row.loss, row.difference or row.byte_difference
-        shown = "" if difference is None else f"{difference.mean:+.4f}"
-        values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
-        table.add_row(row.name, loss.protocol, *(f"{value:.4f}" for value in values), shown)
-        ends = "" if difference is None else ends_text(difference.low, difference.high, "+.3f")
+        loss = row.loss
+        difference, ends = _difference_cells(row.difference or row.byte_difference)
+        table.add_row(row.name, loss.protocol, *_figures(loss), difference)
         if loss.nats_ci is not None or ends:
             of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
             table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, ends, style="dim")
@@ -586,4 +620,6 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
 
 
 def _ends(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else ends_text(*interval)
+    if interval is None:
+        return ""
+    return ends_text(*interval)
