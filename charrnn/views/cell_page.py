@@ -29,8 +29,7 @@ from charrnn.views.theme import (
 
 PLACE_OF_ABLATION = 50
 """The place of the ablation among the sections of a page: see `CellSection.place`."""
-KINDS = {"decile": "tenth"}
-"""How a kind of passages is called, if not by its name."""
+
 ABOUT_PASSAGES = (
     "top and bottom: its highest and lowest values; tenth 10 to 1: one passage from each tenth of"
     " its values, the highest tenth first"
@@ -59,22 +58,29 @@ def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> lis
     where = f"Where cell {page.layer}:{page.unit} is high and low"
     pictures = passages_pictures(where, page.passages, has_sparkline=has_sparkline)
     pictures += [Text(), *values_pictures(page.values)]
-    drawn = [(PLACE_OF_ABLATION, [] if page.ablation is None else ablation_pictures(page.ablation))]
+
+    by_place = []
+    if page.ablation is not None:
+        by_place.append((PLACE_OF_ABLATION, ablation_pictures(page.ablation)))
     for section in sections():
-        if (result := page.sections.get(section.name)) is not None:
-            title = [Text(section.title, style="bold")] if section.title else []
-            drawn.append((section.place, [*title, *result.view()]))
-    for _, of_section in sorted(drawn, key=lambda pair: pair[0]):
-        pictures += [Text(), *of_section] if of_section else []
-    correlated = "   ".join(
+        result = page.sections.get(section.name)
+        if result is None:
+            continue
+        drawn = result.view()
+        if section.title:
+            drawn = [Text(section.title, style="bold"), *drawn]
+        by_place.append((section.place, drawn))
+    by_place.sort(key=lambda pair: pair[0])
+    for _, drawn in by_place:
+        if drawn:
+            pictures += [Text(), *drawn]
+
+    correlated = [
         f"{one.layer}:{one.unit} {one.correlation:+.2f}" for one in page.values.correlated
-    )
-    return [
-        *pictures,
-        Text(),
-        Text("Most correlated cells", style="bold"),
-        Text(f"  {correlated or 'none'}"),
     ]
+    pictures += [Text(), Text("Most correlated cells", style="bold")]
+    pictures.append(Text(f"  {'   '.join(correlated) or 'none'}"))
+    return pictures
 
 
 def passages_pictures(
@@ -101,23 +107,29 @@ def summary_pictures(page: records.CellPage, detector: str | None = None) -> lis
     if page.ablation is not None:
         grid.add_row("ablated", Text(contribution_text(page.ablation, detector)))
     for section in sections():
-        if section.summary is not None and (result := page.sections.get(section.name)) is not None:
+        result = page.sections.get(section.name)
+        if section.summary is not None and result is not None:
             for name, line in section.summary(result).items():
                 grid.add_row(name, Text(line, overflow="fold"))
-    return [grid] if grid.row_count else []
+    if grid.row_count == 0:
+        return []
+    return [grid]
 
 
 def contribution_text(ablation: records.Ablation, detector: str | None = None) -> str:
     """Say by how much the loss rises: in all, and inside and outside the spans of a detector, as
     `summary_pictures`."""
     whole = f"loss {ablation.change:+.4f} nats/character"
-    by_name = {effect.detector: effect for effect in ablation.effects}
-    effect = by_name.get(detector or "") or max(
-        ablation.effects, key=lambda one: one.change_inside, default=None
-    )
-    if effect is None:
+    if not ablation.effects:
         return whole
-    inside, outside = _places(effect)
+
+    effect = max(ablation.effects, key=lambda one: one.change_inside)
+    for one in ablation.effects:
+        if one.detector == detector:
+            effect = one
+    name = all_visible(effect.detector)
+    inside = f"{name} over 0" if effect.is_count else f"inside {name}"
+    outside = "at 0" if effect.is_count else "outside"
     return f"{whole}; {inside} {effect.change_inside:+.4f}, {outside} {effect.change_outside:+.4f}"
 
 
@@ -127,11 +139,6 @@ def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
     largest = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))[:NUM_ABLATED]
     title = f"Ablated: rise of the loss over {ablation.num_chars:,} characters"
     return [Text(title, style="bold"), ablation_table(replace(ablation, effects=tuple(largest)))]
-
-
-def _places(effect: records.AblationEffect) -> tuple[str, str]:
-    name = all_visible(effect.detector)
-    return (f"{name} over 0", "at 0") if effect.is_count else (f"inside {name}", "outside")
 
 
 @dataclass(frozen=True)
@@ -154,11 +161,17 @@ class PassageList:
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
         grid.add_column(width=width)
         for passage in self.passages:
-            is_decile = passage.kind == "decile"
-            where = f" line {passage.line}" if is_decile else f"\nline {passage.line:,}"
-            name = f"{KINDS.get(passage.kind, passage.kind)} {passage.rank}".ljust(10)
-            label = Text.assemble(name, (f"{passage.value:+.2f}", "bold"), (where, "dim"))
-            part = fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES)
+            if passage.kind == "decile":
+                name = f"tenth {passage.rank}"
+                where = f" line {passage.line}"
+                num_lines = 1
+            else:
+                name = f"{passage.kind} {passage.rank}"
+                where = f"\nline {passage.line:,}"
+                num_lines = LINES_OF_EXTREMES
+            value = f"{passage.value:+.2f}"
+            label = Text.assemble(name.ljust(10), (value, "bold"), (where, "dim"))
+            part = fitted(passage, width, num_lines)
             grid.add_row(label, HeatMap(part, self.has_blocks, self.scale))
         yield grid
 
@@ -168,10 +181,8 @@ def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.
     at spaces."""
     for num_columns in range(width * num_lines, width, -1):
         shown = clipped(passage, num_columns)
-        if (
-            len(list(fold(zip(shown.text, shown.values, strict=True), width, ascii_only=False)))
-            <= num_lines
-        ):
+        characters = zip(shown.text, shown.values, strict=True)
+        if len(list(fold(characters, width, ascii_only=False))) <= num_lines:
             return shown
     return clipped(passage, width)
 
@@ -179,15 +190,19 @@ def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.
 def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many columns, its line ends as
     marks."""
-    at = passage.index - passage.begin
-    shown, widths = [], []
+    shown = []
+    widths = []
     for place, character in enumerate(passage.text):
-        # ↵ stands for a carriage return before it, too.
-        mark = "" if passage.text.startswith("\r\n", place) else visible(character)
-        shown.append(mark if character in LINE_ENDS or character == "\r" else character)
+        mark = visible(character)
+        if passage.text.startswith("\r\n", place):
+            mark = ""  # ↵ stands for a carriage return before it, too
+        shown.append(mark if character in (*LINE_ENDS, "\r") else character)
         widths.append(cell_len(mark))
-    begin = end = at
-    used, before = 0, 0
+
+    begin = passage.index - passage.begin
+    end = begin
+    used = 0
+    before = 0
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
     # as there are any.
     while begin > 0 or end < len(shown):
@@ -197,33 +212,30 @@ def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredT
             break
         used += widths[place]
         if goes_back:
-            begin, before = place, before + widths[place]
+            begin = place
+            before += widths[place]
         else:
             end = place + 1
-    text = "".join(shown[begin:end])
-    values = tuple(
-        value
-        for part, value in zip(shown[begin:end], passage.values[begin:end], strict=True)
-        for _ in part
-    )
-    return records.ColouredText(text=text, values=values)
+
+    values: list[float] = []
+    for place in range(begin, end):
+        values += [passage.values[place]] * len(shown[place])
+    return records.ColouredText(text="".join(shown[begin:end]), values=tuple(values))
 
 
 def values_pictures(values: records.CellValues) -> list[RenderableType]:
     """Draw the histogram and the autocorrelation of a cell's values, its timescale, gates, and
     values by character."""
-    lines = [
-        f"mean {values.mean:+.3f}, standard deviation {values.spread:.3f}",
-        timescale_text(values),
-        *([gates_text(values)] if values.gates else []),
-    ]
-    return [
+    pictures: list[RenderableType] = [
         Text(f"Values over {values.num_chars:,} characters", style="bold"),
         ValueCharts(values),
-        *(Text(f"  {line}") for line in lines),
-        Text("Mean value after a character", style="bold"),
-        *after_lines(values.after_characters),
+        Text(f"  mean {values.mean:+.3f}, standard deviation {values.spread:.3f}"),
+        Text(f"  {timescale_text(values)}"),
     ]
+    if values.gates:
+        pictures.append(Text(f"  {gates_text(values)}"))
+    pictures.append(Text("Mean value after a character", style="bold"))
+    return pictures + after_lines(values.after_characters)
 
 
 @dataclass(frozen=True)
@@ -234,48 +246,54 @@ class ValueCharts:
     values: records.CellValues
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        ascii_only = options.ascii_only
-        histogram = bars([float(count) for count in self.values.histogram], ascii_only=ascii_only)
-        histogram.append("-1" + "0".center(records.NUM_BINS - 4) + "+1")
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        counts = self.values.histogram
+        histogram = [
+            "histogram",
+            *bars(counts, max(counts, default=0), blocks),
+            "-1" + "0".center(records.NUM_BINS - 4) + "+1",
+        ]
         # A bar of height 0 is no correlation or a negative one, which the numbers of the record
         # show.
-        curve = bars(
-            [max(0.0, one) for one in self.values.autocorrelation], 1.0, ascii_only=ascii_only
-        )
+        curve = ["autocorrelation by lag", *bars(self.values.autocorrelation, 1.0, blocks)]
         lags = self.values.lags
         curve.append(f"1{lags[-1]:>{len(lags) - 1}}" if len(lags) > 4 else "")
+
+        left = Text("\n".join(histogram), no_wrap=True)
+        right = Text("\n".join(curve), no_wrap=True)
         grid = Table.grid(padding=(0, 3, 0, 2))
-        charts = (("histogram", histogram), ("autocorrelation by lag", curve))
-        cells = [Text("\n".join((title, *chart)), no_wrap=True) for title, chart in charts]
-        for row in (
-            [cells]
-            if options.max_width >= records.NUM_BINS + len(lags) + 10
-            else [[cell] for cell in cells]
-        ):
-            grid.add_row(*row)
+        if options.max_width >= records.NUM_BINS + len(lags) + 10:
+            grid.add_row(left, right)
+        else:
+            grid.add_row(left)
+            grid.add_row(right)
         yield grid
 
 
-def bars(numbers: Sequence[float], largest: float | None = None, *, ascii_only: bool) -> list[str]:
+def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
     """Return the lines of a chart of bars, one column each, as high as numbers (n,) from 0 to the
-    largest."""
-    blocks = ASCII_BLOCKS if ascii_only else BLOCKS
-    largest = max(numbers, default=0.0) if largest is None else largest
-    steps = len(blocks) * BARS_HEIGHT
-    heights = [
-        math.ceil(steps * min(1.0, number / largest)) if largest > 0 else 0 for number in numbers
-    ]
+    largest. A negative number has no bar."""
+    heights = []
+    for number in numbers:
+        share = min(1.0, max(0.0, number / largest)) if largest > 0 else 0.0
+        heights.append(math.ceil(len(blocks) * BARS_HEIGHT * share))
+
     lines = []
+    drawn = " " + blocks
     for level in range(BARS_HEIGHT - 1, -1, -1):
-        filled = [min(len(blocks), max(0, height - level * len(blocks))) for height in heights]
-        lines.append("".join(blocks[number - 1] if number else " " for number in filled))
+        line = ""
+        for height in heights:
+            line += drawn[min(len(blocks), max(0, height - level * len(blocks)))]
+        lines.append(line)
     return lines
 
 
 def characters_text(number: float) -> str:
     """Return a number of characters with three significant digits, if it has no more before the
     point."""
-    return f"{number:,.0f} characters" if number >= 999.5 else f"{number:.3g} characters"
+    if number >= 999.5:
+        return f"{number:,.0f} characters"
+    return f"{number:.3g} characters"
 
 
 def timescale_text(values: records.CellValues) -> str:
@@ -295,20 +313,25 @@ def timescale_text(values: records.CellValues) -> str:
 
 def gates_text(values: records.CellValues) -> str:
     """Say at which share of the characters each gate is open and closed."""
-    parts = (
-        f"{GATE_NAMES.get(one.gate, one.gate)} {one.open:.0%} / {one.closed:.0%}"
-        for one in values.gates
-    )
+    parts = []
+    for one in values.gates:
+        name = GATE_NAMES.get(one.gate, one.gate)
+        parts.append(f"{name} {one.open:.0%} / {one.closed:.0%}")
     return f"gates open / closed: {', '.join(parts)}"
 
 
 def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]:
     """Draw the characters after which the mean is highest, and those after which it is lowest."""
-    frequent = sorted((one for one in after if one.count >= MIN_AFTER), key=lambda one: -one.mean)
-    lines: list[RenderableType] = []
-    for name, some in (("highest", frequent[:NUM_AFTER]), ("lowest ", frequent[::-1][:NUM_AFTER])):
-        shown = "   ".join(f"{quoted_character(one.character)} {one.mean:+.2f}" for one in some)
-        lines.append(
-            Text(f"  {name}  {shown or f'no character occurs {MIN_AFTER} times'}", overflow="fold")
-        )
-    return lines
+    frequent = [one for one in after if one.count >= MIN_AFTER]
+    frequent.sort(key=lambda one: -one.mean)
+    lowest_first = frequent[::-1]
+    return [
+        _after_line("highest", frequent[:NUM_AFTER]),
+        _after_line("lowest ", lowest_first[:NUM_AFTER]),
+    ]
+
+
+def _after_line(name: str, after: Sequence[records.AfterCharacter]) -> Text:
+    shown = [f"{quoted_character(one.character)} {one.mean:+.2f}" for one in after]
+    listed = "   ".join(shown) or f"no character occurs {MIN_AFTER} times"
+    return Text(f"  {name}  {listed}", overflow="fold")

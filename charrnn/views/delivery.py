@@ -5,6 +5,7 @@ This module imports neither rich nor NumPy, so that the help texts can list the 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,15 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import UsageError, install_command
-from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
     from charrnn.views.html_page import HeatMapPage
-
-page, svg = LazyModule("charrnn.views.html_page"), LazyModule("charrnn.views.svg")
 
 
 def to_json(value: Any) -> str:
@@ -42,7 +40,9 @@ def replace_non_finite(value: Any) -> Any:
         return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [replace_non_finite(item) for item in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,34 @@ class ExportFormat:
 
 
 def _to_html(shown: Shown) -> bytes:
-    html = (
-        svg.to_html(shown.pictures, shown.title)
-        if shown.page is None
-        else page.to_html_page(shown.page)
-    )
-    return html.encode("utf-8")  # type: ignore[no-any-return]
+    from charrnn.views.html_page import to_html_page
+    from charrnn.views.svg import to_html
+
+    if shown.page is not None:
+        return to_html_page(shown.page).encode("utf-8")
+    return to_html(shown.pictures, shown.title).encode("utf-8")
 
 
-def _to_svg(shown: Shown) -> str:
-    return svg.to_svg(shown.pictures, shown.title)  # type: ignore[no-any-return]
+def _to_svg(shown: Shown) -> bytes:
+    from charrnn.views.svg import to_svg
+
+    return to_svg(shown.pictures, shown.title).encode("utf-8")
+
+
+def _to_png(shown: Shown) -> bytes:
+    from charrnn.views.svg import to_png, to_svg
+
+    return to_png(to_svg(shown.pictures, shown.title))
+
+
+def _to_text(shown: Shown) -> bytes:
+    from charrnn.views.svg import to_text
+
+    return to_text(shown.pictures).encode("utf-8")
+
+
+def _to_json(shown: Shown) -> bytes:
+    return f"{to_json(shown.data)}\n".encode("ascii")
 
 
 def _to_npz(shown: Shown) -> bytes:
@@ -101,23 +119,23 @@ def _to_npz(shown: Shown) -> bytes:
     file = BytesIO()
     # A regular expression, the name of a detector, can contain characters that no file name in an
     # archive can.
-    arrays: dict[str, Any] = {all_visible(name): array for name, array in shown.arrays.items()}
+    arrays: dict[str, Any] = {all_visible(name): one for name, one in shown.arrays.items()}
     np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
 _FORMATS = (
     ExportFormat(".html", "web page", _to_html),
-    ExportFormat(".svg", "picture", lambda shown: _to_svg(shown).encode("utf-8")),
+    ExportFormat(".svg", "picture", _to_svg),
     ExportFormat(
         ".png",
         "picture",
-        lambda shown: svg.to_png(_to_svg(shown)),
+        _to_png,
         module="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
-    ExportFormat(".txt", "plain text", lambda shown: svg.to_text(shown.pictures).encode("utf-8")),
-    ExportFormat(".json", "numbers", lambda shown: (to_json(shown.data) + "\n").encode("ascii")),
+    ExportFormat(".txt", "plain text", _to_text),
+    ExportFormat(".json", "numbers", _to_json),
     ExportFormat(".npz", "activations, as NumPy arrays", _to_npz),
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
@@ -131,11 +149,15 @@ PICTURE_SUFFIXES = (".svg", ".png")
 def describe_formats(*, has_arrays: bool = True) -> str:
     """Describe the formats in one line, for help texts; without `has_arrays`, those of results
     without activations."""
-    return ", ".join(
-        f"{one.suffix} ({one.content}" + (f"; needs the extra {one.extra})" if one.extra else ")")
-        for one in FORMATS.values()
-        if has_arrays or one.suffix != ".npz"
-    )
+    described = []
+    for one in FORMATS.values():
+        if one.suffix == ".npz" and not has_arrays:
+            continue
+        content = one.content
+        if one.extra:
+            content += f"; needs the extra {one.extra}"
+        described.append(f"{one.suffix} ({content})")
+    return ", ".join(described)
 
 
 def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
@@ -146,10 +168,10 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
         *others, last = formats
         raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
     if found.module and find_spec(found.module) is None:
-        raise UsageError(
-            f"{path}: a {found.suffix} needs the package {found.module}. Install it: "
-            f"{install_command(found.extra)}\n{found.instead.format(stem=path.with_suffix(''))}".rstrip()
-        )
+        need = f"{path}: a {found.suffix} needs the package {found.module}."
+        instead = found.instead.format(stem=path.with_suffix(""))
+        message = f"{need} Install it: {install_command(found.extra)}\n{instead}"
+        raise UsageError(message.rstrip())
     return found
 
 

@@ -41,9 +41,10 @@ def findings_pictures(
         pictures += [Text(LEGEND, style="dim"), Text()]
     if has_contributions and findings.scores:
         pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
+    notes = footnotes(findings)
     if not any(score.is_significant for score in findings.scores):
-        pictures += [Text("No cell follows a detector better than chance."), Text()]
-    elif notes := footnotes(findings):
+        notes = ["No cell follows a detector better than chance."]
+    if notes:
         pictures += [*map(Text, notes), Text()]
     if findings.skipped:
         pictures += [skipped_lines(findings.skipped), Text()]
@@ -58,18 +59,24 @@ def passage_pictures(
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
     captions."""
-    has_underlines = any(passage.coloured.inside for passage in passages)
-    has_counts = not all(passage.coloured.inside for passage in passages)
-    underlined = ("where the detector is on" + " (not for counts)" * has_counts) * has_underlines
+    are_underlined = [bool(passage.coloured.inside) for passage in passages]
+    underlined = ""
+    if all(are_underlined) and passages:
+        underlined = "where the detector is on"
+    elif any(are_underlined):
+        underlined = "where the detector is on (not for counts)"
+
+    pictures: list[RenderableType] = []
     scales = [scale_of(passage.coloured.values) for passage in passages]
-    needs_legend = not all(scale.is_own for scale in scales)
-    pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if needs_legend else []
+    if not all(scale.is_own for scale in scales):
+        pictures += [Legend(underlined=underlined), Text()]
     for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
+        caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
         about = looks_for[score.detector] if looks_for else ""
         # A regular expression without a name is its own name.
-        described = f" ({about})" if about and not about.endswith(f" of {score.detector}") else ""
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector}{described}"
+        if about and not about.endswith(f" of {score.detector}"):
+            caption += f" ({about})"
         said = filter(None, (polarity_text(score), meaning(score)))
         pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
         if scale.is_own:
@@ -82,8 +89,11 @@ def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[R
     """Draw each text below what is said of it and the scale: all that a slide has room for."""
     pictures: list[RenderableType] = []
     for about, scale, drawn in texts:
-        caption = all_visible(about + ": red {}, blue {}".format(*scale.ends))
-        pictures += [*([Text()] if pictures else ()), Text(caption, style="bold"), drawn]
+        low, high = scale.ends
+        caption = all_visible(f"{about}: red {low}, blue {high}")
+        if pictures:
+            pictures.append(Text())
+        pictures += [Text(caption, style="bold"), drawn]
     return pictures
 
 
@@ -94,10 +104,10 @@ def passage_slides(
     mark of that."""
     texts = []
     for passage in passages:
-        score, scale = passage.score, scale_of(passage.coloured.values)
-        mark = "".join(
-            f" ({note.rstrip('.')})" for note in footnotes(CellFindings(scores=(score,)))
-        )
-        about = f"cell {score.layer}:{score.unit} follows {score.detector}{mark}"
+        score = passage.score
+        scale = scale_of(passage.coloured.values)
+        about = f"cell {score.layer}:{score.unit} follows {score.detector}"
+        for note in footnotes(CellFindings(scores=(score,))):
+            about += f" ({note.rstrip('.')})"
         texts.append((about, scale, HeatMap(passage.coloured, has_sparkline, scale)))
     return slide_pictures(texts)
