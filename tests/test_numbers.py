@@ -173,7 +173,7 @@ def test_what_cannot_be_listed_is_refused() -> None:
         DataError, match=r"^The prime has characters that are not in the vocabulary of small: 'x'"
     ):
         model.numbers("hex")
-    assert [step.character for step in model.numbers("hex", unknown="skip").steps] == ["h", "e"]
+    assert [step.character for step in model.numbers("hex", unknown="nearest").steps] == ["h", "e"]
 
 
 def test_the_table_folds_the_steps_to_the_width() -> None:

@@ -532,7 +532,7 @@ def predict(
         str,
         typer.Option(
             "--unknown",
-            help="Characters outside the vocabulary: error, skip or nearest.",
+            help="Characters outside the vocabulary: error or nearest.",
             metavar="WORD",
         ),
     ] = DEFAULT_UNKNOWN,

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.config.options import Option
+from charrnn.config.options import Option, options_of
 from charrnn.errors import UsageError
+from charrnn.generation.sample_options import SampleOptions, TextOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,14 @@ class Rule:
 
 REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line")
 """The reports of `evaluate` that one call can print together."""
-_SEARCHES, _MATCHES = "which searches for the most likely text", "whose text must match as a whole"
+_SHARED = options_of(TextOptions)
+_DRAWS = " ".join(one.flag for one in options_of(SampleOptions) if one not in _SHARED)
+"""The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
-        Rule("--prime", beside="--prime-file"),
-        Rule("--beam-mode --groups --diversity --length-penalty --no-repeat", without="--beam"),
-        Rule(
-            "--temp --top-k --top-p --min-p --temp-at --max-line --color --export --precision",
-            beside="--beam",
-            why=_SEARCHES,
-        ),
-        Rule("--stop --keep-stop --max-line --no-repeat", beside="--match --words", why=_MATCHES),
-        Rule("--words", beside="--match"),
+        Rule("--no-repeat", without="--beam"),
+        Rule(f"{_DRAWS} --export", beside="--beam", why="which searches for the most likely text"),
+        Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
         Rule("--alternatives", beside="--novelty"),
