@@ -31,7 +31,6 @@ from charrnn.cli.arguments import load_models
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
-from charrnn.hooks.extensions import PackageFunction
 from charrnn.statistics.intervals import Float64Array
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
@@ -603,10 +602,9 @@ def _show(subject: Subject, report: MatchReport) -> Shown:
     return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
 
 
-EXTENSIONS = (
-    PackageFunction(name="match_cells", function=match_cells),
+ANALYSES = (
     Analysis(
         SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
     ),
 )
-"""`charrnn.match_cells` and `visualize --same`."""
+"""`visualize --same`."""

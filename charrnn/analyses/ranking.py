@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets
 from charrnn.cells.statistics import auc, average_ranks, score_from_association, spearman
@@ -107,7 +107,3 @@ def rank(
         )
         scores.append(score)
     return tuple(scores)
-
-
-EXTENSIONS = (AnalysisMethod(name="ranking", function=ranking),)
-"""`CellAnalysis.ranking`."""

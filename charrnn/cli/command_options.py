@@ -16,6 +16,7 @@ import typer
 from charrnn.config.options import Option, options_of
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SampleOptions, TextOptions
+from charrnn.hooks.manager import has_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,13 @@ def with_options(
     flags as the parameter `values`, if it has that. The options of its own signature are
     parameters, too.
     """
-    listed = tuple(options)
+    declared = tuple(options)
+    listed = [option for option in declared if not option.needs or has_room(option.needs)]
+    missing: dict[str, Any] = {
+        option.flag: False if option.kind is bool else option.default
+        for option in declared
+        if option not in listed
+    }
     signature = inspect.signature(function, eval_str=True)
     own = {
         name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()
@@ -140,7 +147,7 @@ def with_options(
     def call(**arguments: Any) -> Any:
         if "debug" not in own:  # `cli.app` looks for it
             del arguments["debug"]
-        values = {option.flag: arguments.pop(option.parameter) for option in listed}
+        values = missing | {option.flag: arguments.pop(option.parameter) for option in listed}
         values |= {f"--{name}": value for name, value in arguments.items()}
         if command in RULES:
             check_rules(command, values)
@@ -190,6 +197,7 @@ MIX = Option(
     "RUN[=W]",
     SEVERAL_RUNS,
     repeatable=True,
+    needs="reports",
 )
 """Further runs that predict together with the first one."""
 MIX_MODE = Option(
@@ -197,5 +205,6 @@ MIX_MODE = Option(
     "mixture (default): the weighted mean of the probabilities. product: their weighted product.",
     "WORD",
     SEVERAL_RUNS,
+    needs="reports",
 )
 """How the predictions of several runs become one."""

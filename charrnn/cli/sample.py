@@ -23,6 +23,7 @@ from charrnn.config.options import Option, options_of
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation import sample_options as generation
 from charrnn.generation.sample_options import TEXT, SampleOptions, SearchOptions
+from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
 from charrnn.text.text_files import read_stream
 
@@ -49,6 +50,7 @@ _DECLARED = (
         "Learn from this text first (dynamic evaluation), and continue it unless there is a prime.",
         "FILE",
         TEXT,
+        needs="reports",
     ),
     MIX,
     MIX_MODE,
@@ -73,6 +75,7 @@ _DECLARED = (
         " documents.",
         panel=COPIES,
         kind=bool,
+        needs="reports",
     ),
 )
 OPTIONS = tuple({option.flag: option for option in reversed(_DECLARED)}.values())[::-1]
@@ -328,6 +331,11 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         if not -1 <= value <= 1:
             raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
         return cell, value
+    if not has_room("analyses"):
+        raise UsageError(
+            f"--clamp {text} needs the package charrnn.analyses, which is not installed. Clamp a"
+            " cell, such as 0:17=1."
+        )
     detector, size = arguments.parse_direction("--clamp", what)
     try:
         output = 0.0 if number in ("high", "low") else float(number)

@@ -4,7 +4,6 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 decodes them.
 """
 
-import importlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from charrnn.generation.distribution import Weights, char_weights, log_softmax
 from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Shaping
-from charrnn.hooks import extensions
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task, task
@@ -82,12 +82,11 @@ def choose_engine(num_chars: int) -> Engine:
 
 @cache
 def _compiled_module(function: str) -> ModuleType | None:
-    """Import the module with a compiled function that a room offers; None if there is none, or if
+    """Import the module with a compiled function that a package offers; None if there is none, or if
     numba is missing."""
-    for offer in extensions.offered_by_rooms(extensions.CompiledSampling):
-        if function in offer.loops:
-            with suppress(ImportError):
-                return importlib.import_module(offer.module)
+    with suppress(ImportError):
+        found: ModuleType | None = find_named(compiled_loops, function)
+        return found
     return None
 
 

@@ -28,7 +28,6 @@ from charrnn.generation.sample_options import (
     check_word,
 )
 from charrnn.generation.sampling import Ids, PrimedState
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.stepper import Stepper
 from charrnn.system.display import Displayable, RecordList
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
@@ -429,7 +428,3 @@ def continuations(
         until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
     )
     return RecordList(continue_text(model, text, options).take(count))
-
-
-EXTENSIONS = (ModelMethod(name="continuations", function=continuations),)
-"""The method `Model.continuations`."""
