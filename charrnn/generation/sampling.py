@@ -82,8 +82,8 @@ def choose_engine(num_chars: int) -> Engine:
 
 @cache
 def _compiled_module(function: str) -> ModuleType | None:
-    """Import the module with a compiled function that a package offers; None if there is none, or if
-    numba is missing."""
+    """Import the module with a compiled function; None if no package offers it, or if numba is
+    missing."""
     with suppress(ImportError):
         found: ModuleType | None = find_named(compiled_loops, function)
         return found
