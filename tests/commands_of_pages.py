@@ -161,7 +161,8 @@ def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, st
         os.close(replies)
         with open(requests, "rb") as incoming, open(replies_end, "wb", buffering=0) as outgoing:  # noqa: PTH123
             for number in iter(lambda: read_word(incoming), ""):
-                where, *arguments = (read_word(incoming) for _ in range(int(number) + 1))
+                where = read_word(incoming)
+                arguments = [read_word(incoming) for _ in range(int(number))]
                 code, out, err = call(
                     tuple(arguments), Path(where), answer.with_name("answer.stdin").read_bytes()
                 )

@@ -33,8 +33,10 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        self._open += [tag] * (tag not in VOID)
-        self.scripts += [""] * (tag == "script")
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag

@@ -50,7 +50,11 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
             tensors[name] = generator.permutation(shape[0]).astype(np.float32)
             continue
         values = generator.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
-        fan_in = 1 if "embedding" in name else shape[-1] if len(shape) > 1 else 4
+        fan_in = 4
+        if "embedding" in name:
+            fan_in = 1
+        elif len(shape) > 1:
+            fan_in = shape[-1]
         values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
         if name.endswith("modrelu_bias"):
             values = -np.abs(values) / 8

@@ -178,8 +178,9 @@ def model(chain_run: Path) -> Model:
 
 
 def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
-    (row,) = (row for row in evaluation.rows if (row.name, row.loss.protocol) == (name, protocol))
-    return row
+    rows = [row for row in evaluation.rows if (row.name, row.loss.protocol) == (name, protocol)]
+    assert len(rows) == 1
+    return rows[0]
 
 
 def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_losses(
@@ -188,12 +189,11 @@ def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_los
     other = charrnn.load(
         build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt")
     )
-    evaluation, part = (
-        evaluate_runs([model, other], dynamic=True, max_chars=1_000),
-        model.held_out(),
-    )
+    evaluation = evaluate_runs([model, other], dynamic=True, max_chars=1_000)
+    part = model.held_out()
     for run, name in ((model, "chain[:1000]"), (other, "other[:1000]")):
-        static, row = (row_of(evaluation, name, protocol) for protocol in ("stateful", "dynamic"))
+        static = row_of(evaluation, name, "stateful")
+        row = row_of(evaluation, name, "dynamic")
         expected = char_losses(
             run.network, part.ids[: part.begin + 1_000], part.begin, precision="fp32"
         )

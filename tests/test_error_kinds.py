@@ -30,10 +30,9 @@ def attribute(
 ) -> list[str]:
     """Return the kinds of the characters text[first:], whose probabilities are given; "" for no
     error."""
-    losses, ngram_nats = (
-        -np.log(np.full(len(text) - first, some)).astype(np.float32)
-        for some in (probability, ngram)
-    )
+    num_scored = len(text) - first
+    losses = np.full(num_scored, -math.log(probability), np.float32)
+    ngram_nats = np.full(num_scored, -math.log(ngram), np.float32)
     scored = [CharLosses(np.arange(first, len(text)), losses)]
     (kinds,) = error_kinds.attribute_errors(
         VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training)
@@ -294,7 +293,8 @@ def test_counts_are_those_of_a_regular_expression(
 
 
 def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
-    known, exact = (Vocab.from_text("ab", is_exact=is_exact) for is_exact in (False, True))
+    known = Vocab.from_text("ab", is_exact=False)
+    exact = Vocab.from_text("ab", is_exact=True)
     assert (
         describe_alphabets(known, exact) == "2 characters, the unknown symbol in one of them only"
     )

@@ -172,9 +172,8 @@ def test_the_end_of_a_document_resets_every_model() -> None:
     assert mixture.network.end_id == models[0].config.end_id == 1
     first, second = mixture.network.initial_state(1) + 0.3, mixture.network.initial_state(1)
     with torch.no_grad():
-        left, right = (
-            mixture.network(torch.tensor([[1], [5]]), state) for state in (first, second)
-        )
+        left = mixture.network(torch.tensor([[1], [5]]), first)
+        right = mixture.network(torch.tensor([[1], [5]]), second)
     assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
     assert all(text.has_ended is not None for text in mixture.samples(3, length=30, seed=0))
     with pytest.raises(UsageError, match="a was trained on documents, and c was not"):

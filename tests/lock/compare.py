@@ -93,17 +93,21 @@ def _print_difference(old: dict[str, Any] | None, new: dict[str, Any] | None) ->
         return
     if old["code"] != new["code"]:
         print(f"exit code {old['code']} → {new['code']}")
-    was, now = ({"stdout": ran["out"], "stderr": ran["err"], **ran["files"]} for ran in (old, new))
+    was = {"stdout": old["out"], "stderr": old["err"], **old["files"]}
+    now = {"stdout": new["out"], "stderr": new["err"], **new["files"]}
     for name in {**was, **now}:
-        first, second = was.get(name), now.get(name)
+        first = was.get(name) or ""
+        second = now.get(name) or ""
         if first != second:
-            lines = ((text or "").splitlines() for text in (first, second))
-            changed = [
-                line[:240]
-                for line in difflib.unified_diff(
-                    *lines, f"before {name}", f"now {name}", n=0, lineterm=""
-                )
-            ]
+            difference = difflib.unified_diff(
+                first.splitlines(),
+                second.splitlines(),
+                f"before {name}",
+                f"now {name}",
+                n=0,
+                lineterm="",
+            )
+            changed = [line[:240] for line in difference]
             print("\n".join(changed[:MAX_LINES]))
             if len(changed) > MAX_LINES:
                 print(f"… and {len(changed) - MAX_LINES} lines")

@@ -150,7 +150,11 @@ def _drawn(shapes: dict[str, tuple[int, ...]]) -> known.Weights:
             weights[name] = draw.permutation(shape[0]).astype(np.float32)
             continue
         values = draw.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
-        fan_in = 1 if "embedding" in name else shape[-1] if len(shape) > 1 else 4
+        fan_in = 4
+        if "embedding" in name:
+            fan_in = 1
+        elif len(shape) > 1:
+            fan_in = shape[-1]
         values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
         weights[name] = (-np.abs(values) / 8 if name.endswith("modrelu_bias") else values).astype(
             np.float32

@@ -110,7 +110,8 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     _latest[folder] = _stamps(folder)
     changed = sorted(path for path, stamp in _latest[folder].items() if before.get(path) != stamp)
     files = {path: _describe_file(folder / path, folder) for path in changed}
-    out_text, err_text = (_normalised(text, folder) for text in texts)
+    out_text = _normalised(texts[0], folder)
+    err_text = _normalised(texts[1], folder)
     return {"code": code, "out": out_text, "err": err_text, "files": files}
 
 
@@ -184,23 +185,25 @@ def _shown_lines(recorded: object) -> list[str]:
 
 def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) -> list[str]:
     """Say which lines are new, at most eight of them as they are now, and where lines are gone."""
-    first, second = (
-        [digests[i : i + 3] for i in range(0, len(digests), 3)]
-        for digests in (record.get("lines", "") for record in (was, now))
-    )
+    first = _line_digests(was)
+    second = _line_digests(now)
     if not first or not second:
         return []
-    lines, said = text.splitlines(), []
-    for kind, start, end, low, high in difflib.SequenceMatcher(
-        None, first, second, autojunk=False
-    ).get_opcodes():
+    lines = text.splitlines()
+    said = []
+    matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
+    for kind, start, end, low, high in matcher.get_opcodes():
         if kind in ("replace", "delete"):
             said.append(f"    lines {start + 1} to {end} of {len(first)} are gone")
         if kind in ("replace", "insert"):
-            said += [
-                f"    line {number + 1} is new: {lines[number]}" for number in range(low, high)
-            ][:8]
+            for number in range(low, min(high, low + 8)):
+                said.append(f"    line {number + 1} is new: {lines[number]}")
     return said
+
+
+def _line_digests(record: Mapping[str, Any]) -> list[str]:
+    digests = record.get("lines", "")
+    return [digests[start : start + 3] for start in range(0, len(digests), 3)]
 
 
 def _reduced(text: str) -> object:
@@ -270,7 +273,8 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
         for entry in os.scandir(folder / within):
             name = f"{within}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                folders += [f"{name}/"] if entry.name not in IGNORED else []
+                if entry.name not in IGNORED:
+                    folders.append(f"{name}/")
             else:
                 status = entry.stat(follow_symlinks=False)
                 stamps[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
