@@ -26,7 +26,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cells.scores import label_by_name
+from charrnn.cells.targets import label_by_name
 from charrnn.cli.analyses import Options, Subject
 from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config.settings import Config

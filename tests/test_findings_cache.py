@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from charrnn.cells.findings_cache import (
     encode,
     program_digest,
 )
-from charrnn.cells.scores import Measured, choose_targets, measure
+from charrnn.cells.scores import Measured, measure
+from charrnn.cells.targets import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 
@@ -153,8 +155,8 @@ def test_another_program_measures_anew(
 def test_the_program_is_its_sources_and_the_packages_that_add_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual = program_digest()
-    monkeypatch.setattr(findings_cache, "other_packages", lambda: ["theirs 1.0"])
+    usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
+    monkeypatch.setattr(findings_cache, "scan_plugins", lambda group, kind: [theirs])
     program_digest.cache_clear()
     with_theirs = program_digest()
     program_digest.cache_clear()

@@ -9,7 +9,7 @@ from conftest import TrainedRun
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cells.statistics import measure_score
+from charrnn.statistics.agreement import measure_score
 
 pytestmark = [pytest.mark.slow, pytest.mark.trained]
 

@@ -12,13 +12,24 @@ from hypothesis import strategies as st
 from labelled import label
 from numpy.typing import NDArray
 
-from charrnn.cells import statistics
 from charrnn.cells.findings import CHANCE, CellFindings, CellScore
-from charrnn.cells.scores import Read, find_cells, score_cells
-from charrnn.cells.trace import Trace
+from charrnn.cells.scores import find_cells, interior, score_cells
+from charrnn.cells.trace import Read, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
+from charrnn.statistics.agreement import (
+    auc,
+    auc_from_association,
+    average_ranks,
+    f1,
+    r_squared,
+    resample_score,
+    spearman,
+)
+from charrnn.statistics.chance import best_by_chance
+from charrnn.statistics.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.statistics.intervals import percentiles
+from charrnn.statistics.probes import Probes, ProbeSums
 from charrnn.system.progress import CallbackProgress, Task, using
 
 Cells = NDArray[np.float32]
@@ -88,11 +99,12 @@ def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_i
     }
 
 
-def fill(cells: Cells, labels: Float64Array) -> statistics.LabelledHistograms:
-    histograms = statistics.LabelledHistograms()
+def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
+    """Histograms of cells (N, C) with one label (N,), in two or more windows."""
+    histograms = LabelledHistograms()
     stride = -(-len(cells) // 700)
     for first in range(stride):
-        histograms.add(cells[first::stride], labels[first::stride])
+        histograms.add(cells[first::stride], np.ascontiguousarray(labels[first::stride, None]))
     histograms.finish()
     return histograms
 
@@ -116,44 +128,45 @@ def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("num_chars", [300, statistics.NUM_CALIBRATING, 20_000])
+@pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
 def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     is_inside = spans(num_chars, 3)
-    labels = is_inside.astype(np.float64)
-    cells = awkward_cells(num_chars, labels)
-    pairs = labels.sum() * (1 - labels).sum()
-    found = fill(cells, labels[:, None]).associations(np.array([True]), np.array([pairs]))[:, 0]
-    expected = statistics.auc(statistics.average_ranks(cells), is_inside)
-    assert np.abs((1 + found) / 2 - expected).max() < BINNED
-    assert np.abs(expected - 0.5).max() > 0.2 and found[4] == 0
+    cells = awkward_cells(num_chars, is_inside.astype(np.float64))
+    pairs = float(is_inside.sum() * (~is_inside).sum())
+    histograms = fill(cells, is_inside.astype(np.float64))
+    found = auc_from_association(histograms.auc_associations(0, pairs))
+    expected = auc(average_ranks(cells), is_inside)
+    assert found == pytest.approx(expected, abs=BINNED)
+    assert found[4] == 0.5, "the cell that is constant"
+    assert np.abs(expected - 0.5).max() > 0.2
+
+
+@pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
+def test_the_correlation_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     counts = np.random.default_rng(2).integers(0, 60, num_chars)
     cells = awkward_cells(num_chars, counts / 30)
-    target = statistics.average_ranks(counts) - (num_chars + 1) / 2
-    found = fill(cells, target[:, None]).associations(
-        np.array([False]), np.array([(target**2).sum()])
-    )[:, 0]
-    assert (
-        np.abs(found - statistics.spearman(statistics.average_ranks(cells), counts)).max()
-        < 2 * BINNED
-    )
+    target = average_ranks(counts) - (num_chars + 1) / 2
+    found = fill(cells, target).rank_correlations(0, float((target**2).sum()))
+    expected = spearman(average_ranks(cells), counts)
+    assert found == pytest.approx(expected, abs=2 * BINNED)
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
 def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> None:
     is_inside = spans(3000, 4, mean_length=8)
-    cell = (polarity * (0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000))).astype(
-        np.float32
-    )
-    histograms = fill(cell[:, None], is_inside.astype(np.float64)[:, None])
+    noisy = 0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000)
+    cell = (polarity * noisy).astype(np.float32)
+    histograms = fill(cell[:, None], is_inside.astype(np.float64))
     threshold = histograms.best_threshold(0, 0, polarity)
-    tried = [statistics.f1((cell >= value) == (polarity > 0), is_inside) for value in np.sort(cell)]
-    reached = statistics.f1((cell >= threshold) == (polarity > 0), is_inside)
-    assert max(tried) - BINNED < reached <= max(tried) + EXACT and 0.6 < reached < 0.95
+    tried = [f1((cell >= value) == (polarity > 0), is_inside) for value in np.sort(cell)]
+    reached = f1((cell >= threshold) == (polarity > 0), is_inside)
+    assert max(tried) - BINNED < reached <= max(tried) + EXACT
+    assert 0.6 < reached < 0.95
 
 
 def test_interior_is_what_lies_five_or_more_after_a_change() -> None:
     labels = np.array([*[False] * 3, *[True] * 7, *[False] * 6])
-    assert statistics.interior(labels).tolist() == [
+    assert interior(labels).tolist() == [
         *[True] * 3,
         *[False] * 5,
         *[True] * 2,
@@ -170,53 +183,70 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     score = survey_cells(cells, counts)
     assert (score.unit, score.polarity) == (2, polarity)
     slope, intercept = np.polyfit(cells[:15_000, 2].astype(np.float64), counts[:15_000], 1)
-    expected = statistics.r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
+    expected = r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
     assert score.r2 == pytest.approx(expected, abs=1e-5) and 0.7 < expected < 0.95
     assert score.spearman == pytest.approx(
-        float(statistics.spearman(statistics.average_ranks(cells[15_000:, 2]), counts[15_000:])),
+        float(spearman(average_ranks(cells[15_000:, 2]), counts[15_000:])),
         abs=EXACT,
     )
     assert score.probe[0] == (1, pytest.approx(expected, abs=1e-5))
     assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
 
 
-def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
+def probes_of(cells: Cells, target: Float64Array, first: int) -> Probes:
+    """Probes of a target (N,), from two or more windows."""
+    sums = ProbeSums()
+    for begin in range(0, len(cells), 900):
+        end = begin + 900
+        sums.add(cells[begin:end], target[begin:end, None])
+    (probes,) = sums.fit([first])
+    return probes
+
+
+def least_squares(cells: Cells, target: Float64Array) -> tuple[Float64Array, float]:
+    """Weights and intercept (C + 1,) of the best linear combination, and its squared error."""
+    design = np.column_stack((cells, np.ones(len(cells))))
+    solved, *_ = np.linalg.lstsq(design, target, rcond=None)
+    return solved, float(((design @ solved - target) ** 2).sum())
+
+
+def correlated_cells() -> tuple[Cells, Float64Array]:
+    """Cells (N, 6) that go together, and a target of three of them."""
     generator = np.random.default_rng(10)
-    cells = (generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5).astype(
-        np.float32
-    )
-    target = (
-        cells[:, [4]] - 0.8 * cells[:, [1]] + 0.3 * cells[:, [2]] + generator.normal(size=(5000, 1))
-    )
-    moments = statistics.Moments()
-    for first in range(0, 5000, 900):
-        moments.add(cells[first : first + 900], target[first : first + 900].astype(np.float64))
-    sizes, weights, intercepts = moments.fit()
-    assert sizes == (1, 2, 4, 6)
+    cells = generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5
+    target = cells[:, 4] - 0.8 * cells[:, 1] + 0.3 * cells[:, 2] + generator.normal(size=5000)
+    return cells.astype(np.float32), target
 
-    def fit(columns: list[int]) -> tuple[Float64Array, float]:
-        design = np.column_stack((cells[:, columns], np.ones(5000)))
-        solved, *_ = np.linalg.lstsq(design, target[:, 0], rcond=None)
-        return solved, float(((design @ solved - target[:, 0]) ** 2).sum())
 
+def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
+    cells, target = correlated_cells()
     chosen: list[int] = []
     for _ in range(4):
-        chosen.append(min(set(range(6)) - set(chosen), key=lambda cell: fit([*chosen, cell])[1]))
-    for index, size in enumerate(sizes[:-1]):
-        expected, _ = fit(chosen[:size])
-        assert set(np.flatnonzero(weights[:, index])) == set(chosen[:size])
-        # Products in float32, and for the last probe a ridge of 6 / 5000.
-        assert weights[chosen[:size], index] == pytest.approx(expected[:-1], rel=1e-3)
-        assert intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
-    assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
-    # On all cells: the least-squares fit with six more rows, whose cells are those of the ridge in
-    # their spread.
-    few, some = cells[:60], target[:60]
-    short = statistics.Moments()
-    short.add(few, some.astype(np.float64))
-    rows = np.vstack((few - few.mean(axis=0), np.diag(few.std(axis=0)) * np.sqrt(6)))
-    ridge = np.linalg.lstsq(rows, np.append(some - some.mean(), np.zeros(6)), rcond=None)[0]
-    assert short.fit()[1][:, 3] == pytest.approx(ridge, rel=1e-3)
+        others = set(range(6)) - set(chosen)
+        errors = {cell: least_squares(cells[:, [*chosen, cell]], target)[1] for cell in others}
+        chosen.append(min(errors, key=errors.__getitem__))
+
+    probes = probes_of(cells, target, first=chosen[0])
+    assert probes.sizes == (1, 2, 4, 6)
+    for index, size in enumerate(probes.sizes[:-1]):
+        some = chosen[:size]
+        expected, _ = least_squares(cells[:, some], target)
+        assert set(np.flatnonzero(probes.weights[:, index])) == set(some)
+        # Products in float32.
+        assert probes.weights[some, index] == pytest.approx(expected[:-1], rel=1e-3)
+        assert probes.intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
+
+
+def test_the_probe_on_all_cells_has_a_ridge() -> None:
+    """It is the least-squares fit with six more rows, whose cells are those of the ridge in their
+    spread."""
+    cells, target = correlated_cells()
+    cells, target = cells[:60], target[:60]
+    ridge = np.diag(cells.std(axis=0)) * np.sqrt(6)
+    rows = np.vstack((cells - cells.mean(axis=0), ridge))
+    values = np.append(target - target.mean(), np.zeros(6))
+    expected, *_ = np.linalg.lstsq(rows, values, rcond=None)
+    assert probes_of(cells, target, first=0).weights[:, 3] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_cell_that_stands_still_gets_no_weight() -> None:
@@ -225,30 +255,25 @@ def test_a_cell_that_stands_still_gets_no_weight() -> None:
     generator = np.random.default_rng(11)
     cells = generator.normal(size=(4000, 5)).astype(np.float32)
     cells[:, 3] = np.float32(0.97) + np.float32(6e-8) * generator.integers(0, 3, 4000)
-    target = (cells[:, :1] + 0.5 * generator.normal(size=(4000, 1))).astype(np.float64)
-    moments = statistics.Moments()
-    for first in range(0, 4000, 500):
-        moments.add(cells[first : first + 500], target[first : first + 500])
-    _, weights, intercepts = moments.fit()
-    assert not weights[3].any()
-    assert weights[0] == pytest.approx(1, abs=0.03) and np.abs(weights[[1, 2, 4]]).max() < 0.03
-    assert intercepts == pytest.approx(0, abs=0.03)
+    target = cells[:, 0] + 0.5 * generator.normal(size=4000)
+    probes = probes_of(cells, target, first=0)
+    assert not probes.weights[3].any()
+    assert probes.weights[0] == pytest.approx(1, abs=0.03)
+    assert np.abs(probes.weights[[1, 2, 4]]).max() < 0.03
+    assert probes.intercepts == pytest.approx(0, abs=0.03)
 
 
 def test_chance_is_what_shifting_label_and_counting_gives() -> None:
     num_chars = 2000
     is_inside, cells = spans(num_chars, 11), slow_noise(num_chars, 5)
-    ranks = statistics.average_ranks(cells) - (num_chars + 1) / 2
+    ranks = average_ranks(cells) - (num_chars + 1) / 2
     pairs = float(is_inside.sum() * (~is_inside).sum())
     target = (is_inside - is_inside.mean()).astype(np.float32)
-    p_value, level = statistics.best_by_chance(
+    p_value, level = best_by_chance(
         ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32)
     )
     shifts = np.random.default_rng(0).integers(100, 1900, 199)
-    rolled = [
-        statistics.auc(statistics.average_ranks(cells), np.roll(is_inside, shift))
-        for shift in (0, *shifts)
-    ]
+    rolled = [auc(average_ranks(cells), np.roll(is_inside, shift)) for shift in (0, *shifts)]
     best = [np.abs(2 * areas - 1).max() for areas in rolled]
     assert level == pytest.approx(np.quantile(best[1:], 0.95), abs=1e-5)
     assert p_value == np.mean(np.array(best) >= best[0])
@@ -323,9 +348,7 @@ def naive_auc(values: list[float], is_inside: list[bool]) -> float:
 def test_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, int, bool]]) -> None:
     # Many ties, and one on either side, so that there is a pair at all.
     *columns, is_inside = zip((0, 1, True), (1, 1, False), *drawn, strict=True)
-    found = statistics.auc(
-        statistics.average_ranks(np.array(columns, float).T), np.array(is_inside)
-    )
+    found = auc(average_ranks(np.array(columns, float).T), np.array(is_inside))
     assert found == pytest.approx(
         [naive_auc([*column], [*is_inside]) for column in columns], abs=EXACT
     )
@@ -390,7 +413,7 @@ def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says(
             generator.normal(size=1_000).astype(np.float32),
             generator.random(1_000) < 0.5,
         )
-        low, high = percentiles(statistics.resample_score(values, labels, 1))
+        low, high = percentiles(resample_score(values, labels, 1))
         hits += low <= 0.5 <= high
     assert hits >= 26  # 15 with blocks of 500 characters
 

@@ -21,21 +21,23 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells import findings as records
 from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.findings_cache import encode
-from charrnn.cells.scores import Read, Target, choose_targets
-from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
-from charrnn.cells.trace import torch_ops
+from charrnn.cells.targets import Target, choose_targets
+from charrnn.cells.trace import Read, torch_ops
 from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
+from charrnn.hooks.extensions import ModelMethod, offers
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
+from charrnn.statistics.agreement import measure_score, resample_score
 from charrnn.statistics.intervals import percentiles
+from charrnn.statistics.probes import LEAST_SPREAD, ProbeSums
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
@@ -341,7 +343,7 @@ def fit_direction(
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
-    moments, labels = Moments(), target.labels.astype(np.float64)
+    moments, labels = ProbeSums(), target.labels.astype(np.float64)
     with task("fitting the direction", len(labels)) as advance:
         for indices, cells in read(0, target.half):
             moments.add(cells, labels[indices, None])
@@ -580,5 +582,10 @@ def _show(
     return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
 
 
-ANALYSES = (Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),)
-"""`visualize --ablate`, which takes a cell, too."""
+EXTENSIONS = (
+    ModelMethod(name="direction", function=model_direction),
+    *offers(AnalysisMethod, direction, ablate_direction, direction_text),
+    Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
+)
+"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too.
+"""

@@ -16,8 +16,9 @@ from charrnn.analyses.sampled_states import (
     rounded,
     states_of,
 )
-from charrnn.cells.analysis import CellAnalysis, CellSection
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.trace import torch_ops
+from charrnn.hooks.extensions import offers
 from charrnn.model.annotations import RecurrentLayer
 from charrnn.model.cell_types import Ops
 from charrnn.system.display import Displayable
@@ -240,12 +241,15 @@ def summary(found: CellOutputs) -> dict[str, str]:
     }
 
 
-SECTION = CellSection(
-    "outputs",
-    "measuring what it writes",
-    outputs_of,
-    place=40,
-    parts=page_parts,
-    summary=summary,
+EXTENSIONS = (
+    *offers(AnalysisMethod, outputs, outputs_of),
+    CellSection(
+        "outputs",
+        "measuring what it writes",
+        outputs_of,
+        place=40,
+        parts=page_parts,
+        summary=summary,
+    ),
 )
-"""The section of the page of a cell."""
+"""`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

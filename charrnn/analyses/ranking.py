@@ -8,14 +8,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.choosing import polarity_of
 from charrnn.cells.findings import CellScore
-from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets
-from charrnn.cells.statistics import auc, average_ranks, score_from_association, spearman
+from charrnn.cells.scores import Measured
+from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
+from charrnn.statistics.agreement import (
+    association_from_auc,
+    auc,
+    average_ranks,
+    score_from_association,
+    spearman,
+)
 from charrnn.system.progress import task
+
+CELLS_AT_ONCE = 32
+"""Cells that are ranked at once: their float64 ranks take twice as much memory as their values."""
 
 
 def ranking(
@@ -65,9 +76,9 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
             # The ranks are what takes long: they serve all targets.
             ranks = average_ranks(cells[:, here])
             for index, target in enumerate(targets):
-                labels = target.labels[target.half :]
+                labels = target.scoring_labels
                 if target.is_yes_no:
-                    associations[index, here] = 2 * auc(ranks, labels) - 1
+                    associations[index, here] = association_from_auc(auc(ranks, labels))
                 else:
                     associations[index, here] = spearman(ranks, labels)
             advance(ranks.shape[1])
@@ -91,7 +102,7 @@ def rank(
     scores = [measured.score]
     for cell in order:
         chosen_on = float(measured.first_half[cell])
-        polarity = 1 if chosen_on >= 0 else -1
+        polarity = polarity_of(chosen_on)
         reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=is_yes_no)
         score = CellScore(
             detector=target.name,
@@ -107,3 +118,7 @@ def rank(
         )
         scores.append(score)
     return tuple(scores)
+
+
+EXTENSIONS = (AnalysisMethod(name="ranking", function=ranking),)
+"""`CellAnalysis.ranking`."""

@@ -20,22 +20,14 @@ from charrnn.cells import findings as records
 from charrnn.cells.ablation import ablate_cells, ablate_text, effect_of
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
-from charrnn.cells.scores import (
-    Measured,
-    Read,
-    Target,
-    choose_targets,
-    label_by_name,
-    measure,
-    sort_scores,
-)
-from charrnn.cells.trace import stream_cells, trace_text
+from charrnn.cells.scores import Measured, measure, sort_scores
+from charrnn.cells.targets import Target, choose_targets, label_by_name
+from charrnn.cells.trace import Read, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, check_length
-from charrnn.hooks.manager import Extensible, offered
-from charrnn.hooks.specifications import analysis_methods, cell_sections
+from charrnn.hooks.extensions import AddedFunction, Extensible, offered
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.system.display import RecordTuple
@@ -85,6 +77,11 @@ class CellSection:
     """Returns the lines of the result in a summary of the page by name."""
 
 
+class AnalysisMethod(AddedFunction):
+    """A method of `CellAnalysis` that a room or another package adds; the analysis is the
+    function's first argument."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellAnalysis(Extensible):
     """A text of N characters and a model that reads it.
@@ -93,7 +90,7 @@ class CellAnalysis(Extensible):
     added to it.
     """
 
-    METHODS = analysis_methods
+    METHODS = AnalysisMethod
     text: EncodedText
     num_layers: int
     num_units: int
@@ -411,7 +408,7 @@ class CellAnalysis(Extensible):
 def sections() -> tuple[CellSection, ...]:
     """Return the sections of the page of a cell that rooms and other packages add, in the order of
     the page."""
-    return tuple(sorted(offered(cell_sections, CellSection), key=lambda section: section.place))
+    return tuple(sorted(offered(CellSection), key=lambda section: section.place))
 
 
 def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
 
 CHARS_SCORED = 131_072
@@ -129,7 +130,7 @@ class CellScore:
     def _strength_of(self, score: float | None) -> float:
         if score is None:
             return 0.0
-        return max(0.0, 2 * score - 1) if self.auc is not None else abs(score)
+        return max(0.0, association_from_auc(score)) if self.auc is not None else abs(score)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`."""

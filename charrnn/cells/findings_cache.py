@@ -19,8 +19,9 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 import numpy as np
 
+from charrnn.config.architectures import CELL_GROUP
 from charrnn.errors import warn
-from charrnn.hooks.manager import other_packages
+from charrnn.hooks.extensions import GROUP, scan_plugins
 from charrnn.system.files import JSON
 
 Result = TypeVar("Result")
@@ -118,13 +119,19 @@ def delete_oldest(folder: Path) -> None:
 @cache
 def program_digest() -> str:
     """Return a SHA-256 of the sources of charrnn and of the versions of the packages that add to
-    it."""
+    it. Raises UsageError as `scan_plugins`.
+    """
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for source in sorted(package.rglob("*.py")):
         digest.update(source.read_bytes())
 
-    digest.update(repr(other_packages()).encode())
+    versions = set()
+    for group in (GROUP, CELL_GROUP):
+        for plugin in scan_plugins(group, "extension"):
+            if not plugin.is_own:
+                versions.add(plugin.package)
+    digest.update(repr(sorted(versions)).encode())
     return digest.hexdigest()
 
 

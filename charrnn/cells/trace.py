@@ -5,7 +5,7 @@ Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `mod
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,9 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText, IdArray
 
 Float32Array = NDArray[np.float32]
+Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Float32Array]]]
+"""Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
+once, in any order. The first windows must be a fair sample of the text, as those from lanes are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

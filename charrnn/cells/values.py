@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.activations import Activations
-from charrnn.cells.scores import Read
-from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Float32Array
+from charrnn.cells.trace import Float32Array, Read
 from charrnn.detectors.detector import Labels
+from charrnn.statistics.agreement import measure_score
 from charrnn.system.progress import task
 
 NUM_EXTREMES = 3

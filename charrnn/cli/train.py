@@ -69,7 +69,6 @@ OPTIONS = (
         "Train in N processes of this machine, as torchrun starts them.",
         "N",
         MACHINE,
-        needs="distributed",
     ),
     Option(
         "--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path
@@ -565,7 +564,7 @@ def _best_loss(event: events.DoneEvent) -> str:
 
 def is_too_short_to_score(start: events.StartEvent) -> bool:
     """Return whether the validation text has too few characters for `visualize` to score cells."""
-    from charrnn.cells.scores import MIN_TEXT
+    from charrnn.cells.targets import MIN_TEXT
 
     _, validation, *test = start.config["split"]
     num_chars = (start.num_chars - start.num_train_chars) * validation / (validation + sum(test))

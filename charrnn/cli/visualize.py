@@ -7,6 +7,7 @@ The analyses that every model has are measured by the Python interface (`charrnn
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.analysis import NUM_PASSAGES
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
-from charrnn.cells.scores import label_by_name
+from charrnn.cells.targets import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import (
     DETECTOR_OPTIONS,
@@ -37,8 +38,7 @@ from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.hooks import specifications
-from charrnn.hooks.manager import offered
+from charrnn.hooks.extensions import offered
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
@@ -569,6 +569,7 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
 """The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 
 
+@cache
 def analyses() -> tuple[Analysis[Any], ...]:
     """Return all analyses: those of the core, then those of rooms and of other packages."""
-    return (*CORE_ANALYSES, *offered(specifications.analyses, Analysis))
+    return (*CORE_ANALYSES, *offered(Analysis))

@@ -12,8 +12,9 @@ from typing import Any
 
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, did_you_mean
-from charrnn.hooks.manager import find_extension, offered_names
-from charrnn.hooks.specifications import detectors
+
+GROUP = "charrnn.detectors"
+"""The entry point group in which a package offers detectors."""
 
 
 def _function(place: str) -> Callable[[str], Any]:
@@ -106,13 +107,17 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
-    plugin = find_extension(detectors, kind="detector", name=name, built_in=DETECTORS)
-    if plugin is not None:
+    from charrnn.hooks.extensions import (
+        find_plugin,
+        plugin_names,
+    )  # here, so that other commands start sooner
+
+    if (plugin := find_plugin(GROUP, "detector", name, DETECTORS)) is not None:
         from charrnn.detectors.custom import plugin_detector
 
         return plugin_detector(plugin)
     if name not in DETECTORS:
-        names = [*DETECTORS, *offered_names(detectors)]
+        names = [*DETECTORS, *plugin_names(GROUP)]
         near = did_you_mean(name, names)
         raise UsageError(
             f"There is no detector {name!r}.{near} The detectors are {', '.join(names)}."

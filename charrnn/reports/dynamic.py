@@ -29,6 +29,7 @@ from charrnn.evaluation.losses import (
     paired_difference,
 )
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
+from charrnn.hooks.extensions import ModelMethod, offers
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.system.lazy import Tensor, torch
@@ -334,11 +335,14 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     comparison.add(report, name=name, step=run.step, difference=difference)
 
 
-ROWS = ExtraRows(
-    name=DYNAMIC,
-    help="Add a row for dynamic evaluation, which learns from the text it has read.",
-    value=True,
-    prepare=_prepare,
-    report=_measure,
+EXTENSIONS = (
+    *offers(ModelMethod, adapted, gradient_scale),
+    ExtraRows(
+        name=DYNAMIC,
+        help="Add a row for dynamic evaluation, which learns from the text it has read.",
+        value=True,
+        prepare=_prepare,
+        report=_measure,
+    ),
 )
-"""`evaluate --dynamic` and the protocol `dynamic`."""
+"""`Model.adapted`, `evaluate --dynamic` and the protocol `dynamic`."""

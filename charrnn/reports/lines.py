@@ -26,6 +26,7 @@ from charrnn.evaluation.comparison import (
     distinct_names,
 )
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
+from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.text.documents import END
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.tables import plain_table
@@ -241,9 +242,12 @@ def _show(
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
-PER_LINE = Listing(
-    "per_line",
-    "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-    _show,
+EXTENSIONS = (
+    *offers(PackageFunction, losses_by_line),
+    Listing(
+        "per_line",
+        "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+        _show,
+    ),
 )
-"""`evaluate --per-line`."""
+"""`charrnn.losses_by_line` and `evaluate --per-line`."""

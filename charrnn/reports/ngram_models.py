@@ -34,6 +34,7 @@ from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
+from charrnn.hooks.extensions import ModelMethod, PackageFunction
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
@@ -323,10 +324,14 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
     return add_rows
 
 
-ROWS = ExtraRows(
-    name="ngrams",
-    help="Add rows for n-grams of the training text, with the difference to the first run.",
-    value=ORDERS,
-    prepare=_prepare,
+EXTENSIONS = (
+    ModelMethod(name="ngram_model", function=ngram_model),
+    PackageFunction(name="evaluate_ngrams", function=evaluate_ngrams),
+    ExtraRows(
+        name="ngrams",
+        help="Add rows for n-grams of the training text, with the difference to the first run.",
+        value=ORDERS,
+        prepare=_prepare,
+    ),
 )
-"""`evaluate --ngrams`."""
+"""`Model.ngram_model`, `charrnn.evaluate_ngrams` and `evaluate --ngrams`."""

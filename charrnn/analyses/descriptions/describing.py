@@ -15,8 +15,8 @@ import charrnn.analyses.descriptions.rules as rules
 from charrnn.analyses.descriptions.conditions import Conditions, build_conditions
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.cells.activations import Activations
-from charrnn.cells.statistics import measure_score
 from charrnn.detectors.detector import MIN_POSITIVES
+from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import (
     MIN_BLOCKS,
     NUM_RESAMPLES,

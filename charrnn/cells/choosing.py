@@ -1,0 +1,169 @@
+"""The choosing half: which cell follows each target best, and what the best one reaches by chance.
+
+Nothing of the scoring half is read here.
+
+Shapes: N characters of the half (n of them in a window), C cells, D targets, M sampled characters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells.targets import Target
+from charrnn.cells.trace import Float32Array, Read
+from charrnn.statistics.agreement import association_from_auc, resample_score
+from charrnn.statistics.chance import best_by_chance
+from charrnn.statistics.histograms import LabelledHistograms
+from charrnn.statistics.intervals import Float64Array, percentiles
+from charrnn.statistics.probes import Probes, ProbeSums
+
+SAMPLE_VALUES = 2**24
+"""Values that the chance level is measured on: characters, spread evenly over the choosing half,
+times cells."""
+LEAST_CONTRAST = 0.1
+"""Difference of a cell's mean value inside and outside, or at counts two standard deviations apart,
+that can be seen: a colour is a twelfth."""
+TINY = 1e-12
+"""Keeps a divisor above 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The cell that the choosing half selects for a target, and how its values map to labels."""
+
+    cell: int
+    polarity: int
+    threshold: float | None = None
+    """For yes/no labels: values from here on (polarity 1) or below it (-1) are classified as
+    inside."""
+    line: tuple[float, float] | None = None
+    """For counts: slope and intercept of the straight line from the cell's value to the count."""
+
+
+class Associations:
+    """The association of every cell with every target over the first `num_chars` characters of a
+    text, from histograms of 512 bins."""
+
+    def __init__(self, targets: Sequence[Target], num_chars: int) -> None:
+        self._targets = targets
+        self._ranks = np.stack([target.ranks(num_chars) for target in targets], axis=1)
+        self.histograms = LabelledHistograms()
+
+    def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
+        """Count the cells (n, C) at characters (n,)."""
+        self.histograms.add(cells, self._ranks[indices])
+
+    def finish(self) -> list[Float64Array]:
+        """Return the associations (C,) of each target, after all characters were added."""
+        self.histograms.finish()
+        found = []
+        for index, target in enumerate(self._targets):
+            ranks = self._ranks[:, index]
+            if target.is_yes_no:
+                num_inside = float(ranks.sum())
+                pairs = num_inside * (len(ranks) - num_inside)
+                found.append(self.histograms.auc_associations(index, pairs))
+            else:
+                variation = float((ranks**2).sum())
+                found.append(self.histograms.rank_correlations(index, variation))
+        return found
+
+    def ranks(self, index: int) -> Float64Array:
+        """Return the label of a target (N,): 0 or 1, or the centred rank of a count."""
+        return self._ranks[:, index]
+
+
+def strongest(associations: Float64Array) -> Choice:
+    """Return the cell with the strongest association (C,), and its polarity."""
+    cell = int(np.abs(associations).argmax())
+    return Choice(cell, polarity_of(associations[cell]))
+
+
+def polarity_of(association: float) -> int:
+    """Return -1 for a cell that is low inside, 1 for another."""
+    return 1 if association >= 0 else -1
+
+
+class ChoosingHalf:
+    """What the choosing half of a text says of each target."""
+
+    def __init__(self, targets: Sequence[Target], read: Read) -> None:
+        """Read the half: histograms and sums of all its characters, and the cells at some of
+        them."""
+        self._targets = targets
+        self._num_chars = targets[0].half
+        self._found = Associations(targets, self._num_chars)
+        self._sums = ProbeSums()
+        sample = np.empty((0, 0), np.float32)
+        self._stride = 1
+        for indices, cells in read(0, self._num_chars):
+            if not sample.size:
+                self._num_cells = cells.shape[1]
+                self._stride = -(-self._num_chars * self._num_cells // SAMPLE_VALUES)
+                num_sampled = -(-self._num_chars // self._stride)
+                sample = np.empty((num_sampled, self._num_cells), np.float32)
+            self._found.add(indices, cells)
+            labels = np.stack([target.labels[indices] for target in targets], axis=1)
+            self._sums.add(cells, labels.astype(np.float64))
+            is_sampled = indices % self._stride == 0
+            sample[indices[is_sampled] // self._stride] = cells[is_sampled]
+
+        self._associations = self._found.finish()
+        self._sampled = self._found.histograms.bin_ranks(sample)
+        """(M, C): centred ranks in the whole half."""
+        self._sampled -= self._sampled.mean(axis=0)
+        self._norms = np.sqrt((self._sampled**2).sum(axis=0))
+
+    def associations(self, index: int) -> Float32Array:
+        """Return the association (C,) of each cell with a target."""
+        return self._associations[index].astype(np.float32)
+
+    def choose(self, index: int) -> Choice:
+        """Select the cell for a target, its polarity, and its threshold or line."""
+        associations = self._associations[index]
+        cell = self._visible(index, strongest(associations).cell)
+        polarity = polarity_of(associations[cell])
+        if self._targets[index].is_yes_no:
+            threshold = self._found.histograms.best_threshold(cell, index, polarity)
+            return Choice(cell, polarity, threshold=threshold)
+        return Choice(cell, polarity, line=self._sums.line(cell, index))
+
+    def _visible(self, index: int, best: int) -> int:
+        """Return the strongest cell, or a visible one within its 95 % interval if its own values
+        hardly change."""
+        target = self._targets[index]
+        strengths = np.abs(self._associations[index])
+        labels = target.labels[: self._num_chars]
+        spread = labels.var() if target.is_yes_no else labels.std() / 2
+        contrasts = np.abs(self._sums.covariances(index)) / max(float(spread), TINY)
+        if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
+            return best
+
+        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], 1)
+        if target.is_yes_no:
+            resampled = association_from_auc(resampled)
+        lowest, _ = percentiles(np.abs(resampled))
+        is_candidate = (contrasts >= LEAST_CONTRAST) & (strengths >= lowest)
+        if not is_candidate.any():
+            return best
+        return int(np.where(is_candidate, strengths, -1).argmax())
+
+    def chance(self, index: int) -> tuple[float, float]:
+        """Return the p-value of the strongest cell of a target, and the strength that the strongest
+        one stays below in 95 % by chance: see `best_by_chance`."""
+        target = self._found.ranks(index)[:: self._stride]
+        target = target - target.mean()
+        variation = (target**2).sum()
+        if self._targets[index].is_yes_no:
+            # 2 * AUC - 1 is 2 * (sum of centred ranks inside) / pairs, and the variation is pairs /
+            # characters. The ranks are those in the whole choosing half.
+            scale = np.full(self._num_cells, 2 / (self._num_chars * max(variation, TINY)))
+        else:
+            scale = 1 / np.maximum(self._norms * np.sqrt(variation), TINY)
+        return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
+
+    def probes(self, choices: Sequence[Choice]) -> list[Probes]:
+        """Return the linear probes of each target, whose first cell is that of its choice."""
+        return self._sums.fit([choice.cell for choice in choices])

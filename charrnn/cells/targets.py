@@ -1,0 +1,96 @@
+"""The labels of a text that cells are scored for.
+
+Shapes: N characters, n of the choosing half or of what is read of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.cells.findings import Skipped
+from charrnn.detectors.detector import Detector, Labelling, Labels, why_not_scored
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import UsageError, check_length
+from charrnn.statistics.agreement import average_ranks
+from charrnn.statistics.intervals import Float64Array
+
+MIN_TEXT = 200
+"""Characters that a text needs for its halves to be scored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
+    others score it."""
+
+    name: str
+    labels: Labels
+    half: int
+
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether the labels are booleans, not counts."""
+        return self.labels.dtype == bool
+
+    @property
+    def scoring_labels(self) -> Labels:
+        """The labels of the scoring half."""
+        return self.labels[self.half :]
+
+    def labelling_of(self, part: slice) -> Labelling:
+        """Return the labels of a part of the text: those of the whole, because a part may begin
+        inside a span."""
+        return Labelling(self.name, self.labels[part])
+
+    def ranks(self, num_chars: int) -> Float64Array:
+        """Return what is summed in histograms for the first `num_chars` characters (n,): 0 or 1, or
+        the centred rank of a count."""
+        labels = self.labels[:num_chars]
+        if self.is_yes_no:
+            return labels.astype(np.float64)
+        return average_ranks(labels) - (num_chars + 1) / 2
+
+
+def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
+    """Label a text; return the detectors with enough labels in both halves, in order, and the
+    others with the reason.
+
+    Raises DataError for a text under MIN_TEXT characters.
+    """
+    num_chars = len(text)
+    check_length(num_chars, MIN_TEXT, "scoring cells")
+    half = num_chars // 2
+    targets, skipped = [], []
+    for detector in detectors:
+        labelling = detector.labelling(text)
+        reason = labelling.why_not_scored()
+        if reason is None and labelling.labels is not None:
+            labels = labelling.labels
+            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
+            if reason is None:
+                targets.append(Target(detector.name, labels, half))
+        if reason is not None:
+            skipped.append(Skipped(detector=detector.name, reason=reason))
+    return targets, skipped
+
+
+def label_by_name(
+    text: str, names: Sequence[str], detectors: Sequence[str | Detector] | None = None
+) -> dict[str, Labels]:
+    """Label a text of N characters by those of `detectors` (the built-in ones, if None) that
+    `names` lists.
+
+    Returns labels (N,) by name. Raises UsageError if a detector is missing or does not apply to
+    this text.
+    """
+    by_name = {detector.name: detector for detector in get_detectors(detectors)}
+    by_detector: dict[str, Labels] = {}
+    for name in dict.fromkeys(names):
+        labels = by_name[name].labelling(text).labels if name in by_name else None
+        if labels is None:
+            raise UsageError(
+                f"No detector {name!r} applies to this text: give the detectors of the findings."
+            )
+        by_detector[name] = labels
+    return by_detector

@@ -1,0 +1,164 @@
+"""How well values agree with labels: AUC, Spearman's rho, F1, R², and resamples of scores.
+
+Three scales are used:
+
+- A *score* is what is reported: the AUC for yes/no labels, in [0, 1] with chance at 0.5, and
+  Spearman's rho for counts, in [-1, 1] with chance at 0.
+- An *association* compares both kinds of labels: 2 * AUC - 1, or rho, in [-1, 1].
+- A *strength* ranks both: the absolute value of an association, in [0, 1] with chance at 0.
+
+Values that are low inside have the polarity -1. The AUC that is reported is that of polarity *
+values, so its association is that of the values times the polarity; rho keeps its sign.
+
+Shapes: N characters, C columns of values, K blocks, R resamples.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.statistics.intervals import Float64Array, draw_blocks
+
+NUM_GROUPS = 512
+"""Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort
+again."""
+
+
+def auc_from_association(association: Any) -> Any:
+    """Convert an association (or a strength) with yes/no labels, or an array of them, to an AUC.
+
+    >>> auc_from_association(0.5)
+    0.75
+    """
+    return (1 + association) / 2
+
+
+def association_from_auc(area: Any) -> Any:
+    """Convert an AUC, or an array of them, to an association.
+
+    >>> association_from_auc(0.75)
+    0.5
+    """
+    return 2 * area - 1
+
+
+def score_from_association(association: float, polarity: int, *, is_yes_no: bool) -> float:
+    """Convert the association of values to the score that is reported: the AUC of polarity *
+    values, or rho."""
+    if is_yes_no:
+        return float(auc_from_association(polarity * association))
+    return association
+
+
+def average_ranks(values: NDArray[Any]) -> Float64Array:
+    """Rank values 1..N along the first axis of (N, C) or (N,); equal values share the mean of their
+    ranks."""
+    columns = values.reshape(len(values), -1)
+    ranks = np.empty(columns.shape, np.float64)
+    for column in range(columns.shape[1]):
+        _, group, sizes = np.unique(columns[:, column], return_inverse=True, return_counts=True)
+        ranks[:, column] = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+    return ranks.reshape(values.shape)
+
+
+def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
+    """Compute the area under the ROC curve of each column of ranks (N, C) for labels (N,).
+
+    It is Mann & Whitney's U over its maximum (Mann & Whitney 1947).
+    """
+    num_inside = int(is_inside.sum())
+    num_outside = len(is_inside) - num_inside
+    u = is_inside.astype(np.float64) @ ranks - num_inside * (num_inside + 1) / 2
+    return np.asarray(u / (num_inside * num_outside))
+
+
+def spearman(ranks: Float64Array, counts: NDArray[Any]) -> Float64Array:
+    """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a
+    constant one."""
+    target = average_ranks(counts)
+    target -= target.mean()
+    centred = ranks - ranks.mean(axis=0)
+    norms = np.sqrt((centred**2).sum(axis=0) * (target**2).sum())
+    return divide(target @ centred, norms)
+
+
+def divide(numerators: Float64Array, denominators: Float64Array) -> Float64Array:
+    """Divide arrays of one shape; 0 where a denominator is 0."""
+    quotients = np.zeros(np.shape(numerators))
+    return np.asarray(np.divide(numerators, denominators, out=quotients, where=denominators > 0))
+
+
+def measure_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> float:
+    """Compute the AUC of polarity * values (N,) for yes/no labels (N,), or Spearman's rho of values
+    and counts."""
+    ranks = average_ranks(values)
+    if labels.dtype != bool:
+        return float(spearman(ranks, labels))
+    area = float(auc(ranks, labels))
+    return area if polarity > 0 else 1 - area
+
+
+def f1(is_called: NDArray[np.bool_], is_inside: NDArray[np.bool_]) -> float:
+    """Compute the harmonic mean of precision and recall (van Rijsbergen 1979); 0 if nothing is
+    classified as inside."""
+    return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))
+
+
+def r_squared(predicted: NDArray[Any], counts: NDArray[Any]) -> float:
+    """Compute the share of the counts' variance that predictions (N,) explain; negative if their
+    mean does better."""
+    return float(1 - ((counts - predicted) ** 2).sum() / ((counts - counts.mean()) ** 2).sum())
+
+
+def resample_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> Float64Array:
+    """Compute `measure_score` in each resample (R,) of `draw_blocks` (Künsch 1989).
+
+    A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
+    correlation of the ranks in the whole text.
+    """
+    ranks = average_ranks(values)
+    if labels.dtype != bool:
+        return _resample_spearman(ranks, average_ranks(labels))
+    areas = _resample_auc(ranks, labels)
+    return areas if polarity > 0 else 1 - areas
+
+
+def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
+    num_chars = len(ranks)
+    block, draws = draw_blocks(num_chars)
+    num_blocks = draws.shape[1]
+
+    # Count the characters of each group of ranks in each block.
+    if len(np.unique(ranks)) > NUM_GROUPS:
+        ranks = np.ceil(ranks * NUM_GROUPS / num_chars)
+    distinct, group = np.unique(ranks, return_inverse=True)
+    place = block * len(distinct) + group
+
+    def count(chosen: NDArray[np.bool_]) -> Float64Array:
+        counts = np.bincount(place[chosen], minlength=num_blocks * len(distinct))
+        # In float64, which holds these counts exactly: NumPy has no fast product of integers.
+        return np.asarray(draws @ counts.astype(np.float64).reshape(num_blocks, -1))
+
+    # U of each resample: an equal value outside counts as half below.
+    inside, outside = count(is_inside), count(~is_inside)
+    below = np.cumsum(outside, axis=1) - outside / 2
+    pairs = inside.sum(axis=1) * outside.sum(axis=1)
+    areas = (inside * below).sum(axis=1) / np.maximum(pairs, 1)
+    return np.asarray(np.where(pairs > 0, areas, 0.5))
+
+
+def _resample_spearman(ranks: Float64Array, count_ranks: Float64Array) -> Float64Array:
+    num_chars = len(ranks)
+    block, draws = draw_blocks(num_chars)
+
+    # A correlation needs only sums over the blocks.
+    x = ranks / num_chars - 0.5
+    y = count_ranks / num_chars - 0.5
+    parts = (np.ones_like(x), x, y, x * x, y * y, x * y)
+    sums = [np.bincount(block, weights=part, minlength=draws.shape[1]) for part in parts]
+    total, *moments = (draws @ np.stack(sums, axis=1)).T
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = [moment / total for moment in moments]
+
+    variances = (mean_xx - mean_x**2) * (mean_yy - mean_y**2)
+    return divide(mean_xy - mean_x * mean_y, np.sqrt(np.maximum(0, variances)))

@@ -1,0 +1,41 @@
+"""What the best of many columns reaches by chance.
+
+The best of hundreds of columns agrees somewhat with any labels. So its association is compared with
+what the best one reaches for the same labels, shifted along the text: shifted labels keep the
+lengths of their spans and lose what they have to do with the values.
+
+Shapes: N values, C columns, K shifts.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_SHIFTS = 199
+"""K: shifts that are drawn."""
+MIN_SHIFT = 0.05
+"""The smallest shift as a share of the text: labels that are shifted less still correlate with
+themselves."""
+
+
+def best_by_chance(
+    ranks: NDArray[np.float32], target: NDArray[np.float32], scale: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Compute the p-value of the best column's strength, and the 95 % quantile of that strength
+    under shifted labels.
+
+    ranks (N, C) are the centred ranks of the columns, target (N,) the centred label or ranks; scale
+    (C,) times their product is an association. The observed strength counts as one of the shifts,
+    so p is at least 1 / (K + 1).
+    """
+    num_values = len(target)
+    least = max(1, int(num_values * MIN_SHIFT))
+    generator = np.random.default_rng(0)
+    shifts = generator.integers(least, max(least + 1, num_values - least), NUM_SHIFTS)
+
+    # Row 0 is the label without a shift.
+    windows = np.lib.stride_tricks.sliding_window_view(np.append(target, target), num_values)
+    shifted = np.ascontiguousarray(windows[num_values - np.append(0, shifts)])
+    strengths = np.abs(shifted @ ranks * scale).max(axis=1)
+
+    p_value = (strengths >= strengths[0] * (1 - 1e-6)).mean()
+    return float(p_value), float(min(1.0, np.quantile(strengths[1:], 0.95)))

@@ -1,0 +1,146 @@
+"""Histograms of many columns of values with the sums of labels in each bin.
+
+They take one pass over a text and little memory, and give thresholds and the association of every
+column with every label.
+
+Shapes: n values of a window, C columns, K bins, D labels.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.statistics.agreement import divide
+from charrnn.statistics.intervals import Float64Array
+
+if TYPE_CHECKING:
+    from charrnn.system.compiling import CompiledLoop
+
+NUM_BINS = 512
+"""K: bins of a histogram."""
+NUM_CALIBRATING = 8192
+"""Values of each column that its bin edges are quantiles of: the first ones, which must be a fair
+sample of the text."""
+
+
+class LabelledHistograms:
+    """For each of C columns, the number of values in each of K bins, and the sums of D labels over
+    them.
+
+    The edges are quantiles of the column's first values, so that the resolution suits columns that
+    hardly change or stay near 1 as well; `edges` (C, K - 1), where bin k contains edges[k - 1] <=
+    value < edges[k].
+    """
+
+    def __init__(self) -> None:
+        self.edges: NDArray[np.float32] | None = None
+        self._waiting: list[tuple[NDArray[np.float32], Float64Array]] = []
+
+    def add(self, values: NDArray[np.float32], labels: Float64Array) -> None:
+        """Count values (n, C) that have labels (n, D)."""
+        if self.edges is not None:
+            self._fill(self.edges, values, labels)
+            return
+        self._waiting.append((values, labels))
+        if sum(len(part) for part, _ in self._waiting) >= NUM_CALIBRATING:
+            self.finish()
+
+    def finish(self) -> None:
+        """Compute the edges if there were too few values so far, and count those values."""
+        if self.edges is not None:
+            return
+        values = np.concatenate([part for part, _ in self._waiting])
+        labels = np.concatenate([part for _, part in self._waiting])
+        self._waiting.clear()
+
+        ordered = np.sort(values.T, axis=1)
+        quantiles = np.arange(1, NUM_BINS) * len(values) // NUM_BINS
+        self.edges = np.ascontiguousarray(ordered[:, quantiles])
+
+        num_columns, num_labels = values.shape[1], labels.shape[1]
+        self.counts = np.zeros((num_columns, NUM_BINS), np.int64)
+        self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
+        self._fill(self.edges, values, labels)
+
+    def _fill(
+        self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array
+    ) -> None:
+        arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
+        loop = _compiled_fill()
+        if not loop.load(arguments):
+            loop.compile(arguments)
+        loop(*arguments)
+
+    def ranks(self) -> Float64Array:
+        """Return the centred rank of a value in each bin (C, K); values in one bin count as
+        equal."""
+        below = np.cumsum(self.counts, axis=1) - self.counts / 2
+        return np.asarray(below - self.counts.sum(axis=1)[:, None] / 2)
+
+    def auc_associations(self, label: int, num_pairs: float) -> Float64Array:
+        """Compute 2 * AUC - 1 (C,) of each column for a 0/1 label, of which `num_pairs` pairs of
+        values have one inside and one outside (Mann & Whitney 1947)."""
+        sums = (self.ranks() * self.sums[:, :, label]).sum(axis=1)
+        return divide(sums, np.full(len(sums), num_pairs / 2))
+
+    def rank_correlations(self, label: int, variation: float) -> Float64Array:
+        """Compute Spearman's rho (C,) of each column for a label that is the centred rank of a
+        count, `variation` being the sum of its squares."""
+        ranks = self.ranks()
+        sums = (ranks * self.sums[:, :, label]).sum(axis=1)
+        return divide(sums, np.sqrt((self.counts * ranks**2).sum(axis=1) * variation))
+
+    def best_threshold(self, column: int, label: int, polarity: int) -> float:
+        """Return the threshold with the best F1: values from it on (polarity 1) or below it (-1)
+        are called inside."""
+        assert self.edges is not None, "finish() comes first"
+        below = np.cumsum(self.counts[column])
+        inside_below = np.cumsum(self.sums[column, :, label])
+        num_values, num_inside = below[-1], inside_below[-1]
+        if polarity > 0:
+            called, correct = num_values - below[:-1], num_inside - inside_below[:-1]
+        else:
+            called, correct = below[:-1], inside_below[:-1]
+        best = int((2 * correct / (called + num_inside)).argmax())
+        return float(self.edges[column, best])
+
+    def bin_ranks(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the centred ranks of values (n, C) of the same columns."""
+        assert self.edges is not None, "finish() comes first"
+        ranks = self.ranks().astype(np.float32)
+        found = np.empty(values.T.shape, np.float32)
+        for index, column in enumerate(np.ascontiguousarray(values.T)):
+            found[index] = ranks[index, np.searchsorted(self.edges[index], column, side="right")]
+        return np.ascontiguousarray(found.T)
+
+
+def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
+    """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1)
+    ascend."""
+    num_columns, num_values = values.shape
+    num_bins, num_labels = sums.shape[1:]
+    bins = np.empty(num_values, np.int32)
+    for column in range(num_columns):
+        bins[:] = 0
+        step = num_bins // 2
+        # Bisection is the outer loop, so that the inner one is vector code without a branch.
+        while step:
+            for index in range(num_values):
+                bins[index] += step * (
+                    edges[column, bins[index] + step - 1] <= values[column, index]
+                )
+            step //= 2
+        for index in range(num_values):
+            counts[column, bins[index]] += 1
+            for label in range(num_labels):
+                sums[column, bins[index], label] += labels[index, label]
+
+
+@cache
+def _compiled_fill() -> "CompiledLoop":
+    # Imported here, so that cached findings are shown without importing numba.
+    from charrnn.system.compiling import CompiledLoop
+
+    return CompiledLoop(_fill)

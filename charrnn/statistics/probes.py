@@ -1,0 +1,199 @@
+"""Linear probes: the best linear combinations of few cells, or of all, that predict a target.
+
+Shapes: N characters (n of them in a window), C cells, D targets, S sizes of probes, k cells of one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.statistics.intervals import Float64Array
+
+SIZES = (1, 2, 4, 8)
+"""Numbers of cells of the probes, besides all cells."""
+SMALLEST_VARIANCE = 1e-4
+"""The smallest variance of a standardized cell given those selected before it: below, only rounding
+is left."""
+LEAST_SPREAD = 1e-4
+"""The smallest standard deviation of a cell relative to its size: below, it is constant up to
+float32 rounding."""
+
+
+class Probes(NamedTuple):
+    """Linear probes of one target, of several sizes."""
+
+    sizes: tuple[int, ...]
+    """(S,): numbers of cells, ascending; the last has all."""
+    weights: NDArray[np.float32]
+    """(C, S)"""
+    intercepts: NDArray[np.float32]
+    """(S,)"""
+
+
+class Probe(NamedTuple):
+    """One linear probe: its cells (k,), their weights (k,) and standard deviations (k,)."""
+
+    cells: list[int]
+    weights: Float64Array
+    deviations: Float64Array
+    intercept: float
+
+
+class ProbeSums:
+    """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit needs.
+
+    Cells are shifted by the means of the first window, so that the sums do not lose precision.
+    """
+
+    def __init__(self) -> None:
+        self.num_chars = 0
+
+    def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
+        """Add cells (n, C) with targets (n, D)."""
+        if self.num_chars == 0:
+            num_cells, num_targets = cells.shape[1], targets.shape[1]
+            self.origin = cells.mean(axis=0)
+            self._products = np.zeros((num_cells, num_cells))
+            self._with_targets = np.zeros((num_cells, num_targets))
+            self._cell_sums = np.zeros(num_cells)
+            self._target_sums = np.zeros(num_targets)
+        self.num_chars += len(cells)
+        shifted = cells - self.origin
+        self._products += shifted.T @ shifted
+        # Target by target, so that float32 sums do not depend on the number of targets.
+        for index in range(targets.shape[1]):
+            target = np.ascontiguousarray(targets[:, index], np.float32)
+            self._with_targets[:, index] += shifted.T @ target
+        self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
+        self._target_sums += targets.sum(axis=0)
+
+    @property
+    def means(self) -> Float64Array:
+        """The mean (C,) of each cell."""
+        return np.asarray(self._cell_sums / self.num_chars + self.origin)
+
+    def covariances(self, target: int) -> Float64Array:
+        """Return the covariance (C,) of each cell with a target."""
+        means = self._cell_sums / self.num_chars
+        mean_target = self._target_sums[target] / self.num_chars
+        return np.asarray(self._with_targets[:, target] / self.num_chars - means * mean_target)
+
+    def line(self, cell: int, target: int) -> tuple[float, float]:
+        """Return slope and intercept of the least-squares line from a cell's value to a target."""
+        mean = self._cell_sums[cell] / self.num_chars
+        mean_target = self._target_sums[target] / self.num_chars
+        variance = self._products[cell, cell] / self.num_chars - mean**2
+        slope = self.covariances(target)[cell] / variance if variance > 0 else 0.0
+        return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
+
+    def fit(self, first: Sequence[int]) -> list[Probes]:
+        """Return the probes of each target.
+
+        The first cell of each target is that of `first` (D,); the others are selected greedily:
+        each time the one that explains most of the residual (orthogonal least squares: Chen,
+        Billings & Luo 1989). The probe on all cells is regularized by a ridge of C / N.
+        """
+        correlations, towards, scale = self._standardized()
+        num_cells = len(scale)
+        few = [size for size in SIZES if size < num_cells]
+        inverse = np.linalg.inv(correlations + self._ridge())
+
+        fitted = []
+        for target, begin in enumerate(first):
+            weights = np.zeros((num_cells, len(few) + 1))
+            weights[:, -1] = inverse @ np.ascontiguousarray(towards[:, target])
+            chosen = _choose_greedily(
+                correlations, towards[:, target], max(few, default=0), begin=begin
+            )
+            for index, size in enumerate(few):
+                some = chosen[:size]
+                weights[some, index] = np.linalg.solve(
+                    correlations[np.ix_(some, some)], towards[some, target]
+                )
+
+            # Back to cells that are not standardized.
+            weights /= scale[:, None]
+            mean_target = self._target_sums[target] / self.num_chars
+            intercepts = mean_target - (self.means[:, None] * weights).sum(axis=0)
+            probes = Probes(
+                sizes=(*few, num_cells),
+                weights=weights.astype(np.float32),
+                intercepts=intercepts.astype(np.float32),
+            )
+            fitted.append(probes)
+        return fitted
+
+    def direction(self, size: int, first: int) -> Probe:
+        """Return the probe of `fit` for the first target, on any number of cells.
+
+        There are fewer cells if the others add nothing.
+        """
+        correlations, towards, scale = self._standardized()
+        if size < len(scale):
+            chosen = _choose_greedily(correlations, towards[:, 0], size, begin=first)
+            ridge = np.zeros((len(chosen), len(chosen)))
+        else:
+            chosen = [first, *(cell for cell in range(len(scale)) if cell != first)]
+            ridge = self._ridge()
+        among = correlations[np.ix_(chosen, chosen)] + ridge
+        weights = np.linalg.solve(among, towards[chosen, 0]) / scale[chosen]
+        intercept = self._target_sums[0] / self.num_chars - self.means[chosen] @ weights
+        return Probe(chosen, weights, scale[chosen], float(intercept))
+
+    def _standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return the correlations (C, C) of the cells, their covariances (C, D) with the targets
+        once they are scaled, and their scales (C,).
+
+        All are 0 for a cell that does not move, and its scale is 1.
+        """
+        mean = self._cell_sums / self.num_chars
+        target_mean = self._target_sums / self.num_chars
+        variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
+        moves = is_moving(variance, self.origin)
+        scale = np.sqrt(np.where(moves, variance, 1))
+
+        covariances = self._products / self.num_chars - np.outer(mean, mean)
+        correlations = np.outer(moves, moves) * covariances / np.outer(scale, scale)
+        with_targets = self._with_targets / self.num_chars - np.outer(mean, target_mean)
+        return correlations, with_targets * (moves / scale)[:, None], scale
+
+    def _ridge(self) -> Float64Array:
+        """Return the ridge (C, C) of the probe on all cells."""
+        return np.eye(len(self.origin)) * (len(self.origin) / self.num_chars)
+
+
+def is_moving(variances: Float64Array, origins: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which cells (C,) are not constant up to rounding, by their variances and a value of
+    each."""
+    return np.asarray(variances > LEAST_SPREAD**2 * (variances + origins.astype(np.float64) ** 2))
+
+
+def _choose_greedily(
+    correlations: Float64Array, towards: Float64Array, num_chosen: int, *, begin: int
+) -> list[int]:
+    """Select up to `num_chosen` cells, `begin` first unless it adds nothing.
+
+    `correlations` (C, C) are those of the cells, `towards` (C,) those with the target.
+    """
+    left = towards.copy()
+    variance = np.diag(correlations).copy()
+    directions: list[Float64Array] = []
+    chosen: list[int] = []
+    for turn in range(num_chosen):
+        # What each cell explains of the residual, given those that were chosen.
+        explained = left**2 / np.maximum(variance, SMALLEST_VARIANCE)
+        gains = np.where(variance > SMALLEST_VARIANCE, explained, -1.0)
+        best = begin if turn == 0 and gains[begin] > 0 else int(gains.argmax())
+        if gains[best] <= 0:
+            break
+
+        # Remove its direction from all cells and from the target.
+        direction = correlations[:, best] - sum(part * part[best] for part in directions)
+        direction /= np.sqrt(variance[best])
+        left = left - direction * (left[best] / direction[best])
+        variance = variance - direction**2
+        directions.append(direction)
+        chosen.append(best)
+    return chosen
