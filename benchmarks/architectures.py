@@ -25,13 +25,12 @@ from pathlib import Path
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.reports import EXTENSIONS
 
 DIVERGED = 5
 VOCAB_SIZE = 66
 EMBEDDING_SIZE = 64
 ARCHITECTURES = [
-    *((cell, "stacked", 1) for cell in (*CELLS, *(recent.name for recent in EXTENSIONS))),
+    *((cell, "stacked", 1) for cell in CELLS),
     ("lstm", "attention", 1),
     *(("lstm", "stacked", layers) for layers in (2, 3)),
     *(("lstm", depth, 3) for depth in ("residual", "highway", "dilated", "grid", "attention")),

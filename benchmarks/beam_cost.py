@@ -70,10 +70,8 @@ def main() -> None:
         arguments.width,
     )
     runs = {
-        "plain, width 1": search(stepper, 1),
-        f"plain, width {width}": search(stepper, width),
-        f"diverse, width {width}": search(stepper, width, mode="diverse"),
-        f"stochastic, width {width}": search(stepper, width, mode="stochastic"),
+        "width 1": search(stepper, 1),
+        f"width {width}": search(stepper, width),
         f"no_repeat=20, width {width}": search(stepper, width, no_repeat=20),
         "step, width 1": steps(stepper, 1),
         f"step, width {width}": steps(stepper, width),

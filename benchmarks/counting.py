@@ -35,9 +35,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config.architectures import CELL_GROUP, CELLS, DEPTHS
+from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
-from charrnn.hooks.extensions import plugin_names
 from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
 from charrnn.text.formal_languages import (
@@ -51,7 +50,7 @@ from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
 
-NAMES = [*CELLS, *plugin_names(CELL_GROUP)]
+NAMES = [*CELLS]
 """Cell types."""
 HIDDEN_SIZE = 32
 STEPS = 1000

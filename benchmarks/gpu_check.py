@@ -495,10 +495,16 @@ def sampler_of(
     temperature: float = 0.8,
 ) -> GraphSampler:
     """Return a sampler of a trainer's weights."""
-    shapings = [Shaping(temperature=temperature, banned=(0,))] * num_streams
+    shapings = [Shaping(temperature=temperature)] * num_streams
     tensors = trainer.averaged.state_dict()
     return GraphSampler(
-        trainer.config, len(VOCAB), tensors, shapings, setup.device, captures=captures
+        trainer.config,
+        len(VOCAB),
+        tensors,
+        shapings,
+        setup.device,
+        banned=(0,),
+        captures=captures,
     )
 
 
@@ -516,8 +522,9 @@ def check_sampling(setup: Setup, results: Results) -> None:
             np.concatenate([block.ids for block in sampler.sample(prime, seeds, length)], axis=1)
         )
     stepper = Stepper(trainer.config, trainer.model_tensors())
-    shapings = [Shaping(temperature=0.8, banned=(0,))] * num_streams
-    blocks = sample_ids(stepper, prime_model(stepper, prime), shapings, seeds, length=length)
+    shapings = [Shaping(temperature=0.8)] * num_streams
+    reading = prime_model(stepper, prime)
+    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
     texts.append(np.concatenate([block.ids for block in blocks], axis=1))
     kind = "captured graph" if sampler_of(setup, trainer, 1).is_captured else "eager"
     results.check(

@@ -49,11 +49,12 @@ class GraphSampler:
         shapings: Sequence[Shaping],
         device: torch.device,
         *,
+        banned: Sequence[int] = (),
         block: int = BLOCK,
         captures: bool = True,
     ) -> None:
-        """Load the weights `tensors` to a device, for one stream per shaping. All shapings have the
-        same banned ids.
+        """Load the weights `tensors` to a device, for one stream per shaping. Ids that are `banned`
+        are never drawn.
 
         Without `captures`, operations run one by one on CUDA, too. Raises CheckpointError if the
         weights do not fit the configuration.
@@ -67,7 +68,7 @@ class GraphSampler:
         # The equations themselves: cuDNN would copy all weights for every character.
         self._ops = dict.fromkeys(range(len(self._network.recurrent_layers())), TORCH)
         self._device = device
-        self._limits = _Limits(shapings, vocab_size, device)
+        self._limits = _Limits(shapings, vocab_size, device, banned)
         num_streams = len(shapings)
         self._initial = self._network.initial_state(num_streams)
         self._state = self._initial.clone()
@@ -169,12 +170,18 @@ class GraphSampler:
 class _Limits:
     """The shapings of B streams as tensors, for `distribution.next_char_probs` in torch."""
 
-    def __init__(self, shapings: Sequence[Shaping], vocab_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        shapings: Sequence[Shaping],
+        vocab_size: int,
+        device: torch.device,
+        banned: Sequence[int],
+    ) -> None:
         def column(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float64, device=device)[:, None]
 
         is_banned = torch.zeros(vocab_size, dtype=torch.bool)
-        is_banned[list(shapings[0].banned)] = True
+        is_banned[list(banned)] = True
         self._is_banned = is_banned.to(device)
         # Greedy is the most likely character alone, at any temperature.
         self._temperature = column([shaping.temperature or 1.0 for shaping in shapings])

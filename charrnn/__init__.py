@@ -67,12 +67,19 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_HOMES[name]), name)
     # Python asks here for a module, too, before it imports that: `from charrnn import api`.
     if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
-        from charrnn.hooks.extensions import PackageFunction, find_function
+        from charrnn.hooks.manager import MissingExtensionError, about_missing_rooms, find_named
+        from charrnn.hooks.specifications import package_functions
 
-        if (function := find_function(PackageFunction, name)) is not None:
-            return function
+        if (found := find_named(package_functions, name)) is not None:
+            return found
+        raise MissingExtensionError(
+            f"module 'charrnn' has no attribute {name!r}.{about_missing_rooms()}"
+        )
     raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    from charrnn.hooks.manager import offered_names
+    from charrnn.hooks.specifications import package_functions
+
+    return sorted({"__version__", *__all__, *offered_names(package_functions)})

@@ -12,7 +12,8 @@ from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
-from charrnn.hooks.extensions import Extensible, ModelMethod
+from charrnn.hooks.manager import Extensible
+from charrnn.hooks.specifications import model_methods
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
@@ -51,7 +52,7 @@ class Model(Generating, Displayable, Extensible):
     Its `generator` generates text, with options in a dataclass.
     """
 
-    METHODS = ModelMethod
+    METHODS = model_methods
     config: Config
     vocab: Vocab
     tensors: dict[str, NDArray[Any]]

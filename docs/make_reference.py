@@ -154,8 +154,6 @@ def refusals() -> dict[str, Callable[[], object]]:
         "sample --min-p": lambda: Shaping(min_p=2),
         "sample --length": lambda: SampleOptions(length=-1),
         "sample --beam": lambda: SearchOptions(width=0, length=1),
-        "sample --diversity": lambda: search(mode="diverse", diversity=-1),
-        "sample --length-penalty": lambda: search(length_penalty=-1),
         "sample --no-repeat": lambda: search(no_repeat=0),
         "train --processes": lambda: check_processes("0"),
         "corpora make --count": lambda: next(make_strings(words, 0)),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import NUM_SEEDS, prime_model, sample_ids
+from charrnn.generation.sampling import prime_model, sample_ids, seed_of_text
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
 
@@ -76,8 +76,7 @@ def text_hash(cell: str) -> str:
     stepper = hand_built_stepper(cell)
     shapings = [Shaping(temperature=0.8), Shaping(top_k=5), Shaping(top_p=0.9, min_p=0.01)]
     reading = prime_model(stepper, np.array([1, 2]))
-    blocks = sample_ids(
-        stepper, reading, shapings, [5 + stream * NUM_SEEDS for stream in range(3)], length=300
-    )
+    seeds = [seed_of_text(5, index) for index in range(3)]
+    blocks = sample_ids(stepper, reading, shapings, seeds, length=300)
     ids = np.concatenate([block.ids for block in blocks], axis=1)
     return hashlib.sha256(ids.astype(np.int64).tobytes()).hexdigest()[:16]

@@ -9,7 +9,8 @@ import pytest
 
 import charrnn
 from charrnn.cli.app import run
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import DEPTHS
+from charrnn.model.cell_types import CELLS
 
 TEXT = "".join(
     f'the {word} said "{word} {word}" to me\n    and left\n'

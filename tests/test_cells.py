@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config.architectures import DEPTHS
+from charrnn.model.cell_type_registry import RECENT as RECENT_CLASSES
 from charrnn.model.cell_types import CELLS
 from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.reports import EXTENSIONS
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
-RECENT = [entry.name for entry in EXTENSIONS]
+RECENT = [*RECENT_CLASSES]
 ALL = [*CELLS, *RECENT]
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [

@@ -17,6 +17,7 @@ from fixture_types import Command
 import charrnn
 from charrnn.errors import DataError
 from charrnn.generation import sampling
+from charrnn.generation.sampling import Engine
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Text, read_text
@@ -68,7 +69,7 @@ def test_documents_are_separated(
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")
     # A prime of several documents: only the last one is continued.
     Path("before.txt").write_bytes(b"ab\0d")
-    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime-file", "before.txt") == Ran(
+    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "@before.txt") == Ran(
         0, "e\n", ""
     )
 
@@ -87,14 +88,18 @@ def test_a_document_that_is_cut_is_marked(
     assert ran == Ran(
         0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n"
     )
-    asked: list[int] = []
+
+
+def test_a_loop_is_compiled_only_when_a_document_is_long(
+    command: Command, chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Engine] = []
+    monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
-    monkeypatch.setattr(
-        sampling, "compiled_loop", lambda stepper, num_chars, *loop: asked.append(num_chars)
-    )
-    assert command("sample", run, "--length", 60).code == 0 and 49 in asked, (
-        "compiled only for a long document"
-    )
+    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, engine, *_: asked.append(engine))
+    assert command("sample", chain("lines"), "--length", 200).code == 0
+    assert Engine.LOADED in asked
+    assert Engine.COMPILED not in asked
 
 
 def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
@@ -137,19 +142,6 @@ def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str]
         beam["has_ended"] and beam["stop"] == "" and END not in beam["text"] for beam in found
     )
     assert all(len(beam["logprobs"]) == len(beam["text"]) + 1 for beam in found)
-    # Texts of documents differ in length, so a length penalty needs no stop string.
-    assert command("sample", run, "--beam", 3, "--length-penalty", 1).code == 0
-    assert (
-        command(
-            "sample",
-            str(build_chain(Path("plain-001"), "\nabc")),
-            "--beam",
-            3,
-            "--length-penalty",
-            1,
-        ).code
-        == 2
-    )
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:

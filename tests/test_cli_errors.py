@@ -191,6 +191,6 @@ def test_a_large_prime(
 ) -> None:
     (tmp_path / "prime.txt").write_text("a" * 2_000)
     monkeypatch.setattr("charrnn.text.text_files.memory_bytes", lambda: 8_000)
-    for name, stdin in (("prime.txt", b""), ("-", b"a" * 2_000)):
-        ran = command("sample", alphabet_run, "--prime-file", name, stdin=stdin)
-        assert_is_clear(ran, DATA, (f"--prime-file {name}: more than",))
+    for name, stdin in (("@prime.txt", b""), ("@-", b"a" * 2_000)):
+        ran = command("sample", alphabet_run, "--prime", name, stdin=stdin)
+        assert_is_clear(ran, DATA, (f"--prime {name}: more than",))

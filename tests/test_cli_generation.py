@@ -19,10 +19,8 @@ from rich.cells import cell_len
 from test_cli_sample import Terminal
 
 import charrnn
-from charrnn.generation.distribution import char_weights, log_softmax
+from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generated import Hesitation, Prediction
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import draw, generator_of, undrawable_ids
 from charrnn.generation.writing import find_loop
 from charrnn.views.heatmap import Legend
 from charrnn.views.tables import hesitation_table
@@ -53,26 +51,6 @@ def test_a_second_word_after_temp_is_no_run(command: Command, lab: Path) -> None
     )
 
 
-def test_within_words_is_another_temperature(command: Command, lab: Path) -> None:
-    generator, uniforms, text = charrnn.load(lab).generator, generator_of(2), "mo"
-    banned = undrawable_ids(generator.vocab)
-    for _ in range(60):
-        shaping = Shaping(
-            temperature=0.5 if text[-1].isalnum() or text[-1] == "'" else 3.0, banned=banned
-        )
-        logits = generator.model_for("auto", {}).read(generator.encode_prime(text))[0][0]
-        text += generator.character(draw(*char_weights(logits, shaping), uniforms.random()))
-    options = ("sample", "--seed", 2, "--length", 60, "--prime", "mo", "--temp")
-    found = json_lines(command(*options, 3, "--temp-at", "words=0.5", "--json"))[0]
-    assert ("mo" + found["text"], found["temp_at"]) == (text, "words=0.5")
-    assert text_of(command(*options, 0.7, "--temp-at", "words=0.7")) == text_of(
-        command(*options, 0.7)
-    )
-    assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(
-        command(*options, 5, "--temp-at", "words=0")
-    )
-
-
 def test_a_run_has_the_name_of_its_folder_inside_it(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,19 +58,14 @@ def test_a_run_has_the_name_of_its_folder_inside_it(
     assert charrnn.load(".").name == lab.name
 
 
-SEVERAL, BEAM, COLD = (
-    ("--count", 3, "--json"),
-    ("--beam", 4, "--beam-mode", "stochastic"),
-    ("--temp", 0),
-)
+SEVERAL = ("--count", 3, "--json")
 
 
-@pytest.mark.parametrize("options", [(), SEVERAL, BEAM, (*COLD, "--temp-at", "words=9")])
+@pytest.mark.parametrize("options", [(), SEVERAL])
 def test_a_seed_is_drawn_and_named(
     command: Command, alphabet_run: Path, options: tuple[object, ...]
 ) -> None:
-    hot = () if "--beam" in options else ("--temp", 4)
-    options = ("sample", alphabet_run, "--length", 60, *hot, *options)
+    options = ("sample", alphabet_run, "--length", 60, "--temp", 4, *options)
     drawn = [command(*options) for _ in range(2)]
     assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), (
         "nothing else is said"
@@ -112,7 +85,7 @@ def test_a_seed_is_drawn_and_named(
     assert (quiet.code, quiet.err) == (0, "") and quiet.out not in {ran.out for ran in drawn}
 
 
-@pytest.mark.parametrize("options", [(), ("--show-cell", "0:1"), ("--count", 2)])
+@pytest.mark.parametrize("options", [(), ("--color", "0:1"), ("--count", 2)])
 def test_the_seed_comes_before_the_prime_on_a_terminal(
     command: Command,
     alphabet_run: Path,
@@ -171,7 +144,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
     options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2, "--alternatives", 3)
     generator, found = (
         charrnn.load(lab).generator,
-        json_lines(command(*options, "--json", "--temp-at", "words"))[0],
+        json_lines(command(*options, "--json"))[0],
     )
     text, entropies, names = found["text"], [], generator.vocabulary()
     for position in range(40):
@@ -190,8 +163,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
     assert [one["position"] for one in found["alternatives"]] == sorted(
         np.argsort(entropies)[:-4:-1]
     )
-    assert found["temp_at"] == "words"
-    for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--beam-mode", "stochastic")):
+    for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--count", 2)):
         assert command(*options, *several).out.count("Where the model hesitated most") == 2
 
 
@@ -280,7 +252,7 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
     assert "the text ends in a loop: " in ran.err and "--no-repeat 20" in ran.err
     assert command(*options, "--quiet").err == ""
-    assert "try --beam-mode stochastic or" in command(*options, "--match", "(?s).*").err
+    assert "try --temp 0.8" in command(*options, "--match", "(?s).*").err
     several = command(*options, "--count", 2, "--json")
     beams = json.loads(several.out)["beams"]
     loops = [find_loop(beam["text"]) for beam in beams]
@@ -336,6 +308,6 @@ def test_bytes_that_are_no_text_are_read_as_they_were_typed(
         "sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json"
     )
     from_file = command(
-        "sample", "--seed", 0, byte_run.path, "--prime-file", "prime", "--length", 40, "--json"
+        "sample", "--seed", 0, byte_run.path, "--prime", "@prime", "--length", 40, "--json"
     )
     assert typed.code == 0 and typed.out == from_file.out

@@ -48,14 +48,27 @@ def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated
     printed = command(*options, "--prime", prime).out
     expected = charrnn.load(lab).sample(seed=0, temperature=0.8, prime=prime, length=30).text
     assert printed == with_newline(prime + expected)
-    assert prime + command(*options, "--prime-file", "prime.txt").out == printed
-    assert prime + command(*options, "--prime-file", "-", stdin=prime.encode()).out == printed
-    assert as_json(command(*options, "--prime-file", "prime.txt", "--json"))["prime"] == prime
-    assert (
-        command(*options, "--prime", "").out
-        == command(*options, "--prime-file", "-").out
-        == command(*options).out
-    )
+    assert prime + command(*options, "--prime", "@prime.txt").out == printed
+    assert prime + command(*options, "--prime", "@-", stdin=prime.encode()).out == printed
+    assert as_json(command(*options, "--prime", "@prime.txt", "--json"))["prime"] == prime
+
+
+def test_an_empty_prime_is_none(command: Command, lab: Path) -> None:
+    options = ("sample", "--seed", 0, "--length", 30)
+    expected = command(*options).out
+    assert command(*options, "--prime", "").out == expected
+    assert command(*options, "--prime", "@-").out == expected
+
+
+def test_a_prime_that_begins_with_an_at_sign_begins_with_two(
+    command: Command, byte_run: TrainedRun
+) -> None:
+    ran = command("sample", byte_run.path, "--seed", 0, "--length", 30, "--prime", "@@here")
+    assert ran.code == 0
+    assert ran.out.startswith("@here")
+    missing = command("sample", byte_run.path, "--prime", "@here")
+    assert missing.code == 3
+    assert "a text that begins with @ begins with @@" in missing.err
 
 
 def test_a_byte_model_takes_any_prime_and_writes_text(

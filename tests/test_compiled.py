@@ -19,7 +19,7 @@ from charrnn.config.settings import Config
 from charrnn.generation import sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block, prime_model, sample_ids
+from charrnn.generation.sampling import Block, Engine, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.system.progress import Progress, using
@@ -55,21 +55,21 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 SHAPINGS = [
-    Shaping(banned=(0,)),
-    Shaping(temperature=0, banned=(0,)),
-    Shaping(temperature=0.7, top_k=5, banned=(0,)),
-    Shaping(temperature=1.3, top_p=0.8, banned=(0,)),
-    Shaping(temperature=1.1, top_k=9, top_p=0.9, min_p=0.05, banned=(0,)),
-    Shaping(temperature=1e-6, banned=(0,)),
-    Shaping(temperature=1e6, min_p=0.5, banned=(0,)),
+    Shaping(),
+    Shaping(temperature=0),
+    Shaping(temperature=0.7, top_k=5),
+    Shaping(temperature=1.3, top_p=0.8),
+    Shaping(temperature=1.1, top_k=9, top_p=0.9, min_p=0.05),
+    Shaping(temperature=1e-6),
+    Shaping(temperature=1e6, min_p=0.5),
 ]
 
 
 def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: int = 150) -> Block:
-    """Every kind of shaping and short lines, at once."""
+    """Every kind of shaping at once."""
     reading = prime_model(stepper, np.arange(1, 60) % V)
     shapings, seeds = [SHAPINGS[stream] for stream in streams], list(streams)
-    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, max_line=20, newline=4)
+    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
     return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
 
 
@@ -88,7 +88,7 @@ def test_it_computes_the_bits_of_numpy(
     choose(False)
     expected = draw_all(stepper)
     choose(True)
-    assert sampling.compiled_loop(stepper, 10**9) is compiled
+    assert sampling.compiled_loop(stepper, Engine.COMPILED) is compiled
     found = draw_all(stepper)
     assert np.array_equal(found.ids, expected.ids)
     # Sums of 17 exponentials in float64, in another order.
@@ -136,7 +136,10 @@ def test_what_is_not_compiled_is_written_by_numpy() -> None:
     )
     for changes, precision in (*((other, "int8") for other in others), ({}, "fp32")):
         assert (
-            sampling.compiled_loop(make_stepper(replace(BASE, **changes), precision), 10**9) is None
+            sampling.compiled_loop(
+                make_stepper(replace(BASE, **changes), precision), Engine.COMPILED
+            )
+            is None
         ), changes
 
 
@@ -150,17 +153,21 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
             top_k=int(generator.integers(1, size + 3)) if index % 2 else None,
             top_p=float(generator.uniform(0.05, 1)) if index % 3 else None,
             min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
-            banned=tuple(np.flatnonzero(generator.random(size - 1) < 0.2).tolist()),
         )
-        drawing = compiled.Drawing(**sampling._limits([shaping], size), max_line=0, newline=-1)
-        weights, total = char_weights(logits, shaping)
-        probs, borders = np.empty(size), np.cumsum(weights) / total
+        banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
+        drawing = compiled.drawing_of([shaping], banned, size)
+        weights = char_weights(logits, shaping, banned)
+        probs = np.empty(size)
+        borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
             drawn = compiled._draw(logits.astype(np.float64), drawing, 0, uniform, probs)
-            assert drawn == sampling.draw(weights, total, uniform), (logits, shaping, uniform)
-        assert np.array_equal(probs, weights)
+            assert drawn == sampling.draw(weights, uniform), (logits, shaping, uniform)
+        assert np.array_equal(probs, weights.values)
         assert np.allclose(
-            weights / total, next_char_probs(logits[None], shaping)[0], rtol=1e-13, atol=1e-300
+            weights.values / weights.total,
+            next_char_probs(logits[None], shaping, banned)[0],
+            rtol=1e-13,
+            atol=1e-300,
         )
 
 
@@ -201,7 +208,8 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
         monkeypatch.setattr(progress, "warn", warnings.append)
         num_chars = sampling.UNCACHED_FROM - num_fewer
         with using(progress):
-            found = sampling.compiled_loop(make_stepper(), num_chars, "read")
+            engine = sampling.choose_engine(num_chars)
+            found = sampling.compiled_loop(make_stepper(), engine, "read")
         return Prepared(found is compiled, told, warnings)
 
     return prepare

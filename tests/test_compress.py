@@ -126,7 +126,10 @@ def test_compiled_code_has_the_same_bytes(
     expected = [model.compress(text, order=order) for text in texts]
     monkeypatch.setattr(sampling, "COMPILED_FROM", 0)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
-    assert sampling.compiled_loop(model.generator.int8_stepper, 1, "code") is compiled
+    assert (
+        sampling.compiled_loop(model.generator.int8_stepper, sampling.Engine.COMPILED, "code")
+        is compiled
+    )
     assert [model.compress(text, order=order) for text in texts] == expected
     assert [model.decompress(one) for one in expected] == texts, (
         "also where one character is left after STEPS_AT_ONCE"
@@ -136,10 +139,11 @@ def test_compiled_code_has_the_same_bytes(
 def test_compiling_pays_for_several_files_together(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def stay_in_numpy(stepper: Stepper, num_chars: int, loop: str) -> None:
+    def choose_engine(num_chars: int) -> sampling.Engine:
         asked.append(num_chars)
+        return sampling.Engine.NUMPY
 
-    monkeypatch.setattr(rows, "compiled_loop", stay_in_numpy)
+    monkeypatch.setattr(rows, "choose_engine", choose_engine)
     coder, _ = coder_of(MODELS["char"])
     for text in (TEXT, TEXT[:10]):
         coder.encode([text])

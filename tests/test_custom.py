@@ -154,10 +154,8 @@ def test_no_other_name_or_file_is_executed(
     ):
         ran = command(*arguments)
         assert ran.code != 0 and message in ran.err, ran
-    assert (
-        command("sample", run, "--length", 5, "--prime-file", "evil.py", "--unknown", "skip").code
-        == 0
-    )
+    primed = command("sample", run, "--length", 5, "--prime", "@evil.py", "--unknown", "nearest")
+    assert primed.code == 0
     assert not executed.exists()
     custom_detector(str(run / "evil.py"))  # named: executed
     assert executed.exists()

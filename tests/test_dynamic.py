@@ -274,13 +274,13 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
         with pytest.raises(DataError, match=message):
             model.adapted(text)
     with pytest.raises(DataError, match="knows no character of the text to adapt to"):
-        model.adapted("ЖЖ" * 20, unknown="skip")
+        model.adapted("ЖЖ" * 20, unknown="nearest")
 
 
 def test_the_command_reads_standard_input(
     chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
+    found = command("sample", chain_run, "--adapt", "-", "--prime", "@-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
     read = command(
         "sample",
@@ -288,7 +288,7 @@ def test_the_command_reads_standard_input(
         "--adapt",
         "-",
         "--unknown",
-        "skip",
+        "nearest",
         "--length",
         5,
         stdin=b"abcdxyz" * 20,
@@ -301,7 +301,7 @@ def test_the_command_reads_standard_input(
         "--adapt",
         "-",
         "--unknown",
-        "skip",
+        "nearest",
         "--length",
         5,
         stdin=b"abcdxyz" * 20,

@@ -20,7 +20,7 @@ PACKAGE = Path(charrnn.__file__).parent
 def test_on_the_command_line_a_parameter_is_its_option() -> None:
     for text, command, shown in (
         (named("temperature"), "sample", "--temp"),
-        (named("mode", "diverse"), "sample", "--beam-mode diverse"),
+        (named("width", 4), "sample", "--beam 4"),
         (named("hidden_size", 8), None, "--hidden-size 8"),
         (named("min_count", 1), "train", "--set min_count=1"),
         (named("learning_rate"), "train", "learning_rate"),

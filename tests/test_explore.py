@@ -688,7 +688,7 @@ def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
 def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     instead = {
         "explore": "`charrnn visualize` prints the same",
-        "write": "charrnn sample --prime-file DRAFT",
+        "write": "charrnn sample --prime @DRAFT",
     }
     for name, words in instead.items():
         ran = command(name)

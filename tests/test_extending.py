@@ -18,8 +18,8 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "extending.md"
 STEP = re.compile(
-    r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new"
-    r" file)|(?P<module>`charrnn_examples\.py`)"
+    r"^(?:(?P<end>At the end)|In the table (?:of )?`(?P<table>\w+)`|(?P<file>A new"
+    r" file)|(?P<module>`charrnn_examples\w*\.py`)"
     r"|(?P<how>Before|After|Replace) the"
     r" line\s`(?P<line>[^`]+)`)(?:\sof)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
     r"```(?:python)?\n(?P<code>.*?)^```$",
@@ -52,8 +52,12 @@ def follow(step: re.Match[str], root: Path) -> None:
 
 
 def table_end(source: str, name: str) -> int:
-    """Return the number of the line with the closing bracket of a table at module level."""
+    """Return the number of the line with the closing bracket of a table at module level, or of the
+    one that a function returns."""
     for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            assert node.end_lineno is not None
+            return node.end_lineno
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == name:
             assert node.end_lineno is not None
@@ -140,7 +144,7 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
         r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     assert len(steps) == sum(1 for language in fences if language in ("", "python"))
-    assert sum(1 for step in steps if step["module"]) == 1
+    assert sum(1 for step in steps if step["module"]) == 2
 
 
 @pytest.mark.slow
@@ -186,12 +190,15 @@ def test_the_example(
         r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     assert project is not None
-    groups = re.findall(
-        r'\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = "[^"]+"\n)+)', project[1]
-    )
-    entry_points = "".join(f"[{group}]\n{entries}".replace('"', "") for group, entries in groups)
-    (module,) = (step["code"] for step in steps if step["module"])
-    site = install(tmp_path / "site", "charrnn-examples", entry_points, charrnn_examples=module)
+    entries = re.search(r"\[project\.entry-points\.charrnn\]\n(.*)", project[1], re.DOTALL)
+    assert entries is not None
+    entry_points = "[charrnn]\n" + entries[1].replace('"', "")
+    modules = {
+        step["module"].strip("`").removesuffix(".py"): step["code"]
+        for step in steps
+        if step["module"]
+    }
+    site = install(tmp_path / "site", "charrnn-examples", entry_points, **modules)
     (site / "charrnn").symlink_to(PACKAGE)
 
     named = ("--detector", "sentence-position", "--detector", "ellipsis")

@@ -1,4 +1,5 @@
-"""Rooms: commands, analyses and methods that entry points add to charrnn."""
+"""Rooms and other packages: what they add to charrnn by hooks, and what is left when they are
+missing."""
 
 import re
 import sys
@@ -11,60 +12,68 @@ from fixture_types import Process
 
 import charrnn
 from charrnn.api import Model
-from charrnn.errors import install_command
-from charrnn.hooks import extensions
-from charrnn.hooks.extensions import GROUP, PackageFunction, commands, find_function
+from charrnn.hooks import manager
+from charrnn.hooks.specifications import package_functions
 
 ROOM = """
 from charrnn.cli.analyses import Analysis, Option, Shown
-from charrnn.hooks.extensions import CommandEntry, ModelMethod, PackageFunction
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry
 
-COMMANDS = (CommandEntry(name="greet", summary="Print a greeting.", function="a_room:greet"),)
 
 def greet(name: str = "reader") -> None:
     print("hello", name)
+
 
 def num_units(model):
     "Return the units of a layer."
     return model.config.hidden_size
 
-EXTENSIONS = (
-    ModelMethod(name="num_units", function=num_units),
-    PackageFunction(name="greeting", function=greet),
-    Analysis(
-        option=Option(flag="--length", help="Show the length of the text.", kind=bool),
-        measure=lambda subject: len(subject.text),
-        show=lambda subject, length: Shown("Length", [str(length)], {"length": length}),
-    ),
-)
+
+@hookimpl
+def commands():
+    return [CommandEntry(name="greet", summary="Print a greeting.", place="a_room:greet")]
+
+
+@hookimpl
+def model_methods():
+    return {"num_units": "a_room:num_units"}
+
+
+@hookimpl
+def package_functions():
+    return {"greeting": "a_room:greet"}
+
+
+@hookimpl
+def analyses():
+    return [
+        Analysis(
+            option=Option(flag="--length", help="Show the length of the text.", kind=bool),
+            measure=lambda subject: len(subject.text),
+            show=lambda subject, length: Shown("Length", [str(length)], {"length": length}),
+        )
+    ]
 """
+Offer = Callable[..., None]
 
 
 @pytest.fixture
-def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     """Install a package that offers a room, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def call(code: str = ROOM) -> None:
-        install(tmp_path, "a-room", f"[{GROUP}]\na_room = a_room\n", a_room=code)
-        forget()
+        install(tmp_path, "a-room", f"[{manager.GROUP}]\na_room = a_room\n", a_room=code)
 
     yield call
     sys.modules.pop("a_room", None)
     monkeypatch.undo()
-    forget()
-
-
-def forget() -> None:
-    from charrnn.cli.visualize import analyses
-
-    extensions.LEFT_OUT.clear()
-    for function in (extensions._rooms, extensions._declared, extensions.commands, analyses):
-        function.cache_clear()
+    manager.forget()
 
 
 def test_a_flag_of_two_analyses_is_refused(
-    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    offer: Offer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from charrnn.cli.app import run
 
@@ -73,73 +82,75 @@ def test_a_flag_of_two_analyses_is_refused(
     assert "Two analyses declare --gates." in capsys.readouterr().err
 
 
-def test_a_room_adds_what_its_extensions_say(
-    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_package_adds_a_command(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
     from charrnn.cli.app import run
 
     offer()
-    assert run(["--help"]) == 0 and "greet       Print a greeting." in capsys.readouterr().out
-    assert run(["greet", "--name", "you"]) == 0 and capsys.readouterr().out == "hello you\n"
-    assert (
-        run(["visualize", "--help"]) == 0
-        and "Show the length of the text." in capsys.readouterr().out
-    )
+    assert run(["--help"]) == 0
+    assert "greet       Print a greeting." in capsys.readouterr().out
+    assert run(["greet", "--name", "you"]) == 0
+    assert capsys.readouterr().out == "hello you\n"
+
+
+def test_a_package_adds_an_analysis(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+    from charrnn.cli.app import run
+
+    offer()
+    assert run(["visualize", "--help"]) == 0
+    assert "Show the length of the text." in capsys.readouterr().out
     assert run(["visualize", "--length", "--gates"]) == 2
     assert "--gates and --length are different pictures" in capsys.readouterr().err
-    assert charrnn.greeting is find_function(PackageFunction, "greeting")
+
+
+def test_a_package_adds_methods_and_functions(offer: Offer) -> None:
+    offer()
+    assert charrnn.greeting is manager.find_named(package_functions, "greeting")
+    assert "greeting" in dir(charrnn)
     model = object.__new__(Model)
     model.config = charrnn.Config(hidden_size=7)
-    assert model.num_units() == 7 and model.num_units.__doc__ == "Return the units of a layer."
+    assert model.num_units() == 7
+    assert model.num_units.__doc__ == "Return the units of a layer."
+    assert {"num_units", "history", "sample"} <= set(dir(model))
 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
         ("raise RuntimeError('no room')", "failed in .*line 1: RuntimeError: no room"),
-        ("COMMANDS = 3", "is left out: its COMMANDS is no tuple of CommandEntry"),
         (
-            ROOM.replace('"greet", summary', '"explore", summary'),
-            "offers a second command 'explore', which",
+            ROOM.replace("    return [CommandEntry", "    1 / 0 #"),
+            "failed in .*line 18: ZeroDivisionError",
         ),
+        (
+            ROOM.replace("    return [CommandEntry", "    return 3 #"),
+            "is left out: its `commands` returns no sequence",
+        ),
+        (ROOM.replace("def commands", "def comands"), "has a hook 'comands'; there is none"),
+        (ROOM.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
     ],
 )
-def test_a_room_that_cannot_be_used_is_named_and_breaks_no_command(
-    offer: Callable[..., None], capsys: pytest.CaptureFixture[str], code: str, reason: str
+def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(
+    offer: Offer, capsys: pytest.CaptureFixture[str], code: str, reason: str
 ) -> None:
     from charrnn.cli.app import run
 
     offer(code)
-    assert run(["--help"]) == 0 and run(["greet"]) == 2 and "explore" in commands()
+    assert run(["--help"]) == 0
+    assert run(["greet"]) == 2
     named = f"(?m)^warning: The extension 'a_room' of the package a-room 1.0 {reason}"
     assert len(re.findall(named, capsys.readouterr().err)) == 2
 
 
-def test_the_rooms_of_an_installation_under_the_former_name_count_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_second_command_of_a_name_is_left_out(
+    offer: Offer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from charrnn.cli.app import run
 
-    name = (
-        (Path(__file__).parent.parent / "pyproject.toml")
-        .read_text("utf-8")
-        .split('name = "')[1]
-        .split('"')[0]
-    )
-    for package in {name, "charrnn"}:
-        folder = install(tmp_path / package, package, f"[{GROUP}]\napps = charrnn.formats\n")
-        monkeypatch.syspath_prepend(str(folder))
-    forget()
-    assert (
-        run(["--help"]) == 0
-        and "warning" not in capsys.readouterr().err
-        and name in install_command()
-    )
-    assert [(plugin.is_own, room.__name__) for plugin, room in extensions._rooms()].count(
-        (True, "charrnn.formats")
-    ) == 1
-    monkeypatch.undo()
-    forget()
+    offer(ROOM.replace('name="greet"', 'name="explore"'))
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr()
+    assert "Browse the cells" in shown.out
+    assert "warning: The command 'explore' of a_room:greet is left out" in shown.err
 
 
 def test_unknown_names_are_no_attributes() -> None:
@@ -149,6 +160,24 @@ def test_unknown_names_are_no_attributes() -> None:
     for name in ("gtaes", "_repr_png_", "__deepcopy__"):
         with pytest.raises(AttributeError, match=name):
             getattr(model, name)
+
+
+def test_the_package_lists_its_public_names() -> None:
+    assert {"Model", "load", "train", "sweep", "mix", "match_cells"} <= set(dir(charrnn))
+    assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
+
+
+def test_every_place_that_a_room_offers_exists() -> None:
+    from charrnn.hooks import specifications
+
+    for specification in (
+        specifications.model_methods,
+        specifications.analysis_methods,
+        specifications.package_functions,
+        specifications.compiled_loops,
+    ):
+        for extension in manager.offered_by_name(specification, "name"):
+            assert extension.load() is not None
 
 
 def test_torch_and_the_rooms_are_imported_at_their_first_use(

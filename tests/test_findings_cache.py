@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -155,8 +154,8 @@ def test_another_program_measures_anew(
 def test_the_program_is_its_sources_and_the_packages_that_add_to_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
-    monkeypatch.setattr(findings_cache, "scan_plugins", lambda group, kind: [theirs])
+    usual = program_digest()
+    monkeypatch.setattr(findings_cache, "other_packages", lambda: ["theirs 1.0"])
     program_digest.cache_clear()
     with_theirs = program_digest()
     program_digest.cache_clear()

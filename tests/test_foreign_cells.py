@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_packages import install
+from fake_packages import install_names
 from fixture_types import Command
 
-from charrnn.config.architectures import CELL_GROUP
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
+from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type, validate_cell_type
 from charrnn.model.cell_types import CELLS
 from charrnn.model.ensemble import can_join
@@ -45,8 +45,8 @@ def offer(
 ) -> Path:
     """Install a package with one module, named after it, and entry points: name to attribute."""
     module = package.replace("-", "_")
-    lines = "".join(f"{name} = {module}:{attribute}\n" for name, attribute in entries.items())
-    return install(site, package, f"[{CELL_GROUP}]\n{lines}", **{module: code})
+    places = {name: f"{module}:{attribute}" for name, attribute in entries.items()}
+    return install_names(site, package, "cell_types", places, **{module: code})
 
 
 @pytest.fixture
@@ -55,6 +55,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     cell_type.cache_clear()
     yield tmp_path
+    monkeypatch.undo()
+    manager.forget()
     cell_type.cache_clear()
     sys.modules.pop("leaky_cells", None)
 
@@ -94,6 +96,7 @@ def test_a_run_needs_the_package_of_its_cell(
     assert "layer 0: a" in charrnn("visualize", "run", "--gates", "--text", "text.txt")
 
     sys.path.remove(str(site))
+    manager.forget()
     cell_type.cache_clear()
     sys.modules.pop("leaky_cells")
     for arguments in (["sample", "run"], ["train", "--resume", "run"]):

@@ -2,6 +2,7 @@
 detectors see in them."""
 
 import json
+from collections import Counter
 
 import numpy as np
 from fixture_types import Command
@@ -101,10 +102,13 @@ def test_what_may_follow_a_prefix_is_what_completions_begin_with(
 
 
 def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
-    texts = [string.text for string in draw("dyck", 5000, min_length=8, max_length=8)]
-    counts = [texts.count(text) for text in set(texts)]
+    # All lengths are equally likely, too: a fourth has 8 characters.
+    texts = [string.text for string in draw("dyck", 20_000, max_length=8)]
+    longest = Counter(text for text in texts if len(text) == 8)
     # 14 words: about 357 of each, with a standard deviation of 18.
-    assert len(counts) == 14 and min(counts) > 270 and max(counts) < 450
+    assert len(longest) == 14
+    assert min(longest.values()) > 270
+    assert max(longest.values()) < 450
 
 
 def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
@@ -147,7 +151,7 @@ def test_make_prints_strings_or_objects_with_their_states(command: Command) -> N
     assert len(lines) == 7 and all(recognises("parity", line) and len(line) <= 9 for line in lines)
     found = [
         json.loads(line)
-        for line in command(*make, "--lines=7", "--max-length=9", "--json").out.splitlines()
+        for line in command(*make, "--count=7", "--length=9", "--json").out.splitlines()
     ]
     assert found == [
         {"text": line, "states": {"parity": naive_states("parity", line)["parity"]}}

@@ -32,8 +32,6 @@ PLACE = {
     for part, names in enumerate(parts)
     for name in names
 }
-ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors", "charrnn.extensions"}
-"""Strings that look like modules but are names of entry point groups."""
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
@@ -48,8 +46,6 @@ def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
             origin = ".".join((*base, *filter(None, [node.module])))
             # `from charrnn import x` may mean the module x or a name in the package itself.
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Constant) and node.value in ENTRY_POINT_GROUPS:
-            continue
         elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
             yield node.lineno, str(node.value)
 

@@ -16,7 +16,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn import match_cells
 from charrnn.analyses import matching
-from charrnn.analyses.matching import Moments, assign_one_to_one, random_rotation
+from charrnn.analyses.matching import JointMoments, assign_one_to_one, random_rotation
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings
@@ -66,8 +66,8 @@ def permuted(model: Model) -> tuple[Model, list[int], Floats]:
     return Model(model.config, model.vocab, tensors, name="permuted"), order.tolist(), signs
 
 
-def moments_of(runs: list[Floats], *, window: int) -> Moments:
-    moments = Moments([(0, 1)])
+def moments_of(runs: list[Floats], *, window: int) -> JointMoments:
+    moments = JointMoments([run.shape[1] for run in runs])
     for begin in range(0, len(runs[0]), window):
         moments.add([run[begin : begin + window] for run in runs])
     return moments
@@ -104,7 +104,7 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(
     monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
     runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
     calls: list[int] = []
-    found = moments_of(runs, window=100).rotated_best(0, 1, 2, calls.append)
+    found = moments_of(runs, window=100).rotated_best(0, 1, layer_size=2, advance=calls.append)
     generator = np.random.default_rng(0)
     for reached in found:
         first, second = random_rotation(2, generator), random_rotation(2, generator)

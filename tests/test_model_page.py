@@ -173,7 +173,7 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
     logits, state = stepper.read(model.generator.encode_prime(CASES[4]["prime"]))
     assert np.array_equal(np.array(found[4]["values"], np.float32), stepper.values(state).ravel())
     banned = (0,) if model.vocab.kind == "char" and model.vocab.has_unknown_symbol else ()
-    probs = next_char_probs(logits, Shaping(banned=banned))[0]
+    probs = next_char_probs(logits, Shaping(), banned)[0]
     assert np.allclose(found[4]["probs"], probs, rtol=1e-12, atol=0)
 
 
@@ -414,7 +414,7 @@ def test_keys_clicks_and_files_in_a_browser(
 
     def guesses(text: str) -> list[str]:
         logits, _ = stepper.read(model.generator.encode_prime(text))
-        best = np.argsort(-next_char_probs(logits, Shaping(banned=(0,)))[0], kind="stable")[:10]
+        best = np.argsort(-next_char_probs(logits, Shaping(), (0,))[0], kind="stable")[:10]
         return [
             {" ": "\u2423", "\n": "\u23ce"}.get(name, name) for name in map(model.character, best)
         ]

@@ -247,7 +247,7 @@ def test_what_has_no_picture_is_shown_by_its_repr(monkeypatch: pytest.MonkeyPatc
     assert html.index("shakespeare-001") < html.index("stateful"), (
         "several kinds stand below each other"
     )
-    monkeypatch.setattr(display, "offered_by_rooms", lambda kind: ())
+    monkeypatch.setattr(display, "offered", lambda hook, kind: ())
     assert RUN._repr_html_() is None, "nothing draws it"
 
 

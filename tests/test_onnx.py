@@ -14,23 +14,22 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, TrainedRun
-from fake_packages import install
+from fake_packages import install_names
 from fixture_types import Command, Process
 from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.config.architectures import CELL_GROUP
+from charrnn.config.architectures import CELLS as NAMES
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.formats.export import write_model
+from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.cell_types import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
 from charrnn.model.stepper import Stepper
-from charrnn.reports import EXTENSIONS
 from charrnn.text.vocab import Vocab
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
@@ -71,7 +70,7 @@ def session_of(content: bytes) -> Any:
 # Each cell plain with one depth and with every setting with another: they meet only in the products
 # and in the queues.
 WRITTEN = [depth for depth in DEPTHS if depth not in ("dilated", "attention")]
-ALL = [*CELLS, *(entry.name for entry in EXTENSIONS)]
+ALL = [*NAMES]
 CASES = [(cell, WRITTEN[index % 4], {}) for index, cell in enumerate(ALL)]
 CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumerate(ALL)]
 
@@ -132,8 +131,8 @@ class Squared(Leaky):
 def test_a_cell_of_another_package_is_written_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = f"[{CELL_GROUP}]\nleaky = leaky_cell:Leaky\nsquared = leaky_cell:Squared\n"
-    install(tmp_path, "leaky-cell", entries, leaky_cell=LEAKY)
+    places = {"leaky": "leaky_cell:Leaky", "squared": "leaky_cell:Squared"}
+    install_names(tmp_path, "leaky-cell", "cell_types", places, leaky_cell=LEAKY)
     monkeypatch.syspath_prepend(str(tmp_path))
     cell_type.cache_clear()
     try:
@@ -151,6 +150,8 @@ def test_a_cell_of_another_package_is_written_too(
             with pytest.raises(UsageError, match=f"depth {depth} cannot be written"):
                 onnx_of(config, tensors_of(config))
     finally:
+        monkeypatch.undo()
+        manager.forget()
         cell_type.cache_clear()
         sys.modules.pop("leaky_cell", None)
 

@@ -18,7 +18,7 @@ from test_beam import PRIME, make_stepper
 import charrnn
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.patterns import Pattern, all_words
+from charrnn.generation.patterns import Pattern
 from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import generator_of, prime_model, sample_ids
 from charrnn.text.documents import END
@@ -78,32 +78,7 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> No
         assert found == [text for text in WRITTEN if re.fullmatch(expression, text)]
 
 
-@pytest.mark.parametrize(
-    "words", [["ab", "bc"], ["aba", "ba"], ["abc", "b", "cab"], ["a", "b", "c", "d"], ["aa"]]
-)
-def test_each_word_occurs(words: list[str]) -> None:
-    texts = all_texts("abcd")
-    assert accepted(all_words(words), "abcd", texts) == [
-        one for one in texts if all(word in one for word in words)
-    ]
-
-
-@pytest.mark.parametrize(
-    "words", [["ab", "b"], ["a b", "b a"], [" a", "b"], ["b-", "-b"], ["a ", "b"], ["a b a", "a"]]
-)
-def test_words_are_whole_where_the_alphabet_has_a_space(words: list[str]) -> None:
-    texts = all_texts("ab -", 5)
-    whole = [
-        rf"(?<!\w){word}(?!\w)".replace(r"(?<!\w) ", " ").replace(r"-(?!\w)", "-") for word in words
-    ]
-    whole = [word.replace(r" (?!\w)", " ").replace(r"(?<!\w)-", "-") for word in whole]
-    expected = [text for text in texts if all(re.search(word, text) for word in whole)]
-    assert accepted(all_words(words, are_whole=True), "ab -", texts) == expected != []
-
-
-@pytest.mark.parametrize(
-    "expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", all_words(["ab", "ba"])]
-)
+@pytest.mark.parametrize("expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", "(?s:.*)ab(?s:.*)"])
 def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression: str) -> None:
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
     matching = {text for text in all_texts(LETTERS) if re.fullmatch(expression, text)}
@@ -133,14 +108,8 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression:
     assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.beams} == ended
 
 
-def test_words_that_must_follow_are_apart_and_a_banned_end_is_not_needed(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_banned_end_is_not_needed(tmp_path: Path) -> None:
     run = build_chain(tmp_path / "spaced-001", f"{END}abcdefgh ", documents="lines")
-    ran = command("sample", run, "--words", "ab,cd,a d", "--length", 30, "--seed", 1, "--temp", 3)
-    assert ran.code == 0 and all(
-        re.search(rf"(?<!\w){word}(?!\w)", ran.out) for word in ("ab", "cd", "a d")
-    )
     found = charrnn.load(run).sample(match="(ab)*", length=5, ban=END)
     assert (found.text, found.has_ended) == ("abab", False)
 
@@ -171,20 +140,13 @@ REFUSED = {
         "Possible nested set at position 1. Write \\ before a character that stands for itself"
     ),
     "--match a{5} --length 4 --count 2": "takes at least 5 characters; --length is 4",
-    "--words abc,fgh --length 5": "--words is 'abc,fgh', which takes at least 6 characters",
-    "--words a,": "--words is 'a,'; it must be 1 to 6 words",
     "--match (a?){999}": "which has more than 50,000 steps. Repeat less of it.",
     f"--match (?:|€{'a' * 1000}){{99}}": "which has more than 50,000 steps. Repeat less of it.",
     f"--match a{{{'9' * 5000}}}": "which has more than 50,000 steps. Repeat less of it.",
-    f"--words {'a' * 51_000}": "which has more than 50,000 steps. Give shorter or fewer words.",
     "--match (a)\\1": "a reference to a group cannot be followed. Write out what may repeat",
-    "--match b(?=a)": (
-        "a look-around cannot be followed. Leave it out, or give the words that must occur by"
-        " --words."
-    ),
-    "--match= --words ab": "--match is ''; it must be a string with a regular expression",
+    "--match b(?=a)": "a look-around cannot be followed. Leave it out.",
+    "--match=": "--match is ''; it must be a string with a regular expression",
     "--match a --stop b": "--stop does not go with --match, whose text must match as a whole",
-    "--temp-at=": "--temp-at is ; it must be words",
 }
 
 
@@ -193,4 +155,5 @@ def test_options_are_refused_before_anything_is_written(
     options: str, command: Command, alphabet_run: Path
 ) -> None:
     ran = command("sample", alphabet_run, "--prime", "abc", *options.split())
-    assert (ran.code, ran.out) == (2, "") and REFUSED[options] in ran.err
+    assert (ran.code, ran.out) == (2, "")
+    assert REFUSED[options] in ran.err

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_packages import install
+from fake_packages import install, install_names
 
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.registry import DETECTORS, GROUP, get_detectors
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
-from charrnn.hooks import extensions
+from charrnn.hooks import manager
 
 Offer = Callable[..., None]
 FUNCTION = '''
@@ -34,10 +34,12 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     def call(
         name: str, code: str, *, target: str = "rhyme_marks:label", package: str = "rhymes"
     ) -> None:
-        install(tmp_path, package, f"[{GROUP}]\n{name} = {target}\n", rhyme_marks=code)
+        install_names(tmp_path, package, "detectors", {name: target}, rhyme_marks=code)
 
     yield call
     sys.modules.pop("rhyme_marks", None)
+    monkeypatch.undo()
+    manager.forget()
 
 
 def test_a_function_is_a_detector_described_by_its_docstring(
@@ -131,7 +133,7 @@ def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
         get_detectors(["quote"])
     assert get_detectors(["digit"]) == [DETECTORS["digit"]], "only the name that is asked for"
     for package in ("metre", "prosody"):
-        install(tmp_path, package, f"[{GROUP}]\nfeet = {package}:label\n")
+        install_names(tmp_path, package, "detectors", {"feet": f"{package}:label"})
     with pytest.raises(
         UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "
     ):
@@ -141,12 +143,11 @@ def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
 def test_a_package_with_bad_metadata_is_left_out(
     offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.hooks.extensions.LEFT_OUT", [])
     offer("vowel", FUNCTION)
-    damaged = install(tmp_path / "damaged", "metre", "[charrnn.detectors]\nno equals sign\n")
+    damaged = install(tmp_path / "damaged", "metre", "[charrnn]\nno equals sign\n")
     monkeypatch.syspath_prepend(str(damaged))
     assert [one.name for one in get_detectors(["quote", "vowel"])] == ["quote", "vowel"]
-    (message,) = extensions.LEFT_OUT
+    (message,) = manager.LEFT_OUT
     assert (
         message.startswith("The entry points of an installed package cannot be read: ")
         and "left out" in message

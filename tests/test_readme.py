@@ -57,18 +57,16 @@ def test_the_commands_of_the_quick_start_parse() -> None:
 
 
 def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
-    from charrnn.config.architectures import CELL_GROUP, CELLS
+    from charrnn.config.architectures import CELLS
     from charrnn.detectors.registry import DETECTORS
-    from charrnn.reports import EXTENSIONS
 
     listed = (DOCS / "visualize.md").read_text(encoding="utf-8").split("For each detector")[0]
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
-    num_cells = len(CELLS) + len([entry for entry in EXTENSIONS if entry.group == CELL_GROUP])
-    number = ("ten", "eleven", "twelve", "thirteen")[num_cells - 3 - 10]
+    number = ("ten", "eleven", "twelve", "thirteen")[len(CELLS) - 3 - 10]
     assert f"`--cell` (lstm, gru, rnn and {number} more)" in (DOCS / "training.md").read_text(
         encoding="utf-8"
     )
-    assert f"| {num_cells} kinds of RNN |" in README
+    assert f"| {len(CELLS)} kinds of RNN |" in README
 
 
 def test_the_readme_is_short() -> None:

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.distribution import Weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import (
     draw,
     generator_of,
     prime_model,
     sample_ids,
+    seed_of_text,
     start_ids,
     undrawable_ids,
 )
@@ -73,11 +74,17 @@ def copying_stepper(followers: dict[int, int]) -> Stepper:
 
 
 def drawn(
-    stepper: Stepper, prime: list[int] | NDArray[Any], shaping: Shaping, *, seed: int, length: int
+    stepper: Stepper,
+    prime: list[int],
+    shaping: Shaping,
+    *,
+    seed: int,
+    length: int,
+    banned: tuple[int, ...] = (),
 ) -> list[tuple[int, float]]:
     """(id, log-probability) of the characters of one stream."""
     reading = prime_model(stepper, np.array(prime))
-    blocks = list(sample_ids(stepper, reading, [shaping], [seed], length=length))
+    blocks = sample_ids(stepper, reading, [shaping], [seed], length=length, banned=banned)
     return [
         (int(char), float(nats))
         for block in blocks
@@ -86,43 +93,55 @@ def drawn(
 
 
 def pieces_of(
-    stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int
+    stepper: Stepper,
+    vocab: Vocab,
+    shaping: Shaping,
+    *,
+    length: int,
+    banned: tuple[int, ...] = (),
 ) -> list[Piece]:
     """The text of one stream, piece by piece."""
     reading = prime_model(stepper, start_ids(vocab))
-    blocks = sample_ids(stepper, reading, [shaping], [seed], length=length)
-    return list(write_text(blocks, TextStream(vocab, (), keeps_stop=False)))
+    blocks = sample_ids(stepper, reading, [shaping], [0], length=length, banned=banned)
+    return list(write_text(blocks, TextStream(vocab, ())))
 
 
 def test_the_seed_decides_the_text() -> None:
-    stepper, shaping = (
-        Stepper(config_of("lstm"), random_tensors("lstm", 20)),
-        Shaping(temperature=1.3),
-    )
+    stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20))
+    shaping = Shaping(temperature=1.3)
     first = drawn(stepper, [3, 4], shaping, seed=7, length=80)
     assert drawn(stepper, [3, 4], shaping, seed=7, length=80) == first
     assert drawn(stepper, [3, 4], shaping, seed=7, length=30) == first[:30]
     for prime, seed in (([3, 4], 8), ([3], 7)):
         assert drawn(stepper, prime, shaping, seed=seed, length=80) != first
-    numbers = [generator_of(5 + stream * 2**32).random(4).tolist() for stream in range(3)]
+
+
+def test_the_texts_of_one_seed_have_independent_random_numbers() -> None:
+    numbers = [generator_of(seed_of_text(5, index)).random(4).tolist() for index in range(3)]
     assert numbers[0] == np.random.Generator(np.random.PCG64(5)).random(4).tolist()
-    assert len({number for row in numbers for number in row}) == 12, "streams are independent"
+    assert len({number for row in numbers for number in row}) == 12
+    third = np.random.SeedSequence(5, spawn_key=(2,))
+    assert numbers[2] == np.random.Generator(np.random.PCG64(third)).random(4).tolist()
+
+
+def test_a_text_can_be_drawn_by_its_own_seed() -> None:
+    assert seed_of_text(5, 3) == 5 + 3 * 2**32
+    assert seed_of_text(seed_of_text(5, 1), 2) == seed_of_text(5, 3)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell: str) -> None:
     stepper = Stepper(config_of(cell), random_tensors(cell, 20))
     ids = [3, 4]
-    shaping = Shaping(temperature=0.7, top_k=6, banned=(0,))
-    for char, logprob in drawn(stepper, ids, shaping, seed=1, length=40):
+    shaping = Shaping(temperature=0.7, top_k=6)
+    for char, logprob in drawn(stepper, ids, shaping, seed=1, length=40, banned=(0,)):
         logits = stepper.read(np.array(ids))[0][0].tolist()
         # The same float32 logits, then float64 sums of 20 terms: some 1e-15.
         assert logprob == pytest.approx(
             logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
         )
-        assert next_char_probs(np.array([logits]), shaping)[0, char] > 0, (
-            "and it is what was read that is sampled"
-        )
+        # It is what was read that is sampled.
+        assert next_char_probs(np.array([logits]), shaping, (0,))[0, char] > 0
         ids.append(char)
 
 
@@ -142,10 +161,10 @@ NUM_DRAWS = 5_000
 
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
-    shaping = Shaping(
-        temperature=0.5, top_k=4, banned=(1,)
-    )  # leaves 0.1, 0.05, 0.3 and 0.15, squared
-    ids = [char for char, _ in drawn(stepper, [0], shaping, seed=2, length=NUM_DRAWS)]
+    # Leaves 0.1, 0.05, 0.3 and 0.15, squared.
+    shaping = Shaping(temperature=0.5, top_k=4)
+    found = drawn(stepper, [0], shaping, seed=2, length=NUM_DRAWS, banned=(1,))
+    ids = [char for char, _ in found]
     weights = np.array([0.1, 0.0, 0.05, 0.3, 0.15]) ** 2
     probs = weights / weights.sum()
     possible = probs > 0
@@ -181,15 +200,17 @@ def test_the_impossible_is_never_drawn_even_at_the_edges(
     weights: list[float], uniform: float
 ) -> None:
     probs = np.array(weights) / sum(weights)
-    assert probs[draw(probs, float(np.cumsum(probs)[-1]), uniform)] > 0
+    assert probs[draw(Weights(probs, float(np.cumsum(probs)[-1])), uniform)] > 0
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
 def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     vocab = Vocab.from_text("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
-    shaping = Shaping(temperature=temperature, banned=(*undrawable_ids(vocab), 2))
-    pieces = [piece.text for piece in pieces_of(stepper, vocab, shaping, seed=0, length=300)]
+    shaping = Shaping(temperature=temperature)
+    banned = (*undrawable_ids(vocab), 2)
+    found = pieces_of(stepper, vocab, shaping, length=300, banned=banned)
+    pieces = [piece.text for piece in found]
     assert len(pieces) == 300
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the
     # first.
@@ -214,18 +235,9 @@ def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
     first, second, third = "€".encode()
     stepper = copying_stepper({10: first, first: second, second: third, third: first})
     written = [
-        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), seed=0, length=length)]
+        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), length=length)]
         for length in range(6)
     ]
     euro = ["", "", "€"]
     begun = [[REPLACEMENT], ["", REPLACEMENT]]  # the last piece carries what was left unfinished
     assert written == [[], *begun, euro, *([*euro, *pieces] for pieces in begun)]
-
-
-def test_a_long_line_is_ended() -> None:
-    stepper = forgetful_stepper([0.9, 0.1])
-    reading = prime_model(stepper, np.array([0]))
-    blocks = sample_ids(stepper, reading, [Shaping()], [0], length=500, max_line=4, newline=1)
-    ids = np.concatenate([block.ids[0] for block in blocks])
-    lines = "".join("\n" if char else "a" for char in ids).split("\n")
-    assert max(map(len, lines)) == 4 and min(map(len, lines)) < 4

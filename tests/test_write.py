@@ -339,7 +339,7 @@ def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path
 
 def test_how_a_continuation_is_shown() -> None:
     for text, shown in ((" two\nlines ", "␣two↵lines␣"), (" ", "␣"), ("  \x1b", "␣␣␛")):
-        assert shown_continuation(Continuation(text=text, logprobs=(-1.0,), how="diverse")) == shown
+        assert shown_continuation(Continuation(text=text, logprobs=(-1.0,), how="beam")) == shown
         assert (
             shown_continuation(
                 Continuation(text=text, logprobs=(), how="sample", is_complete=False)

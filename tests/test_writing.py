@@ -15,6 +15,7 @@ from charrnn.generation.writing import (
     Loop,
     TextStream,
     find_loop,
+    text_of,
     write_chunks,
     write_text,
     write_texts,
@@ -27,46 +28,42 @@ TEXTS = st.text(alphabet="abc\n", max_size=30)
 STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)
 
 
-def cut(text: str, stops: Sequence[str], *, keeps_stop: bool) -> str:
+def cut(text: str, stops: Sequence[str]) -> str:
     """The text as it stands when, growing character by character, it first contains a stop
     string."""
     for length in range(len(text) + 1):
         found = [stop for stop in stops if text[:length].endswith(stop)]
         if found:
-            return text[:length] if keeps_stop else text[: length - max(map(len, found))]
+            return text[: length - max(map(len, found))]
     return text
 
 
-def feed(
-    vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool
-) -> tuple[list[str], list[float]]:
+def feed(vocab: Vocab, text: str, stops: Sequence[str]) -> tuple[list[str], list[float]]:
     """What is released after each id and at the end, and the log-probabilities, which count the
     ids."""
-    stream = TextStream(vocab, stops, keeps_stop=keeps_stop)
+    stream = TextStream(vocab, stops)
     released, logprobs = [], []
     for index, id in enumerate(vocab.encode(text).tolist()):
         if stream.is_done:
             break
         pieces = stream.feed(id, -float(index), 0.0)
-        released.append("".join(piece.text for piece in pieces))
+        released.append(text_of(pieces))
         logprobs += [piece.logprob for piece in pieces]
     if not stream.is_done:
         pieces = stream.finish()
-        released.append("".join(piece.text for piece in pieces))
+        released.append(text_of(pieces))
         logprobs += [piece.logprob for piece in pieces]
     return released, logprobs
 
 
-@given(TEXTS, STOPS, st.booleans(), st.sampled_from([CHARS, BYTES]))
+@given(TEXTS, STOPS, st.sampled_from([CHARS, BYTES]))
 @settings(max_examples=100, deadline=None, derandomize=True)
-@example("aab", ["ab"], False, CHARS)
-@example("abac", ["abab", "c"], True, CHARS)
-@example("bca", ["bc", "abc"], False, BYTES)
-def test_a_text_ends_where_a_stop_string_appears(
-    text: str, stops: list[str], keeps_stop: bool, vocab: Vocab
-) -> None:
-    released, logprobs = feed(vocab, text, stops, keeps_stop=keeps_stop)
-    expected = cut(text, stops, keeps_stop=keeps_stop)
+@example("aab", ["ab"], CHARS)
+@example("abac", ["abab", "c"], CHARS)
+@example("bca", ["bc", "abc"], BYTES)
+def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], vocab: Vocab) -> None:
+    released, logprobs = feed(vocab, text, stops)
+    expected = cut(text, stops)
     assert "".join(released) == expected
     assert logprobs == [-float(index) for index in range(len(expected))]
 
@@ -74,7 +71,7 @@ def test_a_text_ends_where_a_stop_string_appears(
 @given(TEXTS, STOPS)
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
-    released, _ = feed(CHARS, text, stops, keeps_stop=False)
+    released, _ = feed(CHARS, text, stops)
     for index in range(min(len(text), len(released) - 1)):
         held = text[len("".join(released[: index + 1])) : index + 1]
         assert not held or any(stop.startswith(held) for stop in stops)
@@ -90,12 +87,12 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: l
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: bytes) -> None:
-    stream = TextStream(BYTES, (), keeps_stop=False)
+    stream = TextStream(BYTES, ())
     pieces = [
         piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)
     ]
     pieces += stream.finish()
-    assert "".join(piece.text for piece in pieces) == data.decode("utf-8", "replace")
+    assert text_of(pieces) == data.decode("utf-8", "replace")
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
 
@@ -117,20 +114,17 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
     together = write_texts(
         iter(blocks_of(texts, vocab, size)),
-        [TextStream(vocab, stops, keeps_stop=False) for _ in texts],
+        [TextStream(vocab, stops) for _ in texts],
         range(3),
     )
     for text, found in zip(texts, together, strict=True):
         blocks = blocks_of([text], vocab, size)
-        expected = cut(text, stops, keeps_stop=False)
-        pieces = list(write_text(iter(blocks), TextStream(vocab, stops, keeps_stop=False)))
-        assert found.text == "".join(piece.text for piece in pieces) == expected
+        expected = cut(text, stops)
+        pieces = list(write_text(iter(blocks), TextStream(vocab, stops)))
+        assert found.text == text_of(pieces) == expected
         assert found.stop == ("" if expected == text else stops[0])
         assert found.logprobs == tuple(piece.logprob for piece in pieces)
-        assert (
-            "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False)))
-            == expected
-        )
+        assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops))) == expected
         assert {piece.value for piece in pieces} <= {0.5}
 
 
@@ -144,7 +138,7 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
             yield block
 
     def stream() -> TextStream:
-        return TextStream(CHARS, ("bb",), keeps_stop=False)
+        return TextStream(CHARS, ("bb",))
 
     list(write_texts(blocks("abbc", "cabb"), [stream(), stream()], (0, 0)))
     assert len(drawn) == 2

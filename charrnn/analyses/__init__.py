@@ -1,18 +1,85 @@
 """How cells are looked into, one file each: an analysis has its result, its picture and its option
 beside it.
 
-Every module here may declare EXTENSIONS: a new analysis is one new file.
+A module here that ends with ANALYSES adds options to `visualize`: a new analysis is one new file.
 """
 
-from charrnn.hooks.extensions import CommandEntry, module_names
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-COMMANDS = (
-    CommandEntry(
-        name="predict",
-        summary="Print the most likely next characters.",
-        function="charrnn.analyses.numbers:predict",
-    ),
-)
-"""The commands of this room."""
-MODULES = module_names(__name__, __path__)
-"""The modules that may declare EXTENSIONS: all of this room."""
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry
+
+
+@hookimpl
+def commands() -> Sequence[CommandEntry]:
+    """Return the commands of this room."""
+    return [
+        CommandEntry(
+            name="predict",
+            summary="Print the most likely next characters.",
+            place="charrnn.analyses.numbers:predict",
+        ),
+    ]
+
+
+@hookimpl
+def analyses() -> Sequence[Any]:
+    """Return the ANALYSES of all modules of this room."""
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    return [analysis for module in modules for analysis in getattr(module, "ANALYSES", ())]
+
+
+@hookimpl
+def cell_sections() -> Sequence[Any]:
+    """Return the sections of the page of a cell."""
+    from charrnn.analyses.descriptions import SECTION as DESCRIPTION
+    from charrnn.analyses.inputs import SECTION as INPUTS
+    from charrnn.analyses.outputs import SECTION as OUTPUTS
+
+    return [INPUTS, OUTPUTS, DESCRIPTION]
+
+
+@hookimpl
+def model_methods() -> Mapping[str, str]:
+    """Return the methods of `Model`."""
+    return {
+        "atlas": "charrnn.analyses.atlas:model_atlas",
+        "direction": "charrnn.analyses.directions:model_direction",
+        "gates": "charrnn.analyses.gradients:gates",
+        "gradients": "charrnn.analyses.gradients:gradients",
+        "gradients_with": "charrnn.analyses.gradients:gradients_with",
+        "history": "charrnn.analyses.history:model_history",
+        "numbers": "charrnn.analyses.numbers:model_numbers",
+        "patch": "charrnn.analyses.patching:patch",
+    }
+
+
+@hookimpl
+def analysis_methods() -> Mapping[str, str]:
+    """Return the methods of `CellAnalysis`."""
+    return {
+        "ablate_direction": "charrnn.analyses.directions:ablate_direction",
+        "atlas": "charrnn.analyses.atlas:atlas",
+        "description_of": "charrnn.analyses.descriptions:description_of",
+        "descriptions": "charrnn.analyses.descriptions:descriptions",
+        "direction": "charrnn.analyses.directions:direction",
+        "direction_text": "charrnn.analyses.directions:direction_text",
+        "history": "charrnn.analyses.history:history",
+        "inputs": "charrnn.analyses.inputs:inputs",
+        "inputs_of": "charrnn.analyses.inputs:inputs_of",
+        "outputs": "charrnn.analyses.outputs:outputs",
+        "outputs_of": "charrnn.analyses.outputs:outputs_of",
+        "ranking": "charrnn.analyses.ranking:ranking",
+    }
+
+
+@hookimpl
+def package_functions() -> Mapping[str, str]:
+    """Return the functions of the package `charrnn`."""
+    return {
+        "match_cells": "charrnn.analyses.matching:match_cells",
+        "training_spectrum": "charrnn.analyses.gradients:training_spectrum",
+    }

@@ -20,10 +20,9 @@ from charrnn.analyses.inputs import CellInputs, inputs
 from charrnn.analyses.outputs import CellOutputs, outputs
 from charrnn.api import Model, TextOrIds
 from charrnn.cells.activations import Activations
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
+from charrnn.cells.analysis import CellAnalysis, sections, unless_too_short
 from charrnn.cells.findings import CellFindings, CellScore, CellValues
 from charrnn.cells.values import correlate, measure_values
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import characters_text
 from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
@@ -394,10 +393,3 @@ def _values(values: CellValues) -> Iterator[PagePart]:
         draw_as="cells",
         content=[((one.layer, one.unit), one.correlation) for one in values.correlated],
     )
-
-
-EXTENSIONS = (
-    ModelMethod(name="atlas", function=model_atlas),
-    AnalysisMethod(name="atlas", function=atlas),
-)
-"""`Model.atlas` and `CellAnalysis.atlas`."""

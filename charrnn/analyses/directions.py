@@ -21,7 +21,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells import findings as records
 from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
@@ -31,7 +31,6 @@ from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_directio
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
-from charrnn.hooks.extensions import ModelMethod, offers
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
@@ -582,10 +581,5 @@ def _show(
     return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
 
 
-EXTENSIONS = (
-    ModelMethod(name="direction", function=model_direction),
-    *offers(AnalysisMethod, direction, ablate_direction, direction_text),
-    Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
-)
-"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too.
-"""
+ANALYSES = (Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),)
+"""`visualize --ablate`, which takes a cell, too."""

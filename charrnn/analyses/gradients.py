@@ -37,7 +37,6 @@ from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, check_range, named
-from charrnn.hooks.extensions import ModelMethod, PackageFunction, offers
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import CELLS, LinearCell, Unitary
@@ -623,12 +622,9 @@ def _show_gates(subject: Subject, report: GateReport) -> Shown:
     return Shown(f"Gates of {report.name}", report.view(), report.to_json())
 
 
-EXTENSIONS = (
-    *offers(ModelMethod, gradients, gradients_with, gates),
-    PackageFunction(name="training_spectrum", function=training_spectrum),
+ANALYSES = (
     Analysis(GATES, lambda subject: gates(subject.model, subject.text), _show_gates),
     Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
     Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
 )
-"""`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and
-options of `visualize`."""
+"""`visualize --gates`, `--gradients` and `--spectrum`."""

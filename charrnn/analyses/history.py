@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds, load_steps
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings
 from charrnn.cells.targets import label_by_name
 from charrnn.cells.trace import trace_text
@@ -21,7 +21,6 @@ from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subj
 from charrnn.cli.visualize import find_best_cells
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.errors import UsageError
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.annotations import CharRNN
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.display import Displayable, RecordTuple
@@ -190,9 +189,5 @@ def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
     return Shown(title, pictures, [one.to_json() for one in histories])
 
 
-EXTENSIONS = (
-    ModelMethod(name="history", function=model_history),
-    AnalysisMethod(name="history", function=history),
-    Analysis(HISTORY, _measure, _show, takes=DETECTOR_OPTIONS),
-)
-"""`Model.history`, `CellAnalysis.history` and `visualize --history`."""
+ANALYSES = (Analysis(HISTORY, _measure, _show, takes=DETECTOR_OPTIONS),)
+"""`visualize --history`."""

@@ -24,11 +24,10 @@ from charrnn.analyses.sampled_states import (
     rounded,
     states_of,
 )
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
+from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import ColouredText
 from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.errors import check_length
-from charrnn.hooks.extensions import offers
 from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cell_types import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
@@ -551,8 +550,5 @@ def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
         )
 
 
-EXTENSIONS = (
-    *offers(AnalysisMethod, inputs, inputs_of),
-    CellSection("inputs", "measuring what sets it", inputs_of, place=30, parts=page_parts),
-)
-"""`CellAnalysis.inputs`, `CellAnalysis.inputs_of` and a section of the page of a cell."""
+SECTION = CellSection("inputs", "measuring what sets it", inputs_of, place=30, parts=page_parts)
+"""The section of the page of a cell."""

@@ -12,7 +12,8 @@ import contextlib
 import statistics
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from charrnn.cli.arguments import load_models
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
-from charrnn.hooks.extensions import PackageFunction
 from charrnn.statistics.intervals import Float64Array
 from charrnn.statistics.probes import is_moving
 from charrnn.system.display import Displayable
@@ -212,18 +212,16 @@ class MatchReport(Displayable):
         """Return the table of pairs, how many cells are shared, and the table of detectors by
         run."""
         names = short_names(self.names)
+        legend = [
+            f"{short}: {all_visible(name)}" for short, name in zip(names, self.names, strict=True)
+        ]
         return [
             Text(
                 f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters,"
                 f" matched by correlation; null of {self.num_rotations} rotations",
                 style="bold",
             ),
-            Text(
-                "\n".join(
-                    f"{short}: {all_visible(name)}"
-                    for short, name in zip(names, self.names, strict=True)
-                )
-            ),
+            Text("\n".join(legend)),
             pairs_table(self, names),
             Text(ABOUT_PAIRS, style="dim"),
             Text(),
@@ -257,11 +255,12 @@ def match_cells(
             f"Matching cells takes at least two runs, not {len(models)}: name another run."
         )
     names = distinct_names(models)
-    studies = [
-        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached)
-        for model in models
-    ]
-    for model, study in zip(models, studies, strict=True):
+    studies = []
+    for model in models:
+        study = model.study(
+            _in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached
+        )
+        studies.append(study)
         num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
         if num_unknown > MAX_UNKNOWN * len(study.text):
             raise DataError(
@@ -269,6 +268,7 @@ def match_cells(
                 f" {counted(len(study.text), 'character')}; at most {MAX_UNKNOWN:.0%} may be"
                 f" unknown. Give a {named('text')} that all models can read."
             )
+    # Cells are matched character by character.
     for study, name in zip(studies, names, strict=True):
         if len(study.text) != len(studies[0].text):
             raise DataError(
@@ -276,13 +276,15 @@ def match_cells(
                 f" {len(study.text):,}, because one of them reads bytes.\nCompare runs of one"
                 f" alphabet, or give a {named('text')} of ASCII."
             )
-    findings = [study.findings(detectors) for study in studies]
+
+    by_run = []
+    for study in studies:
+        scores = study.findings(detectors).scores
+        by_run.append({score.detector: score for score in scores})
     pairs = _match_pairs(studies, names)
-    by_run = [{score.detector: score for score in found.scores} for found in findings]
-    detected = dict.fromkeys(name for scores in by_run for name in scores)
-    properties = [
-        _property(name, [scores.get(name) for scores in by_run], pairs) for name in detected
-    ]
+    properties = []
+    for name in dict.fromkeys(chain.from_iterable(by_run)):
+        properties.append(_property(name, [scores.get(name) for scores in by_run], pairs))
     return MatchReport(
         names=tuple(names),
         num_chars=len(studies[0].text),
@@ -295,78 +297,81 @@ def match_cells(
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
     """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut
     end, is left out."""
-    return (
-        text.decode("utf-8", "ignore")
-        if isinstance(text, bytes) and model.vocab.kind != "byte"
-        else text
-    )
+    if isinstance(text, bytes) and model.vocab.kind != "byte":
+        return text.decode("utf-8", "ignore")
+    return text
 
 
-class Moments:
-    """Sums of products of the cells of several runs, for every pair of runs and of every run with
-    itself.
+class JointMoments:
+    """Sums of products of the cells of several runs, of which C_i are those of run i.
 
     Cells are shifted by the means of the first window, so that the sums do not lose precision.
     """
 
-    def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Sum for these pairs (i, j) of runs, i < j."""
-        self._pairs = pairs
+    def __init__(self, num_cells: Sequence[int]) -> None:
+        """Begin with no characters; `num_cells` are the C_i."""
+        ends = np.cumsum([0, *num_cells]).tolist()
+        self._parts = list(map(slice, ends[:-1], ends[1:]))
+        self._sums = np.zeros(ends[-1])
+        self._products = np.zeros((ends[-1], ends[-1]))
+        self._origin = np.zeros(ends[-1], np.float32)
         self.num_chars = 0
 
     def add(self, cells: Sequence[NDArray[np.float32]]) -> None:
-        """Add the cells (n, C) of every run at the same characters."""
+        """Add the cells (n, C_i) of every run at the same characters."""
+        joined = np.concatenate(cells, axis=1)
         if self.num_chars == 0:
-            self._origins = [of_run.mean(axis=0) for of_run in cells]
-            sizes = [of_run.shape[1] for of_run in cells]
-            both = {*self._pairs, *((run, run) for pair in self._pairs for run in pair)}
-            self._sums = [np.zeros(size) for size in sizes]
-            self._products = {(i, j): np.zeros((sizes[i], sizes[j])) for i, j in both}
-        shifted = [of_run - origin for of_run, origin in zip(cells, self._origins, strict=True)]
-        self.num_chars += len(shifted[0])
-        for sums, of_run in zip(self._sums, shifted, strict=True):
-            sums += of_run.sum(axis=0, dtype=np.float64)
-        for (i, j), products in self._products.items():
-            products += shifted[i].T @ shifted[j]
+            self._origin = joined.mean(axis=0)
+        shifted = joined - self._origin
+        self.num_chars += len(shifted)
+        self._sums += shifted.sum(axis=0, dtype=np.float64)
+        self._products += shifted.T @ shifted
 
     def covariance(self, i: int, j: int) -> Float64Array:
-        """Return the covariances (C, D) of the cells of run i with those of run j."""
-        means = self._sums[i] / self.num_chars, self._sums[j] / self.num_chars
-        return np.asarray(self._products[i, j] / self.num_chars - np.outer(*means))
+        """Return the covariances (C_i, C_j) of the cells of run i with those of run j."""
+        rows = self._parts[i]
+        columns = self._parts[j]
+        of_means = np.outer(self._sums[rows] / self.num_chars, self._sums[columns] / self.num_chars)
+        return np.asarray(self._products[rows, columns] / self.num_chars - of_means)
 
     def inverse_spread(self, run: int) -> Float64Array:
         """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up
         to rounding."""
         variance = np.maximum(np.diag(self.covariance(run, run)), 0)
-        moves = is_moving(variance, self._origins[run])
+        moves = is_moving(variance, self._origin[self._parts[run]])
         return np.where(moves, 1 / np.sqrt(np.where(moves, variance, 1)), 0)
 
     def correlations(self, i: int, j: int) -> Float64Array:
-        """Return Pearson's r (C, D) of the cells of run i with those of run j; 0 for constant
+        """Return Pearson's r (C_i, C_j) of the cells of run i with those of run j; 0 for constant
         cells."""
-        scaled = self.covariance(i, j) * np.outer(self.inverse_spread(i), self.inverse_spread(j))
-        return np.asarray(scaled.clip(-1, 1))
+        scales = np.outer(self.inverse_spread(i), self.inverse_spread(j))
+        return np.asarray((self.covariance(i, j) * scales).clip(-1, 1))
 
     def rotated_best(
-        self, i: int, j: int, layer_size: int, advance: Callable[[int], object]
+        self, i: int, j: int, *, layer_size: int, advance: Callable[[int], object]
     ) -> Float64Array:
-        """Return the best |r| (R, C) of every cell of run i with the rotated activations of run j.
+        """Return the best |r| (R, C_i) of every cell of run i with the rotated activations of run
+        j.
 
         Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix.
         `advance` is called with 0 after every rotation.
         """
-        own, across, scale = self.covariance(j, j), self.covariance(i, j), self.inverse_spread(i)
+        own = self.covariance(j, j)
+        across = self.covariance(i, j)
+        scale = self.inverse_spread(i)
         generator = np.random.default_rng(0)
         best = np.zeros((NUM_ROTATIONS, len(scale)))
         for reached in best:
             for begin in range(0, len(own), layer_size):
                 here = slice(begin, begin + layer_size)
                 rotation = random_rotation(layer_size, generator)
+
+                # Of rotated activations, the covariance is R' S R. Scaled to a variance of 1 each,
+                # their covariance with a cell is its correlation times the cell's spread.
                 variances = (rotation * (own[here, here] @ rotation)).sum(axis=0)
                 rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
-                np.maximum(
-                    reached, np.abs(across[:, here] @ rotation).max(axis=1) * scale, out=reached
-                )
+                of_layer = np.abs(across[:, here] @ rotation).max(axis=1) * scale
+                np.maximum(reached, of_layer, out=reached)
             advance(0)
         return best.clip(0, 1)
 
@@ -399,32 +404,44 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
 
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
-    pairs = {
-        (i, j): studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
-        for i, j in combinations(range(len(studies)), 2)
-    }
-    missing = [places for places, found in pairs.items() if found is None]
+    pairs = list(combinations(range(len(studies)), 2))
+    found = {}
+    for i, j in pairs:
+        match = studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
+        if match is not None:
+            found[i, j] = match
+    missing = [pair for pair in pairs if pair not in found]
     if missing:
-        moments = Moments(missing)
-        with task("reading, to match the cells", len(studies) * len(studies[0].text)) as advance:
-            with contextlib.closing(read_together(studies)) as windows:
-                for cells in windows:
-                    moments.add(cells)
-                    advance(len(cells[0]) * len(studies))
-            for i, j in missing:
-                study, other = studies[i], studies[j]
-                null = moments.rotated_best(i, j, other.num_units, advance)
-                found = match_pair(
-                    moments.correlations(i, j), null, study.num_units, other.num_units
-                )
-                pairs[i, j] = found
-                if study.cache.identity and other.cache.identity:  # else a model belongs to no run
-                    study.cache.save("match", _key(study, other), found)
-    return tuple(
-        replace(found, name=names[i], other=names[j])
-        for (i, j), found in pairs.items()
-        if found is not None
-    )
+        found |= _measure_pairs(studies, missing)
+    return tuple(replace(found[i, j], name=names[i], other=names[j]) for i, j in pairs)
+
+
+def _measure_pairs(
+    studies: Sequence[CellAnalysis], pairs: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], PairMatch]:
+    """Match the cells of pairs of studies, and save what was found with the first of each."""
+    found = {}
+    moments = JointMoments([study.num_cells for study in studies])
+    with task("reading, to match the cells", len(studies) * len(studies[0].text)) as advance:
+        with contextlib.closing(read_together(studies)) as windows:
+            for cells in windows:
+                moments.add(cells)
+                advance(len(cells[0]) * len(studies))
+
+        for i, j in pairs:
+            study = studies[i]
+            other = studies[j]
+            match = match_pair(
+                moments.correlations(i, j),
+                null=moments.rotated_best(i, j, layer_size=other.num_units, advance=advance),
+                num_units=study.num_units,
+                num_others=other.num_units,
+            )
+            found[i, j] = match
+            # A model that belongs to no run has no identity, and nothing is saved of it.
+            if study.cache.identity and other.cache.identity:
+                study.cache.save("match", _key(study, other), match)
+    return found
 
 
 def read_together(
@@ -444,9 +461,8 @@ def read_together(
         readers = [stack.enter_context(stream) for stream in streams]
         for windows in zip(*readers, strict=True):
             first = windows[0][0]
-            assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), (
-                "the windows are not in step"
-            )
+            for indices, _ in windows:
+                assert np.array_equal(indices, first), "the windows are not in step"
             yield [cells for _, cells in windows]
 
 
@@ -458,7 +474,7 @@ def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
 
 
 def match_pair(
-    correlations: Float64Array, null: Float64Array, num_units: int, num_others: int
+    correlations: Float64Array, *, null: Float64Array, num_units: int, num_others: int
 ) -> PairMatch:
     """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|; the runs have
     no names yet.
@@ -469,28 +485,29 @@ def match_pair(
     strengths = np.abs(correlations)
     best = strengths.argmax(axis=1)
     reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
+    # A rotation that reaches as much up to rounding counts as one that does.
     num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
-    numbers = np.stack(
-        [reached, null.mean(axis=0), (1 + num_above) / (1 + len(null))], axis=1
-    ).astype(np.float32)
-    columns = zip(
-        best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True
-    )
+    p_values = (1 + num_above) / (1 + len(null))
+    numbers = np.stack([reached, null.mean(axis=0), p_values], axis=1).astype(np.float32).tolist()
+
+    matches = []
+    partners = assign_one_to_one(strengths).tolist()
+    for cell, (column, partner) in enumerate(zip(best.tolist(), partners, strict=True)):
+        correlation, of_null, p_value = numbers[cell]
+        match = CellMatch(
+            layer=cell // num_units,
+            unit=cell % num_units,
+            other_layer=column // num_others,
+            other_unit=column % num_others,
+            correlation=correlation,
+            null=of_null,
+            p_value=p_value,
+            partner=None if partner < 0 else divmod(partner, num_others),
+        )
+        matches.append(match)
     median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
     return PairMatch(
-        matches=tuple(
-            CellMatch(
-                layer=cell // num_units,
-                unit=cell % num_units,
-                other_layer=column // num_others,
-                other_unit=column % num_others,
-                correlation=correlation,
-                null=of_null,
-                p_value=p_value,
-                partner=None if partner < 0 else divmod(partner, num_others),
-            )
-            for cell, (column, partner, (correlation, of_null, p_value)) in enumerate(columns)
-        ),
+        matches=tuple(matches),
         null_median=median,
         null_95=null_95,
         null_99=null_99,
@@ -504,15 +521,13 @@ def _property(
     first = scores[0]
     is_same = [first is not None]
     for pair, score in zip(pairs, scores[1:], strict=False):
-        is_same.append(False)
+        same = False
         if first is not None and score is not None:
-            match = next(
-                one for one in pair.matches if (one.layer, one.unit) == (first.layer, first.unit)
-            )
-            is_same[-1] = match.is_shared and (match.other_layer, match.other_unit) == (
-                score.layer,
-                score.unit,
-            )
+            for match in pair.matches:
+                if (match.layer, match.unit) == (first.layer, first.unit):
+                    other = (match.other_layer, match.other_unit)
+                    same = match.is_shared and other == (score.layer, score.unit)
+        is_same.append(same)
     return PropertyMatch(detector=detector, scores=tuple(scores), is_same=tuple(is_same))
 
 
@@ -525,9 +540,8 @@ def _order(found: PropertyMatch) -> tuple[int, float]:
 def short_names(names: Sequence[str]) -> list[str]:
     """Return a letter for each run, which heads its column: A, B, … or, from the 27th on, a
     number."""
-    return [
-        chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(names))
-    ]
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    return [*ascii_uppercase[: len(names)], *numbers[len(ascii_uppercase) :]]
 
 
 def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
@@ -536,16 +550,24 @@ def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
     columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
     table = plain_table("runs", *columns, right=columns)
     for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
-        shares = (pair.share_95, pair.share_99, pair.share_excess, pair.share_mutual)
-        numbers = (f"{len(pair.matches):,}", f"{pair.median:.3f}", f"{pair.null_median:.3f}")
-        table.add_row(f"{name} in {other}", *numbers, *(f"{share:.1%}" for share in shares))
+        table.add_row(
+            f"{name} in {other}",
+            f"{len(pair.matches):,}",
+            f"{pair.median:.3f}",
+            f"{pair.null_median:.3f}",
+            f"{pair.share_95:.1%}",
+            f"{pair.share_99:.1%}",
+            f"{pair.share_excess:.1%}",
+            f"{pair.share_mutual:.1%}",
+        )
     return table
 
 
 def sharing_sentence(report: MatchReport) -> str:
     """Say how many cells of the first run all, some and none of the other runs have."""
     counts = report.num_sharing()
-    num_cells, num_others = sum(counts), len(counts) - 1
+    num_cells = sum(counts)
+    num_others = len(counts) - 1
     if num_others == 1:
         return f"Of the {num_cells:,} cells of A, B has {counts[1]:,} (p ≤ {SHARED:g})."
     return (
@@ -559,14 +581,10 @@ def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
     significant."""
     table = plain_table("detector", *names, "found", right=(*names, "found"))
     for found in report.properties:
-        same = (
-            False,
-            *found.is_same[1:],
-        )  # the first run's cell is the one that the others are compared with
-        cells = [
-            cell_text(score, is_same=is_same)
-            for score, is_same in zip(found.scores, same, strict=True)
-        ]
+        # The first run's cell is the one that the others are compared with: it has no mark.
+        cells = [cell_text(found.scores[0], is_same=False)]
+        for score, is_same in zip(found.scores[1:], found.is_same[1:], strict=True):
+            cells.append(cell_text(score, is_same=is_same))
         count = f"{found.num_found} of {len(report.names)}"
         table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
     return table
@@ -578,7 +596,9 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     if score is None:
         return "-"
     reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
-    marks = (SAME_MARK if is_same else "") + score_mark(score)
+    marks = score_mark(score)
+    if is_same:
+        marks = SAME_MARK + marks
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
@@ -603,10 +623,9 @@ def _show(subject: Subject, report: MatchReport) -> Shown:
     return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
 
 
-EXTENSIONS = (
-    PackageFunction(name="match_cells", function=match_cells),
+ANALYSES = (
     Analysis(
         SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
     ),
 )
-"""`charrnn.match_cells` and `visualize --same`."""
+"""`visualize --same`."""

@@ -28,7 +28,6 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generated import Prediction
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
 from charrnn.model.ngram_table import NUM_BEFORE, rows_of
 from charrnn.model.portable_math import NUMPY, attend
@@ -532,7 +531,7 @@ def predict(
         str,
         typer.Option(
             "--unknown",
-            help="Characters outside the vocabulary: error, skip or nearest.",
+            help="Characters outside the vocabulary: error or nearest.",
             metavar="WORD",
         ),
     ] = DEFAULT_UNKNOWN,
@@ -568,7 +567,3 @@ def predict(
             predictions_table(predictions),
         )
     print_json(found) if json else result_console().print(picture)
-
-
-EXTENSIONS = (ModelMethod(name="numbers", function=model_numbers),)
-"""`Model.numbers`."""

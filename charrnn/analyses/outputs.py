@@ -16,9 +16,8 @@ from charrnn.analyses.sampled_states import (
     rounded,
     states_of,
 )
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
+from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.trace import torch_ops
-from charrnn.hooks.extensions import offers
 from charrnn.model.annotations import RecurrentLayer
 from charrnn.model.cell_types import Ops
 from charrnn.system.display import Displayable
@@ -241,15 +240,12 @@ def summary(found: CellOutputs) -> dict[str, str]:
     }
 
 
-EXTENSIONS = (
-    *offers(AnalysisMethod, outputs, outputs_of),
-    CellSection(
-        "outputs",
-        "measuring what it writes",
-        outputs_of,
-        place=40,
-        parts=page_parts,
-        summary=summary,
-    ),
+SECTION = CellSection(
+    "outputs",
+    "measuring what it writes",
+    outputs_of,
+    place=40,
+    parts=page_parts,
+    summary=summary,
 )
-"""`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""
+"""The section of the page of a cell."""

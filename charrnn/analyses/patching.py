@@ -24,7 +24,6 @@ from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
 from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.system.display import Displayable
@@ -457,10 +456,9 @@ def _show(subject: Subject, found: Patch) -> Shown:
     )
 
 
-EXTENSIONS = (
-    ModelMethod(name="patch", function=patch),
+ANALYSES = (
     Analysis(
         PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text
     ),
 )
-"""`Model.patch` and `visualize --patch`."""
+"""`visualize --patch`."""

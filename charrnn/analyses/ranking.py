@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.choosing import polarity_of
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
@@ -118,7 +118,3 @@ def rank(
         )
         scores.append(score)
     return tuple(scores)
-
-
-EXTENSIONS = (AnalysisMethod(name="ranking", function=ranking),)
-"""`CellAnalysis.ranking`."""

@@ -27,7 +27,8 @@ from charrnn.cells.values import choose_passages, measure_values, most_changes, 
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, check_length
-from charrnn.hooks.extensions import AddedFunction, Extensible, offered
+from charrnn.hooks.manager import Extensible, offered
+from charrnn.hooks.specifications import analysis_methods, cell_sections
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.system.display import RecordTuple
@@ -77,11 +78,6 @@ class CellSection:
     """Returns the lines of the result in a summary of the page by name."""
 
 
-class AnalysisMethod(AddedFunction):
-    """A method of `CellAnalysis` that a room or another package adds; the analysis is the
-    function's first argument."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CellAnalysis(Extensible):
     """A text of N characters and a model that reads it.
@@ -90,7 +86,7 @@ class CellAnalysis(Extensible):
     added to it.
     """
 
-    METHODS = AnalysisMethod
+    METHODS = analysis_methods
     text: EncodedText
     num_layers: int
     num_units: int
@@ -408,7 +404,7 @@ class CellAnalysis(Extensible):
 def sections() -> tuple[CellSection, ...]:
     """Return the sections of the page of a cell that rooms and other packages add, in the order of
     the page."""
-    return tuple(sorted(offered(CellSection), key=lambda section: section.place))
+    return tuple(sorted(offered(cell_sections, CellSection), key=lambda section: section.place))
 
 
 def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:

@@ -19,9 +19,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from charrnn.config.architectures import CELL_GROUP
 from charrnn.errors import warn
-from charrnn.hooks.extensions import GROUP, scan_plugins
+from charrnn.hooks.manager import other_packages
 from charrnn.system.files import JSON
 
 Result = TypeVar("Result")
@@ -119,19 +118,13 @@ def delete_oldest(folder: Path) -> None:
 @cache
 def program_digest() -> str:
     """Return a SHA-256 of the sources of charrnn and of the versions of the packages that add to
-    it. Raises UsageError as `scan_plugins`.
-    """
+    it."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for source in sorted(package.rglob("*.py")):
         digest.update(source.read_bytes())
 
-    versions = set()
-    for group in (GROUP, CELL_GROUP):
-        for plugin in scan_plugins(group, "extension"):
-            if not plugin.is_own:
-                versions.add(plugin.package)
-    digest.update(repr(sorted(versions)).encode())
+    digest.update(repr(other_packages()).encode())
     return digest.hexdigest()
 
 

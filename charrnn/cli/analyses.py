@@ -1,8 +1,8 @@
 """What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that
 shows it.
 
-An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see
-`charrnn.hooks.extensions` and docs/extending.md.
+An analysis is one file of `charrnn.analyses`, which ends with ANALYSES = (Analysis(...), ...).
+Other packages return theirs from the hook `analyses` (`hooks.specifications`, docs/extending.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.cli.root import Invocation, app, command_names
+from charrnn.cli.root import Invocation, app, commands
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import (
     TRAIN,
@@ -21,7 +21,7 @@ from charrnn.cli.streams import (
     with_flags,
 )
 from charrnn.errors import CharRNNError, OtherProcessError
-from charrnn.hooks.extensions import LEFT_OUT
+from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
 from charrnn.system.process import ending_signals_delayed
 from charrnn.system.progress import using
 from charrnn.training.process_group import LaunchedProcess, launched_process
@@ -108,10 +108,10 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        return (
-            f"{_refused_value(error) or error.format_message()}\nTry '{command} --help'.",
-            error.exit_code,
-        )
+        problem = _refused_value(error) or error.format_message()
+        if problem.startswith("No such"):
+            problem += about_missing_rooms()
+        return f"{problem}\nTry '{command} --help'.", error.exit_code
     # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a
     # bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
@@ -182,5 +182,5 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
 
 
 def _command_name(arguments: Sequence[str]) -> str:
-    names = command_names()
+    names = commands()
     return next((argument for argument in arguments if argument in names), "")

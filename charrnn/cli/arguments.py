@@ -12,7 +12,8 @@ from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.hooks.extensions import PackageFunction, find_function
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import package_functions
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -200,8 +201,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
 def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet: bool) -> Any:
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
     `parse_mix` and that."""
-    if (mix_models := find_function(PackageFunction, "mix")) is None:
-        raise UsageError("--mix needs the package charrnn.reports, which is not installed.")
+    mix_models = find_named(package_functions, "mix")
     names, weights = parse_mix(mix)
     return mix_models(
         [first, *(load_model(name, quiet=quiet) for name in names)], weights, mode=mode or "mixture"

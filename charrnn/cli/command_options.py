@@ -13,8 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.config.options import Option
+from charrnn.config.options import Option, options_of
 from charrnn.errors import UsageError
+from charrnn.generation.sample_options import SampleOptions, TextOptions
+from charrnn.hooks.manager import has_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,14 @@ class Rule:
 
 REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line")
 """The reports of `evaluate` that one call can print together."""
-_SEARCHES, _MATCHES = "which searches for the most likely text", "whose text must match as a whole"
+_SHARED = options_of(TextOptions)
+_DRAWS = " ".join(one.flag for one in options_of(SampleOptions) if one not in _SHARED)
+"""The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
-        Rule("--prime", beside="--prime-file"),
-        Rule("--beam-mode --groups --diversity --length-penalty --no-repeat", without="--beam"),
-        Rule(
-            "--temp --top-k --top-p --min-p --temp-at --max-line --color --export --precision",
-            beside="--beam",
-            why=_SEARCHES,
-        ),
-        Rule("--stop --keep-stop --max-line --no-repeat", beside="--match --words", why=_MATCHES),
-        Rule("--words", beside="--match"),
+        Rule("--no-repeat", without="--beam"),
+        Rule(f"{_DRAWS} --export", beside="--beam", why="which searches for the most likely text"),
+        Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
         Rule("--alternatives", beside="--novelty"),
@@ -133,7 +131,13 @@ def with_options(
     flags as the parameter `values`, if it has that. The options of its own signature are
     parameters, too.
     """
-    listed = tuple(options)
+    declared = tuple(options)
+    listed = [option for option in declared if not option.needs or has_room(option.needs)]
+    missing: dict[str, Any] = {
+        option.flag: False if option.kind is bool else option.default
+        for option in declared
+        if option not in listed
+    }
     signature = inspect.signature(function, eval_str=True)
     own = {
         name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()
@@ -143,7 +147,7 @@ def with_options(
     def call(**arguments: Any) -> Any:
         if "debug" not in own:  # `cli.app` looks for it
             del arguments["debug"]
-        values = {option.flag: arguments.pop(option.parameter) for option in listed}
+        values = missing | {option.flag: arguments.pop(option.parameter) for option in listed}
         values |= {f"--{name}": value for name, value in arguments.items()}
         if command in RULES:
             check_rules(command, values)
@@ -193,6 +197,7 @@ MIX = Option(
     "RUN[=W]",
     SEVERAL_RUNS,
     repeatable=True,
+    needs="reports",
 )
 """Further runs that predict together with the first one."""
 MIX_MODE = Option(
@@ -200,5 +205,6 @@ MIX_MODE = Option(
     "mixture (default): the weighted mean of the probabilities. product: their weighted product.",
     "WORD",
     SEVERAL_RUNS,
+    needs="reports",
 )
 """How the predictions of several runs become one."""

@@ -33,7 +33,6 @@ MAKE_OPTIONS = (
         "N",
         kind=int,
         default=10_000,
-        aliases=("--lines",),
         name="lines",
     ),
     Option(
@@ -42,10 +41,8 @@ MAKE_OPTIONS = (
         "N",
         kind=int,
         default=50,
-        aliases=("--max-length",),
         name="max_length",
     ),
-    Option("--min-length", "Characters of a string, at least.", "N", kind=int, default=1),
     Option("--brackets", "Kinds of brackets of dyck: 1 to 4.", "N", kind=int, default=1),
     Option("--seed", "The same seed gives the same strings.", "N", kind=int, default=0, least=0),
     Option("--json", "Print JSON: each string with its states.", kind=bool),
@@ -120,10 +117,12 @@ def make_corpus(
     Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the
     cells that count.
     """
-    lengths = {"min_length": values["--min-length"], "max_length": values["--length"]}
     found = find_language(language, values["--brackets"])
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
-    for string in make_strings(found, values["--count"], **lengths, seed=values["--seed"]):
+    strings = make_strings(
+        found, values["--count"], max_length=values["--length"], seed=values["--seed"]
+    )
+    for string in strings:
         if values["--json"]:
             states = {
                 name: label(string.text).astype(int).tolist() for name, label in labels.items()

@@ -15,7 +15,8 @@ from charrnn.config.options import Option
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.hooks.extensions import offered
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import evaluations
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
@@ -50,6 +51,7 @@ OPTIONS = (
         " Repeatable.",
         "position|class",
         repeatable=True,
+        needs="reports",
     ),
 )
 """The options of the command itself; rooms add those of listings, rows and reports."""
@@ -113,10 +115,10 @@ def evaluate(
     content = None if text is None else read_text(text, reader.config)
     settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
     limited = settings | {"max_chars": num_chars or MAX_SCORED}
-    if listings := [listing for listing in offered(Listing) if values[_flag(listing)]]:
+    if listings := [listing for listing in offered(evaluations, Listing) if values[_flag(listing)]]:
         listings[0].show(models, content, as_json=json, quiet=quiet, **limited)
         return
-    if reports := [report for report in offered(Report) if values[_flag(report)]]:
+    if reports := [report for report in offered(evaluations, Report) if values[_flag(report)]]:
         results = {report.name: report.measure(models, content, **limited) for report in reports}
         data = {} if content is not None else {"part": settings["part"]}
         data |= {name: asdict(result) for name, result in results.items()}
@@ -128,7 +130,7 @@ def evaluate(
     else:
         settings |= {
             rows.name: rows.value or values[_flag(rows)]
-            for rows in offered(ExtraRows)
+            for rows in offered(evaluations, ExtraRows)
             if values[_flag(rows)]
         }
         settings["mixtures"] = (
@@ -149,9 +151,9 @@ def _flag(option: Listing | ExtraRows | Report) -> str:
 
 def _further_options() -> list[Option]:
     declared: list[Listing | ExtraRows | Report] = [
-        *offered(Listing),
-        *offered(ExtraRows),
-        *offered(Report),
+        *offered(evaluations, Listing),
+        *offered(evaluations, ExtraRows),
+        *offered(evaluations, Report),
     ]
     return [
         *OPTIONS,

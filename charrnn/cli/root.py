@@ -3,7 +3,6 @@ when it is used."""
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,9 +14,9 @@ import typer.main
 from charrnn.cli.command_options import OTHER, with_options
 from charrnn.cli.signals import Signals
 from charrnn.config.options import Option
-from charrnn.errors import CharRNNError
-from charrnn.hooks import extensions
-from charrnn.hooks.extensions import CommandEntry
+from charrnn.hooks import specifications
+from charrnn.hooks.manager import leave_out, load_place, offered
+from charrnn.hooks.specifications import CommandEntry
 
 _CORE = (
     CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),
@@ -46,12 +45,14 @@ class Invocation:
     """The whole command line, without the program's name."""
 
 
-def command_names() -> list[str]:
-    """Return the names of all commands; without those of rooms where an installed package is
-    damaged."""
-    with suppress(CharRNNError):
-        return [*CORE_COMMANDS, *extensions.commands()]
-    return [*CORE_COMMANDS]
+def commands() -> dict[str, CommandEntry]:
+    """Return all commands by name, in the order of the help. Of two with one name the first one
+    counts."""
+    entries = dict(CORE_COMMANDS)
+    for entry in offered(specifications.commands, CommandEntry):
+        if entries.setdefault(entry.name, entry) != entry:
+            leave_out(f"The command {entry.name!r} of {entry.place} is left out: there is another")
+    return entries
 
 
 class _Loaded(Mapping[str, Any]):
@@ -59,14 +60,15 @@ class _Loaded(Mapping[str, Any]):
     one of the core."""
 
     def __getitem__(self, name: str) -> Any:
-        entry = CORE_COMMANDS.get(name) or extensions.commands()[name]
-        function = entry.load()
+        # The rooms are not looked for when a command of the core runs.
+        entry = CORE_COMMANDS.get(name) or commands()[name]
+        function = load_place(entry.place)
         if isinstance(function, typer.Typer):
             return typer.main.get_command(function)
         return _built(function, tuple(getattr(function, "further_options", tuple)()), entry.name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*CORE_COMMANDS, *extensions.commands()])
+        return iter(commands())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -96,9 +98,8 @@ class _Commands(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the name and the summary of each command, without importing any."""
-        entries = CORE_COMMANDS | extensions.commands()
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
+            formatter.write_dl([(entry.name, entry.summary) for entry in commands().values()])
 
 
 class Command(typer.core.TyperCommand):

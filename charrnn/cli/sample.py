@@ -23,6 +23,7 @@ from charrnn.config.options import Option, options_of
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation import sample_options as generation
 from charrnn.generation.sample_options import TEXT, SampleOptions, SearchOptions
+from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
 from charrnn.text.text_files import read_stream
 
@@ -44,12 +45,12 @@ _DECLARED = (
     # Several temperatures are typed as one word.
     *(replace(one, kind=str) if one.flag == "--temp" else one for one in options_of(SampleOptions)),
     *options_of(SearchOptions),
-    Option("--prime-file", "Continue a file, or - for stdin; not printed.", "F", TEXT),
     Option(
         "--adapt",
         "Learn from this text first (dynamic evaluation), and continue it unless there is a prime.",
         "FILE",
         TEXT,
+        needs="reports",
     ),
     MIX,
     MIX_MODE,
@@ -74,6 +75,7 @@ _DECLARED = (
         " documents.",
         panel=COPIES,
         kind=bool,
+        needs="reports",
     ),
 )
 OPTIONS = tuple({option.flag: option for option in reversed(_DECLARED)}.values())[::-1]
@@ -96,19 +98,19 @@ def sample(
     temperatures = _parse_temperatures(values["--temp"], run)
     _check_values(values, json=json, draws_several=len(temperatures) > 1)
     page = _load_page(run, values, json=json, quiet=quiet)
-    seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
-    if seed is None and (beam is None or mode == "stochastic"):
-        seed = fresh_seed()
-        page.fresh_seed = seed if any(temperatures) or values["--temp-at"] else None
-    if beam is None:
-        _draw(page, values, seed, temperatures)
+    seed = values["--seed"]
+    if values["--beam"] is not None:
+        options = SearchOptions(**_given_fields(SearchOptions, values, page, seed))
+        count = values["--count"]
+        if count is None:
+            count = options.width if json and not values["--novelty"] else 1
+        page.show_search(count, options)
         return
-    options = SearchOptions(**_given_fields(SearchOptions, values, page, seed))
-    is_single = values["--novelty"] or (mode in (None, "plain") and not json)
-    page.show_search(
-        (1 if is_single else options.width) if values["--count"] is None else values["--count"],
-        options,
-    )
+    if seed is None:
+        seed = fresh_seed()
+        if any(temperatures):
+            page.fresh_seed = seed
+    _draw(page, values, seed, temperatures)
 
 
 sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
@@ -151,8 +153,6 @@ def _given_fields(
         given["stops"] = tuple(
             text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"]
         )
-    if "words" in given:
-        given["words"] = tuple(word for text in given["words"] for word in text.split(","))
     return given
 
 
@@ -177,9 +177,9 @@ def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long
     a text."""
     count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
-    if values["--adapt"] == values["--prime-file"] == "-":
+    if values["--adapt"] == "-" and values["--prime"] == "@-":
         raise UsageError(
-            "--adapt and --prime-file cannot both read standard input. Save one of them in a file."
+            "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
     arguments.parse_mix(values["--mix"] or ())
     color = values["--color"] or SURPRISE
@@ -250,10 +250,18 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         model = arguments.load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
         warn(model.warnings, quiet=quiet)
     typed = values["--prime"] or ""
+    if typed.startswith("@") and not typed.startswith("@@"):
+        prime = _read_prime(typed, model)
+        typed = ""  # what is in a file is not printed
+    else:
+        typed = typed.removeprefix("@") if typed.startswith("@@") else typed
+        prime = arguments.to_content(typed, model.vocab.kind)
+        if learned is not None and not typed:
+            prime = learned
     return Page(
         first=first,
         model=model,
-        prime=_load_prime(typed, values["--prime-file"], learned, model),
+        prime=prime,
         typed=os.fsencode(typed).decode("utf-8", "replace"),
         length=length,
         reference=reference,
@@ -279,43 +287,32 @@ def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
     return model
 
 
-def _load_prime(
-    typed: str, file: str | None, learned: str | bytes | None, model: Any
-) -> str | bytes:
-    """Return the prime that was typed or that a file contains, else the text that the model has
-    learned from, if any.
-
-    Bytes for the byte alphabet.
-    """
-    alphabet = model.vocab.kind
-    if learned is not None and not typed and file is None:
-        return learned
-    prime = (
-        arguments.to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
-    )
-    if file is None or model.config.documents != "lines":
-        return prime
-    # A file ends with a newline, which is no part of the document.
-    return prime.rstrip(b"\r\n") if isinstance(prime, bytes) else prime.rstrip("\n")
-
-
-def _read_prime_file(name: str, alphabet: str) -> str | bytes:
-    """Return the content of a file or of standard input, cleaned as a corpus is."""
+def _read_prime(typed: str, model: Any) -> str | bytes:
+    """Return the content of the file of --prime @FILE, or of standard input (@-), cleaned as a
+    corpus is. Bytes for the byte alphabet."""
+    option = f"--prime {typed}"
+    name = typed.removeprefix("@")
     if name == "-" and sys.stdin is None:
-        raise DataError("--prime-file -: standard input is closed.")
-    option = f"--prime-file {name}"
+        raise DataError(f"{option}: standard input is closed.")
     try:
         with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
             data = read_stream(option, file)
-        return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
+        text = data if model.vocab.kind == "byte" else data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(
-            f"{option}: {error.strerror}. Give a text file, or - for standard input."
+            f"{option}: {error.strerror}. Give a text file, or @- for standard input; a text that"
+            " begins with @ begins with @@."
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
         ) from None
+    # A file ends with a newline, which is no part of a document that is a line.
+    ends_in_newline = model.config.documents == "lines"
+    if isinstance(text, bytes):
+        return text.rstrip(b"\r\n") if ends_in_newline else text
+    text = text.replace("\r\n", "\n")
+    return text.rstrip("\n") if ends_in_newline else text
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
@@ -334,6 +331,11 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         if not -1 <= value <= 1:
             raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
         return cell, value
+    if not has_room("analyses"):
+        raise UsageError(
+            f"--clamp {text} needs the package charrnn.analyses, which is not installed. Clamp a"
+            " cell, such as 0:17=1."
+        )
     detector, size = arguments.parse_direction("--clamp", what)
     try:
         output = 0.0 if number in ("high", "low") else float(number)

@@ -191,12 +191,12 @@ class Page:
                 self._write_places([self.typed], search)
             else:
                 deque(search, maxlen=0)
-        texts = search.best(count)
+        texts = search.texts[:count]
         self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
         if self.reference is not None:
             self._write_novelty(texts[0])
         elif self.show_as_json:
-            names = ("text", "logprob", "score", "stop", "logprobs")
+            names = ("text", "logprob", "stop", "logprobs")
             beams = [
                 {name: getattr(text, name) for name in names} | self._details(text)
                 for text in texts
@@ -206,9 +206,9 @@ class Page:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
                 self._write_places([_heading(index, name), self.typed], [text.text])
-        remedy = f"--beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}"
-        if options.match is None and not options.words:
-            remedy = f"--no-repeat 20, {remedy}"
+        remedy = f"--temp {SAMPLE_TEMPERATURE}"
+        if options.match is None:
+            remedy = f"--no-repeat 20, or {remedy}"
         self._warn_of_loops([text.text for text in texts], remedy)
 
     def count_cut(self) -> None:
@@ -316,10 +316,11 @@ class Page:
             "prime": _decoded(self.prime),
             "seed": text.seed,
         }
-        options = {"length": self.drawn_with.length}
-        for name in ("temperature", "match", "words", "temp_at"):
+        options: dict[str, Any] = {"length": self.drawn_with.length}
+        for name in ("temperature", "match"):
             value = getattr(self.drawn_with, name, None)
-            options |= {} if value in (None, ()) else {name: value}
+            if value is not None:
+                options[name] = value
         details = beams or {"logprobs": text.logprobs, **self._details(text)}
         return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
 

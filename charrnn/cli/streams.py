@@ -14,7 +14,7 @@ from unicodedata import category
 
 import typer.main
 
-from charrnn.cli.root import app, command_names
+from charrnn.cli.root import app, commands
 from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
 from charrnn.system.files import behind_links, write_atomically
 from charrnn.views.delivery import Shown, check_target, find_format, to_json
@@ -63,7 +63,7 @@ def _flag(named: str, command: str | None) -> str:
     from charrnn.config.settings import FIELD_NAMES
 
     name, equals, value = named.partition("=")
-    for one in dict.fromkeys((command, TRAIN, *command_names())):
+    for one in dict.fromkeys((command, TRAIN, *commands())):
         options = _options(one or "")
         if name in options:
             return f"{options[name]} {value}" if equals else options[name]

@@ -69,6 +69,7 @@ OPTIONS = (
         "Train in N processes of this machine, as torchrun starts them.",
         "N",
         MACHINE,
+        needs="distributed",
     ),
     Option(
         "--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path

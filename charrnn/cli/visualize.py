@@ -7,7 +7,6 @@ The analyses that every model has are measured by the Python interface (`charrnn
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +37,8 @@ from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.hooks.extensions import offered
+from charrnn.hooks import specifications
+from charrnn.hooks.manager import offered
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
@@ -569,7 +569,6 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
 """The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 
 
-@cache
 def analyses() -> tuple[Analysis[Any], ...]:
     """Return all analyses: those of the core, then those of rooms and of other packages."""
-    return (*CORE_ANALYSES, *offered(Analysis))
+    return (*CORE_ANALYSES, *offered(specifications.analyses, Analysis))

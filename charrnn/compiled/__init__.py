@@ -1,9 +1,15 @@
 """Loops compiled by numba: long texts and the coder of `compress`."""
 
-from charrnn.hooks.extensions import CompiledSampling
+from collections.abc import Mapping
 
-EXTENSIONS = (
-    CompiledSampling(module="charrnn.compiled.sampling", loops=("read", "write")),
-    CompiledSampling(module="charrnn.compiled.coding", loops=("code",)),
-)
-"""What this room offers without importing a module."""
+from charrnn.hooks import hookimpl
+
+
+@hookimpl
+def compiled_loops() -> Mapping[str, str]:
+    """Return the modules of the loops by the name of the loop."""
+    return {
+        "code": "charrnn.compiled.coding",
+        "read": "charrnn.compiled.sampling",
+        "write": "charrnn.compiled.sampling",
+    }

@@ -41,6 +41,7 @@ from charrnn.compiled.dot_products import (
     shorts_at,
     whole_at,
 )
+from charrnn.generation.sample_options import Shaping
 from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
@@ -147,16 +148,32 @@ class Scratch(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no
-    limit."""
+    """How the logits of B streams become probabilities: the fields of `Shaping`, each (B,)."""
 
     temperature: NDArray[np.float64]
     top_k: NDArray[np.int64]
+    """V: no limit."""
     top_p: NDArray[np.float64]
+    """2: no limit."""
     min_p: NDArray[np.float64]
+    """0: no limit."""
     is_banned: NDArray[np.bool_]
-    max_line: int
-    newline: int
+    """(V,), of all streams."""
+
+
+def drawing_of(shapings: Sequence[Shaping], banned: Sequence[int], vocab_size: int) -> Drawing:
+    """Return how each of B streams is drawn; ids that are `banned` never are."""
+    top_k = [min(one.top_k or vocab_size, vocab_size) for one in shapings]
+    top_p = [2.0 if one.top_p is None else one.top_p for one in shapings]
+    is_banned = np.zeros(vocab_size, np.bool_)
+    is_banned[list(banned)] = True
+    return Drawing(
+        temperature=np.array([one.temperature for one in shapings], np.float64),
+        top_k=np.array(top_k, np.int64),
+        top_p=np.array(top_p, np.float64),
+        min_p=np.array([one.min_p or 0.0 for one in shapings], np.float64),
+        is_banned=is_banned,
+    )
 
 
 def can_compile(stepper: Stepper) -> bool:
@@ -575,11 +592,11 @@ def write(
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 
-    The arrays of `streams`, state (L, S, B, H), logits (B, V) and columns (B,), the characters
-    since the last newline, change in place; ids (B, N) and their log-probabilities (B, N) in nats
-    before any shaping are written.
+    The arrays of `streams`, state (L, S, B, H) and logits (B, V), change in place; ids (B, N) and
+    their log-probabilities (B, N) in nats before any shaping are written.
     """
-    (num_streams, num_chars), (state, logits, columns) = uniforms.shape, streams
+    num_streams, num_chars = uniforms.shape
+    state, logits = streams
     plan, places = weights.plan, scratch.places
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     scores, probs, drawn_now = (
@@ -592,9 +609,6 @@ def write(
             for char in range(len(scores)):
                 scores[char] = logits[stream, char]
             drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
-            if drawing.max_line > 0 and columns[stream] >= drawing.max_line:
-                drawn = drawing.newline
-            columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
             drawn_now[stream] = ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
         step(plan, drawn_now, state_at, places)
@@ -626,14 +640,12 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     )
     if name == "read":
         return weights, ids, state, logits, scratch
-    doubles = np.zeros(1)
-    drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
     uniforms = np.zeros((1, 0))
     return (
         weights,
-        (state, logits, ids),
+        (state, logits),
         uniforms,
-        drawing,
+        drawing_of([Shaping()], (), 1),
         scratch,
         np.zeros((1, 0), np.int64),
         uniforms,

@@ -14,9 +14,14 @@ CELLS = {
     "mlstm": "an LSTM with a recurrent matrix of its own for each character",
     "antisymmetric": "gated steps of a differential equation with an antisymmetric matrix",
     "unitary": "a recurrence that preserves the norm; H/2 complex units",
+    "mingru": "a GRU whose gates read the input alone",
+    "minlstm": "an LSTM whose gates read the input alone",
+    "mogrifier": "an LSTM whose input and output scale each other first",
+    "rglru": "a gated linear recurrence whose decay the input chooses",
+    "slstm": "an LSTM with exponential gates and a normalizer",
 }
 """What `--cell` takes, besides `auto` and the cells of installed packages. Equations:
-`model.cell_types.CELLS`."""
+`model.cell_types.CELLS` and `model.recent_cell_types`."""
 DEPTHS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",
@@ -26,10 +31,6 @@ DEPTHS = {
     "attention": "stacked; each layer adds what one attention head reads in its last outputs",
 }
 """What `--depth` takes. Equations: `model.depths.DEPTHS`."""
-CELL_GROUP = "charrnn.cells"
-"""Entry points of this group are subclasses of `model.cell_types.Cell`; the entry point's name is
-what `--cell` takes.
-"""
 OPTIMIZERS = {
     "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
     "adamw": "AdamW for all weights",

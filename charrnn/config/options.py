@@ -39,6 +39,8 @@ class Option:
     """Further spellings."""
     is_hidden: bool = False
     """Whether the help leaves it out: an old spelling of what `--set` does."""
+    needs: str = ""
+    """The room without which there is no such option, such as "reports" (`hooks.manager.ROOMS`)."""
     name: str = ""
     """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
 

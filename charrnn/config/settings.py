@@ -11,10 +11,11 @@ from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from charrnn.config.architectures import CELL_GROUP, CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.options import option
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named, shortened
-from charrnn.hooks.extensions import plugin_names
+from charrnn.hooks.manager import offered_names
+from charrnn.hooks.specifications import cell_types
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
@@ -364,7 +365,7 @@ def _is_encoding(name: str) -> bool:
 
 def _is_cell(name: str) -> bool:
     # Packages are only searched for a name that is not built in: the search takes 25 ms.
-    return name in _CHOICES["cell"] or name in plugin_names(CELL_GROUP)
+    return name in _CHOICES["cell"] or name in offered_names(cell_types)
 
 
 def _hint(name: str, value: Any) -> str:
@@ -372,7 +373,7 @@ def _hint(name: str, value: Any) -> str:
     is."""
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
-    installed = plugin_names(CELL_GROUP) if name == "cell" else []
+    installed = offered_names(cell_types) if name == "cell" else []
     listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
     return listed + (did_you_mean(value, (*_CHOICES[name], *installed)) if name in _CHOICES else "")
 

@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.detectors.detector import Detector, Label, Labels
 from charrnn.detectors.prose import label_spans
 from charrnn.errors import UsageError
-from charrnn.hooks.extensions import Plugin, run_foreign
+from charrnn.hooks.manager import Extension, run_foreign
 
 Run = Callable[..., Any]
 """Calls a function with arguments, and turns what it raises into a UsageError."""
@@ -34,7 +34,7 @@ def custom_detector(spec: str, name: str | None = None) -> Detector:
     return found if name is None else replace(found, name=name)
 
 
-def plugin_detector(plugin: Plugin) -> Detector:
+def plugin_detector(plugin: Extension) -> Detector:
     """Load a plugin: a Detector, or a function label(text) whose docstring starts with what it
     looks for.
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, did_you_mean
-
-GROUP = "charrnn.detectors"
-"""The entry point group in which a package offers detectors."""
+from charrnn.hooks.manager import find_extension, offered_names
+from charrnn.hooks.specifications import detectors
 
 
 def _function(place: str) -> Callable[[str], Any]:
@@ -107,17 +106,13 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
-    from charrnn.hooks.extensions import (
-        find_plugin,
-        plugin_names,
-    )  # here, so that other commands start sooner
-
-    if (plugin := find_plugin(GROUP, "detector", name, DETECTORS)) is not None:
+    plugin = find_extension(detectors, kind="detector", name=name, built_in=DETECTORS)
+    if plugin is not None:
         from charrnn.detectors.custom import plugin_detector
 
         return plugin_detector(plugin)
     if name not in DETECTORS:
-        names = [*DETECTORS, *plugin_names(GROUP)]
+        names = [*DETECTORS, *offered_names(detectors)]
         near = did_you_mean(name, names)
         raise UsageError(
             f"There is no detector {name!r}.{near} The detectors are {', '.join(names)}."

@@ -1,4 +1,14 @@
 """Training in several processes."""
 
-MODULES = ("charrnn.distributed.processes",)
-"""The modules that declare EXTENSIONS."""
+from collections.abc import Sequence
+
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import ProcessSupport
+
+
+@hookimpl
+def process_supports() -> Sequence[ProcessSupport]:
+    """Return what training needs of several processes."""
+    from charrnn.distributed.processes import SUPPORT
+
+    return [SUPPORT]

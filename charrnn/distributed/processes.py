@@ -29,6 +29,7 @@ from charrnn.config.settings import Config
 from charrnn.config.settings_file import from_yaml, to_yaml
 from charrnn.distributed.child_process import ChildProcess, killer
 from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
+from charrnn.hooks.specifications import ProcessSupport
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
 from charrnn.system.files import JSON
@@ -38,7 +39,6 @@ from charrnn.training.process_group import (
     SINGLE,
     LaunchedProcess,
     ProcessGroup,
-    ProcessSupport,
     Result,
 )
 
@@ -729,7 +729,7 @@ def exit_code(codes: Mapping[int, int], number: int) -> int:
     return min(own) if own else 128 + (number or signal.SIGTERM) if codes else 0
 
 
-EXTENSIONS = (
-    ProcessSupport(connect=connect, launched=launched, check_number=check_processes, launch=launch),
+SUPPORT = ProcessSupport(
+    connect=connect, launched=launched, check_number=check_processes, launch=launch
 )
 """What training needs of several processes."""

@@ -34,7 +34,8 @@ from charrnn.evaluation.losses import (
     stateful_block_sums,
     windowed_block_sums,
 )
-from charrnn.hooks.extensions import offered
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import evaluations
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.model.reading import segments_of
@@ -183,7 +184,7 @@ def evaluate(
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
     """Return what measures a protocol that a room adds. Raises UsageError if there is none."""
     names = []
-    for rows in offered(ExtraRows):
+    for rows in offered(evaluations, ExtraRows):
         if rows.report is not None:
             if rows.name == protocol:
                 return rows.report
@@ -242,7 +243,7 @@ def evaluate_runs(
 
     # What rooms add is checked before anything is measured, which may take minutes.
     prepared = []
-    for rows in offered(ExtraRows):
+    for rows in offered(evaluations, ExtraRows):
         value = extra_rows.pop(rows.name, None)
         if value:
             prepared.append(rows.prepare(comparison, value))

@@ -1,26 +1,38 @@
 """Files that other programs read: one file of a run, ONNX, a page that runs the model, compressed
-texts, notebooks."""
+texts (`crnn`), notebooks."""
 
-from charrnn.hooks.extensions import CommandEntry, NotebookDrawing
+from collections.abc import Mapping, Sequence
 
-COMMANDS = (
-    CommandEntry(
-        "export",
-        "Write a model to one file, in the format of its suffix.",
-        "charrnn.formats.export:export",
-    ),
-    CommandEntry(
-        "import",
-        "Make a run of a model that another program trained.",
-        "charrnn.formats.importing:import_model",
-    ),
-    CommandEntry("compress", "Compress files by a model.", "charrnn.formats.crnn.command:compress"),
-    CommandEntry(
-        "decompress", "Restore compressed files.", "charrnn.formats.crnn.command:decompress"
-    ),
-)
-"""The commands of this room."""
-EXTENSIONS = (NotebookDrawing(module="charrnn.formats.notebook"),)
-"""What draws objects in a notebook."""
-MODULES = ("charrnn.formats.crnn.command", "charrnn.formats.export")
-"""The modules that declare EXTENSIONS."""
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry, NotebookDrawing
+
+
+@hookimpl
+def commands() -> Sequence[CommandEntry]:
+    """Return the commands of this room."""
+    return [
+        CommandEntry(
+            name="export",
+            summary="Write a model to one file, in the format of its suffix.",
+            place="charrnn.formats.export:export",
+        ),
+        CommandEntry(
+            name="import",
+            summary="Make a run of a model that another program trained.",
+            place="charrnn.formats.importing:import_model",
+        ),
+    ]
+
+
+@hookimpl
+def model_methods() -> Mapping[str, str]:
+    """Return the methods of `Model`."""
+    return {"export": "charrnn.formats.export:export_model"}
+
+
+@hookimpl
+def notebook_drawings() -> Sequence[NotebookDrawing]:
+    """Return what draws objects in a notebook."""
+    from charrnn.formats.notebook import to_html
+
+    return [NotebookDrawing(to_html)]

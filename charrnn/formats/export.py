@@ -18,7 +18,6 @@ from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.files import JSON, behind_links, encode_text, json_to_bytes, write_atomically
 from charrnn.version import __version__
 from charrnn.views.delivery import ExportFormat, check_target
@@ -226,7 +225,3 @@ def export(
     if check is not None:
         described["check"] = asdict(check)
     print_json(described)
-
-
-EXTENSIONS = (ModelMethod(name="export", function=export_model),)
-"""The method `Model.export`."""

@@ -13,10 +13,6 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.analyses.directions import Direction, DirectionText, direction_pictures
-from charrnn.analyses.gradients import GradientReach, gradient_chart
-from charrnn.analyses.history import CellHistory, history_table
-from charrnn.analyses.numbers import predictions_table
 from charrnn.api import Model
 from charrnn.cells.findings import (
     Ablation,
@@ -30,6 +26,7 @@ from charrnn.cells.findings import (
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated import GeneratedText, Prediction
+from charrnn.hooks.manager import has_room
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
@@ -152,13 +149,10 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
 
 
 _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
-    CellHistory: history_table,
     CellPassage: PassageList,
-    GradientReach: gradient_chart,
     LearningCurve: lambda curves: learning_chart(LearningCurves(curves=tuple(curves))),
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
-    Prediction: predictions_table,
     RunSummary: runs_view,
 }
 """What shows several records of a type in one picture."""
@@ -168,11 +162,6 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     CellPage: page_pictures,
     CellValues: values_pictures,
     ColouredText: _text_pictures,
-    Direction: direction_pictures,
-    DirectionText: lambda shown: [
-        *direction_pictures(shown.direction),
-        *_text_pictures(shown.coloured),
-    ],
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
     LearningCurves: lambda curves: [learning_chart(curves)],
@@ -181,3 +170,21 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     Trace: _surprise_pictures,
 }
 """What shows a record that has no `view` of its own."""
+if has_room("analyses"):
+    from charrnn.analyses.directions import Direction, DirectionText, direction_pictures
+    from charrnn.analyses.gradients import GradientReach, gradient_chart
+    from charrnn.analyses.history import CellHistory, history_table
+    from charrnn.analyses.numbers import predictions_table
+
+    _TOGETHER |= {
+        CellHistory: history_table,
+        GradientReach: gradient_chart,
+        Prediction: predictions_table,
+    }
+    _PICTURES |= {
+        Direction: direction_pictures,
+        DirectionText: lambda shown: [
+            *direction_pictures(shown.direction),
+            *_text_pictures(shown.coloured),
+        ],
+    }

@@ -3,7 +3,8 @@
 Shapes: B batch, V vocabulary. Works on ids.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,39 +21,56 @@ def log_softmax(logits: NDArray[Any]) -> Float64Array:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Float64Array:
-    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept. Each row
-    sums to 1.
+class Weights(NamedTuple):
+    """Probabilities up to a factor."""
+
+    values: Float64Array
+    """(V,)."""
+    total: float
+    """The sum of `values`, added one after the other."""
+
+
+def next_char_probs(
+    logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()
+) -> Float64Array:
+    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept and for the
+    ids `banned`. Each row sums to 1.
 
     Raises ValueError if every id is banned.
     """
-    if len(set(shaping.banned)) >= logits.shape[-1]:
+    if len(set(banned)) >= logits.shape[-1]:
         raise ValueError("every character is banned: nothing is left to draw")
-    return np.stack(
-        [weights / total for weights, total in (char_weights(row, shaping) for row in logits)]
-    )
+    rows = []
+    for row in logits:
+        weights = char_weights(row, shaping, banned)
+        rows.append(weights.values / weights.total)
+    return np.stack(rows)
 
 
-def char_weights(logits: NDArray[Any], shaping: Shaping) -> tuple[Float64Array, float]:
-    """Return the probabilities (V,) up to a factor for logits (V,), and their sum, the same on
-    every processor.
+def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()) -> Weights:
+    """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
 
     Characters are kept by rank, because tied logits would keep more than k of them. Every operation
     is one of the compiled loop or of an exported page, in the same order. Of logits that are nan,
     one is certain.
     """
-    size, scores = len(logits), logits.astype(np.float64)
-    scores[list(shaping.banned)] = -np.inf
+    size = len(logits)
+    scores = logits.astype(np.float64)
+    scores[list(banned)] = -np.inf
     most_likely = int(np.argmax(scores))
-    weights = np.zeros(size)
-    if shaping.temperature > 0:
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # a tiny temperature leaves the most likely one
-            weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
+    if shaping.temperature == 0:
+        greedy = np.zeros(size)
+        greedy[most_likely] = 1.0
+        return Weights(greedy, 1.0)
+
+    # Temperature. A tiny one overflows: it leaves the most likely character.
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
     weights[most_likely] = 1.0
     total = _sum(weights)
-    top_k = size if shaping.temperature == 0 else min(shaping.top_k or size, size)
+
+    # Top-k, then top-p of what it leaves.
+    top_k = min(shaping.top_k or size, size)
     if top_k < size or shaping.top_p is not None:
         order = np.argsort(-scores, kind="stable")
         ordered = weights[order]
@@ -63,10 +81,11 @@ def char_weights(logits: NDArray[Any], shaping: Shaping) -> tuple[Float64Array, 
             ordered[1:][sums[:-1] >= shaping.top_p * total] = 0.0
             total = _sum(ordered)
         weights[order] = ordered
+
     if shaping.min_p:
         weights[weights < shaping.min_p * weights[most_likely]] = 0.0
         total = _sum(weights)
-    return weights, total
+    return Weights(weights, total)
 
 
 def _sum(values: Float64Array) -> float:

@@ -20,16 +20,15 @@ class GeneratedText(Displayable):
     """A generated text with the model's log-probability (nats, temperature 1) of each of its
     characters.
 
-    `seed` is the seed that draws it, of several samples this one alone, `score` what a beam search
-    ranks by, `stop` the string that ended it, or "". `has_ended` is None without documents; else
-    whether the document has reached its END, whose log-probability is then the last of `logprobs`,
-    or was cut.
+    `seed` is the seed that draws it, of several samples this one alone; None for a beam search.
+    `stop` is the string that ended it, or "". `has_ended` is None without documents; else whether
+    the document has reached its END, whose log-probability is then the last of `logprobs`, or was
+    cut.
     """
 
     text: str
     logprobs: tuple[float, ...]
     seed: int | None = None
-    score: float | None = None
     stop: str = ""
     has_ended: bool | None = None
 

@@ -2,15 +2,12 @@
 ahead. Without torch."""
 
 import heapq
-import reprlib
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, wraps
-from inspect import Parameter, signature
+from functools import cached_property
 from operator import attrgetter
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +18,7 @@ from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax, next_char_probs
 from charrnn.generation.generated import GeneratedText, Hesitation, Prediction
-from charrnn.generation.patterns import Pattern, all_words, match_text
+from charrnn.generation.patterns import Pattern, match_text
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
@@ -64,12 +61,6 @@ NUM_ALTERNATIVES = 5
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
-Options = TypeVar("Options", bound=TextOptions)
-Fields = ParamSpec("Fields")
-Result = TypeVar("Result")
-Variant = tuple[float, int]
-"""What distinguishes a text from the others of one call: its temperature and its seed."""
-
 
 def fresh_seed() -> int:
     """Draw a seed between 0 and `MAX_FRESH_SEED` from the operating system's random numbers."""
@@ -83,6 +74,16 @@ def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
         raise CheckpointError(
             f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
         )
+
+
+class _Group(NamedTuple):
+    """Texts that are drawn together."""
+
+    blocks: Iterator[Block]
+    streams: list[TextStream]
+    """Decodes each text."""
+    seeds: list[int]
+    """The seed of each text."""
 
 
 class Generator:
@@ -143,8 +144,9 @@ class Generator:
 
         A model of documents reads END before it.
 
-        Characters that are not in the vocabulary are an error, are left out (`skip`), or are read
-        as the `nearest` one that is. Raises DataError naming them, UsageError for another word.
+        Characters that are not in the vocabulary are an error, or are read as the `nearest` one
+        that is, and left out if there is none. Raises DataError naming them, UsageError for another
+        word.
         """
         prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
@@ -167,13 +169,11 @@ class Generator:
             shown = ", ".join(f"{character!r}" for character in missing[:8])
             raise DataError(
                 f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}."
-                f" Leave them out, use {named('unknown', 'skip')} or nearest, or train with"
+                f" Leave them out, use {named('unknown', 'nearest')}, or train with"
                 f" {named('alphabet', 'byte')}, which knows all."
             )
         if missing and isinstance(text, str):
-            text = text.translate(
-                {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
-            )
+            return text.translate({ord(c): self.vocab.nearest(c) for c in missing})
         return text
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
@@ -203,15 +203,18 @@ class Generator:
         """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one
         text.
 
-        Text i is the same however many there are: that which `sample` draws with its `seed`, which
-        is the `seed` of the options plus i * 2^32. With `temperatures`, yield a text for each of
+        Text i is the same however many there are: that which `sample` draws with its seed
+        (`sampling.seed_of_text`). With `temperatures`, yield a text for each of
         them instead, all by the same random numbers. Raises UsageError for a `count` out of range,
         when the first text is asked for.
         """
-        for blocks, streams, seeds in self._groups(
-            _variants(count, _with_seed(options), temperatures), options
-        ):
-            yield from write_texts(blocks, streams, seeds)
+        options = _with_seed(options)
+        if temperatures:
+            variants = [replace(options, temperature=temperature) for temperature in temperatures]
+        else:
+            variants = _variants(count, options)
+        for group in self._groups(variants):
+            yield from write_texts(group.blocks, group.streams, group.seeds)
 
     def draw_ids(self, options: SampleOptions) -> Ids:
         """Draw the ids (length,) of one text; after the END of a document another one begins."""
@@ -223,18 +226,19 @@ class Generator:
         A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its
         chunks before asking for the next text.
         """
-        for blocks, streams, seeds in self._groups(_variants(count, _with_seed(options)), options):
-            if len(streams) == 1:
-                yield write_chunks(blocks, streams[0])
+        for group in self._groups(_variants(count, _with_seed(options))):
+            if len(group.streams) == 1:
+                yield write_chunks(group.blocks, group.streams[0])
             else:
-                yield from (iter((record.text,)) for record in write_texts(blocks, streams, seeds))
+                for record in write_texts(group.blocks, group.streams, group.seeds):
+                    yield iter((record.text,))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
-        The options are the fields of `generation.sample_options.SearchOptions`; without a seed a
-        stochastic search draws a new one. Raises UsageError for an option out of range or a stop
-        string with characters outside the vocabulary, DataError for such a prime.
+        The options are the fields of `generation.sample_options.SearchOptions`. Raises UsageError
+        for an option out of range or a stop string with characters outside the vocabulary,
+        DataError for such a prime.
         """
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):
@@ -242,29 +246,28 @@ class Generator:
                     f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of"
                     f" {self.name}. Leave it out."
                 )
-        if options.mode == "stochastic":
-            options = _with_seed(options)
         end_id = self.config.end_id
         stops = [tuple(self.vocab.encode(stop).tolist()) for stop in options.stops]
+        if end_id is not None:
+            stops.append((end_id,))
         search = BeamSearch(
             self.model_for("fp32", options.clamps),
             self.encode_prime(options.prime, options.unknown),
             options,
             options.on_draw,
-            stops=stops if end_id is None else (*stops, (end_id,)),
+            stops=stops,
             banned=self._never_drawn(options.ban),
             pattern=self._pattern(options),
         )
-        return TextSearch(
-            search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id
-        )
+        return TextSearch(search, self.vocab, options.stops, end_id=end_id)
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first; options and errors as
-        for `search`."""
+        """Return the best texts that a beam search finds, most likely first; options and errors are
+        those of `search`."""
         search = self.search(options)
-        list(search)
-        return search.best()
+        for _ in search:
+            pass
+        return search.texts
 
     def predict(
         self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
@@ -277,15 +280,12 @@ class Generator:
         UsageError for a `top` under 1.
         """
         check_range("top", top, 1)
-        logits = sampling.prime_model(
-            self.model_for("fp32", {}), self.encode_prime(text, unknown)
-        ).logits
+        prime = self.encode_prime(text, unknown)
+        logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
-        probs = next_char_probs(logits, Shaping(banned=excluded))[0]
-        best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
-        return [
-            Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best
-        ]
+        probs = next_char_probs(logits, Shaping(), excluded)[0]
+        most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
+        return [self._prediction(id, probs[id]) for id in most_likely.tolist()]
 
     def hesitations(self, text: str, count: int, options: TextOptions) -> list[Hesitation]:
         """Return the `count` places of a generated text where the next character was least certain,
@@ -294,44 +294,48 @@ class Generator:
         `options` are those that it was generated with. With the byte alphabet the text ends before
         bytes of no character.
         """
+        precision = options.precision if isinstance(options, SampleOptions) else "fp32"
+        stepper = self.model_for(precision, options.clamps)
         prime = self.encode_prime(options.prime, options.unknown)
-        stepper = self.model_for(getattr(options, "precision", "fp32"), options.clamps)
-        ids = self.vocab.encode(text.partition("\ufffd")[0] if self.vocab.kind == "byte" else text)
+        if self.vocab.kind == "byte":
+            text = text.partition("\ufffd")[0]
+        places = self._places(stepper, prime, text, options)
+        largest = heapq.nlargest(count, places, attrgetter("entropy"))
+        return sorted(largest, key=attrgetter("position"))
+
+    def _places(
+        self, stepper: CharacterModel, prime: Ids, text: str, options: TextOptions
+    ) -> Iterator[Hesitation]:
+        """Yield every place of a text that was generated after a prime."""
+        ids = self.vocab.encode(text)
         # Neither END nor the newline for an empty prime is shown.
-        begin = prime[prime != self.config.end_id] if options.prime else prime[:0]
-        read, names, never = (
-            np.concatenate((begin, ids)),
-            self.vocabulary(),
-            self._never_drawn(options.ban),
-        )
+        shown_prime = prime[:0]
+        if options.prime:
+            shown_prime = prime[prime != self.config.end_id]
+        read = np.concatenate((shown_prime, ids))
+        never = self._never_drawn(options.ban)
+        logits, state = self._read_prime(stepper, prime)
+        for position, id in enumerate(ids.tolist()):
+            logprobs = log_softmax(logits)[0]
+            probs = np.exp(logprobs)
+            ranked = np.argsort(-logprobs, kind="stable").tolist()
+            others = [other for other in ranked if other != id and other not in never]
+            at = len(shown_prime) + position
+            yield Hesitation(
+                position=position,
+                before=self.vocab.decode(read[max(0, at - CONTEXT) : at]),
+                character=self.character(id),
+                probability=float(probs[id]),
+                after=self.vocab.decode(read[at + 1 : at + 1 + CONTEXT]),
+                entropy=-float(probs @ logprobs / np.log(2)),
+                alternatives=tuple(
+                    self._prediction(other, probs[other]) for other in others[:NUM_ALTERNATIVES]
+                ),
+            )
+            logits, state = stepper.step(np.array([id]), state)
 
-        def places() -> Iterator[Hesitation]:
-            logits, state = self._read_prime(stepper, prime)
-            for at, id in enumerate(ids.tolist(), len(begin)):
-                logprobs = log_softmax(logits)[0]
-                probs = np.exp(logprobs)
-                others = [
-                    i
-                    for i in np.argsort(-logprobs, kind="stable").tolist()
-                    if i != id and i not in never
-                ]
-                best = [(names[i], float(probs[i])) for i in others[:NUM_ALTERNATIVES]]
-                yield Hesitation(
-                    position=at - len(begin),
-                    before=self.vocab.decode(read[max(0, at - CONTEXT) : at]),
-                    character=names[id],
-                    probability=float(probs[id]),
-                    after=self.vocab.decode(read[at + 1 : at + 1 + CONTEXT]),
-                    entropy=-float(probs @ logprobs / np.log(2)),
-                    alternatives=tuple(
-                        Prediction(character=name, probability=share) for name, share in best
-                    ),
-                )
-                logits, state = stepper.step(np.array([id]), state)
-
-        return sorted(
-            heapq.nlargest(count, places(), attrgetter("entropy")), key=attrgetter("position")
-        )
+    def _prediction(self, id: int, probability: Any) -> Prediction:
+        return Prediction(character=self.character(id), probability=float(probability))
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return `character` of every id."""
@@ -340,72 +344,52 @@ class Generator:
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
         unknown symbol."""
-        return (
-            f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]
-        )
+        if self.vocab.kind == "byte" and id >= 128:
+            return f"\\x{id:02x}"
+        return self.vocab.characters[id]
 
     def _text_stream(self, options: SampleOptions) -> TextStream:
-        end_id = self.config.end_id
         return TextStream(
-            self.vocab,
-            options.stops,
-            keeps_stop=options.keep_stop,
-            end_id=end_id,
-            on_cut=options.on_cut,
+            self.vocab, options.stops, end_id=self.config.end_id, on_cut=options.on_cut
         )
 
-    def _groups(
-        self, variants: Sequence[Variant], options: SampleOptions
-    ) -> Iterator[tuple[Iterator[Block], list[TextStream], list[int]]]:
-        """Yield the blocks of as many texts as are drawn together, and the text stream and the seed
-        of each."""
-        most = GROUP_BYTES // self.model_for(options.precision, {}).initial_state(1).nbytes
-        # A text that must match may end before others.
-        is_alone = options.words or options.match is not None
-        size = 1 if is_alone else max(1, min(most, GROUP_CHARS // max(1, options.length)))
+    def _groups(self, variants: Sequence[SampleOptions]) -> Iterator[_Group]:
+        """Yield as many texts as are drawn together; their options differ in the seed or in the
+        temperature."""
+        options = variants[0]
+        size = 1  # A text that must match may end before others.
+        if options.match is None:
+            state_bytes = self.model_for(options.precision, {}).initial_state(1).nbytes
+            most = min(GROUP_BYTES // state_bytes, GROUP_CHARS // max(1, options.length))
+            size = max(1, most)
         for first in range(0, len(variants), size):
             group = variants[first : first + size]
-            yield (
-                self._draw(group, options),
-                [self._text_stream(options) for _ in group],
-                [seed for _, seed in group],
+            yield _Group(
+                blocks=self._draw(group),
+                streams=[self._text_stream(options) for _ in group],
+                seeds=_seeds(group),
             )
 
     def _draw_one(self, options: SampleOptions) -> Iterator[Block]:
-        return self._draw(_variants(1, _with_seed(options)), options)
+        return self._draw([_with_seed(options)])
 
-    def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
+    def _draw(self, variants: Sequence[SampleOptions]) -> Iterator[Block]:
         """Check the options against the model, read the prime, and return an iterator over the
         blocks."""
+        options = variants[0]
         stepper = self.model_for(options.precision, options.clamps)
-        if options.cell is not None:
-            if not isinstance(stepper, Stepper):
-                raise UsageError(
-                    f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
-                )
-            stepper.check_unit(*options.cell)
+        _check_cell(options.cell, stepper)
         banned = self._never_drawn(options.ban)
-        newline = int(sampling.start_ids(self.vocab)[0])
-        if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
-            raise UsageError(
-                f"{named('max_line')} needs a newline, which this model cannot generate."
-            )
         prime = self.encode_prime(options.prime, options.unknown)
-        inner_ids = frozenset(
-            id for id, character in enumerate(self.vocabulary()) if _is_inner(character)
-        )
-        shapings = [options.shaping(temperature, banned, inner_ids) for temperature, _ in variants]
         blocks = sampling.sample_ids(
             stepper,
             self._read_prime(stepper, prime),
-            shapings,
-            [seed for _, seed in variants],
+            variants,
+            _seeds(variants),
             length=options.length,
-            max_line=options.max_line,
-            newline=newline,
+            banned=banned,
             cell=options.cell,
             ends_early=self.config.end_id is not None,
-            last_id=int(prime[-1]),
             pattern=self._pattern(options),
         )
         return _counted(blocks, options.on_draw)
@@ -413,34 +397,21 @@ class Generator:
     def _pattern(self, options: TextOptions) -> Pattern | None:
         """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if
         none can."""
-        if options.match is None and not options.words:
+        if options.match is None:
             return None
-        name, typed = (
-            ("words", ",".join(options.words))
-            if options.match is None
-            else ("match", options.match)
-        )
         # END is no character of a document: `Pattern` reads it where the text matches, unless it is
         # banned.
-        banned, end_id = self._never_drawn(options.ban), self.config.end_id
-        never = {*banned, end_id}
-        numbered = enumerate(self.vocabulary())
-        characters = tuple(
-            text if len(text) == 1 and id not in never else "" for id, text in numbered
-        )
+        end_id = self.config.end_id
+        banned = self._never_drawn(options.ban)
+        characters = [""] * len(self.vocab)
+        for id, character in enumerate(self.vocabulary()):
+            if len(character) == 1 and id != end_id and id not in banned:
+                characters[id] = character
         return match_text(
-            (
-                all_words(options.words, are_whole=" " in characters)
-                if options.match is None
-                else options.match
-            ),
-            f"{named(name)} is {reprlib.repr(typed)}",
-            characters,
+            options.match,
+            tuple(characters),
             length=options.length,
             end_id=None if end_id in banned else end_id,
-            smaller=(
-                "Give shorter or fewer words." if options.match is None else "Repeat less of it."
-            ),
         )
 
     def _never_drawn(self, ban: str) -> tuple[int, ...]:
@@ -466,50 +437,37 @@ class Generator:
         return self._last_primed[1]
 
 
-def by_fields(
-    options: Callable[Fields, Options], method: Callable[[Generator, Options], Result]
-) -> Callable[Concatenate[Any, Fields], Result]:
-    """Return a method that calls one of the `generator` with the fields of its options as keyword
-    arguments.
-
-    Type checkers, `help` and editors then know the fields, which are declared once.
-    """
-
-    @wraps(method)
-    def call(self: Any, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-        return method(self.generator, options(*args, **kwargs))
-
-    parameters = [
-        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
-        *signature(options).parameters.values(),
-    ]
-    call.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {"return": method.__annotations__.get("return")}
-    return call
+def _check_cell(cell: tuple[int, int] | None, stepper: CharacterModel) -> None:
+    """Raise UsageError unless the model has the cell whose values are asked for, if any."""
+    if cell is None:
+        return
+    if not isinstance(stepper, Stepper):
+        raise UsageError(
+            f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
+        )
+    layer, unit = cell
+    stepper.check_unit(layer, unit)
 
 
-def _is_inner(character: str) -> bool:
-    """Return whether a word goes on after a character: a letter, a mark, a digit, an apostrophe, a
-    byte of a letter."""
-    return len(character) > 1 or character in "'’" or unicodedata.category(character)[0] in "LMN"
+def _with_seed(options: SampleOptions) -> SampleOptions:
+    """Return the options with a seed: a new one if they have none."""
+    if options.seed is None:
+        return replace(options, seed=fresh_seed())
+    return options
 
 
-def _variants(
-    count: int, options: SampleOptions, temperatures: Sequence[float] = ()
-) -> list[Variant]:
-    """Return what distinguishes several texts: a temperature each, or a seed each."""
-    assert options.seed is not None, "whoever draws has chosen a seed"
-    if temperatures:
-        return [(temperature, options.seed) for temperature in temperatures]
+def _variants(count: int, options: SampleOptions) -> list[SampleOptions]:
+    """Return the options of `count` texts, each with a seed of its own."""
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
-    return [
-        (options.temperature, options.seed + stream * sampling.NUM_SEEDS) for stream in range(count)
-    ]
+    (seed,) = _seeds([options])
+    return [replace(options, seed=sampling.seed_of_text(seed, index)) for index in range(count)]
 
 
-def _with_seed(options: Options) -> Options:
-    return replace(options, seed=fresh_seed()) if options.seed is None else options
+def _seeds(variants: Sequence[SampleOptions]) -> list[int]:
+    seeds = [variant.seed for variant in variants if variant.seed is not None]
+    assert len(seeds) == len(variants), "whoever draws has chosen the seeds"
+    return seeds
 
 
 def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Iterator[Block]:
@@ -520,23 +478,26 @@ def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Itera
 
 
 class Generating:
-    """Generates text with its `generator`; each method takes the fields of an options dataclass by
-    name."""
+    """Generates text with its `generator`: each option is given by name.
+
+    `sample`, `samples`, `stream` and `write` take the fields of
+    `generation.sample_options.SampleOptions`, `search` and `beam` those of `SearchOptions`. They
+    raise UsageError for an option out of range, and DataError for a prime with characters outside
+    the vocabulary.
+    """
 
     generator: Generator
     """Generates text, with options in a dataclass."""
 
-    sample = by_fields(SampleOptions, Generator.sample)
-    stream = by_fields(SampleOptions, Generator.stream)
-    write = by_fields(SampleOptions, Generator.write)
-    search = by_fields(SearchOptions, Generator.search)
-    beam = by_fields(SearchOptions, Generator.beam)
+    def sample(self, **options: Any) -> GeneratedText:
+        """Draw a text: `model.sample(length=200, prime="Once", temperature=0.8, seed=1).text`."""
+        return self.generator.sample(SampleOptions(**options))
 
     def samples(
         self, count: int, *, temperatures: Sequence[float] = (), **options: Any
     ) -> list[GeneratedText]:
-        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers;
-        see `sample`.
+        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers:
+        `model.samples(3, length=200)`.
 
         Text i is the same however many there are: that which `sample` draws with its `seed`.
         """
@@ -544,13 +505,36 @@ class Generating:
             self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures)
         )
 
+    def stream(self, **options: Any) -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of
+        `cell`).
+
+        A piece is a character; with the byte alphabet it is "" until the bytes of a character are
+        complete.
+        """
+        return self.generator.stream(SampleOptions(**options))
+
+    def write(self, **options: Any) -> Iterator[str]:
+        """Yield the text of `stream` in larger chunks, as fast as it can be drawn."""
+        return self.generator.write(SampleOptions(**options))
+
+    def search(self, **options: Any) -> TextSearch:
+        """Return a beam search to iterate over: it yields the best text as far as it is certain."""
+        return self.generator.search(SearchOptions(**options))
+
+    def beam(self, **options: Any) -> list[GeneratedText]:
+        """Return the best texts that a beam search finds, most likely first:
+        `model.beam(width=4, length=80)[0].text`."""
+        return self.generator.beam(SearchOptions(**options))
+
     def predict(
         self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
     ) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely
-        first.
+        first: `model.predict("Th")[0].character`.
 
         An empty text stands for a newline. The unknown symbol is left out; the probabilities of all
-        others sum to 1. Raises UsageError for a `top` under 1, DataError as `sample` does.
+        others sum to 1. Raises UsageError for a `top` under 1, DataError for a text with characters
+        outside the vocabulary, unless `unknown` is `nearest`.
         """
         return RecordList(self.generator.predict(text, top=top, unknown=unknown))

@@ -3,9 +3,8 @@ Without NumPy."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from charrnn.config.options import option
 from charrnn.errors import UsageError, did_you_mean, named
@@ -31,64 +30,64 @@ DEFAULT_WIDTH = 8
 DEFAULT_SEARCH_LENGTH = 200
 """Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes
 `DEFAULT_LENGTH`."""
-DEFAULT_DIVERSITY = 0.5
-"""Nats that a diverse search subtracts for each beam of an earlier group that chose the same
-character."""
 PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""
-UNKNOWN_CHOICES = ("error", "skip", "nearest")
+UNKNOWN_CHOICES = ("error", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
 MAX_WIDTH = 4096
 """Largest number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """Characters of all live texts together at most. A search keeps all of them, in about 100 bytes
 each, until it ends."""
-MAX_LENGTH_PENALTY = 10
-"""Largest exponent of the length penalty."""
 DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
 """Panels of the options in `charrnn sample --help`."""
 
-Mode = Literal["plain", "diverse", "stochastic"]
-"""What a beam search looks for: the most likely texts (Graves 2012); groups that avoid each other's
-characters (Vijayakumar 2016); texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """Cells (layer, unit), and directions (`charrnn.analyses.directions`), with the value of each cell
 and the output of each direction."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Shaping:
-    """How logits become probabilities. Raises UsageError naming the option and its range.
+    """How logits become probabilities, in the order of the fields.
 
-    Order: banned ids, temperature, top-k, top-p (nucleus; Holtzman 2020), min-p.
+    An option of the distribution is added here, in `distribution.char_weights` and in its compiled
+    copy (`compiled.sampling`). Raises UsageError naming the option and its range.
     """
 
-    temperature: float = 1.0
-    """0 is greedy: all probability on the most likely character, the first of equals."""
-    top_k: int | None = None
-    """Keep the k most likely characters."""
-    top_p: float | None = None
-    """Keep the smallest set of most likely characters with a total probability of at least p."""
-    min_p: float | None = None
+    temperature: float = option(
+        1.0,
+        "--temp T[,T]",
+        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
+        f" text. Default: {SAMPLE_TEMPERATURE}.",
+    )
+    """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: all probability on the
+    most likely character, the first of equals."""
+    top_k: int | None = option(
+        None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION
+    )
+    """Number of the most likely characters that are kept; None: all."""
+    top_p: float | None = option(
+        None,
+        "--top-p P",
+        "Draw from the most likely characters with total probability P.",
+        DISTRIBUTION,
+    )
+    """Keep the smallest set of most likely characters with a total probability of at least p
+    (nucleus sampling; Holtzman 2020)."""
+    min_p: float | None = option(
+        None,
+        "--min-p P",
+        "Draw from characters at least P times as likely as the most likely one.",
+        DISTRIBUTION,
+    )
     """Keep characters at least min_p times as likely as the most likely one."""
-    banned: tuple[int, ...] = ()
-    """Ids that are never drawn."""
-    inner_temperature: float | None = None
-    """Temperature after one of `inner_ids`; None: the same as elsewhere."""
-    inner_ids: frozenset[int] = frozenset()
-
-    def after(self, id: int) -> "Shaping":
-        """Return how the logits after this id become probabilities."""
-        if self.inner_temperature is None or id not in self.inner_ids:
-            return self
-        return replace(self, temperature=self.inner_temperature)
 
     def __post_init__(self) -> None:
-        is_right = math.isfinite(self.temperature) and self.temperature >= 0
         _check(
             "temperature",
             self.temperature,
-            is_right,
+            math.isfinite(self.temperature) and self.temperature >= 0,
             f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.",
         )
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
@@ -101,7 +100,7 @@ class Shaping:
         _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TextOptions:
     """Options that sampling and beam search share. Raises UsageError naming the option, its value
     and its range."""
@@ -120,26 +119,26 @@ class TextOptions:
         least=0,
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
-    """
-    prime: str | bytes = option("", "--prime TEXT", "Text to continue; printed first.")
+    A beam search draws nothing."""
+    prime: str | bytes = option(
+        "",
+        "--prime TEXT|@FILE",
+        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @.",
+    )
     """Text to read first, of any length; not part of the result. An empty one stands for a newline;
     for a model of documents the prime is the beginning of one."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         "--unknown WORD",
-        "Characters not in the alphabet: error, skip, or nearest for a similar one.",
+        "Characters not in the alphabet: error, or nearest for a similar one.",
         TEXT,
     )
-    """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a
-    similar character."""
+    """Characters of the prime that are not in the vocabulary: `error`, or `nearest` for a similar
+    character, which are left out if there is none."""
     stops: Sequence[str] = option(
         (), "--stop TEXT", "Stop before this text. Repeatable; \\n is a newline."
     )
-    """Strings that end the text."""
-    keep_stop: bool = option(
-        False, "--keep-stop", "Stop after the --stop text, not before it.", TEXT
-    )
-    """Whether the stop string is part of the result."""
+    """Strings that end the text, which is cut before them."""
     ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
     """Characters that are never generated."""
     match: str | None = option(
@@ -151,14 +150,6 @@ class TextOptions:
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
     characters."""
-    words: Sequence[str] = option(
-        (),
-        "--words A,B",
-        "Write a text with each of these; whole words, if the model writes spaces.",
-        DISTRIBUTION,
-    )
-    """Words that all occur in the text, in any order: a case of `match`. Whole words, if there are
-    spaces."""
     clamps: Clamps = option(
         dict,
         "--clamp L:U=V|DETECTOR=V",
@@ -173,77 +164,41 @@ class TextOptions:
     call."""
 
     def __post_init__(self) -> None:
-        for name in ("stops", "words"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
+        if isinstance(self.stops, str):
+            object.__setattr__(self, "stops", (self.stops,))
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(
                 f"{named('stops')} has an empty string; it must be at least 1 character, or left"
                 " out."
             )
-        is_right = self.match is None or (isinstance(self.match, str) and self.match != "")
         _check(
             "match",
             repr(self.match),
-            is_right,
+            self.match is None or (isinstance(self.match, str) and self.match != ""),
             "a string with a regular expression, such as 'ab*'.",
         )
-        given = [
-            name
-            for name in ("match", "words", "stops", "max_line", "no_repeat")
-            if getattr(self, name, None)
-        ]
-        if len(given) > 1 and given[0] in ("match", "words"):
-            raise UsageError(
-                f"{named(given[1])} does not go with {named(given[0])}, whose text must match as a"
-                " whole."
-            )
+        if self.stops:
+            self._check_without_match("stops")
         _check("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more.")
 
+    def _check_without_match(self, name: str) -> None:
+        """Raise UsageError for an option that may end or change a text which must match."""
+        if self.match is not None:
+            raise UsageError(
+                f"{named(name)} does not go with {named('match')}, whose text must match as a"
+                " whole."
+            )
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SampleOptions(TextOptions):
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(Shaping, TextOptions):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range."""
 
-    temperature: float = option(
-        1.0,
-        "--temp, --temperature, --temps T[,T]",
-        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
-        f" text. Default: {SAMPLE_TEMPERATURE}.",
-    )
-    """Divisor of the logits: 0 is greedy, 1 the model's own distribution."""
-    top_k: int | None = option(
-        None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION
-    )
-    """Number of the most likely characters that are kept; None: all."""
-    top_p: float | None = option(
-        None,
-        "--top-p P",
-        "Draw from the most likely characters with total probability P.",
-        DISTRIBUTION,
-    )
-    """Total probability of the most likely characters that are kept (nucleus sampling; Holtzman
-    2020)."""
-    min_p: float | None = option(
-        None,
-        "--min-p P",
-        "Draw from characters at least P times as likely as the most likely one.",
-        DISTRIBUTION,
-    )
-    """Probability that a character needs to be kept, as a multiple of that of the most likely one.
-    """
-    temp_at: str | None = option(
-        None, "--temp-at words[=T]", "Temperature T within words; 0 if left out.", DISTRIBUTION
-    )
-    """`words`, or `words=T`: after a letter, a mark, a digit or an apostrophe, temperature T, by
-    default 0 (greedy)."""
-    max_line: int = option(0, "--max-line N", "End a line after N characters.", TEXT, least=1)
-    """Characters after which a line is ended; 0: never."""
     cell: tuple[int, int] | None = option(
         None,
-        "--color, --show-cell WHAT",
+        "--color WHAT",
         "Colour the text by its surprise, or by a cell: surprise, or L:U.",
         TEXT,
     )
@@ -261,47 +216,14 @@ class SampleOptions(TextOptions):
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
+        Shaping.__post_init__(self)
         _check("length", self.length, self.length >= 0, "0 or more.")
-        _check("max_line", self.max_line, self.max_line >= 0, "1 or more.")
         check_word("precision", self.precision, PRECISIONS)
-        self.shaping(self.temperature)
-
-    def shaping(
-        self,
-        temperature: float,
-        banned: tuple[int, ...] = (),
-        inner_ids: frozenset[int] = frozenset(),
-    ) -> Shaping:
-        """Return how the logits become probabilities at a temperature, after `inner_ids` at that of
-        `temp_at`.
-
-        Raises UsageError if a temperature is out of range.
-        """
-        return Shaping(
-            temperature=temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            banned=banned,
-            inner_temperature=self._inner_temperature(),
-            inner_ids=inner_ids,
-        )
-
-    def _inner_temperature(self) -> float | None:
-        if self.temp_at is None:
-            return None
-        where, equals, number = self.temp_at.partition("=")
-        with suppress(ValueError):
-            temperature = float(number) if equals else 0.0
-            if where == "words" and math.isfinite(temperature) and temperature >= 0:
-                return temperature
-        wanted = "words, or words=T with a temperature of 0 or more. Try words=0.3."
-        raise UsageError(f"{named('temp_at')} is {self.temp_at}; it must be {wanted}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions(TextOptions):
-    """Options of a beam search; the weights are taken as they are (fp32).
+    """Options of a beam search (Graves 2012); the weights are taken as they are (fp32).
 
     Raises UsageError naming the option, its value and its range.
     """
@@ -313,37 +235,6 @@ class SearchOptions(TextOptions):
         DEFAULT_WIDTH, "--beam N", "Search for the most likely text with N beams.", SEARCH
     )
     """Number of texts kept at every step, and returned."""
-    mode: Mode = option(
-        "plain",
-        "--beam-mode WORD",
-        "plain: most likely texts. diverse: groups that avoid each other. stochastic: different"
-        " samples.",
-        SEARCH,
-    )
-    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's
-    characters (Vijayakumar 2016). `stochastic`: texts drawn without replacement (Kool, van Hoof &
-    Welling 2019)."""
-    groups: int | None = option(
-        None, "--groups N", "Number of groups of a diverse search. Default: one per beam.", SEARCH
-    )
-    """Number of groups of a diverse search, a divisor of the width. None: one per beam."""
-    diversity: float | None = option(
-        None,
-        "--diversity NATS",
-        f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
-        SEARCH,
-    )
-    """Nats subtracted in a diverse search for each beam of an earlier group that chose the
-    character at a step. None: `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The
-    penalty is not part of a beam's score."""
-    length_penalty: float = option(
-        0.0,
-        "--length-penalty ALPHA",
-        "With --stop: 0 (default) prefers short texts, 1 neither.",
-        SEARCH,
-    )
-    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short
-    texts."""
     no_repeat: int | None = option(
         None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH
     )
@@ -365,72 +256,18 @@ class SearchOptions(TextOptions):
                 f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
                 f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
             )
-        _check(
-            "no_repeat",
-            self.no_repeat,
-            self.no_repeat is None or self.no_repeat >= 1,
-            "at least 1. Try 20.",
-        )
-        check_word("mode", self.mode, get_args(Mode))
-        for name, value in (("groups", self.groups), ("diversity", self.diversity)):
-            if value is not None and self.mode != "diverse":
-                what = f"{named(name)} is {as_typed(value)}"
-                raise UsageError(
-                    f"{what}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
-                )
-        if self.groups is not None and (self.groups < 1 or self.width % self.groups):
-            divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
-            raise UsageError(
-                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}:"
-                f" one of {divisors}."
-            )
-        is_right = self.diversity is None or (math.isfinite(self.diversity) and self.diversity > 0)
-        _check(
-            "diversity",
-            self.diversity,
-            is_right,
-            f"more than 0, and finite. Try {DEFAULT_DIVERSITY}.",
-        )
-        is_right = 0 <= self.length_penalty <= MAX_LENGTH_PENALTY
-        _check(
-            "length_penalty",
-            self.length_penalty,
-            is_right,
-            f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.",
-        )
-        if self.length_penalty and self.mode == "stochastic":
-            raise UsageError(
-                f"{named('length_penalty')} is {as_typed(self.length_penalty)}, but a stochastic"
-                " search draws texts by their probability. Leave it out, or search plain or"
-                " diverse."
-            )
-
-    @property
-    def num_groups(self) -> int:
-        """Groups that search side by side: one, but in `diverse`."""
-        return (self.groups or self.width) if self.mode == "diverse" else 1
-
-    @property
-    def penalty(self) -> float:
-        """Nats per earlier group's beam with the same character."""
-        return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
-
-    def length_divisor(self, num_chars: int) -> float:
-        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation
-        14)."""
-        return math.pow((5 + num_chars) / 6, self.length_penalty)
+        if self.no_repeat is not None:
+            self._check_without_match("no_repeat")
+            _check("no_repeat", self.no_repeat, self.no_repeat >= 1, "at least 1. Try 20.")
 
 
 def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
     """Raise UsageError that names the option and its value unless it `is_right`: as it is
     `wanted`."""
     if not is_right:
-        raise UsageError(f"{named(name)} is {as_typed(value)}; it must be {wanted}")
-
-
-def as_typed(value: object) -> str:
-    """Return a number as it is typed: 90, not 90.0."""
-    return str(value).removesuffix(".0")
+        # A number as it is typed: 90, not 90.0.
+        typed = str(value).removesuffix(".0")
+        raise UsageError(f"{named(name)} is {typed}; it must be {wanted}")
 
 
 def check_word(name: str, word: str, words: Sequence[str]) -> None:

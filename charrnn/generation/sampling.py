@@ -4,11 +4,11 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 decodes them.
 """
 
-import importlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
+from charrnn.generation.distribution import Weights, char_weights, log_softmax
 from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Shaping
-from charrnn.hooks import extensions
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task, task
@@ -59,29 +60,49 @@ class PrimedState(NamedTuple):
     state: NDArray[np.float32]
 
 
+class Engine(Enum):
+    """What computes the characters of a text."""
+
+    NUMPY = auto()
+    """NumPy."""
+    LOADED = auto()
+    """Compiled code if it is kept on this machine, else NumPy."""
+    COMPILED = auto()
+    """Compiled code, which is compiled now if it is not kept."""
+
+
+def choose_engine(num_chars: int) -> Engine:
+    """Return what takes the least time for so many characters."""
+    if num_chars < COMPILED_FROM:
+        return Engine.NUMPY
+    if num_chars < UNCACHED_FROM:
+        return Engine.LOADED
+    return Engine.COMPILED
+
+
 @cache
-def _compiled_module(loop: str) -> ModuleType | None:
-    """Import the module with a compiled loop that a room offers; None if there is none, or if numba
-    is missing."""
-    offers = extensions.offered_by_rooms(extensions.CompiledSampling)
+def _compiled_module(function: str) -> ModuleType | None:
+    """Import the module with a compiled function; None if no package offers it, or if numba is
+    missing."""
     with suppress(ImportError):
-        return next(
-            (importlib.import_module(one.module) for one in offers if loop in one.loops), None
-        )
+        found: ModuleType | None = find_named(compiled_loops, function)
+        return found
     return None
 
 
 def compiled_loop(
-    stepper: CharacterModel, num_chars: int, loop: str = "write"
+    stepper: CharacterModel, engine: Engine, function: str = "write"
 ) -> ModuleType | None:
-    """Return the module of the compiled loops if it can run this model and saves time for
-    `num_chars`, else None."""
-    if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
+    """Return the module whose compiled `function` (`write`, `read`, `code`) is ready for this
+    model; None if NumPy computes instead."""
+    if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
         return None
-    compiled = _compiled_module(loop)
+    compiled = _compiled_module(function)
     if compiled is None or not compiled.can_compile(stepper):
         return None
-    return compiled if compiled.prepare(loop, may_compile=num_chars >= UNCACHED_FROM) else None
+    if compiled.prepare(function, may_compile=engine is Engine.COMPILED) is None:
+        return None
+    return compiled
 
 
 def read_blocks(
@@ -93,18 +114,23 @@ def read_blocks(
     In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no
     other thread run.
     """
-    logits, state = primed or PrimedState(
-        np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1)
-    )
-    compiled = compiled_loop(stepper, sum(map(len, blocks)), "read")
-    weights = compiled and compiled.pack(stepper)
-    scratch = compiled and compiled.make_scratch(weights, 1)
-    for block in blocks:
-        if compiled is None:
+    if primed is None:
+        nothing = np.zeros((1, stepper.vocab_size), np.float32)
+        primed = PrimedState(nothing, stepper.initial_state(1))
+    logits, state = primed
+    compiled = compiled_loop(stepper, choose_engine(sum(map(len, blocks))), "read")
+    if compiled is None:
+        for block in blocks:
             logits, state = stepper.read(block, state)
-        else:
-            logits, state = logits.copy(), state.copy()
-            compiled.LOOPS["read"](weights, block, state, logits, scratch)
+            yield PrimedState(logits, state)
+        return
+    weights = compiled.pack(stepper)
+    scratch = compiled.make_scratch(weights, 1)
+    for block in blocks:
+        # The loop changes both in place.
+        logits = logits.copy()
+        state = state.copy()
+        compiled.LOOPS["read"](weights, block, state, logits, scratch)
         yield PrimedState(logits, state)
 
 
@@ -112,11 +138,10 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
     """Read the ids (N,) of a prime, N >= 1, from the initial state."""
     blocks = np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK))
     results = read_blocks(stepper, blocks)
-    with (
-        task("reading", len(prime))
-        if len(prime) > SLOW_PRIME
-        else nullcontext(Task("reading")) as advance
-    ):
+    reading: Any = nullcontext(Task("reading"))
+    if len(prime) > SLOW_PRIME:
+        reading = task("reading", len(prime))
+    with reading as advance:
         for block in blocks:
             primed = next(results)
             advance(len(block))
@@ -124,27 +149,48 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
 
 
 NUM_SEEDS = 1 << 32
-"""Seeds of first streams: stream i of `seed` is the first one of `seed + i * NUM_SEEDS`, which JSON
-keeps exactly."""
+"""Seeds that a user counts with. Larger numbers name the texts of one call but the first; JSON
+keeps them exactly."""
+
+
+def seed_of_text(seed: int, index: int) -> int:
+    """Return the seed of text `index` of several that are drawn with one seed: it draws this text
+    alone."""
+    return seed + index * NUM_SEEDS
 
 
 def generator_of(seed: int) -> np.random.Generator:
-    """Return the random generator of one stream. It is the same however many streams there are."""
-    stream, seed = divmod(seed, NUM_SEEDS)
-    sequence = (
-        np.random.SeedSequence(seed, spawn_key=(stream,))
-        if stream
-        else np.random.SeedSequence(seed)
-    )
+    """Return the random generator of one text. `seed` may be that of `seed_of_text`.
+
+    The texts of one seed have the independent streams of NumPy's SeedSequence, so that text i is
+    the same however many there are.
+    """
+    index, first_seed = divmod(seed, NUM_SEEDS)
+    spawn_key = (index,) if index > 0 else ()
+    sequence = np.random.SeedSequence(first_seed, spawn_key=spawn_key)
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def draw(weights: Float64Array, total: float, uniform: float) -> int:
-    """Draw one id from weights (V,) of a sum by inverting their running sum at a uniform number in
-    [0, 1)."""
-    drawn = int(np.searchsorted(np.cumsum(weights), uniform * total, side="right"))
+def draw(weights: Weights, uniform: float) -> int:
+    """Draw one id by inverting the running sum of the weights at a uniform number in [0, 1)."""
+    target = uniform * weights.total
+    drawn = int(np.searchsorted(np.cumsum(weights.values), target, side="right"))
     # Past the end only by rounding.
-    return min(drawn, int(np.flatnonzero(weights)[-1]))
+    return min(drawn, int(np.flatnonzero(weights.values)[-1]))
+
+
+@dataclass
+class Streams:
+    """State of B texts while they are drawn; logits and state change with every character."""
+
+    logits: NDArray[np.floating[Any]]
+    """(B, V)."""
+    state: NDArray[np.float32]
+    """(L, S, B, H)."""
+    generators: list[np.random.Generator]
+    shapings: Sequence[Shaping]
+    banned: Sequence[int]
+    """Ids that are never drawn."""
 
 
 def sample_ids(
@@ -154,168 +200,134 @@ def sample_ids(
     seeds: Sequence[int],
     *,
     length: int,
-    max_line: int = 0,
-    newline: int = -1,
+    banned: Sequence[int] = (),
     cell: tuple[int, int] | None = None,
     ends_early: bool = False,
-    last_id: int = 0,
     pattern: Pattern | None = None,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
     Stream b draws with shapings[b] and one uniform number per character from
-    `generator_of(seeds[b])`. A line of `max_line` characters is ended by `newline`.
-    Log-probabilities are the model's own, in nats, before any shaping. The values are those of
-    `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled or
-    not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two
-    characters. With documents, what follows the first END of a stream is not part of its text;
-    `ends_early` says that `length` is a limit, so that nothing is compiled before so many
-    characters are drawn that it pays. `last_id` ends the prime. Of a single stream, a `pattern`
-    lets only characters follow that can lead to a match; where none does, it ends.
+    `generator_of(seeds[b])`; ids that are `banned` are never drawn. Log-probabilities are the
+    model's own, in nats, before any shaping. The values are those of `cell` (layer, unit) after
+    each character, or 0. In int8 a stream has the same ids compiled or not; in fp32 too, except for
+    draws within rounding (about 1e-7) of a border between two characters. With documents, what
+    follows the first END of a stream is not part of its text; `ends_early` says that `length` is a
+    limit, so that nothing is compiled before so many characters are drawn that it pays. Of a single
+    stream, a `pattern` lets only characters follow that can lead to a match; where none does, it
+    ends.
     """
     num_streams = len(seeds)
     streams = Streams(
-        np.repeat(primed.logits, num_streams, axis=0),
-        np.repeat(primed.state, num_streams, axis=2),
-        np.zeros(num_streams, np.int64),
-        [generator_of(seed) for seed in seeds],
-        shapings,
-        np.full(num_streams, last_id),
-        pattern,
-        pattern.start if pattern else frozenset(),
+        logits=np.repeat(primed.logits, num_streams, axis=0),
+        state=np.repeat(primed.state, num_streams, axis=2),
+        generators=[generator_of(seed) for seed in seeds],
+        shapings=shapings,
+        banned=banned,
     )
-    # Compiled code returns no values of a cell, and draws all characters alike.
-    is_compiled = cell is None and pattern is None and shapings[0].inner_temperature is None
-    drawn, num_chars = 0, length * num_streams * is_compiled
-    if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
-        drawn = min(length, BEFORE_LOADING // num_streams)
-        yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
-    is_postponed = ends_early and num_chars >= UNCACHED_FROM > 0
-    compiled = compiled_loop(stepper, UNCACHED_FROM - 1 if is_postponed else num_chars)
-    if compiled is None and is_postponed:
-        begin = min(length - drawn, UNCACHED_FROM // num_streams)
-        yield from _numpy_blocks(stepper, streams, begin, max_line, newline, cell)
-        drawn += begin
-        compiled = compiled_loop(stepper, (length - drawn) * num_streams)
+    if pattern is not None:
+        yield from _matching_blocks(stepper, streams, length, pattern)
+        return
+
+    # Compiled code returns no values of a cell.
+    engine = Engine.NUMPY if cell is not None else choose_engine(length * num_streams)
+    if engine is not Engine.NUMPY and not _compiled_module.cache_info().currsize:
+        num_first = min(length, BEFORE_LOADING // num_streams)
+        yield from _numpy_blocks(stepper, streams, num_first)
+        length -= num_first
+
+    if engine is Engine.COMPILED and ends_early:
+        compiled = compiled_loop(stepper, Engine.LOADED)
+        if compiled is None:
+            # The documents may end before compiling pays.
+            num_first = min(length, UNCACHED_FROM // num_streams)
+            yield from _numpy_blocks(stepper, streams, num_first)
+            length -= num_first
+            compiled = compiled_loop(stepper, choose_engine(length * num_streams))
+    else:
+        compiled = compiled_loop(stepper, engine)
+
     if compiled is None:
-        yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
+        yield from _numpy_blocks(stepper, streams, length, cell)
     else:
         assert isinstance(stepper, Stepper), "only that is compiled"
-        yield from _compiled_blocks(compiled, stepper, streams, length - drawn, max_line, newline)
-
-
-@dataclass
-class Streams:
-    """State of B texts while they are drawn; logits, state, columns and last ids change with every
-    character."""
-
-    logits: NDArray[np.floating[Any]]
-    """(B, V)."""
-    state: NDArray[np.float32]
-    """(L, S, B, H)."""
-    columns: NDArray[np.int64]
-    """(B,) number of characters since the last newline."""
-    generators: list[np.random.Generator]
-    shapings: Sequence[Shaping]
-    last_ids: NDArray[np.int64]
-    """(B,)."""
-    pattern: Pattern | None
-    """What the only stream matches."""
-    matched: State
+        yield from _compiled_blocks(compiled, stepper, streams, length)
 
 
 def _numpy_blocks(
     stepper: CharacterModel,
     streams: Streams,
     length: int,
-    max_line: int,
-    newline: int,
-    cell: tuple[int, int] | None,
+    cell: tuple[int, int] | None = None,
 ) -> Iterator[Block]:
-    """Draw `length` characters in each stream, one per block; fewer of a pattern that nothing can
-    follow."""
+    """Draw `length` characters in each stream, one per block."""
+    for _ in range(length):
+        yield _draw_block(stepper, streams, streams.logits, cell)
+
+
+def _matching_blocks(
+    stepper: CharacterModel, streams: Streams, length: int, pattern: Pattern
+) -> Iterator[Block]:
+    """Draw at most `length` characters in the only stream, one per block, so that they match."""
+    matched: State = pattern.start
     for left in range(length, 0, -1):
-        logits = allowed = streams.logits
-        if streams.pattern:
-            allowed = np.where(
-                streams.pattern.missing_after(streams.matched) < left, logits, -np.inf
-            )
-            if np.isneginf(allowed).all():
-                return
-        rows = zip(
-            allowed, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True
-        )
-        ids = np.array(
-            [
-                draw(*char_weights(row, one.after(last)), random.random())
-                for row, one, last, random in rows
-            ]
-        )
-        if max_line:
-            ids[streams.columns >= max_line] = newline
-        streams.last_ids = ids
-        if streams.pattern:
-            streams.matched = streams.pattern.follow(streams.matched, int(ids[0]))
-        streams.columns = np.where(ids == newline, 0, streams.columns + 1)
-        logprobs = log_softmax(logits)[np.arange(len(ids)), ids, None]
-        streams.logits, streams.state = stepper.step(ids, streams.state)
-        shown = np.zeros((len(ids), 1), np.float32)
-        if cell:
-            assert isinstance(stepper, Stepper), "a mixture has no cells of its own"
-            shown = stepper.values(streams.state)[cell[0], :, cell[1], None]
-        yield Block(ids[:, None], logprobs, shown)
+        can_match = pattern.missing_after(matched) < left
+        allowed = np.where(can_match, streams.logits, -np.inf)
+        if np.isneginf(allowed).all():
+            return
+        block = _draw_block(stepper, streams, allowed)
+        matched = pattern.follow(matched, int(block.ids[0, 0]))
+        yield block
 
 
-def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[Any]]:
-    """Return the fields of `compiled.Drawing` for the shaping of each stream; all have the same
-    banned ids."""
-    is_banned = np.zeros(vocab_size, np.bool_)
-    is_banned[list(shapings[0].banned)] = True
-    return {
-        "temperature": np.array([shaping.temperature for shaping in shapings], np.float64),
-        "top_k": np.array([min(shaping.top_k or vocab_size, vocab_size) for shaping in shapings]),
-        "top_p": np.array(
-            [2.0 if shaping.top_p is None else shaping.top_p for shaping in shapings]
-        ),
-        "min_p": np.array([shaping.min_p or 0.0 for shaping in shapings]),
-        "is_banned": is_banned,
-    }
+def _draw_block(
+    stepper: CharacterModel,
+    streams: Streams,
+    allowed: NDArray[np.floating[Any]],
+    cell: tuple[int, int] | None = None,
+) -> Block:
+    """Draw the next character of each stream from logits (B, V), and let the model read them."""
+    rows = zip(allowed, streams.shapings, streams.generators, strict=True)
+    ids = np.array(
+        [
+            draw(char_weights(row, shaping, streams.banned), generator.random())
+            for row, shaping, generator in rows
+        ]
+    )
+    logprobs = log_softmax(streams.logits)[np.arange(len(ids)), ids, None]
+    streams.logits, streams.state = stepper.step(ids, streams.state)
+    values = np.zeros((len(ids), 1), np.float32)
+    if cell is not None:
+        assert isinstance(stepper, Stepper), "a mixture has no cells of its own"
+        layer, unit = cell
+        values = stepper.values(streams.state)[layer, :, unit, None]
+    return Block(ids[:, None], logprobs, values)
 
 
 def _compiled_blocks(
-    compiled: ModuleType,
-    stepper: Stepper,
-    streams: Streams,
-    length: int,
-    max_line: int,
-    newline: int,
+    compiled: ModuleType, stepper: Stepper, streams: Streams, length: int
 ) -> Iterator[Block]:
-    weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
+    """Draw `length` characters in each stream by the compiled loop, in growing blocks."""
+    weights = compiled.pack(stepper)
     num_streams = len(streams.generators)
     # Streams are independent: each core draws some of them, without waiting for the others.
     groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
-    places = [
-        (
-            streams.state.take(group, axis=2),
-            streams.logits.take(group, axis=0),
-            streams.columns.take(group),
-        )
-        for group in groups
-    ]
+    states = [streams.state.take(group, axis=2) for group in groups]
+    logits = [streams.logits.take(group, axis=0) for group in groups]
     scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
-    limits = [
-        _limits([streams.shapings[stream] for stream in group], stepper.vocab_size)
-        for group in groups
-    ]
-    drawings = [compiled.Drawing(**limit, max_line=max_line, newline=newline) for limit in limits]
+    drawings = []
+    for group in groups:
+        shapings = [streams.shapings[stream] for stream in group]
+        drawings.append(compiled.drawing_of(shapings, streams.banned, stepper.vocab_size))
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
+        """Draw the next characters of one group by uniform numbers (B, N)."""
         group = groups[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        loop(
+        compiled.LOOPS["write"](
             weights,
-            places[index],
+            (states[index], logits[index]),
             uniforms[group],
             drawings[index],
             scratches[index],
@@ -324,14 +336,14 @@ def _compiled_blocks(
         )
         return block
 
-    written, size = 0, FIRST_BLOCK
+    size = FIRST_BLOCK
     with ThreadPoolExecutor(len(groups)) as pool:
-        while written < length:
-            size = min(size, length - written)
+        while length > 0:
+            size = min(size, length)
             uniforms = np.stack([generator.random(size) for generator in streams.generators])
             blocks = list(pool.map(write, range(len(groups)), [uniforms] * len(groups)))
             yield Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-            written += size
+            length -= size
             size = min(2 * size, LAST_BLOCK)
 
 
@@ -343,9 +355,10 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     """
     if end_id is not None:
         return np.array([end_id], np.uint16)
-    if not vocab.unknown_characters("\n" if vocab.kind == "char" else b"\n"):
+    if vocab.kind == "byte" or not vocab.unknown_characters("\n"):
         return vocab.encode("\n")
-    return np.full(1, vocab.has_unknown_symbol, np.uint16)
+    first = 1 if vocab.has_unknown_symbol else 0
+    return np.array([first], np.uint16)
 
 
 def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
@@ -355,14 +368,10 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     A model without documents (`end_id` None) has END in its alphabet if it started from one with
     documents.
     """
-    if vocab.kind == "byte":
-        return ()
-    unknown = (0,) if vocab.has_unknown_symbol else ()
-    return (
-        *unknown,
-        *(
-            id
-            for id, character in enumerate(vocab.characters)
-            if character == END and end_id is None
-        ),
-    )
+    ids = []
+    if vocab.kind == "char":
+        if vocab.has_unknown_symbol:
+            ids.append(0)
+        if end_id is None and END in vocab.characters:
+            ids.append(vocab.characters.index(END))
+    return tuple(ids)

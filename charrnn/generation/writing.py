@@ -34,21 +34,25 @@ class TextStream:
         vocab: Vocab,
         stops: Sequence[str],
         *,
-        keeps_stop: bool,
         end_id: int | None = None,
         on_cut: Callable[[], object] = lambda: None,
     ) -> None:
-        """Cut the text before the first of `stops` that appears, or after it if `keeps_stop`.
+        """Cut the text before the first of `stops` that appears.
 
         `on_cut` is called if `finish` ends a document before its END.
         """
-        self._vocab, self._decoder = vocab, vocab.decoder()
-        self._stops, self._keeps_stop = tuple(stops), keeps_stop
-        self._end_id, self._on_cut = end_id, on_cut
+        self._vocab = vocab
+        self._decoder = vocab.decoder()
+        self._stops = tuple(stops)
+        self._end_id = end_id
+        self._on_cut = on_cut
         self._pending: list[Piece] = []
-        self.is_done, self.stop = False, ""
-        self.has_ended: bool | None = None if end_id is None else False
+        self.is_done = False
+        self.stop = ""
+        self.has_ended: bool | None = None
         """Whether the document has reached its END; None without documents."""
+        if end_id is not None:
+            self.has_ended = False
 
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
@@ -56,7 +60,8 @@ class TextStream:
         if id == self._end_id:
             released = self._flush()
             if not self.is_done:
-                self.is_done = self.has_ended = True
+                self.is_done = True
+                self.has_ended = True
                 released.append(Piece("", logprob, value))
             return released
         self._pending.append(Piece(self._decoder.feed(id), logprob, value))
@@ -74,9 +79,10 @@ class TextStream:
             return self._vocab.decode(ids)
         released: list[Piece] = []
         for id in ids:
-            if not self.is_done:
-                released += self.feed(id, 0.0, 0.0)
-        return "".join(piece.text for piece in released)
+            if self.is_done:
+                break
+            released += self.feed(id, 0.0, 0.0)
+        return text_of(released)
 
     def finish(self) -> list[Piece]:
         """End the text, and return its last pieces."""
@@ -86,8 +92,11 @@ class TextStream:
         return released
 
     def _flush(self) -> list[Piece]:
-        if rest := self._decoder.finish():
-            self._pending[-1] = self._pending[-1]._replace(text=self._pending[-1].text + rest)
+        """Return what is pending, which no stop string can follow any more."""
+        rest = self._decoder.finish()
+        if rest:
+            last = self._pending[-1]
+            self._pending[-1] = last._replace(text=last.text + rest)
         released = self._release()
         if not self.is_done:
             released += self._pending
@@ -95,23 +104,25 @@ class TextStream:
         return released
 
     def _release(self) -> list[Piece]:
-        text = "".join(piece.text for piece in self._pending)
-        found = [
-            (begin, begin + len(stop)) for stop in self._stops if (begin := text.find(stop)) >= 0
-        ]
+        """Return the pending pieces that certainly belong to the text; end it at a stop string."""
+        text = text_of(self._pending)
+        found = [(text.find(stop), stop) for stop in self._stops if stop in text]
         if found:
             self.is_done = True
-            begin, end = min(found)
-            self.stop = text[begin:end]
-            return self._cut(end if self._keeps_stop else begin)
-        may_begin = max((_overlap(text, stop) for stop in self._stops), default=0)
-        released: list[Piece] = []
+            # Of several that begin there, the shortest one is complete first.
+            begin, self.stop = min(found, key=lambda item: (item[0], len(item[1])))
+            return self._cut(begin)
+
         # Keep the first id of an unfinished character: if the text ends here, `finish` adds its
         # text to that piece.
         num_kept = 1 if self._decoder.is_amid_character else 0
-        while len(self._pending) > num_kept and len(text) - len(self._pending[0].text) >= may_begin:
+        num_certain = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
+        released: list[Piece] = []
+        while len(self._pending) > num_kept:
+            num_certain -= len(self._pending[0].text)
+            if num_certain < 0:
+                break
             released.append(self._pending.pop(0))
-            text = text[len(released[-1].text) :]
         return released
 
     def _cut(self, length: int) -> list[Piece]:
@@ -127,12 +138,17 @@ class TextStream:
         return released
 
 
+def text_of(pieces: Iterable[Piece]) -> str:
+    """Return the text of pieces."""
+    return "".join(piece.text for piece in pieces)
+
+
 def _overlap(text: str, stop: str) -> int:
     """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
-    return max(
-        (n for n in range(1, min(len(text), len(stop) - 1) + 1) if text.endswith(stop[:n])),
-        default=0,
-    )
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
 
 
 def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
@@ -148,109 +164,107 @@ def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
 
 
 def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
-    """Yield the text of the only stream of `blocks` in chunks as large as the blocks: as
-    `write_text`, but faster."""
+    """Yield the text of the only stream of `blocks` in chunks as large as the blocks. Faster than
+    `write_text`."""
     for block in blocks:
         yield stream.feed_all(block.ids[0].tolist())
         if stream.is_done:
             return
-    yield "".join(piece.text for piece in stream.finish())
+    yield text_of(stream.finish())
+
+
+class _WrittenText:
+    """A text while its ids are drawn. Until it is complete, a log-probability takes 8 bytes."""
+
+    def __init__(self, stream: TextStream) -> None:
+        self.stream = stream
+        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
+        self._logprobs = array("d")
+
+    def add(self, ids: list[int], logprobs: list[float]) -> None:
+        """Add drawn ids until the text ends."""
+        if self.stream.is_plain:
+            self._text.write(self.stream.feed_all(ids))
+            self._logprobs.extend(logprobs)
+            return
+        for id, logprob in zip(ids, logprobs, strict=True):
+            if self.stream.is_done:
+                break
+            self._keep(self.stream.feed(id, logprob, 0.0))
+
+    def finish(self, seed: int) -> GeneratedText:
+        """End the text, which was drawn with a seed."""
+        if not self.stream.is_done:
+            self._keep(self.stream.finish())
+        return GeneratedText(
+            text=self._text.getvalue(),
+            logprobs=tuple(self._logprobs),
+            seed=seed,
+            stop=self.stream.stop,
+            has_ended=self.stream.has_ended,
+        )
+
+    def _keep(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._text.write(piece.text)
+            self._logprobs.append(piece.logprob)
 
 
 def write_texts(
     blocks: Iterator[Block], streams: Sequence[TextStream], seeds: Sequence[int]
 ) -> Iterator[GeneratedText]:
     """Yield the whole text of every stream of `blocks`, drawn with its seed; stops drawing when all
-    are done.
-
-    Until its text is yielded, a log-probability takes 8 bytes.
-    """
-    texts = [io.StringIO(newline="") for _ in streams]  # "" keeps every line end as it is
-    logprobs = [array("d") for _ in streams]
-
-    def keep(index: int, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            texts[index].write(piece.text)
-            logprobs[index].append(piece.logprob)
-
+    are done."""
+    texts = [_WrittenText(stream) for stream in streams]
     for block in blocks:
-        for index, stream in enumerate(streams):
-            if stream.is_plain:
-                texts[index].write(stream.feed_all(block.ids[index].tolist()))
-                logprobs[index].extend(block.logprobs[index].tolist())
-                continue
-            for id, logprob in zip(
-                block.ids[index].tolist(), block.logprobs[index].tolist(), strict=True
-            ):
-                if stream.is_done:
-                    break
-                keep(index, stream.feed(id, logprob, 0.0))
+        for text, ids, logprobs in zip(texts, block.ids, block.logprobs, strict=True):
+            text.add(ids.tolist(), logprobs.tolist())
         if all(stream.is_done for stream in streams):
             break
-    for index, (stream, seed) in enumerate(zip(streams, seeds, strict=True)):
-        if not stream.is_done:
-            keep(index, stream.finish())
-        text, values = texts[index].getvalue(), tuple(logprobs[index])
-        yield GeneratedText(
-            text=text, logprobs=values, seed=seed, stop=stream.stop, has_ended=stream.has_ended
-        )
+    for text, seed in zip(texts, seeds, strict=True):
+        yield text.finish(seed)
 
 
 class TextSearch:
     """A beam search that decodes what it finds.
 
     Iterating yields the best text piece by piece: no piece changes later. Then `texts` has all
-    texts that were found.
+    texts that were found, most likely first.
     """
 
     def __init__(
-        self,
-        search: BeamSearch,
-        vocab: Vocab,
-        stops: Sequence[str],
-        *,
-        keeps_stop: bool,
-        end_id: int | None = None,
+        self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
     ) -> None:
-        """Cut every text at `stops` and `end_id` as `TextStream` does. `search` has them as ids."""
+        """Cut every text before `stops` and `end_id`, as `TextStream` does. `search` has them as
+        ids."""
         self.texts: list[GeneratedText] = []
+        self._search = search
+        self._vocab = vocab
+        self._stops = stops
         self._end_id = end_id
-        self._search, self._vocab, self._stops, self._keeps_stop = search, vocab, stops, keeps_stop
 
     def __iter__(self) -> Iterator[str]:
-        stream = TextStream(
-            self._vocab, self._stops, keeps_stop=self._keeps_stop, end_id=self._end_id
-        )
+        """Search, and yield the best text."""
+        stream = TextStream(self._vocab, self._stops, end_id=self._end_id)
         for ids in self._search:
             if text := stream.feed_all(ids):
                 yield text
-        if not stream.is_done and (rest := "".join(piece.text for piece in stream.finish())):
+        rest = "" if stream.is_done else text_of(stream.finish())
+        if rest:
             yield rest
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
-    def best(self, count: int | None = None) -> list[GeneratedText]:
-        """Return the first `count` of `texts`, those of a stochastic search most likely first.
-
-        A stochastic search finds its texts in the order of their noisy log-probabilities: the first
-        k are k texts drawn without replacement.
-        """
-        texts = self.texts[:count]
-        if self._search.options.mode == "stochastic":
-            texts.sort(key=lambda text: -text.logprob)
-        return texts
-
     def _text_of(self, beam: Beam) -> GeneratedText:
-        has_ended = self._end_id is not None and beam.ids[-1:] == (self._end_id,)
-        begin = len(beam.ids) - beam.stop_length
-        kept = len(beam.ids) if self._keeps_stop and not has_ended else begin
-        options = self._search.options
+        length = len(beam.ids) - beam.stop_length
+        text = self._vocab.decode(beam.ids[:length])
+        if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
+            # END is no part of the text, but its log-probability is.
+            return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
         return GeneratedText(
-            text=self._vocab.decode(beam.ids[:kept]),
-            logprobs=beam.logprobs[: kept + has_ended],
-            seed=options.seed if options.mode == "stochastic" else None,
-            score=beam.score,
-            stop="" if has_ended else self._vocab.decode(beam.ids[begin:]),
-            has_ended=None if self._end_id is None else has_ended,
+            text=text,
+            logprobs=beam.logprobs[:length],
+            stop=self._vocab.decode(beam.ids[length:]),
+            has_ended=None if self._end_id is None else False,
         )
 
 

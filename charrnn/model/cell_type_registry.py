@@ -12,19 +12,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from charrnn.config.architectures import CELL_GROUP
+from charrnn.config.architectures import CELLS as BUILT_IN
 from charrnn.errors import UsageError, counted
-from charrnn.hooks.extensions import find_plugin
+from charrnn.hooks.manager import LEFT_OUT, find_extension
+from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_types import CELLS, Cell, Ops
 from charrnn.model.portable_math import NUMPY, Float32Array
 
 Call = Callable[..., Any]
-"""(function, *arguments): calls code of another package, as `extensions.Plugin.run` does."""
+"""(function, *arguments): calls code of another package, as `manager.Extension.run` does."""
 
+RECENT = {
+    "mingru": "MinGru",
+    "minlstm": "MinLstm",
+    "mogrifier": "Mogrifier",
+    "rglru": "RgLru",
+    "slstm": "Slstm",
+}
+"""The classes of `model.recent_cell_types` by the name that `--cell` takes."""
 NUM_ROWS, HIDDEN_SIZE = 3, 8
 """B and H of the check: different, and H even, as the unitary cell needs it."""
 NUM_STEPS = 200
@@ -54,8 +64,13 @@ def cell_type(name: str) -> type[Cell]:
     """
     if name in CELLS:
         return CELLS[name]
-    if (plugin := find_plugin(CELL_GROUP, "cell", name, CELLS)) is None:
-        raise UsageError(f"No installed package provides the cell {name!r}.")
+    if name in RECENT:
+        recent: type[Cell] = getattr(import_module("charrnn.model.recent_cell_types"), RECENT[name])
+        return recent
+    plugin = find_extension(cell_types, kind="cell", name=name, built_in=BUILT_IN)
+    if plugin is None:
+        reasons = "".join(f"\n{reason}" for reason in LEFT_OUT)
+        raise UsageError(f"No installed package provides the cell {name!r}.{reasons}")
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cell_types.Cell.")

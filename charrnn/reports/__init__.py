@@ -1,14 +1,48 @@
 """Rows and reports of `charrnn evaluate`, one file each, and what of a generated text was
 copied."""
 
-from charrnn.config.architectures import CELL_GROUP
-from charrnn.hooks.extensions import PluginEntry, module_names
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-MODULES = module_names(__name__, __path__)
-"""The modules that may declare EXTENSIONS: all of this room."""
-_CELLS = ("MinGru", "MinLstm", "RgLru", "Slstm", "Mogrifier")
-EXTENSIONS = tuple(
-    PluginEntry(CELL_GROUP, cell.lower(), f"charrnn.model.recent_cell_types:{cell}")
-    for cell in _CELLS
-)
-"""What `--cell` takes besides the cells of the core."""
+from charrnn.hooks import hookimpl
+
+
+@hookimpl
+def evaluations() -> Sequence[Any]:
+    """Return what `evaluate` prints beside or in place of its rows, in the order of the help."""
+    from charrnn.reports.breakdown import ROWS as BREAKDOWN
+    from charrnn.reports.dynamic import ROWS as DYNAMIC
+    from charrnn.reports.error_kinds import ERRORS
+    from charrnn.reports.lines import PER_LINE
+    from charrnn.reports.long_range import LONG_RANGE
+    from charrnn.reports.ngram_models import ROWS as NGRAMS
+
+    return [BREAKDOWN, DYNAMIC, NGRAMS, ERRORS, LONG_RANGE, PER_LINE]
+
+
+@hookimpl
+def model_methods() -> Mapping[str, str]:
+    """Return the methods of `Model`."""
+    return {
+        "adapted": "charrnn.reports.dynamic:adapted",
+        "document_novelty": "charrnn.reports.novelty:document_novelty",
+        "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
+        "ngram_model": "charrnn.reports.ngram_models:ngram_model",
+        "novelty": "charrnn.reports.novelty:novelty",
+        "novelty_reference": "charrnn.reports.novelty:novelty_reference",
+    }
+
+
+@hookimpl
+def package_functions() -> Mapping[str, str]:
+    """Return the functions and classes of the package `charrnn`."""
+    return {
+        "DocumentNovelty": "charrnn.reports.novelty:DocumentNovelty",
+        "Mixture": "charrnn.reports.mixing:Mixture",
+        "Novelty": "charrnn.reports.novelty:Novelty",
+        "error_kinds": "charrnn.reports.error_kinds:error_kinds",
+        "evaluate_ngrams": "charrnn.reports.ngram_models:evaluate_ngrams",
+        "long_range": "charrnn.reports.long_range:long_range",
+        "losses_by_line": "charrnn.reports.lines:losses_by_line",
+        "mix": "charrnn.reports.mixing:mix",
+    }

@@ -244,5 +244,5 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     return add_breakdowns
 
 
-EXTENSIONS = (ExtraRows(name="by", prepare=_prepare),)
+ROWS = ExtraRows(name="by", prepare=_prepare)
 """`evaluate --by`."""

@@ -29,7 +29,6 @@ from charrnn.evaluation.losses import (
     paired_difference,
 )
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
-from charrnn.hooks.extensions import ModelMethod, offers
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.system.lazy import Tensor, torch
@@ -335,14 +334,11 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     comparison.add(report, name=name, step=run.step, difference=difference)
 
 
-EXTENSIONS = (
-    *offers(ModelMethod, adapted, gradient_scale),
-    ExtraRows(
-        name=DYNAMIC,
-        help="Add a row for dynamic evaluation, which learns from the text it has read.",
-        value=True,
-        prepare=_prepare,
-        report=_measure,
-    ),
+ROWS = ExtraRows(
+    name=DYNAMIC,
+    help="Add a row for dynamic evaluation, which learns from the text it has read.",
+    value=True,
+    prepare=_prepare,
+    report=_measure,
 )
-"""`Model.adapted`, `evaluate --dynamic` and the protocol `dynamic`."""
+"""`evaluate --dynamic` and the protocol `dynamic`."""

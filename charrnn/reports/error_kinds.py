@@ -41,8 +41,7 @@ from charrnn.api import Model
 from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
-from charrnn.hooks.extensions import PackageFunction, offers
-from charrnn.reports import breakdown
+from charrnn.reports.breakdown import class_name
 from charrnn.reports.ngram_models import NgramModel
 from charrnn.system.display import Displayable
 from charrnn.system.progress import task
@@ -165,7 +164,7 @@ def class_of(character: str) -> str:
         return WORD
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
         return QUOTE
-    return CLASS_OF.get(breakdown.class_name(character), WORD)
+    return CLASS_OF.get(class_name(character), WORD)
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:
@@ -473,13 +472,10 @@ def _table_of(model: ModelErrors) -> RenderableType:
     return table
 
 
-EXTENSIONS = (
-    *offers(PackageFunction, error_kinds),
-    Report(
-        "errors",
-        "In place of the loss: the characters with a probability below 0.5, by what would have"
-        " avoided them.",
-        error_kinds,
-    ),
+ERRORS = Report(
+    "errors",
+    "In place of the loss: the characters with a probability below 0.5, by what would have"
+    " avoided them.",
+    error_kinds,
 )
-"""`charrnn.error_kinds` and `evaluate --errors`."""
+"""`evaluate --errors`."""

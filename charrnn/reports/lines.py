@@ -26,7 +26,6 @@ from charrnn.evaluation.comparison import (
     distinct_names,
 )
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
-from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.text.documents import END
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.tables import plain_table
@@ -242,12 +241,9 @@ def _show(
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
-EXTENSIONS = (
-    *offers(PackageFunction, losses_by_line),
-    Listing(
-        "per_line",
-        "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-        _show,
-    ),
+PER_LINE = Listing(
+    "per_line",
+    "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+    _show,
 )
-"""`charrnn.losses_by_line` and `evaluate --per-line`."""
+"""`evaluate --per-line`."""

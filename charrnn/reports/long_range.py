@@ -20,7 +20,6 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.evaluation.comparison import Report
 from charrnn.evaluation.losses import consecutive_ranges
-from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.reports.error_kinds import compare_with_training
 from charrnn.reports.ngram_models import NgramModel
 from charrnn.statistics.intervals import MAX_BLOCKS, BlockSums, Estimate
@@ -292,12 +291,9 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
     return table
 
 
-EXTENSIONS = (
-    *offers(PackageFunction, long_range),
-    Report(
-        "long_range",
-        "In place of the loss: how well brackets and quotes are closed, by distance.",
-        long_range,
-    ),
+LONG_RANGE = Report(
+    "long_range",
+    "In place of the loss: how well brackets and quotes are closed, by distance.",
+    long_range,
 )
-"""`charrnn.long_range` and `evaluate --long-range`."""
+"""`evaluate --long-range`."""

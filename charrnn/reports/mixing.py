@@ -20,7 +20,6 @@ from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generating, Generator
 from charrnn.generation.sample_options import Clamps
-from charrnn.hooks.extensions import PackageFunction
 from charrnn.model.annotations import Predictor
 from charrnn.model.stepper import CharacterModel
 from charrnn.system.lazy import torch
@@ -341,10 +340,3 @@ class MixedNetwork(_MixedStates):
         if self._is_product:
             return (stacked * weights.float()).sum(-1), self._pack(states)
         return (stacked + weights.log().float()).logsumexp(-1), self._pack(states)
-
-
-EXTENSIONS = (
-    PackageFunction(name="mix", function=mix),
-    PackageFunction(name="Mixture", function=Mixture),
-)
-"""`charrnn.mix` and the class of its result."""

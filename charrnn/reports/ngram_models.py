@@ -34,7 +34,6 @@ from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
-from charrnn.hooks.extensions import ModelMethod, PackageFunction
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
@@ -324,14 +323,10 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
     return add_rows
 
 
-EXTENSIONS = (
-    ModelMethod(name="ngram_model", function=ngram_model),
-    PackageFunction(name="evaluate_ngrams", function=evaluate_ngrams),
-    ExtraRows(
-        name="ngrams",
-        help="Add rows for n-grams of the training text, with the difference to the first run.",
-        value=ORDERS,
-        prepare=_prepare,
-    ),
+ROWS = ExtraRows(
+    name="ngrams",
+    help="Add rows for n-grams of the training text, with the difference to the first run.",
+    value=ORDERS,
+    prepare=_prepare,
 )
-"""`Model.ngram_model`, `charrnn.evaluate_ngrams` and `evaluate --ngrams`."""
+"""`evaluate --ngrams`."""

@@ -24,7 +24,6 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.generation.generated import MIN_COPY_LENGTH
-from charrnn.hooks.extensions import ModelMethod, PackageFunction, offers
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.heatmap import draw
@@ -651,10 +650,3 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
         reason=" What is copied shows only beside the text it learned from."
     )
     return NoveltyReference(training, validation[:HELD_OUT_CHARS])
-
-
-EXTENSIONS = (
-    *offers(ModelMethod, novelty, document_novelty, novelty_reference),
-    *offers(PackageFunction, Novelty, DocumentNovelty),
-)
-"""The methods of `Model` that compare texts with what it has learned, and their results."""

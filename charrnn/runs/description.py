@@ -13,11 +13,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.config.architectures import CELL_GROUP, CELLS
+from charrnn.config.architectures import CELLS
 from charrnn.config.settings import AUTO_FIELDS, Config
 from charrnn.config.settings_file import from_yaml, to_yaml
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
-from charrnn.hooks.extensions import plugin_names
+from charrnn.hooks.manager import offered_names
+from charrnn.hooks.specifications import cell_types
 from charrnn.system.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.text.vocab import Vocab
 
@@ -122,7 +123,7 @@ def _reason(error: Exception) -> str:
 
 def _check_cell(config_yaml: str) -> None:
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
-    if line is not None and line[1] not in ("auto", *CELLS, *plugin_names(CELL_GROUP)):
+    if line is not None and line[1] not in ("auto", *CELLS, *offered_names(cell_types)):
         raise MissingCellError(
             f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package"
             " offers it.\nInstall the package that does."

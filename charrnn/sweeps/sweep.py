@@ -37,7 +37,6 @@ from charrnn.config.settings import (
 )
 from charrnn.distributed.child_process import ChildProcess, killer
 from charrnn.errors import CheckpointError, Message, UsageError, check_range, named
-from charrnn.hooks.extensions import PackageFunction, offers
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
@@ -911,7 +910,3 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
         message = f"diverged once and continued with a learning rate of {config.learning_rate:g}"
     best_step = cast("int | None", loaded.state.get("best_step"))
     return replace(run, status=FINISHED, nats_per_char=best, best_step=best_step, message=message)
-
-
-EXTENSIONS = offers(PackageFunction, sweep, read_sweep, SweepReport)
-"""`charrnn.sweep`, `charrnn.read_sweep` and the class of their result."""

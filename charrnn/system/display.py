@@ -6,10 +6,10 @@ when the first object is shown.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from charrnn.hooks.extensions import NotebookDrawing, offered_by_rooms
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import NotebookDrawing, notebook_drawings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,10 +40,10 @@ class Displayable:
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
         it."""
-        drawn = (
-            import_module(one.module).to_html(self) for one in offered_by_rooms(NotebookDrawing)
-        )
-        return next((html for html in drawn if html is not None), None)
+        for drawing in offered(notebook_drawings, NotebookDrawing):
+            if (html := drawing.to_html(self)) is not None:
+                return html
+        return None
 
 
 class RecordList(list[Record], Displayable):

@@ -51,10 +51,9 @@ class FormalLanguage:
     """Names of the detectors of what a reader must have counted or kept."""
     make: Make
 
-    def lengths(self, min_length: int, max_length: int) -> range:
-        """Return the lengths of strings from `min_length` to `max_length`, both included."""
-        skipped = max(0, -(-(min_length - self.shortest) // self.step))
-        return range(self.shortest + skipped * self.step, max_length + 1, self.step)
+    def lengths(self, max_length: int) -> range:
+        """Return the lengths of strings up to `max_length`, which is included."""
+        return range(self.shortest, max_length + 1, self.step)
 
 
 def _below(random: Random, limit: int) -> int:
@@ -180,12 +179,10 @@ def make_strings(
     language: FormalLanguage,
     num_lines: int,
     *,
-    min_length: int = 1,
     max_length: int = 50,
     seed: int = 0,
 ) -> Iterator[FormalString]:
-    """Draw strings whose lengths are uniform over those that the language has in
-    `min_length`..`max_length`.
+    """Draw strings whose lengths are uniform over those that the language has up to `max_length`.
 
     The same arguments give the same strings on every machine, and more strings begin with those of
     fewer. Raises UsageError, before the first is drawn, for a number out of range and if no string
@@ -197,17 +194,11 @@ def make_strings(
     ):
         if not 1 <= value <= most:
             raise UsageError(f"{named(name)} is {value:,}; it must be in 1..{most:,}.")
-    if not 1 <= min_length <= max_length:
-        raise UsageError(
-            f"{named('min_length')} is {min_length:,}; it must be in 1..{max_length:,}, up to"
-            f" {named('max_length')}."
-        )
-    lengths = language.lengths(min_length, max_length)
+    lengths = language.lengths(max_length)
     if not lengths:
-        near = language.lengths(max_length, max_length + language.step + language.shortest)[0]
         raise UsageError(
-            f"No string of {language.name} has a length in {min_length}..{max_length}: "
-            f"use {named('max_length', near)}, or more."
+            f"No string of {language.name} has a length in 1..{max_length}: "
+            f"use {named('max_length', language.shortest)}, or more."
         )
     random = Random(seed)
     return (language.make(random, lengths[_below(random, len(lengths))]) for _ in range(num_lines))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from charrnn.errors import UsageError
-from charrnn.hooks import extensions
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import ProcessSupport, process_supports
 
 if TYPE_CHECKING:
     import torch
@@ -163,24 +164,9 @@ class LaunchedProcess:
         return begin()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProcessSupport:
-    """Extension: connects several processes that train one model, and starts them."""
-
-    connect: Callable[[], AbstractContextManager[ProcessGroup]]
-    """Connects with the processes that the environment describes."""
-    launched: Callable[[], LaunchedProcess]
-    """Returns this process as one of those that the environment describes."""
-    check_number: Callable[[str], int]
-    """Parses the number of processes. Raises UsageError."""
-    launch: Callable[..., int]
-    """launch(number, arguments, signals, corpus=, is_debugging=): runs a command line in processes;
-    the exit code."""
-
-
 def process_support() -> ProcessSupport:
     """Return the support for several processes. Raises UsageError if no room offers it."""
-    for support in extensions.offered(ProcessSupport):
+    for support in offered(process_supports, ProcessSupport):
         return support
     raise UsageError(
         "Several processes need the package charrnn.distributed, which is not installed."

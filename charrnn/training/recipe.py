@@ -4,10 +4,11 @@ epochs."""
 import math
 from dataclasses import replace
 
-from charrnn.config.architectures import CELL_GROUP, CELLS
+from charrnn.config.architectures import CELLS
 from charrnn.config.settings import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
 from charrnn.errors import UsageError
-from charrnn.hooks.extensions import find_plugin
+from charrnn.hooks.manager import find_extension
+from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
@@ -101,7 +102,7 @@ def choose_sizes(
     Raises UsageError for a model that cannot be trained.
     """
     # Raises UsageError where a package provides a cell by the name of a built-in one.
-    find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
+    find_extension(cell_types, kind="cell", name=config.cell, built_in=CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"

@@ -393,12 +393,15 @@ class TrainingSession:
         # With eight-bit weights, so that `charrnn sample` writes the same text.
         config, vocab = self.trainer.config, self.text.vocab
         stepper = Stepper(config, self.trainer.model_tensors(), "int8")
-        shaping = Shaping(
-            temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, config.end_id)
+        blocks = sample_ids(
+            stepper,
+            prime_model(stepper, start_ids(vocab, config.end_id)),
+            [Shaping(temperature=SAMPLE_TEMPERATURE)],
+            [config.seed],
+            length=SAMPLE_LENGTH,
+            banned=undrawable_ids(vocab, config.end_id),
         )
-        reading = prime_model(stepper, start_ids(vocab, config.end_id))
-        blocks = sample_ids(stepper, reading, [shaping], [config.seed], length=SAMPLE_LENGTH)
-        stream = TextStream(vocab, (), keeps_stop=False, end_id=config.end_id)
+        stream = TextStream(vocab, (), end_id=config.end_id)
         written = "".join(write_chunks(blocks, stream))
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)

@@ -1,14 +1,28 @@
 """Programs that fill the terminal: the explorer of cells and the editor that writes with a
 model."""
 
-from charrnn.hooks.extensions import CommandEntry
+from collections.abc import Mapping, Sequence
 
-COMMANDS = (
-    CommandEntry(
-        "explore", "Browse the cells of a model over a text.", "charrnn.tui.terminal:explore"
-    ),
-    CommandEntry("write", "Write a text with a model.", "charrnn.tui.terminal:write"),
-)
-"""The commands of this room."""
-MODULES = ("charrnn.tui.write.continuations",)
-"""The modules that declare EXTENSIONS."""
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry
+
+
+@hookimpl
+def commands() -> Sequence[CommandEntry]:
+    """Return the commands of this room."""
+    return [
+        CommandEntry(
+            name="explore",
+            summary="Browse the cells of a model over a text.",
+            place="charrnn.tui.terminal:explore",
+        ),
+        CommandEntry(
+            name="write", summary="Write a text with a model.", place="charrnn.tui.terminal:write"
+        ),
+    ]
+
+
+@hookimpl
+def model_methods() -> Mapping[str, str]:
+    """Return the methods of `Model`."""
+    return {"continuations": "charrnn.tui.write.continuations:continuations"}

@@ -43,7 +43,6 @@ OPTIONS = (
         "T",
         kind=float,
         default=SAMPLE_TEMPERATURE,
-        aliases=("--temperature",),
         name="temperature",
     ),
     Option(
@@ -153,7 +152,7 @@ def write(
             f"The run is given twice, as {runs[0]} and by --run {run}. Leave one of them out."
         )
     check_full_screen(
-        "charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one."
+        "charrnn write", "`charrnn sample --prime @DRAFT` continues a text without one."
     )
     from charrnn.generation.generator import fresh_seed
     from charrnn.tui.write.continuations import ContinuationOptions

@@ -2,6 +2,7 @@
 with one line."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -66,6 +67,9 @@ def watch(jobs: list[tuple[str, Path, Lines]], text_file: Path, root: Path) -> l
         sys.base_prefix,
     ]
     allowed += [*sysconfig.get_paths().values(), "/dev/null", "/dev/urandom"]
+    allowed.append(
+        os.environ["CHARRNN_CACHE"]
+    )  # findings, of which a run that somebody sends has none
     job = {
         "allowed": sorted({str(Path(path).resolve()) for path in allowed} | {"/proc/", "/sys/"}),
         "seconds": GENEROUS_SECONDS,

@@ -27,7 +27,7 @@ COMMANDS: list[tuple[object, ...]] = [
     ("predict", "zib"),
     ("evaluate", *TEXT),
     ("sample", "--seed", 0, "--length", 100),
-    ("sample", "--seed", 0, "--length", 100, "--show-cell", "0:1", "--quiet"),
+    ("sample", "--seed", 0, "--length", 100, "--color", "0:1", "--quiet"),
     ("sample", "--seed", 0, "--length", 100, "--novelty"),
     ("visualize", "--top", 1, *TEXT),
     ("visualize", "--find", *TEXT),
@@ -51,7 +51,7 @@ PLACES: dict[str, dict[str, Any]] = {
 }
 """The first two in the suite, the others in the thorough version; none is a terminal unless it says
 so."""
-AS_IT_IS = ("sample --seed 0 --length 100", "sample --seed 0 --length 100 --show-cell 0:1 --quiet")
+AS_IT_IS = ("sample --seed 0 --length 100", "sample --seed 0 --length 100 --color 0:1 --quiet")
 """Commands that write text, whose lines are as long as the model made them."""
 
 

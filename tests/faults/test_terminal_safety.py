@@ -57,11 +57,11 @@ EXPORTED: list[tuple[str, ...]] = [
     ("--gates",),
 ]
 SHOWN = [
-    ("sample", "--length", "300", "--prime", f'say "{IN_A_TEXT}"', "--unknown", "skip"),
+    ("sample", "--length", "300", "--prime", f'say "{IN_A_TEXT}"', "--unknown", "nearest"),
     ("sample", "--length", "90", "--temp", "0.5,1"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
     ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
-    ("sample", "--length", "120", "--show-cell", "0:1", "--prime", "say \x1b"),
+    ("sample", "--length", "120", "--color", "0:1", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--seed", "0", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
     *(("visualize", *options) for options in EXPORTED),

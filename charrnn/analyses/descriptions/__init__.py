@@ -14,11 +14,10 @@ from charrnn.analyses.descriptions.results import (
     description_pictures,
 )
 from charrnn.cells.activations import Activations
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
+from charrnn.cells.analysis import CellAnalysis, CellSection, detectors_key
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, named
-from charrnn.hooks.extensions import offers
 from charrnn.views.html_page import PagePart
 from charrnn.views.theme import all_visible
 
@@ -113,16 +112,14 @@ def _show(subject: Subject, report: DescriptionReport) -> Shown:
     )
 
 
-EXTENSIONS = (
-    *offers(AnalysisMethod, descriptions, description_of),
-    CellSection(
-        "description",
-        "searching a rule",
-        description_of,
-        place=60,
-        title="Described by a rule",
-        parts=page_parts,
-    ),
-    Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS | {"--top"}),
+SECTION = CellSection(
+    "description",
+    "searching a rule",
+    description_of,
+    place=60,
+    title="Described by a rule",
+    parts=page_parts,
 )
-"""Methods of `CellAnalysis`, a section of the page of a cell, and `visualize --describe`."""
+"""The section of the page of a cell."""
+ANALYSES = (Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS | {"--top"}),)
+"""`visualize --describe`."""

@@ -19,7 +19,6 @@ from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import JsonOption, QuietOption
 from charrnn.cli.streams import print_error, print_json, print_path, with_flags, write_aside
 from charrnn.errors import CharRNNError, DataError, UsageError, named
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.system.files import behind_links, convert_os_errors, replacing
 from charrnn.system.lazy import LazyModule
 
@@ -410,10 +409,3 @@ def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
             shutil.copymode(source.name, temporary)
         yield file
         os.fsync(file.fileno())
-
-
-EXTENSIONS = (
-    ModelMethod(name="compress", function=compress_text),
-    ModelMethod(name="decompress", function=decompress_text),
-)
-"""The methods `Model.compress` and `Model.decompress`."""

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.sampling import compiled_loop, start_ids
+from charrnn.generation.sampling import choose_engine, compiled_loop, start_ids
 from charrnn.model.portable_math import exact_exp
 from charrnn.model.stepper import Stepper
 from charrnn.system.process import num_cores
@@ -338,7 +338,8 @@ class RowCoder:
         """Return what codes rows of `sizes` bytes faster than NumPy, if these and all before make
         up for loading it."""
         self._num_coded += sum(sizes)
-        return compiled_loop(self.stepper, NUMPY_COST * self._num_coded, "code")
+        engine = choose_engine(NUMPY_COST * self._num_coded)
+        return compiled_loop(self.stepper, engine, "code")
 
     def _code_in_numpy(
         self,

@@ -23,13 +23,11 @@ from charrnn.generation.beam import BeamSearch
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
-    Mode,
     SearchOptions,
     Shaping,
     check_word,
 )
 from charrnn.generation.sampling import Ids, PrimedState
-from charrnn.hooks.extensions import ModelMethod
 from charrnn.model.stepper import Stepper
 from charrnn.system.display import Displayable, RecordList
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
@@ -78,8 +76,7 @@ class Continuation(Displayable):
     logprobs: tuple[float, ...]
     """The model's log-probability of each id of the text, in nats, at temperature 1."""
     how: str
-    """What found it: `diverse` or `stochastic` for a beam search, `sample` for one drawn at
-    `temperature`."""
+    """What found it: `beam` for a beam search, `sample` for one drawn at `temperature`."""
     temperature: float | None = None
     """Of a sample."""
     is_complete: bool = True
@@ -103,12 +100,14 @@ MAX_CONTINUATIONS = 100
 MAX_BEAM_CHARS = 160
 """Characters of one from a beam search at most: the most likely long texts seldom end by
 themselves."""
-_BEAM_SHARE = 0.4
-"""Share of each offer that comes from a beam search: two of five."""
+_BEAM_SHARE = 0.2
+"""Share of each offer that comes from a beam search: one of five, the most likely one. The texts of
+several beams differ little."""
 _WIDTH, _MAX_WIDTH = 4, 256
 """Beams of the first search, and of the last one that is tried where samples repeat each other."""
 _NO_REPEAT = 8
-"""Length of n-grams that occur once in a text of a diverse search."""
+"""Length of n-grams that occur once in the text of a beam: the most likely long texts say the same
+words again and again."""
 _ROWS = 4
 """Samples that are drawn together."""
 _BATCHES = 3
@@ -160,7 +159,7 @@ class Continuations:
         self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
         self._primed, self.options, self._before = primed, options, before
         self._seen: set[str] = set()
-        self._num_offers = self._num_streams = 0
+        self._num_streams = 0
 
     def take(
         self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None
@@ -172,18 +171,14 @@ class Continuations:
         UsageError for a count out of range.
         """
         check_range("count", count, 1, MAX_CONTINUATIONS)
-        # The first search finds the same texts whatever the seed is: the most likely of each first
-        # character.
-        mode: Mode = "stochastic" if self._num_offers else "diverse"
-        found = self._new(self._search(mode, _WIDTH, on_step), round(_BEAM_SHARE * count))
+        found = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
         for _ in range(_BATCHES):
             if len(found) < count:
                 found += self._new(self._sample(on_step), count - len(found))
         width = 2 * _WIDTH
         while len(found) < count and width <= _MAX_WIDTH:
-            found += self._new(self._search("stochastic", width, on_step), count - len(found))
+            found += self._new(self._search(width, on_step), count - len(found))
             width *= 2
-        self._num_offers += 1
         return found
 
     def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
@@ -199,15 +194,12 @@ class Continuations:
                 new.append(candidate)
         return new
 
-    def _search(self, mode: Mode, width: int, on_step: Callable[[], object]) -> list[Continuation]:
+    def _search(self, width: int, on_step: Callable[[], object]) -> list[Continuation]:
         """Return what a beam search finds, best first."""
         options = SearchOptions(
             width=width,
             length=min(MAX_CHARS[self.options.until], MAX_BEAM_CHARS),
-            mode=mode,
-            seed=self.options.seed + self._num_offers,
-            # The most likely long texts say the same words again and again.
-            no_repeat=_NO_REPEAT if mode == "diverse" else None,
+            no_repeat=_NO_REPEAT,
         )
         search = BeamSearch(
             self._stepper,
@@ -225,7 +217,7 @@ class Continuations:
             is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
             found.append(
                 self._continuation(
-                    beam.ids, beam.logprobs, mode, beam.stop_length if is_complete else -1
+                    beam.ids, beam.logprobs, "beam", beam.stop_length if is_complete else -1
                 )
             )
         return sorted(found, key=lambda one: -one.logprob)
@@ -233,12 +225,15 @@ class Continuations:
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
         """Draw the next samples, all together."""
         streams = range(self._num_streams, self._num_streams + _ROWS)
-        seeds = [self.options.seed + stream * sampling.NUM_SEEDS for stream in streams]
+        seeds = [sampling.seed_of_text(self.options.seed, stream) for stream in streams]
         self._num_streams += _ROWS
-        shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
-        length = MAX_CHARS[self.options.until]
         blocks = sampling.sample_ids(
-            self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length
+            self._stepper,
+            self._primed,
+            [Shaping(temperature=self.options.temperature)] * _ROWS,
+            seeds,
+            length=MAX_CHARS[self.options.until],
+            banned=self._banned,
         )
         ids: list[list[int]] = [[] for _ in seeds]
         logprobs: list[list[float]] = [[] for _ in seeds]
@@ -425,7 +420,7 @@ def continuations(
     """Return `count` different continuations of a text to the end of a `word`, a `line` or a
     `sentence`.
 
-    Two of five come from a beam search, the others are samples. Characters that the model does not
+    One of five comes from a beam search, the others are samples. Characters that the model does not
     know are read as `substitutions` says. Fewer are returned only if there are no others. Without a
     seed a new one is drawn. Raises UsageError for an option out of range.
     """
@@ -433,7 +428,3 @@ def continuations(
         until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
     )
     return RecordList(continue_text(model, text, options).take(count))
-
-
-EXTENSIONS = (ModelMethod(name="continuations", function=continuations),)
-"""The method `Model.continuations`."""

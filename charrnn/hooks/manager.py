@@ -1,0 +1,345 @@
+"""Find the packages that extend charrnn, ask them what they add, and run their code.
+
+A *room* is a package of charrnn that the core does without; a room that was removed is missing
+from the help and the interface, and all else works. What another package does wrong never breaks a
+command that does not need it: it is left out, and a warning says why (LEFT_OUT).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from traceback import walk_tb
+from types import FrameType, MethodType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pluggy
+
+from charrnn.errors import Message, UsageError
+from charrnn.hooks import specifications
+
+if TYPE_CHECKING:
+    from importlib import metadata
+
+GROUP = "charrnn"
+"""The group of the entry points by which other packages name a module with hooks."""
+ROOMS = (
+    "reports",
+    "tui",
+    "formats",
+    "serving",
+    "formats.crnn",
+    "analyses",
+    "sweeps",
+    "distributed",
+    "compiled",
+)
+"""The packages of charrnn with hooks, in the order in which the help lists their commands."""
+LEFT_OUT: list[Message] = []
+"""Why packages are left out, one sentence each."""
+Kind = TypeVar("Kind")
+"""The class of what a hook returns."""
+Names = Callable[[], Mapping[str, str]]
+"""A specification of things with a name, which the hook returns as places."""
+Records = Callable[[], Sequence[Any]]
+"""A specification of records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A package that extends charrnn."""
+
+    package: str
+    """The name and the version of the package that was installed; "charrnn" for a room."""
+    extension: str
+    """What messages call its hooks, such as "extension 'rhymes' of the package rhymes 1.0"."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a room: an error in its code is a bug, which is reported as one."""
+        return self.package == "charrnn"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a package offers under a name."""
+
+    kind: str
+    """What it is, for messages, such as "detector"."""
+    name: str
+    place: str
+    """Where it is, as "module:name"."""
+    package: str
+    """The name and the version of the package."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of the package {self.package}"
+
+    def load(self) -> object:
+        """Import and return it. Raises UsageError, which names the package, if that fails."""
+        return self.run(load_place, self.place)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of the package by `run_foreign`."""
+        return _run_of_package(f"The {self}", self.place, function, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The packages with hooks, as they were found."""
+
+    manager: pluggy.PluginManager
+    sources: Mapping[str, Source]
+    """By the names that the manager gives them."""
+
+
+def load_place(place: str) -> Any:
+    """Import a module and return what it has under a name; "module:name", or "module" alone."""
+    module, _, name = place.partition(":")
+    imported = import_module(module)
+    if not name:
+        return imported
+    return getattr(imported, name)
+
+
+def has_room(room: str) -> bool:
+    """Return whether a package of ROOMS is there."""
+    try:
+        return find_spec(f"charrnn.{room}") is not None
+    except ModuleNotFoundError:  # of a package in a room that is missing
+        return False
+
+
+def about_missing_rooms() -> str:
+    """Return the sentence that names the rooms that are missing, "" if none is."""
+    missing = [f"charrnn.{room}" for room in ROOMS if "." not in room and not has_room(room)]
+    if not missing:
+        return ""
+    if len(missing) == 1:
+        return f" The package {missing[0]}, which may add it, is not installed."
+    return f" The packages {', '.join(missing)}, which may add it, are not installed."
+
+
+def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
+    """Return the records of a class that all packages offer by a hook, those of the rooms first."""
+    return [
+        record
+        for _, records in _results(specification, Sequence)
+        for record in records
+        if isinstance(record, kind)
+    ]
+
+
+def offered_by_name(specification: Names, kind: str) -> list[Extension]:
+    """Return what all packages offer by a hook; `kind` is what messages call it."""
+    return [
+        Extension(kind=kind, name=name, place=place, package=source.package)
+        for source, places in _results(specification, Mapping)
+        for name, place in places.items()
+    ]
+
+
+def offered_names(specification: Names) -> list[str]:
+    """Return the names that all packages offer by a hook, sorted."""
+    return sorted({one.name for one in offered_by_name(specification, "extension")})
+
+
+def find_extension(
+    specification: Names, *, kind: str, name: str, built_in: Collection[str]
+) -> Extension | None:
+    """Return what is offered by a name, None if no package offers it.
+
+    Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the
+    names in `built_in`.
+    """
+    found = [one for one in offered_by_name(specification, kind) if one.name == name]
+    owners = [f"the package {one.package}" for one in found]
+    if name in built_in:
+        owners.insert(0, "charrnn")
+    if len(owners) > 1:
+        raise UsageError(
+            f"The {kind} {name!r} is offered twice: by {' and by '.join(owners)}.\n"
+            "Uninstall one of the packages, or rename it."
+        )
+    return found[0] if found else None
+
+
+def find_named(specification: Names, name: str) -> Any:
+    """Import and return what is offered by a name, None if there is none."""
+    for one in offered_by_name(specification, "name"):
+        if one.name == name:
+            return load_place(one.place)
+    return None
+
+
+def forget() -> None:
+    """Look for the packages again when they are next needed."""
+    _loaded.cache_clear()
+    LEFT_OUT.clear()
+
+
+def other_packages() -> list[str]:
+    """Return the names and versions of the packages that extend charrnn, without its rooms."""
+    return sorted(source.package for source in _loaded().sources.values() if not source.is_own)
+
+
+class MissingExtensionError(UsageError, AttributeError):
+    """A method or a function that a room adds, and the room is missing or there is no such one."""
+
+
+class Extensible:
+    """Base class of objects to which packages add methods."""
+
+    METHODS: ClassVar[Names]
+    """The specification of its methods."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return an added method. Raises MissingExtensionError, an AttributeError."""
+        function = None
+        if not name.startswith("_"):
+            function = find_named(type(self).METHODS, name)
+        if function is None:
+            raise MissingExtensionError(
+                f"{type(self).__name__!r} object has no attribute {name!r}.{about_missing_rooms()}"
+            )
+        return MethodType(function, self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *offered_names(type(self).METHODS)})
+
+
+def run_foreign(
+    what: str, is_theirs: Callable[[FrameType], bool], function: Callable[..., Any], *arguments: Any
+) -> Any:
+    """Call a function that is not part of charrnn; whatever it raises becomes one UsageError.
+
+    The message starts with `what` and names the last line in a frame for which `is_theirs` holds.
+    What the function prints goes to stderr: stdout is for results.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return function(*arguments)
+    # Whatever code that is not of charrnn raises: its fault, in one error.
+    except (Exception, SystemExit) as error:
+        message, where = str(error), ""
+        if isinstance(error, SyntaxError):
+            message = error.msg
+            if error.filename:
+                where = f" in {error.filename}, line {error.lineno}"
+        for frame, line in walk_tb(error.__traceback__):
+            if is_theirs(frame):
+                where = f" in {frame.f_code.co_filename}, line {line}"
+        raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
+
+
+def _run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function by `run_foreign`; the package that it belongs to is that of a place."""
+    package = place.partition(":")[0].partition(".")[0]
+
+    def is_theirs(frame: FrameType) -> bool:
+        return str(frame.f_globals.get("__name__")).partition(".")[0] == package
+
+    return run_foreign(what, is_theirs, function, *arguments)
+
+
+@cache
+def _loaded() -> _Loaded:
+    """Import the rooms and the modules that other packages name, and register their hooks."""
+    manager = pluggy.PluginManager("charrnn")
+    manager.add_hookspecs(specifications)
+    sources = {}
+    for room in ROOMS:
+        if has_room(room):
+            name = f"charrnn.{room}"
+            manager.register(import_module(name), name)
+            sources[name] = Source(package="charrnn", extension=f"room {name}")
+
+    for entry_point in _entry_points():
+        source = _source_of(entry_point)
+        if source.extension in sources:
+            continue
+        try:
+            module = _run_of_package(f"The {source.extension}", entry_point.value, entry_point.load)
+            _register(manager, module, source)
+        except UsageError as error:
+            leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
+        else:
+            sources[source.extension] = source
+    return _Loaded(manager, sources)
+
+
+def _register(manager: pluggy.PluginManager, module: Any, source: Source) -> None:
+    """Register the hooks of another package. Raises UsageError for one that there is not."""
+    try:
+        manager.register(module, source.extension)
+    except pluggy.PluginValidationError as error:
+        manager.unregister(name=source.extension)
+        raise UsageError(f"The {source.extension} has a wrong hook: {error}") from None
+    for caller in manager.get_hookcallers(module) or ():
+        if not caller.has_spec():
+            manager.unregister(name=source.extension)
+            raise UsageError(f"The {source.extension} has a hook {caller.name!r}; there is none")
+
+
+def _source_of(entry_point: metadata.EntryPoint) -> Source:
+    package = "unknown"
+    if (distribution := entry_point.dist) is not None:
+        package = f"{distribution.name} {distribution.version}"
+    return Source(package, f"extension {entry_point.name!r} of the package {package}")
+
+
+def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Source, Any]]:
+    """Call a hook of every package; leave out those whose function fails or returns another
+    class."""
+    loaded = _loaded()
+    name = specification.__name__
+    caller: pluggy.HookCaller = getattr(loaded.manager.hook, name)
+    results = []
+    # Not by calling the hook: that would not tell which package a result or an error is from.
+    for hook in caller.get_hookimpls():
+        source = loaded.sources[hook.plugin_name]
+        if source.is_own:
+            results.append((source, hook.function()))
+            continue
+        what = f"The {source.extension}"
+        try:
+            result = _run_of_package(what, hook.function.__module__, hook.function)
+        except UsageError as error:
+            leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
+            continue
+        if not isinstance(result, kind):
+            leave_out(f"{what} is left out: its `{name}` returns no {kind.__name__.lower()}")
+            continue
+        results.append((source, result))
+    return results
+
+
+def leave_out(reason: str) -> None:
+    """Note why something that another package adds is left out."""
+    message = Message(reason)
+    if message not in LEFT_OUT:
+        LEFT_OUT.append(message)
+
+
+def _entry_points() -> list[metadata.EntryPoint]:
+    """Return the entry points of GROUP; without those of a package whose metadata are damaged."""
+    from importlib import metadata
+
+    try:
+        return list(metadata.entry_points(group=GROUP))
+    except (TypeError, ValueError, OSError) as error:
+        problem = f"The entry points of an installed package cannot be read: {error}"
+        leave_out(f"{problem}. Reinstall or remove it; it is left out")
+
+    # One by one, so that the others still count; of two versions on the path the first one does.
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for distribution in metadata.distributions():
+        with contextlib.suppress(TypeError, ValueError, OSError):
+            of_group = [one for one in distribution.entry_points if one.group == GROUP]
+            found.setdefault(distribution.name, of_group)
+    return [entry_point for of_group in found.values() for entry_point in of_group]

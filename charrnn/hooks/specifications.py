@@ -1,0 +1,175 @@
+"""Every kind of extension, one hook each.
+
+A package adds to charrnn by functions with these names, marked with `hookimpl`:
+
+    from charrnn.hooks import hookimpl
+
+    @hookimpl
+    def model_methods():
+        return {"num_units": "my_package.units:num_units"}
+
+The module with these functions is imported by every command, so it should import little: what a
+hook needs is imported inside the function. What is offered by a name is given as a place,
+"module:name", which is imported when somebody asks for that name. The functions of one package are
+called in no promised order.
+
+The rooms of charrnn itself use the same hooks; another package registers its module as an entry
+point of the group `charrnn`. docs/extending.md shows how.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn.hooks import hookspec
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """A command, which is imported when it runs or shows its help."""
+
+    name: str
+    summary: str
+    """The line of `charrnn --help`."""
+    place: str
+    """Where its function with typer's annotations is, or the `typer.Typer` of several commands, as
+    "module:name"."""
+
+
+@hookspec
+def commands() -> Sequence[CommandEntry]:
+    """Return commands of `charrnn`, in the order of its help.
+
+    [CommandEntry("greet", summary="Print a greeting.", place="my_package.greeting:greet")]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def cell_types() -> Mapping[str, str]:
+    """Return what `--cell` takes besides the built-in names: subclasses of
+    `charrnn.model.cell_types.Cell`.
+
+    {"leaky": "my_package.cells:Leaky"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def detectors() -> Mapping[str, str]:
+    """Return what `--detector` takes besides the built-in names.
+
+    Each is a `charrnn.detectors.detector.Detector`, or a function from a text to one bool or int
+    for each character: {"vowel": "my_package.sounds:label_vowels"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def analyses() -> Sequence[Any]:
+    """Return what `charrnn visualize` can show: each a `charrnn.cli.analyses.Analysis`.
+
+    [Analysis(option=Option("--entropy", "Show the entropy.", kind=bool), measure=…, show=…)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def evaluations() -> Sequence[Any]:
+    """Return what `charrnn evaluate` can print: `ExtraRows` beside its rows, a `Report` or a
+    `Listing` in place of them (classes of `charrnn.evaluation.comparison`).
+
+    [Report("errors", help="What would have avoided each error.", measure=error_kinds)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def cell_sections() -> Sequence[Any]:
+    """Return sections of the page of a cell: each a `charrnn.cells.analysis.CellSection`.
+
+    [CellSection("outputs", message="measuring what it writes", measure=outputs_of, place=40)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def model_methods() -> Mapping[str, str]:
+    """Return methods of `charrnn.Model`: functions that take the model as their first argument.
+
+    {"export": "my_package.export:export_model"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def analysis_methods() -> Mapping[str, str]:
+    """Return methods of `charrnn.cells.analysis.CellAnalysis`: functions that take it as their
+    first argument.
+
+    {"ranking": "my_package.ranking:ranking"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def package_functions() -> Mapping[str, str]:
+    """Return names of the package `charrnn`, such as `charrnn.sweep`: functions and classes.
+
+    {"sweep": "my_package.sweep:sweep"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def compiled_loops() -> Mapping[str, str]:
+    """Return the modules of compiled loops by the name of the loop: "read" and "write" have what
+    `charrnn.generation.sampling` uses of them, "code" what `compress` does.
+
+    {"read": "my_package.loops", "write": "my_package.loops"}
+    """
+    raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookDrawing:
+    """How objects show themselves in a notebook."""
+
+    to_html: Callable[[object], str | None]
+    """Returns the HTML of an object; None for an object that it does not draw."""
+
+
+@hookspec
+def notebook_drawings() -> Sequence[NotebookDrawing]:
+    """Return what draws objects in a notebook.
+
+    [NotebookDrawing(to_html)]
+    """
+    raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSupport:
+    """Connects several processes that train one model, and starts them."""
+
+    connect: Callable[[], AbstractContextManager[Any]]
+    """Connects with the processes that the environment describes, as a
+    `charrnn.training.process_group.ProcessGroup`."""
+    launched: Callable[[], Any]
+    """Returns this process as one of those that the environment describes: a
+    `charrnn.training.process_group.LaunchedProcess`."""
+    check_number: Callable[[str], int]
+    """Parses the number of processes. Raises UsageError."""
+    launch: Callable[..., int]
+    """launch(number, arguments, signals, corpus=, is_debugging=): runs a command line in processes;
+    the exit code."""
+
+
+@hookspec
+def process_supports() -> Sequence[ProcessSupport]:
+    """Return what connects processes that train together; the first one is used.
+
+    [ProcessSupport(connect=…, launched=…, check_number=…, launch=…)]
+    """
+    raise NotImplementedError
