@@ -4,9 +4,11 @@ them."""
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
+from charrnn.model.recurrent_state import RecurrentState
 
 V, H, L = 7, 6, 2
 """Size of the alphabet, units and layers."""
@@ -22,3 +24,27 @@ def random_network(
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     return network
+
+
+def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> RecurrentState[Tensor]:
+    """Draw the vectors of a state, and the history of a table of n-grams."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(part: Tensor) -> Tensor:
+        if part.is_floating_point():
+            return torch.randn(part.shape, generator=generator).to(part.dtype)
+        return torch.randint(0, network.vocab_size + 1, part.shape, generator=generator)
+
+    return network.initial_state(batch_size).map(draw)
+
+
+def in_numpy(state: RecurrentState[Tensor]) -> RecurrentState[Any]:
+    """Return a state as a stepper has it."""
+    return state.map(
+        lambda part: part.detach().float().numpy() if part.is_floating_point() else part.numpy()
+    )
+
+
+def arrays_of(state: RecurrentState[Any]) -> list[Any]:
+    """Return the vectors and, if there is one, the history."""
+    return [part for part in (state.vectors, state.history) if part is not None]

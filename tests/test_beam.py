@@ -20,6 +20,7 @@ from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
 from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 
 V, T = 4, 4
@@ -60,8 +61,8 @@ class CountingStepper:
         self.num_steps = 0
 
     def step(
-        self, ids: NDArray[Any], state: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self, ids: NDArray[Any], state: RecurrentState[Any]
+    ) -> tuple[NDArray[np.float32], RecurrentState[Any]]:
         self.num_steps += 1
         return self._step(ids, state)
 

@@ -1,6 +1,7 @@
 """What sets a cell's value: drivers, characters. n positions, k lags, L layers, H units, E
 embedding."""
 
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -23,6 +24,7 @@ from charrnn.analyses.sampled_states import SampledStates, sample_states
 from charrnn.cells.trace import trace_text
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
+from charrnn.model.recurrent_state import RecurrentState
 
 K, N = 7, 3
 
@@ -45,11 +47,17 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
     network = make_network(cell, num_layers=2)
     network.end_id = CHARACTERS.index("\n")
     states = sample_states(network, make_text(300), 40)
-    assert states.before.any(0).any(0).any(1).tolist() == (states.ids[0] != network.end_id).tolist()
+    assert (
+        states.before.vectors.any(0).any(0).any(1).tolist()
+        == (states.ids[0] != network.end_id).tolist()
+    )
     above = states.network.recurrent_layers()[1].requires_grad_(False)
     found = drivers_of(states, 1, 4)
     assert [*found] == list(gates.strip() or [""])
-    spreads = [states.outputs[:, 0].std(0, correction=0), states.before[1, 0].std(0, correction=0)]
+    spreads = [
+        states.outputs[:, 0].std(0, correction=0),
+        states.before.vectors[1, 0].std(0, correction=0),
+    ]
     for block, drivers in enumerate(found.values()):
         weights = [above.weight(name)[block * H + 4] for name in ("ih", "hh")]
         assert {(one.layer, one.unit): (one.weight, one.strength) for one in drivers} == {
@@ -107,7 +115,9 @@ def test_cells_below_drive_gates_without_recurrent_weights() -> None:
         assert {one.layer for one in drivers if one.weight} == {0}
 
 
-def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, unit: int) -> float:
+def read_naively(
+    network: CharRNN, vectors: Tensor, state: RecurrentState[Tensor], layer: int, unit: int
+) -> float:
     """A cell's value after some vectors (k, E) in one lane, all read at once."""
     ops = dict.fromkeys(range(3), TORCH)
     with torch.no_grad():
@@ -140,7 +150,7 @@ def test_effects_of_characters_are_those_of_naive_loops(
     measured = erase(network, ids, mean=mean, state=state, cell=(layer, unit))
     assert measured.shape == (K, N)
     for lane in range(N):
-        start = state[:, :, lane : lane + 1]
+        start = state.map(partial(torch.narrow, dim=-2, start=lane, length=1))
         # Characters and their vectors are the same to the network.
         whole = read_naively(network, vectors[:, lane], start, layer, unit)
         assert whole == pytest.approx(float(values[-1, lane, layer, unit]), abs=1e-12)

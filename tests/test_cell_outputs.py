@@ -2,6 +2,7 @@
 layers, H units."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -33,9 +34,8 @@ def finite_differences(states: SampledStates, layer: int, unit: int, step: float
                 ops = {
                     layer: replacing([unit], lambda _, value=float(quantity + sign * step): value)
                 }
-            logits, _ = network(
-                states.ids[:, place : place + 1], states.before[:, :, place : place + 1], ops=ops
-            )
+            before = states.before.map(partial(torch.narrow, dim=-2, start=place, length=1))
+            logits, _ = network(states.ids[:, place : place + 1], before, ops=ops)
             moved.append(logits[0, 0].log_softmax(-1))
         slopes.append((moved[0] - moved[1]) / (2 * step))
     return torch.stack(slopes).mean(0)

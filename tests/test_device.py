@@ -18,9 +18,9 @@ from charrnn.model.device import (
     has_fast_bf16,
     pick_device,
 )
-from charrnn.model.layer import Noise
+from charrnn.model.layer import CUDA
 from charrnn.model.network import CharRNN
-from charrnn.model.recurrence import FUNCTIONS
+from charrnn.model.noise import Noise
 from charrnn.training.optim import make_optimizers, update_average
 
 CPU = torch.device("cpu")
@@ -168,7 +168,7 @@ CASES: list[dict[str, Any]] = [
 def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     # The implementations of CUDA, without autocast, which the meta device has not.
-    monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
+    monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
     monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
     sizes = {
@@ -185,7 +185,7 @@ def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.Mo
     logits, state = network(
         ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4)
     )
-    assert (logits.device, state.device) == (META, META)
+    assert (logits.device, state.vectors.device) == (META, META)
     cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()  # type: ignore[no-untyped-call]
     weights = list(network.parameters())
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}

@@ -66,7 +66,7 @@ def naive_adaptation(
         _, state = copy(torch.tensor([[int(char)]]), state)
     for begin in range(first, len(ids), settings.segment_length):
         copy.zero_grad()
-        state, losses = state.detach(), []
+        state, losses = state.map(torch.detach), []
         for index in range(begin, min(begin + settings.segment_length, len(ids))):
             logits, state = copy(torch.tensor([[int(ids[index - 1])]]), state)
             losses.append(-logits[0, 0].log_softmax(-1)[int(ids[index])])
@@ -138,7 +138,7 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(
         for begin in range(warm_up, len(text) - 1, 4):
             network.zero_grad()
             segment = text[begin : begin + 5]
-            logits, state = network(segment[:-1, None], state.detach())
+            logits, state = network(segment[:-1, None], state.map(torch.detach))
             cross_entropy(logits[:, 0], segment[1:]).backward()
             for name, parameter in network.named_parameters():
                 squares[name].append(

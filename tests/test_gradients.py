@@ -35,11 +35,11 @@ def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float
     differences."""
     _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
     slopes = []
-    for place in np.ndindex(*state[layer].shape):
+    for place in np.ndindex(*state.vectors[layer].shape):
         losses = []
         for sign in (1, -1):
-            moved = state.clone()
-            moved[(layer, *place)] += sign * step
+            moved = state.map(torch.clone)
+            moved.vectors[(layer, *place)] += sign * step
             logits, _ = network(ids[len(ids) - 1 - lag : -1], moved)
             losses.append(cross_entropy(logits[-1], ids[-1]).item())
         slopes.append((losses[0] - losses[1]) / (2 * step))

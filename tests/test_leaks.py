@@ -6,15 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import arrays_of, random_state
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config
 from charrnn.model import reading
-from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import MAX_PIECE, Segments, cut
+from charrnn.model.noise import Noise
+from charrnn.model.reading import MAX_PIECE, Fragments, cut
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
@@ -47,19 +49,15 @@ def window(num_steps: int, batch_size: int, *, share: float = 0.2, seed: int = 0
     return torch.from_numpy(np.where(random.random(ids.shape) < share, END, ids))
 
 
-def some_state(network: CharRNN, batch_size: int) -> Tensor:
-    return torch.randn(
-        network.initial_state(batch_size).shape, generator=torch.Generator().manual_seed(5)
-    ).double()
-
-
-def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def read_by_hand(
+    network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]
+) -> tuple[Tensor, RecurrentState[Tensor]]:
     """Read one character after the other with a network that knows no END, and reset the state
     where END is read."""
     rows = []
     network.end_id = None
     for now in ids:
-        state = torch.where((now == END)[:, None], network.initial_state(len(now)), state)
+        state = reset_rows(state, network.initial_state(len(now)), now == END)
         logits, state = network(now[None], state)
         rows.append(logits[0])
     network.end_id = END
@@ -72,15 +70,15 @@ def test_a_window_equals_single_steps_with_resets(
 ) -> None:
     monkeypatch.setattr(reading, "MAX_PIECE", 16)
     network, ids = network_of(model), window(2 * 16 + 9, 3)
-    state = some_state(network, 3)
+    state = random_state(network, 3)
     logits, last = network(ids, state)
     expected, expected_last = read_by_hand(network, ids, state)
     # Float64: the same sums in another order.
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(last, expected_last, rtol=0, atol=1e-9)
+    torch.testing.assert_close(arrays_of(last), arrays_of(expected_last), rtol=0, atol=1e-9)
     (traced, cells, hidden), traced_last = network.trace(ids, state)
     torch.testing.assert_close(traced, expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(traced_last, expected_last, rtol=0, atol=1e-9)
+    torch.testing.assert_close(arrays_of(traced_last), arrays_of(expected_last), rtol=0, atol=1e-9)
     assert cells.shape == hidden.shape == (*ids.shape, len(network.recurrent_layers()), 6)
 
 
@@ -96,13 +94,14 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(
         4,
     )
     ids[11, 1] = END
-    state = some_state(network, 2).requires_grad_()
+    state = random_state(network, 2)
+    state.vectors.requires_grad_()
     logits, _ = network(ids, state)
     loss = cross_entropy(logits[23:, 0], ids[23:, 0]) + cross_entropy(logits[11:, 1], ids[11:, 1])
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = network.embedding.weight.grad
-    assert gradient is not None and state.grad is not None
-    assert (gradient[2] == 0).all() and (state.grad == 0).all()
+    assert gradient is not None and state.vectors.grad is not None
+    assert (gradient[2] == 0).all() and (state.vectors.grad == 0).all()
     assert (gradient[4] != 0).any() and (gradient[END] != 0).any()
 
 
@@ -144,18 +143,18 @@ def test_the_stepper_resets_its_state_where_it_reads_end(
 def test_pieces_read_every_character_once_and_in_order(
     num_steps: int, batch_size: int, share: float, seed: int
 ) -> None:
-    segments = Segments.of(np.random.default_rng(seed).random((num_steps, batch_size)) < share)
+    fragments = Fragments.of(np.random.default_rng(seed).random((num_steps, batch_size)) < share)
     seen = np.zeros(num_steps * batch_size, int)
-    read = segments.begins.copy()
-    for piece in cut(segments, batch_size):
+    read = fragments.begins.copy()
+    for piece in cut(fragments, batch_size):
         assert 1 <= len(piece.positions) <= MAX_PIECE
         seen[piece.positions.ravel()] += 1
-        for number, positions in zip(piece.segments, piece.positions.T, strict=True):
+        for number, positions in zip(piece.fragments, piece.positions.T, strict=True):
             times, lanes = np.divmod(positions, batch_size)
-            assert set(lanes) == {segments.lanes[number]}
+            assert set(lanes) == {fragments.lanes[number]}
             assert times.tolist() == list(range(read[number], read[number] + len(times)))
             read[number] += len(times)
-    assert (seen == 1).all() and np.array_equal(read, segments.ends)
-    last = segments.last_of_lanes
-    assert segments.lanes[last].tolist() == list(range(batch_size))
-    assert (segments.ends[last] == num_steps).all()
+    assert (seen == 1).all() and np.array_equal(read, fragments.ends)
+    last = fragments.last_of_lanes
+    assert fragments.lanes[last].tolist() == list(range(batch_size))
+    assert (fragments.ends[last] == num_steps).all()

@@ -103,7 +103,7 @@ def test_several_long_texts_are_written_in_little_memory(
                 num_chars += sum(len(chunk) for chunk in chunks)
     assert num_chars == 3 * 300_000 + 40 * 5_000
     drawn_together.clear()
-    monkeypatch.setattr(generator, "GROUP_BYTES", 3 * model.stepper.initial_state(1).nbytes)
+    monkeypatch.setattr(generator, "GROUP_BYTES", 3 * model.stepper.initial_state(1).num_bytes)
     assert len(
         list(model.generator.iter_samples(4, SampleOptions(length=9)))
     ) == 4 and drawn_together == [3, 1]

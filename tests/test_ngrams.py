@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from hand_built import hand_built_tensors
+from random_networks import in_numpy
 
 from charrnn.config.settings import Config
-from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
+from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.training.optim import NGRAM_DECAY, NGRAM_RATE, TableSGD
@@ -55,7 +56,7 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_characters(document
         # In two parts, the second of which continues from the state of the first.
         _, middle = network(torch.from_numpy(ids[:41])[:, None], network.initial_state(1))
         rest, _ = network(torch.from_numpy(ids[41:])[:, None], middle)
-        last = Stepper(config, tensors).read(ids[41:], middle.numpy())[0]
+        last = Stepper(config, tensors).read(ids[41:], in_numpy(middle))[0]
     np.testing.assert_allclose(last[0], expected[-1], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found[:, 0], np.stack(expected), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(rest[:, 0], np.stack(expected)[41:], rtol=1e-4, atol=1e-4)

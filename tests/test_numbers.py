@@ -84,7 +84,7 @@ def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str,
     assert numbers.steps[-1].loss is None
     if network.recurrent_layers()[0].cell.num_states == 2:
         np.testing.assert_allclose(
-            numbers.steps[-1].layers[0].row("c").values, state[0, 1, 0], **EXACT
+            numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0], **EXACT
         )
 
 

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
 from charrnn.generation.sampling import start_ids, undrawable_ids
-from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab

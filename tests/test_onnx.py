@@ -18,6 +18,7 @@ from fake_packages import install_names
 from fixture_types import Command, Process
 from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
+from random_networks import in_numpy, random_state
 
 import charrnn
 from charrnn.api import Model
@@ -29,6 +30,7 @@ from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
+from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
@@ -89,15 +91,19 @@ def test_every_cell_and_depth_computes_what_the_network_does(
     if settings:
         ids[0, 9], ids[1, 0] = config.end_id, config.end_id
         assert config.end_id is not None
-    state = network.initial_state(2).detach().numpy()
-    state += generator.normal(0, 0.5, state.shape).astype(np.float32)
+    state = pack(in_numpy(random_state(network, 2)))
+    has_history = network.ngrams is not None
+    start = unpack(state, has_history=has_history).map(torch.from_numpy)
     with torch.no_grad():
-        expected, last = network(torch.from_numpy(ids.T.copy()), torch.from_numpy(state))
+        expected, last = network(torch.from_numpy(ids.T.copy()), start)
     session = session_of(onnx_of(config, tensors))
     logits, new_state = session.run(None, {"ids": ids, "state": state})
     # Sums of 16 float32 terms, 24 times: about 1e-6 of the largest value. relu is the one without a
     # bound.
-    for found, wanted in ((logits, expected.numpy().transpose(1, 0, 2)), (new_state, last.numpy())):
+    for found, wanted in (
+        (logits, expected.numpy().transpose(1, 0, 2)),
+        (new_state, pack(in_numpy(last))),
+    ):
         np.testing.assert_allclose(
             found, wanted, rtol=0, atol=1e-4 * max(1.0, np.abs(wanted).max())
         )

@@ -67,9 +67,7 @@ def test_a_cell_that_nothing_reads_changes_nothing(cell: str) -> None:
 
 
 @torch.no_grad()
-def read_slowly(
-    network: CharRNN, ids: np.ndarray, state: Tensor | None = None
-) -> tuple[list[Tensor], Tensor]:
+def read_slowly(network: CharRNN, ids: np.ndarray, state: Any = None) -> tuple[list[Tensor], Any]:
     """The log-probabilities (V,) after each character, one at a time, and the last state."""
     state = network.initial_state(1) if state is None else state
     found = []
@@ -86,10 +84,10 @@ def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     found = patch(network, [(2, unit) for unit in units], 80, 40)
     before, free = read_slowly(network, text.ids[:41])
     _, taken = read_slowly(network, text.ids[:81])
-    state = free.clone()
-    state[2, 0, 0, units] = taken[2, 0, 0, units]
+    state = free.map(torch.clone)
+    state.vectors[2, 0, 0, units] = taken.vectors[2, 0, 0, units]
     with torch.no_grad():
-        after = network.output(state[2, 0, 0]).log_softmax(-1)
+        after = network.output(state.vectors[2, 0, 0]).log_softmax(-1)
     # Sums of few numbers in float64.
     assert found.divergence == pytest.approx(
         float((before[-1].exp() * (before[-1] - after)).sum()), abs=1e-12
@@ -114,7 +112,7 @@ def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
     network, text = make_network("lstm"), make_text(120)
     found = patch(network, [(2, 3)], 80, 40)
     (h, c), (_, from_c) = (
-        read_slowly(network, text.ids[:end])[1][2, :, 0].clone() for end in (41, 81)
+        read_slowly(network, text.ids[:end])[1].vectors[2, :, 0].clone() for end in (41, 81)
     )
     h[3] = h[3] / c[3].tanh() * from_c[3].tanh()
     with torch.no_grad():

@@ -26,8 +26,8 @@ from charrnn.config.settings import Config
 from charrnn.distributed.processes import ConnectedProcesses, _Pulse
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
-from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -179,7 +179,7 @@ def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_ste
             trainer.take_step((group.rank == 1 and step == 2, False)).flags for step in range(4)
         ]
         if group.rank == 1:  # Only its own loss is not finite.
-            trainer.state.fill_(torch.nan)
+            trainer.state.vectors.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
             trainer.take_step()
         return flags, trainer.step

@@ -19,6 +19,7 @@ from charrnn.model.reading import (
     read_segments,
     segments_of,
 )
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.text.vocab import IdArray
 
 V = 5
@@ -87,11 +88,13 @@ def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(
     )
 
 
-def count_since_zero(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def count_since_zero(
+    ids: Tensor, state: RecurrentState[Tensor]
+) -> tuple[tuple[Tensor, Tensor], RecurrentState[Tensor]]:
     """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)),
     state)."""
-    counts = state[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
-    return (ids, counts), counts[-1].reshape(1, 1, -1, 1)
+    counts = state.vectors[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
+    return (ids, counts), RecurrentState(counts[-1].reshape(1, 1, -1, 1))
 
 
 SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.integers(0, num)))
@@ -109,7 +112,7 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(
     times_read = np.zeros(num_chars, int)
     for positions, (inputs, counts) in read_in_lanes(
         count_since_zero,
-        lambda batch_size: torch.zeros(1, 1, batch_size, 1, dtype=torch.int64),
+        lambda batch_size: RecurrentState(torch.zeros(1, 1, batch_size, 1, dtype=torch.int64)),
         ids,
         first,
     ):

@@ -9,13 +9,19 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from charrnn.model import recurrence
-from charrnn.model.layer import TORCH, Noise, RecurrentLayer
+from charrnn.model.layer import (
+    CUDA,
+    TORCH,
+    Implementation,
+    RecurrentLayer,
+    choose_implementation,
+)
+from charrnn.model.noise import Noise
 from charrnn.model.recurrence import (
     FUNCTIONS,
     LEAST_FP32_TO_PACK,
     RepeatedProduct,
     can_pack,
-    runs_whole,
 )
 
 T, B, H = 2 * recurrence.LEAST_STEPS_TO_PACK, 5, 24
@@ -117,42 +123,53 @@ def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tens
     )
 
 
+@pytest.mark.parametrize(
+    ("cell", "device", "implementation"),
+    [
+        ("lstm", "cpu", Implementation.LIBRARY),
+        ("gru", "cpu", Implementation.FUSED),
+        ("irnn", "cpu", Implementation.EQUATIONS),
+        ("mingru", "cpu", Implementation.SCAN),
+        ("gru", "cuda", Implementation.LIBRARY),
+        ("mlstm", "cuda", Implementation.EQUATIONS),
+        ("mingru", "cuda", Implementation.SCAN),
+    ],
+)
+def test_the_fastest_implementation_is_chosen(
+    cell: str, device: str, implementation: Implementation
+) -> None:
+    there = torch.device(device)
+    assert choose_implementation(cell, there, is_changed=False) is implementation
+    assert choose_implementation(cell, there, is_changed=True) is Implementation.EQUATIONS
+
+
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])
 @pytest.mark.parametrize("device", ["cpu", "as on CUDA"])
 @pytest.mark.parametrize("cell", FUNCTIONS)
 def test_a_fast_recurrence_is_that_of_the_equations(
     cell: str, device: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if (
-        device == "as on CUDA"
-    ):  # every cell type with a function of torch uses it, with converted arguments
-        monkeypatch.setattr(
-            "charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS
-        )
+    if device == "as on CUDA":
+        # Every cell type with a function of torch uses it, with converted arguments.
+        monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
         monkeypatch.setattr(recurrence, "_casts", lambda device, dtype: True)
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert (runs_whole(cell, cpu), runs_whole(cell, cuda), runs_whole("mlstm", cuda)) == (
-        cell == "lstm",
-        True,
-        False,
-    )
     layer = make_layer(cell, **options)
     inputs, state = make_inputs(layer)
 
     def noise() -> Noise:
         return Noise(torch.Generator().manual_seed(5), NUM_ROWS)
 
-    found, last = layer(inputs, state, None, noise())
-    expected, expected_last = layer(inputs, state, None, noise(), TORCH)
+    found, _, last = layer(inputs, state, noise=noise())
+    expected, _, expected_last = layer(inputs, state, noise=noise(), ops=TORCH)
     torch.testing.assert_close((found, last), (expected, expected_last), **EXACT)
     torch.testing.assert_close(
         gradients(layer, found, last), gradients(layer, expected, expected_last), **EXACT
     )
     if "weight_drop" not in options:
         with torch.no_grad():
-            torch.testing.assert_close(
-                layer.trace(inputs, state), layer.trace(inputs, state, ops=TORCH), **EXACT
-            )
+            traced = layer(inputs, state, keeps_cells=True)
+            expected_trace = layer(inputs, state, ops=TORCH, keeps_cells=True)
+            torch.testing.assert_close(traced, expected_trace, **EXACT)
 
 
 @pytest.mark.parametrize("cell", ["minlstm", "rglru"])
@@ -163,7 +180,7 @@ def test_linear_cells_with_closed_gates_learn_on(cell: str) -> None:
     inputs, state = make_inputs(layer)
     with torch.no_grad():
         layer.bias("ih").fill_(-200)
-    outputs, last = layer(inputs.float(), state.float())
+    outputs, _, last = layer(inputs.float(), state.float())
     upstream = torch.ones_like(outputs)
     outputs.backward(upstream)
     assert torch.equal(upstream, torch.ones_like(outputs)), (

@@ -42,7 +42,8 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
     cells, logprobs = [], []
     for char in ids.tolist():
         logits, state = network(torch.tensor([[char]]), state)
-        cells.append(state[:, 1, 0].tanh() if cell == "lstm" else state[:, 0, 0])
+        vectors = state.vectors
+        cells.append(vectors[:, 1, 0].tanh() if cell == "lstm" else vectors[:, 0, 0])
         logprobs.append(logits[0, 0].log_softmax(-1))
     return torch.stack(cells), torch.stack(logprobs)
 
@@ -164,7 +165,7 @@ def gates_one_at_a_time(network: CharRNN, ids: NDArray[np.uint16]) -> NDArray[np
         if number == network.end_id:
             state = network.initial_state(1)
         x = network.embedding.weight[number] @ layer.weight("ih").T + layer.bias("ih")
-        a = x + state[0, 0, 0] @ layer.weight("hh").T + layer.bias("hh")
+        a = x + state.vectors[0, 0, 0] @ layer.weight("hh").T + layer.bias("hh")
         gates.append(a[H : 2 * H].sigmoid().numpy())
         _, state = network(torch.tensor([[number]]), state)
     return np.stack(gates).astype(np.float64)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.trainer import StepResult, Trainer
@@ -35,7 +36,7 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
             tensors |= {
                 f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()
             }
-    tensors["state"] = trainer.state
+    tensors["state"] = trainer.state.vectors
     tensors["counters"] = torch.tensor([trainer.step, trainer.cursor])
     return {name: value.detach().clone() for name, value in tensors.items()}
 
@@ -117,7 +118,7 @@ def test_a_restored_trainer_takes_the_same_steps_to_the_bit(
     assert take_steps(trainer, 5) == expected, "a trainer can go back"
 
 
-def expected_loss(trainer: Trainer, state: Tensor) -> float:
+def expected_loss(trainer: Trainer, state: RecurrentState[Tensor]) -> float:
     """Mean loss of the trainer's next window, read from `state`, nothing dropped."""
     inputs, targets = trainer.batches.window(trainer.cursor, T)
     with torch.no_grad():
@@ -130,7 +131,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset:
     trainer = make_trainer(dropout=0.0, input_dropout=0.0, reset_probability=reset)
     for step in range(3):
         assert (trainer.step, trainer.cursor) == (step, step * T)
-        zero = torch.zeros_like(trainer.state)
+        zero = trainer.state.map(torch.zeros_like)
         losses = {0.0: expected_loss(trainer, trainer.state), 1.0: expected_loss(trainer, zero)}
         result = trainer.take_step()
         # Float32 sums of some 40 losses near 2: relative 1e-6.
@@ -140,7 +141,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset:
                 "else the state would not matter here"
             )
         assert result.learning_rate == learning_rate_at(step, trainer.config)
-    assert not trainer.state.requires_grad
+    assert not trainer.state.vectors.requires_grad
 
 
 def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
@@ -165,7 +166,7 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(
     take_steps(trainer, num_before)
     with torch.no_grad():
         if fault == "loss nan":
-            trainer.state.fill_(torch.nan)
+            trainer.state.vectors.fill_(torch.nan)
         else:  # The square of the gradient's norm is beyond float32.
             trainer.network.output.weight.mul_(1e25)
     before = everything(trainer)
@@ -210,7 +211,7 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
     model = trainer.model_tensors()
     model["learned_state"][:] = 0.5
     trainer.start_with(model)
-    assert bool((trainer.state == 0.5).all())
+    assert bool((trainer.state.vectors == 0.5).all())
 
 
 def test_a_window_in_which_no_document_begins_leaves_the_learned_state() -> None:

@@ -41,6 +41,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import CELLS, LinearCell, Unitary
 from charrnn.model.reading import WARM_UP
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.walk import Architecture
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
@@ -180,13 +181,15 @@ def measure_reach(
     # A step of a small network costs the same for more windows.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
-    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
+    num_kept = max_lag * network.initial_state(1).vectors.numel()
+    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
     with task("gradients", len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
             windows, state = read_before(
                 network, ids, some + 1, length=max_lag + 1, warm_up=warm_up
             )
-            total += _norms(exact, windows, state.double()).sum(-1)
+            state = RecurrentState(state.vectors.double(), state.history)
+            total += _norms(exact, windows, state).sum(-1)
             advance(len(some))
     return GradientReach(
         name=name,
@@ -196,16 +199,16 @@ def measure_reach(
     )
 
 
-def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
+def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tensor:
     """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
     the states before it.
 
-    ids (K + 1, B) are read from `state` (L, S, B, H), whose last ids are the ones to predict.
+    ids (K + 1, B) are read from a state of B rows, whose last ids are the ones to predict.
     """
     states = []
-    state = state.requires_grad_()
+    state.vectors.requires_grad_()
     for char in ids[:-1]:
-        states.append(state)
+        states.append(state.vectors)
         logits, state = network(char[None], state)
     loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
     gradients = torch.autograd.grad(loss, states[::-1])

@@ -32,6 +32,7 @@ from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cell_types import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recent_cell_types import Mogrifier
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
@@ -391,12 +392,17 @@ def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
 
 @no_grad
 def erase(
-    network: CharRNN, ids: Tensor, *, mean: Tensor, state: Tensor, cell: tuple[int, int]
+    network: CharRNN,
+    ids: Tensor,
+    *,
+    mean: Tensor,
+    state: RecurrentState[Tensor],
+    cell: tuple[int, int],
 ) -> Tensor:
     """Compute the value of a cell (layer, unit) minus that with the vector of one id replaced by
     `mean` (E,), for each: (k, n).
 
-    The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
+    The value is that after the last of the ids (k, n), which are read from a `state` of n rows.
     """
     num_steps, num_lanes = ids.shape
     layer, unit = cell
@@ -406,12 +412,11 @@ def erase(
     for step, vectors in enumerate(network.vectors(ids)):
         # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of
         # this step is. The last group begins as a copy of the first.
-        state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
+        state = state.map(lambda part: torch.cat((part, part[..., :num_lanes, :]), dim=-2))
         read = torch.cat((vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
         if network.end_id is not None:
             is_end = (ids[step] == network.end_id).repeat(step + 2)
-            initial = network.initial_state(len(is_end)).detach()
-            state = torch.where(is_end[:, None], initial, state)
+            state = reset_rows(state, network.initial_state(len(is_end)), is_end)
         (_, values, _), state = network.trace(read[None], state, ops)
     found = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
     return found[0] - found[1:]

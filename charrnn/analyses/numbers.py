@@ -29,7 +29,7 @@ from charrnn.generation.generated import Prediction
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
-from charrnn.model.ngram_table import NUM_BEFORE, rows_of
+from charrnn.model.ngram_table import HISTORY_LENGTH, rows_of
 from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
@@ -291,9 +291,9 @@ class _Reader(Walk[Any]):
         """Return to the initial state, as at the beginning of a document."""
         network = self.architecture
         num_states = network.cell.num_states
-        initial = np.zeros((network.num_layers, network.num_states, self._size))
+        initial = np.zeros((network.num_layers, network.num_packed, self._size))
         initial += self._weights.get("learned_state", 0)
-        self._latest = (0,) * (NUM_BEFORE + 1)
+        self._latest = (0,) * (HISTORY_LENGTH + 1)
         """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""

@@ -152,7 +152,8 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     network = states.network
     layers = network.recurrent_layers()
     # One shift for all positions: its gradient is the sum of theirs.
-    shifts = [states.before.new_zeros(network.hidden_size).requires_grad_() for _ in layers]
+    zeros = states.before.vectors.new_zeros(network.hidden_size)
+    shifts = [zeros.clone().requires_grad_() for _ in layers]
     ops = dict(enumerate(map(_shifting, layers, shifts)))
     weight = network.output.weight.detach()
     with torch.enable_grad():

@@ -26,6 +26,7 @@ from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, inference_mode, torch
 from charrnn.text.vocab import EncodedText, IdArray
@@ -315,7 +316,7 @@ class _Read(NamedTuple):
     """(V,)"""
     values: list[list[float]]
     """(L, H): the cell values."""
-    state: Tensor
+    state: RecurrentState[Tensor]
     """(L, S, 1, H)"""
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_finite
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
@@ -32,8 +33,8 @@ class SampledStates:
     network: CharRNN
     ids: Tensor
     """(1, n): the characters at the positions."""
-    before: Tensor
-    """(L, S, n, H): the state before each of them."""
+    before: RecurrentState[Tensor]
+    """The state of n rows before each of them."""
     values: Tensor
     """(n, L, H): the cell values after each of them."""
     outputs: Tensor
@@ -46,7 +47,7 @@ class SampledStates:
     def previous_outputs(self, layer: int) -> Tensor:
         """Return the outputs (n, H) that a layer continues from: those of D characters before."""
         found = self.network.recurrent_layers()[layer]
-        used = self.before[layer, : found.cell.num_states * found.dilation]
+        used = self.before.vectors[layer, : found.cell.num_states * found.dilation]
         # Output first; the oldest of the D latest states is the next to be continued.
         return used.view(found.cell.num_states, found.dilation, len(self), -1)[0, 0]
 
@@ -69,8 +70,7 @@ def sample_states(
         network, text.ids, positions, length=1, warm_up=min(WARM_UP, earliest)
     )
     if network.end_id is not None:  # Reading END begins with the initial state.
-        is_end = (ids[0] == network.end_id)[:, None]
-        before = torch.where(is_end, network.initial_state(len(positions)), before)
+        before = reset_rows(before, network.initial_state(len(positions)), ids[0] == network.end_id)
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
@@ -80,8 +80,8 @@ def sample_states(
 @no_grad
 def read_before(
     network: CharRNN, ids: IdArray, positions: NDArray[np.int64], *, length: int, warm_up: int
-) -> tuple[Tensor, Tensor]:
-    """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H)
+) -> tuple[Tensor, RecurrentState[Tensor]]:
+    """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.
 
     The state is that after `warm_up` ids, which are read from the initial state.

@@ -13,7 +13,8 @@ from charrnn.cells.findings import GateUse
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.reading import Segments, cut
+from charrnn.model.reading import Fragments, cut
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
 from charrnn.system.lazy import Tensor, torch
 
@@ -49,7 +50,9 @@ class GateCounter:
         self._inputs = torch.empty(0, 0)
         self._calls: list[list[Tensor]] = []
 
-    def read(self, inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    def read(
+        self, inputs: Tensor, state: RecurrentState[Tensor]
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], RecurrentState[Tensor]]:
         """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]
@@ -118,7 +121,7 @@ class GateCounter:
         if is_end is None or not is_end.any():
             return torch.arange(inputs.numel())
         # The network reads documents in pieces; these are the same ones.
-        pieces = cut(Segments.of(is_end), is_end.shape[1])
+        pieces = cut(Fragments.of(is_end), is_end.shape[1])
         return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
 
 

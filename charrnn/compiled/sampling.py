@@ -44,6 +44,7 @@ from charrnn.compiled.dot_products import (
 from charrnn.generation.sample_options import Shaping
 from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math
+from charrnn.model.ngram_table import HISTORY_LENGTH
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop
@@ -94,7 +95,7 @@ class Plan(NamedTuple):
     num_layers: int
     num_states: int
     state_width: int
-    """S, which is num_states, or one more with n-grams."""
+    """Vectors of a layer in a packed state."""
     size: int
     """H."""
     input_width: int
@@ -220,7 +221,7 @@ def pack(stepper: Stepper) -> Weights:
         is_residual=stepper.depth_name == "residual",
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
-        state_width=stepper.architecture.num_states,
+        state_width=stepper.architecture.num_packed,
         size=size,
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
@@ -477,10 +478,10 @@ def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> 
     row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
     for stream in range(len(ids)):
         before = floats_at(
-            state_at + ((plan.state_width - 1) * len(ids) + stream) * row, ngrams.NUM_BEFORE
+            state_at + ((plan.state_width - 1) * len(ids) + stream) * row, HISTORY_LENGTH
         )
         place = latest = ids[stream] + 1
-        for length in range(2, ngrams.NUM_BEFORE + 2):
+        for length in range(2, HISTORY_LENGTH + 2):
             place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
             if length >= ngrams.SHORTEST:
                 _add(

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +200,7 @@ def iter_char_losses(
     _check_first(len(ids), first)
     device = network.device
 
-    def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         with autocast(device, precision):
             return network(inputs, state)
 

@@ -29,7 +29,8 @@ from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cell_types import CELLS, Cell, Ops, State
-from charrnn.model.ngram_table import BASE, NUM_BEFORE, SHORTEST
+from charrnn.model.ngram_table import BASE, HISTORY_LENGTH, SHORTEST
+from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
@@ -242,7 +243,7 @@ class _Walk(Walk[Value]):
         """Add the rows of the last characters to logits (B, V), and keep these characters; see
         `model.ngram_table`."""
         size, kept = self.architecture.hidden_size, self.before[0][-1]
-        numbers = (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
+        numbers = (BASE, self.architecture.ngram_rows, *range(HISTORY_LENGTH))
         base, num_rows, *places = (self.graph.constant(np.array(number)) for number in numbers)
         before = [
             kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64)
@@ -257,9 +258,9 @@ class _Walk(Walk[Value]):
             if length >= SHORTEST:
                 logits = logits + table.apply("Gather", row, axis=0)
         begin, end, axis = (
-            self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1)
+            self.graph.constant(np.array([number])) for number in (HISTORY_LENGTH, size, 1)
         )
-        rest = [kept.apply("Slice", begin, end, axis)] if size > NUM_BEFORE else []
+        rest = [kept.apply("Slice", begin, end, axis)] if size > HISTORY_LENGTH else []
         after = [
             part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)
         ]
@@ -323,7 +324,7 @@ class _Walk(Walk[Value]):
     def _initial(self, layer: int, part: int) -> Value:
         """Return a part (H,) of the initial state of a layer."""
         initial = np.zeros(self.architecture.hidden_size, np.float32)
-        if "learned_state" in self.tensors:
+        if "learned_state" in self.tensors and part < self.architecture.num_states:
             initial = self.tensors["learned_state"][layer, part].astype(np.float32).reshape(-1)
         return self.graph.constant(initial, f"initial_state.{layer}.{part}")
 
@@ -341,7 +342,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
-    num_parts, layers = network.num_states, range(network.num_layers)
+    num_parts, layers = network.num_packed, range(network.num_layers)
     before = [Value(graph, "state")[layer][part] for layer in layers for part in range(num_parts)]
     *after, logits = graph.nodes_of(
         "Scan",
@@ -387,7 +388,7 @@ def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
     body, network = walk.graph, walk.architecture
-    layers, states = range(network.num_layers), range(network.num_states)
+    layers, states = range(network.num_layers), range(network.num_packed)
     before = [[f"layer_{layer}_state_{part}" for part in states] for layer in layers]
     walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
     logits = walk.step(Value(body, "id"))
@@ -461,13 +462,14 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     options.log_severity_level = 3  # errors only: its warnings are about speed
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     ids = ids.astype(np.int64)
-    initial = state = stepper.initial_state(1)
+    state = stepper.initial_state(1)
+    initial = pack(state)
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)
     for place, char in enumerate(ids):
-        found = session.run(None, {"ids": np.array([[char]]), "state": state})
+        found = session.run(None, {"ids": np.array([[char]]), "state": pack(state)})
         logits, state = stepper.step(np.array([char]), state)
         expected[place] = logits[0]
-        for one, other in zip(found, (logits[:, None], state), strict=True):
+        for one, other in zip(found, (logits[:, None], pack(state)), strict=True):
             _check_close(one, other, place)
     carried, _ = session.run(None, {"ids": ids[None], "state": initial})
     return OnnxCheck(num_chars=len(ids), max_difference=float(np.abs(carried[0] - expected).max()))

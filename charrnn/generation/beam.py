@@ -6,6 +6,7 @@ per step reorders their states.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class BeamSearch:
         *,
         stops: Sequence[tuple[int, ...]] = (),
         banned: Sequence[int] = (),
-        read_prime: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
+        read_prime: Callable[[], tuple[NDArray[np.float32], Any]] | None = None,
         find_ends: FindEnds | None = None,
         pattern: Pattern | None = None,
     ) -> None:
@@ -164,7 +165,8 @@ class BeamSearch:
             # Predict what follows them.
             if self._ngrams is not None:
                 self._ngrams.grow(rows, chars)
-            logits, state = self._stepper.step(chars, state.take(rows, axis=2))
+            state = state.map(partial(np.take, indices=rows, axis=-2))
+            logits, state = self._stepper.step(chars, state)
 
         if live.num_chars == self._options.length or not self.beams:
             for row in range(len(live.totals)):

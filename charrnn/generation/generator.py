@@ -359,7 +359,7 @@ class Generator:
         options = variants[0]
         size = 1  # A text that must match may end before others.
         if options.match is None:
-            state_bytes = self.model_for(options.precision, {}).initial_state(1).nbytes
+            state_bytes = self.model_for(options.precision, {}).initial_state(1).num_bytes
             most = min(GROUP_BYTES // state_bytes, GROUP_CHARS // max(1, options.length))
             size = max(1, most)
         for first in range(0, len(variants), size):

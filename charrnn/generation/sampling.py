@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Shaping
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
+from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task, task
@@ -54,10 +55,10 @@ class Block(NamedTuple):
 
 
 class PrimedState(NamedTuple):
-    """What a model returns for a prime: logits (1, V) and state (L, S, 1, H)."""
+    """What a model returns for a prime: logits (1, V) and the state of one row."""
 
     logits: NDArray[np.floating[Any]]
-    state: NDArray[np.float32]
+    state: Any
 
 
 class Engine(Enum):
@@ -129,8 +130,9 @@ def read_blocks(
     for block in blocks:
         # The loop changes both in place.
         logits = logits.copy()
-        state = state.copy()
-        compiled.LOOPS["read"](weights, block, state, logits, scratch)
+        packed = pack(state).copy()
+        compiled.LOOPS["read"](weights, block, packed, logits, scratch)
+        state = unpack(packed, has_history=state.history is not None)
         yield PrimedState(logits, state)
 
 
@@ -185,8 +187,8 @@ class Streams:
 
     logits: NDArray[np.floating[Any]]
     """(B, V)."""
-    state: NDArray[np.float32]
-    """(L, S, B, H)."""
+    state: Any
+    """Of B rows."""
     generators: list[np.random.Generator]
     shapings: Sequence[Shaping]
     banned: Sequence[int]
@@ -220,7 +222,7 @@ def sample_ids(
     num_streams = len(seeds)
     streams = Streams(
         logits=np.repeat(primed.logits, num_streams, axis=0),
-        state=np.repeat(primed.state, num_streams, axis=2),
+        state=primed.state.map(partial(np.repeat, repeats=num_streams, axis=-2)),
         generators=[generator_of(seed) for seed in seeds],
         shapings=shapings,
         banned=banned,
@@ -312,7 +314,8 @@ def _compiled_blocks(
     num_streams = len(streams.generators)
     # Streams are independent: each core draws some of them, without waiting for the others.
     groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
-    states = [streams.state.take(group, axis=2) for group in groups]
+    packed = pack(streams.state)
+    states = [packed.take(group, axis=2) for group in groups]
     logits = [streams.logits.take(group, axis=0) for group in groups]
     scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
     drawings = []

@@ -22,8 +22,9 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
-from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import config_of_member, weight_shapes
 
 
@@ -101,27 +102,35 @@ class Ensemble(nn.Module):
         """The id of END, which resets the state; None without documents."""
         return self.networks[0].end_id
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
         """Return the initial states (L, S, B, M * H) of a text."""
-        return torch.cat([network.initial_state(batch_size) for network in self.networks], dim=-1)
+        return _side_by_side([network.initial_state(batch_size) for network in self.networks])
 
     def forward(
-        self, ids: Tensor, state: Tensor, noise: Noise | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, ids: Tensor, state: RecurrentState[Tensor], noise: Noise | None = None
+    ) -> tuple[Tensor, RecurrentState[Tensor]]:
         """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
         character.
 
         With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
         * B, V): those of the first network first.
         """
-        parts = zip(self.networks, state.chunk(len(self.networks), dim=-1), strict=True)
-        found = [
-            network(ids, part, None if noise is None else noise.another())
-            for network, part in parts
-        ]
-        logits, states = zip(*found, strict=True)
-        joined = torch.stack(logits).mean(0) if noise is None else torch.cat(logits, dim=1)
-        return joined, torch.cat(states, dim=-1)
+        logits, states = [], []
+        parts = state.vectors.chunk(len(self.networks), dim=-1)
+        for network, vectors in zip(self.networks, parts, strict=True):
+            own_noise = None if noise is None else noise.another()
+            own_logits, own_state = network(ids, RecurrentState(vectors, state.history), own_noise)
+            logits.append(own_logits)
+            states.append(own_state)
+        if noise is None:
+            return torch.stack(logits).mean(0), _side_by_side(states)
+        return torch.cat(logits, dim=1), _side_by_side(states)
+
+
+def _side_by_side(states: Sequence[RecurrentState[Tensor]]) -> RecurrentState[Tensor]:
+    """Join the states of networks that read the same text."""
+    vectors = torch.cat([state.vectors for state in states], dim=-1)
+    return RecurrentState(vectors, states[0].history)
 
 
 def networks_of(network: CharRNN | Ensemble) -> list[CharRNN]:

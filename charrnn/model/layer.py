@@ -1,5 +1,4 @@
-"""Recurrent layers in torch: the parameters of a cell type, its equations applied to a window, and
-random masks.
+"""Recurrent layers in torch: the parameters of a cell type, and its equations applied to a window.
 
 Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters have
 the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads into
@@ -7,93 +6,19 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from enum import Enum, auto
 from typing import NamedTuple, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, LinearCell, Ops, State
 from charrnn.model.device import on_threads, to_device
-from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs_whole, scan
-
-
-class Noise:
-    """Masks that are drawn from a generator in the order in which they are requested.
-
-    They are drawn for all batch rows of the step, and a network that reads some rows gets those of
-    its rows: several processes that divide the rows among them use the masks that one process uses.
-
-    A window that is processed in pieces (`model.reading.cut`) requests its masks again in every
-    piece and gets the same ones; each row of a piece gets those of its lane.
-    """
-
-    def __init__(
-        self, generator: Generator, num_lanes: int, own: slice = slice(None), number: int = 0
-    ) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
-        of that number."""
-        self._generator, self._num_lanes, self._own = generator, num_lanes, own
-        self._num_own, self._number, self._num_others = len(range(num_lanes)[own]), number, 0
-        self._masks: list[Tensor] = []
-        self._next = 0
-        self._lanes: Tensor | None = None
-        self._generator_of_pieces = generator
-
-    def another(self) -> "Noise":
-        """Return noise for another network, whose masks are drawn from the same generator."""
-        self._num_others += 1
-        return Noise(self._generator, self._num_lanes, self._own, self._num_others)
-
-    def start_piece(self, lanes: Tensor) -> None:
-        """Start a piece with one row for each of these lanes (R,) of the network's own."""
-        if self._lanes is None and self._num_own < self._num_lanes:
-            # How much the pieces draw depends on these lanes; the masks of the window must be those
-            # of all processes.
-            first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
-            # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must
-            # not meet.
-            seed = (self._generator.initial_seed() + 0x9E3779B1 * (first + 1)) % (1 << 32)
-            self._generator_of_pieces = Generator().manual_seed(seed)
-        self._next, self._lanes = 0, lanes
-
-    def for_characters(self, length: int, share: float) -> Tensor:
-        """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before
-        its first piece."""
-        return _draw((length, self._num_lanes, 1), share, self._generator)[:, self._own]
-
-    def for_window(self, shape: Sequence[int], share: float) -> Tensor:
-        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the
-        window."""
-        if self._next == len(self._masks):
-            self._masks.append(_draw(shape, share, self._generator))
-        self._next += 1
-        return self._masks[self._next - 1]
-
-    def for_rows(self, size: int, share: float) -> Tensor:
-        """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of
-        a lane."""
-        mask = self.for_window((self._num_lanes, size), share)[self._own]
-        return mask if self._lanes is None else mask[self._lanes]
-
-    def for_one_step(self, shape: Sequence[int], share: float) -> Tensor:
-        """Draw a mask (D * B, N), or in a piece (R, N), of independent entries, which is not kept.
-
-        A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs
-        to batch row b.
-        """
-        if self._lanes is not None or self._num_own == self._num_lanes:
-            return _draw(shape, share, self._generator_of_pieces)
-        num_folded = shape[0] // self._num_own
-        drawn = _draw((num_folded * self._num_lanes, *shape[1:]), share, self._generator)
-        return drawn.view(num_folded, self._num_lanes, *shape[1:])[:, self._own].reshape(*shape)
-
-
-def _draw(shape: Sequence[int], share: float, generator: Generator) -> Tensor:
-    return torch.empty(*shape).bernoulli_(1 - share, generator=generator)
-
+from charrnn.model.noise import Noise
+from charrnn.model.recurrence import RecurrentProduct, gru, has_library, rnn, run_library, scan
 
 TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,
@@ -120,8 +45,6 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return z.real, z.imag
 
 
-FAST = ("gru", "rnn")
-"""Cell types with a faster implementation in `model.recurrence`."""
 IRNN_SCALE = 0.9
 """Initial recurrent weight of an irnn, as a multiple of the identity: below 1, so that a state that
 is carried through a whole text does not grow without bound."""
@@ -135,15 +58,66 @@ SMALLEST_OUTPUT_GATE = 1e-6
 too large."""
 
 
-class _Reading(NamedTuple):
+class Implementation(Enum):
+    """How the equations of a cell type are computed for a window."""
+
+    LIBRARY = auto()
+    """One call of oneDNN or cuDNN (`recurrence.run_library`)."""
+    FUSED = auto()
+    """A loop over the characters with few operations and a backward pass of its own."""
+    SCAN = auto()
+    """A sum of products along the characters (`recurrence.scan`), for a `LinearCell`."""
+    EQUATIONS = auto()
+    """`Cell.step`, character by character: the one that every cell type has."""
+
+
+CPU = {
+    "lstm": Implementation.LIBRARY,
+    # The libraries step through time there, and these do that with fewer operations.
+    "gru": Implementation.FUSED,
+    "rnn": Implementation.FUSED,
+}
+"""Fastest implementation of a cell type on a CPU; others have `SCAN` or `EQUATIONS`."""
+CUDA = dict.fromkeys(("lstm", "gru", "rnn", "irnn"), Implementation.LIBRARY)
+"""Fastest implementation of a cell type on CUDA, likewise."""
+
+
+def choose_implementation(
+    cell_name: str, device: torch.device, *, is_changed: bool
+) -> Implementation:
+    """Return the fastest implementation of a cell type on a device.
+
+    `is_changed` says that something takes part in each step: zoneout, or functions of the caller.
+    """
+    if is_changed:
+        return Implementation.EQUATIONS
+    chosen = (CUDA if device.type == "cuda" else CPU).get(cell_name)
+    if chosen is Implementation.LIBRARY and not has_library(cell_name):
+        chosen = CPU.get(cell_name, Implementation.EQUATIONS)
+    if chosen is not None:
+        return chosen
+    is_linear = issubclass(cell_type(cell_name), LinearCell)
+    return Implementation.SCAN if is_linear else Implementation.EQUATIONS
+
+
+class LayerRead(NamedTuple):
+    """What a layer computes from a window."""
+
+    outputs: Tensor
+    """(T, B, H)."""
+    cells: Tensor | None
+    """(T, B, H): the cell values in [-1, 1], if they are kept."""
+    state: Tensor
+    """(S * D, B, H): the last states."""
+
+
+class _How(NamedTuple):
     """How a layer reads its inputs; see `RecurrentLayer.forward`."""
 
     embedding: Tensor | None
     noise: Noise | None
     ops: Ops[Tensor] | None
-    want_cells: bool
-    """Whether the cell values are computed, too; otherwise any tensor of their shape stands for
-    them."""
+    keeps_cells: bool
 
 
 class RecurrentLayer(nn.Module):
@@ -184,7 +158,7 @@ class RecurrentLayer(nn.Module):
             else:
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
-    def draw_weights(self, generator: Generator, forget_bias: float) -> None:
+    def draw_weights(self, generator: torch.Generator, forget_bias: float) -> None:
         """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights
         orthogonal (Saxe 2014).
 
@@ -238,11 +212,13 @@ class RecurrentLayer(nn.Module):
         self,
         inputs: Tensor,
         state: Tensor,
+        *,
         embedding: Tensor | None = None,
         noise: Noise | None = None,
         ops: Ops[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
+        keeps_cells: bool = False,
+    ) -> LayerRead:
+        """Read inputs (T, B, I) from a state (S * D, B, H).
 
         With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and
         zoneout uses its mean. If inputs are ids (T, B), the input product is computed for the V
@@ -251,91 +227,87 @@ class RecurrentLayer(nn.Module):
         the columns of the weight. With `ops`, the cell's equations are computed with these
         functions, and no faster implementation is used.
         """
-        outputs, _, last = self._read(
-            inputs, state, _Reading(embedding, noise, ops, want_cells=False)
-        )
-        return outputs, last
+        how = _How(embedding, noise, ops, keeps_cells)
+        weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
+        if self.dilation == 1:
+            return self._read_sequences(inputs, weights, state, how)
+        return self._read_interleaved(inputs, weights, state, how)
 
-    def trace(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        embedding: Tensor | None = None,
-        ops: Ops[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute what `forward` does, and the cell values: (outputs, values (T, B, H) in [-1, 1],
-        state)."""
-        return self._read(inputs, state, _Reading(embedding, None, ops, want_cells=True))
-
-    def _read(self, inputs: Tensor, state: Tensor, how: _Reading) -> tuple[Tensor, Tensor, Tensor]:
-        """Fold the D interleaved sequences of a dilated layer into the batch, and process them
-        together."""
+    def _read_interleaved(
+        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+    ) -> LayerRead:
+        """Fold the D interleaved sequences of a dilated layer into the batch, and read them
+        together: T / D characters of all D, then one character of some."""
         num_steps, batch_size = inputs.shape[:2]
-        dilation = self.dilation
-        weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
-        if dilation == 1:
-            return self._run(inputs, weights, state, how)
-        whole = num_steps - num_steps % dilation
-        outputs, cells, begin = [], [], 0
-        for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
+        num_rest = num_steps % self.dilation
+        folds = [(num_steps - num_rest, self.dilation), (num_rest, num_rest)]
+        reads, begin = [], 0
+        for length, num_rows in folds:
             if length == 0:
                 continue
             # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1,
             # and so on.
             piece = inputs[begin : begin + length]
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
-            rows = state.view(-1, dilation, batch_size, self.hidden_size)
+            rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, weights, first, how)
-            outputs.append(out.reshape(length, batch_size, self.hidden_size))
-            cells.append(cell.reshape(length, batch_size, self.hidden_size))
-            read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
-            state = torch.cat((rows[:, num_rows:], read), dim=1).reshape(state.shape)
+            read = self._read_sequences(folded, weights, first, how)
+            reads.append(read)
+            last = read.state.reshape(-1, num_rows, batch_size, self.hidden_size)
+            state = torch.cat((rows[:, num_rows:], last), dim=1).reshape(state.shape)
             begin += length
-        return torch.cat(outputs), torch.cat(cells), state
 
-    def _run(
-        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _Reading
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute outputs, cell values and last state (S, B, H), as fast as possible."""
-        is_plain = how.ops is None and self.zoneout == 0
-        if is_plain and runs_whole(self.cell_name, inputs.device):
-            return self._run_whole(inputs, state, weights["hh"], how)
+        def unfold(parts: list[Tensor]) -> Tensor:
+            return torch.cat([part.reshape(-1, batch_size, self.hidden_size) for part in parts])
+
+        outputs = unfold([read.outputs for read in reads])
+        cells = [read.cells for read in reads if read.cells is not None]
+        return LayerRead(outputs, unfold(cells) if cells else None, state)
+
+    def _read_sequences(
+        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+    ) -> LayerRead:
+        """Read inputs, of which each continues from the one before, from a state (S, B, H)."""
+        implementation = choose_implementation(
+            self.cell_name,
+            inputs.device,
+            is_changed=how.ops is not None or self.zoneout > 0,
+        )
+        if implementation is Implementation.LIBRARY:
+            return self._run_library(inputs, state, weights["hh"], how)
         if inputs.is_floating_point():
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
             x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
+        run = {
+            Implementation.FUSED: self._run_fused,
+            Implementation.SCAN: self._run_scan,
+            Implementation.EQUATIONS: self._run_equations,
+        }[implementation]
         is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             with on_threads(1):
-                return self._step_through(x, weights, state, how, is_plain=is_plain)
-        return self._step_through(x, weights, state, how, is_plain=is_plain)
+                return run(x, weights, state, how)
+        return run(x, weights, state, how)
 
-    def _step_through(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        how: _Reading,
-        *,
-        is_plain: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute what `_run` does character by character; x (T, B, X*H) is the input product."""
-        if self.cell_name in FAST and is_plain:
-            h, weight, bias = (
-                value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh"))
-            )
-            outputs = (gru if self.cell_name == "gru" else rnn)(x, h, weight, bias)
-            return outputs, outputs, outputs[-1:]
-        if issubclass(self.cell, LinearCell) and is_plain:
-            a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
-            outputs = scan(a, b, state[0])
-            return (
-                outputs,
-                self.cell.value(TORCH, (outputs,)) if how.want_cells else outputs,
-                outputs[-1:],
-            )
-        return self._run_equations(x, weights, state, how)
+    def _run_fused(
+        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+    ) -> LayerRead:
+        """Compute a gru or rnn from input products x (T, B, X*H)."""
+        h, weight, bias = state[0].to(x.dtype), weights["hh"].to(x.dtype), self.bias("hh")
+        run = gru if self.cell_name == "gru" else rnn
+        outputs = run(x, h, weight, bias.to(x.dtype))
+        return LayerRead(outputs, outputs if how.keeps_cells else None, outputs[-1:])
+
+    def _run_scan(
+        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+    ) -> LayerRead:
+        """Compute a linear cell from input products x (T, B, X*H)."""
+        assert issubclass(self.cell, LinearCell), "only those are scanned"
+        a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
+        outputs = scan(a, b, state[0])
+        cells = self.cell.value(TORCH, (outputs,)) if how.keeps_cells else None
+        return LayerRead(outputs, cells, outputs[-1:])
 
     def _input_table(
         self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)
@@ -352,9 +324,9 @@ class RecurrentLayer(nn.Module):
         return weight * to_device(kept / (1 - self.weight_drop), weight.device, weight.dtype)
 
     def _run_equations(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _Reading
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Apply the cell's equations to one character after the other."""
+        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+    ) -> LayerRead:
+        """Apply the cell's equations to one input product of x (T, B, X*H) after the other."""
         ops = how.ops or TORCH
         products = {
             name: RecurrentProduct(
@@ -381,13 +353,10 @@ class RecurrentLayer(nn.Module):
                 # Zoneout moved a clamped unit only part of the way.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
-            states.append(current if how.want_cells else current[:1])
+            states.append(current if how.keeps_cells else current[:1])
         stacked = tuple(torch.stack(part) for part in zip(*states, strict=True))
-        return (
-            stacked[0],
-            self.cell.value(ops, stacked) if how.want_cells else stacked[0],
-            torch.stack(current),
-        )
+        cells = self.cell.value(ops, stacked) if how.keeps_cells else None
+        return LayerRead(stacked[0], cells, torch.stack(current))
 
     def _zone_out(
         self, old: State[Tensor], new: State[Tensor], noise: Noise | None
@@ -405,25 +374,26 @@ class RecurrentLayer(nn.Module):
         ]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
-    def _run_whole(
-        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, how: _Reading
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute a cell type with oneDNN or cuDNN (`model.recurrence.run_whole`)."""
+    def _run_library(
+        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, how: _How
+    ) -> LayerRead:
+        """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
-        # The gradient of indexing takes four times as long.
+        # Not by indexing, whose gradient takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
         elif how.embedding is None:
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
             vectors = nn.functional.embedding(inputs, how.embedding)
-        outputs, last = run_whole(self.cell_name, vectors, state, weights)
-        cells = outputs
-        if how.want_cells and self.cell_name == "lstm":
+        outputs, last = run_library(self.cell_name, vectors, state, weights)
+        if not how.keeps_cells:
+            return LayerRead(outputs, None, last)
+        if self.cell_name == "lstm":
             cells = self._lstm_cells(inputs, state, weight_hh, outputs, how.embedding)
-        elif how.want_cells:
+        else:
             cells = self.cell.value(TORCH, (outputs,))
-        return outputs, cells, last
+        return LayerRead(outputs, cells, last)
 
     def _lstm_cells(
         self,

@@ -1,24 +1,29 @@
 """The language model: embedding, recurrent layers, output layer.
 
 Shapes: T time, B batch, V vocabulary, E embedding (V for one-hot vectors), H hidden, L layers, S
-state vectors per layer (those of its cell times the largest dilation, `Depth.span` outputs, one for
-n-grams). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
+state vectors per layer (those of its cell times the largest dilation, and `Depth.span` outputs), N
+rows of the table of n-grams. Everything is time-major, and the recurrent state is passed in and
+returned.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from charrnn.config.settings import Config
+from charrnn.config.settings import Auto, Config
 from charrnn.model.cell_types import Ops
 from charrnn.model.device import to_device
-from charrnn.model.layer import Noise, RecurrentLayer
-from charrnn.model.ngram_table import NUM_BEFORE, rows_of
-from charrnn.model.reading import Segments, cut
+from charrnn.model.layer import RecurrentLayer
+from charrnn.model.ngram_table import HISTORY_LENGTH, rows_of
+from charrnn.model.noise import Noise
+from charrnn.model.reading import Fragments, cut
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
 
@@ -29,6 +34,19 @@ LayerOps = Mapping[int, Ops[Tensor]]
 HIGHWAY_BIAS = -1.0
 """Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava
 2015)."""
+
+
+class Read(NamedTuple):
+    """What a network computes from a window below its output layer."""
+
+    features: Tensor
+    """(T, B, H): what the output layer reads."""
+    ngram_rows: Tensor | None
+    """(T, B, N): rows of `model.ngram_table`; None without a table, and for vectors."""
+    cells: Tensor | None
+    """(T, B, L, H), if they are kept."""
+    outputs: Tensor | None
+    """(T, B, L, H), with the cells."""
 
 
 class Predictor(Protocol):
@@ -46,10 +64,10 @@ class Predictor(Protocol):
     def end_id(self) -> int | None:
         """The id of END, which resets the state; None without documents."""
 
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Return the state before a text, whose axis 2 is that of the lanes."""
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before a text: a `RecurrentState`, or several in one."""
 
-    def __call__(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character."""
 
 
@@ -79,59 +97,57 @@ class CharRNN(nn.Module):
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
         network = Architecture.of(config)
-        num_layers, hidden_size, input_size = (
-            network.num_layers,
-            network.hidden_size,
-            input_size_of(config, vocab_size),
-        )
+        num_layers = network.num_layers
+        hidden_size = network.hidden_size
+        input_size = input_size_of(config, vocab_size)
         # `auto` is allowed here: a network that is not trained needs no dropout.
-        self.dropout, self.input_dropout, weight_drop = (
-            0.0 if share == "auto" else share
-            for share in (config.dropout, config.input_dropout, config.weight_drop)
-        )
+        self.dropout = _share(config.dropout)
+        self.input_dropout = _share(config.input_dropout)
         self.depth = network.depth
         self.sum_outputs = config.sum_outputs
         self.end_id = config.end_id
-        # torch initializes modules from its global generator; `_draw_weights` overwrites that.
+        self._num_states = network.num_states
+        self.kept_outputs = network.kept_outputs
+
+        # torch initializes modules from its global generator; `_draw_weights` overwrites that. The
+        # order of the modules is that of the parameters, which checkpoints and optimizers keep.
+        num_gates = num_layers - 1 if self.depth.has_gates else 0
+        num_heads = num_layers if self.depth.span else 0
+        num_grids = num_layers if self.depth.has_lstm else 0
         with torch.random.fork_rng(devices=[]):
-            self.embedding = (
-                None if config.embedding_size == "one-hot" else nn.Embedding(vocab_size, input_size)
-            )
+            self.embedding: nn.Embedding | None = None
+            if config.embedding_size != "one-hot":
+                self.embedding = nn.Embedding(vocab_size, input_size)
             self.highways = nn.ModuleList(
-                nn.Linear(hidden_size, hidden_size)
-                for _ in range(num_layers - 1 if self.depth.has_gates else 0)
+                nn.Linear(hidden_size, hidden_size) for _ in range(num_gates)
             )
             self.attentions = nn.ModuleList(
-                nn.Linear(hidden_size, 2 * hidden_size)
-                for _ in range(num_layers if self.depth.span else 0)
+                nn.Linear(hidden_size, 2 * hidden_size) for _ in range(num_heads)
             )
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
-            self.ngrams = (
-                nn.Embedding(network.ngram_rows, vocab_size) if network.ngram_rows else None
-            )
+            self.ngrams: nn.Embedding | None = None
+            if network.ngram_rows:
+                self.ngrams = nn.Embedding(network.ngram_rows, vocab_size)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
                 hidden_size if index > 0 or self.depth.has_lstm else input_size,
                 hidden_size,
-                dilation=network.dilations[index],
-                weight_drop=weight_drop,
+                dilation=dilation,
+                weight_drop=_share(config.weight_drop),
                 zoneout=config.zoneout,
             )
-            for index in range(num_layers)
+            for index, dilation in enumerate(network.dilations)
         )
         self.grids = nn.ModuleList(
-            RecurrentLayer("lstm", hidden_size, hidden_size)
-            for _ in range(num_layers if self.depth.has_lstm else 0)
+            RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_grids)
         )
-        self._num_states, self.kept_outputs = network.num_states, network.kept_outputs
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
-            self.learned_state = nn.Parameter(
-                torch.zeros(num_layers, self._num_states, hidden_size)
-            )
+            learned = torch.zeros(num_layers, network.num_packed, hidden_size)
+            self.learned_state = nn.Parameter(learned)
         self._draw_weights(config.seed, config.forget_bias)
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:
@@ -186,20 +202,27 @@ class CharRNN(nn.Module):
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Return the initial state (L, S, B, H) of a text: zero, or the learned one, with
-        gradients."""
-        if self.learned_state is not None:
-            return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
-        return self.output.weight.new_zeros(
-            len(self.layers), self._num_states, batch_size, self.hidden_size
-        )
+    def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
+        """Return the initial state of a text: zero, or the learned one, with gradients."""
+        num_layers, size = len(self.layers), self.hidden_size
+        if self.learned_state is None:
+            vectors = self.output.weight.new_zeros(num_layers, self._num_states, batch_size, size)
+        else:
+            learned = self.learned_state[:, : self._num_states]
+            vectors = learned.unsqueeze(2).repeat(1, 1, batch_size, 1)
+        if self.ngrams is None:
+            return RecurrentState(vectors)
+        history = torch.zeros(batch_size, HISTORY_LENGTH, dtype=torch.int64, device=self.device)
+        return RecurrentState(vectors, history)
 
     def forward(
-        self, ids: Tensor, state: Tensor, noise: Noise | None = None, ops: LayerOps | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last
-        character.
+        self,
+        ids: Tensor,
+        state: RecurrentState[Tensor],
+        noise: Noise | None = None,
+        ops: LayerOps | None = None,
+    ) -> tuple[Tensor, RecurrentState[Tensor]]:
+        """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character.
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
         (B, H), the same for all T characters (variational dropout: Gal & Ghahramani 2016), the
@@ -211,126 +234,48 @@ class CharRNN(nn.Module):
         """
         scale: Tensor | float = 1.0
         if noise is not None and self.ngrams is not None:
-            scale = to_device(
-                noise.for_characters(len(ids), self.dropout) / (1 - self.dropout), ids.device
-            )
-        read, state = self._read(ids, state, noise, ops or {}, want_cells=False)
-        return self._logits(*read, scale=scale), state
+            kept = noise.for_characters(len(ids), self.dropout)
+            scale = to_device(kept / (1 - self.dropout), ids.device)
+        read, state = self.read_documents(ids, state, noise=noise, ops=ops)
+        return self._logits(read, scale), state
 
     def features(
-        self, ids: Tensor, state: Tensor, ops: LayerOps | None = None
+        self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for
         `forward`."""
-        (features, *rows), _ = self._read(ids, state, None, ops or {}, want_cells=False)
-        return features, self._logits(features, *rows)
-
-    def _logits(
-        self, features: Tensor, rows: Tensor | None = None, *, scale: Tensor | float = 1.0
-    ) -> Tensor:
-        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngram_table`, if
-        there are any.
-
-        What the rows add is multiplied by `scale` (T, B, 1).
-        """
-        logits: Tensor = self.output(features)
-        return (
-            logits
-            if rows is None or self.ngrams is None
-            else logits + self.ngrams(rows).sum(-2) * scale
-        )
-
-    def _ngram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows (T, B, N) of ids (T, B) after the characters `before` (B, H), and these
-        after the ids."""
-        assert self.ngrams is not None
-        read = torch.cat((before[:, :NUM_BEFORE].T.long(), ids + 1))
-        shifted = [read[place : len(ids) + place] for place in range(NUM_BEFORE + 1)]
-        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings), dim=-1)
-        return rows, torch.cat(
-            (read[-NUM_BEFORE:].T.to(before.dtype), before[:, NUM_BEFORE:]), dim=1
-        )
+        read, _ = self.read_documents(ids, state, ops=ops)
+        return read.features, self._logits(read)
 
     def trace(
-        self, ids: Tensor, state: Tensor, ops: LayerOps | None = None
-    ) -> tuple[Traced, Tensor]:
+        self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
+    ) -> tuple[Traced, RecurrentState[Tensor]]:
         """Compute what `forward` does, and the cell values and outputs of all layers (T, B, L, H).
 
         Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of
         them is an END.
         """
-        (top, cells, hidden, *rows), state = self._read(
-            ids, state, None, ops or {}, want_cells=True
-        )
-        return (self._logits(top, *rows), cells, hidden), state
+        read, state = self.read_documents(ids, state, ops=ops, keeps_cells=True)
+        assert read.cells is not None and read.outputs is not None, "they are kept"
+        return (self._logits(read), read.cells, read.outputs), state
 
-    def layer_inputs(self, ids: Tensor, state: Tensor, outputs: Tensor) -> list[Tensor]:
+    def layer_inputs(
+        self, ids: Tensor, state: RecurrentState[Tensor], outputs: Tensor
+    ) -> list[Tensor]:
         """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs
         (T, B, L, H).
 
-        The state (L, S, B, H) is that before them.
+        The state is that before them.
         """
         below = self.vectors(ids)
-        links, inputs = _Links(self, below, state), []
+        links = _Links(self, below, state.vectors)
+        inputs = []
         for index, output in enumerate(outputs.unbind(2)):
-            below = below if links.along_depth is None else links.along_depth[0]
+            if links.along_depth is not None:
+                below = links.along_depth[0]
             inputs.append(below)
             below = self.depth.join(links, index, below, output)
         return inputs
-
-    def _read(
-        self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace`
-        returns, and the state.
-
-        The last tensor is the rows (T, B, N) of `model.ngram_table`, if the model has them and
-        reads ids.
-
-        The segments between two ENDs are read from the initial state, cut into pieces
-        (`model.reading.cut`).
-        """
-        is_end = np.zeros((0, 0), bool)
-        if self.end_id is not None and not ids.is_floating_point():
-            is_end = (ids == self.end_id).cpu().numpy()
-        if not is_end.any():
-            if (
-                noise is not None and self.end_id is not None
-            ):  # The rows of another process may have one.
-                noise.start_piece(torch.arange(ids.shape[1]))
-            return self._read_on(ids, state, noise, ops, want_cells=want_cells)
-        num_steps, num_lanes = is_end.shape
-        segments = Segments.of(is_end)
-        lanes = to_device(torch.from_numpy(segments.lanes), ids.device)
-        is_reset = to_device(torch.from_numpy(is_end[segments.begins, segments.lanes]), ids.device)
-        states = torch.where(
-            is_reset[:, None], self.initial_state(len(lanes)), state.index_select(2, lanes)
-        )
-        parts, positions = [], []
-        for piece in cut(segments, num_lanes):
-            where = to_device(torch.from_numpy(piece.positions), ids.device)
-            rows = to_device(torch.from_numpy(piece.segments), ids.device)
-            if noise is not None:
-                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]))
-            outputs, last = self._read_on(
-                ids.flatten()[where],
-                states.index_select(2, rows),
-                noise,
-                ops,
-                want_cells=want_cells,
-            )
-            parts.append([output.flatten(0, 1) for output in outputs])
-            positions.append(where.flatten())
-            states = states.index_copy(2, rows, last.to(states.dtype))
-        # The place of every character among the outputs of all pieces.
-        order = torch.cat(positions).argsort()
-        read = tuple(
-            torch.cat(some).index_select(0, order).view(num_steps, num_lanes, *some[0].shape[1:])
-            for some in zip(*parts, strict=True)
-        )
-        return read, states.index_select(
-            2, to_device(torch.from_numpy(segments.last_of_lanes), ids.device)
-        )
 
     def vectors(self, ids: Tensor) -> Tensor:
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
@@ -339,57 +284,158 @@ class CharRNN(nn.Module):
         vectors: Tensor = self.embedding(ids)
         return vectors
 
-    def _read_on(
-        self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Do the same for ids, or vectors (T, B, E), that are read on from the state, without a
-        reset."""
-        all_cells, all_hidden, new_state, joined = [], [], [], []
-        # Without input dropout, the first layer looks up its input products in a table of V rows.
-        is_vectors = ids.is_floating_point()
-        takes_ids = (
-            not is_vectors
-            and not self.depth.has_lstm
-            and (noise is None or self.input_dropout == 0)
+    def read_documents(
+        self,
+        ids: Tensor,
+        state: RecurrentState[Tensor],
+        *,
+        noise: Noise | None = None,
+        ops: LayerOps | None = None,
+        keeps_cells: bool = False,
+    ) -> tuple[Read, RecurrentState[Tensor]]:
+        """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
+
+        Returns what was read and the state. The fragments between two ENDs are read from the
+        initial state, cut into pieces (`model.reading.cut`).
+        """
+        read_window = partial(self.read_window, noise=noise, ops=ops, keeps_cells=keeps_cells)
+        is_end = self._find_ends(ids)
+        if is_end is None:
+            if noise is not None and self.end_id is not None:
+                # The rows of another process may have an END.
+                noise.start_piece(torch.arange(ids.shape[1]))
+            return read_window(ids, state)
+
+        def indices(values: NDArray[Any]) -> Tensor:
+            return to_device(torch.from_numpy(values), ids.device)
+
+        # Each fragment has a row of the state: that of its lane, or the initial one after an END.
+        num_steps, num_lanes = is_end.shape
+        fragments = Fragments.of(is_end)
+        states = state.map(partial(torch.index_select, dim=-2, index=indices(fragments.lanes)))
+        states = reset_rows(
+            states,
+            self.initial_state(len(fragments.lanes)),
+            indices(is_end[fragments.begins, fragments.lanes]),
         )
-        below = (
-            ids if takes_ids or is_vectors else _drop(self.vectors(ids), self.input_dropout, noise)
-        )
-        links = _Links(self, below, state)
-        for index, (layer, layer_state) in enumerate(
-            zip(self.recurrent_layers(), state, strict=True)
-        ):
-            used = layer_state[: layer.cell.num_states * layer.dilation]
-            if links.along_depth is not None:
-                # A separate view for each use: gradients then add up in the same order as in
-                # released versions.
-                below = links.along_depth[0]
-            table = (
-                self.embedding.weight
-                if takes_ids and index == 0 and self.embedding is not None
-                else None
+
+        reads, positions = [], []
+        for piece in cut(fragments, num_lanes):
+            where, rows = indices(piece.positions), indices(piece.fragments)
+            if noise is not None:
+                noise.start_piece(torch.from_numpy(fragments.lanes[piece.fragments]))
+            read, last = read_window(
+                ids.flatten()[where], states.map(partial(torch.index_select, dim=-2, index=rows))
             )
-            if want_cells:
-                outputs, cells, last = layer.trace(below, used, table, ops.get(index))
-                all_cells.append(cells)
-            else:
-                outputs, last = layer(below, used, table, noise, ops.get(index))
-            all_hidden.append(outputs)
-            below = self.depth.join(links, index, below, _drop(outputs, self.dropout, noise))
-            joined.append(below)
-            rest = layer_state[len(used) + self.depth.span :]
-            new_state.append(torch.cat((last.to(state.dtype), links.kept[index], rest)))
-        top = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
-        read = (
-            (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2))
-            if want_cells
-            else (top,)
+            reads.append(read)
+            positions.append(where.flatten())
+            states = states.map(partial(_replace_rows, rows), last)
+
+        # The place of every character among the outputs of all pieces.
+        order = torch.cat(positions).argsort()
+
+        def in_order(parts: Sequence[Tensor | None]) -> Tensor | None:
+            pieces = [part.flatten(0, 1) for part in parts if part is not None]
+            if not pieces:
+                return None
+            joined = torch.cat(pieces).index_select(0, order)
+            return joined.view(num_steps, num_lanes, *joined.shape[1:])
+
+        features, ngram_rows, cells, outputs = map(in_order, zip(*reads, strict=True))
+        assert features is not None
+        last_of_lanes = indices(fragments.last_of_lanes)
+        return (
+            Read(features, ngram_rows, cells, outputs),
+            states.map(partial(torch.index_select, dim=-2, index=last_of_lanes)),
         )
+
+    def _find_ends(self, ids: Tensor) -> NDArray[np.bool_] | None:
+        """Return where ids (T, B) are END, after which the state is reset; None if nowhere."""
+        if self.end_id is None or ids.is_floating_point():
+            return None
+        is_end: NDArray[np.bool_] = ids.eq(self.end_id).cpu().numpy()
+        return is_end if is_end.any() else None
+
+    def read_window(
+        self,
+        ids: Tensor,
+        state: RecurrentState[Tensor],
+        *,
+        noise: Noise | None,
+        ops: LayerOps | None,
+        keeps_cells: bool,
+    ) -> tuple[Read, RecurrentState[Tensor]]:
+        """Read ids (T, B), or vectors (T, B, E), on from a state, without a reset."""
+        is_vectors = ids.is_floating_point()
+        drops_inputs = noise is not None and self.input_dropout > 0
+        # Without input dropout, the first layer looks up its input products in a table of V rows.
+        takes_ids = not (is_vectors or drops_inputs or self.depth.has_lstm)
+        below = ids
+        if not takes_ids and not is_vectors:
+            below = _drop(self.vectors(ids), self.input_dropout, noise)
+        links = _Links(self, below, state.vectors)
+
+        all_cells, all_outputs, joined, new_vectors = [], [], [], []
+        layers = zip(self.recurrent_layers(), state.vectors, strict=True)
+        for index, (layer, vectors) in enumerate(layers):
+            used = vectors[: layer.cell.num_states * layer.dilation]
+            if links.along_depth is not None:
+                # A separate view for each use, so that gradients add up in the order of the layers.
+                below = links.along_depth[0]
+            table = None
+            if takes_ids and index == 0 and self.embedding is not None:
+                table = self.embedding.weight
+            found = layer(
+                below,
+                used,
+                embedding=table,
+                noise=noise,
+                ops=None if ops is None else ops.get(index),
+                keeps_cells=keeps_cells,
+            )
+            all_cells.append(found.cells)
+            all_outputs.append(found.outputs)
+            dropped = _drop(found.outputs, self.dropout, noise)
+            below = self.depth.join(links, index, below, dropped)
+            joined.append(below)
+            # A layer with a smaller dilation than the last one leaves vectors unused.
+            rest = vectors[len(used) + self.depth.span :]
+            last = found.state.to(vectors.dtype)
+            new_vectors.append(torch.cat((last, links.kept[index], rest)))
+
+        features = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
+        rows, history = None, state.history
         if self.ngrams is not None and not is_vectors:
-            rows, latest = self._ngram_rows(ids, state[0, -1])
-            new_state[0] = torch.cat((new_state[0][:-1], latest[None]))
-            read = (*read, rows)
-        return read, torch.stack(new_state)
+            rows, history = self._ngram_rows(ids, state)
+        read = Read(features, rows, None, None)
+        if keeps_cells:
+            read = Read(
+                features, rows, torch.stack(all_cells, dim=2), torch.stack(all_outputs, dim=2)
+            )
+        return read, RecurrentState(torch.stack(new_vectors), history)
+
+    def _ngram_rows(self, ids: Tensor, state: RecurrentState[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the rows (T, B, N) of ids (T, B) after the history of a state, and the history
+        after them."""
+        assert self.ngrams is not None and state.history is not None
+        read = torch.cat((state.history.T, ids + 1))
+        shifted = [read[place : len(ids) + place] for place in range(HISTORY_LENGTH + 1)]
+        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings), dim=-1)
+        return rows, read[-HISTORY_LENGTH:].T
+
+    def _logits(self, read: Read, scale: Tensor | float = 1.0) -> Tensor:
+        """Compute logits (T, B, V). What the table of n-grams adds is multiplied by `scale` (T, B,
+        1)."""
+        logits: Tensor = self.output(read.features)
+        if read.ngram_rows is None or self.ngrams is None:
+            return logits
+        added: Tensor = self.ngrams(read.ngram_rows).sum(-2)
+        return logits + added * scale
+
+
+def _replace_rows(rows: Tensor, part: Tensor, new: Tensor) -> Tensor:
+    """Return a part of a state in which some rows are those of `new`."""
+    return part.index_copy(-2, rows, new.to(part.dtype))
 
 
 class _Links:
@@ -412,11 +458,11 @@ class _Links:
 
     def climb(self, layer: int, x: Tensor) -> Tensor:
         assert self.along_depth is not None, "this depth has no LSTM"
-        _, state = self._network.grid_layers()[layer](
-            x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2)
-        )
-        self.along_depth = state.view(self.along_depth.shape)
-        return self.along_depth[0]
+        grid = self._network.grid_layers()[layer]
+        read = grid(x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
+        along_depth: Tensor = read.state.view(self.along_depth.shape)
+        self.along_depth = along_depth
+        return along_depth[0]
 
     def attend(self, layer: int, y: Tensor) -> Tensor:
         query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
@@ -438,6 +484,10 @@ class _Links:
             )
         read: Tensor = gate.sigmoid() * torch.cat(reads)
         return read
+
+
+def _share(share: float | Auto) -> float:
+    return 0.0 if share == "auto" else share
 
 
 def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:

@@ -6,10 +6,9 @@ learns what counts of n-grams know, and the network what they do not. A maximum-
 trained together with a network (Mikolov et al. 2011, "Strategies for training large scale neural
 network language models"); rows chosen by a hash.
 
-As the characters before the one that is read are needed, they are part of the state: its last
-vector (of the first layer) begins with their ids plus 1, the oldest first; 0 is none.
+The characters before the one that is read are the history of the state (`RecurrentState`).
 
-Shapes: B batch, H hidden, L layers, S state vectors per layer, V vocabulary, R rows.
+Shapes: B batch, V vocabulary, N characters of the history.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ BASE = 1009
 """Factor between the characters in the hash."""
 SHORTEST = 3
 """Characters of the shortest n-gram."""
-NUM_BEFORE = 4
-"""Characters before the last one that choose rows: one fewer than the longest n-gram has."""
+HISTORY_LENGTH = 4
+"""N: characters before the last one that choose rows: one fewer than the longest n-gram has."""
 
 
 def next_row(row: Any, older: Any, num_rows: int) -> Any:
@@ -37,9 +36,9 @@ def next_row(row: Any, older: Any, num_rows: int) -> Any:
 
 
 def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
-    """Return the rows of the n-grams that end with the last of NUM_BEFORE + 1 characters, the
+    """Return the rows of the n-grams that end with the last of HISTORY_LENGTH + 1 characters, the
     shortest first."""
-    row, *rows = (read[-1],)
+    row, rows = read[-1], []
     for older in read[-2::-1]:
         row = next_row(row, older, num_rows)
         rows.append(row)
@@ -50,12 +49,13 @@ def add_ngrams(
     logits: NDArray[np.float32],
     table: NDArray[np.float32],
     ids: NDArray[Any],
-    state: NDArray[np.float32],
-) -> None:
-    """Add the rows for ids (B,) to logits (B, V), the shortest first; the ids join those in a state
-    (L, S, B, H)."""
-    before = state[0, -1, :, :NUM_BEFORE]
-    read = np.vstack((before.T, np.asarray(ids) + 1)).astype(np.int64)
-    before[:] = read[1:].T
-    for row in rows_of(list(read), len(table)):
+    history: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Add the rows for ids (B,) after a history (B, N) to logits (B, V), the shortest first.
+
+    Returns the history after the ids.
+    """
+    read = np.column_stack((history, np.asarray(ids, np.int64) + 1))
+    for row in rows_of(list(read.T), len(table)):
         logits += table[row]
+    return read[:, 1:]

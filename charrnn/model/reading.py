@@ -3,13 +3,13 @@
 Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from that of a
 single pass only by what the network remembers for longer.
 
-A segment of a window is what one lane reads without a reset: from END, or from the start of the
-window, up to the next END. Each segment is cut into pieces of MAX_PIECE characters and, at its end,
-smaller powers of two, and all pieces of the same size and number are read together. Nothing is
+A fragment of a window is what one lane reads without a reset: from END, or from the start of the
+window, up to the next END. Each fragment is cut into pieces of MAX_PIECE characters and, at its
+end, smaller powers of two, and all pieces of the same size and number are read together. Nothing is
 padded, short documents are read in few wide steps, and a window takes at most about T + MAX_PIECE
 sequential steps.
 
-Shapes: T time, B batch (lanes), N segments, R rows of a piece.
+Shapes: T time, B batch (lanes), N fragments, R rows of a piece.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.model.recurrent_state import reset_rows
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
 
@@ -37,8 +38,8 @@ SEGMENT_LENGTH = 8192
 """Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
 
 Output = TypeVar("Output")
-Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Output, Tensor]]
-InitialState: TypeAlias = Callable[[int], Tensor]
+Step: TypeAlias = Callable[[Tensor, Any], tuple[Output, Any]]
+InitialState: TypeAlias = Callable[[int], Any]
 Indices = NDArray[np.int64]
 
 
@@ -121,8 +122,9 @@ def _read_from(
     cuts = sorted({-warm_up, *text_begins.tolist(), *range(0, length, WINDOW), length})
     state = initial_state(len(starts))
     for begin, end in pairwise(cuts):
-        for lane in np.flatnonzero(text_begins == begin):
-            state[:, :, lane] = initial_state(1)[:, :, 0]
+        if begin in text_begins:
+            is_begin = torch.from_numpy(text_begins == begin).to(state.device)
+            state = reset_rows(state, initial_state(len(starts)), is_begin)
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)
@@ -135,8 +137,8 @@ MAX_PIECE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Segments:
-    """The segments of a window, lane by lane, in the order of the text."""
+class Fragments:
+    """The fragments of a window, lane by lane, in the order of the text."""
 
     lanes: Indices
     """(N,)"""
@@ -146,7 +148,7 @@ class Segments:
     """(N,): the time step after each."""
 
     @classmethod
-    def of(cls, is_end: NDArray[np.bool_]) -> Segments:
+    def of(cls, is_end: NDArray[np.bool_]) -> Fragments:
         """Divide a window in which is_end (T, B) marks the ENDs."""
         starts = is_end.T.copy()
         starts[:, 0] = True
@@ -157,23 +159,23 @@ class Segments:
 
     @property
     def last_of_lanes(self) -> Indices:
-        """The number (B,) of the last segment of each lane."""
+        """The number (B,) of the last fragment of each lane."""
         return np.flatnonzero(np.append(np.diff(self.lanes), 1))
 
 
 class Piece(NamedTuple):
-    """The pieces of R segments that are read together; each continues the segment's piece before
+    """The pieces of R fragments that are read together; each continues the fragment's piece before
     it."""
 
-    segments: Indices
+    fragments: Indices
     """(R,)"""
     positions: Indices
     """(length, R): where each character is in the flattened window (T * B)."""
 
 
-def cut(segments: Segments, num_lanes: int) -> list[Piece]:
-    """Cut segments into pieces, in the order in which they are to be read."""
-    lengths = segments.ends - segments.begins
+def cut(fragments: Fragments, num_lanes: int) -> list[Piece]:
+    """Cut fragments into pieces, in the order in which they are to be read."""
+    lengths = fragments.ends - fragments.begins
     num_whole, rest = np.divmod(lengths, MAX_PIECE)
     done = np.zeros_like(lengths)
     powers = [MAX_PIECE >> shift for shift in range(1, MAX_PIECE.bit_length())]
@@ -183,7 +185,7 @@ def cut(segments: Segments, num_lanes: int) -> list[Piece]:
     for size, is_chosen in sizes:
         chosen = np.flatnonzero(is_chosen)
         if len(chosen):
-            times = (segments.begins + done)[chosen] + np.arange(size)[:, None]
-            pieces.append(Piece(chosen, times * num_lanes + segments.lanes[chosen]))
+            times = (fragments.begins + done)[chosen] + np.arange(size)[:, None]
+            pieces.append(Piece(chosen, times * num_lanes + fragments.lanes[chosen]))
             done[chosen] += size
     return pieces

@@ -297,19 +297,14 @@ class _Scan(Function):
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
 """Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`,
 `nn.GRU` and `nn.RNN` call. They are not documented, so one may be missing."""
-FASTEST_ON_CPU = ("lstm",)
-"""Cell types for which that function is the fastest implementation on a CPU. Others step through
-time there, and `model.recurrence` does that with fewer operations."""
 
 
-def runs_whole(cell_name: str, device: torch.device) -> bool:
-    """Return whether `run_whole` is the fastest implementation of a cell type on that device."""
-    return (device.type == "cuda" or cell_name in FASTEST_ON_CPU) and hasattr(
-        torch, FUNCTIONS.get(cell_name, "")
-    )
+def has_library(cell_name: str) -> bool:
+    """Return whether this version of torch has the function of a cell type."""
+    return hasattr(torch, FUNCTIONS[cell_name])
 
 
-def run_whole(
+def run_library(
     cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state

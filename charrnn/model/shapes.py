@@ -70,7 +70,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
                 shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
     if config.initial_state == "learned":
-        shapes["learned_state"] = (network.num_layers, network.num_states, size)
+        shapes["learned_state"] = (network.num_layers, network.num_packed, size)
     return shapes
 
 
@@ -168,7 +168,7 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     """
     network = Architecture.of(config)
     state = (
-        network.num_layers * network.num_states * resolved(config.batch_size) * network.hidden_size
+        network.num_layers * network.num_packed * resolved(config.batch_size) * network.hidden_size
     )
     # Several networks have an output bias each, where the model has one.
     biases = 4 * (config.num_networks - 1) * vocab_size

@@ -15,8 +15,9 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import Ops, State
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.ngram_table import add_ngrams
+from charrnn.model.ngram_table import HISTORY_LENGTH, add_ngrams
 from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -33,17 +34,17 @@ class CharacterModel(Protocol):
     def changes(self) -> str:
         """Cache key among the models with the same weights: precision and clamps."""
 
-    def initial_state(self, batch_size: int) -> Float32Array:
-        """Return the state before a text, whose axis 2 is that of the batch rows."""
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before a text: a `RecurrentState`, or several in one."""
 
     def step(
-        self, ids: NDArray[np.integer[Any]], state: Float32Array
-    ) -> tuple[NDArray[np.floating[Any]], Float32Array]:
+        self, ids: NDArray[np.integer[Any]], state: Any
+    ) -> tuple[NDArray[np.floating[Any]], Any]:
         """Map ids (B,) and a state to logits (B, V) and a new state."""
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
-    ) -> tuple[NDArray[np.floating[Any]], Float32Array]:
+        self, ids: NDArray[np.integer[Any]], state: Any = None
+    ) -> tuple[NDArray[np.floating[Any]], Any]:
         """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the
         last."""
 
@@ -190,39 +191,55 @@ class Stepper:
         num_states, dilation = self.cell.num_states, self.architecture.dilations[layer]
         return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
 
-    def values(self, state: Float32Array) -> Float32Array:
-        """Compute the cell values (L, B, H), in [-1, 1], from a state (L, S, B, H)."""
-        layers = range(self.num_layers)
-        return np.stack(
-            [self.cell.value(self.ops, tuple(self.queue(state, layer)[:, -1])) for layer in layers]
-        )
+    def values(self, state: RecurrentState[Float32Array]) -> Float32Array:
+        """Compute the cell values (L, B, H), in [-1, 1], from a state."""
+        values = []
+        for layer in range(self.num_layers):
+            latest = self.queue(state.vectors, layer)[:, -1]
+            values.append(self.cell.value(self.ops, tuple(latest)))
+        return np.stack(values)
 
-    def initial_state(self, batch_size: int) -> Float32Array:
-        """Return the initial state (L, S, B, H) of a text: zero, or the learned one."""
+    def initial_state(self, batch_size: int) -> RecurrentState[Any]:
+        """Return the initial state of a text: zero, or the learned one."""
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
+        vectors = np.zeros(shape, np.float32)
         if self._learned_state is not None:
-            return np.array(np.broadcast_to(self._learned_state[:, :, None], shape))
-        return np.zeros(shape, np.float32)
+            vectors[:] = self._learned_state[:, : shape[1], None]
+        if self.ngrams is None:
+            return RecurrentState(vectors)
+        return RecurrentState(vectors, np.zeros((batch_size, HISTORY_LENGTH), np.int64))
 
     def step(
-        self, ids: NDArray[np.integer[Any]], state: Float32Array
-    ) -> tuple[Float32Array, Float32Array]:
-        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is
-        unchanged.
+        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
+    ) -> tuple[Float32Array, RecurrentState[Any]]:
+        """Map ids (B,) and a state to logits (B, V) and a new state; the old one is unchanged.
 
         A row that reads END starts from the initial state.
         """
-        state = state.copy()
-        if self.end_id is not None and (is_end := np.asarray(ids) == self.end_id).any():
-            state[:, :, is_end] = self.initial_state(int(is_end.sum()))
-        logits = self.products["output"].product(_Walk(self, ids, state).read(ids))
-        if self.ngrams is not None:
-            add_ngrams(logits, self.ngrams, ids, state)
-        return logits, state
+        if self.end_id is not None:
+            state = self._reset_at_end(ids, state)
+        # The walk changes the vectors in place.
+        vectors = state.vectors.copy()
+        logits = self.products["output"].product(_Walk(self, ids, vectors).read(ids))
+        if self.ngrams is None:
+            return logits, RecurrentState(vectors)
+        assert state.history is not None, "the table reads it"
+        history = add_ngrams(logits, self.ngrams, ids, state.history)
+        return logits, RecurrentState(vectors, history)
+
+    def _reset_at_end(
+        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
+    ) -> RecurrentState[Any]:
+        """Return a state in which the rows whose id is END are initial: a document begins."""
+        is_end = (np.asarray(ids) == self.end_id)[:, None]
+        if not is_end.any():
+            return state
+        initial = self.initial_state(len(ids))
+        return state.map(lambda old, new: np.where(is_end, new, old), initial)
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
-    ) -> tuple[Float32Array, Float32Array]:
+        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any] | None = None
+    ) -> tuple[Float32Array, RecurrentState[Any]]:
         """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after
         its last character.
 

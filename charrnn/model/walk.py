@@ -55,9 +55,13 @@ class Architecture:
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer: of its cell times the largest dilation, `Depth.span`, and one
-        for n-grams."""
-        return self.cell.num_states * self.dilations[-1] + self.depth.span + (self.ngram_rows > 0)
+        """S: state vectors per layer, of its cell times the largest dilation, and `Depth.span`."""
+        return self.cell.num_states * self.dilations[-1] + self.depth.span
+
+    @property
+    def num_packed(self) -> int:
+        """Vectors per layer of a packed state (`recurrent_state.pack`)."""
+        return self.num_states + int(self.ngram_rows > 0)
 
     @property
     def kept_outputs(self) -> slice:

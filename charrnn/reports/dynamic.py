@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from charrnn.evaluation.losses import (
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -181,7 +183,7 @@ def root_mean_square_gradients(
     num_segments = 0
     with task("measuring gradients", len(starts), unit="places") as advance:
         for row, start in enumerate(starts + warm_up):
-            state = states[:, :, row : row + 1]
+            state = states.map(partial(torch.narrow, dim=-2, start=row, length=1))
             for begin in range(start, start + SEGMENTS_OF_STRETCH * segment_length, segment_length):
                 segment = ids[begin : begin + segment_length + 1]
                 if len(segment) < 2:
@@ -258,7 +260,7 @@ class _Learner:
             name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()
         }
 
-    def read(self, ids: IdArray) -> Tensor:
+    def read(self, ids: IdArray) -> RecurrentState[Tensor]:
         """Return the state after ids (T, B), read from the initial one; that itself if T is 0."""
         with torch.no_grad():
             state = self._network.initial_state(ids.shape[1])
@@ -266,8 +268,10 @@ class _Learner:
                 _, state = self._network(self._tensor(ids), state)
         return state
 
-    def gradients(self, ids: IdArray, state: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Read ids (T + 1,) in one batch row from a state (L, S, 1, H).
+    def gradients(
+        self, ids: IdArray, state: RecurrentState[Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], RecurrentState[Tensor]]:
+        """Read ids (T + 1,) in one batch row from a state.
 
         Returns the losses (T,) of the last T of them, the gradients of their mean by the weights
         that they depend on, and the state before the last id is read.
@@ -283,7 +287,7 @@ class _Learner:
             for name, part in zip(self.parameters, found, strict=True)
             if part is not None
         }
-        return losses.detach(), gradients, state.detach()
+        return losses.detach(), gradients, state.map(torch.detach)
 
     def _tensor(self, ids: IdArray) -> Tensor:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)

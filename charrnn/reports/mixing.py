@@ -1,16 +1,15 @@
 """Several models that predict together: a weighted mixture or a product of what each predicts.
 
-Shapes: T time, B batch, V vocabulary, M models, N values of all their states.
+Shapes: T time, B batch, V vocabulary, M models.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generating, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.model.annotations import Predictor
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import CharacterModel
 from charrnn.system.lazy import torch
 from charrnn.text.documents import END
@@ -223,65 +223,69 @@ class Mixture(Generating):
         )
 
 
-class _MixedStates:
-    """The states of several models (M) as one array (1, 1, B, N) of NumPy or torch."""
+class MixedState(NamedTuple):
+    """The states of several models, with the interface of one."""
 
-    def __init__(self, mixture: Mixture, parts: Sequence[Any], join: Callable[..., Any]) -> None:
-        """Take what steps each model of a mixture, and what concatenates arrays along the axis
-        1."""
-        self.parts, self._join, self._weights = parts, join, np.array(mixture.weights)
+    parts: tuple[RecurrentState[Any], ...]
+
+    def map(self, function: Callable[..., Any], *others: MixedState) -> MixedState:
+        """Do what `RecurrentState.map` does with the states of each model."""
+        columns = zip(self.parts, *(other.parts for other in others), strict=True)
+        return MixedState(tuple(one.map(function, *rest) for one, *rest in columns))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arrays of torch are."""
+        device: torch.device = self.parts[0].device
+        return device
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the vectors of all states."""
+        return sum(part.num_bytes for part in self.parts)
+
+
+class _MixedModels:
+    """Several models that read the same characters."""
+
+    def __init__(self, mixture: Mixture, parts: Sequence[Any]) -> None:
+        """Take what steps each model of a mixture."""
+        self.parts, self._weights = parts, np.array(mixture.weights)
         self._places: Sequence[Any] = mixture.alphabet.places
         self._is_product, self.vocab_size = mixture.mode == "product", len(mixture.vocab)
-        self._shapes = [tuple(part.initial_state(1).shape) for part in parts]
 
-    def initial_state(self, batch_size: int) -> Any:
-        """Return the initial states of all models as one array (1, 1, B, N)."""
-        return self._pack([part.initial_state(batch_size) for part in self.parts])
-
-    def _pack(self, states: Sequence[Any]) -> Any:
-        rows = [state.swapaxes(1, 2).swapaxes(0, 1).reshape(state.shape[2], -1) for state in states]
-        return self._join(rows, 1)[None, None]
-
-    def _unpack(self, state: Any) -> list[Any]:
-        ends = itertools.accumulate((math.prod(shape) for shape in self._shapes), initial=0)
-        return [
-            state[0, 0, :, begin:end]
-            .reshape(-1, shape[0], shape[1], shape[3])
-            .swapaxes(0, 1)
-            .swapaxes(1, 2)
-            for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
-        ]
+    def initial_state(self, batch_size: int) -> MixedState:
+        """Return the initial states of all models."""
+        return MixedState(tuple(part.initial_state(batch_size) for part in self.parts))
 
 
-class MixedStepper(_MixedStates):
+class MixedStepper(_MixedModels):
     """Several models one character at a time; its logits are the logarithms of the mixed
     probabilities, in float64."""
 
     def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
-        super().__init__(mixture, steppers, np.concatenate)
+        super().__init__(mixture, steppers)
         self.changes = self.precision = steppers[0].precision
 
-    def step(
-        self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]
-    ) -> tuple[Any, NDArray[np.float32]]:
-        """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and
+    def step(self, ids: NDArray[np.integer[Any]], state: MixedState) -> tuple[Any, MixedState]:
+        """Map ids (B,) and a state to log-probabilities (B, V), not normalized, and
         the new state."""
         return self._advance("step", ids, state)
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32] | None = None
-    ) -> tuple[Any, NDArray[np.float32]]:
+        self, ids: NDArray[np.integer[Any]], state: MixedState | None = None
+    ) -> tuple[Any, MixedState]:
         """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty
         text."""
         return self._advance("read", ids, self.initial_state(1) if state is None else state)
 
     def _advance(
-        self, method: str, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]
-    ) -> tuple[Any, Any]:
+        self, method: str, ids: NDArray[np.integer[Any]], state: MixedState
+    ) -> tuple[Any, MixedState]:
         """Call `step` or `read` of every model with its part of a state; mix the logits over the
         common alphabet."""
         scores, states = [], []
-        for stepper, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
+        for stepper, places, own in zip(self.parts, self._places, state.parts, strict=True):
             logits, after = getattr(stepper, method)(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
@@ -291,7 +295,7 @@ class MixedStepper(_MixedStates):
             if self._is_product
             else np.logaddexp.reduce(stacked + np.log(weights))
         )
-        return mixed, self._pack(states)
+        return mixed, MixedState(tuple(states))
 
 
 class MixedGenerator(Generator):
@@ -314,8 +318,8 @@ class MixedGenerator(Generator):
         return self._steppers[precision]
 
 
-class MixedNetwork(_MixedStates):
-    """Maps ids (T, B) and a state (1, 1, B, N) to the logarithms of mixed probabilities (T, B, V),
+class MixedNetwork(_MixedModels):
+    """Maps ids (T, B) and a state to the logarithms of mixed probabilities (T, B, V),
     and a new state.
 
     Ids and probabilities are those of the common alphabet: those of each network are normalized
@@ -323,20 +327,20 @@ class MixedNetwork(_MixedStates):
     """
 
     def __init__(self, mixture: Mixture) -> None:
-        super().__init__(mixture, [model.network for model in mixture.models], torch.cat)
+        super().__init__(mixture, [model.network for model in mixture.models])
         end = self.parts[0].end_id
         self.end_id = None if end is None else self._places[0].tolist().index(end)
         self.device: torch.device = self.parts[0].device
 
-    def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, ids: torch.Tensor, state: MixedState) -> tuple[torch.Tensor, MixedState]:
         """Read ids (T, B) with every network, and mix what they predict, in float32."""
         scores, states = [], []
-        for network, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
+        for network, places, own in zip(self.parts, self._places, state.parts, strict=True):
             ids_there = torch.from_numpy(places).to(ids.device)
-            logits, after = network(ids_there[ids], own.contiguous())
+            logits, after = network(ids_there[ids], own)
             scores.append(logits.float()[..., ids_there].log_softmax(-1))
             states.append(after)
         stacked, weights = torch.stack(scores, -1), torch.tensor(self._weights, device=ids.device)
         if self._is_product:
-            return (stacked * weights.float()).sum(-1), self._pack(states)
-        return (stacked + weights.log().float()).logsumexp(-1), self._pack(states)
+            return (stacked * weights.float()).sum(-1), MixedState(tuple(states))
+        return (stacked + weights.log().float()).logsumexp(-1), MixedState(tuple(states))

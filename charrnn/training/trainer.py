@@ -19,7 +19,8 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
-from charrnn.model.layer import Noise
+from charrnn.model.noise import Noise
+from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -95,7 +96,7 @@ class Trainer:
         )
         """All weights of every network but the table of n-grams: what is clipped, and their
         averages."""
-        self.state = self._initial_state().detach()
+        self.state = self._initial_state().map(Tensor.detach)
         self.step = 0
         self.cursor = 0
 
@@ -148,7 +149,7 @@ class Trainer:
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
-    ) -> tuple[Tensor, list[float]]:
+    ) -> tuple[RecurrentState[Tensor], list[float]]:
         """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's
         `grad`.
 
@@ -165,11 +166,11 @@ class Trainer:
         if (
             self.config.end_id is None
         ):  # With documents, the network resets the state where one begins.
-            is_kept = (
-                torch.rand(batch_size, 1, generator=generator)[self.rows]
-                >= self.config.reset_probability
+            is_reset = (
+                torch.rand(batch_size, generator=generator)[self.rows]
+                < self.config.reset_probability
             )
-            state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
+            state = reset_rows(state, self._initial_state(), to_device(is_reset, self.device))
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
         # Divided by the number of targets in all processes, so that the sum over them is the mean.
@@ -203,7 +204,7 @@ class Trainer:
         # One copy to main memory, for which the processor waits until the device has computed
         # everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
-        return state.detach(), [train_nats, norm, *sums]
+        return state.map(Tensor.detach), [train_nats, norm, *sums]
 
     @property
     def num_parameters(self) -> int:
@@ -230,7 +231,7 @@ class Trainer:
                 }
         return tensors
 
-    def _initial_state(self) -> torch.Tensor:
+    def _initial_state(self) -> RecurrentState[Tensor]:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
     def share(self) -> None:
@@ -250,7 +251,7 @@ class Trainer:
         except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
         _copy_all(copies)
-        self.state = self._initial_state().detach()
+        self.state = self._initial_state().map(Tensor.detach)
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
         """Return the weights to generate with: the averaged ones if averaging is on."""
@@ -259,11 +260,11 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of
         all batch rows."""
-        state = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
-        return numpy_tensors({**self._tensors(), "state": state}), {
-            "step": self.step,
-            "cursor": self.cursor,
-        }
+        batch_size = self.batches.batch_size
+        state = self.state.map(lambda part: self.group.gather_rows(part, batch_size, dim=-2))
+        tensors = numpy_tensors(self._tensors())
+        tensors["state"] = pack(state.map(lambda part: part.float().cpu().numpy()))
+        return tensors, {"step": self.step, "cursor": self.cursor}
 
     def restore(
         self,
@@ -289,7 +290,9 @@ class Trainer:
         try:
             # Everything is checked before anything is copied.
             whole = self.network.initial_state(self.batches.batch_size)
-            state = _fit(whole, training, "state")[1][:, :, self.rows]
+            expected = torch.from_numpy(pack(whole.map(lambda part: part.detach().cpu().numpy())))
+            _fit(expected, training, "state")
+            saved = unpack(training["state"], has_history=whole.history is not None)
             copies = [_fit(value, training, name) for name, value in self._tensors().items()]
             if len(self._networks) > 1:
                 copies += [] if self._table is None else [_fit(self._table.weight, model, TABLE)]
@@ -300,7 +303,11 @@ class Trainer:
                 f"The saved training state does not fit config.yaml: {reason}"
             ) from None
         _copy_all(copies)
-        self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
+        self.state = saved.map(
+            lambda part: torch.from_numpy(part[..., self.rows, :].copy()).to(self.device)
+        )
+        self.step = step
+        self.cursor = cursor
 
 
 TABLE = "ngrams.weight"

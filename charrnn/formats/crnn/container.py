@@ -46,6 +46,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.formats.crnn.rows import MAX_ORDER, SYMBOL_BITS, RowCoder
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.portable_math import Matrix
+from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
@@ -224,7 +225,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     names = ("cell", "depth", "num_layers", "hidden_size", "zoneout", "sum_outputs", "end_id")
     settings = {name: getattr(config, name) for name in names}
     arrays = {f"table {name}": table for name, table in stepper.tables.items()}
-    arrays["state"] = stepper.initial_state(1)
+    arrays["state"] = pack(stepper.initial_state(1))
     for name, (matrix, bias) in stepper.products.items():
         arrays[f"{name} values"] = matrix.values
         arrays[f"{name} scale"] = matrix.scale

@@ -22,6 +22,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.sampling import choose_engine, compiled_loop, start_ids
-from charrnn.model.portable_math import exact_exp
+from charrnn.model.portable_math import Float32Array, exact_exp
+from charrnn.model.recurrent_state import RecurrentState, pack
 from charrnn.model.stepper import Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task
@@ -330,9 +332,10 @@ class RowCoder:
             for symbols, size in zip(decoded, sizes, strict=True)
         ]
 
-    def start(self, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the state (L, S, B, H) and the logits (B, V) before a row, for several rows."""
-        return np.repeat(self._state, num_rows, axis=2), np.repeat(self._logits, num_rows, axis=0)
+    def start(self, num_rows: int) -> tuple[RecurrentState[Float32Array], Float32Array]:
+        """Return the state and the logits (B, V) before a row, for several rows."""
+        state = self._state.map(partial(np.repeat, repeats=num_rows, axis=-2))
+        return state, np.repeat(self._logits, num_rows, axis=0)
 
     def _compiled_loop(self, sizes: Sequence[int]) -> ModuleType | None:
         """Return what codes rows of `sizes` bytes faster than NumPy, if these and all before make
@@ -439,8 +442,17 @@ class RowCoder:
         for rows in zip(*parts, strict=True):
             state, logits = self.start(len(rows[0]))
             scratch = compiled.make_scratch(weights, len(rows[0]))
-            initial = self.stepper.initial_state(1)
-            model = (weights, state, logits, end_id, initial, self.widths, self.order, scratch)
+            initial = pack(self.stepper.initial_state(1))
+            model = (
+                weights,
+                pack(state),
+                logits,
+                end_id,
+                initial,
+                self.widths,
+                self.order,
+                scratch,
+            )
             jobs.append((model, STEPS_AT_ONCE, decodes, rows))
 
         with ThreadPoolExecutor(len(jobs)) as pool:

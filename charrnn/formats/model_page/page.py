@@ -29,6 +29,7 @@ from charrnn.errors import UsageError
 from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
+from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Stepper
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
@@ -153,7 +154,7 @@ def _describe_network(
         table = Matrix(model.tensors["ngrams.weight"], is_int8=True)
         arrays |= {"ngrams": table.values, "ngrams.scale": table.scale}
     if config.initial_state == "learned":
-        arrays["learned_state"] = stepper.initial_state(1)
+        arrays["learned_state"] = pack(stepper.initial_state(1))
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
     shapes = {
         name: {"bits": one.bits, "columns": one.values.shape[1]}
@@ -168,7 +169,7 @@ def _describe_network(
         "num_layers": stepper.num_layers,
         "hidden_size": stepper.hidden_size,
         "num_states": stepper.cell.num_states,
-        "state_width": stepper.architecture.num_states,
+        "state_width": stepper.architecture.num_packed,
         "sum_outputs": config.sum_outputs,
         "zoneout": config.zoneout,
         "embedding_size": embedding_size,

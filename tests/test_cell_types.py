@@ -11,13 +11,16 @@ import pytest
 import torch
 from effects_networks import H, V, make_config, make_network, tensors_of
 from numpy.typing import NDArray
+from random_networks import arrays_of, in_numpy, random_state
 from torch import Tensor
 
 from charrnn.config.architectures import DEPTHS
 from charrnn.model.cell_type_registry import RECENT as RECENT_CLASSES
 from charrnn.model.cell_types import CELLS
-from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
+from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
+from charrnn.model.noise import Noise
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
@@ -42,11 +45,11 @@ def make_layer(cell: str, **noise: Any) -> RecurrentLayer:
     return layer
 
 
-def make_inputs(network: CharRNN) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    ids = torch.randint(0, V, (T, B), generator=generator)
-    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64)
-    return ids, (0.4 * state).clamp(-1, 1)  # h is within [-1, 1] in most cells, and shown as it is
+def make_inputs(network: CharRNN) -> tuple[Tensor, RecurrentState[Tensor]]:
+    ids = torch.randint(0, V, (T, B), generator=torch.Generator().manual_seed(3))
+    state = random_state(network, B)
+    # h is within [-1, 1] in most cells, and shown as it is.
+    return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1), state.history)
 
 
 def sigmoid(x: float) -> float:
@@ -203,8 +206,7 @@ def test_a_layer_equals_a_naive_loop(cell: str) -> None:
     inputs = torch.randn(3, 2, I, generator=generator, dtype=torch.float64)
     state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        outputs, last = layer(inputs, state)
-        _, cells, _ = layer.trace(inputs, state)
+        outputs, cells, last = layer(inputs, state, keeps_cells=True)
     weights = {name: value.numpy() for name, value in layer.state_dict().items()}
     for row in range(2):
         current = state[:, row].tolist()
@@ -233,9 +235,9 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth
                 piece, current = network(ids[begin:end], current)
                 pieces.append(piece)
             torch.testing.assert_close(torch.cat(pieces), logits, **EXACT)
-            torch.testing.assert_close(current, last, **EXACT)
+            torch.testing.assert_close(arrays_of(current), arrays_of(last), **EXACT)
     torch.testing.assert_close(traced, logits, **EXACT)
-    torch.testing.assert_close(traced_last, last, **EXACT)
+    torch.testing.assert_close(arrays_of(traced_last), arrays_of(last), **EXACT)
     assert cells.shape == hidden.shape == (T, B, L, H) and cells.abs().max() <= 1
 
 
@@ -252,12 +254,13 @@ def test_the_stepper_computes_what_the_network_computes(
     stepper = Stepper(make_config(cell, depth, **options), tensors_of(network))
     with torch.no_grad():
         expected, _ = network(ids, state)
-    current = state.numpy().astype(np.float32)
-    assert stepper.initial_state(B).shape == current.shape
+    current = in_numpy(state)
+    assert stepper.initial_state(B).vectors.shape == current.vectors.shape
     for t in range(T):
-        before = current.copy()
+        before = current.map(np.copy)
         logits, new = stepper.step(ids[t].numpy(), current)
-        assert np.array_equal(current, before), "the old state is left as it was"
+        for part, old in zip(arrays_of(current), arrays_of(before), strict=True):
+            assert np.array_equal(part, old), "the old state is left as it was"
         current = new
         # float32 against float64; an irnn's values grow to some hundreds.
         scale = max(1.0, float(expected[t].abs().max()))
@@ -275,7 +278,7 @@ def test_attention_reads_a_window_as_its_characters(length: int) -> None:
             found, state = network(char[None], state)
             one_by_one.append(found)
     torch.testing.assert_close(torch.cat(one_by_one), logits, **EXACT)
-    torch.testing.assert_close(state, last, **EXACT)
+    torch.testing.assert_close(arrays_of(state), arrays_of(last), **EXACT)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -283,10 +286,11 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
     network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
     ids, state = make_inputs(network)
     first, second = network.recurrent_layers()
+    vectors = state.vectors
     with torch.no_grad():
         if depth not in ("grid", "attention"):
-            below, _ = first(network.embedding(ids), state[0, :1])
-            y, _ = second(below, state[1])
+            below = first(network.embedding(ids), vectors[0, :1]).outputs
+            y = second(below, vectors[1]).outputs
         if depth == "residual":
             top = below + (below + y)
         elif depth == "grid":
@@ -294,7 +298,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
             for index, (layer, grid) in enumerate(
                 zip((first, second), network.grid_layers(), strict=True)
             ):
-                y, _ = layer(along[0], state[index])
+                y = layer(along[0], vectors[index]).outputs
                 gates = (
                     y @ grid.weight("ih").T
                     + grid.bias("ih")
@@ -313,8 +317,8 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
         elif depth == "attention":
             top = network.embedding(ids)
             for index, layer in enumerate((first, second)):
-                y, _ = layer(top, state[index, :1])
-                past, joined = torch.cat((state[index, 1:], y)), []
+                y = layer(top, vectors[index, :1]).outputs
+                past, joined = torch.cat((vectors[index, 1:], y)), []
                 for t, (query, gate) in enumerate(
                     one.chunk(2, dim=-1) for one in network.attentions[index](y)
                 ):
@@ -344,7 +348,7 @@ def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: s
     )
     found = []
     for ops in (None, TORCH):
-        outputs, last = layer(inputs, state, None, None, ops)
+        outputs, _, last = layer(inputs, state, ops=ops)
         loss = (outputs * torch.arange(T * B * H).view(T, B, H)).sum() + last.sum()
         found.append((outputs, last, *torch.autograd.grad(loss, [*layer.parameters(), state])))
     torch.testing.assert_close(*found, **EXACT)
@@ -357,10 +361,9 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) ->
         make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network)
     )
     start = network.initial_state(B)
-    assert start.shape == (L, 2 * 4, B, H) and bool(start.any()) == (initial_state == "learned")
-    np.testing.assert_array_equal(
-        stepper.initial_state(B), start.detach().numpy().astype(np.float32)
-    )
+    assert start.vectors.shape == (L, 2 * 4, B, H)
+    assert bool(start.vectors.any()) == (initial_state == "learned")
+    np.testing.assert_array_equal(stepper.initial_state(B).vectors, in_numpy(start).vectors)
     ids, _ = make_inputs(network)
     logits, _ = network(ids, start)
     weights = torch.randn(
@@ -383,9 +386,10 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
         layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64
     )
     with torch.no_grad():
-        new = plain(inputs, state)[1]
-        mean = layer(inputs, state)[1]
-        noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 400))[1]
+        new = plain(inputs, state).state
+        mean = layer(inputs, state).state
+        noise = Noise(torch.Generator().manual_seed(3), 400)
+        noisy = layer(inputs, state, noise=noise).state
     torch.testing.assert_close(mean, state + 0.7 * (new - state), **EXACT)
     is_old = (noisy - state).abs() < 1e-12
     assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), (
@@ -409,7 +413,7 @@ def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(
     state = torch.zeros(dilation * layer.cell.num_states, 2, H, dtype=torch.float64)
     with torch.no_grad():
         quiet = masked(inputs, state)[0]
-        noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]
+        noisy = layer(inputs, state, noise=Noise(torch.Generator().manual_seed(3), 2))[0]
         noise = torch.Generator().manual_seed(3)
         for name in layer.cell.products:
             weight = masked.weight(name)
@@ -433,12 +437,13 @@ def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell: st
     reference = REFERENCES[cell](I, H, num_layers=L).double()
     reference.load_state_dict(weights)
     ids, state = make_inputs(network)
-    first = tuple(state.transpose(0, 1)) if cell == "lstm" else state[:, 0]
+    vectors = state.vectors
+    first = tuple(vectors.transpose(0, 1)) if cell == "lstm" else vectors[:, 0]
     outputs, last = reference(network.embedding(ids), first)
     logits, found = network(ids, state)
     torch.testing.assert_close(logits, network.output(outputs), **EXACT)
     torch.testing.assert_close(
-        found.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT
+        found.vectors.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT
     )
 
 
@@ -453,7 +458,10 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
     exact = network.trace(ids, state)[0][1]
     # A relative error of 6e-8 of the output, divided by the gate, over 13 steps.
     torch.testing.assert_close(
-        network.float().trace(ids, state.float())[0][1].double(), exact, rtol=1e-4, atol=1e-5
+        network.float().trace(ids, state.map(Tensor.float))[0][1].double(),
+        exact,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
