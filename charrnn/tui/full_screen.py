@@ -33,14 +33,18 @@ Keys = tuple[str, str, Mapping[str, str]]
 
 def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
     """Return the bindings of keys, several of which are separated by commas, to actions."""
-    return [
-        Binding(keys, action, show=False, priority=priority) for keys, action in actions.items()
-    ]
+    bindings: list[BindingType] = []
+    for keys, action in actions.items():
+        bindings.append(Binding(keys, action, show=False, priority=priority))
+    return bindings
 
 
 def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
     """Return the bindings of all keys that a help lists."""
-    return [binding for _, _, actions in rows for binding in bind(actions)]
+    bindings = []
+    for _, _, actions in rows:
+        bindings += bind(actions)
+    return bindings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,7 @@ class Work:
         """Call `on_failure` with what a job raises, except Cancelled, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
         self._changed = threading.Condition()
+        """Whoever changes what follows notifies who waits for it."""
         self._jobs: list[Job] = []
         """All jobs that have not ended, in the order in which they were started."""
         self._latest: dict[str, Job] = {}
@@ -112,13 +117,16 @@ class Work:
     def take_turn(self, job: Job) -> None:
         """Return once no other job runs and all newer ones have ended. Raises Cancelled if it is
         not wanted."""
+        # Without the lock: a job asks at every character that it reads.
         if self._running is self._jobs[-1] is job and self.is_wanted(job):
             return
+
+        def may_go_on() -> bool:
+            return self._running is None and self._jobs[-1] is job
+
         with self._changed:
             self._yield_turn(job)
-            self._changed.wait_for(
-                lambda: not self.is_wanted(job) or (self._running is None and self._jobs[-1] is job)
-            )
+            self._changed.wait_for(lambda: may_go_on() or not self.is_wanted(job))
             if not self.is_wanted(job):
                 raise Cancelled
             self._running = job
@@ -158,6 +166,18 @@ class StatusLine(Static):
         """Replace the message; "" removes it."""
         self.update(Text(printable(message)))
         self.display = bool(message)
+
+
+class HintLine(Static):
+    """Some of the keys, in the last line of a screen: as many as fit."""
+
+    def __init__(self, keys: str) -> None:
+        super().__init__(id="hint")
+        self.show(keys)
+
+    def show(self, keys: str) -> None:
+        """Replace the keys."""
+        self.update(Text(keys, no_wrap=True, overflow="ellipsis"))
 
 
 class FullScreenApp(App[Result]):
@@ -203,7 +223,11 @@ class FullScreenApp(App[Result]):
 
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
-        self.set_interval(SIGNAL_POLL, lambda: self.exit() if self._signals.number else None)
+        self.set_interval(SIGNAL_POLL, self._exit_after_signal)
+
+    def _exit_after_signal(self) -> None:
+        if self._signals.number:
+            self.exit()
 
     def run_until_signal(self, signals: Signals) -> Result | None:
         """Run until the interface is closed or a signal arrives; return None unless its keys closed
@@ -212,7 +236,8 @@ class FullScreenApp(App[Result]):
         Raises the error that closed it, if there was one.
         """
         # Textual would print where it was interrupted.
-        signals.is_quiet = signals.defers = True
+        signals.is_quiet = True
+        signals.defers = True
         self._signals = signals
         result = self.run()
         self.finish()
@@ -220,7 +245,9 @@ class FullScreenApp(App[Result]):
 
     def exit_code(self, signal_number: int) -> int:
         """Return the exit code of the command: that of the signal, 1 after an error, else 0."""
-        return 128 + signal_number if signal_number else self.return_code or 0
+        if signal_number:
+            return 128 + signal_number
+        return self.return_code or 0
 
     def measure(
         self,
@@ -235,16 +262,18 @@ class FullScreenApp(App[Result]):
         def work(job: Job) -> None:
             def show_task(task: Task) -> None:
                 job.pause()
-                share = min(1, task.done / task.total) if task.total else 0
-                job.show(say, f"{task.label} {share:.0%}" if share else f"{task.label} ...")
+                progress = "..."
+                if task.total and task.done:
+                    progress = f"{min(1, task.done / task.total):.0%}"
+                job.show(say, f"{task.label} {progress}")
 
+            message = ""
             try:
                 with using(CallbackProgress(show_task)):
                     compute(job)
             except CharRNNError as error:
-                job.show(end or say, with_flags(error.message, self.COMMAND))
-            else:
-                job.show(end or say, "")
+                message = with_flags(error.message, self.COMMAND)
+            job.show(end or say, message)
 
         self.work.start(kind, work)
 
@@ -285,9 +314,8 @@ class Question(ModalScreen[None]):
         try:
             self._answer(event.value)
         except UsageError as error:
-            self.query_one("#wrong", Static).update(
-                Text(printable(with_flags(error.message, self.app.COMMAND)))
-            )
+            message = with_flags(error.message, self.app.COMMAND)
+            self.query_one("#wrong", Static).update(Text(printable(message)))
         else:
             self.dismiss()
 
@@ -305,8 +333,9 @@ class KeyQuestion(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Text(printable(self._question)), id="question")
-            named = [f"{key} {text}" for key, (text, _) in self._answers.items()]
-            yield Static(Text("   ".join((*named, "Esc back")), style="bold"))
+            keys = [f"{key} {text}" for key, (text, _) in self._answers.items()]
+            keys.append("Esc back")
+            yield Static(Text("   ".join(keys), style="bold"))
 
     def on_key(self, event: events.Key) -> None:
         """Answer with a key."""
@@ -314,8 +343,9 @@ class KeyQuestion(ModalScreen[None]):
         if event.key == "escape":
             self.dismiss()
         elif event.key in self._answers:
+            _, function = self._answers[event.key]
             self.dismiss()
-            self.app.call_later(self._answers[event.key][1])
+            self.app.call_later(function)
 
 
 class Help(ModalScreen[None]):

@@ -7,7 +7,6 @@ Over it stand the page of a cell, and two texts to compare.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
@@ -21,10 +20,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.geometry import Size
 from textual.screen import Screen
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
@@ -44,10 +40,13 @@ from charrnn.tui.explore.state import (
     Exploration,
     TracedText,
     TypedText,
+    cell_name,
 )
+from charrnn.tui.explore.text_view import TextView
 from charrnn.tui.full_screen import (
     FullScreenApp,
     Help,
+    HintLine,
     Job,
     Keys,
     Question,
@@ -57,9 +56,8 @@ from charrnn.tui.full_screen import (
     one_line,
 )
 from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
-from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.tables import MEANINGS
-from charrnn.views.theme import Scale, all_visible, block, palette_of
+from charrnn.views.theme import Scale, all_visible, block, palette_of, shown_character
 
 PAGE, COMPARISON = "page", "comparison"
 """Kinds of the jobs of the screens."""
@@ -144,6 +142,10 @@ HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s
 """Keys at the bottom of the screen: as many as fit."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 """Keys at the bottom while a text is typed."""
+PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
+"""Keys at the bottom of the page of a cell."""
+CLAMP_HINT = "jk scroll  r other random numbers  Esc back"
+"""Keys at the bottom of two generated texts."""
 LEGEND_STEPS = 15
 """Blocks of the colour scale."""
 DELETE_LAST = "delete last"
@@ -152,96 +154,6 @@ NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
 """What keys without a printable character type."""
 CELLS = "cells"
 """The kind of the job of the browser."""
-
-
-class TextView(ScrollView, can_focus=False):
-    """A text coloured by one value per character."""
-
-    GUTTER = 2
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._characters = ""
-        self._values: Sequence[float] | None = None
-        """From -1 to 1."""
-        self._cursor: int | None = None
-        self._lines: list[list[tuple[str, int]]] = []
-        self._folded: tuple[str, int] | None = None
-
-    def show(
-        self, characters: str, values: Sequence[float] | None, cursor: int | None = None
-    ) -> None:
-        """Show the characters with their values, or without, and the one at `cursor` in view."""
-        self._characters, self._values, self._cursor = characters, values, cursor
-        self._lay_out()
-
-    def on_resize(self) -> None:
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        width = max(1, self.scrollable_content_region.width - self.GUTTER)
-        if self._folded != (self._characters, width):
-            self._folded = self._characters, width
-            indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
-            self.virtual_size = Size(width + self.GUTTER, len(self._lines) * self.rows_per_line)
-        height = self.scrollable_content_region.height
-        row, top = self.current_line * self.rows_per_line, self.scroll_offset.y
-        last = row + self.rows_per_line - 1
-        if self._cursor is not None and height and not top <= row <= last < top + height:
-            self.scroll_to(y=row if row < top else last - height + 1, animate=False)
-        self.refresh()
-
-    @property
-    def rows_per_line(self) -> int:
-        """Rows of the screen that a line of text takes: without colours, a line of blocks is below
-        each."""
-        return 2 if self.app.no_color else 1
-
-    @property
-    def current_line(self) -> int:
-        """Which line the cursor is on."""
-        return next(
-            (row for row, line in enumerate(self._lines) if line[-1][1] >= (self._cursor or 0)), 0
-        )
-
-    def line_further(self, by: int) -> int:
-        """The character so many lines down from the cursor, in the same place of its line."""
-        if not self._lines:
-            return 0
-        row = self.current_line
-        place = (self._cursor or 0) - self._lines[row][0][1]
-        line = self._lines[min(len(self._lines) - 1, max(0, row + by))]
-        return line[min(place, len(line) - 1)][1]
-
-    def sparkline(self, row: int | None = None) -> str:
-        """The values over a line, by default that of the cursor: a block as wide as each
-        character."""
-        if self._values is None or not self._lines:
-            return ""
-        line = self._lines[self.current_line if row is None else row]
-        return " " * self.GUTTER + "".join(
-            block(self._values[index]) * cell_len(shown) for shown, index in line
-        )
-
-    def render_line(self, y: int) -> Strip:
-        row, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
-        if row >= len(self._lines):
-            return Strip.blank(self.size.width)
-        if is_below:
-            return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
-        segments = [
-            Segment("▸ " if self._cursor is not None and row == self.current_line else "  ")
-        ]
-        runs = groupby(self._lines[row], lambda item: self._style_at(item[1]))
-        segments += [Segment("".join(shown for shown, _ in run), style) for style, run in runs]
-        return Strip(segments).adjust_cell_length(self.size.width)
-
-    def _style_at(self, index: int) -> Style:
-        style = Style()
-        if self._values is not None and not self.app.no_color:
-            style = palette_of(self.app.console).value(self._values[index])
-        return style + Style(reverse=True) if index == self._cursor else style
 
 
 @dataclass(frozen=True)
@@ -256,9 +168,12 @@ class Legible:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.is_plain:
-            width = options.max_width
             console = Console(
-                file=console.file, width=width, color_system=None, markup=False, highlight=False
+                file=console.file,
+                width=options.max_width,
+                color_system=None,
+                markup=False,
+                highlight=False,
             )
         for text, style, control in console.render(self.drawn, options):
             yield Segment(text, style and style + Style(dim=False), control)
@@ -268,7 +183,8 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
     """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over
     it."""
     drawn = np.random.default_rng(0).permutation(len(values))
-    places = list(extreme_passages(values.astype(np.float16), text, number_sentences(text), drawn))
+    sentences = number_sentences(text)
+    places = list(extreme_passages(values.astype(np.float16), text, sentences, drawn))
     return read_passages(text, places, [values[place.begin : place.end] for place in places])
 
 
@@ -285,7 +201,7 @@ class CellScreen(Screen[None]):
         with VerticalScroll(id="pictures", can_focus=False):
             yield Static(id="page")
         yield StatusLine()
-        yield Static(id="hint")
+        yield HintLine(PAGE_HINT)
 
     def on_mount(self) -> None:
         self.show_subject()
@@ -295,22 +211,18 @@ class CellScreen(Screen[None]):
 
     def show_subject(self) -> None:
         """Name the selected cell, and measure and draw one part of its page after the other."""
-        explorer, exploration = self.app, self.app.browser.exploration
-        cell, score = exploration.cell, exploration.rows[exploration.row].score
-        name, about = exploration.caption()
-        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(about)))
+        explorer = self.app
+        exploration = explorer.browser.exploration
+        cell = exploration.cell
+        score = exploration.selected.score
+        detector = None if score is None else score.detector
+        self.query_one("#caption", Static).update(caption_of(exploration))
         self._draw([], self._early_pictures(cell))
         self.query_one("#pictures").scroll_home(animate=False)
-        hint = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
-        self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
-                job.show(
-                    self._draw,
-                    summary_pictures(page, score.detector if score else None),
-                    page_pictures(page),
-                )
+                job.show(self._draw, summary_pictures(page, detector), page_pictures(page))
                 job.pause()
 
         explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
@@ -322,17 +234,14 @@ class CellScreen(Screen[None]):
         values = given.values(cell)
         if values is None:
             return []
-        title = (
-            f"Where cell {cell[0]}:{cell[1]} is high and low in the first {len(values):,}"
-            " characters"
-        )
+        where = f"Where cell {cell_name(cell)} is high and low"
+        title = f"{where} in the first {len(values):,} characters"
         return passages_pictures(title, passages_in(given.text, values))
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
-        for widget, drawn in (("#summary", summary), ("#page", pictures)):
-            self.query_one(widget, Static).update(
-                Legible(Group(*drawn), is_plain=self.app.no_color)
-            )
+        is_plain = self.app.no_color
+        self.query_one("#summary", Static).update(Legible(Group(*summary), is_plain))
+        self.query_one("#page", Static).update(Legible(Group(*pictures), is_plain))
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
         pictures = self.query_one("#pictures")
@@ -366,7 +275,7 @@ class ClampScreen(Screen[None]):
                 with Vertical():
                     yield Static(id=f"{side}-title", classes="bold")
                     yield TextView(id=side)
-        yield Static(Text("jk scroll  r other random numbers  Esc back"), id="hint")
+        yield HintLine(CLAMP_HINT)
 
     def on_mount(self) -> None:
         self._generate()
@@ -387,27 +296,22 @@ class ClampScreen(Screen[None]):
         self.query_one("#free", TextView).show(*free)
 
     def _say(self, message: str) -> None:
-        title = (
-            message or "{}:{}".format(*self._clamp.cell) + f" clamped at {self._clamp.value:.4g}"
-        )
-        self.query_one("#clamped-title", Static).update(Text(printable(title)))
+        clamped = f"{cell_name(self._clamp.cell)} clamped at {self._clamp.value:.4g}"
+        self.query_one("#clamped-title", Static).update(Text(printable(message or clamped)))
 
     def _generate(self) -> None:
-        clamp, model = self._clamp, self.app.model
-        after = all_visible(clamp.prime[-30:])
-        self.query_one("#title", Static).update(
-            Text(f"after …{after}   seed {clamp.seed}", no_wrap=True)
-        )
-        self.query_one("#free-title", Static).update(
-            Text("not clamped, coloured by {}:{}".format(*clamp.cell))
-        )
+        clamp = self._clamp
+        model = self.app.model
+        title = f"after …{all_visible(clamp.prime[-30:])}   seed {clamp.seed}"
+        self.query_one("#title", Static).update(Text(title, no_wrap=True))
+        free = f"not clamped, coloured by {cell_name(clamp.cell)}"
+        self.query_one("#free-title", Static).update(Text(free))
         self._say("generating ...")
 
-        self.app.measure(
-            COMPARISON,
-            lambda job: job.show(self._take, *clamp.generate(model, job.pause)),
-            self._say,
-        )
+        def generate(job: Job) -> None:
+            job.show(self._take, *clamp.generate(model, job.pause))
+
+        self.app.measure(COMPARISON, generate, self._say)
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -424,10 +328,14 @@ class Browser(Screen[None]):
 
     def __init__(self, model: Model, shown: EncodedText) -> None:
         super().__init__()
-        self.model, self.shown = model, shown
-        self.given, self.typed = TracedText(model, shown.text), TypedText(model)
+        self.model = model
+        self.shown = shown
+        self.given = TracedText(model, shown.text)
+        self.typed = TypedText(model)
         self.exploration = Exploration(model, self.given)
-        self.is_typing = self._has_moved = False
+        self.is_typing = False
+        self._has_moved = False
+        """Whether a cell or a list was chosen, which is then left as it is."""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -441,7 +349,7 @@ class Browser(Screen[None]):
                 yield Static(id="sparkline")
                 yield Static(id="readout")
         yield StatusLine()
-        yield Static(id="hint")
+        yield HintLine(HINT)
 
     def on_mount(self) -> None:
         self.list_cells()
@@ -453,17 +361,13 @@ class Browser(Screen[None]):
         """Measure the cells and show the trace of the text, the best cells, and all cells ranked,
         one by one."""
         study = self.app.study
-        job.show(
-            self._take_trace, trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES)
-        )
+        trace = trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES)
+        job.show(self._take_trace, trace)
         findings = study.findings()
         job.show(self._take_findings, findings, {})
         if findings.scores:
-            job.show(
-                self._take_findings,
-                findings,
-                study.ranking([score.detector for score in findings.scores]),
-            )
+            ranked = study.ranking([score.detector for score in findings.scores])
+            job.show(self._take_findings, findings, ranked)
 
     def _take_trace(self, trace: Trace) -> None:
         self.given.trace = trace
@@ -479,16 +383,18 @@ class Browser(Screen[None]):
         self.list_cells()
 
     def _legend(self, scale: Scale) -> Text:
-        values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
         palette = palette_of(self.app.console)
-        steps = [
-            (block(value), "") if self.app.no_color else (" ", palette.value(value))
-            for value in values
-        ]
         low, high = scale.ends
-        return Text.assemble(
-            "its own range " if scale.is_own else "", f"{low} ", *steps, f" {high}"
-        )
+        legend = Text(f"{low} ")
+        if scale.is_own:
+            legend = Text(f"its own range {low} ")
+        for step in range(LEGEND_STEPS):
+            value = 2 * step / (LEGEND_STEPS - 1) - 1
+            if self.app.no_color:
+                legend.append(block(value))
+            else:
+                legend.append(" ", palette.value(value))
+        return legend.append(f" {high}")
 
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
@@ -501,67 +407,64 @@ class Browser(Screen[None]):
 
     def list_cells(self) -> None:
         """Fill the table with the current list."""
-        table, row = self.query_one(CellTable), self.exploration.row
+        table = self.query_one(CellTable)
+        order = self.exploration.order
+        rows = [row.shown(order) for row in self.exploration.rows]
+        num_numbered = 0 if order == ALL else NUM_NUMBERED
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
-            order = self.exploration.order
-            num_numbered = 0 if order == ALL else NUM_NUMBERED
-            shown = [row.shown(order) for row in self.exploration.rows]
             table.add_column(Text(""), width=1)
             # With explicit widths, because a table that is filled again cuts values off at the
             # width of their headings.
-            for heading, *values in zip(state.columns(order), *shown, strict=True):
+            for heading, *values in zip(state.columns(order), *rows, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
-            for number, cells in enumerate(shown, start=1):
-                table.add_row(
-                    *(
-                        Text(value)
-                        for value in (str(number) if number <= num_numbered else "", *cells)
-                    )
-                )
-            table.move_cursor(row=row, animate=False)
+            for number, cells in enumerate(rows, start=1):
+                key = str(number) if number <= num_numbered else ""
+                table.add_row(Text(key), *map(Text, cells))
+            table.move_cursor(row=self.exploration.row, animate=False)
         self._show()
 
     def _show(self) -> None:
         """Draw everything but the table."""
-        parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
-        self.query_one("#title", Static).update(one_line(*parts))
-        name, what_it_does = self.exploration.caption()
-        self.query_one("#caption", Static).update(
-            Text.assemble((name, "bold"), printable(what_it_does))
+        exploration = self.exploration
+        title = one_line(
+            self.model.name, cell_type(self.model.config.cell).shows, exploration.order
         )
-        viewed, values = self.exploration.viewed, self.exploration.values
+        self.query_one("#title", Static).update(title)
+        self.query_one("#caption", Static).update(caption_of(exploration))
+        self.query_one("#legend", Static).update(self._legend(exploration.scale))
+
+        values = exploration.values
+        places = None
+        if values is not None:
+            places = list(map(exploration.scale.place, values.tolist()))
         view = self.query_one("#text", TextView)
-        scale = self.exploration.scale
-        places = None if values is None else [scale.place(value) for value in values.tolist()]
-        view.show(viewed.text, places, viewed.cursor)
-        self.query_one("#legend", Static).update(self._legend(scale))
-        self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
+        view.show(exploration.viewed.text, places, exploration.viewed.cursor)
+        sparkline = Text(view.sparkline(view.current_line), no_wrap=True)
+        self.query_one("#sparkline", Static).update(sparkline)
         self.query_one("#readout", Static).update(self._readout())
-        hint = Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True, overflow="ellipsis")
-        self.query_one("#hint", Static).update(hint)
+        self.query_one(HintLine).show(TYPING_HINT if self.is_typing else HINT)
 
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next
         characters."""
-        viewed, values = self.exploration.viewed, self.exploration.values
+        viewed = self.exploration.viewed
+        values = self.exploration.values
+        readout = Text(no_wrap=True)
         if values is None or not len(values):
-            return Text("")
-        shown = [
-            f"{_shown(character)} {probability:.2f}" for character, probability in viewed.guesses()
-        ]
-        return Text.assemble(
-            (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
-            "   next: " + "  ".join(shown) if shown else "",
-            no_wrap=True,
-        )
+            return readout
+        character = _shown(viewed.text[viewed.cursor])
+        readout.append(f"{character} {values[viewed.cursor]:+.2f}", "bold")
+        guesses = [f"{_shown(guess)} {probability:.2f}" for guess, probability in viewed.guesses()]
+        if guesses:
+            readout.append("   next: " + "  ".join(guesses))
+        return readout
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if event.cursor_row != self.exploration.row and event.cursor_row < len(
-            self.exploration.rows
-        ):
+        row = event.cursor_row
+        if row != self.exploration.row and row < len(self.exploration.rows):
             self._has_moved = True
-            self.exploration.select(event.cursor_row)
+            self.exploration.select(row)
             self._show()
 
     def on_resize(self) -> None:
@@ -571,9 +474,13 @@ class Browser(Screen[None]):
 
     def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
         """Move the cursor along the text, or by lines and pages down."""
-        viewed, view = self.exploration.viewed, self.query_one("#text", TextView)
-        down = lines + pages * max(1, view.scrollable_content_region.height // view.rows_per_line)
-        cursor = view.line_further(down) if down else viewed.cursor + characters
+        viewed = self.exploration.viewed
+        view = self.query_one("#text", TextView)
+        lines_of_page = max(1, view.scrollable_content_region.height // view.rows_per_line)
+        down = lines + pages * lines_of_page
+        cursor = viewed.cursor + characters
+        if down:
+            cursor = view.line_further(down)
         viewed.cursor = max(0, min(cursor, len(viewed.text) - 1))
         self._show()
 
@@ -611,16 +518,19 @@ class Browser(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Handle characters as text while a text is typed, and as commands otherwise."""
         # Not by bindings, which run later: what is typed right after `t` must be text already.
+        typed = NAMED_KEYS.get(event.key)
+        if event.is_printable:
+            typed = event.character
         if event.key == "t" and not self.is_typing:
-            self.is_typing, self.exploration.viewed = True, self.typed
+            self.is_typing = True
+            self.exploration.viewed = self.typed
             self._show()
         elif event.key == "escape":
-            self.exploration.viewed = self.typed if self.is_typing else self.given
+            if not self.is_typing:
+                self.exploration.viewed = self.given
             self.is_typing = False
             self._show()
-        elif self.is_typing and (
-            typed := NAMED_KEYS.get(event.key) or (event.is_printable and event.character)
-        ):
+        elif self.is_typing and typed:
             self._type([typed])
         else:
             return
@@ -632,26 +542,34 @@ class Browser(Screen[None]):
 
     def _type(self, characters: Iterable[str]) -> None:
         """Let the model read what was typed or pasted."""
+        vocab = self.model.vocab
         for character in characters:
             if character == DELETE_LAST:
                 self.typed.delete_last()
-            elif self.typed.is_full:
+                continue
+            if self.typed.is_full:
                 self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
                 break
-            elif not self.model.vocab.has_unknown_symbol and self.model.vocab.unknown_characters(
-                character
-            ):
-                self.say(f"{_shown(character)} is not in the vocabulary: it is left out")
-            else:
-                self.typed.feed(character)
-                if self.model.vocab.unknown_characters(character):
-                    self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
+            if vocab.unknown_characters(character):
+                fate = "it counts as unknown" if vocab.has_unknown_symbol else "it is left out"
+                self.say(f"{_shown(character)} is not in the vocabulary: {fate}")
+                if not vocab.has_unknown_symbol:
+                    continue
+            self.typed.feed(character)
         self._show()
+
+
+def caption_of(exploration: Exploration) -> Text:
+    """Return the name of the selected cell, and what is known about it."""
+    name, about = exploration.caption()
+    return Text.assemble((name, "bold"), printable(about))
 
 
 def _shown(character: str) -> str:
     """Return a character as it is shown by itself: the unknown symbol by name."""
-    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip(" ")
+    if character == "":
+        return "unknown"
+    return shown_character(character).rstrip(" ")
 
 
 class Explorer(FullScreenApp[None]):
@@ -666,7 +584,8 @@ class Explorer(FullScreenApp[None]):
         """Show the first `num_shown` characters of a text, and score the cells on the first
         `num_scored`."""
         super().__init__()
-        self.model, self._scored = model, text.part(0, num_scored)
+        self.model = model
+        self._scored = text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
         self.warnings: list[str] = []
         """What the findings of the run cannot be right about."""
@@ -683,17 +602,15 @@ class Explorer(FullScreenApp[None]):
 
     def action_help(self) -> None:
         """Show the keys of the screen."""
-        self.push_screen(
-            Help(
-                PAGE_KEYS if isinstance(self.screen, CellScreen) else TABLE_KEYS + BROWSER_KEYS,
-                NOTES,
-            )
-        )
+        keys = TABLE_KEYS + BROWSER_KEYS
+        if isinstance(self.screen, CellScreen):
+            keys = PAGE_KEYS
+        self.push_screen(Help(keys, NOTES))
 
     def action_clamp(self) -> None:
         """Ask for a value, and compare what the model generates with the cell clamped at it."""
         exploration = self.browser.exploration
-        question = "Clamp cell {}:{} at which value? From -1 to 1".format(*exploration.cell)
+        question = f"Clamp cell {cell_name(exploration.cell)} at which value? From -1 to 1"
 
         def compare(value: str) -> None:
             self.call_later(self.push_screen, ClampScreen(Clamp.parse(value, exploration)))

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from charrnn.views.tables import (
     score_mark,
     score_text,
 )
-from charrnn.views.theme import Scale, scale_of
+from charrnn.views.theme import FULL_SCALE, Scale, scale_of
 
 CellIndex = tuple[int, int]
 """(layer, unit)"""
@@ -52,7 +53,8 @@ class _ViewedText:
 
     def __init__(self, model: Model, text: str = "") -> None:
         """View a decoded text with one character per id, as in a `Trace`."""
-        self.model, self.text = model, text
+        self.model = model
+        self.text = text
         self.cursor = 0
 
     def before_cursor(self) -> str:
@@ -66,14 +68,16 @@ class TracedText(_ViewedText):
     trace: "Trace | None" = None
 
     def values(self, cell: CellIndex) -> Float32Array | None:
-        return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
+        if self.trace is None:
+            return None
+        layer, unit = cell
+        return self.trace.cells[:, layer, unit]
 
     def guesses(self) -> list[tuple[str, float]]:
-        return (
-            []
-            if self.trace is None
-            else self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))[0]
-        )
+        if self.trace is None:
+            return []
+        (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
+        return guesses
 
 
 class TypedText(_ViewedText):
@@ -82,10 +86,10 @@ class TypedText(_ViewedText):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        stepper, end_id = model.stepper, model.config.end_id
-        self._start = stepper.initial_state(1)
+        self._start = model.stepper.initial_state(1)
+        end_id = model.config.end_id
         if end_id is not None:
-            _, self._start = stepper.read(start_ids(model.vocab, end_id))
+            _, self._start = model.stepper.read(start_ids(model.vocab, end_id))
         self._read: list[PrimedState] = []
         """The logits (1, V) and the state (L, S, 1, H) after each id."""
         self._cells: list[Float32Array] = []
@@ -100,11 +104,11 @@ class TypedText(_ViewedText):
 
     def feed(self, character: str) -> None:
         """Let the model read one more character, and move the cursor to it."""
-        stepper, ids = self.model.stepper, self.model.vocab.encode(character)
+        stepper = self.model.stepper
+        ids = self.model.vocab.encode(character)
         for place in range(len(ids)):
-            logits, state = stepper.step(
-                ids[place : place + 1], self._read[-1].state if self._read else self._start
-            )
+            state = self._read[-1].state if self._read else self._start
+            logits, state = stepper.step(ids[place : place + 1], state)
             self._read.append(PrimedState(logits, state))
             self._cells.append(stepper.values(state)[:, 0])
         self._ends.append(len(self._read))
@@ -115,7 +119,9 @@ class TypedText(_ViewedText):
         """Delete the last character, if there is one."""
         del self._ends[-1:]
         end = self._ends[-1] if self._ends else 0
-        self._read, self._cells, self.text = self._read[:end], self._cells[:end], self.text[:end]
+        del self._read[end:]
+        del self._cells[end:]
+        self.text = self.text[:end]
         self.cursor = max(0, end - 1)
 
     def values(self, cell: CellIndex) -> Float32Array:
@@ -143,13 +149,15 @@ class Row:
 
     def shown(self, order: str) -> list[str]:
         """Return the texts of the row, one per column of `columns(order)`."""
-        if self.score is None:
-            return [_name(self.cell), "", "", "", ""]
-        sorted_by = (
-            f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
-        )
-        shown = score_text(self.score) + score_mark(self.score)
-        return [_name(self.cell), self.score.detector, shown, sorted_by, polarity_text(self.score)]
+        name = cell_name(self.cell)
+        score = self.score
+        if score is None:
+            return [name, "", "", "", ""]
+        sorted_by = choosing_score_text(score)
+        if order == BEST:
+            sorted_by = f"{score.strength:.3f}"
+        shown = score_text(score) + score_mark(score)
+        return [name, score.detector, shown, sorted_by, polarity_text(score)]
 
 
 def columns(order: str) -> tuple[str, ...]:
@@ -160,7 +168,9 @@ def columns(order: str) -> tuple[str, ...]:
     """
     if order == ALL:
         return ("cell ▲", "follows", "score", "1st half", "polarity")
-    return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "polarity")
+    if order == BEST:
+        return ("cell", "follows", "score", "strength ▼", "polarity")
+    return ("cell", "follows", "score", "1st half ▼", "polarity")
 
 
 @dataclass
@@ -186,9 +196,13 @@ class Exploration:
         return self.orders[self.order]
 
     @property
+    def selected(self) -> Row:
+        return self.rows[self.row]
+
+    @property
     def cell(self) -> CellIndex:
         """The selected cell."""
-        return self.rows[self.row].cell
+        return self.selected.cell
 
     @property
     def values(self) -> Float32Array | None:
@@ -200,7 +214,9 @@ class Exploration:
         """The scale of the selected cell's values over the text that was given: the same while
         another is typed."""
         values = self.given.values(self.cell)
-        return Scale() if values is None else scale_of(values.tolist())
+        if values is None:
+            return FULL_SCALE
+        return scale_of(values.tolist())
 
     def select(self, row: int) -> None:
         """Select the cell of a row, the last one if there are fewer."""
@@ -211,26 +227,24 @@ class Exploration:
     ) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells
         for each."""
-        scores = [
-            *findings.scores,
-            *(score for of_detector in ranked.values() for score in of_detector),
-        ]
-        scores.sort(key=lambda score: score.strength, reverse=True)
-        strongest = {
-            (score.layer, score.unit): score for score in reversed(scores)
-        }  # of equals the first one
-        by_name = {BEST: findings.scores, **ranked} if findings.scores else {}
-        lists = {
-            name: [Row((score.layer, score.unit), score) for score in scores]
-            for name, scores in by_name.items()
-        }
-        self.orders = lists | {
-            ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]
-        }
+        all_cells = self.orders[ALL]
+        self.orders = {}
+        if findings.scores:
+            for name, scores in {BEST: findings.scores, **ranked}.items():
+                self.orders[name] = [Row((one.layer, one.unit), one) for one in scores]
+
+        # Of all cells each has its strongest score, of equals the first one.
+        strongest: dict[CellIndex, CellScore] = {}
+        for score in chain(findings.scores, *ranked.values()):
+            cell = (score.layer, score.unit)
+            if cell not in strongest or score.strength > strongest[cell].strength:
+                strongest[cell] = score
+        self.orders[ALL] = [Row(row.cell, strongest.get(row.cell)) for row in all_cells]
 
     def turn_to(self, order: str) -> None:
         """Switch to the list of that name and select its first cell."""
-        self.order, self.row = order, 0
+        self.order = order
+        self.row = 0
 
     def turn(self, by: int) -> None:
         """Switch to the list `by` places further on, cyclically."""
@@ -245,31 +259,33 @@ class Exploration:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
         cell = (int(match[1]), int(match[2]))
         self.model.stepper.check_unit(*cell)
-        if all(row.cell != cell for row in self.rows):
+        if cell not in [row.cell for row in self.rows]:
             self.turn_to(ALL)
-        self.select(next(index for index, row in enumerate(self.rows) if row.cell == cell))
+        self.select([row.cell for row in self.rows].index(cell))
 
     def caption(self) -> tuple[str, str]:
         """Return the name of the selected cell, and what is known about it."""
-        score = self.rows[self.row].score
-        title = f"cell {_name(self.cell)}"
+        score = self.selected.score
+        title = f"cell {cell_name(self.cell)}"
         if score is None:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
+
         # The score first: a terminal with few lines may cut off the end.
+        about = f": {score_text(score)}{score_mark(score)}"
         interval = ends_text(score.ci_low, score.ci_high)
-        parts = [
-            score_text(score) + score_mark(score),
-            f"95 % {interval}" if interval else "",
-            meaning(score),
-        ]
-        about = (
-            f": {', '.join(filter(None, parts))}; {polarity_text(score)}:"
-            f" {DETECTORS[score.detector].looks_for}"
-        )
+        if interval:
+            about += f", 95 % {interval}"
+        if meaning(score):
+            about += f", {meaning(score)}"
+        about += f"; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
         about += f"; {choosing_score_text(score)} on the first half"
         if score.untrained is not None:
             about += f", untrained baseline {score.untrained:.3f}"
         return f"{title} follows {score.detector}", about
+
+
+GeneratedSide = tuple[str, list[float]]
+"""A generated text, and a cell's value at each of its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,31 +298,36 @@ class Clamp:
     value: float
     seed: int = 0
 
-    def generate(self, model: Model, pause: Callable[[], object]) -> list[tuple[str, list[float]]]:
+    def generate(
+        self, model: Model, pause: Callable[[], object]
+    ) -> tuple[GeneratedSide, GeneratedSide]:
         """Generate the text after the prime with and without the clamp, each with the cell's value
         at its characters.
 
         `pause` is called before each of them; what it raises ends the work.
         """
-        texts = []
-        clamped: Clamps = {self.cell: self.value}
-        for clamps in (clamped, {}):
-            pause()
-            pieces = model.stream(
-                length=NUM_GENERATED,
-                temperature=SAMPLE_TEMPERATURE,
-                seed=self.seed,
-                prime=undo_decode_each(self.prime, model.vocab.kind),
-                unknown="nearest",
-                clamps=clamps,
-                cell=self.cell,
-                on_draw=lambda num_chars: pause(),
-            )
-            drawn = [(character, piece.value) for piece in pieces for character in piece.text]
-            texts.append(
-                ("".join(character for character, _ in drawn), [value for _, value in drawn])
-            )
-        return texts
+        clamped = self._generate(model, {self.cell: self.value}, pause)
+        free = self._generate(model, {}, pause)
+        return clamped, free
+
+    def _generate(self, model: Model, clamps: Clamps, pause: Callable[[], object]) -> GeneratedSide:
+        pause()
+        pieces = model.stream(
+            length=NUM_GENERATED,
+            temperature=SAMPLE_TEMPERATURE,
+            seed=self.seed,
+            prime=undo_decode_each(self.prime, model.vocab.kind),
+            unknown="nearest",
+            clamps=clamps,
+            cell=self.cell,
+            on_draw=lambda num_chars: pause(),
+        )
+        text = ""
+        values: list[float] = []
+        for piece in pieces:
+            text += piece.text
+            values += [piece.value] * len(piece.text)
+        return text, values
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
@@ -320,5 +341,7 @@ class Clamp:
         return cls(exploration.viewed.before_cursor(), exploration.cell, number)
 
 
-def _name(cell: CellIndex) -> str:
-    return f"{cell[0]}:{cell[1]}"
+def cell_name(cell: CellIndex) -> str:
+    """Return layer and unit as options and keys take them, such as 0:17."""
+    layer, unit = cell
+    return f"{layer}:{unit}"

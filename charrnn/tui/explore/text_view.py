@@ -1,0 +1,122 @@
+"""A text that is coloured by one value per character and scrolls with a cursor."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from charrnn.views.heatmap import fold, without_carriage_returns
+from charrnn.views.theme import block, palette_of
+
+GUTTER = 2
+"""Columns before each line: for the mark of the line that the cursor is on."""
+
+
+class TextView(ScrollView, can_focus=False):
+    """A text coloured by one value per character."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._characters = ""
+        self._values: Sequence[float] | None = None
+        """From -1 to 1."""
+        self._cursor: int | None = None
+        self._lines: list[list[tuple[str, int]]] = []
+        """Shown characters with their indices."""
+        self._folded: tuple[str, int] | None = None
+        """The text and the width that `_lines` is made for."""
+
+    def show(
+        self, characters: str, values: Sequence[float] | None, cursor: int | None = None
+    ) -> None:
+        """Show the characters with their values, or without, and the one at `cursor` in view."""
+        self._characters = characters
+        self._values = values
+        self._cursor = cursor
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        # To fold a text takes longer than to draw it.
+        width = max(1, self.scrollable_content_region.width - GUTTER)
+        if self._folded != (self._characters, width):
+            self._folded = (self._characters, width)
+            indexed = zip(self._characters, range(len(self._characters)), strict=True)
+            self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
+            self.virtual_size = Size(width + GUTTER, len(self._lines) * self.rows_per_line)
+        self._scroll_to_cursor()
+        self.refresh()
+
+    def _scroll_to_cursor(self) -> None:
+        height = self.scrollable_content_region.height
+        if self._cursor is None or height == 0:
+            return
+        top = self.scroll_offset.y
+        first = self.current_line * self.rows_per_line
+        last = first + self.rows_per_line - 1
+        if first < top:
+            self.scroll_to(y=first, animate=False)
+        elif last >= top + height:
+            self.scroll_to(y=last - height + 1, animate=False)
+
+    @property
+    def rows_per_line(self) -> int:
+        """Rows of the screen that a line of text takes: without colours, a line of blocks is below
+        each."""
+        return 2 if self.app.no_color else 1
+
+    @property
+    def current_line(self) -> int:
+        """Which line the cursor is on."""
+        for number, line in enumerate(self._lines):
+            _, last = line[-1]
+            if last >= (self._cursor or 0):
+                return number
+        return 0
+
+    def line_further(self, by: int) -> int:
+        """The character so many lines down from the cursor, in the same place of its line."""
+        if not self._lines:
+            return 0
+        _, begin = self._lines[self.current_line][0]
+        place = (self._cursor or 0) - begin
+        line = self._lines[min(len(self._lines) - 1, max(0, self.current_line + by))]
+        _, index = line[min(place, len(line) - 1)]
+        return index
+
+    def sparkline(self, number: int) -> str:
+        """The values over a line: a block as wide as each character."""
+        if self._values is None or not self._lines:
+            return ""
+        blocks = " " * GUTTER
+        for shown, index in self._lines[number]:
+            blocks += block(self._values[index]) * cell_len(shown)
+        return blocks
+
+    def render_line(self, y: int) -> Strip:
+        number, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
+        if number >= len(self._lines):
+            return Strip.blank(self.size.width)
+        if is_below:
+            return Strip([Segment(self.sparkline(number))]).adjust_cell_length(self.size.width)
+
+        has_cursor = self._cursor is not None and number == self.current_line
+        segments = [Segment("▸ " if has_cursor else "  ")]
+        for style, run in groupby(self._lines[number], lambda item: self._style_at(item[1])):
+            segments.append(Segment("".join(shown for shown, _ in run), style))
+        return Strip(segments).adjust_cell_length(self.size.width)
+
+    def _style_at(self, index: int) -> Style:
+        style = Style()
+        if self._values is not None and not self.app.no_color:
+            style = palette_of(self.app.console).value(self._values[index])
+        if index == self._cursor:
+            style += Style(reverse=True)
+        return style
