@@ -64,7 +64,8 @@ def check_full_screen(command: str, instead: str) -> None:
     """
     if find_spec("textual") is None:
         raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
-    if (term := os.environ.get("TERM")) in ("dumb", "unknown"):
+    term = os.environ.get("TERM")
+    if term in ("dumb", "unknown"):
         raise UsageError(
             f"{command} moves the cursor, which a terminal with TERM={term} cannot do.\n{instead}"
         )
@@ -77,9 +78,10 @@ def check_full_screen(command: str, instead: str) -> None:
 
 def fills_terminal() -> bool:
     """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
-    return all(one and one.isatty() for one in (sys.stdin, sys.stdout)) and supports_cursor_control(
-        sys.stderr
-    )
+    for stream in (sys.stdin, sys.stdout):
+        if stream is None or not stream.isatty():
+            return False
+    return supports_cursor_control(sys.stderr)
 
 
 def explore(
@@ -141,7 +143,8 @@ def write(
     unasked: Ctrl-S saves, F5 saves under another name. F1 lists the keys.
     """
     *runs, draft = arguments or (None,)
-    run, until, temperature, seed = (values[option.flag] for option in OPTIONS)
+    run = values["--run"]
+    seed = values["--seed"]
     if len(runs) > 1:
         raise UsageError(
             f"write takes [RUN] DRAFT, not {len(runs) + 1} words. Put quotes around names with"
@@ -159,8 +162,9 @@ def write(
     from charrnn.tui.write.drafts import Draft, read_draft
 
     # Checked before a large draft is read.
-    seed = fresh_seed() if seed is None else seed
-    options = ContinuationOptions(until=until, temperature=temperature, seed=seed)
+    if seed is None:
+        seed = fresh_seed()
+    options = ContinuationOptions(until=values["--until"], temperature=values["--temp"], seed=seed)
     read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(runs[0] if runs else run, quiet=quiet)
 
@@ -168,7 +172,8 @@ def write(
 
     signals: Signals = context.obj.signals
     writer = Writer(model, read, options)
-    is_left, is_over = False, threading.Event()
+    is_left = False
+    is_over = threading.Event()
     threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
     try:
         is_left = bool(writer.run_until_signal(signals))
@@ -177,7 +182,9 @@ def write(
         if not is_left and writer.draft_screen.is_unsaved:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 warn(("the changes since the last save are lost",), quiet=quiet)
-    return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1
+    if is_left:
+        return writer.exit_code(0)
+    return writer.exit_code(signals.number) or 1
 
 
 write.further_options = lambda: OPTIONS  # type: ignore[attr-defined]

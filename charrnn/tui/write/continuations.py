@@ -9,7 +9,7 @@ vocabulary.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,11 +60,15 @@ def end_of(text: str, until: str, before: str = "") -> int | None:
     the character before the text: a sentence whose last word is there may end with the full stop
     that the text begins with.
     """
-    begin = len(before) if until == "sentence" and before.isalnum() else 0
-    match = _PATTERNS[until].search(before[-begin:] + text if begin else text)
-    if match is not None and match.end() <= begin:
-        match = _PATTERNS[until].search(before[-begin:] + text, begin)
-    return None if match is None else match.end() - begin
+    if until != "sentence" or not before.isalnum():
+        before = ""
+    searched = before + text
+    match = _PATTERNS[until].search(searched)
+    if match is not None and match.end() <= len(before):
+        match = _PATTERNS[until].search(searched, len(before))
+    if match is None:
+        return None
+    return match.end() - len(before)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,13 +155,13 @@ class Continuations:
 
         The END of a document completes every continuation.
         """
-        self._stepper, self._vocab, self._end_id = (
-            generator.int8_stepper,
-            generator.vocab,
-            generator.config.end_id,
-        )
+        self.options = options
+        self._stepper = generator.int8_stepper
+        self._vocab = generator.vocab
+        self._end_id = generator.config.end_id
         self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
-        self._primed, self.options, self._before = primed, options, before
+        self._primed = primed
+        self._before = before
         self._seen: set[str] = set()
         self._num_streams = 0
 
@@ -175,6 +179,8 @@ class Continuations:
         for _ in range(_BATCHES):
             if len(found) < count:
                 found += self._new(self._sample(on_step), count - len(found))
+
+        # Where samples repeat each other, wider searches fill up.
         width = 2 * _WIDTH
         while len(found) < count and width <= _MAX_WIDTH:
             found += self._new(self._search(width, on_step), count - len(found))
@@ -211,15 +217,15 @@ class Continuations:
             banned=self._banned,
             find_ends=lambda texts: np.array([self._cut(row) for row in texts.tolist()], np.int64),
         )
-        list(search)
+        for _ in search:
+            pass
+
         found = []
         for beam in search.beams:
-            is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
-            found.append(
-                self._continuation(
-                    beam.ids, beam.logprobs, "beam", beam.stop_length if is_complete else -1
-                )
-            )
+            cut = -1
+            if beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0:
+                cut = beam.stop_length
+            found.append(self._continuation(beam.ids, beam.logprobs, how="beam", cut=cut))
         return sorted(found, key=lambda one: -one.logprob)
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
@@ -235,23 +241,23 @@ class Continuations:
             length=MAX_CHARS[self.options.until],
             banned=self._banned,
         )
-        ids: list[list[int]] = [[] for _ in seeds]
-        logprobs: list[list[float]] = [[] for _ in seeds]
-        cuts = [-1] * _ROWS
+        samples = [_Sample() for _ in seeds]
         for block in blocks:
             on_step()
-            for row in range(_ROWS):
-                for id, logprob in zip(
-                    block.ids[row].tolist(), block.logprobs[row].tolist(), strict=True
-                ):
-                    if cuts[row] < 0:
-                        ids[row].append(id)
-                        logprobs[row].append(logprob)
-                        cuts[row] = 1 if id == self._end_id else self._cut(ids[row])
-            if min(cuts) >= 0:
+            for row, sample in enumerate(samples):
+                ids = block.ids[row].tolist()
+                for id, logprob in zip(ids, block.logprobs[row].tolist(), strict=True):
+                    if sample.cut >= 0:
+                        break
+                    sample.ids.append(id)
+                    sample.logprobs.append(logprob)
+                    sample.cut = 1 if id == self._end_id else self._cut(sample.ids)
+            if all(sample.cut >= 0 for sample in samples):
                 break
-        rows = zip(ids, logprobs, cuts, strict=True)
-        return [self._continuation(chosen, values, "sample", cut) for chosen, values, cut in rows]
+        return [
+            self._continuation(sample.ids, sample.logprobs, how="sample", cut=sample.cut)
+            for sample in samples
+        ]
 
     def _cut(self, ids: Sequence[int]) -> int:
         """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has
@@ -263,7 +269,7 @@ class Continuations:
         return len(self._vocab.encode(text[end:]))
 
     def _continuation(
-        self, ids: Sequence[int], logprobs: Sequence[float], how: str, cut: int
+        self, ids: Sequence[int], logprobs: Sequence[float], *, how: str, cut: int
     ) -> Continuation:
         """Make a continuation without the last `cut` ids; -1 if it has not ended."""
         num_ids = len(ids) - max(0, cut)
@@ -274,6 +280,16 @@ class Continuations:
             temperature=self.options.temperature if how == "sample" else None,
             is_complete=cut >= 0,
         )
+
+
+@dataclass
+class _Sample:
+    """A continuation that is being drawn."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    cut: int = -1
+    """What `Continuations._cut` returns for the ids."""
 
 
 def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
@@ -288,16 +304,17 @@ def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
 
 def read_as_known(vocab: Vocab, text: str) -> IdArray:
     """Encode a text with its `substitutions`."""
-    return vocab.encode(
-        text.translate({ord(char): other for char, other in substitutions(vocab, text).items()})
-    )
+    replaced: dict[str, str | int | None] = {**substitutions(vocab, text)}
+    return vocab.encode(text.translate(str.maketrans(replaced)))
 
 
 def _nearest(vocab: Vocab, character: str) -> str:
     nearest = vocab.nearest(character)
     if nearest or unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return nearest
-    return character if vocab.has_unknown_symbol else ""
+    if vocab.has_unknown_symbol:
+        return character
+    return ""
 
 
 SPACING = 512
@@ -321,7 +338,9 @@ class DraftReader:
 
     def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
         """Start with no text. `end_id` is the END of a document, which is read before the text."""
-        self._stepper, self._vocab, self._end_id = stepper, vocab, end_id
+        self._stepper = stepper
+        self._vocab = vocab
+        self._end_id = end_id
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self._states: dict[int, PrimedState] = {}
         self._last: dict[int, PrimedState] = {}
@@ -330,13 +349,19 @@ class DraftReader:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one
         after a newline."""
         # An END resets the state: what is before it makes no difference.
-        ids = ids[np.append(0, np.flatnonzero(ids == self._end_id) + 1)[-1] :]
-        text, place = self._take(ids), len(ids)
+        ends = np.flatnonzero(ids == self._end_id)
+        if len(ends):
+            ids = ids[ends[-1] + 1 :]
+        text = self._take(ids)
+        place = len(ids)
+
         states = self._states | self._last
         begin = max((known for known in states if known <= place), default=0)
         primed = states.get(begin) or self._start(text)
         if begin == place:
             return primed
+
+        # In blocks that end where a state is kept.
         size = min(_BLOCK, SPACING)
         blocks = np.split(text[begin:place], range(size - begin % size, place - begin, size))
         results = sampling.read_blocks(self._stepper, blocks, primed)
@@ -358,11 +383,9 @@ class DraftReader:
         common = int(differs[0]) if len(differs) else length
         # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
-            known = (self._states | self._last).items()
-            self._states, self._last = (
-                {place: state for place, state in known if place <= common},
-                {},
-            )
+            known = self._states | self._last
+            self._states = {place: known[place] for place in known if place <= common}
+            self._last = {}
             self._ids = np.array(ids, np.int64)
         return self._ids
 

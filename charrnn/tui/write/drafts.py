@@ -54,34 +54,38 @@ class Draft:
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
-        known, content = (
-            self.digest if target == self.path else None,
-            text.replace("\n", self.newline),
-        )
-        if found := _UNREADABLE.search(content):
+        content = text.replace("\n", self.newline)
+        found = _UNREADABLE.search(content)
+        if found:
             line = content.count("\n", 0, found.start()) + 1
             problem = f"line {line:,} has U+{ord(found[0]):04X}, which no text file has"
             raise DataError(f"cannot write {target}: {problem}: delete it")
-        data, file = content.encode("utf-8"), behind_links(target)
+
+        data = content.encode("utf-8")
+        file = behind_links(target)
         with convert_os_errors("write", target, num_bytes=len(data)):
             status = _status_of(target, file)
-            if (
-                status is not None
-                and not overwrite
-                and sha256(file.read_bytes()).hexdigest() != known
-            ):
-                raise ChangedOnDiskError(
-                    f"{target} {'exists already' if known is None else 'has changed on disk'}"
-                )
+            if status is not None and not overwrite:
+                self._check_unchanged(target, file)
             with replacing(file) as temporary:
-                # Others may not be allowed to read the text, not even until the permissions are
-                # those of the draft.
-                write_synced(
-                    temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600
-                )
-                if status is not None:
-                    temporary.chmod(stat.S_IMODE(status.st_mode) & 0o777)
-        self.digest, self.path, self.text = sha256(data).hexdigest(), target, text
+                if status is None:
+                    write_synced(temporary, data)
+                else:
+                    # Others may not be allowed to read the text, not even until the permissions
+                    # are those of the draft.
+                    permissions = status.st_mode & 0o777
+                    write_synced(temporary, data, mode=permissions | 0o600)
+                    temporary.chmod(permissions)
+
+        self.digest = sha256(data).hexdigest()
+        self.path = target
+        self.text = text
+
+    def _check_unchanged(self, target: Path, file: Path) -> None:
+        if target != self.path or self.digest is None:
+            raise ChangedOnDiskError(f"{target} exists already")
+        if sha256(file.read_bytes()).hexdigest() != self.digest:
+            raise ChangedOnDiskError(f"{target} has changed on disk")
 
 
 def read_draft(path: Path) -> Draft:
@@ -93,11 +97,11 @@ def read_draft(path: Path) -> Draft:
     try:
         status = path.stat()
     except FileNotFoundError:
-        if not (folder := path.parent).is_dir():
-            raise DataError(
-                f"{path}: the folder {folder} does not exist: create it, or give another file"
-            ) from None
-        return Draft(path)
+        if path.parent.is_dir():
+            return Draft(path)
+        raise DataError(
+            f"{path}: the folder {path.parent} does not exist: create it, or give another file"
+        ) from None
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         raise DataError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file."
@@ -132,10 +136,7 @@ def _decode(path: Path, data: bytes) -> Draft:
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}. "
             "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
         ) from None
-    num_returns, num_both, num_feeds = text.count("\r"), text.count("\r\n"), text.count("\n")
-    newline = "\r" if num_returns and not num_feeds else "\n"
-    if num_both and num_returns == num_both == num_feeds:
-        newline = "\r\n"
+    newline = _line_end_of(text)
     text = text.replace(newline, "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > MAX_LINE_CHARS:
@@ -146,6 +147,17 @@ def _decode(path: Path, data: bytes) -> Draft:
     return Draft(path, text, newline, sha256(data).hexdigest())
 
 
+def _line_end_of(text: str) -> str:
+    """Return the line end of a text if all are the same, else a newline."""
+    num_returns = text.count("\r")
+    num_newlines = text.count("\n")
+    if num_returns and num_newlines == 0:
+        return "\r"
+    if num_returns and num_returns == num_newlines == text.count("\r\n"):
+        return "\r\n"
+    return "\n"
+
+
 def _status_of(path: Path, target: Path) -> os.stat_result | None:
     """Return the status of a file, None if there is none. Raises CharRNNError if it cannot be
     replaced."""
@@ -153,10 +165,10 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
         status = target.stat()
     except FileNotFoundError:
         return None
+    if stat.S_ISDIR(status.st_mode):
+        raise CharRNNError(f"cannot write {path}: it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise CharRNNError(
-            f"cannot write {path}: it is {'a folder' if target.is_dir() else 'not a regular file'}"
-        )
+        raise CharRNNError(f"cannot write {path}: it is not a regular file")
     if not os.access(target, os.W_OK):
         raise CharRNNError(f"cannot write {path}: it is read-only")
     return status
@@ -171,28 +183,33 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
     all."""
     listed = []
     for char, other in substitutions.items():
-        fate = f" (read as {_shown(other)})" if other else " (left out)"
-        listed.append(f"{_shown(char)}{'' if other == char else fate}")
+        shown = _shown(char)
+        if other == "":
+            shown += " (left out)"
+        elif other != char:
+            shown += f" (read as {_shown(other)})"
+        listed.append(shown)
+    if not listed:
+        return ""
     if len(listed) > _LISTED:
         listed = [*listed[:_LISTED], "…"]
-    return f"{name} does not know {', '.join(listed)}" if listed else ""
+    return f"{name} does not know {', '.join(listed)}"
 
 
 def _shown(text: str) -> str:
     """Return a text, or the name of a white or invisible character in Unicode."""
-    is_visible = any(char.isprintable() and not char.isspace() for char in text)
-    return (
-        all_visible(text)
-        if is_visible
-        else ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
-    )
+    if any(char.isprintable() and not char.isspace() for char in text):
+        return all_visible(text)
+    return ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
 
 
 def shown_continuation(one: Continuation) -> str:
     """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was
     cut."""
     text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(one.text))
-    return text if one.is_complete else text + "…"
+    if not one.is_complete:
+        text += "…"
+    return text
 
 
 def parse_path(name: str) -> Path:
@@ -203,11 +220,8 @@ def parse_path(name: str) -> Path:
     try:
         path = Path(name.strip()).expanduser()
         is_folder = path.is_dir()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # RuntimeError: of a user who has no home folder
+    # RuntimeError: of a user who has no home folder.
+    except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
     if is_folder:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.document._document import EditResult
 from textual.document._edit import Edit
@@ -28,11 +29,13 @@ from charrnn.system.progress import task
 from charrnn.tui.full_screen import (
     FullScreenApp,
     Help,
+    HintLine,
     Job,
     KeyQuestion,
     Keys,
     Question,
     StatusLine,
+    bind_all,
     one_line,
 )
 from charrnn.tui.write import continuations as assistant
@@ -78,12 +81,7 @@ KEYS: tuple[Keys, ...] = (
     ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
 """The keys; those without an action are the editor's own, or handled where they are typed."""
-ACTIONS = {
-    key: action
-    for _, _, actions in KEYS
-    for keys, action in actions.items()
-    for key in keys.split(",")
-}
+ACTIONS = {binding.key: binding.action for binding in Binding.make_bindings(bind_all(KEYS))}
 """The action of each key by its Textual name."""
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
 """Temperatures that Ctrl-T goes through."""
@@ -100,7 +98,8 @@ LOOKING = "looking for continuations ..."
 def hide(text: str) -> str:
     """Replace what cannot be shown, one character by one. Raises DataError for a text with such
     private characters."""
-    if found := _PRIVATE.search(text):
+    found = _PRIVATE.search(text)
+    if found:
         raise DataError(
             f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs"
             " for itself: leave such characters out"
@@ -133,7 +132,9 @@ def marks(text: str) -> str:
 
 def _mark(match: "re.Match[str]") -> str:
     mark = visible(chr(ord(match[0]) - _BASE))
-    return mark if len(mark) == 1 else _NARROW
+    if len(mark) != 1:
+        return _NARROW
+    return mark
 
 
 class Editor(TextArea):
@@ -154,7 +155,8 @@ class Editor(TextArea):
         )
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self._press, self._refuse = press, refuse
+        self._press = press
+        self._refuse = refuse
 
     @property
     def text(self) -> str:
@@ -176,7 +178,8 @@ class Editor(TextArea):
         return self._draft
 
     def _forget_text(self) -> None:
-        self._text = self._draft = None
+        self._text = None
+        self._draft = None
 
     def load_text(self, text: str) -> None:
         """Replace the text and what can be undone."""
@@ -185,7 +188,8 @@ class Editor(TextArea):
 
     def edit(self, edit: Edit) -> EditResult:
         """Make a change, unless it makes a line too long."""
-        if (length := self._longest_line_after(edit)) > drafts.MAX_LINE_CHARS:
+        length = self._longest_line_after(edit)
+        if length > drafts.MAX_LINE_CHARS:
             limit = f"a line would have {length:,} characters; at most {drafts.MAX_LINE_CHARS:,}"
             self._refuse(f"not changed: {limit}. Enter begins a new line.")
             return EditResult(end_location=self.selection.end, replaced_text="")
@@ -217,9 +221,8 @@ class Editor(TextArea):
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
         row, column = self.cursor_location
-        return self.draft[
-            : sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column
-        ]
+        lines = self.draft.split("\n")
+        return "\n".join([*lines[:row], lines[row][:column]])
 
     def insert_continuation(self, text: str) -> None:
         """Insert a text at the cursor, as one step to undo."""
@@ -227,14 +230,14 @@ class Editor(TextArea):
 
     def action_paste(self) -> None:
         """Insert what was copied in the editor."""
-        if copied := self.app.clipboard:
-            self._insert(hide_copied(copied))
+        if self.app.clipboard:
+            self._insert(hide_copied(self.app.clipboard))
 
     def _insert(self, text: str) -> None:
+        begin, end = self.selection
         self.history.checkpoint()
-        self.move_cursor(
-            self.replace(text, *self.selection, maintain_selection_offset=False).end_location
-        )
+        replaced = self.replace(text, begin, end, maintain_selection_offset=False)
+        self.move_cursor(replaced.end_location)
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:
@@ -242,12 +245,10 @@ class Editor(TextArea):
         # letters typed ahead of it are inserted, and any other one after letters typed behind it:
         # here each has its turn.
         is_obeyed = await self._press(event.key)
-        if (
-            not is_obeyed
-            and not event.is_printable
-            and (bound := self.screen.active_bindings.get(event.key))
-        ):
-            is_obeyed = await self.app.run_action(bound.binding.action, bound.node)
+        if not is_obeyed and not event.is_printable:
+            bound = self.screen.active_bindings.get(event.key)
+            if bound is not None:
+                is_obeyed = await self.app.run_action(bound.binding.action, bound.node)
         if is_obeyed:
             event.stop()
             event.prevent_default()
@@ -268,7 +269,9 @@ class DraftScreen(Screen[None]):
     ) -> None:
         """Edit a draft."""
         super().__init__()
-        self.model, self.file, self.options = model, draft, options
+        self.model = model
+        self.file = draft
+        self.options = options
         self.editor = Editor(draft.text, self._press, self.say)
         self.note = ""
         """What the model reads as something else."""
@@ -290,7 +293,7 @@ class DraftScreen(Screen[None]):
         yield self.editor
         yield Static(id="offers")
         yield StatusLine()
-        yield Static(id="hint")
+        yield HintLine(HINT)
 
     def on_mount(self) -> None:
         """Show the draft with the cursor before the last line end, and let the model read it
@@ -314,26 +317,32 @@ class DraftScreen(Screen[None]):
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.query_one("#settings", Static).update(Text(settings))
         name = "unnamed" if self.file.path is None else self.file.path.name
-        title = one_line(
-            "* " * self.is_unsaved + name, self.model.name
-        )  # * is for changes that are not saved
-        self.query_one("#title", Static).update(title)
+        if self.is_unsaved:
+            name = f"* {name}"
+        self.query_one("#title", Static).update(one_line(name, self.model.name))
+
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
+        hint = HINT
         if self.offered:
             offers.update(offer_table(self.offered, self.app.console, self.size.width))
-        hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
-        self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
+            hint = OFFER_HINT
+        elif self.is_looking:
+            hint = "Esc stop"
+        self.query_one(HintLine).show(hint)
 
     # Continuations
 
     def action_offer(self) -> None:
         """Look for five continuations, or for five others where some are offered already."""
-        model, options = self.model, self.options
-        known, text = self._continuations if self.offered else None, self.editor.before_cursor()
+        model = self.model
+        options = self.options
+        text = self.editor.before_cursor()
+        known = self._continuations if self.offered else None
 
         def search(job: Job) -> None:
-            if (continuations := known) is None:
+            continuations = known
+            if continuations is None:
                 with task("reading the draft", len(text)) as advance:
                     continuations = assistant.continue_text(model, text, options, on_read=advance)
             job.show(self.say, LOOKING)
@@ -352,7 +361,8 @@ class DraftScreen(Screen[None]):
     def _offer(
         self, continuations: assistant.Continuations, offered: list[assistant.Continuation]
     ) -> None:
-        self._continuations, self.offered = continuations, offered
+        self._continuations = continuations
+        self.offered = offered
 
     def _end_search(self, message: str) -> None:
         self.is_looking = False
@@ -364,7 +374,9 @@ class DraftScreen(Screen[None]):
         self.app.work.stop(OFFERS)
         if self.is_looking:
             self.say("")
-        self.is_looking, self.offered, self._continuations = False, [], None
+        self.is_looking = False
+        self.offered = []
+        self._continuations = None
         self._show()
 
     async def _press(self, key: str) -> bool:
@@ -381,10 +393,13 @@ class DraftScreen(Screen[None]):
         if not offered and not self.is_looking:
             return False
         self._dismiss()
-        if key != "escape":
-            self.editor.insert_continuation(
-                offered[int(key) - 1].text if int(key) <= len(offered) else key
-            )
+        if key == "escape":
+            return True
+        number = int(key)
+        if number <= len(offered):
+            self.editor.insert_continuation(offered[number - 1].text)
+        else:
+            self.editor.insert_continuation(key)
         return True
 
     # Changes
@@ -427,27 +442,33 @@ class DraftScreen(Screen[None]):
 
     def _note_reading(self) -> None:
         """Find out what the model reads as something else, and let it read the draft."""
-        model, text = self.model, self.editor.draft
+        model = self.model
+        text = self.editor.draft
 
         def measure(job: Job) -> None:
-            job.show(
-                self._take_note,
-                drafts.describe_reading(assistant.substitutions(model.vocab, text), model.name),
-            )
+            unknown = assistant.substitutions(model.vocab, text)
+            job.show(self._take_note, drafts.describe_reading(unknown, model.name))
             ids = assistant.read_as_known(model.vocab, text)
             assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
 
         # A message of something else stays if there is no error.
-        self.app.measure(NOTES, measure, lambda message: self.say(message) if message else None)
+        def say(message: str) -> None:
+            if message:
+                self.say(message)
+
+        self.app.measure(NOTES, measure, say)
 
     def _take_note(self, note: str) -> None:
         self.note = note
-        if self.note and not self.offered and not self.is_looking:
-            self.say(self.note)
+        if note and not self.offered and not self.is_looking:
+            self.say(note)
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
-        self.app.push_screen(Help(KEYS, [*filter(None, [self.note]), f"Seed {self.options.seed}."]))
+        notes = [f"Seed {self.options.seed}."]
+        if self.note:
+            notes.insert(0, self.note)
+        self.app.push_screen(Help(KEYS, notes))
 
     # Saving and leaving
 
@@ -523,8 +544,9 @@ def offer_table(offered: Sequence[assistant.Continuation], console: Console, wid
         lines = Text(drafts.shown_continuation(one)).wrap(console, max(20, width - 20))
         if len(lines) > 2:
             lines[1].append(" …")
+        text = Text("\n").join(lines[:2])
         source = "beam" if one.temperature is None else f"T {one.temperature:g}"
-        table.add_row(str(number), source, f"{one.nats_per_char:.2f}", Text("\n").join(lines[:2]))
+        table.add_row(str(number), source, f"{one.nats_per_char:.2f}", text)
     return table
 
 
@@ -548,7 +570,9 @@ class Writer(FullScreenApp[bool]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy a text; that of the draft with the author's own characters."""
-        super().copy_to_clipboard(reveal(text) if self.screen is self.draft_screen else text)
+        if self.screen is self.draft_screen:
+            text = reveal(text)
+        super().copy_to_clipboard(text)
 
     async def action_quit(self) -> None:
         """Quit from any screen; ask first if something is not saved."""
@@ -557,6 +581,5 @@ class Writer(FullScreenApp[bool]):
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
         if not isinstance(self.screen, KeyQuestion):
-            self.draft_screen.editor.call_later(
-                self.draft_screen.action_leave
-            )  # after the keys typed before
+            # By the editor, so that it comes after the keys that were typed before.
+            self.draft_screen.editor.call_later(self.draft_screen.action_leave)
