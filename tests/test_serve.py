@@ -10,15 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 
 import pytest
 from conftest import TrainedRun
+from fixture_types import Command
 
 import charrnn
 from charrnn.errors import UsageError
+from charrnn.generation.sample_options import Shaping
 from charrnn.serving.serve import OWN_NAMES, bind, is_loopback, serve
 
 uvicorn = pytest.importorskip("uvicorn")
@@ -54,13 +56,13 @@ class Served:
 
 
 def _start(model: charrnn.Model, token: str | None) -> Iterator[Served]:
-    listening, name = bind("127.0.0.1:0")
+    listening = bind("127.0.0.1", 0)
     app = completions.Server(model, token).app(OWN_NAMES)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield Served(f"http://{name}:{listening.getsockname()[1]}", model)
+        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", model)
     finally:
         server.should_exit = True
         thread.join()
@@ -76,7 +78,8 @@ def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served: Served) -
     options = {"prompt": "a", "max_tokens": 40, "seed": 7, "temperature": 0.8, "logprobs": 1}
     [choice] = served.complete(**options).choices
     expected = served.model.sample(prime="a", length=40, seed=7, temperature=0.8)
-    assert choice.text == expected.text and choice.finish_reason == "length"
+    assert choice.text == expected.text
+    assert choice.finish_reason == "length"
     assert choice.logprobs.token_logprobs == pytest.approx(expected.logprobs)
     assert "".join(choice.logprobs.tokens) == expected.text
     events = list(served.complete(stream=True, stream_options={"include_usage": True}, **options))
@@ -89,14 +92,63 @@ def test_several_prompts_with_several_texts_and_a_stop(served: Served) -> None:
     expected = [text.text for text in served.model.samples(2, prime="a", length=30, seed=1)]
     answer = served.complete(prompt=["a", "e"], n=2, max_tokens=30, seed=1, echo=True)
     assert [choice.text for choice in answer.choices[:2]] == ["a" + text for text in expected]
-    assert (
-        answer.choices[2].index == 2
-        and answer.choices[2].text.startswith("e")
-        and answer.usage.total_tokens == 122
-    )
-    stop = expected[0][9]
-    [choice] = served.complete(stop=[stop], max_tokens=30, seed=1).choices
-    assert choice.text == expected[0].partition(stop)[0] and choice.finish_reason == "stop"
+    assert answer.choices[2].index == 2
+    assert answer.choices[2].text.startswith("e")
+    assert answer.usage.total_tokens == 122
+
+
+def test_a_text_ends_before_a_stop_string(served: Served) -> None:
+    expected = served.model.sample(prime="a", length=30, seed=1).text
+    [choice] = served.complete(stop=[expected[9]], max_tokens=30, seed=1).choices
+    assert choice.text == expected.partition(expected[9])[0]
+    assert choice.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "best_of": 1},
+        {"frequency_penalty": None, "logit_bias": None, "suffix": None, "best_of": None},
+        {"suffix": "", "stop": "", "top_k": 0, "temperature": None},
+        {"stop": None, "top_k": -1, "top_p": 1, "min_p": 0, "n": 1},
+    ],
+)
+def test_neutral_values_that_clients_send_change_nothing(
+    served: Served, neutral: dict[str, Any]
+) -> None:
+    body = {"prompt": "a", "max_tokens": 20, "seed": 3} | neutral
+    status, answer, _ = served.ask("/v1/completions", json.dumps(body).encode())
+    assert status == 200
+    [choice] = json.loads(answer)["choices"]
+    assert choice["text"] == served.model.sample(prime="a", length=20, seed=3).text
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"frequency_penalty": 0.5},
+        {"presence_penalty": -1},
+        {"logit_bias": {"50256": -100}},
+        {"best_of": 2},
+        {"suffix": "end"},
+        {"top_k": -2},
+    ],
+)
+def test_what_a_character_model_does_not_do_is_refused(
+    served: Served, wanted: dict[str, Any]
+) -> None:
+    status, answer, _ = served.ask("/v1/completions", json.dumps(wanted).encode())
+    assert status == 400
+    assert next(iter(wanted)) in json.loads(answer)["error"]["message"]
+
+
+def test_every_option_of_the_distribution_is_taken(served: Served) -> None:
+    options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.02}
+    assert {*options} == {field.name for field in fields(Shaping)}
+    body = {"prompt": "a", "max_tokens": 40, "seed": 3} | options
+    _, answer, _ = served.ask("/v1/completions", json.dumps(body).encode())
+    [choice] = json.loads(answer)["choices"]
+    assert choice["text"] == served.model.sample(prime="a", length=40, seed=3, **options).text
 
 
 def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> None:
@@ -110,49 +162,49 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
     ]
 
 
-def test_what_cannot_be_answered_is_refused_with_its_reason(served: Served) -> None:
-    for body, reason in (
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
         (b"[" * 50_000, "Invalid JSON"),
         (
-            b'{"best_of": 2}',
-            (
-                "best_of is 2: Extra inputs are not permitted. The fields are prompt, max_tokens,"
-                " n, seed"
-            ),
+            b'{"tools": 2}',
+            "tools is 2: Extra inputs are not permitted. The fields are prompt, max_tokens, n, seed",
         ),
         (
             b'{"max_tokens": 50001}',
             "max_tokens is 50001: Input should be less than or equal to 50000",
         ),
         (b'{"temperature": -1}', "`temperature` is -1"),
-        (b'{"stop": ""}', "stop.0 is '': String should have at least 1 character"),
+        (b'{"stop": [""]}', "stop.0 is '': String should have at least 1 character"),
         (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
         (
             '{"prompt": "\u0416"}'.encode(),
             "The prompt has characters that are not in the vocabulary",
         ),
         (b'{"prompt": "\\ud800"}', "prompt"),
-    ):
-        status, answer, _ = served.ask("/v1/completions", body)
-        assert status == 400 and reason in json.loads(answer)["error"]["message"]
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_its_reason(
+    served: Served, body: bytes, reason: str
+) -> None:
+    status, answer, _ = served.ask("/v1/completions", body)
+    assert status == 400
+    assert reason in json.loads(answer)["error"]["message"]
 
 
 def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> None:
     assert served.ask("/v1/completions", b"{}", content_type="text/plain")[0] == 415
-    assert (
-        served.ask("/v1/completions", b'{"max_tokens": 1}', content_type="Application/JSON ; x=y")[
-            0
-        ]
-        == 200
-    )
+    json_type = "Application/JSON ; x=y"
+    assert served.ask("/v1/completions", b'{"max_tokens": 1}', content_type=json_type)[0] == 200
     assert served.ask("/v1/completions", b" " * (completions.MAX_BODY + 1))[0] == 413
     assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
+
+
+def test_other_paths_say_what_there_is(served: Served) -> None:
     assert served.ask("/../config.yaml")[0] == 404
     status, answer, _ = served.ask("/v1/chat/completions", b"{}")
-    assert (
-        status == 404
-        and "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
-    )
+    assert status == 404
+    assert "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
 
 
 def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
@@ -164,23 +216,41 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
             served.complete("Secret", max_tokens=3)
         assert served.ask("/")[2]["www-authenticate"].startswith("Basic")
         status, page, headers = served.ask("/", authorization="Basic Y2hhcnJubjpzZWNyZXQ=")
-        assert (
-            status == 200 and headers["content-type"].startswith("text/html") and b"<script" in page
-        )
+        assert status == 200
+        assert headers["content-type"].startswith("text/html")
+        assert b"<script" in page
 
 
-def test_an_address_that_cannot_be_or_is_open_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_loopback("127.0.0.2") and is_loopback("[::1]") and not is_loopback("example.org")
-    for token, host, reason in (
-        *((token, "127.0.0.1:70000", "with a port up to 65535") for token in ("", "pé")),
-        *((token, "[::1:0", "it must be HOST:PORT") for token in ("", "pé")),
-        *((token, "192.0.2.1:0", "Cannot assign requested address") for token in ("", "pé")),
-        ("", "0.0.0.0:0", "set CHARRNN_TOKEN to a token"),
-        ("pé", "0.0.0.0:0", "CHARRNN_TOKEN must be printable ASCII"),
-    ):
-        monkeypatch.setenv("CHARRNN_TOKEN", token)
-        with pytest.raises(UsageError, match=reason):
-            serve("nowhere", host)
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [("127.0.0.2", True), ("::1", True), ("LocalHost", True), ("example.org", False)],
+)
+def test_only_this_machine_reaches_a_loopback_address(host: str, is_local: bool) -> None:
+    assert is_loopback(host) == is_local
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "reason"),
+    [
+        ("", "192.0.2.1", "Cannot assign requested address"),
+        ("pé", "192.0.2.1", "Cannot assign requested address"),
+        ("", "127.0.0.1:8000", "Try 127.0.0.1, or port 0"),
+        ("", "0.0.0.0", "set CHARRNN_TOKEN to a token"),
+        ("pé", "0.0.0.0", "CHARRNN_TOKEN must be printable ASCII"),
+    ],
+)
+def test_an_address_that_cannot_be_or_is_open_is_refused(
+    token: str, host: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_TOKEN", token)
+    with pytest.raises(UsageError, match=reason):
+        serve("nowhere", host, port=0)
+
+
+def test_a_port_out_of_range_is_refused(command: Command) -> None:
+    ran = command("serve", "--port", 70000)
+    assert ran.code == 2
+    assert "--port" in ran.err
 
 
 @pytest.mark.parametrize("kind", ["byte", "documents"])
@@ -207,7 +277,7 @@ def test_bytes_and_documents_are_counted_as_they_are_drawn(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_it_during_a_request(lstm: TrainedRun) -> None:
-    command = [sys.executable, "-m", "charrnn", "serve", str(lstm.path), "--host", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "charrnn", "serve", str(lstm.path), "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -15,10 +15,19 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -29,8 +38,9 @@ from charrnn.api import Model
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.generator import fresh_seed
-from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.writing import Piece
+from charrnn.generation.sample_options import SampleOptions, Shaping
+from charrnn.generation.sampling import seed_of_text
+from charrnn.generation.writing import Piece, text_of
 
 MAX_BODY = 1_000_000
 """Bytes of a request at most."""
@@ -49,14 +59,15 @@ CHUNK_SECONDS = 0.03
 USER = "charrnn"
 """The name that a browser gives with the token as the password."""
 
-
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 _AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_Zero = Annotated[float | None, Field(ge=0, le=0)]
+_One = Annotated[int | None, Field(ge=1, le=1)]
 
 
-class CompletionRequest(BaseModel):
-    """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` and `min_p` are
-    as in `sample`."""
+class Completion(BaseModel):
+    """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` is that of
+    `SampleOptions`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -65,10 +76,6 @@ class CompletionRequest(BaseModel):
     n: int | None = Field(None, ge=1, le=MAX_TEXTS)
     seed: int | None = None
     stop: Annotated[list[_Stop] | None, _AsList] = Field(None, max_length=16)
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
     unknown: str | None = None
     logprobs: int | None = None
     echo: bool | None = None
@@ -77,35 +84,60 @@ class CompletionRequest(BaseModel):
     model: str | None = None
     user: str | None = None
 
-    def texts(self) -> "list[Text]":
+    # What a character model does not do. Clients send the neutral value unasked.
+    frequency_penalty: _Zero = None
+    presence_penalty: _Zero = None
+    logit_bias: dict[str, float] | None = Field(None, max_length=0)
+    best_of: _One = None
+    suffix: str | None = Field(None, max_length=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_neutral(cls, data: Any) -> Any:
+        """Leave out values by which clients say that there is none."""
+        if isinstance(data, dict):
+            if data.get("stop") == "":
+                data = data | {"stop": None}
+            if data.get("top_k") in (0, -1):
+                data = data | {"top_k": None}
+        return data
+
+    def texts(self) -> "list[DrawnText]":
         """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
-        length, count = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens, self.n or 1
+        length = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens
+        count = self.n or 1
         num_texts = count * len(self.prompt)
-        if (
-            num_texts > MAX_TEXTS
-            or num_texts * length + count * sum(map(len, self.prompt)) > MAX_CHARS
-        ):
+        num_chars = num_texts * length + count * sum(map(len, self.prompt))
+        if num_texts > MAX_TEXTS or num_chars > MAX_CHARS:
             raise UsageError(
                 f"n is {count} and max_tokens {length} for {len(self.prompt)} prompt(s); there may"
                 f" be {MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with"
                 " the prompts."
             )
-        given = self.model_dump(
-            include={"temperature", "top_p", "top_k", "min_p", "unknown"}, exclude_none=True
-        )
+        given = self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
         seed = fresh_seed() if self.seed is None else self.seed
         options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
-        return [
-            Text(
-                replace(options, prime=prompt, seed=seed + (index << 32)),
-                len(prompt) if self.echo else 0,
-            )
-            for index, prompt in enumerate(prompt for prompt in self.prompt for _ in range(count))
-        ]
+        texts: list[DrawnText] = []
+        for prompt in self.prompt:
+            for _ in range(count):
+                text_seed = seed_of_text(seed, len(texts))
+                one = replace(options, prime=prompt, seed=text_seed)
+                texts.append(DrawnText(one, num_chars=len(prompt) if self.echo else 0))
+        return texts
+
+
+_SHAPING: dict[str, Any] = {
+    name: (kind | None, None) for name, kind in get_type_hints(Shaping).items()
+}
+"""The fields of the distribution, which may be left out."""
+CompletionRequest: type[Completion] = create_model(
+    "CompletionRequest", __base__=Completion, **_SHAPING
+)
+"""A `Completion` with the fields of `Shaping`."""
 
 
 @dataclass
-class Text:
+class DrawnText:
     """A text that is drawn."""
 
     options: SampleOptions
@@ -120,32 +152,43 @@ class Text:
     def start(self, model: Model) -> Iterator[Piece]:
         """Read the prompt, and return an iterator over the text. Raises DataError for unknown
         characters."""
-        options, self.is_document = self.options, model.config.end_id is not None
-        model.generator.known_text(options.prime, options.unknown, what="prompt")
-        return model.generator.stream(
-            replace(options, on_cut=lambda: setattr(self, "is_cut", True))
-        )
+
+        def on_cut() -> None:
+            self.is_cut = True
+
+        self.is_document = model.config.end_id is not None
+        model.generator.known_text(self.options.prime, self.options.unknown, what="prompt")
+        return model.generator.stream(replace(self.options, on_cut=on_cut))
 
     def choice(
-        self, asked: CompletionRequest, index: int, pieces: list[Piece], *, is_last: bool
+        self, asked: Completion, index: int, pieces: list[Piece], *, is_last: bool
     ) -> dict[str, Any]:
         """Return the next pieces as OpenAI's API does; `index` is that of the text."""
-        offsets = [*accumulate((len(piece.text) for piece in pieces), initial=self.num_chars)]
-        begin = str(self.options.prime) if asked.echo and not self.num_drawn else ""
-        self.num_chars, self.num_drawn = offsets[-1], self.num_drawn + len(pieces)
-        is_cut = self.is_cut if self.is_document else self.num_drawn >= self.options.length
-        logprobs = {
-            "tokens": [piece.text for piece in pieces],
-            "token_logprobs": [piece.logprob for piece in pieces],
-            "top_logprobs": None,
-            "text_offset": offsets[:-1],
-        }
+        begin = str(self.options.prime) if asked.echo and self.num_drawn == 0 else ""
+        *offsets, num_chars = accumulate(
+            (len(piece.text) for piece in pieces), initial=self.num_chars
+        )
+        self.num_chars = num_chars
+        self.num_drawn += len(pieces)
+        logprobs = None
+        if asked.logprobs is not None:
+            logprobs = {
+                "tokens": [piece.text for piece in pieces],
+                "token_logprobs": [piece.logprob for piece in pieces],
+                "top_logprobs": None,
+                "text_offset": offsets,
+            }
         return {
             "index": index,
-            "text": begin + "".join(piece.text for piece in pieces),
-            "logprobs": None if asked.logprobs is None else logprobs,
-            "finish_reason": ("length" if is_cut else "stop") if is_last else None,
+            "text": begin + text_of(pieces),
+            "logprobs": logprobs,
+            "finish_reason": self._finish_reason() if is_last else None,
         }
+
+    def _finish_reason(self) -> str:
+        if self.is_document:
+            return "length" if self.is_cut else "stop"
+        return "length" if self.num_drawn >= self.options.length else "stop"
 
 
 @dataclass(frozen=True)
@@ -174,81 +217,59 @@ class Server:
             Route("/v1/{other:path}", self.refuse_other, methods=["GET", "POST"]),
         ]
         return Starlette(
-            routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+            routes=routes,
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+            exception_handlers={HTTPException: _answer_refusal, CharRNNError: _answer_error},
         )
 
-    def _refuse_stranger(self, request: Request) -> Response | None:
-        """Return the answer to a request without the token, which is a Bearer token or a browser's
-        password."""
+    def _check_token(self, request: Request) -> None:
+        """Refuse a request without the token, which is a Bearer token or a browser's password."""
         if self.token is None:
-            return None
+            return
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        expected = (
-            b64encode(f"{USER}:{self.token}".encode()).decode()
-            if scheme.lower() == "basic"
-            else self.token
-        )
-        if secrets.compare_digest(shown.strip().encode(), expected.encode()):
-            return None
-        return _refuse(
-            "This server needs its token.", 401, {"WWW-Authenticate": 'Basic realm="charrnn"'}
-        )
+        expected = self.token
+        if scheme.lower() == "basic":
+            expected = b64encode(f"{USER}:{self.token}".encode()).decode()
+        if not secrets.compare_digest(shown.strip().encode(), expected.encode()):
+            challenge = {"WWW-Authenticate": 'Basic realm="charrnn"'}
+            raise HTTPException(401, "This server needs its token.", headers=challenge)
 
     async def get_page(self, request: Request) -> Response:
         """Answer GET /."""
-        if refusal := self._refuse_stranger(request):
-            return refusal
+        self._check_token(request)
         try:
             return HTMLResponse(await asyncio.to_thread(lambda: self._page))
         except CharRNNError as error:
-            return _refuse(error.message, 404)
+            raise HTTPException(404, error.message) from error
 
     async def get_models(self, request: Request) -> Response:
         """Answer GET /v1/models."""
+        self._check_token(request)
         model = {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
-        return self._refuse_stranger(request) or _answer({"object": "list", "data": [model]})
+        return _answer({"object": "list", "data": [model]})
 
     async def refuse_other(self, request: Request) -> Response:
         """Answer a request for anything else of OpenAI's API, such as /v1/chat/completions."""
-        here = f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}."
-        refusal = _refuse(
-            f"{here} A character model continues text: use POST /v1/completions with a prompt.", 404
+        self._check_token(request)
+        raise HTTPException(
+            404,
+            f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}. A character"
+            " model continues text: use POST /v1/completions with a prompt.",
         )
-        return self._refuse_stranger(request) or refusal
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
-        if refusal := self._refuse_stranger(request):
-            return refusal
-        if (
-            request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            != "application/json"
-        ):
-            return _refuse("The content type must be application/json.", 415)
-        try:
-            body = await asyncio.wait_for(_read_body(request), BODY_SECONDS)
-        except asyncio.TimeoutError:  # the built-in one since Python 3.11
-            return _refuse(f"The request did not arrive in {BODY_SECONDS} seconds.", 408)
-        if len(body) > MAX_BODY:
-            return _refuse(f"A request may have at most {MAX_BODY:,} bytes.", 413)
-        try:
-            asked = CompletionRequest.model_validate_json(body)
-            texts, drawn = asked.texts(), []
-            # Reading the prompts finds what is wrong with them, before the first byte of an answer.
-            for text in texts:
-                drawn.append(await asyncio.to_thread(self._start, text))
-                if self.is_over() or await request.is_disconnected():
-                    return _refuse("The server ends.", 503)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            name = ".".join(map(str, problem["loc"]))[:60] or "body"
-            known = ", ".join(CompletionRequest.model_fields)
-            return _refuse(
-                f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are"
-                f" {known}."
-            )
-        except CharRNNError as error:
-            return _refuse(error.message)
+        self._check_token(request)
+        asked = _parse(await _read_body(request))
+
+        # Reading the prompts finds what is wrong with them, before the first byte of an answer.
+        texts = asked.texts()
+        drawn = []
+        for text in texts:
+            drawn.append(await asyncio.to_thread(self._start, text))
+            if self.is_over() or await request.is_disconnected():
+                raise HTTPException(503, "The server ends.")
+
         answer = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -257,22 +278,21 @@ class Server:
             "choices": [],
         }
         if asked.stream:
-            return StreamingResponse(
-                self._events(asked, texts, drawn, answer), media_type="text/event-stream"
-            )
+            events = self._events(asked, texts, drawn, answer)
+            return StreamingResponse(events, media_type="text/event-stream")
         choices = []
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
             whole: list[Piece] = []
-            while (
-                some := await asyncio.to_thread(self._next, pieces)
-            ) and not await request.is_disconnected():
+            some = await asyncio.to_thread(self._next, pieces)
+            while some and not await request.is_disconnected():
                 whole += some
+                some = await asyncio.to_thread(self._next, pieces)
             choices.append(text.choice(asked, index, whole, is_last=True))
         if self.is_over():
-            return _refuse("The server ends.", 503)
+            raise HTTPException(503, "The server ends.")
         return _answer(answer | {"choices": choices, "usage": self._usage(asked, texts)})
 
-    def _start(self, text: Text) -> Iterator[Piece]:
+    def _start(self, text: DrawnText) -> Iterator[Piece]:
         with self.lock:
             return text.start(self.model)
 
@@ -290,28 +310,29 @@ class Server:
 
     async def _events(
         self,
-        asked: CompletionRequest,
-        texts: list[Text],
+        asked: Completion,
+        texts: list[DrawnText],
         drawn: list[Iterator[Piece]],
         answer: dict[str, Any],
     ) -> AsyncIterator[str]:
+        """Yield the events of a stream: the pieces of each text, the usage, and the end."""
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
-            some = None
-            while some != []:
+            is_last = False
+            while not is_last:
                 some = await asyncio.to_thread(self._next, pieces)
                 if self.is_over():  # without the event that says that all is there
                     return
-                choice = text.choice(asked, index, some, is_last=not some)
+                is_last = not some
+                choice = text.choice(asked, index, some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
         if (asked.stream_options or {}).get("include_usage"):
             yield f"data: {json.dumps(answer | {'usage': self._usage(asked, texts)})}\n\n"
         yield "data: [DONE]\n\n"
 
-    def _usage(self, asked: CompletionRequest, texts: list[Text]) -> dict[str, int]:
-        num_read = sum(
-            len(prompt.encode() if self.model.vocab.kind == "byte" else prompt)
-            for prompt in asked.prompt
-        )
+    def _usage(self, asked: Completion, texts: list[DrawnText]) -> dict[str, int]:
+        num_read = 0
+        for prompt in asked.prompt:
+            num_read += len(prompt.encode() if self.model.vocab.kind == "byte" else prompt)
         num_drawn = sum(text.num_drawn for text in texts)
         return {
             "prompt_tokens": num_read,
@@ -321,22 +342,64 @@ class Server:
 
 
 async def _read_body(request: Request) -> bytes:
-    """Return the body, or a part that is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            break
-    return body
+    """Return the body of a request. Refuses one that is not JSON, is too long or does not
+    arrive."""
+    media_type, *_ = request.headers.get("content-type", "").split(";")
+    if media_type.strip().lower() != "application/json":
+        raise HTTPException(415, "The content type must be application/json.")
+
+    async def read() -> bytes:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                raise HTTPException(413, f"A request may have at most {MAX_BODY:,} bytes.")
+        return body
+
+    try:
+        return await asyncio.wait_for(read(), BODY_SECONDS)
+    except asyncio.TimeoutError as error:  # the built-in one since Python 3.11
+        what = f"The request did not arrive in {BODY_SECONDS} seconds."
+        raise HTTPException(408, what) from error
 
 
-def _refuse(message: str, status: int = 400, headers: dict[str, str] | None = None) -> Response:
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return _answer({"error": error}, status, headers)
+def _parse(body: bytes) -> Completion:
+    """Return what a body asks for. Refuses one with a wrong or an unknown field."""
+    try:
+        return CompletionRequest.model_validate_json(body)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))[:60] or "body"
+        known = ", ".join(CompletionRequest.model_fields)
+        raise HTTPException(
+            400,
+            f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are"
+            f" {known}.",
+        ) from error
 
 
-def _answer(
-    value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
+def _answer_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _answer(_to_json(error.detail), error.status_code, error.headers)
+
+
+def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CharRNNError)
+    return _answer(_to_json(error.message), 400)
+
+
+def _to_json(message: str) -> dict[str, Any]:
+    """Return an error as OpenAI's API does."""
+    return {
+        "error": {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+    }
+
+
+def _answer(value: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
     # In ASCII: the name of a folder may have characters that UTF-8 cannot write.
     return Response(json.dumps(value), status, headers, media_type="application/json")

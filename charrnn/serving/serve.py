@@ -27,29 +27,24 @@ STOP_SECONDS = 2
 """Time that requests have to end after Ctrl-C; a prompt that is being read is read to its end."""
 
 
-def bind(address: str) -> tuple[socket.socket, str]:
-    """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be
-    none."""
-    host, _, port = address.lower().rpartition(":")
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises UsageError if there can be none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        if not host or host.startswith("[") != host.endswith("]"):
-            raise ValueError
-        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-        return socket.create_server((host.strip("[]"), int(port)), family=family), host
-    except (OSError, ValueError, OverflowError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "it must be HOST:PORT, with a port up to 65535"
-        message = (
-            f"{named('host')} is {address[:60]}: {reason}. Try 127.0.0.1:8001, or port 0 for any"
-            " free one."
-        )
-        raise UsageError(message) from None
+        return socket.create_server((host, port), family=family)
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+        reason = getattr(error, "strerror", None) or "there is no such address"
+        raise UsageError(
+            f"{named('host', host[:60])} {named('port', port)}: {reason}. Try 127.0.0.1, or port 0"
+            " for any free one."
+        ) from None
 
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address or name."""
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return host == "localhost"
+        return ipaddress.ip_address(host).is_loopback
+    return host.lower() == "localhost"
 
 
 def serve(
@@ -58,13 +53,14 @@ def serve(
         str,
         typer.Option(
             "--host",
-            help=(
-                "Address, such as 127.0.0.1:9000; one that other machines reach needs a token in"
-                f" {TOKEN}."
-            ),
-            metavar="HOST:PORT",
+            help=f"Address; one that other machines reach needs a token in {TOKEN}.",
+            metavar="HOST",
         ),
-    ] = "127.0.0.1:8000",
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option("--port", help="0: any free one.", metavar="N", min=0, max=65535),
+    ] = 8000,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -83,27 +79,27 @@ def serve(
     from charrnn.serving.completions import Server
 
     token = os.environ.get(TOKEN) or None
-    listening, name = bind(host)
-    with listening:
+    with bind(host, port) as listening:
         if token is not None and not re.fullmatch("[!-~]+", token):
             raise UsageError(
                 f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
             )
-        if not is_loopback(name) and token is None:
+        is_local = is_loopback(host)
+        if not is_local and token is None:
             raise UsageError(
                 f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use"
                 " 127.0.0.1."
             )
         model = load_model(run, quiet=quiet)
-        model.generator.model_for(
-            "int8", {}
-        )  # raises CheckpointError for weights that predict nothing finite
+        # Raises CheckpointError for weights that predict nothing finite.
+        model.generator.model_for("int8", {})
         served = Server(model, token, is_over=lambda: server.should_exit)
+        name = f"[{host}]" if ":" in host else host
         print_path(f"http://{name}:{listening.getsockname()[1]}")
         if not quiet:
             write_aside(f"{model.name} is served; Ctrl-C ends it")
         config = uvicorn.Config(
-            served.app((*OWN_NAMES, name) if is_loopback(name) else ("*",)),
+            served.app((*OWN_NAMES, name) if is_local else ("*",)),
             log_level="error" if debug else "critical",
             access_log=False,
             server_header=False,
