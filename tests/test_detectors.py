@@ -228,7 +228,7 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
         ("copy-position", "a=a\nab=ba\na=a\n"),
     ):
         detector = DETECTORS[name]
-        assert detector.label(text) is None
+        assert detector.labelling(text).labels is None
         assert detector.labelling(text).why_not_scored() == NOT_EVERYWHERE[name]
 
 
@@ -241,7 +241,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
         ("latex-math", "it is $x$.\n", "00000011000"),
         ("comment", PROSE.splitlines()[0], "0" * 33),
     ):
-        assert DETECTORS[name].label(text) is None
+        assert DETECTORS[name].labelling(text).labels is None
         (named,) = get_detectors([name])
         labels = named.label(text)
         assert labels is not None and "".join(str(int(label)) for label in labels) == expected
@@ -263,7 +263,8 @@ def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is
 ) -> None:
     for name, detector in DETECTORS.items():
         (named,) = get_detectors([name])
-        labels, default = named.label(header + text), detector.label(header + text)
+        labels = named.labelling(header + text).labels
+        default = detector.labelling(header + text).labels
         assert (labels is None) == (default is None and name in FORMAL)
         assert default is not None or name in NOT_EVERYWHERE
         # Two lines of source before at most sixty characters are more than the share that makes it

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.streams import printable, warn, write_aside
 from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import package_functions
@@ -93,6 +92,8 @@ def parse_direction(
     num_cells = None if size == "all" else int(size) if at else NUM_CELLS
     if name in known:
         return known[name], num_cells
+    from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner
+
     try:
         get_detectors([name])
     except UsageError as error:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.errors import counted
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Labels: TypeAlias = "NDArray[Any]"
+Labels = NDArray[Any]
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
-Label = Callable[[str], "Labels | None"]
+Label = Callable[[str], Labels | None]
 """A function from a text of N characters to its labels (N,), or to None where the detector does not
 apply."""
 MIN_POSITIVES = 50
@@ -30,29 +30,33 @@ many changes."""
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A named function that labels every character of a text."""
+    """A named function that labels every character of a text.
+
+    >>> Detector("vowel", "a vowel", lambda text: np.isin([*text], [*"aeiou"]))
+    """
 
     name: str
     looks_for: str
     """What the labels mean, in a few words."""
     label: Label
     absence: str = "this text has nothing of the kind"
-    """Why `label` returns None for a text."""
-    label_any: Label | None = None
-    """What labels a text of any kind, if the detector is named; None if `label` does. The kind
-    decides the defaults."""
+    """Why a text has no labels."""
+    is_of_kind: Callable[[str], bool] | None = None
+    """Whether a text is of the kind that is labelled unless the detector is named; None for any
+    text."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used where its name is given."""
-        return self if self.label_any is None else replace(self, label=self.label_any)
+        return replace(self, is_of_kind=None)
 
     def labelling(self, text: str) -> Labelling:
         """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line
         stood there."""
-        labels = self.label(text.replace("\0", "\n\n"))
+        with_blank_lines = text.replace("\0", "\n\n")
+        if self.is_of_kind is not None and not self.is_of_kind(with_blank_lines):
+            return Labelling(self.name, None, self.absence)
+        labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
-            import numpy as np
-
             # END has the label of the second newline of the blank line.
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
             ends = np.flatnonzero(codes == 0)
@@ -84,8 +88,6 @@ class Labelling:
 
 def why_not_scored(labels: Labels) -> str | None:
     """Return why these labels (N,) cannot be scored, or None if they can."""
-    import numpy as np
-
     if labels.dtype != bool:
         num_changes = int(np.count_nonzero(np.diff(labels)))
         if num_changes == 0:

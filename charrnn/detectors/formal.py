@@ -32,8 +32,8 @@ def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Co
     """Sum `steps` (N,) since the last newline, whose own step is left out."""
     is_newline = codes == ord("\n")
     total = np.cumsum(np.where(is_newline, 0, steps), dtype=np.int64)
-    before = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
-    return np.asarray(total - np.where(before >= 0, total[before], 0))
+    last_newline = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
+    return np.asarray(total - np.where(last_newline >= 0, total[last_newline], 0))
 
 
 def _abc(text: str) -> NDArray[np.uint8] | None:
@@ -49,48 +49,53 @@ def _abc(text: str) -> NDArray[np.uint8] | None:
 
 def _balance(codes: NDArray[np.uint8], opening: str, closing: str) -> Counts:
     """Count the opening characters of this line so far minus the closing ones, at least 0."""
-    return _counted_on_line(codes, _is(codes, opening).astype(np.int64) - _is(codes, closing)).clip(
-        0
-    )
+    steps = _is(codes, opening).astype(np.int64) - _is(codes, closing)
+    return _counted_on_line(codes, steps).clip(0)
 
 
 def label_a_minus_b(text: str) -> Counts | None:
     """The a's of this string so far minus its b's, at least 0. None unless every line is a's, b's
     and c's in order."""
     codes = _abc(text)
-    return None if codes is None else _balance(codes, "a", "b")
+    if codes is None:
+        return None
+    return _balance(codes, "a", "b")
 
 
 def label_b_minus_c(text: str) -> Counts | None:
     """The b's of this string so far minus its c's, at least 0. None unless there are lines of a's,
     b's and c's."""
     codes = _abc(text)
-    return None if codes is None or "bc" not in text else _balance(codes, "b", "c")
+    if codes is None or "bc" not in text:
+        return None
+    return _balance(codes, "b", "c")
 
 
 def label_dyck_depth(text: str) -> Counts | None:
     """Brackets opened on this line minus those closed, at least 0. None for a text with other
     characters."""
     codes = _codes_within(text, _OPENING + _CLOSING)
-    return (
-        None
-        if codes is None or not _is(codes, _OPENING).any()
-        else _balance(codes, _OPENING, _CLOSING)
-    )
+    if codes is None or not _is(codes, _OPENING).any():
+        return None
+    return _balance(codes, _OPENING, _CLOSING)
 
 
 def label_parity(text: str) -> Flags | None:
     """True if the number of ones before = is odd. None unless the text is lines of bits, = and one
     bit."""
     codes = _codes_within(text, "01=")
-    if codes is None or not (equals := np.flatnonzero(codes == ord("="))).size:
+    if codes is None or "=" not in text:
         return None
+
     # What follows = is one bit, then the end of the line, as far as the text goes.
-    answers, ends = (codes[found[found < len(codes)]] for found in (equals + 1, equals + 2))
-    if not _is(answers, "01").all() or (ends != ord("\n")).any():
+    equals = np.flatnonzero(codes == ord("="))
+    answers = equals[equals + 1 < len(codes)] + 1
+    ends = answers[answers + 1 < len(codes)] + 1
+    if not _is(codes[answers], "01").all() or (codes[ends] != ord("\n")).any():
         return None
+
     is_answer = np.zeros(len(codes), bool)
-    is_answer[equals[equals + 1 < len(codes)] + 1] = True
+    is_answer[answers] = True
     return np.asarray(_counted_on_line(codes, (codes == ord("1")) & ~is_answer) % 2 == 1)
 
 

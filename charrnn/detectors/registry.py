@@ -1,90 +1,59 @@
-"""The detectors by name: those that come with charrnn, and those that installed packages offer.
-
-This module imports neither NumPy nor the code of any detector, so that the help texts can list them
-at no cost.
-"""
+"""The detectors by name: those that come with charrnn, and those that installed packages offer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
 
-from charrnn.detectors.detector import Detector
+from charrnn.detectors import formal, prose, source
+from charrnn.detectors.custom import plugin_detector
+from charrnn.detectors.detector import Detector, Label
 from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.manager import find_extension, offered_names
 from charrnn.hooks.specifications import detectors
 
 
-def _function(place: str) -> Callable[[str], Any]:
-    """Return the function `module:name` of this package, which is imported when it is first
-    called."""
-    module, _, name = place.partition(":")
-
-    def function(text: str) -> Any:
-        return getattr(import_module(f"charrnn.detectors.{module}"), name)(text)
-
-    return function
+def _for_source(name: str, looks_for: str, label: Label) -> Detector:
+    absence = "this text is not source code"
+    return Detector(name, looks_for, label, absence, source.looks_like_source)
 
 
-def _for_kind(name: str, looks_for: str, label: str, is_of_kind: str, absence: str) -> Detector:
-    """Return a detector that labels a text only if a function finds it to be of the right kind,
-    unless it is named."""
-    label_any, applies = _function(label), _function(is_of_kind)
-    return Detector(
-        name, looks_for, lambda text: label_any(text) if applies(text) else None, absence, label_any
-    )
+def _formal(name: str, looks_for: str, label: Label) -> Detector:
+    return Detector(name, looks_for, label, "this text is not of that formal language")
 
 
-_PLAY = ("prose:is_play", "this text is not a play")
-_LATEX = ("source:looks_like_latex", "this text is not LaTeX")
-_SOURCE = ("source:looks_like_source", "this text is not source code")
-_NO_FORMAL = "this text is not of that formal language"
 _BUILT_IN = (
-    Detector("quote", "inside double quotation marks", _function("prose:label_quotes")),
+    Detector("quote", "inside double quotation marks", prose.label_quotes),
+    Detector("line-position", "characters read on this line", prose.label_line_position),
+    Detector("line-length", "characters left on this line", prose.label_line_length),
+    Detector("newline-next", "the next character is a newline", prose.label_newline_next),
+    Detector("indentation", "spaces this line starts with", prose.label_indentation),
+    Detector("word-position", "characters read of this word", prose.label_word_position),
+    Detector("capital", "inside a word in capitals", prose.label_capitals),
+    Detector("digit", "inside a number", prose.label_digits),
+    Detector("url", "inside a web address", prose.label_urls),
     Detector(
-        "line-position", "characters read on this line", _function("prose:label_line_position")
-    ),
-    Detector("line-length", "characters left on this line", _function("prose:label_line_length")),
-    Detector(
-        "newline-next", "the next character is a newline", _function("prose:label_newline_next")
-    ),
-    Detector("indentation", "spaces this line starts with", _function("prose:label_indentation")),
-    Detector(
-        "word-position", "characters read of this word", _function("prose:label_word_position")
-    ),
-    Detector("capital", "inside a word in capitals", _function("prose:label_capitals")),
-    Detector("digit", "inside a number", _function("prose:label_digits")),
-    Detector("url", "inside a web address", _function("prose:label_urls")),
-    _for_kind("speaker", "inside a speaker's name in a play", "prose:label_speakers", *_PLAY),
-    _for_kind("latex-math", "inside LaTeX mathematics", "source:label_latex_math", *_LATEX),
-    _for_kind("string", "inside a string of source code", "source:label_strings", *_SOURCE),
-    _for_kind("comment", "inside a comment of source code", "source:label_comments", *_SOURCE),
-    _for_kind(
-        "bracket-depth", "open brackets of source code", "source:label_bracket_depth", *_SOURCE
-    ),
-    _for_kind(
-        "if-statement", "in the condition or body of an if", "source:label_if_statements", *_SOURCE
+        "speaker",
+        "inside a speaker's name in a play",
+        prose.label_speakers,
+        "this text is not a play",
+        prose.is_play,
     ),
     Detector(
-        "a-minus-b", "a's minus b's of this string", _function("formal:label_a_minus_b"), _NO_FORMAL
+        "latex-math",
+        "inside LaTeX mathematics",
+        source.label_latex_math,
+        "this text is not LaTeX",
+        source.looks_like_latex,
     ),
-    Detector(
-        "b-minus-c", "b's minus c's of this string", _function("formal:label_b_minus_c"), _NO_FORMAL
-    ),
-    Detector(
-        "dyck-depth",
-        "open brackets of this string",
-        _function("formal:label_dyck_depth"),
-        _NO_FORMAL,
-    ),
-    Detector("parity", "after an odd number of ones", _function("formal:label_parity"), _NO_FORMAL),
-    Detector(
-        "copy-position",
-        "characters copied so far",
-        _function("formal:label_copy_position"),
-        _NO_FORMAL,
-    ),
+    _for_source("string", "inside a string of source code", source.label_strings),
+    _for_source("comment", "inside a comment of source code", source.label_comments),
+    _for_source("bracket-depth", "open brackets of source code", source.label_bracket_depth),
+    _for_source("if-statement", "in the condition or body of an if", source.label_if_statements),
+    _formal("a-minus-b", "a's minus b's of this string", formal.label_a_minus_b),
+    _formal("b-minus-c", "b's minus c's of this string", formal.label_b_minus_c),
+    _formal("dyck-depth", "open brackets of this string", formal.label_dyck_depth),
+    _formal("parity", "after an odd number of ones", formal.label_parity),
+    _formal("copy-position", "characters copied so far", formal.label_copy_position),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 """The detectors that come with charrnn, by name."""
@@ -99,6 +68,9 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     are used only where they are named, so that the same command gives the same table on every
     machine. Raises UsageError for an unknown or ambiguous name, and for a detector of a package
     that cannot be loaded.
+
+    >>> [detector.name for detector in get_detectors(["quote", "digit"])]
+    ['quote', 'digit']
     """
     if not chosen:
         return list(DETECTORS.values())
@@ -108,8 +80,6 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 def _find(name: str) -> Detector:
     plugin = find_extension(detectors, kind="detector", name=name, built_in=DETECTORS)
     if plugin is not None:
-        from charrnn.detectors.custom import plugin_detector
-
         return plugin_detector(plugin)
     if name not in DETECTORS:
         names = [*DETECTORS, *offered_names(detectors)]

@@ -246,7 +246,12 @@ def _prose_depths(text: str) -> NDArray[np.int64]:
     changes, depth = np.zeros(len(text), np.int64), 0
     for match in _BRACKET.finditer(text):
         mark = match.group()
-        after = 0 if mark.isspace() else depth + 1 if mark in "([{" else max(0, depth - 1)
+        if mark.isspace():
+            after = 0
+        elif mark in "([{":
+            after = depth + 1
+        else:
+            after = max(0, depth - 1)
         changes[match.end() - 1] = after - depth
         depth = after
     return changes.cumsum()
