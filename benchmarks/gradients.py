@@ -21,7 +21,8 @@ from pathlib import Path
 from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, Theme, text_at
 
 import charrnn
-from charrnn.analyses.gradients import GradientReach, TrainingSpectrum, training_spectrum
+from charrnn.analyses.gradients.reach import GradientReach
+from charrnn.analyses.gradients.spectrum import TrainingSpectrum, training_spectrum
 from charrnn.errors import CharRNNError
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")

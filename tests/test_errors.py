@@ -66,7 +66,7 @@ COMMANDS_OF_ROOMS = (
         "reports/lines.",
         "analyses/numbers.",
         "analyses/patching.",
-        "analyses/gradients.",
+        "analyses/gradients/",
     ),
     *("distributed/processes", "sweeps/command"),
 )

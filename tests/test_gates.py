@@ -10,7 +10,7 @@ from effects_networks import H, make_ids, make_network, make_text
 from numpy.typing import NDArray
 from progress_reports import reports
 
-from charrnn.analyses.gradients import GateReport, count_gates
+from charrnn.analyses.gates import GateReport, count_gates
 from charrnn.cells.gates import GateCounter, recording
 from charrnn.errors import UsageError
 from charrnn.model import reading

@@ -14,7 +14,7 @@ from progress_reports import reports
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.gradients import (
+from charrnn.analyses.gradients.reach import (
     NUM_AT_ONCE,
     NUM_LOSSES,
     GradientReach,
@@ -65,7 +65,7 @@ def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
 
 
 def test_losses_are_averaged_over_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.analyses.gradients.MAX_KEPT_STATES", 0)
+    monkeypatch.setattr("charrnn.analyses.gradients.reach.MAX_KEPT_STATES", 0)
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
         together = measure_reach(network, text, max_lag=K, name="lamps")

@@ -25,7 +25,9 @@ from charrnn.analyses.directions import (
     DirectionContribution,
     DirectionText,
 )
-from charrnn.analyses.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
+from charrnn.analyses.gates import GateReport
+from charrnn.analyses.gradients.reach import GradientReach
+from charrnn.analyses.gradients.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.analyses.history import CellHistory
 from charrnn.analyses.inputs import CellInputs, Driver
 from charrnn.analyses.matching import MatchReport

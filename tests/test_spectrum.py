@@ -8,10 +8,10 @@ from conftest import TrainedRun
 from effects_networks import H, make_config, make_network, tensors_of
 
 import charrnn.api
-from charrnn.analyses.gradients import (
+from charrnn.analyses.gradients.charts import line_chart
+from charrnn.analyses.gradients.spectrum import (
     MAX_NORMS,
     gradient_norms,
-    line_chart,
     measure_spectrum,
     recurrent_matrices,
 )

@@ -16,7 +16,7 @@ from progress_reports import reports
 from random_networks import H, L, V, random_network
 from torch import Tensor
 
-from charrnn.analyses.gradients import count_gates
+from charrnn.analyses.gates import count_gates
 from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
 from charrnn.errors import CharRNNError

@@ -48,9 +48,9 @@ def model_methods() -> Mapping[str, str]:
     return {
         "atlas": "charrnn.analyses.atlas:model_atlas",
         "direction": "charrnn.analyses.directions:model_direction",
-        "gates": "charrnn.analyses.gradients:gates",
-        "gradients": "charrnn.analyses.gradients:gradients",
-        "gradients_with": "charrnn.analyses.gradients:gradients_with",
+        "gates": "charrnn.analyses.gates:gates",
+        "gradients": "charrnn.analyses.gradients.reach:gradients",
+        "gradients_with": "charrnn.analyses.gradients.reach:gradients_with",
         "history": "charrnn.analyses.history:model_history",
         "numbers": "charrnn.analyses.numbers:model_numbers",
         "patch": "charrnn.analyses.patching:patch",
@@ -81,5 +81,5 @@ def package_functions() -> Mapping[str, str]:
     """Return the functions of the package `charrnn`."""
     return {
         "match_cells": "charrnn.analyses.matching:match_cells",
-        "training_spectrum": "charrnn.analyses.gradients:training_spectrum",
+        "training_spectrum": "charrnn.analyses.gradients.spectrum:training_spectrum",
     }

@@ -172,7 +172,7 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
 """What shows a record that has no `view` of its own."""
 if has_room("analyses"):
     from charrnn.analyses.directions import Direction, DirectionText, direction_pictures
-    from charrnn.analyses.gradients import GradientReach, gradient_chart
+    from charrnn.analyses.gradients.reach import GradientReach, gradient_chart
     from charrnn.analyses.history import CellHistory, history_table
     from charrnn.analyses.numbers import predictions_table
 

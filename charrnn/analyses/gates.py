@@ -1,0 +1,129 @@
+"""`visualize --gates`: how often the gates of each layer are saturated.
+
+The gradient of a memory with gates is multiplied by the gate that keeps it. Gates are counted where
+they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from charrnn.api import Model, TextOrIds
+from charrnn.cells.activations import Activations
+from charrnn.cells.findings import GateUse
+from charrnn.cells.gates import GATE_NAMES
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.errors import UsageError
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import CELLS
+from charrnn.system.display import Displayable
+from charrnn.text.vocab import EncodedText
+from charrnn.views.charts import Canvas
+
+GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
+"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
+"""
+MIN_WIDTH = 18
+MAX_WIDTH = 34
+"""Columns of a plot, its scale included."""
+GAP = 2
+"""Columns between plots."""
+SCALE_WIDTH = 3
+"""Columns of the scale on the left of a plot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport(Displayable):
+    """The gates of every layer, in order, over `num_chars` characters.
+
+    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a
+    unit of a layer. x is the share of characters at which the unit's gate is shut (below 0.1), y
+    the share at which it is open (above 0.9). A gate that is rarely saturated lies at the lower
+    left, one that always is on the diagonal. The means over the units are printed below each plot.
+    """
+
+    name: str
+    cell: str
+    num_chars: int
+    gates: tuple[GateUse, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
+        yield Text(
+            f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)",
+            style="bold",
+        )
+        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
+            yield Text()
+            yield Columns(
+                [_plot(use, width, ascii_only=options.ascii_only) for use in uses],
+                padding=(0, GAP, 0, 0),
+            )
+        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
+
+
+def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
+    """Count how often each gate of each unit is saturated in `text`, read after `context`.
+
+    Raises UsageError for a cell type without gates, DataError for an empty text.
+    """
+    return count_gates(model.network, model.encode(text, context=context), name=model.name)
+
+
+def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
+    """Count the share of characters at which each gate of each unit is saturated.
+
+    Raises UsageError for a cell type without gates, CharRNNError as `Activations`.
+    """
+    layer = network.recurrent_layers()[0]
+    if not layer.cell.gates:
+        gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
+        raise UsageError(
+            f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
+        )
+    with closing(Activations(network, text)) as activations:
+        return GateReport(
+            name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates
+        )
+
+
+def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
+    """Draw the plot of one gate as text, `width` columns wide and about as high."""
+    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
+    for left, right in zip(use.left, use.right, strict=True):
+        canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
+    side, corner, floor = "|+-" if ascii_only else "│└─"
+    lines = [Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold")]
+    scale = {0: "1", canvas.height - 1: "0"}
+    for row, line in enumerate(canvas.lines()):
+        lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
+    means = f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
+    lines += [
+        Text(f"  {corner}{floor * canvas.width}"),
+        Text(f"   0{'1':>{canvas.width - 1}}"),
+        Text(means.center(width).rstrip()),
+    ]
+    return Text("\n", no_wrap=True).join(lines)
+
+
+GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> GateReport:
+    return gates(subject.model, subject.text)
+
+
+def _show(subject: Subject, report: GateReport) -> Shown:
+    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
+
+
+ANALYSES = (Analysis(GATES, _measure, _show),)
+"""`visualize --gates`."""

@@ -1,0 +1,88 @@
+"""`visualize --gradients` and `--spectrum`: how far gradients reach back, and what multiplies them.
+
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh'
+<= 1, it vanishes if the largest singular value of W_hh is below 1; that it is above 1 is necessary
+for it to explode (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1).
+"""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.analyses.gradients.reach import TITLE, GradientReach, gradient_chart, gradients_with
+from charrnn.analyses.gradients.spectrum import (
+    TrainingSpectrum,
+    norm_chart,
+    spectrum_chart,
+    training_spectrum,
+)
+from charrnn.analyses.history import FEW_STEPS, run_folder
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import load_model
+
+WITH = Option(
+    "--with",
+    "With --gradients or --spectrum: add another run to the charts (repeatable).",
+    "RUN",
+    name="beside",
+    repeatable=True,
+)
+"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names.
+"""
+
+
+GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> tuple[GradientReach, ...]:
+    others = [
+        load_model(name, quiet=subject.options.values["--quiet"])
+        for name in subject.value(WITH) or ()
+    ]
+    return gradients_with(subject.model, others, subject.content, context=subject.context)
+
+
+def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in
+    two."""
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
+    trained = [reach for reach in reaches if not reach.is_untrained]
+    untrained = [reach for reach in reaches if reach.is_untrained]
+    if len(trained) > 1:
+        pictures = [
+            gradient_chart(trained, f"{TITLE}, trained"),
+            gradient_chart(untrained, f"{TITLE}, untrained"),
+        ]
+    data = [reach.to_json() for reach in reaches]
+    return Shown(f"Gradients of {reaches[0].name}", pictures, data)
+
+
+SPECTRUM = Option(
+    "--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool
+)
+"""Selects the analysis."""
+
+
+def _measure_spectra(subject: Subject) -> list[TrainingSpectrum]:
+    runs = (run_folder(subject.model), *(subject.value(WITH) or ()))
+    return [training_spectrum(run) for run in runs]
+
+
+def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their
+    gradients."""
+    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
+    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
+        advice = "train with --save-every and --keep 100 to see more of them."
+        pictures.append(Text(f"Few steps are saved: {advice}"))
+    data = [spectrum.to_json() for spectrum in spectra]
+    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, data)
+
+
+ANALYSES = (
+    Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
+    Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
+)
+"""`visualize --gradients` and `--spectrum`."""

@@ -1,0 +1,181 @@
+"""How far gradients reach back in a model.
+
+Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
+"""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from rich.console import RenderableType
+
+from charrnn.analyses.gradients.charts import line_chart, log_segments, power_ticks
+from charrnn.analyses.sampled_states import read_before
+from charrnn.api import Model, TextOrIds
+from charrnn.errors import DataError, check_range, named
+from charrnn.model.annotations import CharRNN
+from charrnn.model.reading import WARM_UP
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.lazy import Tensor, torch
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+from charrnn.views.charts import Line, LineChart
+
+MAX_LAG = 200
+"""The longest lag of a gradient, in characters, unless another is asked for."""
+
+NUM_LOSSES = 128
+"""Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
+NUM_AT_ONCE = 16
+"""B: windows that are differentiated at once, at least; more while their states are within
+MAX_KEPT_STATES."""
+MAX_KEPT_STATES = 2**21
+"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
+the gradient."""
+TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
+"""Title of the chart."""
+EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
+"""Shown instead of an empty chart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReach(Displayable):
+    """How far gradients reach back in a model.
+
+    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of
+    that layer `lags[i]` characters before, averaged over `num_losses` characters of a text.
+    `is_untrained`: of an untrained baseline.
+    """
+
+    name: str
+    lags: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    num_losses: int
+    is_untrained: bool = False
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the chart of the norms."""
+        return [gradient_chart([self])]
+
+
+def gradients(
+    model: Model, text: TextOrIds, *, context: str | bytes = "", max_lag: int = MAX_LAG
+) -> GradientReach:
+    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by
+    lag.
+
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    encoded = model.encode(text, context=context)
+    return measure_reach(model.network, encoded, max_lag=max_lag, name=model.name)
+
+
+def gradients_with(
+    model: Model,
+    others: Iterable[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    max_lag: int = MAX_LAG,
+) -> tuple[GradientReach, ...]:
+    """Compute `gradients` of a model and of other models over the same text, each with its
+    untrained baseline.
+
+    Each model encodes the text by its own alphabet. Raises as `gradients`.
+    """
+
+    reaches = []
+    for one in (model, *others):
+        encoded = one.encode(text, context=context)
+        reaches.append(measure_reach(one.network, encoded, max_lag=max_lag, name=one.name))
+        untrained = measure_reach(
+            one.untrained_baseline(), encoded, max_lag=max_lag, name=f"{one.name}, untrained"
+        )
+        reaches.append(replace(untrained, is_untrained=True))
+    return RecordTuple(reaches)
+
+
+def measure_reach(
+    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model"
+) -> GradientReach:
+    """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+
+    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the
+    text. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in
+    a dilated layer also the queue of its latest states, with attention its last outputs), with the
+    states of the other layers fixed. Each window is warmed up on up to 512 characters in float32;
+    the rest is computed in float64, because the norms fall far below the resolution of float32.
+
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    check_range("max_lag", max_lag, 1)
+    ids = text.ids
+    last = len(ids) - 2
+    if last < max(text.first, max_lag):
+        raise DataError(
+            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at"
+            f" least {max_lag + 2}; it has {len(text)}, and {len(ids)} with its context."
+            f" Give a longer {named('text')}."
+        )
+
+    # In a short text, half of the characters warm up the state.
+    earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+    warm_up = min(WARM_UP, earliest - max_lag + 1)
+    chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+
+    # A step of a small network costs the same for more windows.
+    exact = deepcopy(network).double().requires_grad_(False)
+    total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    num_kept = max_lag * network.initial_state(1).vectors.numel()
+    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
+    with task("gradients", len(chosen), unit="losses") as advance:
+        for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
+            windows, state = read_before(
+                network, ids, some + 1, length=max_lag + 1, warm_up=warm_up
+            )
+            state = RecurrentState(state.vectors.double(), state.history)
+            total += _norms(exact, windows, state).sum(-1)
+            advance(len(some))
+    return GradientReach(
+        name=name,
+        lags=tuple(range(1, max_lag + 1)),
+        norms=tuple(map(tuple, (total / len(chosen)).T.tolist())),
+        num_losses=len(chosen),
+    )
+
+
+def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tensor:
+    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
+    the states before it.
+
+    ids (K + 1, B) are read from a state of B rows, whose last ids are the ones to predict.
+    """
+    states = []
+    state.vectors.requires_grad_()
+    for char in ids[:-1]:
+        states.append(state.vectors)
+        logits, state = network(char[None], state)
+    loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
+    gradients = torch.autograd.grad(loss, states[::-1])
+    return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
+
+
+def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> LineChart:
+    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
+
+    A straight falling line is a gradient that vanishes by the same factor at every character; a
+    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
+    """
+    lines: list[Line] = []
+    for reach in reaches:
+        for layer, norms in enumerate(reach.norms):
+            name = reach.name
+            if len(reach.norms) > 1:
+                name += f", layer {layer}"
+            points = zip(reach.lags, norms, strict=True)
+            lines.append(Line(name, log_segments(points), len(lines)))
+    return line_chart(
+        title, lines, power_ticks(lines), empty=EMPTY_NOTICE, first=1, label="characters before"
+    )
