@@ -21,8 +21,9 @@ from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
-from charrnn.text.corpus import CorpusPart, RecordedCorpus, recorded_corpus
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
+from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
 TextOrIds = str | bytes | EncodedText

@@ -194,7 +194,7 @@ def test_a_large_corpus_is_mapped_and_the_same(
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
-    monkeypatch.setattr("charrnn.text.documents.MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr("charrnn.text.source_reader.MAX_BYTES_IN_MEMORY", 100)
     large = read_text(config, None, vocab)
     assert isinstance(large.ids, np.memmap) and np.array_equal(large.ids, small.ids)
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError
 from charrnn.text.documents import Documents, document_order, end_documents, split_documents
+from charrnn.text.id_builder import UNKNOWN_TYPE
 from charrnn.text.sources import SHUFFLED, SORTED, Order
-from charrnn.text.vocab import UNKNOWN_TYPE, IdArray, Vocab
+from charrnn.text.vocab import IdArray, Vocab
 
 TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
 

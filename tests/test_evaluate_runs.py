@@ -22,8 +22,9 @@ from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
 from charrnn.model.network import CharRNN
 from charrnn.reports.lines import losses_by_line
-from charrnn.text.corpus import read_corpus, recorded_corpus, state_of_corpus
+from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
+from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 

@@ -14,7 +14,8 @@ from synthetic import make_corpus
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
-from charrnn.text.corpus import RecordedCorpus, read_corpus, recorded_corpus, state_of_corpus
+from charrnn.text.corpus import read_corpus
+from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus, state_of_corpus
 
 TEXT = make_corpus(num_chars=3_000).text
 OTHER = TEXT.upper()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from charrnn.errors import DataError, TextChangedError
 from charrnn.text import text_files as files
 from charrnn.text import vocab as vocab_module
+from charrnn.text.id_builder import IdBuilder
 from charrnn.text.text_files import Tally, clean_blocks, file_blocks
-from charrnn.text.vocab import IdBuilder, Vocab
+from charrnn.text.vocab import Vocab
 
 PARTS = (
     *(

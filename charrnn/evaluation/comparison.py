@@ -40,7 +40,8 @@ from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums, num_blocks_of
-from charrnn.text.corpus import CorpusPart, RecordedCorpus, utf8_sizes
+from charrnn.text.corpus import CorpusPart, utf8_sizes
+from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.vocab import EncodedText, Vocab, as_bytes, code_points
 
 NUM_UNICODE = 0x110000 - 0x800

@@ -1,16 +1,8 @@
-"""A corpus: its sources are read and encoded as ids, in memory or, if they are large, on disk.
+"""A corpus: its sources are read and encoded as ids, in memory or, if they are large, on disk."""
 
-The corpus of a run is found again by its recorded location or by its name, and its digest is
-checked.
-"""
-
-import hashlib
-import json
-import math
-import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,29 +10,20 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.settings import ALPHABETS, MIN_COUNT, Config
-from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
+from charrnn.config.settings import ALPHABETS, MIN_COUNT
+from charrnn.errors import DataError, UsageError, counted
 from charrnn.text.batches import release_pages
-from charrnn.text.documents import Documents, SourceReader, split_text
+from charrnn.text.documents import Documents
+from charrnn.text.id_builder import BLOCK_BYTES
+from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
     CORPORA,
     SHUFFLED,
     Order,
-    Origin,
-    find_entry,
     find_origin,
-    origin_at,
     standard_library,
 )
-from charrnn.text.vocab import (
-    BLOCK_BYTES,
-    MAX_VOCAB_SIZE,
-    REPLACEMENT,
-    CharacterCounts,
-    IdArray,
-    Vocab,
-    as_bytes,
-)
+from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
@@ -307,202 +290,3 @@ class CorpusPart:
             np.array_equal(first[i : i + CONTEXT_CHARS], second[i : i + CONTEXT_CHARS])
             for i in blocks
         )
-
-
-MAX_LOCATIONS_LENGTH = 200_000
-"""Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are
-not."""
-MAX_COMPARED = 1 << 25
-"""Bytes of the files of a corpus that is compared line by line with another text, at most."""
-LONG_LINE, LEAST_SHARE = 32, 0.01
-"""Bytes of a line that two texts hardly ever share by chance, and the least share of such lines
-that counts."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordedCorpus:
-    """What a run records of its text. A downloaded run is not trusted: it could name any file of
-    this machine."""
-
-    run: str
-    """Name of the run, for messages."""
-    config: Config
-    """The configuration of the run: the sources as the user gave them, their order, the alphabet
-    and the encoding."""
-    locations: tuple[str | None, ...]
-    """The location of each source (`Corpus.locations`); empty if none was recorded."""
-    digest: str
-    """SHA-256 of the text (`Corpus.digest`)."""
-    model_file: str = ""
-    """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
-
-    def is_whole(self, text: str | bytes) -> bool:
-        """Return whether a text, read as a corpus is, with its documents in the order of the files,
-        is all of this."""
-        digest = hashlib.sha256(as_bytes(text)).hexdigest()
-        documents = Documents.of(self.config)
-        return self.digest == (digest if documents is None else documents.digest(digest))
-
-    def trained_share(self, text: str | bytes) -> float | None:
-        """Return the share of a text that is training text: by the split for the whole corpus, else
-        by long lines.
-
-        None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists
-        of documents.
-        """
-        if self.is_whole(text):
-            return self.config.split[0] / math.fsum(self.config.split)
-        files = [place for place in self.locations if place is not None and os.path.isfile(place)]
-        is_small = sum(map(os.path.getsize, files)) <= MAX_COMPARED
-        if (
-            not files
-            or len(files) < len(self.locations)
-            or not is_small
-            or self.config.documents != "none"
-        ):
-            return None
-        try:
-            corpus = self.read()
-        except CharRNNError:
-            return None
-        learned = corpus.text(0, split_text(corpus.ids, self.config)[0].stop)
-        known, given = (as_bytes(one).split(b"\n") for one in (learned, text))
-        lines = [line for line in given if len(line) >= LONG_LINE]
-        found = {*known}
-        share = sum(len(line) for line in lines if line in found) / max(1, sum(map(len, lines)))
-        return share if share >= LEAST_SHARE else None
-
-    def read(
-        self,
-        *,
-        vocab: Vocab | None = None,
-        stdin: BinaryIO | None = None,
-        instead: str = "",
-        reason: str = "",
-    ) -> Corpus:
-        """Read the text from its recorded location or, if that fails, from where its name leads
-        now.
-
-        It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and
-        only regular files and `stdin` are read. Raises DataError if the text is missing, cannot be
-        read or has changed. The message contains `instead`, the alternative to putting the text
-        back (" or give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
-        if the ids of a large text cannot be written.
-        """
-        alphabet, encoding = self.config.alphabet, self.config.encoding
-        faults: list[DataError] = []
-        tried: list[list[str | None]] = []
-        # Standard input can be read only once.
-        ways = (self.locations,) if "-" in self.config.corpus else (self.locations, ())
-        for locations in ways:
-            try:
-                origins = self._origins(locations, stdin)
-                if (where := [origin.location for origin in origins]) in tried:
-                    continue
-                tried.append(where)
-                documents = Documents.of(self.config)
-                with SourceReader(
-                    origins, alphabet=alphabet, encoding=encoding, documents=documents
-                ) as text:
-                    if text.digest == self.digest:
-                        vocab = vocab or text.own_vocab(
-                            min_count=self.config.min_count, is_exact=alphabet == "exact"
-                        )
-                        return Corpus.of(text, vocab)
-                    faults.append(DataError(self._changed(text, instead, reason)))
-            except NotHereError as error:
-                faults.append(error)
-            except DataError as error:
-                faults.append(
-                    DataError(
-                        f"The text of {self.run} cannot be read again: {error.marked}{instead}"
-                    )
-                )
-        fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
-        if isinstance(fault, NotHereError):
-            raise DataError(self._not_here(fault.source, instead, reason)) from None
-        raise fault
-
-    def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
-        """Find each source at its recorded location if it exists, else by its name. Raises
-        DataError."""
-        sources, order = self.config.corpus, Order(self.config.order, self.config.order_seed)
-        if not sources:
-            folder = locations[0] if locations else None
-            return [standard_library(order, folder if folder and os.path.isdir(folder) else None)]
-        origins = []
-        for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
-            found = None if location is None else origin_at(location, order)
-            found = found or find_origin(
-                source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
-            )
-            origins.append(found)
-        return origins
-
-    def _changed(self, text: SourceReader, instead: str, reason: str) -> str:
-        if not self.config.corpus:
-            label = text.labels[0]
-            return (
-                f"{self.run} was trained on another version of the {label}: use that"
-                f" Python{instead}.{reason}"
-            )
-        listed = shortened(", ".join(text.labels))
-        message = (
-            f"The text of {self.run} has changed since it was trained ({listed}): put it"
-            f" back{instead}.{reason}"
-        )
-        # A file of a folder that cannot be read any more is skipped, which changes the text.
-        notes = [note for note in text.notes if note.startswith("skipped")]
-        return "\n".join(
-            (
-                message,
-                *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1]),
-            )
-        )
-
-    def _not_here(self, source: str, instead: str, reason: str) -> str:
-        lines = [
-            f"The text of {self.run}, {shortened(source)}, is not here: put it"
-            f" back{instead}.{reason}"
-        ]
-        if self.model_file:
-            lines = [f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}"]
-            lines.append(f"It was trained on {shortened(source)}.")
-        location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
-        if location is not None and location != source:
-            lines.append(f"It was found at {shortened(location)}.")
-        if (entry := find_entry(source)) is not None:
-            lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
-        return "\n".join(lines)
-
-
-def recorded_corpus(
-    run: str, config: Config, state: Mapping[str, object], *, model_file: str = ""
-) -> RecordedCorpus | None:
-    """Return what a run's configuration and the state of a checkpoint record of its text; None
-    without a digest.
-
-    `model_file` is the name of the exported file, if it is no run. Locations that do not fit the
-    sources are ignored.
-    """
-    digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
-    if not isinstance(digest, str):
-        return None
-    if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
-        locations = []
-    if not all(
-        place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations
-    ):
-        locations = []
-    return RecordedCorpus(
-        run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file
-    )
-
-
-def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
-    """Return what a checkpoint records of its corpus; `recorded_corpus` reads it."""
-    state: dict[str, str | list[str | None]] = {"corpus_digest": corpus.digest}
-    locations = list(corpus.locations)
-    if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
-        state["corpus_locations"] = locations
-    return state

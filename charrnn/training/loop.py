@@ -20,7 +20,7 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.text.batches import BatchRows
-from charrnn.text.corpus import recorded_corpus
+from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import plan
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import choose_precision

@@ -30,8 +30,9 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
 from charrnn.system.progress import task, tell
 from charrnn.text.batches import BatchRows
-from charrnn.text.corpus import Corpus, RecordedCorpus, read_corpus
+from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
+from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training import recipe

@@ -27,7 +27,7 @@ from charrnn.runs.description import CONFIG, Description
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import CallbackProgress, Task, using
-from charrnn.text.corpus import state_of_corpus
+from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
