@@ -15,7 +15,6 @@ from random_networks import arrays_of, in_numpy, random_state
 from torch import Tensor
 
 from charrnn.config.architectures import DEPTHS
-from charrnn.model.cell_type_registry import RECENT as RECENT_CLASSES
 from charrnn.model.cell_types import CELLS
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
@@ -24,8 +23,8 @@ from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
-RECENT = [*RECENT_CLASSES]
-ALL = [*CELLS, *RECENT]
+RECENT = ["mingru", "minlstm", "mogrifier", "rglru", "slstm"]
+ALL = [*CELLS]
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [
     (cell, [*DEPTHS][(index + step) % len(DEPTHS)])

@@ -21,11 +21,10 @@ from charrnn.training.trainer import Trainer
 
 V, T, B = 9, 15, 4
 ARCHITECTURES = [
-    (cell, depth) for cell in CELLS for depth in DEPTHS if (cell, depth) != ("irnn", "grid")
-]
-RECENT = [(cell, "stacked") for cell in ("mingru", "minlstm", "rglru", "slstm", "mogrifier")]
-ARCHITECTURES = [
-    pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary" and pair[1] != "attention"
+    (cell, depth)
+    for cell in CELLS
+    for depth in DEPTHS
+    if cell != "unitary" and depth != "attention" and (cell, depth) != ("irnn", "grid")
 ]
 
 

@@ -33,9 +33,9 @@ class Leaky(Cell):
         return {"rate": ((hidden_size,), "zeros")}
 
     @staticmethod
-    def step(ops, x, product, state, p):
+    def step(ops, x, product, state, extras):
         (h,) = state
-        return (ops.clamp(h + ops.sigmoid(p["rate"] + 0 * h) * (ops.tanh(x + product("hh", h)) - h)),)
+        return (ops.clamp(h + ops.sigmoid(extras["rate"] + 0 * h) * (ops.tanh(x + product("hh", h)) - h)),)
 '''
 TEXT = 'the lamp said "lamp lamp" to me\n    and left\n' * 60
 
@@ -135,7 +135,7 @@ class Leaky(Cell):
     shows = "tanh(c)"
 
     @staticmethod
-    def step(ops, x, product, state, p):
+    def step(ops, x, product, state, extras):
         h, c = state
         f, g = ops.split(x + product("hh", h), 2)
         c = ops.clamp(ops.sigmoid(f) * c + g)
@@ -220,7 +220,7 @@ from charrnn.model.cell_types import Cell
 
 class Leaky(Cell):
     @staticmethod
-    def step(ops, x, product, state, p):
+    def step(ops, x, product, state, extras):
         return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
 """
 

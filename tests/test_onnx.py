@@ -123,13 +123,13 @@ class Leaky(Cell):
         return {"rate": ((hidden_size,), "zeros")}
 
     @staticmethod
-    def step(ops, x, product, state, p):
+    def step(ops, x, product, state, extras):
         (h,) = state
-        return (ops.clamp(h + (0.5 * ops.tanh(0.5 * p["rate"]) + 0.5) * (ops.tanh(x + product("hh", h)) - h)),)
+        return (ops.clamp(h + (0.5 * ops.tanh(0.5 * extras["rate"]) + 0.5) * (ops.tanh(x + product("hh", h)) - h)),)
 
 class Squared(Leaky):
     @staticmethod
-    def step(ops, x, product, state, p):
+    def step(ops, x, product, state, extras):
         return (ops.clamp(ops.tanh(x + product("hh", state[0])) ** 2),)
 """
 

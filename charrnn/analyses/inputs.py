@@ -29,9 +29,8 @@ from charrnn.cells.findings import ColouredText
 from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN, RecurrentLayer
-from charrnn.model.cell_types import Antisymmetric, Mlstm, Unitary
+from charrnn.model.cell_types import Antisymmetric, Mlstm, Mogrifier, Unitary
 from charrnn.model.reading import WARM_UP
-from charrnn.model.recent_cell_types import Mogrifier
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, no_grad, torch

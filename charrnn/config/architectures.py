@@ -21,7 +21,7 @@ CELLS = {
     "slstm": "an LSTM with exponential gates and a normalizer",
 }
 """What `--cell` takes, besides `auto` and the cells of installed packages. Equations:
-`model.cell_types.CELLS` and `model.recent_cell_types`."""
+`model.cell_types.CELLS`."""
 DEPTHS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",

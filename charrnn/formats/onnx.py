@@ -28,7 +28,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.model.cell_types import CELLS, Cell, Ops, State
+from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
 from charrnn.model.ngram_table import BASE, HISTORY_LENGTH, SHORTEST
 from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import check_shapes
@@ -214,9 +214,9 @@ class _Walk(Walk[Value]):
         self.graph, self.config, self.tensors = graph, config, tensors
         self.vocab_size = check_shapes(config, tensors)
         self.ops = onnx_ops(self.architecture.hidden_size)
-        self.before: list[State[Value]] = []
+        self.before: list[CellState[Value]] = []
         """For each layer its state, of arrays (B, H)."""
-        self.after: list[State[Value]] = []
+        self.after: list[CellState[Value]] = []
         """The same after the character."""
         for name, weights in self.architecture.linear_weights(tensors).items():
             for tensor, array in zip(_tensor_names(name), weights, strict=True):
@@ -279,10 +279,10 @@ class _Walk(Walk[Value]):
             for name, array in arrays.items()
         }
 
-    def oldest(self, layer: int) -> State[Value]:
+    def oldest(self, layer: int) -> CellState[Value]:
         return self.before[layer][: self.architecture.cell.num_states]
 
-    def append(self, layer: int, latest: State[Value]) -> None:
+    def append(self, layer: int, latest: CellState[Value]) -> None:
         self.after.append(
             (*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :]))
         )
@@ -293,9 +293,9 @@ class _Walk(Walk[Value]):
         prefix: str,
         ops: Ops[Value],
         x: Value,
-        state: State[Value],
+        state: CellState[Value],
         extras: Mapping[str, Value],
-    ) -> State[Value]:
+    ) -> CellState[Value]:
         """Record the cell's equations. Raises UsageError where those of another package use more
         than `Ops` has."""
         try:

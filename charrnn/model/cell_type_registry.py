@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from charrnn.config.architectures import CELLS as BUILT_IN
 from charrnn.errors import UsageError, counted
 from charrnn.hooks.manager import LEFT_OUT, find_extension
 from charrnn.hooks.specifications import cell_types
@@ -27,14 +25,6 @@ from charrnn.model.portable_math import NUMPY, Float32Array
 Call = Callable[..., Any]
 """(function, *arguments): calls code of another package, as `manager.Extension.run` does."""
 
-RECENT = {
-    "mingru": "MinGru",
-    "minlstm": "MinLstm",
-    "mogrifier": "Mogrifier",
-    "rglru": "RgLru",
-    "slstm": "Slstm",
-}
-"""The classes of `model.recent_cell_types` by the name that `--cell` takes."""
 NUM_ROWS, HIDDEN_SIZE = 3, 8
 """B and H of the check: different, and H even, as the unitary cell needs it."""
 NUM_STEPS = 200
@@ -64,10 +54,7 @@ def cell_type(name: str) -> type[Cell]:
     """
     if name in CELLS:
         return CELLS[name]
-    if name in RECENT:
-        recent: type[Cell] = getattr(import_module("charrnn.model.recent_cell_types"), RECENT[name])
-        return recent
-    plugin = find_extension(cell_types, kind="cell", name=name, built_in=BUILT_IN)
+    plugin = find_extension(cell_types, kind="cell", name=name, built_in=CELLS)
     if plugin is None:
         reasons = "".join(f"\n{reason}" for reason in LEFT_OUT)
         raise UsageError(f"No installed package provides the cell {name!r}.{reasons}")

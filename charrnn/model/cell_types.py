@@ -3,9 +3,12 @@
 Shapes: B batch, H hidden. In `Cell.step`, `x` is the input's product with its weight, all biases
 included, (B, input_blocks * H); `product(name, h)` is `h @ weight.T + bias` with the recurrent
 weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays (B, H), the output h first
-and the memory c last; `p` maps the names of `extras` to arrays; `ops` has the functions of the
-array library. Every cell passes its memory (c where there is one, else h) through `ops.clamp`.
-`model.cell_type_registry` checks these rules.
+and the memory c last; `extras` maps the names of `Cell.extras` to arrays; `ops` has the functions
+of the array library. Every cell passes its memory (c where there is one, else h) through
+`ops.clamp`. `model.cell_type_registry` checks these rules.
+
+Cells whose gates do not read h (`LinearCell`) are linear in it: they train by a scan, and keep no
+order of what they add up that the gates of the single characters do not give.
 """
 
 import math
@@ -16,11 +19,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 A = TypeVar("A", bound=Any)
 """The array type of a library: `torch.Tensor` or `NDArray[np.float32]`, whose operators have the
 same names."""
-State = tuple[A, ...]
+CellState = tuple[A, ...]
 """What a cell carries from one character to the next: arrays (B, H), the output h first."""
 Product = Callable[[str, A], A]
 """(name, h) -> h @ weight.T + bias, with the recurrent weight of that name: (B, H) to (B, blocks *
 H)."""
+Extras = Mapping[str, A]
+"""The arrays of `Cell.extras` by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ class Ops(Generic[A]):
 
 
 Shape = tuple[int, ...]
+EPSILON = 1e-12
+"""Added to a divisor, and under a square root, which in float32 may be 0."""
 CLAMP_LIMIT = 0.9999
 """Clamp tanh(c) just below 1, because atanh(1) is infinite, and an infinite c would never change
 again."""
@@ -107,13 +114,13 @@ class Cell:
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         """Compute the state after one character from its input and the state before it."""
         raise NotImplementedError
 
     @classmethod
-    def value(cls, ops: Ops[A], state: State[A]) -> A:
+    def value(cls, ops: Ops[A], state: CellState[A]) -> A:
         """Compute the cell values, (B, H) in [-1, 1], as `shows` says."""
         return state[-1] if cls.shows == "h" else ops.tanh(state[-1])
 
@@ -124,27 +131,6 @@ class Cell:
         return value if cls.shows == "h" else math.atanh(max(-CLAMP_LIMIT, min(CLAMP_LIMIT, value)))
 
 
-class LinearCell(Cell):
-    """Base class of h = a * h + b where a and b depend on the input alone: a window is one
-    `recurrence.scan`."""
-
-    products: ClassVar[Mapping[str, int]] = {}
-    shows = "tanh(h)"
-
-    @staticmethod
-    def coefficients(ops: Ops[A], x: A, p: Mapping[str, A]) -> tuple[A, A]:
-        """Compute a and b (…, H) from the input products (…, input_blocks * H) of one character or
-        of a window."""
-        raise NotImplementedError
-
-    @classmethod
-    def step(
-        cls, ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
-        a, b = cls.coefficients(ops, x, p)
-        return (ops.clamp(a * state[0] + b),)
-
-
 class Rnn(Cell):
     """h = tanh(W x + U h) (Elman 1990)."""
 
@@ -152,8 +138,8 @@ class Rnn(Cell):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
 
 
@@ -165,8 +151,8 @@ class Irnn(Cell):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
 
 
@@ -182,8 +168,8 @@ class Gru(Cell):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         (h,) = state
         x_r, x_z, x_n = ops.split(x, 3)
         u_r, u_z, u_n = ops.split(product("hh", h), 3)
@@ -207,8 +193,8 @@ class Lstm(Cell):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         c = ops.clamp(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
@@ -225,13 +211,13 @@ class Peephole(Lstm):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
-        kept = ops.sigmoid(f + p["weight_cf"] * c) * c
-        c = ops.clamp(kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g))
-        return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
+        kept = ops.sigmoid(f + extras["weight_cf"] * c) * c
+        c = ops.clamp(kept + ops.sigmoid(i + extras["weight_ci"] * c) * ops.tanh(g))
+        return ops.sigmoid(o + extras["weight_co"] * c) * ops.tanh(c), c
 
 
 class Coupled(Lstm):
@@ -245,8 +231,8 @@ class Coupled(Lstm):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         h, c = state
         f, g, o = ops.split(x + product("hh", h), 3)
         g = ops.tanh(g)
@@ -265,13 +251,171 @@ class Mlstm(Lstm):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         h, c = state
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
         u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
         c = ops.clamp(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
         return ops.sigmoid(x_o + u_o) * ops.tanh(c), c
+
+
+class Mogrifier(Lstm):
+    """An LSTM of x' = m(Q h) * x and h' = m(R x') * h, m(y) = 2 sigmoid(2 y) (Melis et al. 2020,
+    two rounds).
+
+    x is the product of the input with `weight_ih`, which has one block. Q and R are products of two
+    matrices, of a rank of an eighth of the units; the left ones start at 0, so that the cell starts
+    as an LSTM.
+    """
+
+    input_blocks = 1
+    products: ClassVar[Mapping[str, int]] = {"xh": 4, "mh": 4}
+    forget_block = None
+    peak_rate = 4e-3
+    FORGET_BIAS = 1.0
+    """Added to what the forget gate reads: `forget_bias` is a bias of the input product, of which x
+    is gated."""
+    SCALE = 0.1
+    """Factor of Q and R, whose right matrices start uniform in [-1, 1]."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        rank = -(-hidden_size // 8)
+        left, right = ((hidden_size, rank), "zeros"), ((rank, hidden_size), "uniform")
+        return {"left_q": left, "right_q": right, "left_r": left, "right_r": right}
+
+    @staticmethod
+    def step(
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
+        h, c = state
+        # m(y) * x = x + x * tanh(y).
+        q_h = ops.linear(ops.linear(h, extras["right_q"]) * Mogrifier.SCALE, extras["left_q"])
+        x = x + x * ops.tanh(q_h)
+        r_x = ops.linear(ops.linear(x, extras["right_r"]) * Mogrifier.SCALE, extras["left_r"])
+        h = h + h * ops.tanh(r_x)
+        i, f, g, o = ops.split(product("xh", x) + product("mh", h), 4)
+        c = ops.clamp(ops.sigmoid(f + Mogrifier.FORGET_BIAS) * c + ops.sigmoid(i) * ops.tanh(g))
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class Slstm(Cell):
+    """c = (f n c + i g) / (f n + i); n = f n + i; h = o * c; i = exp(W x + U h); f, o gates (Beck
+    et al. 2024: sLSTM).
+
+    The paper (section 2.2) has c n for c, and multiplies it and n by exp(-m), so that i does not
+    overflow. What m does not change is the state here: c and ln n. The share of the old c, f n / (f
+    n + i), is the sigmoid of ln(f n / i). One head. Before a text c is 0, as in the paper, and n is
+    1.
+    """
+
+    input_blocks = 4
+    block_letters = "ifgo"
+    products: ClassVar[Mapping[str, int]] = {"hh": 4}
+    num_states = 3
+    shows = "tanh(c)"
+    forget_block = 1
+    gates = ("f", "o")
+    """f is here the share of the old c, which is what a unit keeps."""
+    keeping_gate = "f"
+
+    @staticmethod
+    def step(
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
+        h, log_n, c = state
+        i, f, g, o = ops.split(x + product("hh", h), 4)
+        log_ratio = log_n - ops.softplus(-f) - i
+        g = ops.tanh(g)
+        c = ops.clamp(g + ops.sigmoid(log_ratio) * (c - g))
+        return ops.sigmoid(o) * c, i + ops.softplus(log_ratio), c
+
+
+class LinearCell(Cell):
+    """Base class of h = a * h + b where a and b depend on the input alone: a window is one
+    `recurrence.scan`."""
+
+    products: ClassVar[Mapping[str, int]] = {}
+    shows = "tanh(h)"
+
+    @staticmethod
+    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+        """Compute a and b (…, H) from the input products (…, input_blocks * H) of one character or
+        of a window."""
+        raise NotImplementedError
+
+    @classmethod
+    def step(
+        cls, ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
+        a, b = cls.coefficients(ops, x, extras)
+        return (ops.clamp(a * state[0] + b),)
+
+
+class MinGru(LinearCell):
+    """z = sigmoid(x_z); h = z * h + (1 - z) * x_n (Feng et al. 2024, section 3.1, whose z is this 1
+    - z)."""
+
+    input_blocks = 2
+    block_letters = "zn"
+    forget_block = 0
+    gates = ("z",)
+    keeping_gate = "z"
+    peak_rate = 3e-2
+
+    @staticmethod
+    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+        z, n = ops.split(x, 2)
+        z = ops.sigmoid(z)
+        return z, n - z * n
+
+
+class MinLstm(LinearCell):
+    """f, i gates; h = f / (f + i) * h + i / (f + i) * x_n (Feng et al. 2024, section 3.2)."""
+
+    input_blocks = 3
+    block_letters = "fin"
+    forget_block = 0
+    gates = ("f", "i")
+    peak_rate = 3e-2
+
+    @staticmethod
+    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+        f, i, n = ops.split(x, 3)
+        f, i = ops.sigmoid(f), ops.sigmoid(i)
+        written = i / (f + i + EPSILON)
+        return 1 - written, written * n
+
+
+class RgLru(LinearCell):
+    """r, i gates; h = a * h + sqrt(1 - a^2) * i * x_n, a = sigmoid(L)^(8 r) (De et al. 2024,
+    section 2.4: RG-LRU).
+
+    The parameter L of each unit is CENTRE + SPREAD * `decay`, whose initial values are uniform in
+    [-1, 1]: sigmoid(L)^8 then starts between 0.9 and 0.999. With t = tanh(-ln(a) / 2), a = (1 - t)
+    / (1 + t) and sqrt(1 - a^2) = 2 sqrt(t) / (1 + t), of which nothing is lost where a is near 1.
+    """
+
+    input_blocks = 3
+    block_letters = "rin"
+    gates = ("r", "i")
+    peak_rate = 5e-2
+    EXPONENT = 8.0
+    """The exponent where r is 1 (c in the paper)."""
+    CENTRE, SPREAD = 6.66, 2.33
+    """Of the initial values of L."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        return {"decay": ((hidden_size,), "uniform")}
+
+    @staticmethod
+    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+        r, i, n = ops.split(x, 3)
+        fading = ops.softplus(extras["decay"] * -RgLru.SPREAD - RgLru.CENTRE) * RgLru.EXPONENT
+        t: Any = ops.tanh(ops.sigmoid(r) * fading * 0.5)
+        return (1 - t) / (1 + t), ops.sqrt(t + EPSILON) * 2 / (1 + t) * ops.sigmoid(i) * n
 
 
 class Antisymmetric(Cell):
@@ -302,8 +446,8 @@ class Antisymmetric(Cell):
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         (h,) = state
         x_h, x_z = ops.split(x, 2)
         a = product("hh", h) - Antisymmetric.DAMPING * h
@@ -334,26 +478,26 @@ class Unitary(Cell):
         }
 
     @staticmethod
-    def rotate(ops: Ops[A], h: A, p: Mapping[str, A]) -> tuple[A, A]:
+    def rotate(ops: Ops[A], h: A, extras: Extras[A]) -> tuple[A, A]:
         """Apply the unitary matrix alone: h (B, H) to real and imaginary parts (B, H/2) of the same
         norm."""
         re, im = ops.split(h, 2)
-        z = ops.fft(*_turn(ops, (re, im), p["angle_1"]))
-        z = _reflect(z, p["reflection_1"])
-        z = (ops.permute(z[0], p["permutation"]), ops.permute(z[1], p["permutation"]))
-        z = ops.ifft(*_turn(ops, z, p["angle_2"]))
-        z = _reflect(z, p["reflection_2"])
-        return _turn(ops, z, p["angle_3"])
+        z = ops.fft(*_turn(ops, (re, im), extras["angle_1"]))
+        z = _reflect(z, extras["reflection_1"])
+        z = (ops.permute(z[0], extras["permutation"]), ops.permute(z[1], extras["permutation"]))
+        z = ops.ifft(*_turn(ops, z, extras["angle_2"]))
+        z = _reflect(z, extras["reflection_2"])
+        return _turn(ops, z, extras["angle_3"])
 
     @staticmethod
     def step(
-        ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]
-    ) -> State[A]:
+        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
+    ) -> CellState[A]:
         x_re, x_im = ops.split(x, 2)
-        re, im = Unitary.rotate(ops, state[0], p)
+        re, im = Unitary.rotate(ops, state[0], extras)
         re, im = re + x_re, im + x_im
-        norm = ops.sqrt(re * re + im * im + 1e-12)
-        scale = ops.relu(norm + p["modrelu_bias"]) / norm
+        norm = ops.sqrt(re * re + im * im + EPSILON)
+        scale = ops.relu(norm + extras["modrelu_bias"]) / norm
         return (ops.clamp(ops.cat((re * scale, im * scale))),)
 
 
@@ -382,6 +526,11 @@ CELLS: dict[str, type[Cell]] = {
     "mlstm": Mlstm,
     "antisymmetric": Antisymmetric,
     "unitary": Unitary,
+    "mingru": MinGru,
+    "minlstm": MinLstm,
+    "mogrifier": Mogrifier,
+    "rglru": RgLru,
+    "slstm": Slstm,
 }
 """Built-in cell types by the name that `--cell` takes. `architectures` describes them and says how
 to add one."""

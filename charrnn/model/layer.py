@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.cell_types import Cell, LinearCell, Ops, State
+from charrnn.model.cell_types import Cell, CellState, LinearCell, Ops
 from charrnn.model.device import on_threads, to_device
 from charrnn.model.noise import Noise
 from charrnn.model.recurrence import RecurrentProduct, gru, has_library, rnn, run_library, scan
@@ -344,7 +344,7 @@ class RecurrentLayer(nn.Module):
         extras = self._extras()
         # Elementwise operations in the precision of the state: only matrix products gain from bf16.
         x = x.to(state.dtype)
-        current: State[Tensor] = tuple(state)
+        current: CellState[Tensor] = tuple(state)
         states = []
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
@@ -359,8 +359,8 @@ class RecurrentLayer(nn.Module):
         return LayerRead(stacked[0], cells, torch.stack(current))
 
     def _zone_out(
-        self, old: State[Tensor], new: State[Tensor], noise: Noise | None
-    ) -> State[Tensor]:
+        self, old: CellState[Tensor], new: CellState[Tensor], noise: Noise | None
+    ) -> CellState[Tensor]:
         """Keep each unit's old state with probability `zoneout`; without noise, compute the
         expected value."""
         if noise is None:

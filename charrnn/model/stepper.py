@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
-from charrnn.model.cell_types import Ops, State
+from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.ngram_table import HISTORY_LENGTH, add_ngrams
 from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
@@ -272,10 +272,10 @@ class _Walk(Walk[Any]):
     def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
         return self._stepper.extras[layer]
 
-    def oldest(self, layer: int) -> State[Float32Array]:
+    def oldest(self, layer: int) -> CellState[Float32Array]:
         return tuple(self._stepper.queue(self._state, layer)[:, 0])
 
-    def append(self, layer: int, latest: State[Float32Array]) -> None:
+    def append(self, layer: int, latest: CellState[Float32Array]) -> None:
         queue = self._stepper.queue(self._state, layer)
         queue[:, :-1] = queue[:, 1:]
         for part, value in zip(queue, latest, strict=True):

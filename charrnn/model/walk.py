@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config, resolved
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.cell_types import A, Cell, Lstm, Ops, State
+from charrnn.model.cell_types import A, Cell, CellState, Lstm, Ops
 from charrnn.model.depths import DEPTHS, Depth
 
 
@@ -124,8 +124,8 @@ class Walk(Generic[A]):
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        self.along_depth: State[A] = ()
-        """State of the LSTM along depth, if there is one."""
+        self.along_depth: CellState[A] = ()
+        """CellState of the LSTM along depth, if there is one."""
 
     def product(self, name: str, x: A) -> A:
         """Compute x @ weight.T + bias with the weights of that name.
@@ -144,11 +144,11 @@ class Walk(Generic[A]):
         """Return the arrays of `Cell.extras` of a layer."""
         raise NotImplementedError
 
-    def oldest(self, layer: int) -> State[A]:
+    def oldest(self, layer: int) -> CellState[A]:
         """Return the state of D characters before, from which a layer continues."""
         raise NotImplementedError
 
-    def append(self, layer: int, latest: State[A]) -> None:
+    def append(self, layer: int, latest: CellState[A]) -> None:
         """Keep the latest state of a layer in place of the oldest one."""
         raise NotImplementedError
 
@@ -161,9 +161,9 @@ class Walk(Generic[A]):
         prefix: str,
         ops: Ops[A],
         x: A,
-        state: State[A],
+        state: CellState[A],
         extras: Mapping[str, A],
-    ) -> State[A]:
+    ) -> CellState[A]:
         """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names
         with that prefix."""
         inputs = self.product(f"{prefix}.ih", x)
