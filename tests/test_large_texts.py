@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CharRNNError, TooLargeError
-from charrnn.text import documents, vocab
+from charrnn.text import id_builder, source_reader
 from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import read_corpus
@@ -27,8 +27,8 @@ TEXT = SENTENCE * 400 + "zß"
 @pytest.fixture(autouse=True)
 def few_bytes_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1_000)
-    monkeypatch.setattr(vocab, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
+    monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
 
 
 def write(name: str, content: str | bytes = TEXT) -> str:
@@ -61,7 +61,7 @@ WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
 def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
     sources, options = WAYS[way]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
         expected = read_corpus(sources, **options)
     found = read_corpus(sources, **options)
     assert isinstance(found.ids, np.memmap) and not isinstance(expected.ids, np.memmap)

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError, TextChangedError
+from charrnn.text import id_builder
 from charrnn.text import text_files as files
-from charrnn.text import vocab as vocab_module
 from charrnn.text.id_builder import IdBuilder
 from charrnn.text.text_files import Tally, clean_blocks, file_blocks
 from charrnn.text.vocab import Vocab
@@ -94,7 +94,7 @@ def test_blocks_of_any_size_give_the_whole_text(
 def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:
     builder, at, number = IdBuilder("char"), 0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocab_module, "BLOCK_BYTES", block)
+        patch.setattr(id_builder, "BLOCK_BYTES", block)
         while at < len(text):
             size = lengths[number % len(lengths)]
             builder.add(text[at : at + size].encode())
