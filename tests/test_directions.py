@@ -204,8 +204,8 @@ def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: floa
     shares = []
     for layer, clamped in direction.clamped_sums(0.7, stepper.cell).items():
         stepper.clamp_sum(layer, clamped)
-        weights, means, spreads = np.transpose([numbers for _, *numbers in direction.part(layer)])
-        shares.append((clamped.value - weights @ means) / ((weights * spreads) ** 2).sum())
+        part = direction.part(layer)
+        shares.append((clamped.value - part.mean) / part.variance)
     assert shares[0] == pytest.approx(shares[1]), (
         "each layer moves in proportion to the variance of its cells"
     )

@@ -7,11 +7,14 @@ best cell.
 Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as in `model.reading`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from operator import mul
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +45,7 @@ from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.tables import Change, ablation_table, clamped_table, skipped_lines
+from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -98,7 +101,8 @@ class Direction(Displayable):
     @property
     def name(self) -> str:
         """The name by which options ask for it, such as quote@4."""
-        return f"{self.detector}@{'all' if self.is_all else len(self.cells)}"
+        size = "all" if self.is_all else len(self.cells)
+        return f"{self.detector}@{size}"
 
     @property
     def gain(self) -> float:
@@ -114,10 +118,7 @@ class Direction(Displayable):
     def shares(self) -> tuple[float, ...]:
         """The weight of each cell per standard deviation, divided by the sum of their absolute
         values."""
-        sizes = [
-            weight * deviation
-            for weight, deviation in zip(self.weights, self.deviations, strict=True)
-        ]
+        sizes = list(map(mul, self.weights, self.deviations))
         total = sum(map(abs, sizes)) or 1.0
         return tuple(size / total for size in sizes)
 
@@ -126,15 +127,15 @@ class Direction(Displayable):
         """The layers of its cells, ascending."""
         return tuple(sorted({layer for layer, _ in self.cells}))
 
-    def part(self, layer: int) -> list[tuple[int, float, float, float]]:
-        """Return unit, weight, mean and standard deviation of each of its cells that is in a
-        layer."""
-        columns = zip(self.cells, self.weights, self.means, self.deviations, strict=True)
-        return [
-            (unit, weight, mean, spread)
-            for (at, unit), weight, mean, spread in columns
-            if at == layer
-        ]
+    def part(self, layer: int) -> LayerPart:
+        """Return those of its cells that are in a layer."""
+        here = [place for place, (at, _) in enumerate(self.cells) if at == layer]
+        return LayerPart(
+            units=[self.cells[place][1] for place in here],
+            weights=np.array(self.weights)[here],
+            means=np.array(self.means)[here],
+            deviations=np.array(self.deviations)[here],
+        )
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
         """Return, by layer, the sums whose clamping gives the direction the output `value` at every
@@ -144,50 +145,68 @@ class Direction(Displayable):
         distance from the mean output in proportion to the variance of their cells in the output,
         and add up to `value`. Raises UsageError if the cells cannot reach it.
         """
-        by_layer = {layer: self.part(layer) for layer in self.layers}
-        centres = {
-            layer: sum(weight * mean for _, weight, mean, _ in part)
-            for layer, part in by_layer.items()
-        }
-        spreads = {
-            layer: sum((weight * spread) ** 2 for _, weight, _, spread in part)
-            for layer, part in by_layer.items()
-        }
-        total, centre = sum(spreads.values()), sum(centres.values()) + self.intercept
-        lowest, highest = -np.inf, np.inf
-        for layer, part in by_layer.items():
-            share = spreads[layer] / total
+        parts = {layer: self.part(layer) for layer in self.layers}
+        total = sum(part.variance for part in parts.values())
+        centre = sum(part.mean for part in parts.values()) + self.intercept
+
+        # The outputs at which every layer can still take its share of the way from the mean.
+        lowest = -np.inf
+        highest = np.inf
+        for part in parts.values():
+            share = part.variance / total
             if share > 0:
-                reach = limit_of(cell) * sum(abs(weight) for _, weight, _, _ in part)
-                lowest = max(lowest, centre + (-reach - centres[layer]) / share)
-                highest = min(highest, centre + (reach - centres[layer]) / share)
+                reach = limit_of(cell) * sum(abs(weight) for weight in part.weights.tolist())
+                lowest = max(lowest, centre + (-reach - part.mean) / share)
+                highest = min(highest, centre + (reach - part.mean) / share)
         if not lowest <= value <= highest:
             raise UsageError(
                 f"{named('clamps')} {self.name}={value:g}: with its cells between -1 and 1, this"
                 f" direction reaches {lowest:.3g} to {highest:.3g}. Give a value between them. Its"
                 f" output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
             )
-        values = {
-            layer: centres[layer] + (value - centre) * spreads[layer] / total for layer in by_layer
+
+        return {
+            layer: part.clamped(part.mean + (value - centre) * part.variance / total)
+            for layer, part in parts.items()
         }
-        return {layer: _sum_of(part, values[layer]) for layer, part in by_layer.items()}
+
+
+class LayerPart(NamedTuple):
+    """The cells of a direction in one layer."""
+
+    units: list[int]
+    weights: Float64Array
+    means: Float64Array
+    deviations: Float64Array
+
+    @property
+    def mean(self) -> float:
+        """The mean of its weighted sum."""
+        return float(sum((self.weights * self.means).tolist()))
+
+    @property
+    def variance(self) -> float:
+        """The sum of the variances of its cells in the output."""
+        return float(sum(((self.weights * self.deviations) ** 2).tolist()))
+
+    def clamped(self, value: float) -> ClampedSum:
+        """Return its sum, clamped at a value."""
+        # Moves of variance times weight are the smallest change, in standard deviations.
+        moves = self.weights * self.deviations**2
+        return ClampedSum(
+            units=tuple(self.units),
+            weights=tuple(self.weights.tolist()),
+            moves=tuple(moves.tolist()),
+            value=value,
+        )
 
 
 def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
     """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values
     (H,) of the units."""
     part = direction.part(layer)
-    return _sum_of(part, float(sum(weight * means[unit] for unit, weight, _, _ in part)))
-
-
-def _sum_of(part: list[tuple[int, float, float, float]], value: float) -> ClampedSum:
-    units, weights, _, spreads = zip(*part, strict=True)
-    return ClampedSum(
-        units,
-        weights,
-        tuple(w * spread**2 for w, spread in zip(weights, spreads, strict=True)),
-        value,
-    )
+    part = part._replace(means=means[part.units])
+    return part.clamped(part.mean)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,7 +263,8 @@ def direction(
     detector cannot be scored.
     """
     num_cells = analysis.num_cells
-    size = num_cells if size is None else size
+    if size is None:
+        size = num_cells
     if not 1 <= size <= num_cells:
         raise UsageError(
             f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or"
@@ -254,8 +274,9 @@ def direction(
 
     def fit() -> Direction:
         (measured,) = analysis.measure([target])
+        read = analysis.reader(analysis.network())
         return fit_direction(
-            target, measured.score, size, analysis.num_units, analysis.reader(analysis.network())
+            target, measured.score, size=size, num_units=analysis.num_units, read=read
         )
 
     key = analysis.target_key(target) | {"detector": target.name, "size": size}
@@ -265,8 +286,7 @@ def direction(
 def model_direction(
     model: Model, detector: str | Detector, size: int | None = NUM_CELLS
 ) -> Direction:
-    """Fit a direction for a detector on the beginning of the run's validation text, as `direction`
-    does.
+    """Fit a direction for a detector on the beginning of the run's validation text.
 
     It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
     the user's cache folder. Raises UsageError, and DataError as `Model.held_out`.
@@ -286,19 +306,22 @@ def ablate_direction(
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
     as `direction`.
     """
-    chosen = [] if detectors is None else get_detectors(detectors)
-    own = _target(
-        analysis,
-        next((one for one in chosen if one.name == direction.detector), direction.detector),
-    )
-    targets, skipped = choose_targets(
-        analysis.text.text, [one for one in chosen if one.name != own.name]
-    )
-    targets = [own, *targets]
+    # The direction's own detector comes first. A pattern is known by its name only where it is
+    # among those that are given.
+    own: str | Detector = direction.detector
+    others = []
+    for detector in [] if detectors is None else get_detectors(detectors):
+        if detector.name == direction.detector:
+            own = detector
+        else:
+            others.append(detector)
+    own_target = _target(analysis, own)
+    targets, skipped = choose_targets(analysis.text.text, others)
+    targets = [own_target, *targets]
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
     def ablate() -> DirectionContribution:
-        begin = most_changes(own.labels, analysis.half, num_chars)
+        begin = most_changes(own_target.labels, analysis.half, num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
         text = analysis.text.part(part.start, part.stop)
@@ -335,35 +358,41 @@ def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
 
 
 def fit_direction(
-    target: Target, best: records.CellScore, size: int, num_units: int, read: Read
+    target: Target, best: records.CellScore, *, size: int, num_units: int, read: Read
 ) -> Direction:
     """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on
     the other half.
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
-    moments, labels = ProbeSums(), target.labels.astype(np.float64)
+    moments = ProbeSums()
+    labels = target.labels.astype(np.float64)
+    first = best.layer * num_units + best.unit
     with task("fitting the direction", len(labels)) as advance:
+        # Choose and weigh the cells on the choosing half.
         for indices, cells in read(0, target.half):
             moments.add(cells, labels[indices, None])
             advance(len(indices))
-        first = best.layer * num_units + best.unit
         chosen, weights, deviations, intercept = moments.direction(size, first)
         if not chosen:
             raise DataError(
                 "No cell's value changes in this text: there is no direction. Give a longer one."
             )
+
+        # Compute the output, beside the values of the best cell, on the scoring half.
         outputs = np.empty(len(labels) - target.half)
         values = np.empty(len(outputs), np.float32)
         for indices, cells in read(target.half, len(labels)):
             outputs[indices] = cells[:, chosen].astype(np.float64) @ weights + intercept
             values[indices] = cells[:, first]
             advance(len(indices))
-    scoring = target.labels[target.half :]
+
+    # Both are scored on the same resamples, so that the interval is that of the difference. A rho
+    # keeps its sign, unlike an AUC: that of a falling cell is turned.
+    scoring = target.scoring_labels
     estimates = resample_score(outputs, scoring, 1)
-    of_cell = resample_score(values, scoring, best.polarity)
-    cell_score = measure_score(values, scoring, best.polarity)
     sign = 1 if target.is_yes_no else best.polarity
+    of_cell = sign * resample_score(values, scoring, best.polarity)
     low, high = np.percentile(outputs, PERCENTILES)
     return Direction(
         detector=target.name,
@@ -375,8 +404,8 @@ def fit_direction(
         is_yes_no=target.is_yes_no,
         score=measure_score(outputs, scoring, 1),
         ci=percentiles(estimates),
-        cell_score=sign * cell_score,
-        gain_ci=percentiles(estimates - sign * of_cell),
+        cell_score=sign * measure_score(values, scoring, best.polarity),
+        gain_ci=percentiles(estimates - of_cell),
         low=float(low),
         high=float(high),
         num_chars=len(labels),
@@ -408,16 +437,21 @@ def compare_ablations(
     The mean is that over `text`. Of a direction over cells of several layers, the part in each
     layer is clamped at its mean. The text must have at least 2 characters; see `ablate_text`.
     """
-    layers = direction.layers
     generator = np.random.default_rng(0)
-    first = {
-        name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")
-    }
-    best = replace(direction, **first, is_all=False)
     skipped: list[records.Skipped] = []
+    # All readings use the cells' equations step by step, also those of layers without a clamp.
+    step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
+    best = replace(
+        direction,
+        cells=direction.cells[:1],
+        weights=direction.weights[:1],
+        means=direction.means[:1],
+        deviations=direction.deviations[:1],
+        is_all=False,
+    )
 
     def ablate(one: Direction) -> DirectionAblation:
-        clamps: dict[int, Ops[Tensor]] = dict.fromkeys(layers, torch_ops())
+        clamps = dict(step_by_step)
         for layer in one.layers:
             cell = network.recurrent_layers()[layer].cell
             clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
@@ -433,7 +467,7 @@ def compare_ablations(
         )
 
     with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
-        free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)
+        free, moments = score_with(network, text, step_by_step, advance)
         return DirectionContribution(
             direction=direction,
             ablation=ablate(direction),
@@ -457,10 +491,8 @@ def _random_direction(
     for layer in direction.layers:
         num_cells = sum(at == layer for at, _ in direction.cells)
         moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
-        cells += [
-            (layer, int(unit))
-            for unit in generator.choice(moving, min(num_cells, len(moving)), replace=False)
-        ]
+        drawn = generator.choice(moving, min(num_cells, len(moving)), replace=False)
+        cells += [(layer, unit) for unit in drawn.tolist()]
     deviations = [float(moments.deviations[cell]) for cell in cells]
     return replace(
         direction,
@@ -474,36 +506,33 @@ def _random_direction(
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
     """Return the functions of torch, with a weighted sum of cell values clamped."""
     units = list(clamped.units)
-    return replacing(
-        units,
-        lambda memories: torch.from_numpy(clamped.apply(cell, memories[:, units].cpu().numpy())).to(
-            memories
-        ),
-    )
+
+    def values_of(memories: Tensor) -> Tensor:
+        moved = clamped.apply(cell, memories[:, units].cpu().numpy())
+        return torch.from_numpy(moved).to(memories)
+
+    return replacing(units, values_of)
 
 
 def cells_text(direction: Direction) -> str:
     """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40
     %."""
-    largest = sorted(
-        zip(direction.cells, direction.shares, strict=True), key=lambda pair: -abs(pair[1])
-    )
-    shown = ", ".join(
-        f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS]
-    )
+    pairs = zip(direction.cells, direction.shares, strict=True)
+    largest = sorted(pairs, key=lambda pair: -abs(pair[1]))
+    shown = [f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS]]
     num_others = len(largest) - MOST_CELLS
-    return shown + (f", and {num_others:,} others" if num_others > 0 else "")
+    if num_others > 0:
+        shown.append(f"and {num_others:,} others")
+    return ", ".join(shown)
 
 
 def score_line(direction: Direction) -> str:
     """Return the score of a direction beside that of its best cell, with the interval of the
     difference."""
-    kind, sign = ("AUC", "") if direction.is_yes_no else ("ρ", "+")
+    form = "AUC {:.3f}, best cell {:.3f}" if direction.is_yes_no else "ρ {:+.3f}, best cell {:+.3f}"
+    scores = form.format(direction.score, direction.cell_score)
     low, high = direction.gain_ci
-    return (
-        f"{kind} {direction.score:{sign}.3f}, best cell {direction.cell_score:{sign}.3f}:"
-        f" {direction.gain:+.3f} ({low:+.3f}…{high:+.3f})"
-    )
+    return f"{scores}: {direction.gain:+.3f} ({low:+.3f}…{high:+.3f})"
 
 
 def direction_pictures(direction: Direction, title: str = "") -> list[RenderableType]:
@@ -516,25 +545,28 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
     """Draw a direction, and the table of its contribution beside its best cell and random
     directions, on average."""
+    of_random = []
+    for same in zip(*(one.effects for one in found.random), strict=True):
+        inside = fmean(one.change_inside for one in same)
+        outside = fmean(one.change_outside for one in same)
+        of_random.append(replace(same[0], change_inside=inside, change_outside=outside))
+
     layer, unit = found.best_cell.cells[0]
-    of_random = [
-        replace(
-            same[0],
-            change_inside=fmean(one.change_inside for one in same),
-            change_outside=fmean(one.change_outside for one in same),
-        )
-        for same in zip(*(one.effects for one in found.random), strict=True)
-    ]
-    changes: list[Change] = [(one.change, one.effects) for one in (found.ablation, found.best_cell)]
-    changes.append((fmean(one.change for one in found.random), of_random))
     headings = ("direction", f"cell {layer}:{unit}", "random")
-    return [
+    changes = [
+        (found.ablation.change, found.ablation.effects),
+        (found.best_cell.change, found.best_cell.effects),
+        (fmean(one.change for one in found.random), of_random),
+    ]
+    pictures = [
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
         clamped_table(headings, changes, found.ablation.ci, found.direction.detector),
-        *([skipped_lines(found.skipped)] if found.skipped else []),
     ]
+    if found.skipped:
+        pictures.append(skipped_lines(found.skipped))
+    return pictures
 
 
 ABLATE = Option(
@@ -576,7 +608,8 @@ def _show(
         f": rise of the loss over {at_mean.num_chars:,} characters",
     )
     pictures = [caption, ablation_table(at_mean, at_zero)]
-    pictures += [skipped_lines(at_mean.skipped)] if at_mean.skipped else []
+    if at_mean.skipped:
+        pictures.append(skipped_lines(at_mean.skipped))
     data = {"run": name, "mean": at_mean.to_json(), "zero": at_zero.to_json()}
     return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
 
