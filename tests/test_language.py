@@ -128,7 +128,7 @@ def test_every_public_constant_has_a_docstring() -> None:
 
 
 def test_the_glossary_defines_options_and_terms_for_beginners() -> None:
-    options = {"mixture", "product", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"}
+    options = {"mixture", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"}
     terms = (
         "AUC",
         "ρ",

@@ -20,12 +20,11 @@ from charrnn.api import Model
 from charrnn.cli.arguments import parse_mix
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.reports.mixing import MixMode, mix
+from charrnn.reports.mixing import mix
 from charrnn.text.vocab import Vocab
 
 LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"
 TEXT = "the cat, the dog.\n" * 60
-both_modes = pytest.mark.parametrize("mode", ["mixture", "product"])
 
 
 def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> Model:
@@ -59,7 +58,6 @@ def pair() -> tuple[Model, Model]:
 def naive_nats(
     models: tuple[Model, ...],
     weights: tuple[float, ...],
-    mode: str,
     text: str,
     characters: Sequence[str],
 ) -> float:
@@ -74,31 +72,25 @@ def naive_nats(
         predictions.append(logits[:, 0].double()[:, shared].softmax(-1).numpy())
     total = 0.0
     for place, after in enumerate(text[1:]):
-        mixed = np.full(len(characters), 0.0 if mode == "mixture" else 1.0)
+        mixed = np.zeros(len(characters))
         for probs, weight in zip(predictions, weights, strict=True):
-            mixed = (
-                mixed + weight * probs[place]
-                if mode == "mixture"
-                else mixed * probs[place] ** weight
-            )
+            mixed += weight * probs[place]
         total -= math.log(mixed[characters.index(after)] / mixed.sum())
     return total / (len(text) - 1)
 
 
-@both_modes
-def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model], mode: MixMode) -> None:
-    mixture = mix(pair, (0.7, 0.3), mode=mode)
+def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model]) -> None:
+    mixture = mix(pair, (0.7, 0.3))
     evaluation = charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture], precision="fp32")
     rows = {(row.name, row.loss.protocol): row.loss.nats_per_char for row in evaluation.rows}
     # float32 log-probabilities of about 3, averaged over 1,079 characters
-    expected = naive_nats(pair, (0.7, 0.3), mode, TEXT, mixture.vocab.characters)
-    assert rows[mode, "stateful"] == pytest.approx(expected, abs=2e-5)
-    assert f"{mode}: {mixture.described}." in evaluation.notes
+    expected = naive_nats(pair, (0.7, 0.3), TEXT, mixture.vocab.characters)
+    assert rows["mixture", "stateful"] == pytest.approx(expected, abs=2e-5)
+    assert f"mixture: {mixture.described}." in evaluation.notes
 
 
-@both_modes
-def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model], mode: MixMode) -> None:
-    mixture = mix([*pair, built("peephole", "c")], (0.5, 0.3, 0.2), mode=mode)
+def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model]) -> None:
+    mixture = mix([*pair, built("peephole", "c")], (0.5, 0.3, 0.2))
     ids = np.random.default_rng(0).integers(1, V, (20, 3))
     network = mixture.network
     with torch.no_grad():
@@ -115,17 +107,15 @@ def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model], mode: MixMode) -> 
     np.testing.assert_allclose(read[0], logits[1], atol=1e-5)
     for part, several in zip(after.parts, state.parts, strict=True):
         np.testing.assert_allclose(part.vectors[:, :, 0], several.vectors[:, :, 1], atol=1e-5)
-    if mode == "mixture":
-        np.testing.assert_allclose(np.exp(logits).sum(-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(logits).sum(-1), 1, rtol=1e-12)
 
 
-@both_modes
 def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(
-    pair: tuple[Model, Model], mode: MixMode
+    pair: tuple[Model, Model],
 ) -> None:
     for place, weights in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
-        assert mix(pair, weights, mode=mode).models == (pair[place],)
-    model, alone, same = pair[0], mix(pair, (1.0, 0.0), mode=mode), mix(pair[:1] * 2, mode=mode)
+        assert mix(pair, weights).models == (pair[place],)
+    model, alone, same = pair[0], mix(pair, (1.0, 0.0)), mix(pair[:1] * 2)
     for options in (
         {"length": 50, "temperature": 0.4, "top_k": 5},
         {"length": 50, "precision": "fp32", "top_p": 0.8},
@@ -161,7 +151,7 @@ def test_other_alphabets_choose_among_the_characters_that_all_know(
     with torch.no_grad():
         scores, _ = network(torch.from_numpy(ids[:-1, None]), network.initial_state(1))
     nats = -scores[:, 0].gather(1, torch.from_numpy(ids[1:, None])).mean().item()
-    assert nats == pytest.approx(naive_nats(models, (0.6, 0.4), "mixture", text, shared), abs=2e-5)
+    assert nats == pytest.approx(naive_nats(models, (0.6, 0.4), text, shared), abs=2e-5)
     with pytest.raises(DataError, match="one of the mixed runs does not know: 't', 'o'"):
         charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture])
     with pytest.raises(DataError, match="not in the vocabulary of the mixture: 'z'"):
@@ -185,15 +175,14 @@ def test_the_end_of_a_document_resets_every_model() -> None:
         mix([models[0], built("lstm", "c")])
 
 
-def test_wrong_weights_and_modes_are_refused(pair: tuple[Model, Model]) -> None:
-    for weights, mode, message in (
-        ((0.5, 0.6), "mixture", "sum 1.1; it must be 1"),
-        ((float("nan"), 1.0), "mixture", "is nan; it must be between 0 and 1"),
-        ((1.0,), "mixture", "2 models and 1 weight"),
-        (None, "produkt", "Did you mean product"),
+def test_wrong_weights_are_refused(pair: tuple[Model, Model]) -> None:
+    for weights, message in (
+        ((0.5, 0.6), "sum 1.1; it must be 1"),
+        ((float("nan"), 1.0), "is nan; it must be between 0 and 1"),
+        ((1.0,), "2 models and 1 weight"),
     ):
         with pytest.raises(UsageError, match=message):
-            mix(pair, weights, mode=mode)
+            mix(pair, weights)
 
 
 def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:

@@ -199,11 +199,10 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet: bool) -> Any:
+def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> Any:
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
     `parse_mix` and that."""
     mix_models = find_named(package_functions, "mix")
     names, weights = parse_mix(mix)
-    return mix_models(
-        [first, *(load_model(name, quiet=quiet) for name in names)], weights, mode=mode or "mixture"
-    )
+    models = [load_model(name, quiet=quiet) for name in names]
+    return mix_models([first, *models], weights)

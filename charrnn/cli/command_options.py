@@ -48,7 +48,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
         Rule("--alternatives", beside="--novelty"),
-        Rule("--mix-mode", without="--mix"),
         Rule("--adapt --clamp --novelty", beside="--mix"),
     ),
     "train": (
@@ -65,7 +64,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
-        Rule("--mix-mode", without="--mix"),
         Rule("--errors --long-range --per-line", beside="--mix"),
     ),
     "runs": (
@@ -200,11 +198,3 @@ MIX = Option(
     needs="reports",
 )
 """Further runs that predict together with the first one."""
-MIX_MODE = Option(
-    "--mix-mode",
-    "mixture (default): the weighted mean of the probabilities. product: their weighted product.",
-    "WORD",
-    SEVERAL_RUNS,
-    needs="reports",
-)
-"""How the predictions of several runs become one."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.command_options import MIX, MIX_MODE, JsonOption, QuietOption, TextOption
+from charrnn.cli.command_options import MIX, JsonOption, QuietOption, TextOption
 from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
 from charrnn.config.options import Option
 from charrnn.errors import counted
@@ -38,7 +38,6 @@ OPTIONS = (
         name="max_chars",
     ),
     MIX,
-    MIX_MODE,
     Option(
         "--export",
         f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
@@ -133,9 +132,7 @@ def evaluate(
             for rows in offered(evaluations, ExtraRows)
             if values[_flag(rows)]
         }
-        settings["mixtures"] = (
-            (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
-        )
+        settings["mixtures"] = (load_mixture(models[0], mix, quiet=quiet),) if mix else ()
         evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", **settings)
         evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
         if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number

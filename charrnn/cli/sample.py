@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli import arguments
 from charrnn.cli.command_options import (
     MIX,
-    MIX_MODE,
     JsonOption,
     QuietOption,
     RunArgument,
@@ -53,7 +52,6 @@ _DECLARED = (
         needs="reports",
     ),
     MIX,
-    MIX_MODE,
     Option(
         "--alternatives",
         "List the N least certain places and what else was likely.",
@@ -247,7 +245,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         first = _adapt(first, learned, values["--unknown"] or generation.DEFAULT_UNKNOWN)
     model: Any = first
     if values["--mix"]:
-        model = arguments.load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
+        model = arguments.load_mixture(first, values["--mix"], quiet=quiet)
         warn(model.warnings, quiet=quiet)
     typed = values["--prime"] or ""
     if typed.startswith("@") and not typed.startswith("@@"):

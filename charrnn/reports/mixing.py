@@ -1,4 +1,4 @@
-"""Several models that predict together: a weighted mixture or a product of what each predicts.
+"""Several models that predict together: a weighted mixture of what each predicts.
 
 Shapes: T time, B batch, V vocabulary, M models.
 """
@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generating, Generator
 from charrnn.generation.sample_options import Clamps
@@ -26,8 +26,6 @@ from charrnn.system.lazy import torch
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_text
 
-MixMode = Literal["mixture", "product"]
-"""How predictions are mixed; see `mix`."""
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
 MIN_COMMON = 2
@@ -52,9 +50,9 @@ class CommonAlphabet:
         none.
         """
         first = vocabs[0]
-        for vocab, name in zip(vocabs[1:], names[1:], strict=True):
+        units = {"char": "characters", "byte": "bytes"}
+        for vocab, name in zip(vocabs, names, strict=True):
             if vocab.kind != first.kind:
-                units = {"char": "characters", "byte": "bytes"}
                 raise UsageError(
                     f"{names[0]} reads {units[first.kind]} and {name} reads {units[vocab.kind]}:"
                     " they have no common alphabet.\nMix runs that were trained with the same kind"
@@ -62,44 +60,37 @@ class CommonAlphabet:
                 )
         if all(vocab == first for vocab in vocabs):
             return cls(first, tuple(np.arange(len(first)) for _ in vocabs))
-        shared = set(first.characters).intersection(*(vocab.characters for vocab in vocabs[1:])) - {
-            UNKNOWN
-        }
+
+        shared = set(first.characters)
+        for vocab in vocabs[1:]:
+            shared.intersection_update(vocab.characters)
+        shared.discard(UNKNOWN)
         if len(shared) < MIN_COMMON:
             raise UsageError(
                 f"{', '.join(names)} have {len(shared)} of their characters in common; mixing them"
                 f" needs at least {MIN_COMMON}.\nMix runs whose texts are written in the same"
                 " script."
             )
-        characters = tuple(sorted(shared))
-        points = code_points("".join(characters))
-        return cls(
-            Vocab("char", characters),
-            tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs),
-        )
+        common = Vocab("char", tuple(sorted(shared)))
+        points = code_points("".join(common.characters))
+        return cls(common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
 
 
-def mix(
-    models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture"
-) -> Mixture:
+def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixture:
     """Return a mixture of models: all of them read the text, and what they predict is mixed with
-    `weights`.
+    `weights`: p = sum of w_i p_i.
 
-    `mixture`: p = sum of w_i p_i. `product`: p proportional to the product of p_i^w_i, where each
-    model can veto a character (Hinton 2002, Products of experts). Without `weights` all are equal.
-    A model with the weight 0 is left out.
+    Without `weights` all are equal. A model with the weight 0 is left out.
 
     Models with different alphabets choose among the characters that all of them know: the
     probabilities of each are normalized over these.
 
-    Raises UsageError for a weight outside [0, 1], a sum of weights that is not 1, an unknown mode,
-    models with documents and without, and models without a common alphabet.
+    Raises UsageError for a weight outside [0, 1], a sum of weights that is not 1, models with
+    documents and without, and models without a common alphabet.
+
+    >>> mixture = charrnn.mix([charrnn.load("first"), charrnn.load("second")], [0.7, 0.3])
+    >>> print(mixture.sample(length=200).text)
     """
-    if mode not in get_args(MixMode):
-        near = did_you_mean(mode, get_args(MixMode))
-        raise UsageError(
-            f"{named('mix_mode')} is {mode!r}; it must be {' or '.join(get_args(MixMode))}.{near}"
-        )
     if not models:
         raise UsageError("There is no model to mix: give at least one.")
     shares = [1 / len(models)] * len(models) if weights is None else list(weights)
@@ -114,8 +105,14 @@ def mix(
             )
     if abs(math.fsum(shares) - 1) > ROUNDING:
         raise UsageError(f"The weights have the sum {math.fsum(shares):g}; it must be 1.")
-    kept = [(model, share) for model, share in zip(models, shares, strict=True) if share > 0]
-    return Mixture([model for model, _ in kept], [share for _, share in kept], mode)
+
+    kept_models = []
+    kept_shares = []
+    for model, share in zip(models, shares, strict=True):
+        if share > 0:
+            kept_models.append(model)
+            kept_shares.append(share)
+    return Mixture(kept_models, kept_shares)
 
 
 class Mixture(Generating):
@@ -129,26 +126,21 @@ class Mixture(Generating):
     `generator`; `warnings`.
     """
 
-    def __init__(self, models: Sequence[Model], weights: Sequence[float], mode: MixMode) -> None:
+    def __init__(self, models: Sequence[Model], weights: Sequence[float]) -> None:
         """Take what `mix` has checked. Raises UsageError for models without a common alphabet."""
-        self.models, self.weights, self.mode = tuple(models), tuple(weights), mode
-        self.name: str = mode
+        self.models = tuple(models)
+        self.weights = tuple(weights)
+        self.name = "mixture"
         first = models[0]
-        for other in models[1:]:
-            if (other.config.end_id is None) != (first.config.end_id is None):
-                one, none = (first, other) if other.config.end_id is None else (other, first)
-                raise UsageError(
-                    f"{one.name} was trained on documents, and {none.name} was not: they cannot be"
-                    f" mixed.\nMix runs with the same {named('documents')}."
-                )
+        _check_documents(models)
         self.alphabet = CommonAlphabet.of(
             [model.vocab for model in models], [model.name for model in models]
         )
         self.vocab = self.alphabet.vocab
-        # The characters that different alphabets have in common come without an unknown symbol.
-        self.config = (
-            first.config if self.vocab == first.vocab else replace(first.config, alphabet="exact")
-        )
+        self.config = first.config
+        if self.vocab != first.vocab:
+            # The characters that different alphabets have in common come without an unknown symbol.
+            self.config = replace(first.config, alphabet="exact")
         self.generator = first.generator if len(models) == 1 else MixedGenerator(self)
         self.warnings = self._warnings()
 
@@ -157,24 +149,14 @@ class Mixture(Generating):
 
     @property
     def described(self) -> str:
-        """The models and their weights: `0.7 a + 0.3 b`, or `a^0.7 × b^0.3` of a product."""
-        parts = [
-            (f"{weight:.3g}", model.name)
-            for model, weight in zip(self.models, self.weights, strict=True)
-        ]
-        if self.mode == "product":
-            return " × ".join(f"{name}^{weight}" for weight, name in parts)
-        return " + ".join(f"{weight} {name}" for weight, name in parts)
+        """The models and their weights: `0.7 a + 0.3 b`."""
+        parts = zip(self.weights, self.models, strict=True)
+        return " + ".join(f"{weight:.3g} {model.name}" for weight, model in parts)
 
     def origin(self) -> dict[str, Any]:
-        """Return the mode and the weight of each run, for JSON."""
+        """Return the weight of each run, for JSON."""
         parts = zip(self.models, self.weights, strict=True)
-        return {
-            "mix": {
-                "mode": self.mode,
-                "runs": [{"run": one.name, "weight": weight} for one, weight in parts],
-            }
-        }
+        return {"mix": [{"run": model.name, "weight": weight} for model, weight in parts]}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -193,13 +175,14 @@ class Mixture(Generating):
         Raises DataError for an empty text and for characters that one of the models does not know,
         if their alphabets differ; UsageError for bytes where the models read characters.
         """
-        is_exact = isinstance(text, str) and not self.vocab.has_unknown_symbol
-        if is_exact and (missing := self.vocab.unknown_characters(text)):
-            shown = ", ".join(f"{character!r}" for character in missing[:8])
-            raise DataError(
-                f"The text has characters that one of the mixed runs does not know: {shown}.\n"
-                "Give a text that all of them know."
-            )
+        if isinstance(text, str) and not self.vocab.has_unknown_symbol:
+            missing = self.vocab.unknown_characters(text)
+            if missing:
+                shown = ", ".join(f"{character!r}" for character in missing[:8])
+                raise DataError(
+                    f"The text has characters that one of the mixed runs does not know: {shown}.\n"
+                    "Give a text that all of them know."
+                )
         if self.config.end_id is not None and not context:
             context = END
         return encode_text(self.vocab, text, context)
@@ -207,19 +190,26 @@ class Mixture(Generating):
     def _warnings(self) -> tuple[str, ...]:
         """Return what a reader must know of a common alphabet; nothing if all alphabets are the
         same."""
-        lacking = [
-            f"{num:,} of {model.name}"
-            for model in self.models
-            if (num := len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)) > 0
-        ]
+        lacking = []
+        for model in self.models:
+            num_lacking = len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)
+            if num_lacking > 0:
+                lacking.append(f"{num_lacking:,} of {model.name}")
         if not lacking or self.vocab == self.models[0].vocab:
             return ()
         known = counted(len(self.vocab), "character")
-        return (
-            (
-                f"the {self.name} chooses among the {known} that all runs know; left out:"
-                f" {', '.join(lacking)}"
-            ),
+        message = f"the {self.name} chooses among the {known} that all runs know; left out: "
+        return (message + ", ".join(lacking),)
+
+
+def _check_documents(models: Sequence[Model]) -> None:
+    """Raise UsageError if some of the models were trained on documents and others were not."""
+    with_documents = [model for model in models if model.config.end_id is not None]
+    others = [model for model in models if model.config.end_id is None]
+    if with_documents and others:
+        raise UsageError(
+            f"{with_documents[0].name} was trained on documents, and {others[0].name} was not:"
+            f" they cannot be mixed.\nMix runs with the same {named('documents')}."
         )
 
 
@@ -250,9 +240,10 @@ class _MixedModels:
 
     def __init__(self, mixture: Mixture, parts: Sequence[Any]) -> None:
         """Take what steps each model of a mixture."""
-        self.parts, self._weights = parts, np.array(mixture.weights)
+        self.parts = parts
+        self.vocab_size = len(mixture.vocab)
+        self._weights = np.array(mixture.weights)
         self._places: Sequence[Any] = mixture.alphabet.places
-        self._is_product, self.vocab_size = mixture.mode == "product", len(mixture.vocab)
 
     def initial_state(self, batch_size: int) -> MixedState:
         """Return the initial states of all models."""
@@ -268,33 +259,39 @@ class MixedStepper(_MixedModels):
         self.changes = self.precision = steppers[0].precision
 
     def step(self, ids: NDArray[np.integer[Any]], state: MixedState) -> tuple[Any, MixedState]:
-        """Map ids (B,) and a state to log-probabilities (B, V), not normalized, and
-        the new state."""
-        return self._advance("step", ids, state)
+        """Map ids (B,) and a state to log-probabilities (B, V) and the new state."""
+        steps = [stepper.step for stepper in self.parts]
+        return self._advance(steps, ids, state)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: MixedState | None = None
     ) -> tuple[Any, MixedState]:
-        """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty
-        text."""
-        return self._advance("read", ids, self.initial_state(1) if state is None else state)
+        """Read a text (N,), N >= 1, in one row, from the initial state by default.
+
+        Returns log-probabilities (1, V) after its last character, and the state. Raises ValueError
+        for an empty text.
+        """
+        if state is None:
+            state = self.initial_state(1)
+        reads = [stepper.read for stepper in self.parts]
+        return self._advance(reads, ids, state)
 
     def _advance(
-        self, method: str, ids: NDArray[np.integer[Any]], state: MixedState
+        self,
+        calls: Sequence[Callable[..., Any]],
+        ids: NDArray[np.integer[Any]],
+        state: MixedState,
     ) -> tuple[Any, MixedState]:
-        """Call `step` or `read` of every model with its part of a state; mix the logits over the
-        common alphabet."""
-        scores, states = [], []
-        for stepper, places, own in zip(self.parts, self._places, state.parts, strict=True):
-            logits, after = getattr(stepper, method)(places[ids], own)
+        """Call a method of every model with its part of a state; mix the logits over the common
+        alphabet."""
+        scores = []
+        states = []
+        for call, places, own in zip(calls, self._places, state.parts, strict=True):
+            logits, after = call(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
-        weights, stacked = self._weights[:, None, None], np.stack(scores)
-        mixed = (
-            (weights * stacked).sum(axis=0)
-            if self._is_product
-            else np.logaddexp.reduce(stacked + np.log(weights))
-        )
+        log_weights = np.log(self._weights)[:, None, None]
+        mixed = np.logaddexp.reduce(np.stack(scores) + log_weights)
         return mixed, MixedState(tuple(states))
 
 
@@ -304,7 +301,8 @@ class MixedGenerator(Generator):
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__(mixture.config, mixture.vocab, {}, f"the {mixture.name}")
-        self._mixture, self._steppers = mixture, dict[str, MixedStepper]()
+        self._mixture = mixture
+        self._steppers: dict[str, MixedStepper] = {}
 
     def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
         if clamps:
@@ -334,13 +332,13 @@ class MixedNetwork(_MixedModels):
 
     def __call__(self, ids: torch.Tensor, state: MixedState) -> tuple[torch.Tensor, MixedState]:
         """Read ids (T, B) with every network, and mix what they predict, in float32."""
-        scores, states = [], []
+        scores = []
+        states = []
         for network, places, own in zip(self.parts, self._places, state.parts, strict=True):
             ids_there = torch.from_numpy(places).to(ids.device)
             logits, after = network(ids_there[ids], own)
             scores.append(logits.float()[..., ids_there].log_softmax(-1))
             states.append(after)
-        stacked, weights = torch.stack(scores, -1), torch.tensor(self._weights, device=ids.device)
-        if self._is_product:
-            return (stacked * weights.float()).sum(-1), MixedState(tuple(states))
-        return (stacked + weights.log().float()).logsumexp(-1), MixedState(tuple(states))
+        log_weights = torch.tensor(self._weights, device=ids.device).log().float()
+        mixed = (torch.stack(scores, -1) + log_weights).logsumexp(-1)
+        return mixed, MixedState(tuple(states))
