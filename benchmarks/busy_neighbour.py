@@ -18,7 +18,7 @@ from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
 from charrnn.text.batches import BatchRows
-from charrnn.training.plan import MEASURE_SECONDS, measure_step
+from charrnn.training.measuring import MEASURE_SECONDS, measure_step
 from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 

@@ -20,7 +20,7 @@ from charrnn.generation import sampling
 from charrnn.generation.sampling import Engine
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
-from charrnn.training.plan import Text, read_text
+from charrnn.training.run_text import RunText, read_text
 
 SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
 SETTINGS: dict[str, Any] = {
@@ -153,7 +153,7 @@ def test_whole_documents_are_split(names: list[str]) -> None:
     assert all_of(parts_of(kept)) == names
 
 
-def parts_of(text: Text) -> list[list[str]]:
+def parts_of(text: RunText) -> list[list[str]]:
     """The documents of the training, validation and test part."""
     whole = text.vocab.decode(text.ids)
     edges = [0, text.num_train, text.num_before_test, len(whole)]

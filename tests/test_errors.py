@@ -48,7 +48,7 @@ def test_a_message_is_part_of_another_and_is_copied_with_its_parameters() -> Non
         assert (same, with_flags(same)) == (message, "--seed 1")
 
 
-STARTS_THE_COMMAND = ("sweeps/sweep.py",)
+STARTS_THE_COMMAND = ("sweeps/sweep.py", "sweeps/plan.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from saved_runs import forge_description
 
 import charrnn
@@ -55,7 +55,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     num_calls = 0
 
     def install(*failing: int) -> None:
-        def take(self: Trainer, flags: Sequence[bool]) -> StepResult:
+        def take(self: Trainer, flags: Sequence[bool] = ()) -> StepResult:
             nonlocal num_calls
             num_calls += 1
             if num_calls in failing:
@@ -134,34 +134,28 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     run = RunReader(Path("run"))
     loaded = run.load_checkpoint("latest", with_training=True)
-    for lanes, state, message in (
+    for num_rows, state, message in (
         (4, {}, "does not record the digest"),
         (65_536, loaded.state, "65536 batch rows of "),
     ):
-        config, checkpoint = (
-            replace(run.read_config(), batch_size=lanes),
-            replace(loaded, state=state),
+        resumed: Any = SimpleNamespace(
+            run=run,
+            config=replace(run.read_config(), batch_size=num_rows),
+            loaded=replace(loaded, state=state),
         )
         with pytest.raises(CheckpointError, match=message):
-            loop._read_same_text(run.path, config, checkpoint, None)
+            loop._read_same_text(resumed, None)
 
 
 def test_what_was_chosen_for_another_machine_is_chosen_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A run from before threads were recorded used all there are; `auto` in a change is resolved on
-    this machine."""
+    """`auto` in a change is resolved on this machine."""
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     run = RunReader(Path("run"))
-    config, loaded = (
-        replace(run.read_config(), threads="auto"),
-        run.load_checkpoint("latest", with_training=True),
-    )
+    config = run.read_config()
     with monkeypatch.context() as patch:
-        patch.setattr(RunReader, "read_config", lambda self: config)
-        assert loop._changed_config(run, loaded, {"keep": 2})[1].threads == torch.get_num_threads()
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "choose_precision", lambda config, device: "fp32")
+        patch.setattr("charrnn.training.plan.choose_precision", lambda config, device: "fp32")
         list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
     bf16 = {"precision": "bf16"}

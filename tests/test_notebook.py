@@ -53,7 +53,7 @@ from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErro
 from charrnn.reports.long_range import ClosingReport, LongRangeReport
 from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.runs.overview import LearningCurves, ModelDescription
-from charrnn.sweeps.sweep import SweepReport, SweepRow
+from charrnn.sweeps.report import SweepReport, SweepRow
 from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.theme import contrast

@@ -15,10 +15,12 @@ from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
+from charrnn.training import notes as describing
 from charrnn.training import plan
-from charrnn.training.plan import planning_notes, read_text
+from charrnn.training.notes import planning_notes
 from charrnn.training.process_group import Computing
 from charrnn.training.recipe import choose_embedding_size
+from charrnn.training.run_text import check_alphabet, read_text
 
 COMMON = (
     "the lamp by the river was lit\n" * 700
@@ -67,7 +69,7 @@ def test_unknown_characters_are_counted(tmp_path: Path) -> None:
 def test_characters_beyond_the_limit_are_named_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "MAX_CHARACTERS", len({*COMMON}) + 1)
+    monkeypatch.setattr(describing, "MAX_CHARACTERS", len({*COMMON}) + 1)
     (note,) = notes_on(tmp_path, COMMON + RARE)
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
 
@@ -90,7 +92,9 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
         " to learn words. Give more, or a smaller `hidden_size`"
     )
     assert (
-        notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None)
+        notes_on(
+            tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None
+        )
         == []
     )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
@@ -207,11 +211,9 @@ def test_what_extending_an_alphabet_adds_is_noted(
         (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing"),
     ):
         text: Any = SimpleNamespace(vocab=read)
-        (note,) = plan.extension_note(config, initial, text)
+        (note,) = describing.extension_note(config, initial, text)
         assert str(note).endswith(told)
-    plan.check_alphabet(
-        "old", text, extended=False
-    )  # a byte alphabet has every character of a text
+    check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
     monkeypatch.setattr(plan, "check_shapes", lambda *_: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
         plan.open_initial_model(config, Path("checkpoints"))

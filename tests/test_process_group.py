@@ -6,9 +6,8 @@ The processes are threads of this one, which exchange tensors in memory (`Thread
 """
 
 import json
-import signal
+import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from synthetic import make_corpus
 from torch import Tensor
 
 from charrnn.config.settings import Config
-from charrnn.distributed.processes import ConnectedProcesses, _Pulse
+from charrnn.distributed.processes import ConnectedProcesses
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.network import CharRNN
@@ -71,9 +70,6 @@ class Threads(ConnectedProcesses):
     def _sum(self, tensor: Tensor) -> None:
         first, *others = self.meeting.exchange(self.rank, tensor)
         tensor.copy_(sum(others, start=first))
-
-    def _broadcast(self, tensor: Tensor, source: int) -> None:
-        tensor.copy_(self.meeting.exchange(self.rank, tensor)[source])
 
 
 def in_processes(size: int, work: Callable[[ProcessGroup], Result]) -> list[Result]:
@@ -193,45 +189,47 @@ def exchange(group: ProcessGroup) -> list[Any]:
     group.check_same_text("digest")
     return [
         group.of_first([] if group.is_first else ["ignored"]),
-        group.of_first([group.rank, "ä", None]),
-        list(group.any(group.rank == 1, False)),
-        group.gather_rows(torch.arange(5)[group.rows(5)], 5, dim=0).tolist(),
+        group.of_first([group.rank, "ä", None, math.inf]),
+        group.any(group.rank == 1),
+        group.first(lambda: group.rank),
+        group.in_turn(lambda: group.rank),
+        group.share_config(Config(seed=group.rank, corpus=("a.txt",))),
     ]
 
 
-def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> (
-    None
-):
-    assert exchange(SINGLE) == [[], [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
-    assert in_processes(3, exchange) == [[[], [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
+def test_a_single_process_returns_everything_as_it_is() -> None:
+    config = Config(seed=0, corpus=("a.txt",))
+    assert exchange(SINGLE) == [[], [0, "ä", None, math.inf], False, 0, 0, config]
+
+
+def test_several_processes_get_the_values_of_the_first() -> None:
+    config = Config(seed=0, corpus=("a.txt",))
+    for rank, exchanged in enumerate(in_processes(3, exchange)):
+        assert exchanged == [[], [0, "ä", None, math.inf], True, 0, rank, config]
+
+
+def test_another_text_and_standard_input_are_refused() -> None:
     with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
         in_processes(3, lambda group: group.check_same_text(str(group.rank // 2)))
     with pytest.raises(UsageError, match="standard input, which 2 processes cannot all read"):
         in_processes(2, lambda group: group.check_corpus(["-"]))
 
 
-def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    num_exchanged, is_exchanging = threading.Semaphore(0), threading.Event()
-    waiting = iter([threading.main_thread().ident])
+def test_of_several_processes_that_fail_the_first_one_raises_its_error() -> None:
+    ended: dict[int, Exception] = {}
 
-    def exchange(self: ProcessGroup, flags: Tensor) -> None:  # with a process that reads for ever
-        is_exchanging.set()
-        num_exchanged.release()
-        if flags[0] and (thread := next(waiting, None)):
-            signal.pthread_kill(thread, signal.SIGINT)
-        time.sleep(0.02)
-        is_exchanging.clear()
+    def fail(group: ProcessGroup) -> None:
+        try:
+            with group.together():
+                if group.rank > 0:
+                    raise DataError(f"of process {group.rank}")
+        except CharRNNError as error:
+            ended[group.rank] = error
+            raise
 
-    monkeypatch.setattr("charrnn.distributed.processes.PULSE_SECONDS", 0.001)
-    monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
-    with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
-        assert all(num_exchanged.acquire(timeout=600) for _ in range(3))
-        (pulse,) = (thread for thread in threading.enumerate() if isinstance(thread, _Pulse))
-        assert pulse.daemon, "it does not keep a process that ends"
-        monkeypatch.setattr("charrnn.distributed.processes.PULSE_SECONDS", 60)
-    assert not is_exchanging.is_set()
+    with pytest.raises(DataError, match="of process 1"):
+        in_processes(3, fail)
+    assert {rank for rank, error in ended.items() if type(error) is OtherProcessError} == {0, 2}
 
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
@@ -320,11 +318,9 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
     )
     assert (Path("two") / "latest").read_text() == "step-00000009\n"
     in_processes(3, lambda group: list(loop.resume("two", group=group)))
-    saved = (
-        json.loads((Path("two") / f"step-{step:08}" / "training.json").read_text())
-        for step in (9, 12)
-    )
-    assert [training.get("num_processes") for training in saved] == [None, 3]
+    for step, size in ((9, None), (12, 3)):
+        saved = json.loads((Path("two") / f"step-{step:08}" / "training.json").read_text())
+        assert saved.get("num_processes") == size
     for event, logged in losses(Path("one")).items():
         found = losses(Path("two"))[event]
         assert [step for step, _ in found] == [step for step, _ in logged]
@@ -342,7 +338,7 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(
 
     def check(group: ProcessGroup) -> list[Any]:
         def should_stop() -> bool:
-            return group.rank == 1 and is_validating.is_set()
+            return group.is_first and is_validating.is_set()
 
         def watch(*args: Any, **changes: Any) -> float:
             is_validating.set()

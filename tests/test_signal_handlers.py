@@ -11,7 +11,7 @@ import pytest
 
 from charrnn.cli import signals
 from charrnn.cli.signals import Signals
-from charrnn.system.process import ENDING_SIGNALS, ENDS_WITH_INPUT, ending_signals_delayed
+from charrnn.system.process import ENDING_SIGNALS, ending_signals_delayed
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has neither these signals nor their timer"
@@ -67,25 +67,6 @@ def test_an_interrupt_in_a_finalizer(
         failing = Failing()
         del failing
     assert "ValueError: in a finalizer" in capfd.readouterr().err
-
-
-def test_a_process_that_ends_with_its_input_handles_sigterm_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A run of a sweep that is killed while it reads a text."""
-    monkeypatch.setenv(ENDS_WITH_INPUT, "1")
-    before, (reader, writer) = os.dup(0), os.pipe()
-    os.dup2(reader, 0)
-    try:
-        with pytest.raises(KeyboardInterrupt), (handler := Signals()).handle():
-            os.close(writer)
-            for _ in range(3000):
-                time.sleep(0.01)
-    finally:
-        os.dup2(before, 0)
-        for descriptor in (before, reader):
-            os.close(descriptor)
-    assert (handler.number, ENDS_WITH_INPUT in os.environ) == (signal.SIGTERM, False)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +17,17 @@ from conftest import SMALL_FLAGS, SMALL_RUN, Ran
 from fixture_types import Command
 from synthetic import make_corpus
 
-import charrnn.sweeps.sweep as sweeping
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP, open_run, runs_of_sweep
 from charrnn.runs.writer import lock_folder
+from charrnn.sweeps import sweep as sweeping
+from charrnn.sweeps.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
+from charrnn.sweeps.record import run_state
+from charrnn.sweeps.report import SweepReport
+from charrnn.sweeps.sweep import _Runner
 from charrnn.training import loop
 
 
@@ -38,34 +41,31 @@ class Trainer:
         self.stop_after: int | None = None
         """Events of the next run after which a signal stops it."""
 
-    def __call__(
-        self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any, **_: Any
-    ) -> Any:
-        self.started.append(folder.name)
-        code, messages = 0, ""
-        if codes := self.codes.get(folder.name, []):
-            code, messages = codes.pop(0), "warning: x\nerror: it failed\n       try another way\n"
+    def train(self, runner: _Runner, run: SweepRun) -> SweepRun:
+        if runner.is_stopped:
+            return run
+        self.started.append(run.name)
+        codes = self.codes.get(run.name, [])
+        if codes:
+            messages = "warning: x\nerror: it failed\n       try another way\n"
+            return runner._ended(run, codes.pop(0), messages)
+        folder = runner.folder / run.name
+        if (folder / "latest").exists():
+            events = loop.resume(folder)
         else:
-            events = (
-                loop.resume(folder)
-                if (folder / "latest").exists()
-                else loop.train(config, out=folder)
-            )
-            for number, event in enumerate(events):
-                on_event(event.to_json())
-                if number == self.stop_after:
-                    code = 130
-                    break
-        on_event(None)
-        return SimpleNamespace(
-            wait=lambda: (code, messages), send=lambda number: None, close=lambda: None
-        )
+            events = loop.train(runner.plan.config_of(run.values, run.seed), out=folder)
+        for number, _ in enumerate(events):
+            if number == self.stop_after:
+                runner.stop()
+                break
+        events.close()
+        return runner._ended(run, 0, "")
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = Trainer()
-    monkeypatch.setattr(sweeping, "RunProcess", trainer)
+    monkeypatch.setattr(_Runner, "train", lambda runner, run: trainer.train(runner, run))
     return trainer
 
 
@@ -76,7 +76,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config(corpus=("text.txt",), steps=4, evaluate_every=2, **SMALL_RUN, threads=1)
 
 
-def report_of(config: Config, axes: dict[str, Any], **options: Any) -> sweeping.SweepReport:
+def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepReport:
     *_, end = sweeping.sweep(config, axes, out="sweep", **options)
     assert isinstance(end, sweeping.SweepEndEvent)
     return end.report
@@ -88,7 +88,7 @@ def test_a_grid_trains_runs_once(
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
-    assert [run.status for run in report.runs] == [sweeping.FINISHED] * 4
+    assert [run.status for run in report.runs] == [FINISHED] * 4
     alone = list(loop.train(replace(config, cell="gru", seed=1), out=Path("x")))
     best = min(event.val_nats for event in alone if event.event == "evaluation")
     assert (report.runs[-1].name, report.runs[-1].nats_per_char) == ("gru_seed-1", best)
@@ -102,7 +102,7 @@ def test_a_grid_trains_runs_once(
     assert events[-1].report == report == sweeping.read_sweep("sweep") and trainer.started == []
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
     # Comparing each of 10,000 runs with the others takes minutes.
-    monkeypatch.setattr(sweeping.SweepRun, "__eq__", None)
+    monkeypatch.setattr(SweepRun, "__eq__", None)
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=2)
     assert trainer.started == ["lstm_seed-0", "lstm_seed-1"], "more values train only what is new"
     assert any("the text changed" in note for note in report.notes)
@@ -113,12 +113,9 @@ def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(
 ) -> None:
     undisturbed = report_of(config, {"cell": ["rnn"]}, seeds=2)
     trainer.stop_after = 4
-    is_stopped = iter([0, 0, 0, 2])
-    *_, end = sweeping.sweep(
-        config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2)
-    )
+    *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
     assert isinstance(end, sweeping.SweepEndEvent) and not end.is_complete
-    assert [run.status for run in end.report.runs] == [sweeping.STOPPED, "waiting"]
+    assert [run.status for run in end.report.runs] == [STOPPED, "waiting"]
     assert end.report.rows[0].mean is None
     trainer.stop_after = None
     *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
@@ -131,13 +128,13 @@ def test_a_run_that_fails_ends_no_other_and_is_tried_again(
     trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert report.rows[0].values["cell"] == "lstm"
-    failed = {run.name: run.message for run in report.runs if run.status == sweeping.FAILED}
+    failed = {run.name: run.message for run in report.runs if run.status == FAILED}
     assert failed["rnn_seed-0"] == "it failed try another way"
     assert "killed by SIGKILL" in str(failed["gru_seed-0"])
     trainer.started.clear()
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0"]
-    assert [run.status for run in report.runs] == [sweeping.FINISHED] * 3
+    assert [run.status for run in report.runs] == [FINISHED] * 3
 
 
 def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer) -> None:
@@ -158,7 +155,8 @@ def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer
 
 def test_settings_in_the_environment_do_not_reach_a_run() -> None:
     environment = {"CHARRNN_SEED": "7", "CHARRNN_CORPORA": "a", "PATH": "p"}
-    assert sweeping.run_environment(environment).keys() == {"CHARRNN_CORPORA", "PATH"}
+    kept = sweeping.run_environment(environment).keys() - {"PYTHONSAFEPATH"}
+    assert kept == {"CHARRNN_CORPORA", "PATH", "CHARRNN_PARENT"}
 
 
 SMALL = (*SMALL_FLAGS, "--set", "threads=1")
@@ -209,43 +207,59 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", started := Mock(wraps=subprocess.Popen))
-    events: list[dict[str, Any] | None] = []
-    Path("run").mkdir()
-    Path("run/notes.txt").write_text("mine")
-    process = sweeping.RunProcess(Path("run"), config, events.append, threads=3)
-    code, messages = process.wait()
-    process.close()
-    assert (code, events) == (2, [None]) and "run exists already" in sweeping.error_text(
-        code, messages
-    )
+    plan = plan_sweep(config, {"cell": ["rnn"]}, num_seeds=1)
+    (run,) = plan.runs()
+    Path(run.name).mkdir()
+    Path(run.name, "notes.txt").write_text("mine")
+    with Path("lock").open("wb") as lock:
+        ended = _Runner(Path(), plan, 3, lock.fileno()).train(run)
+    assert ended.status == FAILED
+    assert f"{run.name} exists already" in str(ended.message)
     # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same
     # command.
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
+
+
+def test_processes_are_stopped_once_even_if_they_start_meanwhile(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_sweep(config, {"cell": ["rnn"]}, num_seeds=1)
+    (run,) = plan.runs()
+    runner = _Runner(Path(), plan, 1, 0)
+
+    def start(*_: Any, **options: Any) -> Mock:
+        runner.stop()
+        return Mock(communicate=lambda: ("", ""), returncode=143)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert runner.train(run).status == STOPPED
+    runner.processes[0].terminate.assert_called_once_with()  # type: ignore[attr-defined]
+    assert runner.train(run) == run, "and none is started any more"
 
 
 def test_a_run_is_finished_when_its_last_validation_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = Config(steps=4, num_layers=1, hidden_size=5, embedding_size=2)
-    plan = sweeping.plan_sweep(sizes, {"cell": ["rnn"]}, num_seeds=1)
+    plan = plan_sweep(sizes, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
-    monkeypatch.setattr("charrnn.sweeps.sweep.RunReader", lambda folder: reader)
+    monkeypatch.setattr("charrnn.sweeps.record.RunReader", lambda folder: reader)
     for state, status in (
-        ({"best_nats": 1.5}, sweeping.FINISHED),
-        ({"best_nats": 1.5, "is_validation_due": True}, sweeping.STOPPED),
-        ({"best_nats": math.inf}, sweeping.FAILED),
-        ({}, sweeping.FAILED),
+        ({"best_nats": 1.5}, FINISHED),
+        ({"best_nats": 1.5, "is_validation_due": True}, STOPPED),
+        ({"best_nats": math.inf}, FAILED),
+        ({}, FAILED),
     ):
         saved = SimpleNamespace(
             step=4, state=state, description=SimpleNamespace(vocab=lambda: "abc")
         )
         reader.load_checkpoint = lambda name, with_training, saved=saved: saved
-        found = sweeping.run_state(tmp_path, plan, run)
+        found = run_state(tmp_path, plan, run)
         assert (found.status, found.nats_per_char) == (
             status,
-            1.5 if status == sweeping.FINISHED else None,
+            1.5 if status == FINISHED else None,
         )
         assert found.num_parameters == num_parameters(config(), 3)
 

@@ -14,14 +14,31 @@ from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
-from charrnn.sweeps import sweep as sweeping
 from charrnn.sweeps.command import SweepView, plan_settings
+from charrnn.sweeps.plan import (
+    FAILED,
+    FINISHED,
+    SweepPlan,
+    SweepRun,
+    parse_axis,
+    plan_sweep,
+    setting_arguments,
+)
+from charrnn.sweeps.record import read_plan, record_plan
+from charrnn.sweeps.report import (
+    SweepReport,
+    mean_interval,
+    report_sweep,
+    sweep_view,
+    welch_difference,
+)
+from charrnn.sweeps.sweep import SweepEndEvent
 
 BASE = Config(corpus=("text.txt",), steps=10)
 
 
-def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> sweeping.SweepPlan:
-    return sweeping.plan_sweep(config, axes, num_seeds=seeds)
+def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
+    return plan_sweep(config, axes, num_seeds=seeds)
 
 
 def test_values_are_parsed_as_train_parses_them() -> None:
@@ -32,7 +49,7 @@ def test_values_are_parsed_as_train_parses_them() -> None:
         ("column", 'a "b",none', ('a "b"', None)),
         ("init_from", "../a..b,c", ("../a..b", "c")),
     ):
-        assert sweeping.parse_axis(name, text) == axis
+        assert parse_axis(name, text) == axis
 
 
 def test_values_that_cannot_be_used_are_named() -> None:
@@ -42,7 +59,7 @@ def test_values_that_cannot_be_used_are_named() -> None:
         ("hidden_size", "64,1e9", "between 1 and"),
     ):
         with pytest.raises(UsageError, match=message):
-            sweeping.parse_axis(name, text)
+            parse_axis(name, text)
 
 
 def test_every_setting_is_run_with_the_first_seed_first() -> None:
@@ -84,7 +101,7 @@ def test_what_cannot_be_swept_is_refused() -> None:
         ({}, {"config": Config(seed=2**32 - 1), "num_seeds": 2}, r"below 2\^32"),
     ):
         with pytest.raises(UsageError, match=message):
-            sweeping.plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, **options})
+            plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, **options})
 
 
 def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
@@ -95,7 +112,7 @@ def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
         "validation_chars": None,
     }
     config = Config(corpus=("text.txt",), split=(1 / 3, 1 / 3, 1 / 3), steps=7, threads=2, **given)
-    arguments = sweeping.setting_arguments(config)
+    arguments = setting_arguments(config)
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
     parsed = dict(argument.split("=", 1) for argument in arguments[1::2])
     assert merge_settings(flags={"corpus": ("text.txt",), **parsed})[0] == config
@@ -108,11 +125,11 @@ def test_what_follows_from_the_first_value_of_an_axis_is_not_kept() -> None:
 
 
 def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> None:
-    assert sweeping.record_plan(tmp_path, grid(cell="lstm,gru"), threads=2) == 2
-    assert sweeping.read_plan(tmp_path) == grid(cell="lstm,gru")
+    assert record_plan(tmp_path, grid(cell="lstm,gru"), threads=2) == 2
+    assert read_plan(tmp_path) == grid(cell="lstm,gru")
     # With more jobs, too, every run has as many threads as the first ones.
-    assert sweeping.record_plan(tmp_path, grid(cell="lstm,gru,rnn", seeds=5), threads=1) == 2
-    assert sweeping.read_plan(tmp_path) == grid(cell="lstm,gru,rnn", seeds=5)
+    assert record_plan(tmp_path, grid(cell="lstm,gru,rnn", seeds=5), threads=1) == 2
+    assert read_plan(tmp_path) == grid(cell="lstm,gru,rnn", seeds=5)
 
 
 def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -131,17 +148,17 @@ def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
             "`cell` was lstm,gru and is now gru",
         ),
     ):
-        sweeping.record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
+        record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
         before = (tmp_path / SWEEP).read_bytes()
         with pytest.raises(UsageError) as raised:
-            sweeping.record_plan(tmp_path, other, threads=1)
+            record_plan(tmp_path, other, threads=1)
         assert difference in str(raised.value).splitlines()[0]
         assert "give `out` another folder" in str(raised.value).splitlines()[1]
         assert (tmp_path / SWEEP).read_bytes() == before
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    sweeping.record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
+    record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
     whole = json.loads((tmp_path / SWEEP).read_text())
     for name, value, message in (
         ("format", 2, "newer version"),
@@ -149,7 +166,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     ):
         (tmp_path / SWEEP).write_text(json.dumps(whole | {name: value}))
         with pytest.raises(CheckpointError, match=message):
-            sweeping.read_plan(tmp_path)
+            read_plan(tmp_path)
 
 
 def test_limits_of_the_comparison_are_noted() -> None:
@@ -165,39 +182,33 @@ def test_limits_of_the_comparison_are_noted() -> None:
 def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> (
     None
 ):
-    estimate = sweeping.mean_interval([1.0, 2.0, 6.0])
+    estimate = mean_interval([1.0, 2.0, 6.0])
     half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
     assert (estimate.mean, estimate.low) == (3.0, pytest.approx(3 - half, rel=1e-6))
     assert estimate.low is not None and estimate.high == pytest.approx(3 + half, rel=1e-6)
     exact = [1.0, 1.0, 1.0]
-    assert sweeping.welch_difference([1.0, 2.0, 6.0], exact).low == pytest.approx(estimate.low - 1)
-    assert sweeping.welch_difference(exact, exact).high == 0
-    assert (
-        sweeping.mean_interval([2.0]).low
-        is sweeping.welch_difference([2.0], [1.0, 1.5]).high
-        is None
-    )
-    assert sweeping.welch_difference([2.0, 3.0], [1.0, 1.5]).high is not None
+    assert welch_difference([1.0, 2.0, 6.0], exact).low == pytest.approx(estimate.low - 1)
+    assert welch_difference(exact, exact).high == 0
+    assert mean_interval([2.0]).low is welch_difference([2.0], [1.0, 1.5]).high is None
+    assert welch_difference([2.0, 3.0], [1.0, 1.5]).high is not None
 
 
 def made_report(
     axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float | None]], **changes: Any
-) -> sweeping.SweepReport:
-    plan = sweeping.plan_sweep(Config(steps=1), axes, num_seeds=3)
+) -> SweepReport:
+    plan = plan_sweep(Config(steps=1), axes, num_seeds=3)
     runs = []
     for run in plan.runs():
         key = tuple(run.values.values())
         size, loss = changes.get("sizes", {}).get(key, 100), losses[key][run.seed]
         found: dict[str, Any] = {
-            "status": sweeping.FAILED if loss is None else sweeping.FINISHED,
+            "status": FAILED if loss is None else FINISHED,
             "nats_per_char": loss,
         }
         runs.append(
-            sweeping.SweepRun(
-                name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found
-            )
+            SweepRun(name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found)
         )
-    return sweeping.report_sweep(plan, Path("sweep"), runs)
+    return report_sweep(plan, Path("sweep"), runs)
 
 
 def test_rows_are_best_first_with_their_interval_and_difference() -> None:
@@ -205,11 +216,11 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     first, second = made_report(
         {"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better}
     ).rows
-    estimate = sweeping.mean_interval(better)
+    estimate = mean_interval(better)
     assert (first.values, first.mean) == ({"learning_rate": 1e-2}, estimate.mean)
     assert (first.low, first.high) == (estimate.low, estimate.high)
     assert first.spread == pytest.approx(0.1527525) and first.difference is None
-    paired = sweeping.mean_interval([low - high for low, high in zip(worse, better, strict=True)])
+    paired = mean_interval([low - high for low, high in zip(worse, better, strict=True)])
     assert (second.difference, second.difference_low, second.is_paired) == (
         paired.mean,
         paired.low,
@@ -225,7 +236,7 @@ def test_settings_with_other_weights_are_not_compared_in_pairs() -> None:
         worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
         low, high = next(iter(axes.values()))
         report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
-        welch = sweeping.welch_difference(worse, better)
+        welch = welch_difference(worse, better)
         assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
 
 
@@ -234,7 +245,7 @@ def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
         {"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]}
     )
     assert "Student's t over 2 to 3 seeds" in " ".join(
-        "".join(drawn.lines(sweeping.sweep_view(report), 400)).split()
+        "".join(drawn.lines(sweep_view(report), 400)).split()
     )
 
 
@@ -255,13 +266,7 @@ def test_the_end_names_the_best_run_or_how_many_have_ended(
         assert told in capsys.readouterr().err
     view = SweepView(Mock(), quiet=False)
     view._bar = Mock()
-    for name, share in (("a", 0.25), ("b", 1.0), ("a", 0.75), ("a", 1.0)):
-        view._advance(name, share)
-    assert [step.args[0] for step in view._bar.update.mock_calls] == [0.25, 1.0, 0.5, 0.25]
-    assert (
-        view.show(event for event in [sweeping.SweepEndEvent(report=report, is_complete=True)])
-        is report
-    )
+    assert view.show(event for event in [SweepEndEvent(report=report, is_complete=True)]) is report
     view._bar.close.assert_called_once_with()
 
 
@@ -271,7 +276,7 @@ def test_the_table_fits_80_columns() -> None:
         (cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]
     }
     report = made_report(axes, losses, sizes=dict.fromkeys(losses, 1_234_567))
-    lines = [line.rstrip() for line in drawn.lines(sweeping.sweep_view(report), 80) if line.strip()]
+    lines = [line.rstrip() for line in drawn.lines(sweep_view(report), 80) if line.strip()]
     rows, caption = lines[: 2 + 4], " ".join(lines[2 + 4 :])
     assert max(map(len, lines)) <= 80 and "1.23M" in rows[2]
     assert all("1.6000" in line and line.endswith("3/3") for line in rows[2:])

@@ -13,7 +13,6 @@ from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import Invocation, app, commands
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import (
-    TRAIN,
     describe_unexpected,
     discard_output,
     print_error,
@@ -22,9 +21,9 @@ from charrnn.cli.streams import (
 )
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
-from charrnn.system.process import ending_signals_delayed
+from charrnn.system.process import PARENT, ending_signals_delayed
 from charrnn.system.progress import using
-from charrnn.training.process_group import LaunchedProcess, launched_process
+from charrnn.training.process_group import LOST_CONNECTION
 from charrnn.version import __version__
 
 QUIET = {"-q", "--quiet"}
@@ -69,29 +68,19 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and not error.filename:
             discard_output()  # else Python flushes standard output at exit, fails again and exits with 120  # noqa: E501
-        if (
-            isinstance(error, OtherProcessError)
-            and (code := _launched().code_of_other_process()) is not None
-        ):
-            return code
+        if isinstance(error, OtherProcessError) and PARENT in os.environ:
+            return LOST_CONNECTION  # the launcher says so for all processes
         if (
             "--debug" in arguments
         ):  # looked for here, because it also applies to a command line that does not parse
             raise
         message, code = _explain(error, arguments)
-        with (
-            ending_signals_delayed()
-        ):  # torchrun ends all processes once one failed: not before this one has printed
-            earlier = (
-                _launched().claim_error(code, message)
-                if _command_name(arguments) == TRAIN
-                else None
-            )
-            if earlier is None:  # of several processes that train, the first one to fail prints
-                print_error(message)
-        return code if earlier is None else earlier
+        with ending_signals_delayed():
+            # torchrun ends all processes once one failed: not before this one has printed.
+            print_error(message)
+        return code
     finally:
-        if LEFT_OUT and _launched().rank == 0:
+        if LEFT_OUT and os.environ.get("RANK", "0") == "0":
             warn(tuple(LEFT_OUT), quiet=not QUIET.isdisjoint(arguments))
 
 
@@ -130,13 +119,6 @@ def _refused_value(error: typer.TyperException) -> str:
     wanted["greater_than_equal"] = f"at least {bounds.get('ge')}"
     value = details[0]["input"]
     return f"{parameter.opts[0]} is {value}; it must be {wanted[kind]}." if kind in wanted else ""
-
-
-def _launched() -> LaunchedProcess:
-    try:
-        return launched_process()
-    except CharRNNError:  # reported already
-        return LaunchedProcess()
 
 
 def _prepare_process() -> str | None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from charrnn.system.process import ENDING_SIGNALS, SAVE_SIGNALS, end_with_input
+from charrnn.system.process import ENDING_SIGNALS, SAVE_SIGNALS
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows
@@ -60,11 +60,6 @@ class Signals:
         handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in handled:
             signal.signal(number, handlers[number])
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(
-                signal.SIG_UNBLOCK, handlers
-            )  # blocked by `distributed.child_process`
-        end_with_input()
         show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:
             yield

@@ -37,9 +37,10 @@ from charrnn.config.settings_file import merge_settings, parse_alone, read_recip
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
+from charrnn.system.process import PARENT, is_orphan
 from charrnn.system.progress import Progress, using
 from charrnn.training import events
-from charrnn.training.process_group import LaunchedProcess, launched_process, process_support
+from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, process_support
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
@@ -163,14 +164,13 @@ def train(
             raise UsageError(
                 f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN"
             )
-        sources: tuple[str, ...] = ()
         begin = partial(_resume, view, corpus[0] if corpus else None, flags)
     else:
         config, origins = configure(corpus, flags, values[RECIPE.flag])
         if values["--show-config"]:
             _print_config(config, origins, show_as_json=json)
             return 0
-        sources = config.corpus
+        ProcessGroup(size=num_processes).check_corpus(config.corpus)
         begin = partial(_start, view, config, out)
     if num_processes > 1:
         launch = process_support().launch
@@ -178,10 +178,9 @@ def train(
             num_processes,
             invocation.arguments,
             invocation.signals,
-            corpus=sources,
             is_debugging=debug,
         )
-    return launched.train(begin)
+    return begin()
 
 
 train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
@@ -299,16 +298,16 @@ class TrainingView:
         *,
         show_as_json: bool,
         quiet: bool,
-        launched: LaunchedProcess | None = None,
+        launched: ProcessGroup = SINGLE,
     ) -> None:
-        """Show events; `launched` is the state that several processes share, of which only the
-        first shows anything."""
-        self._launched = launched = launched or LaunchedProcess()
-        self.is_first = launched.rank == 0
+        """Show events; `launched` is this process as one of several, of which only the first shows
+        anything."""
+        self._launched = launched
+        self.is_first = launched.is_first
         """Whether to show anything: of several processes only the first one does."""
         self.quiet = quiet or not self.is_first
         self.signals = signals
-        signals.is_quiet = self.quiet or launched.is_supervised
+        signals.is_quiet = self.quiet or PARENT in os.environ
         self.show_as_json = show_as_json
         self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
         self._bar: Any = None
@@ -327,10 +326,8 @@ class TrainingView:
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the
         output."""
-        if self._launched.is_orphan:
+        if is_orphan():
             self.signals.number = self.signals.number or signal.SIGTERM
-        if self.signals.number:
-            self._launched.announce_stop(self.signals.number)
         if getattr(self._bar, "postfix", None) == VALIDATING:
             self._bar.refresh()  # A long validation asks from time to time: the bar's clock goes on.  # noqa: E501
         return self.signals.number != 0
@@ -369,11 +366,7 @@ class TrainingView:
         if failure is not None:
             raise failure
         # The signal may have reached another process only.
-        return (
-            0
-            if is_complete
-            else 128 + (self.signals.number or self._launched.stop_signal or signal.SIGTERM)
-        )
+        return 0 if is_complete else 128 + (self.signals.number or signal.SIGTERM)
 
     def _draw(self, event: events.TrainEvent) -> None:
         if isinstance(event, events.StartEvent):

@@ -157,13 +157,12 @@ class ProcessSupport:
     """Connects with the processes that the environment describes, as a
     `charrnn.training.process_group.ProcessGroup`."""
     launched: Callable[[], Any]
-    """Returns this process as one of those that the environment describes: a
-    `charrnn.training.process_group.LaunchedProcess`."""
+    """Returns this process as one of those, before it is connected: a `ProcessGroup`, too."""
     check_number: Callable[[str], int]
     """Parses the number of processes. Raises UsageError."""
     launch: Callable[..., int]
-    """launch(number, arguments, signals, corpus=, is_debugging=): runs a command line in processes;
-    the exit code."""
+    """launch(number, arguments, signals, is_debugging=): runs a command line in processes; the exit
+    code."""
 
 
 @hookspec

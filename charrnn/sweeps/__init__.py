@@ -22,7 +22,7 @@ def commands() -> Sequence[CommandEntry]:
 def package_functions() -> Mapping[str, str]:
     """Return the functions and classes of the package `charrnn`."""
     return {
-        "SweepReport": "charrnn.sweeps.sweep:SweepReport",
+        "SweepReport": "charrnn.sweeps.report:SweepReport",
         "read_sweep": "charrnn.sweeps.sweep:read_sweep",
         "sweep": "charrnn.sweeps.sweep:sweep",
     }

@@ -19,16 +19,19 @@ from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, configure, parse_setti
 from charrnn.config.options import Option
 from charrnn.config.settings import Config
 from charrnn.errors import Message, UsageError, counted
+from charrnn.sweeps.plan import Axis, parse_axis
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
+    from charrnn.sweeps import report as reporting
     from charrnn.sweeps import sweep as sweeping
 else:
+    reporting = LazyModule("charrnn.sweeps.report")
     sweeping = LazyModule("charrnn.sweeps.sweep")
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
-BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} runs [{elapsed}<{remaining}{postfix}]"
 """The progress bar, in the format of tqdm."""
 
 
@@ -91,7 +94,7 @@ def sweep(
     if json:
         print_json(report.to_json())
     elif any(row.mean is not None for row in report.rows):
-        result_console().print(sweeping.sweep_view(report))
+        result_console().print(reporting.sweep_view(report))
     view.explain(report)
     if invocation.signals.number:
         return 128 + invocation.signals.number
@@ -111,10 +114,10 @@ def plan_settings(
     """
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> "sweeping.Axis":
+    def parse(name: str, text: str | list[str]) -> Axis:
         new = text if isinstance(text, str) else ",".join(text)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
-        return sweeping.parse_axis(name, texts[name])
+        return parse_axis(name, texts[name])
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
@@ -139,13 +142,11 @@ class SweepView:
         signals.is_quiet = quiet
         self._console: Any = None if quiet else result_console(stderr=True)
         self._bar: Any = None
-        self._shares: dict[str, float] = {}
-        """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
     def show(
         self, events: "Generator[sweeping.AnySweepEvent, None, None]"
-    ) -> "sweeping.SweepReport":
+    ) -> "reporting.SweepReport":
         """Show all events; return the table."""
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
@@ -158,8 +159,6 @@ class SweepView:
                         continue
                     if isinstance(event, sweeping.SweepStartEvent):
                         self._show_start(event)
-                    elif isinstance(event, sweeping.RunProgressEvent):
-                        self._advance(event.name, event.step / max(1, event.num_steps))
                     else:
                         self._show_end(event)
         finally:
@@ -178,21 +177,17 @@ class SweepView:
     def _show_end(self, event: "sweeping.RunEndEvent") -> None:
         run = event.run
         self._num_ended += 1
-        self._advance(run.name, 1.0)
+        self._bar.update(1)
         if event.is_new or run.status == "failed":
             state = "failed" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
             note = f"; {run.message}" if run.message else ""
             line = f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}"
             self._print(line, style="yellow" if note else None)
 
-    def _advance(self, name: str, share: float) -> None:
-        self._bar.update(share - self._shares.get(name, 0.0))
-        self._shares[name] = share
-
     def _print(self, text: str, **style: Any) -> None:
         print_above_bars(self._console, printable(text), soft_wrap=True, **style)
 
-    def explain(self, report: "sweeping.SweepReport") -> None:
+    def explain(self, report: "reporting.SweepReport") -> None:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return
@@ -205,13 +200,9 @@ class SweepView:
             ended = f"{num_ended} of {self._num_runs} runs have ended"
             self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
         elif best:
-            folder, name = (
-                Path(report.folder),
-                min(best, key=lambda run: run.nats_per_char or 0.0).name,
-            )
-            path = (
-                f"{folder.name}/{name}"
-                if folder.parent == Path("checkpoints")
-                else str(folder / name)
-            )
+            folder = Path(report.folder)
+            name = min(best, key=lambda run: run.nats_per_char or 0.0).name
+            path = str(folder / name)
+            if folder.parent == Path("checkpoints"):
+                path = f"{folder.name}/{name}"
             self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from typing import cast
 
 
 def num_cores() -> int:
@@ -32,28 +30,23 @@ ENDING_SIGNALS = tuple(
 SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 """Signals that ask training to save and continue. Windows has no SIGUSR1."""
 
-ENDS_WITH_INPUT = "CHARRNN_ENDS_WITH_INPUT"
-"""Environment variable of a process that is to end with the one that started it, when its standard
-input ends."""
+PARENT = "CHARRNN_PARENT"
+"""Environment variable with the number of the charrnn process that started this one, and that says
+what becomes of it."""
 
 
-def end_with_input() -> None:
-    """Handle SIGTERM once standard input ends, if ENDS_WITH_INPUT is set; the processes started
-    here do not have it."""
+def is_orphan() -> bool:
+    """Return whether the charrnn process that started this one has ended."""
+    parent = str(os.getppid())
+    return os.environ.get(PARENT, parent) != parent
 
-    def wait() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(0, 1):
-                pass
-        if hasattr(
-            signal, "pthread_kill"
-        ):  # It wakes a main thread that waits in the system, such as for a pipe.
-            signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGTERM)
-        else:
-            _thread.interrupt_main(signal.SIGTERM)
 
-    if os.environ.pop(ENDS_WITH_INPUT, None) is not None:
-        threading.Thread(target=wait, daemon=True).start()
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
 
 
 @contextlib.contextmanager

@@ -1,14 +1,11 @@
 """Train a new run, or resume one: streams of events, in which nothing is printed."""
 
-import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import torch
+from typing import Any, BinaryIO
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
@@ -21,11 +18,11 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded_corpus import recorded_corpus
-from charrnn.training import plan
+from charrnn.training import notes, plan, run_text
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
-from charrnn.training.plan import choose_precision
 from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_steps, ends_early
+from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
@@ -67,91 +64,89 @@ def train(
     checkpoint stays good.
     """
     start = time.perf_counter()
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         group = stack.enter_context(connected(group))
-        config, initial, device = _model_to_train(group, config, out, checkpoints)
-        text = group.in_turn(lambda: plan.read_new_text(config, initial, stdin))
+
+        # The model to start with, if any.
+        with group.together():
+            group.check_corpus(config.corpus)
+            device = group.device(pick_device(config.device))
+            if all(getattr(config, budget) is None for budget in BUDGETS):
+                config = replace(config, minutes=DEFAULT_MINUTES)
+            if group.is_first and out is not None:
+                clear_unsaved(out)
+            config, initial = plan.open_initial_model(config, checkpoints)
+
+        # The text, and every setting that is left open.
+        text = group.in_turn(lambda: run_text.read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
         planned, batches = plan.plan_run(config, text, Computing(device, group, start))
 
+        # The run's folder, which only the first process writes.
         def create() -> RunWriter:
-            return (
-                RunWriter.create(checkpoints, text.corpus.name)
-                if out is None
-                else RunWriter.create_at(out)
-            )
+            if out is None:
+                return RunWriter.create(checkpoints, text.corpus.name)
+            return RunWriter.create_at(out)
 
-        run = RunWriter(Path())
-        with group.together():
-            if group.is_first:
-                run = stack.enter_context(new_run(create))
-        run = _run_of_first(group, run)
+        path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
+        run = RunWriter(Path(str(path)))
         if group.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
-        notes = plan.planning_notes(config, planned, text)
+
+        # The numbers that training changes.
+        said = notes.planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, batches, len(text.vocab), device, group)
         if initial is not None:
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
-            notes = (*initial.warnings, *plan.extension_note(config, initial, text), *notes)
-        trainer.share()
+            said = (*initial.warnings, *notes.extension_note(config, initial, text), *said)
+
+        # Training itself.
         session = TrainingSession(run, trainer, text, start, should_stop, should_save)
-        with closing(
-            computed_on_threads(resolved(planned.threads), session.events(notes))
-        ) as events:
+        events = computed_on_threads(resolved(planned.threads), session.events(said))
+        with closing(events):
             for event in events:
-                is_done = isinstance(event, DoneEvent) and event.is_complete
-                if (
-                    is_done
-                    and config.minutes is not None
-                    and not ends_early(config, planned, text.num_train)
-                ):
-                    yield from _budget_underused_warning(
-                        run, 60 * config.minutes, time.perf_counter() - start
-                    )
+                if isinstance(event, DoneEvent) and event.is_complete:
+                    seconds = time.perf_counter() - start
+                    warning = _unused_budget(run, config, planned, text, seconds)
+                    if warning is not None:
+                        yield warning
                 yield event
 
 
-def _model_to_train(
-    group: ProcessGroup, config: Config, out: Path | None, checkpoints: Path
-) -> tuple[Config, Checkpoint | None, torch.device]:
-    """Return the configuration of all processes, the step that a new run starts with, if any, and
-    the device."""
-    initial: Checkpoint | None = None
-    with group.together():
-        group.check_corpus(config.corpus)
-        device = group.device(pick_device(config.device))
-        if all(getattr(config, budget) is None for budget in BUDGETS):
-            config = replace(config, minutes=DEFAULT_MINUTES)
-        if group.is_first:
-            if out is not None:
-                clear_unsaved(out)
-            config, initial = plan.open_initial_model(config, checkpoints)
-    config = group.share_config(config)
-    if config.init_from is not None:
-        initial = group.share_checkpoint(initial)
-    return config, initial, device
-
-
-def _run_of_first(group: ProcessGroup, run: RunWriter) -> RunWriter:
-    """Return the run of the first process in all."""
-    return RunWriter(Path(cast(str, group.of_first(str(run.path)))))
-
-
-def _budget_underused_warning(
-    run: RunWriter, budget: float, seconds: float
-) -> Iterator[WarningEvent]:
-    """Warn if training took much less than its budget (in seconds): the machine was slower when it
-    was measured."""
-    if budget >= MIN_REPORTED_BUDGET and seconds < MIN_BUDGET_SHARE * budget:
-        further = named("minutes", f"{(budget - seconds) / 60:.1f}")
-        yield WarningEvent(
-            message=(
-                f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the"
-                f" machine was slower while its speed was measured. Resume {run.path.name} with"
-                f" {further}."
-            )
+def _unused_budget(
+    run: RunWriter, asked: Config, planned: Config, text: RunText, seconds: float
+) -> WarningEvent | None:
+    """Warn if training took much less than its budget: the machine was slower when it was
+    measured."""
+    if asked.minutes is None or ends_early(asked, planned, text.num_train):
+        return None
+    budget = 60 * asked.minutes
+    if budget < MIN_REPORTED_BUDGET or seconds >= MIN_BUDGET_SHARE * budget:
+        return None
+    further = named("minutes", f"{(budget - seconds) / 60:.1f}")
+    return WarningEvent(
+        message=(
+            f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the"
+            f" machine was slower while its speed was measured. Resume {run.path.name} with"
+            f" {further}."
         )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resumed:
+    """A run that is continued."""
+
+    run: RunWriter
+    loaded: Checkpoint
+    """Its latest checkpoint."""
+    before: Config
+    """Its configuration until now."""
+    changes: Mapping[str, Any]
+    """The settings that are given now."""
+    config: Config
+    """That configuration with the changes."""
 
 
 def resume(
@@ -170,35 +165,34 @@ def resume(
     `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As
     with `train`, errors are raised when the first event is requested: CheckpointError if the run is
     missing or damaged, DataError if its text changed, UsageError for any other change,
-    RunInUseError if another process trains it. Only the first process of `group`, which is chosen
-    as by `train`, uses the run's folder.
+    RunInUseError if another process trains it. Every process of `group`, which is chosen as by
+    `train`, reads the run's folder; the first one locks it and writes there.
     """
     start = time.perf_counter()
-    found: Checkpoint | None = None
-    folder, before, config = RunWriter(Path()), Config(), Config()
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         group = stack.enter_context(connected(group))
+
+        # The run, locked and mended by the first process before the others read it.
+        def open_run() -> str:
+            folder = RunWriter(choose_run(None if run is None else str(run), checkpoints).path)
+            stack.enter_context(lock_folder(folder.path))
+            folder.restore_replaced()
+            folder.saved_checkpoints()
+            return str(folder.path)
+
+        parsed = _parse_changes(changes or {})
+        folder = RunWriter(Path(str(group.first(open_run))))
+        resumed = group.in_turn(lambda: _load(folder, parsed, group.size))
+
+        # The text, and the steps that are left.
         with group.together():
-            parsed = _parse_changes(changes or {})
-            if group.is_first:
-                folder = RunWriter(choose_run(None if run is None else str(run), checkpoints).path)
-                stack.enter_context(lock_folder(folder.path))
-                folder.restore_replaced()
-                folder.saved_checkpoints()
-                found = folder.load_checkpoint("latest", with_training=True)
-                before, config = _changed_config(folder, found, parsed, group.size)
-                check_shapes(config, found.model, folder.path)
-        folder = _run_of_first(group, folder)
-        loaded = group.share_checkpoint(found)
-        before, config = group.share_config(before), group.share_config(config)
-        with group.together():
-            group.check_corpus(config.corpus)
-            device = group.device(pick_device(config.device))
-        text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
-        computing = Computing(device, group, start)
-        planned, batches = _plan_further(
-            folder.path.name, before, config, parsed, text, loaded.step, computing
-        )
+            group.check_corpus(resumed.config.corpus)
+            device = group.device(pick_device(resumed.config.device))
+        text = group.in_turn(lambda: _read_same_text(resumed, stdin))
+        planned, batches = _plan_further(resumed, text, Computing(device, group, start))
+
+        # The numbers that training changes.
+        loaded = resumed.loaded
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -206,11 +200,12 @@ def resume(
             folder.write_description(Description.of(folder.path, planned, text.vocab))
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
             loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
+
+        # Training itself.
         session = TrainingSession(folder, trainer, text, start, should_stop, should_save, loaded)
-        notes = (*text.corpus.notes, *plan.validation_notes(planned, text))
-        with closing(
-            computed_on_threads(resolved(planned.threads), session.events(notes))
-        ) as events:
+        said = (*text.corpus.notes, *notes.validation_notes(planned, text))
+        events = computed_on_threads(resolved(planned.threads), session.events(said))
+        with closing(events):
             yield from events
 
 
@@ -227,45 +222,53 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     return {name: parse_value(name, value) for name, value in changes.items()}
 
 
-def _changed_config(
-    run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int = 1
-) -> tuple[Config, Config]:
-    """Return the run's configuration, and that with `changes`, which `_parse_changes` returned.
+def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Resumed:
+    """Load the latest checkpoint of a run, whose settings `changes` replace.
 
-    The threads are chosen again if another number of processes continues. A new budget replaces one
-    of any kind.
+    Raises CheckpointError if it is damaged, UsageError for a value out of range.
+    """
+    loaded = run.load_checkpoint("latest", with_training=True)
+    before = _recorded_config(run, loaded)
+    config = _changed_config(before, loaded, changes, num_processes)
+    check_shapes(config, loaded.model, run.path)
+    return _Resumed(run=run, loaded=loaded, before=before, changes=changes, config=config)
+
+
+def _recorded_config(run: RunReader, loaded: Checkpoint) -> Config:
+    """Return the run's own configuration if it is whole, since it may have been changed after the
+    step was saved; else that of the step."""
+    try:
+        return run.read_config()
+    except CheckpointError:
+        return loaded.description.config()
+
+
+def _changed_config(
+    config: Config, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int
+) -> Config:
+    """Return a configuration with `changes`. A new budget replaces one of any kind.
 
     Raises UsageError for a value out of range.
     """
-    # The run's own configuration, if it is whole: it may have been changed since that step was
-    # saved.
-    try:
-        config = run.read_config()
-    except CheckpointError:
-        config = loaded.description.config()
     changed = {name: value for name, value in changes.items() if name not in BUDGETS}
     if any(changes.get(name) is not None for name in BUDGETS):
         changed |= {name: changes.get(name) for name in BUDGETS}
+    # The threads are chosen again with the steps, and where other processes share the cores.
     is_other_number = loaded.state.get("num_processes", 1) != num_processes
-    if (changed.get("minutes") is not None or is_other_number) and "threads" not in changed:
-        changed["threads"] = "auto"  # Chosen again, with the steps.
-    elif (
-        config.threads == "auto"
-    ):  # A run from before threads were recorded: it used all there are.
-        changed.setdefault("threads", torch.get_num_threads())
-    return config, replace(config, **changed)
+    if changed.get("minutes") is not None or is_other_number:
+        changed.setdefault("threads", "auto")
+    return replace(config, **changed)
 
 
-def _read_same_text(
-    run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None
-) -> plan.Text:
+def _read_same_text(resumed: _Resumed, stdin: BinaryIO | None) -> RunText:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
     for a damaged run."""
+    run, config, loaded = resumed.run.path, resumed.config, resumed.loaded
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
     try:
-        text = plan.read_text(config, stdin, loaded.description.vocab(), recorded)
+        text = run_text.read_text(config, stdin, loaded.description.vocab(), recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise
@@ -281,50 +284,47 @@ def _read_same_text(
 
 
 def _plan_further(
-    run: str,
-    old: Config,
-    config: Config,
-    changes: Mapping[str, Any],
-    text: plan.Text,
-    taken: int,
-    computing: Computing,
+    resumed: _Resumed, text: RunText, computing: Computing
 ) -> tuple[Config, BatchRows]:
-    """Plan the steps of `run` beyond those `taken`; return the configuration and the batch rows.
+    """Plan the steps of a run beyond those taken; return the configuration and the batch rows.
 
-    `config` is that of `old` with `changes`. A budget in minutes or epochs counts from here. How
-    often the run validates and saves follows from a new budget if it followed from the old one.
-    Raises UsageError for fewer steps than were taken.
+    A budget in minutes or epochs counts from here. How often the run validates and saves follows
+    from a new budget if it followed from the old one. Raises UsageError for fewer steps than were
+    taken.
     """
-    sizes = (text.num_train, text.num_before_test - text.num_train)
+    config, changes, taken = resumed.config, resumed.changes, resumed.loaded.step
+    sizes = (text.num_train, text.num_validation)
+
+    # What followed from the old budget follows from the new one.
     if any(changes.get(budget) is not None for budget in BUDGETS):
-        auto = choose_steps(replace(old, evaluate_every="auto", save_every="auto"), *sizes)
-        followed = [
-            one
-            for one in ("evaluate_every", "save_every")
-            if getattr(config, one) == getattr(auto, one)
-        ]
-        config = replace(
-            config, **dict[str, Any]((one, "auto") for one in followed if one not in changes)
+        auto = choose_steps(
+            replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
         )
+        for name in ("evaluate_every", "save_every"):
+            if name not in changes and getattr(config, name) == getattr(auto, name):
+                config = replace(config, **dict[str, Any]({name: "auto"}))
+
     batches = BatchRows(text.ids[: text.num_train], resolved(config.batch_size))
-    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto`
-    # is chosen again.
     with computing.group.together():
         computing.group.rows(batches.batch_size)
         if "precision" in changes:
-            config = replace(config, precision=choose_precision(config, computing.device))
-    planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
+            precision = plan.choose_precision(config, computing.device)
+            config = replace(config, precision=precision)
+    planned = plan.plan_steps(config, text, batches, computing)
+
     if config.steps is None:
         # As for all steps, not only the further ones: that is what the next new budget compares
         # with.
-        every: dict[str, Any] = {
-            one: getattr(config, one) for one in ("evaluate_every", "save_every")
-        }
-        planned = choose_steps(
-            replace(planned, steps=taken + (planned.steps or 0), **every), *sizes
+        whole = replace(
+            planned,
+            steps=taken + (planned.steps or 0),
+            evaluate_every=config.evaluate_every,
+            save_every=config.save_every,
         )
-    elif config.steps < taken:
+        return choose_steps(whole, *sizes), batches
+    if config.steps < taken:
         raise UsageError(
-            f"{named('steps')} is {config.steps}, but {run} has taken {taken} steps already."
+            f"{named('steps')} is {config.steps}, but {resumed.run.path.name} has taken"
+            f" {taken} steps already."
         )
     return planned, batches

@@ -1,7 +1,7 @@
-"""The processes that train one model together, as training and its command see them.
+"""The processes that train one model together.
 
-Training needs only the two classes below, which stand for one process on its own.
-`charrnn.distributed.processes` connects several processes and offers them as a `ProcessSupport`.
+A `ProcessGroup` is one of them, by default the only one. `charrnn.distributed.processes` connects
+several and offers them as a `ProcessSupport`.
 """
 
 from __future__ import annotations
@@ -10,28 +10,25 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, TypeVar
 
-from charrnn.errors import UsageError
+from charrnn.config.settings import Config
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import ProcessSupport, process_supports
-
-if TYPE_CHECKING:
-    import torch
-
-    from charrnn.config.settings import Config
-    from charrnn.runs.checkpoint import Checkpoint
-    from charrnn.system.files import JSON
+from charrnn.system.lazy import Tensor, torch
 
 Result = TypeVar("Result")
-"""What a function returns that processes call in turn."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train one model together; this class itself is one process, which
-    exchanges nothing."""
+    """One of the processes that train one model. This class itself is the only one.
+
+    A subclass exchanges something by `sum_in_place`, `of_first` and `together`; they and what is
+    built on them are called in all processes.
+    """
 
     rank: int = 0
     """Number of this process, from 0. The first one plans, prints, writes and validates."""
@@ -40,79 +37,114 @@ class ProcessGroup:
     local_rank: int = 0
     """Number of this process among those of its host, from 0."""
     local_size: int = 1
-    """Number of processes on this host."""
+    """Number of processes on this host, which share its cores."""
 
     @property
     def is_first(self) -> bool:
         """Whether this process plans, prints, writes and validates."""
         return self.rank == 0
 
-    def rows(self, batch_size: int) -> slice:
-        """Return the batch rows that this process computes. Raises UsageError for fewer rows than
-        processes."""
-        return slice(0, batch_size)
-
-    def device(self, device: torch.device) -> torch.device:
-        """Return the device that this process computes on: one GPU per process. Raises UsageError
-        without enough."""
-        return device
-
-    def check_corpus(self, corpus: Sequence[str]) -> None:
-        """Raise UsageError if several processes are to read standard input."""
-
-    def check_same_text(self, digest: str) -> None:
-        """Raise DataError if this process read a text with another `digest` than the first one."""
-
-    def sum_in_place(self, tensors: Sequence[torch.Tensor]) -> None:
+    def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor, all of one dtype, by its sum over all processes, the same to the bit
         in all of them."""
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Return for each flag whether it is true in any process."""
-        return flags
-
-    def of_first(self, value: JSON) -> JSON:
-        """Return the `value` of the first process; the values of the others are ignored."""
+    def of_first(self, value: Result) -> Result:
+        """Return the `value` of the first process, as JSON has it; those of the others are
+        ignored."""
         return value
-
-    def share_config(self, config: Config) -> Config:
-        """Return the configuration of the first process."""
-        return config
-
-    def share_checkpoint(self, loaded: Checkpoint | None) -> Checkpoint:
-        """Return the checkpoint that the first process has `loaded`: the others need no access to
-        the run's folder."""
-        assert loaded is not None, "the first process has loaded it"
-        return loaded
-
-    def share_tensors(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Overwrite each tensor by that of the first process."""
-
-    def gather_rows(self, rows: torch.Tensor, batch_size: int, dim: int) -> torch.Tensor:
-        """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every
-        process."""
-        return rows
 
     def together(self) -> AbstractContextManager[None]:
         """Run a block, in which nothing is exchanged, in every process: if it fails in one, none
         continues.
 
-        Raises OtherProcessError where the block itself succeeded.
+        Raises OtherProcessError where another process raises the error.
         """
         return contextlib.nullcontext()
+
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any process."""
+        total = torch.tensor(float(flag))
+        self.sum_in_place([total])
+        return bool(total > 0)
+
+    def first(self, work: Callable[[], Result]) -> Result | None:
+        """Call `work` in the first process only; return what it returns, as JSON has it."""
+        result = None
+        with self.together():
+            if self.is_first:
+                result = work()
+        return self.of_first(result)
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
         """Return the result of `read`, called by the first process of each host and then by the
         others.
 
-        A file that the first one downloads or caches is there for the others. Raises what `read`
-        raises.
+        A file that the first one downloads or caches is there for the others.
         """
-        return read()
+        result = None
+        with self.together():
+            if self.local_rank == 0:
+                result = read()
+        with self.together():
+            return read() if result is None else result
+
+    def share_config(self, config: Config) -> Config:
+        """Return the configuration of the first process."""
+        return config if self.size == 1 else Config(**self.of_first(asdict(config)))
+
+    def rows(self, batch_size: int) -> slice:
+        """Return which batch rows this process computes: contiguous, and at most one more than any
+        other process.
+
+        Raises UsageError for fewer rows than processes.
+        """
+        if batch_size < self.size:
+            most = "1 process" if batch_size == 1 else f"{batch_size} processes"
+            raise UsageError(
+                f"{self.size} processes cannot share {counted(batch_size, 'batch row')}: each needs"
+                f" at least one\nstart at most {most}, or train with a larger"
+                f" {named('batch_size')}"
+            )
+        first, end = (rank * batch_size // self.size for rank in (self.rank, self.rank + 1))
+        return slice(first, end)
+
+    def device(self, device: torch.device) -> torch.device:
+        """Return the device that this process computes on: one GPU per process. Raises UsageError
+        without enough."""
+        if self.size == 1 or device.type != "cuda":
+            return device
+        if self.local_size > torch.cuda.device_count():
+            raise UsageError(
+                f"This host has {counted(torch.cuda.device_count(), 'GPU')} for {self.local_size}"
+                f" processes: start one process per GPU, or use {named('device', 'cpu')}."
+            )
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank)
+
+    def check_corpus(self, corpus: Sequence[str]) -> None:
+        """Raise UsageError if several processes are to read standard input, which only one can."""
+        if self.size > 1 and "-" in corpus:
+            raise UsageError(
+                f"- is standard input, which {self.size} processes cannot all read\n"
+                "save the text in a file, or train in one process"
+            )
+
+    def check_same_text(self, digest: str) -> None:
+        """Raise DataError if this process read a text with another `digest` than the first one."""
+        first = self.of_first(digest)
+        with self.together():
+            if digest != first:
+                raise DataError(
+                    f"process {self.rank} of {self.size} reads another text than the first one"
+                    " under the same name\ncopy the same files to every host"
+                )
 
 
 SINGLE = ProcessGroup()
 """One process on its own."""
+LOST_CONNECTION = 75
+"""Exit code of a process that ends because another one has, when `charrnn train --processes` says
+so for all of them. It is no code of an error, and larger than those."""
 
 
 class Computing(NamedTuple):
@@ -122,46 +154,6 @@ class Computing(NamedTuple):
     group: ProcessGroup = SINGLE
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
-
-
-class LaunchedProcess:
-    """A process and what it tells those that were started with it; this class itself was started
-    alone."""
-
-    rank: int = 0
-    """Number of this process, from 0; only the first one prints."""
-    size: int = 1
-    """Number of processes that were started together."""
-    is_supervised: bool = False
-    """Whether `charrnn train --processes` started this process: the starting one prints what
-    happens to all."""
-
-    @property
-    def is_orphan(self) -> bool:
-        """Whether the process that started this one has ended."""
-        return False
-
-    @property
-    def stop_signal(self) -> int:
-        """Number of the signal that asked one of the processes to stop, or 0."""
-        return 0
-
-    def announce_stop(self, number: int) -> None:
-        """Tell the others that this signal asked for a stop."""
-
-    def claim_error(self, code: int, message: str) -> int | None:
-        """Return None if this process is to print an error, else the exit code of the process that
-        printed one."""
-        return None
-
-    def code_of_other_process(self) -> int | None:
-        """Return the exit code for a process that another one's end keeps from training; None:
-        print an error."""
-        return None
-
-    def train(self, begin: Callable[[], int]) -> int:
-        """Train, and return the exit code."""
-        return begin()
 
 
 def process_support() -> ProcessSupport:
@@ -187,7 +179,12 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
         yield connected_group
 
 
-def launched_process() -> LaunchedProcess:
-    """Return this process as one of those that were started together. Raises UsageError as
-    `connected`."""
-    return process_support().launched() if "WORLD_SIZE" in os.environ else LaunchedProcess()
+def launched_process() -> ProcessGroup:
+    """Return this process as one of those that were started together, before they are connected.
+
+    Raises UsageError as `connected`.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        return SINGLE
+    group: ProcessGroup = process_support().launched()
+    return group

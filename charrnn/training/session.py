@@ -3,6 +3,7 @@ is not finite."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -39,15 +40,13 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.optim import make_optimizers
-from charrnn.training.plan import Text
+from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
 SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 """When samples are written, as shares of the run's steps."""
-STOP, SAVE = 0, 1
-"""Places of the two requests that processes exchange."""
 STOP_CHECK_CHARS = 8192
 """Validation characters between two calls of `should_stop`: about as many as one step reads."""
 
@@ -86,10 +85,8 @@ class SessionState:
         best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
         if best is not None and best in saved_names:
-            state.best_nats, state.best_step = (
-                cast(float, loaded.state["best_nats"]),
-                checkpoint_step(best),
-            )
+            state.best_nats = cast(float, loaded.state["best_nats"])
+            state.best_step = checkpoint_step(best)
         return state
 
 
@@ -109,7 +106,7 @@ class TrainingSession:
         self,
         run: RunWriter,
         trainer: Trainer,
-        text: Text,
+        text: RunText,
         start: float,
         should_stop: Callable[[], bool],
         should_save: Callable[[], bool],
@@ -119,23 +116,23 @@ class TrainingSession:
 
         Seconds count from `start`, as `time.perf_counter` counts.
         """
-        self.run, self.trainer, self.text, self.group = run, trainer, text, trainer.group
-        self.should_stop, self.should_save = should_stop, should_save
-        self.loaded, self._began = loaded, start
-        self._requests = (False, False)
-        """Whether any of several processes was asked to stop, and to save, when they took the last
-        step."""
+        self.run = run
+        self.trainer = trainer
+        self.text = text
+        self.group = trainer.group
+        self.should_stop = should_stop
+        self.should_save = should_save
+        self.loaded = loaded
+        self._began = start
+        self._is_stop_asked = self._is_save_asked = False
+        """What any of several processes was asked when they took the last step."""
         self.state = SessionState()
         if loaded is not None:
-            self.state = SessionState.restored(
-                loaded, run.checkpoints() if self.group.is_first else []
-            )
+            self.state = SessionState.restored(loaded, run.checkpoints())
         config = trainer.config
         self.num_steps = config.steps or 0
-        self._evaluate_every, self._save_every = (
-            resolved(config.evaluate_every),
-            resolved(config.save_every),
-        )
+        self._evaluate_every = resolved(config.evaluate_every)
+        self._save_every = resolved(config.save_every)
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
         self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
@@ -149,15 +146,17 @@ class TrainingSession:
     def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to
         the start event."""
-        state, trainer = self.state, self.trainer
+        state = self.state
+        trainer = self.trainer
         yield from self._start(notes)
         while trainer.step < self.num_steps or state.is_validation_due:
-            if self._is_requested(STOP):
+            if self.should_stop_now():
                 state.is_stopped = True
                 break
-            was_due = (
-                state.is_validation_due
-            )  # Then this step was taken, logged and sampled before.
+
+            # One optimizer step, unless a stop interrupted the validation of the present one: then
+            # that was taken, logged and sampled before.
+            was_due = state.is_validation_due
             if not was_due:
                 try:
                     # Gradient accumulation: `Trainer.take_step` reads several windows and calls its
@@ -167,7 +166,10 @@ class TrainingSession:
                     yield from self.recover(error)
                     continue
                 yield taken
-            is_last, is_best = trainer.step == self.num_steps, False
+            is_last = trainer.step == self.num_steps
+
+            # Once in a while: the loss of the validation text.
+            is_best = False
             if is_last or was_due or trainer.step % self._evaluate_every == 0:
                 evaluation = self.validate()
                 if evaluation is None:
@@ -175,50 +177,68 @@ class TrainingSession:
                 is_best = evaluation.is_best
                 yield evaluation
                 if not math.isfinite(evaluation.val_nats):
-                    rate = named("learning_rate", f"{float(trainer.config.learning_rate) / 2:.2g}")
-                    yield WarningEvent(
-                        message=(
-                            f"the loss of the validation text is {evaluation.val_nats} at step"
-                            f" {trainer.step}: a state grew without bound. Try {rate}."
-                        )
-                    )
+                    yield self._unbounded_state_warning(evaluation.val_nats)
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
+
+            # Once in a while: what the model writes by now.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
-            if (
-                self._is_requested(SAVE)
-                or is_last
-                or is_best
-                or was_due
-                or trainer.step % self._save_every == 0
-            ):
+
+            # Once in a while, and when a step is worth keeping: save.
+            if self.should_save_now() or is_last or is_best or was_due:
                 yield self.save()
+
+        # What a stop left unsaved.
         if state.saved_step != trainer.step:
             yield self.save()
-        changed = self.loaded is not None or state.has_gone_back or state.is_stopped
-        yield DoneEvent(
-            step=trainer.step,
+        yield self._done()
+
+    def should_stop_now(self) -> bool:
+        """Return whether to stop before the next step, the same in all processes."""
+        if self.group.size > 1:
+            return self._is_stop_asked
+        return self.should_stop()
+
+    def should_save_now(self) -> bool:
+        """Return whether the step that was taken is to be saved, because it is time or somebody
+        asks, the same in all processes."""
+        is_due = self.trainer.step % self._save_every == 0
+        if self.group.size > 1:
+            return self._is_save_asked or is_due
+        return self.should_save() or is_due
+
+    def _unbounded_state_warning(self, val_nats: float) -> WarningEvent:
+        rate = named("learning_rate", f"{float(self.trainer.config.learning_rate) / 2:.2g}")
+        return WarningEvent(
+            message=(
+                f"the loss of the validation text is {val_nats} at step {self.trainer.step}: a"
+                f" state grew without bound. Try {rate}."
+            )
+        )
+
+    def _done(self) -> DoneEvent:
+        state = self.state
+        # The settings that are saved train the same weights only by one schedule, from the first
+        # step to the last.
+        recipe: str | None = str(self.run.path / CONFIG)
+        if self.loaded is not None or state.has_gone_back or state.is_stopped:
+            recipe = None
+        return DoneEvent(
+            step=self.trainer.step,
             seconds=time.perf_counter() - self._began,
             val_nats=state.val_nats,
             best_nats=state.best_nats,
             best_step=state.best_step,
             run=str(self.run.path),
             is_complete=not state.is_stopped,
-            # One schedule, from the first step to the last, with the settings that are saved.
-            recipe=None if changed else str(self.run.path / CONFIG),
+            recipe=recipe,
         )
-
-    def _is_requested(self, request: int) -> bool:
-        """Whether to STOP before the next step, or to SAVE the one that was taken, the same in all
-        processes."""
-        if self.group.size > 1:
-            return self._requests[request]
-        return (self.should_stop, self.should_save)[request]()
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish what an interrupted process left undone, and write the sample of
         the first step."""
-        trainer, text, loaded = self.trainer, self.text, self.loaded
+        trainer = self.trainer
+        loaded = self.loaded
         yield StartEvent(
             run=str(self.run.path),
             num_parameters=trainer.num_parameters,
@@ -226,42 +246,40 @@ class TrainingSession:
             first_step=trainer.step,
             config=asdict(trainer.config),
             notes=notes,
-            **text.facts,
+            **self.text.facts,
         )
-        for message in loaded.warnings if loaded is not None else ():
-            yield WarningEvent(message=message)
         if loaded is None:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
-            best = self.group.of_first([self.state.best_nats, self.state.best_step])
-            self.state.best_nats, self.state.best_step = cast("tuple[float | None, int]", best)
+            for message in loaded.warnings:
+                yield WarningEvent(message=message)
+            # The first process may mend the folder while another one reads it.
+            best = self.group.of_first((self.state.best_nats, self.state.best_step))
+            self.state.best_nats, self.state.best_step = best
+        if not self.group.is_first:
+            return
+
+        if loaded is not None:
+            for record in self._metrics.read():
+                if isinstance(seconds := record.get("seconds"), float):
+                    self._seconds_before = seconds
             # A process that was killed after it moved `latest` has not removed the steps that are
             # no longer kept.
-            if self.group.is_first:
-                logged = [
-                    one
-                    for record in self._metrics.read()
-                    if isinstance(one := record.get("seconds"), float)
-                ]
-                self._seconds_before = logged[-1] if logged else 0.0
-                self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
-        if self.group.is_first:
-            # A process that was killed may have written samples of later steps than it saved.
-            self._samples.rewind(trainer.step)
-            if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
-                yield self.write_sample()
+            self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
+        # A process that was killed may have written samples of later steps than it saved.
+        self._samples.rewind(trainer.step)
+        if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
+            yield self.write_sample()
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        # A process alone asks between the steps; several exchange their requests with the
-        # gradients.
-        is_exchanged = self.group.size > 1
-        result = self.trainer.take_step(
-            (self.should_stop(), self.should_save()) if is_exchanged else ()
-        )
-        self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
+        if self.group.size > 1:  # They exchange their requests with the gradients.
+            result = self.trainer.take_step((self.should_stop(), self.should_save()))
+            self._is_stop_asked, self._is_save_asked = result.flags
+        else:
+            result = self.trainer.take_step()
         event = StepEvent(
             step=self.trainer.step,
             seconds=time.perf_counter() - self._began,
@@ -283,13 +301,7 @@ class TrainingSession:
             raise error
         self.state.has_gone_back = True
         trainer = self.trainer
-        with self.group.together():
-            saved = (
-                self.run.load_checkpoint("latest", with_training=True)
-                if self.group.is_first
-                else None
-            )
-        saved = self.group.share_checkpoint(saved)
+        saved = self.group.in_turn(lambda: self.run.load_checkpoint("latest", with_training=True))
         for message in saved.warnings:
             yield WarningEvent(message=message)
         rate = float(trainer.config.learning_rate) / 2
@@ -316,31 +328,27 @@ class TrainingSession:
 
         An interrupted validation stays due, and is saved as such.
         """
-        state, step = self.state, self.trainer.step
-        try:
-            val_nats = (
-                self._validation_nats()
-                if self.group.size == 1
-                else self._validation_nats_of_first()
-            )
-        except _StopAsked:
-            state.is_validation_due, state.is_stopped = True, True
+        state = self.state
+        step = self.trainer.step
+        val_nats = self._validation_nats_of_first()
+        if val_nats is None:
+            state.is_validation_due = state.is_stopped = True
             return None
-        was_due, state.is_validation_due = state.is_validation_due, False
+        was_due = state.is_validation_due
+        state.is_validation_due = False
         is_best = math.isfinite(val_nats) and (
             state.best_nats is None or val_nats < state.best_nats
         )
         state.val_nats = val_nats
         if is_best:
-            state.best_nats, state.best_step = val_nats, step
+            state.best_nats = val_nats
+            state.best_step = step
         event = EvaluationEvent(
             step=step,
             seconds=time.perf_counter() - self._began,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
-            num_chars=num_scored_chars(
-                self.text.num_before_test - self.text.num_train, self._max_chars
-            ),
+            num_chars=num_scored_chars(self.text.num_validation, self._max_chars),
             is_best=is_best,
         )
         # A process that was killed may have logged it before it saved that it was done.
@@ -350,20 +358,15 @@ class TrainingSession:
             )
         return event
 
-    def _validation_nats_of_first(self) -> float:
-        """Let the first process measure, on all cores of its host, while the others wait. Raises
-        _StopAsked in all."""
+    def _validation_nats_of_first(self) -> float | None:
+        """Let the first process measure, on all cores of its host, while the others wait; None if
+        it was asked to stop."""
+        val_nats = None
         if self.group.is_first:
-            with on_threads(resolved(self.trainer.config.threads) * self.group.local_size):
+            num_threads = resolved(self.trainer.config.threads) * self.group.local_size
+            with on_threads(num_threads), contextlib.suppress(_StopAsked):
                 val_nats = self._validation_nats()
-            self.group.any(True, False)
-        else:
-            val_nats, is_done = 0.0, False
-            while not is_done:
-                is_done, is_stop_requested = self.group.any(False, self.should_stop())
-                if is_stop_requested and not is_done:
-                    raise _StopAsked
-        return float(cast(float, self.group.of_first(val_nats)))
+        return self.group.of_first(val_nats)
 
     def _validation_nats(self) -> float:
         """Nats per character of the averaged weights. Raises _StopAsked."""
@@ -373,9 +376,7 @@ class TrainingSession:
             nonlocal num_checked
             if reading.done - num_checked >= STOP_CHECK_CHARS:
                 num_checked = reading.done
-                # Several processes exchange whether the validation is done, and whether one of them
-                # was asked to stop.
-                if self.group.any(False, self.should_stop())[1]:
+                if self.should_stop():
                     raise _StopAsked
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
@@ -409,10 +410,10 @@ class TrainingSession:
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove those that are no longer kept. Raises
         CharRNNError."""
-        trainer, session = self.trainer, self.state
+        trainer = self.trainer
+        session = self.state
         if self.group.is_first:
             self.run.check_in_place()
-        trainer.share()
         tensors, counters = trainer.snapshot()
         session.saved_step = trainer.step
         if self.group.is_first:
@@ -426,8 +427,14 @@ class TrainingSession:
                 state["num_processes"] = self.group.size
             if session.is_validation_due:
                 state["is_validation_due"] = True
-            model, keep = trainer.model_tensors(), trainer.config.keep
-            self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
+            self.run.commit(
+                trainer.step,
+                trainer.model_tensors(),
+                tensors,
+                state,
+                self._description,
+                keep=trainer.config.keep,
+            )
         return SavedEvent(
             step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step))
         )

@@ -8,7 +8,7 @@ import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from numpy.typing import NDArray
@@ -41,12 +41,30 @@ class StepResult:
     """For each flag that was given to the step, whether it was true in any process."""
 
 
+class Gradients(NamedTuple):
+    """What a backward pass leaves beside the gradient in every weight's `grad`."""
+
+    state: RecurrentState[Tensor]
+    """The recurrent state after the window."""
+    train_nats: float
+    """Mean loss of all processes in nats per character, of several networks their mean."""
+    norm: float
+    """Norm of the gradient before clipping, of several networks the largest."""
+    flags: tuple[bool, ...]
+    """For each flag that was exchanged, whether it is true in any process."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether a step along this gradient can be taken."""
+        return math.isfinite(self.train_nats) and math.isfinite(self.norm)
+
+
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
     Each of several processes has such a trainer, with the same weights, for its own rows of the
     batch: they sum their gradients (data parallelism), and take together the step that one process
-    takes alone, up to rounding. `share`, `take_step` and `snapshot` must be called in all of them.
+    takes alone, up to rounding. `take_step` and `snapshot` must be called in all of them.
 
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a
     CPU. A snapshot contains no random generator: whatever is random in step n is drawn from (seed,
@@ -87,15 +105,10 @@ class Trainer:
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
-        self._dense, self._averages = (
-            [
-                [weight for name, weight in one.named_parameters() if name != TABLE]
-                for one in networks_of(network)
-            ]
-            for network in (self.network, self.averaged)
-        )
-        """All weights of every network but the table of n-grams: what is clipped, and their
-        averages."""
+        self._dense = [_dense_weights(network) for network in self._networks]
+        """All weights of every network but the table of n-grams: what is clipped."""
+        self._averages = [_dense_weights(network) for network in networks_of(self.averaged)]
+        """The averages of those weights."""
         self.state = self._initial_state().map(Tensor.detach)
         self.step = 0
         self.cursor = 0
@@ -123,39 +136,42 @@ class Trainer:
 
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
+
+        # The gradient of the next window, in fp16 with smaller and smaller factors of the loss.
         window = self.batches.window(self.cursor, resolved(self.config.bptt_length), self.rows)
-        inputs, targets = (to_device(torch.from_numpy(part), self.device) for part in window)
+        inputs = to_device(torch.from_numpy(window[0]), self.device)
+        targets = to_device(torch.from_numpy(window[1]), self.device)
         for scale in loss_scales(self.config):
-            state, (train_nats, grad_norm, *found) = self._compute_gradients(
-                inputs, targets, flags, scale
-            )
-            if math.isfinite(train_nats) and math.isfinite(grad_norm):
+            gradients = self._compute_gradients(inputs, targets, flags, scale)
+            if gradients.is_finite:
                 break
         else:
             peak = named("learning_rate", f"{float(self.config.learning_rate) / 2:.2g}")
             raise NonFiniteError(
-                f"Step {self.step + 1}: loss {train_nats}, gradient norm {grad_norm}. "
-                f"The learning rate was {learning_rate:.2g} there; try {peak} (its peak)."
+                f"Step {self.step + 1}: loss {gradients.train_nats}, gradient norm"
+                f" {gradients.norm}. The learning rate was {learning_rate:.2g} there; try {peak}"
+                " (its peak)."
             )
+
+        # The step itself.
         self.step += 1
         for optimizer in self.optimizers:
             optimizer.step(learning_rate, self.step)
-        self.state = state
+        self.state = gradients.state
         self.cursor += len(inputs)
         if self.averaged is not self.network:
             for averages, weights in zip(self._averages, self._dense, strict=True):
                 update_average(averages, weights, self.config.weight_average, self.step)
-        return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
+        return StepResult(gradients.train_nats, gradients.norm, learning_rate, gradients.flags)
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
-    ) -> tuple[RecurrentState[Tensor], list[float]]:
+    ) -> Gradients:
         """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's
         `grad`.
 
         The mean is that of all processes. `scale` multiplies the loss before the backward pass and
-        divides the gradient after it. Returns the state after the window, and: the loss in nats,
-        the gradient's norm before clipping, the flags summed over all processes.
+        divides the gradient after it.
         """
         # What is random is drawn for all batches, of which several processes take their own rows.
         batch_size, length = self.batches.batch_size, len(inputs)
@@ -163,23 +179,21 @@ class Trainer:
             (self.config.seed * 1_000_003 + self.step) % 2**32
         )
         state = self.state
-        if (
-            self.config.end_id is None
-        ):  # With documents, the network resets the state where one begins.
-            is_reset = (
-                torch.rand(batch_size, generator=generator)[self.rows]
-                < self.config.reset_probability
-            )
-            state = reset_rows(state, self._initial_state(), to_device(is_reset, self.device))
+        if self.config.end_id is None:  # With documents, the network resets the state itself.
+            drawn = torch.rand(batch_size, generator=generator)[self.rows]
+            is_reset = to_device(drawn < self.config.reset_probability, self.device)
+            state = reset_rows(state, self._initial_state(), is_reset)
+
+        # Forward. The sum is divided by the number of targets in all processes, so that the sum
+        # over them is the mean. Of an ensemble it is the sum of the losses of its networks, each of
+        # which learns as if it were alone.
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
-        # Divided by the number of targets in all processes, so that the sum over them is the mean.
-        # Of an ensemble it is the sum of the losses of its networks, each of which learns as if it
-        # were alone.
-        targets = targets.repeat(1, len(self._networks))
-        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (
-            length * batch_size
-        )
+        targets = targets.repeat(1, len(self._networks)).flatten()
+        summed = cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
+        loss = summed / (length * batch_size)
+
+        # Backward.
         for weight in self._weights:
             weight.grad = None
         (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
@@ -190,21 +204,29 @@ class Trainer:
             if scale != 1:
                 weight.grad.mul_(1 / scale)
             gradients.append(weight.grad)
+
+        # The sum over all processes, of the flags as well.
         figures = loss.detach().view(1) / len(self._networks)
         if self.group.size > 1:
             if flags:
-                figures = torch.cat(
-                    (figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device))
-                )
+                asked = torch.tensor(flags, dtype=loss.dtype)
+                figures = torch.cat((figures, to_device(asked, self.device)))
             self.group.sum_in_place([*gradients, figures])
-        clip = nn.utils.clip_grad_norm_
-        grad_norm = torch.stack(
-            [clip(weights, self.config.clip_norm, foreach=True) for weights in self._dense]
-        ).amax()
-        # One copy to main memory, for which the processor waits until the device has computed
-        # everything.
-        train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
-        return state.map(Tensor.detach), [train_nats, norm, *sums]
+
+        # Clipping. One copy to main memory, for which the processor waits until the device has
+        # computed everything.
+        norms = [
+            nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
+            for weights in self._dense
+        ]
+        largest = torch.stack(norms).amax().view(1)
+        train_nats, *sums, norm = torch.cat((figures, largest)).tolist()
+        return Gradients(
+            state=state.map(Tensor.detach),
+            train_nats=train_nats,
+            norm=norm,
+            flags=tuple(total > 0 for total in sums),
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -234,13 +256,6 @@ class Trainer:
     def _initial_state(self) -> RecurrentState[Tensor]:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
-    def share(self) -> None:
-        """Copy the weights, the moments and the averages of the first process into the others.
-
-        Processors of different kinds round differently, so these numbers could drift apart.
-        """
-        self.group.share_tensors([*self._tensors().values(), *self.averaged.state_dict().values()])
-
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
         """Copy another run's `model_tensors` before the first step.
 
@@ -260,11 +275,20 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of
         all batch rows."""
-        batch_size = self.batches.batch_size
-        state = self.state.map(lambda part: self.group.gather_rows(part, batch_size, dim=-2))
         tensors = numpy_tensors(self._tensors())
+        state = self.state.map(self._of_all_rows)
         tensors["state"] = pack(state.map(lambda part: part.float().cpu().numpy()))
         return tensors, {"step": self.step, "cursor": self.cursor}
+
+    def _of_all_rows(self, part: Tensor) -> Tensor:
+        """Join the batch rows of all processes, which lie along dimension -2."""
+        if self.group.size == 1:
+            return part
+        # A sum with the zeros of the other processes.
+        whole = part.new_zeros(*part.shape[:-2], self.batches.batch_size, part.shape[-1])
+        whole[..., self.rows, :] = part
+        self.group.sum_in_place([whole])
+        return whole
 
     def restore(
         self,
@@ -276,16 +300,12 @@ class Trainer:
 
         Raises CheckpointError, with nothing changed, if it does not fit this network.
         """
-        step, cursor = counters.get("step"), counters.get("cursor")
-        if not (
-            isinstance(step, int)
-            and isinstance(cursor, int)
-            and 0 <= step < 1 << 62
-            and 0 <= cursor < 1 << 62
-        ):
-            shown = reprlib.repr(step), reprlib.repr(cursor)
+        step: Any = counters.get("step")
+        cursor: Any = counters.get("cursor")
+        if not (_is_count(step) and _is_count(cursor)):
             raise CheckpointError(
-                f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]})."
+                "training.json has no usable step and cursor"
+                f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
             )
         try:
             # Everything is checked before anything is copied.
@@ -295,7 +315,8 @@ class Trainer:
             saved = unpack(training["state"], has_history=whole.history is not None)
             copies = [_fit(value, training, name) for name, value in self._tensors().items()]
             if len(self._networks) > 1:
-                copies += [] if self._table is None else [_fit(self._table.weight, model, TABLE)]
+                if self._table is not None:
+                    copies.append(_fit(self._table.weight, model, TABLE))
             elif self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
         except _DoesNotFit as reason:
@@ -314,6 +335,15 @@ TABLE = "ngrams.weight"
 """The name of the table of n-grams among a network's weights."""
 Copy: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """A tensor to be overwritten, and the tensor of the same shape with its new values."""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 62
+
+
+def _dense_weights(network: nn.Module) -> list[Tensor]:
+    """Return the weights of a network but its table of n-grams."""
+    return [weight for name, weight in network.named_parameters() if name != TABLE]
 
 
 class _DoesNotFit(Exception):

@@ -1,17 +1,16 @@
 """Several processes from the command line: torchrun's variables, --processes, signals, and
-processes that die."""
+processes that die or hang."""
 
 import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
-from unittest.mock import MagicMock, Mock, call
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from fixture_types import Command
@@ -20,32 +19,23 @@ from small_runs import until
 
 import charrnn
 from charrnn.distributed import processes
-from charrnn.distributed.child_process import ChildProcess
-from charrnn.distributed.processes import (
-    Rank,
-    RankedProcess,
-    check_processes,
-    connect,
-    exit_code,
-    this_rank,
-)
+from charrnn.distributed.processes import check_processes, connect, exit_code, launched, num_threads
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.runs.writer import lock_folder
+from charrnn.training.process_group import LOST_CONNECTION, SINGLE, ProcessGroup
 
 pytest_plugins = ("shared",)
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 SMALL = (
-    *("--hidden-size", "12", "--embedding-size", "8", "--device", "cpu", "--precision", "fp32"),
-    *(
-        "--set",
-        "batch_size=4",
-        "--set",
-        "bptt_length=16",
-        "--set",
-        "threads=1",
-        "--set",
-        "warmup_steps=2",
-    ),
+    "--hidden-size=12",
+    "--embedding-size=8",
+    "--device=cpu",
+    "--precision=fp32",
+    "--set=batch_size=4",
+    "--set=bptt_length=16",
+    "--set=threads=1",
+    "--set=warmup_steps=2",
 )
 FOREVER = ("--steps", "100000", "--set", "evaluate_every=5", "--save-every", "5")
 linux_only = pytest.mark.skipif(
@@ -54,23 +44,22 @@ linux_only = pytest.mark.skipif(
 
 
 def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
-    assert this_rank({}) is None
-    assert this_rank({"RANK": "x"}) is None, "a process on its own"
-    assert this_rank(TORCHRUN | ADDRESS) == Rank(
-        number=1, world_size=2, local_rank=1, local_world_size=2
-    )
-    assert (
-        processes.timeout_seconds({}),
-        processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}),
-    ) == (60, 7)
-    with pytest.raises(
-        UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
-    ):
+    assert launched({}) == SINGLE
+    assert launched({"RANK": "x"}) == SINGLE, "a process on its own"
+    assert launched(TORCHRUN | ADDRESS) == ProcessGroup(rank=1, size=2, local_rank=1, local_size=2)
+
+
+def test_the_longest_wait_is_a_variable() -> None:
+    assert processes.timeout_seconds({}) == 600
+    assert processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}) == 7
+    message = r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
+    with pytest.raises(UsageError, match=message):
         processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
 
 
-def test_variables_that_cannot_be_are_refused() -> None:
-    for name, value, message in (
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
         ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
         (
             "MASTER_PORT",
@@ -81,27 +70,26 @@ def test_variables_that_cannot_be_are_refused() -> None:
         ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
         ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
         ("TORCHELASTIC_RESTART_COUNT", "1", "torchrun has started the processes again"),
-    ):
-        with pytest.raises(UsageError, match=re.escape(message)) as caught:
-            this_rank(TORCHRUN | ADDRESS | {name: value})
-        assert len(str(caught.value).splitlines()) == 2, "the remedy"
+    ],
+)
+def test_variables_that_cannot_be_are_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        launched(TORCHRUN | ADDRESS | {name: value})
+    assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
-def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = MagicMock()
     torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
     monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
     with (
-        connect(TORCHRUN | ADDRESS) as group,
         pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
+        connect(TORCHRUN | ADDRESS) as group,
     ):
-        group.any(True)
-    assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(
-        seconds=600
-    )
-    torch.distributed.distributed_c10d._set_pg_timeout.assert_called_once_with(
-        timedelta(seconds=60)
-    )
+        group.of_first(1)
+    timeout = torch.distributed.init_process_group.call_args.kwargs["timeout"]
+    assert timeout == timedelta(seconds=600)
+    torch.distributed.destroy_process_group.assert_not_called()
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
@@ -131,88 +119,54 @@ def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_stand
     assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
 
 
-def test_the_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("num_cores", "local_size", "chosen", "expected"),
+    [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
+)
+def test_the_processes_of_a_host_share_its_cores(
+    num_cores: int,
+    local_size: int,
+    chosen: str | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A 1 in OMP_NUM_THREADS is torchrun's."""
-    cases = ((8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4))
-    for num_cores, local_world_size, chosen, num_threads in cases:
-        monkeypatch.setattr(
-            os, "sched_getaffinity", lambda process, num=num_cores: {*range(num)}, raising=False
-        )
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        if chosen is not None:
-            monkeypatch.setenv("OMP_NUM_THREADS", chosen)
-        assert Rank(0, local_world_size, 0, local_world_size).num_threads() == num_threads
+    monkeypatch.setattr("charrnn.distributed.processes.num_cores", lambda: num_cores)
+    environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
+    group = ProcessGroup(size=local_size, local_size=local_size)
+    assert num_threads(group, environment) == expected
 
 
-def test_the_exit_code_is_that_of_the_process_that_failed() -> None:
-    cases = (
-        ({}, 0, 0),
-        ({0: 143, 1: 3}, 0, 3),
-        ({1: 130}, 2, 130),
-        ({0: 143}, 0, 143),
-        ({1: -9}, 2, 130),
-    )
-    for codes, number, code in (*cases, ({1: -15}, 0, 143)):
-        assert exit_code(codes, number) == code, codes
-    with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
-        exit_code({0: 1, 1: -9}, 0)
-
-
-def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = count(0.0, processes.WATCH_SECONDS / 2)
-    monkeypatch.setattr(
-        processes, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock))
-    )
-    killed, hung = Mock(exit_code=-signal.SIGKILL), Mock(exit_code=None)
-    assert processes._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {
-        0: -signal.SIGKILL
+def failures(**seconds_of: tuple[int, int]) -> dict[int, SimpleNamespace]:
+    """The failures of processes, by rank: when each ended, and its exit code."""
+    return {
+        int(rank[1:]): SimpleNamespace(timestamp=timestamp, exitcode=code)
+        for rank, (timestamp, code) in seconds_of.items()
     }
-    hung.send.assert_called_once_with(signal.SIGTERM)
-    assert 20 < next(clock) < 21, "and then `launch` kills those that are left"
 
 
-def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ({}, 0),
+        ({"p0": (0, 143), "p1": (0, 3)}, 3),
+        ({"p0": (0, LOST_CONNECTION), "p1": (0, 3)}, 3),
+        ({"p1": (0, -signal.SIGTERM)}, 143),
+        ({"p0": (0, 2), "p1": (30, -9)}, 2),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_failed(
+    ended: dict[str, tuple[int, int]], code: int
 ) -> None:
-    child = Mock(exit_code=0)
-    monkeypatch.setattr(processes, "ChildProcess", lambda command, environment: child)
-    monkeypatch.setattr(processes, "_watch", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        processes.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
-    assert child.mock_calls == [
-        call.send(signal.SIGINT),
-        call.send(signal.SIGINT),
-        call.kill(),
-        call.kill(),
-    ]
-    sender = ChildProcess.__new__(ChildProcess)
-    sender.popen = Mock(send_signal=Mock(side_effect=ProcessLookupError))
-    sender.send(signal.SIGTERM)
-    sender.popen.send_signal.assert_called_once_with(signal.SIGTERM)
+    assert exit_code(failures(**ended)) == code
 
 
-def test_the_first_to_fail_prints_and_all_end_with_its_code(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from torch import distributed
-
-    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    os.environ.update(
-        TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(store.port)
-    )
-    monkeypatch.setattr("charrnn.distributed.processes.ERROR_SECONDS", 0)
-    first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
-    assert first.code_of_other_process() is None
-    assert second.claim_error(3, "no such text") is None
-    assert first.claim_error(1, "the other one is gone") == 3
-    assert first.code_of_other_process() == 3
-    second.announce_stop(signal.SIGHUP)
-    assert (
-        second.stop_signal == first.stop_signal == signal.SIGHUP
-    )  # the own question is answered after it is set
-    assert (first.train(lambda: 2), second.train(lambda: 0)) == (2, 0)
+def test_what_no_process_says_itself_is_an_error_of_the_launcher() -> None:
+    with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
+        exit_code(failures(p0=(1, LOST_CONNECTION), p1=(0, -9)))
+    # torch kills the process that hangs 30 seconds after the other one has lost it.
+    with pytest.raises(OtherProcessError, match="it did not answer within 600 s"):
+        exit_code(failures(p0=(0, LOST_CONNECTION), p1=(30, -9)))
 
 
 def ranks_of(folder: Path) -> dict[int, int]:
@@ -293,19 +247,63 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(
     fork_server: ForkServer, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    # The processes are forked: there is one thread yet, and a store in another that waits for them.
-    with spawned(fork_server, run, "--quiet", prepare="child_faults:fork_processes") as child:
-        ranks = list(
-            map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split())
-        )
+    with spawned(fork_server, run, "--quiet") as child:
+        ranks = ranks_of(fork_server.folder)
         os.kill(ranks[1], signal.SIGKILL)
         assert (child.wait(), child.out) == (1, "")
-        assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+        assert not ranks_of(fork_server.folder)
     assert child.err.splitlines() == [
         "error: process 1 was killed by SIGKILL, so training ended: is there enough memory?",
         "       what was saved is intact: continue with --resume",
     ]
-    assert charrnn.load(run).tensors
+    with lock_folder(run):
+        assert charrnn.load(run).tensors
+
+
+@linux_only
+@pytest.mark.thorough
+def test_if_a_process_hangs_the_others_end_with_one_error(
+    fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    prepare = "child_faults:wait_five_seconds"
+    with spawned(fork_server, run, "--quiet", prepare=prepare) as child:
+        os.kill(ranks_of(fork_server.folder)[1], signal.SIGSTOP)
+        assert (child.wait(), child.out) == (1, "")
+        assert not ranks_of(fork_server.folder)
+    assert child.err.splitlines() == [
+        "error: the connection to another process of this training is lost: it did not answer"
+        " within 5 s",
+        "       what was saved is intact: continue with --resume",
+        "       or set CHARRNN_TIMEOUT_SECONDS higher, if reading, a step, a validation or a save"
+        " takes longer",
+    ]
+    with lock_folder(run):
+        pass
+
+
+@linux_only
+@pytest.mark.thorough
+def test_an_error_of_all_processes_is_printed_once(fork_server: ForkServer, tmp_path: Path) -> None:
+    line = ("train", tmp_path / "none.txt", "--processes", 3, "--out", tmp_path / "run", *SMALL)
+    child = fork_server.spawn(*line)
+    assert (child.wait(), child.out) == (3, "")
+    assert child.err.count("error: ") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@linux_only
+@pytest.mark.thorough
+def test_processes_end_with_a_launcher_that_is_killed(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
+    run = tmp_path / "orphans"
+    with spawned(fork_server, run) as child:
+        assert sorted(ranks_of(fork_server.folder)) == [0, 1]
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        until(lambda: not ranks_of(fork_server.folder))
+    assert f"Stopped at step {saved_step(run):,}; everything is saved." in child.err
 
 
 @linux_only
@@ -313,35 +311,21 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(
 def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(
     fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    with spawned(fork_server, tmp_path / "orphans") as child:
-        ranks = ranks_of(fork_server.folder)
-        assert sorted(ranks) == [0, 1]
-        os.kill(child.pid, signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-        until(lambda: not ranks_of(fork_server.folder))
-    assert (
-        f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in child.err
-    )
     run = tmp_path / "run"
-    with spawned(
-        fork_server, run, "--set", "evaluate_every=10" ** 6, "--save-every", 10**6, first=0
-    ) as child:
+    never = ("--set", "evaluate_every=1000000", "--save-every", 10**6)
+    with spawned(fork_server, run, *never, first=0) as child:
         until(lambda: (run / "metrics.jsonl").exists() and ranks_of(fork_server.folder))
-        ranks = ranks_of(fork_server.folder)
-        os.kill(ranks[1], signal.SIGUSR1)
+        os.kill(child.pid, signal.SIGUSR1)
         until(lambda: saved_step(run) > 0)
-        os.kill(ranks[1], signal.SIGSTOP)  # It cannot stop with the others.
         step = saved_step(run)
+        # Process 1 cannot stop with the others.
+        ranks = ranks_of(fork_server.folder)
+        os.kill(ranks[1], signal.SIGSTOP)
         os.kill(child.pid, signal.SIGINT)
         until(lambda: "Stopping" in child.err)
-        time.sleep(0.5)
-        assert ") Z " not in Path(f"/proc/{child.pid}/stat").read_text(), (
-            "it waits for the one that is stopped"
-        )
-        assert (
-            ranks_of(fork_server.folder) == ranks
-            and ") T " in Path(f"/proc/{ranks[1]}/stat").read_text()
-        )
+        assert ranks_of(fork_server.folder) == ranks
         os.kill(child.pid, signal.SIGINT)
-        assert child.wait() == 130 and not ranks_of(fork_server.folder)
-        assert saved_step(run) == step and "everything is saved" not in child.err
+        assert child.wait() == 130
+        assert not ranks_of(fork_server.folder)
+        assert saved_step(run) == step
+    assert "everything is saved" not in child.err

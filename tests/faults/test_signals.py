@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 HEAR = "child_faults:receive_in"
 TAKE_STEP = "charrnn.training.trainer:Trainer.take_step"
 AMID_TRAINING = {
-    ("charrnn.training.plan:read_text", 1): None,
+    ("charrnn.training.run_text:read_text", 1): None,
     ("charrnn.runs.writer:RunWriter.save_checkpoint", 1): 0,
     ("charrnn.training.session:stateful_nats", 1): 5,
     ("charrnn.runs.logs:MetricsLog.append", 8): 7,

@@ -1,0 +1,173 @@
+"""How fast a model trains on this machine: assumed, to choose its size, and measured, to plan the
+steps of a budget in minutes."""
+
+import math
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from charrnn.config.settings import Config, resolved
+from charrnn.model.device import has_fast_bf16, on_threads
+from charrnn.system.progress import task
+from charrnn.text.batches import BatchRows
+from charrnn.training import recipe
+from charrnn.training.process_group import Computing
+from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
+from charrnn.training.trainer import Trainer
+
+UNITS_PER_THREAD = 32
+"""Units for which a second thread is no faster, because threads wait for each other
+(benchmarks/LOG.md)."""
+MIN_SPEEDUP = 1.1
+"""How many times faster fewer threads must be to be chosen, because short measurements are noisy.
+"""
+GPU_RATE = 5e12
+"""Assumed operations per second of training on a device other than the CPU: not measured."""
+FP32_SHARE = 0.3
+"""Assumed rate of fp32 as a share of that of bf16 on the CPU."""
+TRIAL_RATE = 1e-9
+"""Learning rate of trial steps: too small for the weights to diverge."""
+MEASURE_SECONDS = 2.5
+"""Time for which steps are measured, at most twice as long, to plan the steps of a budget of 1.4 to
+8.3 minutes."""
+MEASURE_SHARE = 0.03
+"""Largest share of such a budget that is spent on measuring."""
+LONG_MEASURE_SHARE = 0.005
+"""Share of a long budget: large networks are slower in the first 5 to 10 seconds
+(benchmarks/LOG.md)."""
+MAX_MEASURE_SECONDS = 30.0
+"""Longest time for which steps are measured, however long the budget."""
+MIN_MEASURE_SECONDS = 0.25
+"""Shortest time for which steps are measured, however small the budget."""
+
+
+class StepTime(NamedTuple):
+    """How long a training step takes, and on how many threads."""
+
+    seconds: float
+    threads: int
+
+
+def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -> float:
+    """Return the operations per second that are assumed of all processes together, to choose the
+    model's size.
+
+    They are not measured, so that the same command chooses the same size however busy the machine
+    is.
+    """
+    if device.type != "cpu":
+        return GPU_RATE * math.sqrt(num_processes)
+    rate = CPU_RATE * math.sqrt(_most_threads(config) * num_processes)
+    if config.precision == "fp32" or not has_fast_bf16(device):
+        rate *= FP32_SHARE
+    return rate
+
+
+def _most_threads(config: Config) -> int:
+    return torch.get_num_threads() if config.threads == "auto" else config.threads
+
+
+def choose_threads(config: Config) -> int:
+    """Return the configuration's threads; for `auto` one per UNITS_PER_THREAD units of a layer, at
+    most all."""
+    if config.threads != "auto":
+        return config.threads
+    return max(1, min(torch.get_num_threads(), recipe.units_of_network(config) // UNITS_PER_THREAD))
+
+
+def measure_seconds(budget_seconds: float) -> float:
+    """Return for how long to measure steps that are to fit into a budget."""
+    most = min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget_seconds)
+    wanted = max(MIN_MEASURE_SECONDS, MEASURE_SHARE * budget_seconds)
+    return min(max(MEASURE_SECONDS, most), wanted)
+
+
+def measure_step(
+    config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
+) -> StepTime:
+    """Measure for about `seconds` how long a step takes, and on how many threads to take it.
+
+    If the threads are `auto`, all, all but one and one are tried: if another process keeps a core
+    busy, all threads wait at every operation for the one that shares its core. Several processes
+    measure together, so that the exchange of gradients counts, on all threads that each has.
+
+    The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise
+    another process that is busy while this measures would cost the whole run its steps.
+    """
+    trial = _trial_config(config, len(batches.ids), computing)
+    # Drawing weights is no faster on several threads, and much slower if other processes use the
+    # cores.
+    with on_threads(1):
+        trainer = Trainer(trial, batches, vocab_size, computing.device, computing.group)
+    most = _most_threads(config)
+    times: dict[int, list[float]] = {
+        count: [] for count in _thread_counts(config, batches.batch_size, computing, seconds)
+    }
+
+    with task("measuring", unit="steps") as advance:
+        # The first step chooses its kernels. On several threads it takes any time while other
+        # processes use the cores.
+        with on_threads(min(times)):
+            for _ in range(2):
+                trainer.take_step()
+                advance()
+
+        # Each number of threads in turn, so that a busy moment meets all of them.
+        begin = time.perf_counter()
+        is_over = False
+        while not is_over:
+            for num_threads, taken in times.items():
+                with on_threads(num_threads):
+                    step_begin = time.perf_counter()
+                    trainer.take_step()
+                    taken.append(time.perf_counter() - step_begin)
+                advance()
+            # Up to twice as long, for three steps on each number of threads.
+            least = seconds if len(times[most]) >= 3 else 2 * seconds
+            is_over = computing.group.any(time.perf_counter() - begin >= least)
+
+    medians = {num_threads: np.median(taken) for num_threads, taken in times.items()}
+    chosen = min(medians, key=medians.__getitem__)
+    if medians[chosen] * MIN_SPEEDUP >= medians[most]:
+        chosen = most
+    return StepTime(seconds=float(np.quantile(times[chosen], 0.25)), threads=chosen)
+
+
+def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:
+    """Return a configuration whose steps take as long as those of `config`, which has `auto`."""
+    # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
+    # weights are dropped (1x512): those of an irnn are not, nor where the text is not read often,
+    # as far as the assumed rate tells.
+    rate = assumed_rate(config, computing.device, computing.group.size)
+    num_read = recipe.chars_of_minutes(config, rate)
+    dropped = list(recipe.DROPPED)
+    if num_read < recipe.DROPOUT_EPOCHS * num_train_chars or config.cell == "irnn":
+        dropped.remove("weight_drop")
+    changes: dict[str, Any] = {name: 0.1 for name in dropped if getattr(config, name) == "auto"}
+    return replace(
+        config,
+        **changes,
+        minutes=None,
+        steps=10**6,
+        learning_rate=TRIAL_RATE,
+        weight_decay=0.1,
+    )
+
+
+def _thread_counts(
+    config: Config, batch_size: int, computing: Computing, seconds: float
+) -> list[int]:
+    """Return the numbers of threads to try, all of them first."""
+    most = _most_threads(config)
+    if config.threads != "auto" or computing.device.type != "cpu" or computing.group.size > 1:
+        return [most]
+    # Fewer threads are not tried for a model that is too large for them.
+    operations = OPERATIONS_PER_WEIGHT * num_recurrent_weights(config)
+    operations *= batch_size * resolved(config.bptt_length)
+    alone = operations / assumed_rate(replace(config, threads=1), computing.device)
+    longest = min(seconds, MEASURE_SECONDS)
+    fewer = [count for count in (most - 1, 1) if 1 <= count < most and alone / count <= longest]
+    return [most, *fewer]

@@ -1,0 +1,138 @@
+"""What a user may not expect of a run, in words: how its text is read, and what was chosen to fit
+it."""
+
+import torch
+
+from charrnn.config.settings import Config, resolved
+from charrnn.errors import Message, counted, named
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.text.documents import document_ends
+from charrnn.text.vocab import MAX_CHARACTERS
+from charrnn.training import recipe
+from charrnn.training.run_text import RunText
+
+FEW_STEPS = 100
+"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
+frequent words."""
+LISTED_CHARACTERS = 12
+"""Characters that the note on an extended alphabet lists at most."""
+
+
+def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, ...]:
+    """Describe what the user may not expect of the text, and which settings were changed to fit
+    it."""
+    notes = [
+        *text.corpus.notes,
+        *_document_notes(planned, text),
+        *_unknown_notes(planned, text),
+        *validation_notes(planned, text),
+    ]
+    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
+    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
+    if is_shorter:
+        notes.append(
+            f"the text is short: it is read in {planned.batch_size} batch rows of"
+            f" {planned.bptt_length} characters per step"
+        )
+    if planned.num_networks > 1:
+        notes.append(
+            f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are"
+            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
+            f" {named('num_members', 1)} trains one"
+        )
+    notes += _budget_notes(asked, planned, text)
+    return tuple(map(Message, notes))
+
+
+def _document_notes(planned: Config, text: RunText) -> list[str]:
+    """Describe how many documents the text has."""
+    if planned.end_id is None:
+        return []
+    counted_characters = text.corpus.counted
+    num_documents = int(counted_characters.counts[counted_characters.code_points == 0].sum())
+    validation = text.ids[text.num_train : text.num_before_test]
+    num_validation = len(document_ends(validation, planned.end_id))
+    return [f"{num_documents:,} documents, {num_validation:,} of them in the validation text"]
+
+
+def _unknown_notes(planned: Config, text: RunText) -> list[str]:
+    """Describe which characters are read as unknown."""
+    num_unknown = len(text.corpus.unknown)
+    if not num_unknown:
+        return []
+    why = "too rare to learn"
+    remedy = ""
+    if planned.init_from is None and len(text.vocab) == MAX_CHARACTERS:
+        why = "beyond the alphabet's limit"
+    elif planned.init_from is not None and not planned.extend_alphabet:
+        why = f"not in the alphabet of {planned.init_from}"
+        remedy = f"; {named('extend_alphabet')} learns them"
+    verb = "is" if num_unknown == 1 else "are"
+    notes = [
+        f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown{remedy}"
+    ]
+    if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
+        notes.append(f"{named('alphabet', 'byte')} learns every character of such a text")
+    return notes
+
+
+def validation_notes(config: Config, text: RunText) -> list[str]:
+    """Describe which part of the validation text is read, if it is not all of it."""
+    num_read = config.validation_chars
+    if not isinstance(num_read, int) or text.num_validation <= num_read:
+        return []
+    share = f"{100 * num_read / text.num_validation:.2g} %"
+    return [
+        f"validation reads {num_read:,} of {text.num_validation:,} characters ({share}), in"
+        " segments spread evenly over the validation text"
+    ]
+
+
+def _budget_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
+    """Describe what became of a budget in minutes."""
+    if asked.minutes is None:
+        return []
+    notes: list[str] = []
+    num_steps = resolved(planned.steps or 0)
+    if recipe.ends_early(asked, planned, text.num_train):
+        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
+        notes.append(
+            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
+            " longer, a model of this size would learn so short a text by heart."
+            f" {named('epochs')} sets another number."
+        )
+    if num_steps < FEW_STEPS:
+        steps = "1 step fits" if num_steps == 1 else f"{num_steps} steps fit"
+        notes.append(
+            f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
+            " measuring, which is too few to learn words. Give more, or a smaller"
+            f" {named('hidden_size')}"
+        )
+    most = torch.get_num_threads()
+    if asked.threads == "auto" and resolved(planned.threads) < most:
+        used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
+        notes.append(
+            f"{used} faster than {most} (the model is small, or other processes use the cores)"
+        )
+    return notes
+
+
+def extension_note(config: Config, initial: Checkpoint, text: RunText) -> tuple[str, ...]:
+    """Describe which characters were added to the alphabet of the model that a run starts with."""
+    if not config.extend_alphabet:
+        return ()
+    if text.vocab.kind == "byte":
+        note = f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"
+        return (Message(note),)
+    added = text.vocab.characters[len(initial.description.vocab()) :]
+    if not added:
+        return (
+            f"the alphabet of {config.init_from} has all characters of this text: none was added",
+        )
+    listed = [repr(character) for character in added[:LISTED_CHARACTERS]]
+    if len(added) > LISTED_CHARACTERS:
+        listed.append("…")
+    return (
+        f"{counted(len(added), 'new character')} added to the alphabet of {config.init_from}:"
+        f" {', '.join(listed)}",
+    )

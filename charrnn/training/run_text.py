@@ -1,0 +1,128 @@
+"""The text of a run: read, encoded, and divided into its parts."""
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from charrnn.config.settings import Config
+from charrnn.errors import DataError, named
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.documents import Documents, split_text
+from charrnn.text.recorded_corpus import RecordedCorpus
+from charrnn.text.sources import Order
+from charrnn.text.vocab import IdArray, Vocab
+
+MAX_UNKNOWN_SHARE = 0.1
+"""Largest share of unknown characters in a text: they are all one symbol, which is easy to predict.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunText:
+    """The corpus as ids, divided into a training, a validation and perhaps a test part."""
+
+    corpus: Corpus
+    num_train: int
+    """Characters of the training part, which comes first."""
+    num_before_test: int
+    """Characters of the training and the validation part together."""
+
+    @property
+    def num_validation(self) -> int:
+        """Characters of the validation part, which follows the training part."""
+        return self.num_before_test - self.num_train
+
+    @property
+    def vocab(self) -> Vocab:
+        """The alphabet."""
+        return self.corpus.vocab
+
+    @property
+    def ids(self) -> IdArray:
+        """The whole text (N,), which may be mapped from a file."""
+        return self.corpus.ids
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of a `StartEvent` about the text."""
+        return {
+            "corpus": ", ".join(self.corpus.sources),
+            "num_chars": len(self.ids),
+            "num_train_chars": self.num_train,
+            "num_distinct_chars": len(self.corpus.counted.code_points),
+            "vocab_size": len(self.vocab),
+        }
+
+
+def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> RunText:
+    """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises
+    DataError."""
+    vocab = None if initial is None else initial.description.vocab()
+    text = read_text(config, stdin, vocab)
+    if config.init_from is not None:
+        check_alphabet(config.init_from, text, extended=config.extend_alphabet)
+    return text
+
+
+def read_text(
+    config: Config,
+    stdin: BinaryIO | None,
+    vocab: Vocab | None = None,
+    recorded: RecordedCorpus | None = None,
+) -> RunText:
+    """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
+
+    Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new
+    characters to `vocab`. Raises DataError if it cannot be used, CharRNNError if the ids of a large
+    one cannot be written to a disk.
+    """
+    if recorded is not None:
+        corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run")
+    else:
+        corpus = read_corpus(
+            config.corpus,
+            alphabet=config.alphabet,
+            encoding=config.encoding,
+            order=Order(config.order, config.order_seed),
+            documents=Documents.of(config),
+            vocab=vocab,
+            extend_vocab=config.extend_alphabet,
+            min_count=config.min_count,
+            stdin=stdin,
+        )
+    parts = split_text(corpus.ids, config)
+    if parts[0].stop < 2:
+        raise DataError(
+            "The training text has 1 character; it needs 2. Give a longer text or another"
+            f" {named('split')}."
+        )
+    return RunText(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)
+
+
+def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
+    """Raise DataError if the alphabet of `run` has too few characters of the training or of a
+    held-out text.
+
+    The loss would be excellent, and say nothing: most of what is predicted would be the unknown
+    symbol.
+    """
+    if text.vocab.kind == "byte":
+        return
+    parts = {
+        "training text": (0, text.num_train),
+        "validation text": (text.num_train, text.num_before_test),
+        "test text": (text.num_before_test, len(text.ids)),
+    }
+    for name, (begin, end) in parts.items():
+        share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
+        if share <= MAX_UNKNOWN_SHARE:
+            continue
+        remedy = named("extend_alphabet")
+        if extended:
+            remedy = named("min_count", 1)
+        raise DataError(
+            f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
+            f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
+            f"add them with {remedy}, train without {named('init_from')}, "
+            f"or both runs with {named('alphabet', 'byte')}, which knows every text"
+        )
