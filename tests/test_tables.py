@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Group, RenderableType
 
 from charrnn.analyses.history import CellHistory
-from charrnn.analyses.numbers import predictions_table
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
 from charrnn.generation.generated import Prediction
@@ -86,7 +85,7 @@ BLANK = dict.fromkeys(map(ord, " \n─"))
 WIDE_TABLES: dict[str, RenderableType] = {
     "findings": tables.findings_table(FINDINGS),
     "skipped": tables.skipped_lines(FINDINGS.skipped),
-    "predictions": predictions_table(
+    "predictions": tables.predictions_table(
         [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
     ),
     "losses": tables.losses_table([LOSS]),
@@ -187,7 +186,10 @@ def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
     history = CellHistory(
         detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0)
     )
-    with_bars = (predictions_table([Prediction(character="e", probability=0.5)]), *history.view())
+    with_bars = (
+        tables.predictions_table([Prediction(character="e", probability=0.5)]),
+        *history.view(),
+    )
     for table, bar in zip(with_bars, ("#" * 15, "_=#"), strict=True):
         assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
 

@@ -98,6 +98,10 @@ class Direction(Displayable):
     """Whether it is over all cells of the model."""
     DERIVED = ("name", "gain", "is_better", "shares")
 
+    def view(self) -> Sequence[RenderableType]:
+        """Return the score and the cells."""
+        return direction_pictures(self)
+
     @property
     def name(self) -> str:
         """The name by which options ask for it, such as quote@4."""
@@ -250,6 +254,10 @@ class DirectionText(Displayable):
 
     direction: Direction
     coloured: records.ColouredText
+
+    def parts(self) -> Sequence[object]:
+        """Return the direction and the coloured text."""
+        return self.direction, self.coloured
 
 
 def direction(

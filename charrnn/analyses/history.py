@@ -50,7 +50,12 @@ class CellHistory(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table of the scores."""
-        return [history_table([self])]
+        return self.view_together([self])
+
+    @staticmethod
+    def view_together(records: "Sequence[CellHistory]") -> Sequence[RenderableType]:
+        """Return one table of the scores of several cells."""
+        return [history_table(records)]
 
 
 def history(

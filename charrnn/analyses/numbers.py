@@ -16,7 +16,6 @@ import typer
 from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model
@@ -25,7 +24,6 @@ from charrnn.cli.command_options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
-from charrnn.generation.generated import Prediction
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
@@ -34,7 +32,7 @@ from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
-from charrnn.views.tables import Bar, plain_table
+from charrnn.views.tables import predictions_table
 from charrnn.views.theme import shown_character
 
 MAX_UNITS = 16
@@ -495,15 +493,6 @@ def _number(value: float) -> str:
     if len(text) >= COLUMN_WIDTH:
         return f"{value:.2g}"
     return text.replace("-0.000", "0.000") if float(text) == 0 else text
-
-
-def predictions_table(predictions: Sequence[Prediction]) -> Table:
-    """Build the table of next characters, each with its probability and a bar."""
-    table = plain_table("next", "probability", "", right=("probability",))
-    for one in predictions:
-        bar = Bar(one.probability)
-        table.add_row(shown_character(one.character), f"{one.probability:.4f}", bar)
-    return table
 
 
 def predict(

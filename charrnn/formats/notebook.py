@@ -26,7 +26,6 @@ from charrnn.cells.findings import (
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated import GeneratedText, Prediction
-from charrnn.hooks.manager import has_room
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
@@ -47,6 +46,7 @@ from charrnn.views.tables import (
     evaluation_view,
     losses_table,
     plain_table,
+    predictions_table,
     runs_view,
 )
 from charrnn.views.theme import all_visible, scale_of
@@ -71,26 +71,40 @@ def to_html(value: object) -> str | None:
     shown = pictures(value)
     if not shown:
         return None
-    parts: list[str] = []
+    html = ""
     for is_drawing, group in groupby(shown, key=lambda picture: isinstance(picture, SvgDrawing)):
-        together = list(group)
-        parts += map(_drawn, together) if is_drawing else [_written(together)]
-    return f"<div>{''.join(parts)}</div>"
+        if is_drawing:
+            html += "".join(map(_drawn, group))
+        else:
+            html += _written(list(group))
+    return f"<div>{html}</div>"
 
 
 def pictures(value: object) -> Sequence[RenderableType]:
     """Return the renderables that show an object; none for an object that has no picture."""
-    kind = type(value)
     if isinstance(value, RecordList | RecordTuple):
         kinds = {type(record) for record in value}
-        if len(kinds) == 1 and (draw := _TOGETHER.get(kinds.pop())) is not None:
-            return [draw(value)]
-        return [picture for record in value for picture in pictures(record)]
-    if kind in _TOGETHER:
-        return [_TOGETHER[kind]([value])]
-    if kind in _PICTURES:
-        return _PICTURES[kind](value)
-    return value.view() if isinstance(value, Displayable) else ()
+        draw = _together(kinds.pop()) if len(kinds) == 1 else None
+        if draw is not None:
+            return draw(value)
+    elif type(value) in _PICTURES:
+        return _PICTURES[type(value)](value)
+    else:
+        draw = _together(type(value))
+        if draw is not None:
+            return draw([value])
+
+    if not isinstance(value, Displayable):
+        return ()
+    of_parts = [picture for part in value.parts() for picture in pictures(part)]
+    return of_parts or value.view()
+
+
+def _together(kind: type) -> Callable[[Sequence[Any]], Sequence[RenderableType]] | None:
+    """Return what shows several records of a type in one picture, if they are shown so."""
+    draw: Callable[[Sequence[Any]], Sequence[RenderableType]] | None
+    draw = _TOGETHER.get(kind) or getattr(kind, "view_together", None)
+    return draw
 
 
 def _drawn(picture: RenderableType) -> str:
@@ -107,36 +121,36 @@ def _written(group: Sequence[RenderableType]) -> str:
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
     """Say how much of a text is drawn, if that is not all of it."""
-    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (
-        len(text) > most
-    )
+    if len(text) <= most:
+        return []
+    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")]
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     most = MAX_GUESSED if coloured.guesses else MAX_CHARS
-    shown, values, cut = coloured.text[:most], coloured.values[:most], _cut(coloured.text, most)
-    if coloured.guesses:
-        return Legend(), Text(ABOUT_GUESSES), GuessMap(shown, values, coloured.guesses[:most]), *cut
-    scale, drawn = (
-        scale_of(values),
-        replace(coloured, text=shown, values=values, inside=coloured.inside[:most]),
+    shown = replace(
+        coloured,
+        text=coloured.text[:most],
+        values=coloured.values[:most],
+        guesses=coloured.guesses[:most],
+        inside=coloured.inside[:most],
     )
-    return *scale_pictures(scale), HeatMap(drawn, scale=scale), *cut
+    cut = _cut(coloured.text, most)
+    if coloured.guesses:
+        guess_map = GuessMap(shown.text, shown.values, shown.guesses)
+        return [Legend(), Text(ABOUT_GUESSES), guess_map, *cut]
+    scale = scale_of(coloured.values)
+    return [*scale_pictures(scale), HeatMap(shown, scale=scale), *cut]
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
-    return (
-        SURPRISE_LEGEND,
-        SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist()),
-        *_cut(trace.text),
-    )
+    surprise = SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
+    return [SURPRISE_LEGEND, surprise, *_cut(trace.text)]
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
-    return [
-        Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))),
-        *_cut(generated.text),
-    ]
+    lines = generated.text[:MAX_CHARS].split("\n")
+    return [Text("\n".join(map(all_visible, lines))), *_cut(generated.text)]
 
 
 def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
@@ -148,14 +162,15 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     return findings_pictures(title, findings, has_contributions=has_contributions)
 
 
-_TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
-    CellPassage: PassageList,
-    LearningCurve: lambda curves: learning_chart(LearningCurves(curves=tuple(curves))),
-    LossReport: losses_table,
-    Passage: lambda passages: Group(*passage_pictures(passages)),
-    RunSummary: runs_view,
+_TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
+    CellPassage: lambda passages: [PassageList(passages)],
+    LearningCurve: lambda curves: [learning_chart(LearningCurves(curves=tuple(curves)))],
+    LossReport: lambda reports: [losses_table(reports)],
+    Passage: lambda passages: [Group(*passage_pictures(passages))],
+    Prediction: lambda predictions: [predictions_table(predictions)],
+    RunSummary: lambda runs: [runs_view(runs)],
 }
-"""What shows several records of a type in one picture."""
+"""What shows several records of a type of the core in one picture."""
 _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     Ablation: lambda ablation: [ablation_table(ablation)],
     CellFindings: _findings_pictures,
@@ -170,21 +185,3 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     Trace: _surprise_pictures,
 }
 """What shows a record that has no `view` of its own."""
-if has_room("analyses"):
-    from charrnn.analyses.directions import Direction, DirectionText, direction_pictures
-    from charrnn.analyses.gradients.reach import GradientReach, gradient_chart
-    from charrnn.analyses.history import CellHistory, history_table
-    from charrnn.analyses.numbers import predictions_table
-
-    _TOGETHER |= {
-        CellHistory: history_table,
-        GradientReach: gradient_chart,
-        Prediction: predictions_table,
-    }
-    _PICTURES |= {
-        Direction: direction_pictures,
-        DirectionText: lambda shown: [
-            *direction_pictures(shown.direction),
-            *_text_pictures(shown.coloured),
-        ],
-    }

@@ -19,7 +19,11 @@ Record = TypeVar("Record")
 
 
 class Displayable:
-    """Base class of objects that a notebook shows as HTML."""
+    """Base class of objects that a notebook shows as HTML.
+
+    A record type that draws several records in one picture also has a static method
+    `view_together(records)`, which returns renderables.
+    """
 
     __slots__ = ()
     DERIVED: ClassVar[tuple[str, ...]] = ()
@@ -31,7 +35,13 @@ class Displayable:
 
         By default the object itself, if it is one.
         """
-        return [cast("RenderableType", self)] if hasattr(self, "__rich_console__") else ()
+        if hasattr(self, "__rich_console__"):
+            return [cast("RenderableType", self)]
+        return ()
+
+    def parts(self) -> Sequence[object]:
+        """Return the objects that a notebook shows in place of this one, below each other."""
+        return ()
 
     def to_json(self) -> Any:
         """Return all fields of a dataclass, and the properties in DERIVED, as one object."""
@@ -41,7 +51,8 @@ class Displayable:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
         it."""
         for drawing in offered(notebook_drawings, NotebookDrawing):
-            if (html := drawing.to_html(self)) is not None:
+            html = drawing.to_html(self)
+            if html is not None:
                 return html
         return None
 
@@ -49,8 +60,16 @@ class Displayable:
 class RecordList(list[Record], Displayable):
     """A list of records that a notebook shows as one table or one chart."""
 
+    def parts(self) -> Sequence[object]:
+        """Return the records."""
+        return self
+
 
 class RecordTuple(tuple[Record, ...], Displayable):
     """A tuple of records that a notebook shows as one table or one chart."""
 
     __slots__ = ()
+
+    def parts(self) -> Sequence[object]:
+        """Return the records."""
+        return self

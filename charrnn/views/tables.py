@@ -25,7 +25,7 @@ from charrnn.evaluation.loss_reports import (
 from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
-from charrnn.views.theme import all_visible, short_number
+from charrnn.views.theme import all_visible, short_number, shown_character
 
 _NAME_WIDTH = 10
 """Columns that a column of words keeps when the table is too wide."""
@@ -393,6 +393,15 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
         origin = Text(all_visible(origins[name]), style=style)
         table.add_row(name, _as_in_yaml(value) or "-", origin)
     return table
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> Table:
+    """Build the table of next characters, each with its probability and a bar."""
+    rows = [
+        (shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability))
+        for one in predictions
+    ]
+    return plain_table("next", "probability", "", right=("probability",), rows=rows)
 
 
 def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:

@@ -57,7 +57,12 @@ class GradientReach(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the chart of the norms."""
-        return [gradient_chart([self])]
+        return self.view_together([self])
+
+    @staticmethod
+    def view_together(records: "Sequence[GradientReach]") -> Sequence[RenderableType]:
+        """Return one chart of the norms of several models."""
+        return [gradient_chart(records)]
 
 
 def gradients(
