@@ -3,6 +3,7 @@ file is refused."""
 
 import json
 import math
+import os
 import re
 import string
 import sys
@@ -34,6 +35,7 @@ from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 

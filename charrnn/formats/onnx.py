@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -73,16 +74,14 @@ class Graph:
     def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
         """Return a constant; those without a name are kept once, by their values."""
         if name is None:
-            name = "_".join(
-                (
-                    "constant",
-                    str(array.dtype),
-                    *map(str, array.shape),
-                    *map(str, array.ravel().tolist()),
-                )
-            )
+            numbers = [*array.shape, *array.ravel().tolist()]
+            name = "_".join(["constant", str(array.dtype), *map(str, numbers)])
         self.constants[name] = array
         return Value(self, name)
+
+    def integers(self, values: int | Sequence[int]) -> Value:
+        """Return a constant of one whole number, or of several."""
+        return self.constant(np.array(values, np.int64))
 
     def nodes_of(
         self, operator: str, *inputs: Value, num_outputs: int = 1, **attributes: Any
@@ -106,11 +105,14 @@ OPERATORS = {
 
 
 class Value(NDArrayOperatorsMixin):
-    """A tensor that a graph computes. Computing with it adds nodes to the graph; see
-    `model.cell_types.Array`."""
+    """A tensor that a graph computes. Computing with it adds nodes to the graph.
+
+    It has the operators that `model.cell_types.Array` allows the equations of cells.
+    """
 
     def __init__(self, graph: Graph, name: str) -> None:
-        self.graph, self.name = graph, name
+        self.graph = graph
+        self.name = name
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any
@@ -118,12 +120,11 @@ class Value(NDArrayOperatorsMixin):
         """Add the node of an operator. Raises TypeError for another function of NumPy."""
         if ufunc not in OPERATORS or method != "__call__":
             raise TypeError(f"{ufunc.__name__} of an array")
-        graph = self.graph
         values = [
-            one if isinstance(one, Value) else graph.constant(np.array(one, np.float32))
+            one if isinstance(one, Value) else self.graph.constant(np.array(one, np.float32))
             for one in operands
         ]
-        return graph.nodes_of(OPERATORS[ufunc], *values)[0]
+        return self.graph.nodes_of(OPERATORS[ufunc], *values)[0]
 
     def __getitem__(self, index: Any) -> Value:
         """Return one entry along the first axis, or the same with an axis of size 1 at the end.
@@ -131,9 +132,9 @@ class Value(NDArrayOperatorsMixin):
         Raises UsageError for another index, which only the cell of another package can use.
         """
         if isinstance(index, int):
-            return self.apply("Gather", self._integers(index), axis=0)
+            return self.apply("Gather", self.graph.integers(index), axis=0)
         if index == (..., None):
-            return self.apply("Unsqueeze", self._integers([-1]))
+            return self.apply("Unsqueeze", self.graph.integers([-1]))
         raise UsageError(
             f"The cell indexes an array by {index!r}, which cannot be written to a .onnx"
             " file.\nExport a .zip instead."
@@ -146,7 +147,7 @@ class Value(NDArrayOperatorsMixin):
 
     def sum(self, axis: int | None = None) -> Value:
         """Add up all entries, or those along an axis."""
-        axes = () if axis is None else (self._integers([axis]),)
+        axes = () if axis is None else (self.graph.integers([axis]),)
         return self.apply("ReduceSum", *axes, keepdims=0)
 
     def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
@@ -155,25 +156,31 @@ class Value(NDArrayOperatorsMixin):
 
     def stacked(self) -> Value:
         """Return the same with an axis of size 1 at the beginning."""
-        return self.apply("Unsqueeze", self._integers([0]))
-
-    def _integers(self, values: int | Sequence[int]) -> Value:
-        return self.graph.constant(np.array(values, np.int64))
+        return self.apply("Unsqueeze", self.graph.integers([0]))
 
 
 def _concatenate(parts: Sequence[Value], axis: int) -> Value:
-    return parts[0] if len(parts) == 1 else parts[0].apply("Concat", *parts[1:], axis=axis)
+    if len(parts) == 1:
+        return parts[0]
+    return parts[0].apply("Concat", *parts[1:], axis=axis)
+
+
+def _split(x: Value, num_blocks: int) -> Sequence[Value]:
+    """Split along the last axis."""
+    if num_blocks == 1:
+        return [x]
+    return x.graph.nodes_of("Split", x, num_outputs=num_blocks, axis=-1)
 
 
 def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
     """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by
     N instead."""
-    found = _concatenate([part[..., None] for part in (re, im)], axis=-1).apply(
-        "DFT", axis=1, inverse=int(is_inverse)
-    )
-    scaled = found * (math.sqrt(num_points) if is_inverse else 1 / math.sqrt(num_points))
-    real, imaginary = scaled.graph.nodes_of("Split", scaled, num_outputs=2, axis=-1)
-    axis = scaled.graph.constant(np.array([-1]))
+    pairs = _concatenate([re[..., None], im[..., None]], axis=-1)
+    found = pairs.apply("DFT", axis=1, inverse=int(is_inverse))
+    root = math.sqrt(num_points)
+    scaled = found * (root if is_inverse else 1 / root)
+    real, imaginary = _split(scaled, 2)
+    axis = scaled.graph.integers([-1])
     return real.apply("Squeeze", axis), imaginary.apply("Squeeze", axis)
 
 
@@ -184,9 +191,7 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
     return Ops(
         **functions,
         linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
-        split=lambda x, blocks: (
-            x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x]
-        ),
+        split=_split,
         cat=lambda parts: _concatenate(parts, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),
         fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
@@ -211,7 +216,9 @@ class _Walk(Walk[Value]):
         """Add the weights to the graph. Raises CheckpointError if one is missing or has another
         shape."""
         super().__init__(Architecture.of(config))
-        self.graph, self.config, self.tensors = graph, config, tensors
+        self.graph = graph
+        self.config = config
+        self.tensors = tensors
         self.vocab_size = check_shapes(config, tensors)
         self.ops = onnx_ops(self.architecture.hidden_size)
         self.before: list[CellState[Value]] = []
@@ -230,47 +237,51 @@ class _Walk(Walk[Value]):
             self._reset(ids)
         # The vectors of characters are embeddings, or one-hot.
         if self.config.embedding_size == "one-hot":
+            vocab_size = self.graph.constant(np.array(self.vocab_size), "vocab_size")
             values = self.graph.constant(np.array([0, 1], np.float32), "one_hot")
-            vectors = ids.apply(
-                "OneHot", self.graph.constant(np.array(self.vocab_size), "vocab_size"), values
-            )
+            vectors = ids.apply("OneHot", vocab_size, values)
         else:
             vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
         logits = self.product("output", self.read(vectors))
-        return self._ngrams(logits, ids) if self.architecture.ngram_rows else logits
+        if self.architecture.ngram_rows:
+            return self._ngrams(logits, ids)
+        return logits
 
     def _ngrams(self, logits: Value, ids: Value) -> Value:
         """Add the rows of the last characters to logits (B, V), and keep these characters; see
         `model.ngram_table`."""
-        size, kept = self.architecture.hidden_size, self.before[0][-1]
-        numbers = (BASE, self.architecture.ngram_rows, *range(HISTORY_LENGTH))
-        base, num_rows, *places = (self.graph.constant(np.array(number)) for number in numbers)
+        integer = self.graph.integers
+        kept = self.before[0][-1]
         before = [
-            kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64)
-            for place in places
+            kept.apply("Gather", integer(place), axis=1).apply("Cast", to=TensorProto.INT64)
+            for place in range(HISTORY_LENGTH)
         ]
-        row = latest = ids.apply("Add", places[1])
-        table = self.graph.constant(
-            np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight"
-        )
+        latest = ids.apply("Add", integer(1))
+
+        # The row of each n-gram follows from that of the one that is a character shorter.
+        base = integer(BASE)
+        num_rows = integer(self.architecture.ngram_rows)
+        weight = np.asarray(self.tensors["ngrams.weight"], np.float32)
+        table = self.graph.constant(weight, "ngrams.weight")
+        row = latest
         for length, older in enumerate(reversed(before), 2):
             row = row.apply("Mul", base).apply("Add", older).apply("Mod", num_rows)
             if length >= SHORTEST:
                 logits = logits + table.apply("Gather", row, axis=0)
-        begin, end, axis = (
-            self.graph.constant(np.array([number])) for number in (HISTORY_LENGTH, size, 1)
-        )
-        rest = [kept.apply("Slice", begin, end, axis)] if size > HISTORY_LENGTH else []
+
         after = [
             part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)
         ]
-        self.after[0] = (*self.after[0][:-1], _concatenate([*after, *rest], axis=1))
+        size = self.architecture.hidden_size
+        if size > HISTORY_LENGTH:
+            bounds = (integer([HISTORY_LENGTH]), integer([size]), integer([1]))
+            after.append(kept.apply("Slice", *bounds))
+        self.after[0] = (*self.after[0][:-1], _concatenate(after, axis=1))
         return logits
 
     def product(self, name: str, x: Value) -> Value:
-        return x.apply(
-            "Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1
-        )
+        weight, bias = _tensor_names(name)
+        return x.apply("Gemm", Value(self.graph, weight), Value(self.graph, bias), transB=1)
 
     def extras_of(self, layer: int) -> dict[str, Value]:
         arrays = self.architecture.extras_of(layer, self.tensors)
@@ -283,9 +294,8 @@ class _Walk(Walk[Value]):
         return self.before[layer][: self.architecture.cell.num_states]
 
     def append(self, layer: int, latest: CellState[Value]) -> None:
-        self.after.append(
-            (*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :]))
-        )
+        queued = [part.apply("Identity") for part in self.before[layer][len(latest) :]]
+        self.after.append((*latest, *queued))
 
     def step_cell(
         self,
@@ -310,16 +320,13 @@ class _Walk(Walk[Value]):
 
     def _reset(self, ids: Value) -> None:
         """Replace the state of rows that read END by the initial one."""
-        is_end = ids.apply("Equal", self.graph.constant(np.array(self.config.end_id, np.int64)))[
-            ..., None
-        ]
-        self.before = [
-            tuple(
+        assert self.config.end_id is not None
+        is_end = ids.apply("Equal", self.graph.integers(self.config.end_id))[..., None]
+        for layer, parts in enumerate(self.before):
+            self.before[layer] = tuple(
                 is_end.apply("Where", self._initial(layer, part), value)
                 for part, value in enumerate(parts)
             )
-            for layer, parts in enumerate(self.before)
-        ]
 
     def _initial(self, layer: int, part: int) -> Value:
         """Return a part (H,) of the initial state of a layer."""
@@ -342,7 +349,10 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
-    num_parts, layers = network.num_packed, range(network.num_layers)
+    num_parts = network.num_packed
+    layers = range(network.num_layers)
+
+    # A Scan carries each part of the state by itself.
     before = [Value(graph, "state")[layer][part] for layer in layers for part in range(num_parts)]
     *after, logits = graph.nodes_of(
         "Scan",
@@ -354,14 +364,15 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         scan_input_axes=[1],
         scan_output_axes=[1],
     )
-    by_layer = (after[layer * num_parts : (layer + 1) * num_parts] for layer in layers)
-    states = [
-        _concatenate([part.stacked() for part in parts], axis=0).stacked() for parts in by_layer
-    ]
-    for value, name in zip(
-        (logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True
-    ):
-        graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
+    stacked = [part.stacked() for part in after]
+    states = []
+    for layer in layers:
+        parts = stacked[layer * num_parts : (layer + 1) * num_parts]
+        states.append(_concatenate(parts, axis=0).stacked())
+    new_state = _concatenate(states, axis=0)
+    graph.nodes.append(helper.make_node("Identity", [logits.name], ["logits"]))
+    graph.nodes.append(helper.make_node("Identity", [new_state.name], ["new_state"]))
+
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
     inputs = [
         _described("ids", TensorProto.INT64, ("batch", "time")),
@@ -387,14 +398,16 @@ def _described(
 def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
-    body, network = walk.graph, walk.architecture
-    layers, states = range(network.num_layers), range(network.num_packed)
-    before = [[f"layer_{layer}_state_{part}" for part in states] for layer in layers]
-    walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
-    logits = walk.step(Value(body, "id"))
-    inputs = [*map(_described, chain(*before)), _described("id", TensorProto.INT64)]
+    parts = range(walk.architecture.num_packed)
+    for layer in range(walk.architecture.num_layers):
+        names = [f"layer_{layer}_state_{part}" for part in parts]
+        walk.before.append(tuple(Value(walk.graph, name) for name in names))
+    # Recorded now: `step` replaces `before` where a document ends.
+    inputs = [_described(value.name) for value in chain(*walk.before)]
+    inputs.append(_described("id", TensorProto.INT64))
+    logits = walk.step(Value(walk.graph, "id"))
     outputs = [_described(value.name) for value in (*chain(*walk.after), logits)]
-    return helper.make_graph(body.nodes, "step", inputs, outputs)
+    return helper.make_graph(walk.graph.nodes, "step", inputs, outputs)
 
 
 def onnx_to_bytes(model: Model) -> bytes:
@@ -455,6 +468,8 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     """
     if find_spec("onnxruntime") is None:
         return None
+    # Its uploader of usage data starts on import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -462,8 +477,8 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     options.log_severity_level = 3  # errors only: its warnings are about speed
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     ids = ids.astype(np.int64)
-    state = stepper.initial_state(1)
-    initial = pack(state)
+        state = stepper.initial_state(1)
+        initial = pack(state)
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)
     for place, char in enumerate(ids):
         found = session.run(None, {"ids": np.array([[char]]), "state": pack(state)})
@@ -477,7 +492,8 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
 
 def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], place: int) -> None:
     """Raise CharRNNError unless both are the same up to rounding."""
-    difference, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+    difference = float(np.abs(found - expected).max())
+    largest = float(np.abs(expected).max())
     if not difference <= TOLERANCE * max(1.0, largest):  # also for nan
         raise CharRNNError(
             f"onnxruntime computes something else than the model at character {place}: a difference"
