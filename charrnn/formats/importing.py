@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -68,6 +68,10 @@ class Imported:
     matched: Mapping[str, str]
     """Their name by ours; a bias that is missing there is zero."""
 
+    def report(self) -> list[str]:
+        """Say which weight became which, a line each."""
+        return [f"{theirs} -> {ours}" for ours, theirs in self.matched.items()]
+
 
 def _is_plain(value: object) -> bool:
     return (
@@ -100,15 +104,19 @@ def read_tensors(path: Path) -> Tensors:
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
         ) from error
     if isinstance(found, dict):
-        found = next((found[name] for name in _NESTED if isinstance(found.get(name), dict)), found)
+        nested = [found[name] for name in _NESTED if isinstance(found.get(name), dict)]
+        if nested:
+            found = nested[0]
     if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
         raise CheckpointError(
             f"{path} contains more than dense tensors: save model.state_dict() alone"
         )
     for name, tensor in found.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
-            problem = f"{name} of {tensor.dtype} has values that are not finite floats of 32 bits"
-            raise CheckpointError(f"{path}: {problem}\nsave it as float32, or mend it")
+            raise CheckpointError(
+                f"{path}: {name} of {tensor.dtype} has values that are not finite floats of 32"
+                " bits\nsave it as float32, or mend it"
+            )
     return {str(name): tensor.detach().float().numpy() for name, tensor in found.items()}
 
 
@@ -121,20 +129,32 @@ def read_vocab(path: Path) -> Vocab:
     """
     data = parse_json(path, read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES))
     if isinstance(data, dict):
-        data = next(
-            (data[name] for name in ("characters", "chars", "itos", "stoi") if name in data), data
-        )
-    if isinstance(data, dict):  # from ids to characters, or from characters to ids
-        ids = dict((str(a), b) if isinstance(b, str) else (str(b), a) for a, b in data.items())
-        if missing := [id for id in range(len(ids)) if str(id) not in ids]:
-            raise CheckpointError(
-                f"{path}: no character has the id {missing[0]}; ids must be 0 to {len(ids) - 1}"
-            )
-        data = [ids[str(id)] for id in range(len(ids))]
+        for name in ("characters", "chars", "itos", "stoi"):
+            if name in data:
+                data = data[name]
+                break
+    if isinstance(data, dict):
+        data = _by_id(data, path)
     characters = list(data) if isinstance(data, str) else data
     if isinstance(characters, list) and characters and characters[0] in _UNKNOWN_NAMES:
         characters[0] = UNKNOWN
     return Vocab.from_json({"kind": "char", "characters": characters}, str(path))
+
+
+def _by_id(entries: Mapping[str, Any], path: Path) -> list[Any]:
+    """Return the characters of an object from ids to characters, or from characters to ids."""
+    characters = {}
+    for key, value in entries.items():
+        if isinstance(value, str):
+            characters[key] = value
+        else:
+            characters[str(value)] = key
+    for id in range(len(characters)):
+        if str(id) not in characters:
+            raise CheckpointError(
+                f"{path}: no character has the id {id}; ids must be 0 to {len(characters) - 1}"
+            )
+    return [characters[str(id)] for id in range(len(characters))]
 
 
 def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None) -> Imported:
@@ -144,31 +164,54 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
     Raises CheckpointError that names the tensor which does not fit.
     """
     layers, rest = _split(tensors, path)
-    first, below = layers[0]["weight_hh"], layers[0]["weight_ih"]
-    hidden_size, input_size = tensors[first].shape[-1], tensors[below].shape[-1]
+    first = layers[0]["weight_hh"]
+    hidden_size = tensors[first].shape[-1]
+    input_size = tensors[layers[0]["weight_ih"]].shape[-1]
     num_gates = len(tensors[first]) // max(1, hidden_size)
     if num_gates not in _CELLS:
         raise _misfit(
             path, first, tensors, "(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN"
         )
-    if cell not in (None, *_CELLS[num_gates]):
+    cells = _CELLS[num_gates]
+    if cell not in (None, *cells):
         raise UsageError(
-            f"{named('cell')} is {cell}, but {first} has {num_gates} block(s):"
-            f" {_CELLS[num_gates][0]}."
+            f"{named('cell')} is {cell}, but {first} has {num_gates} block(s): {cells[0]}."
         )
-    matched = _outer(tensors, rest, vocab_size, hidden_size, input_size, path)
+
+    matched = _match_outer(tensors, rest, (vocab_size, hidden_size, input_size), path)
     for index, layer in enumerate(layers):
         matched |= {f"layers.{index}.{kind}_l0": name for kind, name in layer.items()}
+    # The program that trained it is unknown: what only training uses is what `train` begins with.
     config = Config(
-        corpus=(f"imported from {path.stem}",), alphabet="char", cell=cell or _CELLS[num_gates][0],
-        num_layers=len(layers), hidden_size=hidden_size, dropout=0.0, input_dropout=0.0, weight_decay=0.1, batch_size=32,  # noqa: E501
-        embedding_size=input_size if "embedding.weight" in matched else "one-hot", bptt_length=128, threads=1,  # noqa: E501
-        learning_rate=0.003, steps=1, evaluate_every=1, save_every=1, validation_chars=None, precision="fp32",  # noqa: E501
-        ngram_rows=0, num_members=1, weight_drop=0.0,
-    )  # fmt: skip
+        corpus=(f"imported from {path.stem}",),
+        alphabet="char",
+        cell=cell or cells[0],
+        num_layers=len(layers),
+        hidden_size=hidden_size,
+        embedding_size=input_size if "embedding.weight" in matched else "one-hot",
+        num_members=1,
+        ngram_rows=0,
+        dropout=0.0,
+        input_dropout=0.0,
+        weight_drop=0.0,
+        weight_decay=0.1,
+        batch_size=32,
+        bptt_length=128,
+        learning_rate=0.003,
+        steps=1,
+        evaluate_every=1,
+        save_every=1,
+        validation_chars=None,
+        precision="fp32",
+        threads=1,
+    )
+
     ours = {}
     for name, shape in weight_shapes(config, vocab_size).items():
-        ours[name] = tensors[matched[name]] if name in matched else np.zeros(shape, np.float32)
+        if name in matched:
+            ours[name] = tensors[matched[name]]
+        else:  # a bias
+            ours[name] = np.zeros(shape, np.float32)
         if ours[name].shape != shape:
             raise _misfit(path, matched[name], tensors, f"{shape}, which {name} has here")
     return Imported(config, ours, matched)
@@ -177,30 +220,27 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
 def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Return the names of the weights of each layer by kind, and all other names."""
     layers: dict[tuple[tuple[int, ...], int], dict[str, str]] = {}
-    rest, prefixes = [], set()
+    rest = []
+    prefixes = set()
     for name in sorted(tensors):
-        if (found := _RECURRENT.fullmatch(name)) is None:
+        found = _RECURRENT.fullmatch(name)
+        if found is None:
             rest.append(name)
             continue
         prefix, kind, index, reverse = found.groups()
-        if reverse or kind == "weight_hr":
-            what = (
-                "a bidirectional network, which cannot generate"
-                if reverse
-                else "a projection, an LSTM's proj_size"
-            )
-            raise CheckpointError(
-                f"{path}: {name} belongs to {what}\ncharrnn has no such model: train one without it"
-            )
+        if reverse:
+            raise _unknown_model(path, name, "a bidirectional network, which cannot generate")
+        if kind == "weight_hr":
+            raise _unknown_model(path, name, "a projection, an LSTM's proj_size")
+        # Layers are numbered at the end of a name, or in its prefix where each is a module.
         prefixes.add(re.sub(r"\d+", "", prefix))
-        key = tuple(map(int, re.findall(r"\d+", prefix))), int(index or 0)
-        layers.setdefault(key, {})[kind] = name
-    if not layers or len(prefixes) > 1:
-        what = (
-            f"several recurrent networks: {', '.join(sorted(prefixes))}"
-            if prefixes
-            else "no weight_hh_l0"
-        )
+        numbers = tuple(map(int, re.findall(r"\d+", prefix)))
+        layers.setdefault((numbers, int(index or 0)), {})[kind] = name
+
+    if len(prefixes) != 1:
+        what = "no weight_hh_l0"
+        if prefixes:
+            what = f"several recurrent networks: {', '.join(sorted(prefixes))}"
         raise CheckpointError(
             f"{path} has {what}\nimport reads one nn.LSTM, nn.GRU or nn.RNN with its output layer"
         )
@@ -214,31 +254,36 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
     return ordered, rest
 
 
-def _outer(
-    tensors: Tensors,
-    rest: list[str],
-    vocab_size: int,
-    hidden_size: int,
-    input_size: int,
-    path: Path,
+def _unknown_model(path: Path, name: str, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: {name} belongs to {what}\ncharrnn has no such model: train one without it"
+    )
+
+
+class _Rank(NamedTuple):
+    """How much a matrix (V, …) looks like the output layer; the largest is taken for it."""
+
+    has_output_shape: bool
+    has_bias: bool
+    is_named_output: bool
+    is_not_named_embedding: bool
+
+
+def _match_outer(
+    tensors: Tensors, rest: list[str], sizes: tuple[int, int, int], path: Path
 ) -> dict[str, str]:
     """Return the names of the embedding, missing for one-hot vectors, and of the output layer by
-    ours."""
+    ours. The sizes are V, H and that of an input."""
+    vocab_size, hidden_size, input_size = sizes
     biases = [name for name in rest if tensors[name].shape == (vocab_size,)]
 
-    def rank(name: str) -> tuple[bool, ...]:
-        """Of an embedding of the same shape, the output layer differs by its bias, or by a name
-        that says so."""
-        is_output, has_bias = (
-            tensors[name].shape == (vocab_size, hidden_size),
-            f"{name[:-6]}bias" in biases,
-        )
+    def rank(name: str) -> _Rank:
         is_embedding = _EMBEDDING.search(name) is not None
-        return (
-            is_output,
-            has_bias,
-            bool(_OUTPUT.search(name)) and not is_embedding,
-            not is_embedding,
+        return _Rank(
+            has_output_shape=tensors[name].shape == (vocab_size, hidden_size),
+            has_bias=f"{name.removesuffix('weight')}bias" in biases,
+            is_named_output=_OUTPUT.search(name) is not None and not is_embedding,
+            is_not_named_embedding=not is_embedding,
         )
 
     matrices = [
@@ -246,29 +291,25 @@ def _outer(
     ]
     matrices.sort(key=rank, reverse=True)
     found = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
-    found.update(zip(("output.bias",), biases, strict=False))
+    if biases:
+        found["output.bias"] = biases[0]
+
     for name in rest:
         if name not in found.values():
-            raise _misfit(
-                path,
-                name,
-                tensors,
-                f"one embedding, output layer and bias of {vocab_size:,} characters",
-            )
-    if not matrices or not rank(matrices[0])[0]:
+            wanted = f"one embedding, output layer and bias of {vocab_size:,} characters"
+            raise _misfit(path, name, tensors, wanted)
+    if not matrices or not rank(matrices[0]).has_output_shape:
         raise CheckpointError(
             f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model"
         )
     if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
-        raise _misfit(
-            path,
-            matrices[1],
-            tensors,
-            "no part like it besides: rename the output layer head.weight",
-        )
+        wanted = "no part like it besides: rename the output layer head.weight"
+        raise _misfit(path, matrices[1], tensors, wanted)
     if len(matrices) == 1 and input_size != vocab_size:
-        problem = f"no embedding: {matrices[0]} would be both (tied weights)"
-        raise CheckpointError(f"{path} has {problem}\nsave it under two names")
+        raise CheckpointError(
+            f"{path} has no embedding: {matrices[0]} would be both (tied weights)\nsave it under"
+            " two names"
+        )
     return dict(sorted(found.items()))
 
 
@@ -286,18 +327,13 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run
 
-    lines = [f"{theirs} -> {ours}" for ours, theirs in imported.matched.items()]
-    note = (
-        f"Imported by charrnn import from {origin.name}, which another program trained:\n\n"
-        + "\n".join(lines)
-    )
+    note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n"
+    note += "\n".join(imported.report())
 
     def create() -> RunWriter:
-        return (
-            RunWriter.create(CHECKPOINTS, origin.stem)
-            if out is None
-            else RunWriter.create_at(out, can_resume=False)
-        )
+        if out is None:
+            return RunWriter.create(CHECKPOINTS, origin.stem)
+        return RunWriter.create_at(out, can_resume=False)
 
     with new_run(create) as run:
         description = Description.of(run.path, imported.config, vocab)
@@ -338,34 +374,30 @@ def import_model(
     """
     from charrnn.api import Model
 
-    path, alphabet = Path(file), read_vocab(Path(vocab))
+    path = Path(file)
+    alphabet = read_vocab(Path(vocab))
     imported = match(read_tensors(path), len(alphabet), path, cell)
     model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
-    model.generator.model_for(
-        "int8", {}
-    )  # raises CheckpointError for weights that predict nothing finite
+    # Raises CheckpointError for weights that predict nothing finite.
+    model.generator.model_for("int8", {})
     loss = None if text is None else _measure(model, text)
     run = write_run(imported, alphabet, path, out)
+
     if json:
-        print_json(
-            {
-                "run": str(run),
-                "cell": imported.config.cell,
-                "matched": imported.matched,
-                "loss": loss,
-            }
-        )
+        found = {"run": str(run), "cell": imported.config.cell}
+        print_json(found | {"matched": imported.matched, "loss": loss})
         return
-    report = [f"{theirs} -> {ours}" for ours, theirs in imported.matched.items()]
-    if imported.config.cell == "rnn":
-        report.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
-    if loss is not None:
-        sizes = "{nats:.4f} nats, {bits:.4f} bits per character ({chars:,} characters)".format_map(
-            loss
-        )
-        report.append(f"loss on {text}: {sizes}")
-    for line in () if quiet else report:
-        typer.echo(printable(line), err=True)
+    if not quiet:
+        report = imported.report()
+        if imported.config.cell == "rnn":
+            report.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
+        if loss is not None:
+            report.append(
+                f"loss on {text}: {loss['nats']:.4f} nats, {loss['bits']:.4f} bits per character"
+                f" ({loss['chars']:,} characters)"
+            )
+        for line in report:
+            typer.echo(printable(line), err=True)
     print_path(str(run))
 
 
