@@ -477,8 +477,8 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     options.log_severity_level = 3  # errors only: its warnings are about speed
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     ids = ids.astype(np.int64)
-        state = stepper.initial_state(1)
-        initial = pack(state)
+    state = stepper.initial_state(1)
+    initial = pack(state)
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)
     for place, char in enumerate(ids):
         found = session.run(None, {"ids": np.array([[char]]), "state": pack(state)})

@@ -30,7 +30,7 @@ from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.recurrent_state import pack
-from charrnn.model.stepper import Stepper
+from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
@@ -39,11 +39,9 @@ from charrnn.views.theme import NUM_SHADES, shade_rules
 if TYPE_CHECKING:
     from charrnn.api import Model
 
-TEMPLATE = Path(__file__).with_name("model_page.html")
+TEMPLATE = "model_page.html"
 """The page without its model and its programs."""
-PROGRAMS = tuple(
-    Path(__file__).with_name(f"model_{name}.js") for name in ("network", "decompress", "page")
-)
+NETWORK, DECOMPRESS, VIEW = "model_network.js", "model_decompress.js", "model_page.js"
 """The network, the reader of compressed files, and what shows both."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the page runs."""
@@ -62,7 +60,7 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are
     not finite, and for a page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
     """
-    config, vocab = model.config, model.vocab
+    config = model.config
     for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
         if value not in known:
             raise UsageError(
@@ -70,56 +68,52 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
                 " .zip instead."
             )
     stepper = Stepper(config, model.tensors, "int8")
-    described, arrays = _describe_network(stepper, model)
+    arrays = _arrays(stepper, model)
     # Not compressed first, because a large model takes long; weights compress by a tenth.
     weights = b"".join(array.tobytes() for array in arrays.values())
     _check_size(model.name, len(weights))
-    # The unknown symbol and END are not listed.
-    num_symbols = sum(character not in ("", END) for character in vocab.characters)
-    symbols = f"{len(vocab):,} bytes" if vocab.kind == "byte" else f"{num_symbols:,} characters"
+
+    described = _describe_network(stepper, model, arrays) | _describe_model(model)
     described |= {
-        "name": model.name,
-        # How a command names the model; a run by the step, too, because it may save a better one.
-        "run": (
-            f"{RunReader(model.path).name}@{model.step}"
-            if model.path
-            else f"{model.name}{MODEL_FILE_SUFFIX}"
-        ),
-        "rows": [
-            [name, symbols if name == "alphabet" else value]
-            for name, value in model.description.rows()
-        ],
-        "symbols": symbols,
         "found": [
             {"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit}
             for one in found
         ],
         "num_shades": NUM_SHADES,
-        "digest": digest_of(config, vocab, stepper).hex(),
+        "digest": digest_of(config, model.vocab, stepper).hex(),
         "arrays": [
             {"name": name, "type": str(array.dtype), "length": array.size}
             for name, array in arrays.items()
         ],
     }
     # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(
-        described, ensure_ascii=True, allow_nan=False, separators=(",", ":")
-    ).replace("<", "\\u003c")
-    template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
-    network, decompress, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
-    parts = {
-        "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
-        "SCRIPT_HASHES": " ".join(map(_hash, (network, decompress, view))),
-        "MODEL": encoded,
-        "WEIGHTS": base64.b64encode(zlib.compress(weights, 9)).decode("ascii"),
-        "NETWORK": network,
-        "DECOMPRESS": decompress,
-        "VIEW": view,
-    }
-    # In one pass, so that nothing inside a part is replaced.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    page = _fill(
+        encoded.replace("<", "\\u003c"), base64.b64encode(zlib.compress(weights, 9)).decode("ascii")
+    )
     _check_size(model.name, len(page))
     return page
+
+
+def _fill(model: str, weights: str) -> str:
+    """Put a model and its weights into the template, beside the programs."""
+    template = _read(TEMPLATE).replace("SHADES", shade_rules(), 1)
+    programs = [_read(name) for name in (NETWORK, DECOMPRESS, VIEW)]
+    parts = {
+        "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
+        "SCRIPT_HASHES": " ".join(map(_hash, programs)),
+        "MODEL": model,
+        "WEIGHTS": weights,
+        "NETWORK": programs[0],
+        "DECOMPRESS": programs[1],
+        "VIEW": programs[2],
+    }
+    # In one pass, so that nothing inside a part is replaced.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _check_size(name: str, num_bytes: int) -> None:
@@ -131,19 +125,43 @@ def _check_size(name: str, num_bytes: int) -> None:
         )
 
 
-def _describe_network(
-    stepper: Stepper, model: Model
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return what `model_network.js` reads of a model, and its arrays by name: those of float32,
-    then those of int8."""
-    config, vocab, end_id = model.config, model.vocab, model.config.end_id
+def _describe_model(model: Model) -> dict[str, Any]:
+    """Return what the page says of a model."""
+    vocab = model.vocab
+    if vocab.kind == "byte":
+        symbols = f"{len(vocab):,} bytes"
+    else:
+        # The unknown symbol and END are not listed.
+        listed = [character for character in vocab.characters if character not in ("", END)]
+        symbols = f"{len(listed):,} characters"
+    # How a command names the model; a run by the step, too, because it may save a better one.
+    run = f"{model.name}{MODEL_FILE_SUFFIX}"
+    if model.path:
+        run = f"{RunReader(model.path).name}@{model.step}"
+    rows = dict(model.description.rows())
+    rows["alphabet"] = symbols
+    return {
+        "name": model.name,
+        "run": run,
+        "rows": list(rows.items()),
+        "symbols": symbols,
+    }
+
+
+def _matrices(stepper: Stepper) -> dict[str, Linear]:
+    """Return the weight and the bias of each product of the network, by the name in the page."""
     matrices = {"output": stepper.products["output"]}
     for index in range(stepper.num_layers):
         matrices[f"layers.{index}.recurrent"] = stepper.products[f"layers.{index}.hh"]
-        if index:
+        if index > 0:
             matrices[f"layers.{index}.input"] = stepper.products[f"layers.{index}.ih"]
+    return matrices
+
+
+def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model by name: those of float32, then those of int8."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name, (matrix, bias) in matrices.items():
+    for name, (matrix, bias) in _matrices(stepper).items():
         if not matrix.bits or not np.isfinite(bias).all():
             raise UsageError(
                 "The weights of this model are not finite: its training diverged. Train it again."
@@ -153,15 +171,22 @@ def _describe_network(
     if "ngrams.weight" in model.tensors:
         table = Matrix(model.tensors["ngrams.weight"], is_int8=True)
         arrays |= {"ngrams": table.values, "ngrams.scale": table.scale}
-    if config.initial_state == "learned":
+    if model.config.initial_state == "learned":
         arrays["learned_state"] = pack(stepper.initial_state(1))
-    arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
-    shapes = {
-        name: {"bits": one.bits, "columns": one.values.shape[1]}
-        for name, (one, _) in matrices.items()
-    }
-    steps = range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)
+    return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
+
+
+def _describe_network(
+    stepper: Stepper, model: Model, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """Return what `model_network.js` reads of a model beside its arrays."""
+    config = model.config
     embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
+    # Products of two numbers of so many bits are added without rounding.
+    table_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2
+    # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in
+    # atanh.
+    clamped = [step / STEPS_PER_UNIT for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)]
     return {
         "cell": config.cell,
         "depth": config.depth,
@@ -173,19 +198,18 @@ def _describe_network(
         "sum_outputs": config.sum_outputs,
         "zoneout": config.zoneout,
         "embedding_size": embedding_size,
-        "table_bits": (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2,
-        "alphabet": vocab.kind,
-        "characters": list(vocab.characters),
-        "start_id": int(start_ids(vocab, end_id)[0]),
-        "end_id": end_id,
-        "banned": list(undrawable_ids(vocab, end_id)),
-        # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in
-        # atanh.
-        "memories": [
-            float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT))) for step in steps
-        ],
-        "matrices": shapes,
-    }, arrays
+        "table_bits": table_bits,
+        "alphabet": model.vocab.kind,
+        "characters": list(model.vocab.characters),
+        "start_id": int(start_ids(model.vocab, config.end_id)[0]),
+        "end_id": config.end_id,
+        "banned": list(undrawable_ids(model.vocab, config.end_id)),
+        "memories": [float(np.float32(stepper.cell.memory(value))) for value in clamped],
+        "matrices": {
+            name: {"bits": matrix.bits, "columns": matrix.values.shape[1]}
+            for name, (matrix, _) in _matrices(stepper).items()
+        },
+    }
 
 
 def _input_arrays(
@@ -193,20 +217,18 @@ def _input_arrays(
 ) -> dict[str, NDArray[np.float32]]:
     """Return the table of input products (V, R), or what it is computed from, if that is
     smaller."""
+    table = stepper.tables["layers.0.ih"]
     if "embedding.weight" not in tensors:
-        return {"table": stepper.tables["layers.0.ih"]}
+        return {"table": table}
     names = {
         "embedding": "embedding.weight",
         "weight_ih": "layers.0.weight_ih_l0",
         "bias_ih": "layers.0.bias_ih_l0",
     }
     factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
-    table = stepper.tables["layers.0.ih"]
-    return (
-        factors
-        if sum(factor.size for factor in factors.values()) < table.size
-        else {"table": table}
-    )
+    if sum(factor.size for factor in factors.values()) < table.size:
+        return factors
+    return {"table": table}
 
 
 def _hash(text: str) -> str:
