@@ -57,9 +57,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def behind_links(path: Path) -> Path:
     """Return the path of the file that `path` stands for, which need not exist: a link's target, or
     `path` itself."""
-    return Path(
-        os.path.realpath(path)
-    )  # not resolve(): in Python 3.10 to 3.12 it fails for links in a circle
+    # Not resolve(): in Python 3.10 to 3.12 it fails for links in a circle.
+    return Path(os.path.realpath(path))
 
 
 def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
@@ -132,7 +131,8 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
     large."""
     try:
         check_regular(path)
-        if (size := path.lstat().st_size) > max_bytes:
+        size = path.lstat().st_size
+        if size > max_bytes:
             raise CheckpointError(
                 f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
             )
@@ -179,9 +179,11 @@ def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) 
     try:
         yield
     except OSError as error:
-        is_full = num_bytes is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        needed = f" ({counted(num_bytes or 0, 'byte')} needed)" if is_full else ""
-        raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}{needed}") from error
+        problem = f"cannot {action} {path}: {error.strerror or error}"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if is_full and num_bytes is not None:
+            problem += f" ({counted(num_bytes, 'byte')} needed)"
+        raise CharRNNError(problem) from error
 
 
 # Locks of the operating system, which end with the process.

@@ -38,8 +38,11 @@ class Task:
 
         `report` is called with the task after each amount of it.
         """
-        self.label, self.total, self.unit = label, total, unit
-        self.done, self.report = 0, report
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.report = report
+        self.done = 0
 
     def __call__(self, amount: int = 1) -> None:
         """Count `amount` as done. Raises Cancelled if the work is to end."""
@@ -102,7 +105,7 @@ def current() -> Progress:
 
 
 def tell(news: object) -> None:
-    """Report what is known before the work is done. See `Progress.tell`."""
+    """Report what is known before the work is done: a message, or facts for the command."""
     _current.get().tell(news)
 
 
@@ -114,7 +117,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
-    """Report a piece of work: yields what to call with each amount that is done. See `Task`."""
+    """Report a piece of work: yields what to call with each amount that is done."""
     started = _current.get().start(label, total, unit)
     try:
         yield started
