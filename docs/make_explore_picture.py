@@ -18,8 +18,8 @@ from rich.text import Text
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import label_by_name
-from charrnn.cells.values import most_changes
 from charrnn.text.vocab import EncodedText
 from charrnn.tui.explore.app import Explorer, TextView
 from charrnn.tui.explore.state import BEST

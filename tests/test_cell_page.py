@@ -19,7 +19,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellPage, CellPassage, PassagePlace
-from charrnn.cells.values import read_passages
+from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text
 

@@ -26,9 +26,9 @@ from charrnn.cells import findings as records
 from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
+from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
-from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
 from charrnn.detectors.detector import Detector, Labelling

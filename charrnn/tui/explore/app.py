@@ -26,8 +26,8 @@ from textual.widgets import DataTable, Static
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings, CellPassage, CellScore
+from charrnn.cells.passages import extreme_passages, number_sentences, read_passages
 from charrnn.cells.trace import Trace, trace_text
-from charrnn.cells.values import extreme_passages, number_sentences, read_passages
 from charrnn.cli.streams import printable, with_flags
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText

@@ -1,0 +1,276 @@
+"""Passages that show a cell: those with its extreme values, and one in which it follows a label.
+
+Shapes: N characters, S passages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells import findings as records
+from charrnn.cells.trace import Float32Array, Read
+from charrnn.detectors.detector import Labels
+from charrnn.statistics.agreement import measure_score
+
+Indices = NDArray[np.int64]
+NUM_EXTREMES = 3
+"""Top passages, and as many bottom ones."""
+NUM_DECILES = 10
+"""Tenths of the values, each of which gives one passage."""
+CHARS_BEFORE = 100
+"""Characters of a passage before the one it was chosen for, at most."""
+CHARS_AFTER = 50
+"""Characters of a passage from that one on, at most."""
+LARGEST_SNAP = 12
+"""Characters by which a passage is shortened at each end so that it begins and ends between words.
+"""
+_SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]}]*(?=\s)|\n[ \t\r]*\n|\0|[;{}][ \t]*(?=\r?\n)")
+"""The end of a sentence, with its closing marks; a blank line; the end of a document; the end of a
+line of code."""
+MAX_SENTENCE = 1_000
+"""Characters after which a sentence ends in any case, as in a text without punctuation."""
+NUM_LINES = 8
+"""Lines of a passage."""
+MAX_LENGTH = 900
+"""Characters of a passage, at most."""
+MAX_COUNT = 80
+"""Counts are clipped to this before their variance is computed, so that one long line does not
+decide."""
+NUM_CHANGES = 6
+"""Changes of a label that are enough: three spans. More do not add to the contrast of a passage."""
+NUM_CANDIDATES = 9
+"""Passages of which the typical one is selected, at most."""
+MIN_CONTRAST = 0.5
+"""Share of the largest contrast that a passage has at least."""
+_LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}")
+"""A line with its end, or a part of a longer one."""
+
+
+def extreme_passages(
+    values: NDArray[np.float16], text: str, sentences: Indices, drawn: Indices
+) -> Iterator[records.PassagePlace]:
+    """Yield the top, the bottom and the decile passages of a cell's values (N,), as
+    `CellValues.passages` has them.
+
+    `sentences` (N,) numbers those of the text, `drawn` (N,) is a permutation of all indices: of
+    equal values, the one that comes first in it is taken first. A passage that cannot be chosen is
+    left out.
+    """
+    order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
+    is_free = np.ones(len(values), np.bool_)
+    for kind, rank, candidates in _candidates(order):
+        index = _first_free(candidates, is_free)
+        if index is None:
+            continue
+
+        # The next passage must not overlap this one, nor be of its sentence.
+        first, last = np.searchsorted(sentences, [sentences[index], sentences[index] + 1])
+        is_free[first:last] = False
+        reach = CHARS_BEFORE + CHARS_AFTER
+        is_free[max(0, index - reach + 1) : index + reach] = False
+
+        begin, end = _between_words(text, index)
+        yield records.PassagePlace(
+            kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index])
+        )
+
+
+def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
+    """Yield kind and rank of each passage, and the indices (n,) for which it may be chosen, best
+    first; `order` (N,) is that of the values."""
+    for rank in range(1, NUM_EXTREMES + 1):
+        yield "top", rank, order[::-1]
+    for rank in range(1, NUM_EXTREMES + 1):
+        yield "bottom", rank, order
+    for decile in range(NUM_DECILES, 0, -1):
+        begin = len(order) * (decile - 1) // NUM_DECILES
+        end = len(order) * decile // NUM_DECILES
+        middle = (begin + end) // 2
+        yield "decile", decile, np.concatenate((order[middle:end], order[begin:middle][::-1]))
+
+
+def _sortable(values: NDArray[np.float16]) -> NDArray[np.uint16]:
+    """Map values to integers in the same order: sorting those is many times as fast."""
+    bits = (values + np.float16(0)).view(np.uint16)  # -0 becomes 0
+    return np.asarray(np.where(bits & 0x8000, ~bits, bits | 0x8000), np.uint16)
+
+
+def _first_free(candidates: Indices, is_free: NDArray[np.bool_]) -> int | None:
+    # Nearly always among the first: not all of a long text are looked at.
+    for begin in range(0, len(candidates), 1024):
+        part = candidates[begin : begin + 1024]
+        found = is_free[part]
+        if found.any():
+            return int(part[found.argmax()])
+    return None
+
+
+def _between_words(text: str, index: int) -> tuple[int, int]:
+    """Return begin and end of the passage around a character: between words, if a gap is near
+    enough."""
+    begin = max(0, index - CHARS_BEFORE)
+    if begin > 0:
+        for at in range(begin, min(begin + LARGEST_SNAP, index)):
+            if text[at - 1].isspace():
+                begin = at
+                break
+    end = min(len(text), index + CHARS_AFTER)
+    if end < len(text):
+        for at in range(end, max(end - LARGEST_SNAP, index + 1), -1):
+            if text[at].isspace():
+                end = at
+                break
+    return begin, end
+
+
+def number_sentences(text: str) -> Indices:
+    """Return for each character of a text (N,) the number of its sentence, ascending from 0.
+
+    White space after a sentence belongs to the next one.
+    """
+    starts = np.zeros(len(text) + 1, np.int64)
+    begin = 0
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
+        starts[begin + MAX_SENTENCE : end : MAX_SENTENCE] = 1
+        starts[end] = 1
+        begin = end
+    return np.cumsum(starts[:-1])
+
+
+def read_passages(
+    text: str, places: Sequence[records.PassagePlace], values: Sequence[Float32Array]
+) -> tuple[records.CellPassage, ...]:
+    """Return the passages of a text that are at these places, with values (n,) of each to four
+    decimals."""
+    return tuple(
+        records.CellPassage(
+            kind=place.kind,
+            rank=place.rank,
+            value=place.value,
+            index=place.index,
+            begin=place.begin,
+            line=1 + text.count("\n", 0, place.index) + text.count("\0", 0, place.index),
+            text=text[place.begin : place.end],
+            values=tuple(round(value, 4) for value in of_passage.tolist()),
+        )
+        for place, of_passage in zip(places, values, strict=True)
+    )
+
+
+def choose_passages(
+    text: str,
+    shown: Sequence[tuple[records.CellScore, Labels]],
+    half: int,
+    read: Read,
+    num_units: int,
+) -> list[slice]:
+    """Select a passage of the scoring half for each score with its detector's labels (N,), after
+    reading that half.
+
+    The agreement of a cell with the labels of a passage is its score there, with the sign of its
+    polarity.
+    """
+    columns = [score.layer * num_units + score.unit for score, _ in shown]
+    values = np.empty((len(shown), len(text) - half), np.float32)
+    for indices, cells in read(half, len(text)):
+        values[:, indices] = cells[:, columns].T
+
+    chosen = []
+    for (score, labels), of_cell in zip(shown, values, strict=True):
+        agreement = partial(_agreement, of_cell, labels[half:], score.polarity, half)
+        chosen.append(choose_passage(text, labels, half, agreement))
+    return chosen
+
+
+def _agreement(
+    values: Float32Array, labels: Labels, polarity: int, begin: int, part: slice
+) -> float:
+    """Return how well values (n,) follow labels (n,) in a part of a text, of which they are those
+    from index `begin` on."""
+    here = slice(part.start - begin, part.stop - begin)
+    score = measure_score(values[here], labels[here], polarity)
+    if labels.dtype == bool:
+        return score
+    return polarity * score
+
+
+def choose_passage(
+    text: str, labels: Labels, first: int, agreement: Callable[[slice], float]
+) -> slice:
+    """Select a passage from index `first` on in which the label changes, and which is typical of
+    the cell.
+
+    labels (N,). Of the `contrasting_passages`, the one with the median `agreement` is selected (the
+    lower one of two): half of the others follow the detector at least as well. The cell's best
+    place is not searched for.
+    """
+    candidates = contrasting_passages(text, labels, first)
+    ordered = sorted(candidates, key=agreement) if len(candidates) > 1 else candidates
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
+    """Return the passages from index `first` on with the largest contrast of labels, which do not
+    overlap, best first.
+
+    labels (N,). A passage is NUM_LINES lines, at most MAX_LENGTH characters; a line ends with a
+    newline or with the END of a document. Its contrast is the variance of its labels, which is p (1
+    - p) for yes/no labels, times the number of changes of the label up to NUM_CHANGES. There are at
+    most NUM_CANDIDATES, none with less than MIN_CONTRAST of the contrast of the first.
+    """
+    starts, ends = _segments(text, first)
+    contrasts = _contrasts(labels, starts, ends)
+    chosen: list[slice] = []
+    least = MIN_CONTRAST * float(contrasts.max())
+    while len(chosen) < NUM_CANDIDATES:
+        best = int(contrasts.argmax())
+        if contrasts[best] < least:
+            break
+        chosen.append(slice(int(starts[best]), int(ends[best])))
+        contrasts[(starts < ends[best]) & (ends > starts[best])] = -1.0
+    return chosen
+
+
+def _segments(text: str, first: int) -> tuple[Indices, Indices]:
+    """Return where every passage (S,) from index `first` on begins and ends."""
+    line_ends = [first + match.end() for match in _LINE.finditer(text[first:-1])]
+    starts = np.array([first, *line_ends])
+    ends = np.append(starts[NUM_LINES:], [len(text)] * NUM_LINES)[: len(starts)]
+    ends = np.minimum(ends, starts + MAX_LENGTH)
+    # A passage that reaches the end has fewer lines. Only the first such is kept: one short line
+    # would beat all others.
+    is_kept = np.append(True, ends[:-1] < len(text))
+    return starts[is_kept], ends[is_kept]
+
+
+def _contrasts(labels: Labels, starts: Indices, ends: Indices) -> NDArray[np.float64]:
+    """Return the contrast of each passage (S,): see `contrasting_passages`."""
+    # The variance of the labels, from running sums.
+    values = np.minimum(labels.astype(np.float64), MAX_COUNT)
+    sums = np.append(0.0, np.cumsum(values))
+    squares = np.append(0.0, np.cumsum(values**2))
+    lengths = np.maximum(1, ends - starts)
+    means = (sums[ends] - sums[starts]) / lengths
+    variances = (squares[ends] - squares[starts]) / lengths - means**2
+
+    # changes[i]: how many of the first i + 1 labels differ from the one before.
+    changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
+    num_changes = np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts])
+    return np.asarray(np.maximum(0.0, variances) * num_changes)
+
+
+def most_changes(labels: Labels, first: int, length: int) -> int:
+    """Return where, from index `first` on, the segment of `length` characters with the most label
+    changes begins.
+
+    labels (N,).
+    """
+    changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
+    last = max(1, len(labels) - first - length + 1)
+    inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]
+    return first + int(inside.argmax())

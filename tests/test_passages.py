@@ -1,0 +1,139 @@
+"""The passages that show a cell: against a loop over all values, and by their labels."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn.cells.findings import PassagePlace
+from charrnn.cells.passages import (
+    CHARS_AFTER,
+    CHARS_BEFORE,
+    NUM_CANDIDATES,
+    NUM_DECILES,
+    NUM_EXTREMES,
+    NUM_LINES,
+    choose_passage,
+    contrasting_passages,
+    extreme_passages,
+    most_changes,
+    number_sentences,
+)
+
+WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
+
+
+def choose_by_loop(
+    values: NDArray[np.float16], text: str, drawn: list[int]
+) -> list[tuple[str, int, int]]:
+    """Choose (kind, rank, index) by looking at every value, with Python's own sorting."""
+    sentences = number_sentences(text).tolist()
+    order = sorted(drawn, key=lambda index: float(values[index]))
+    candidates = [("top", rank, order[::-1]) for rank in range(1, NUM_EXTREMES + 1)]
+    candidates += [("bottom", rank, order) for rank in range(1, NUM_EXTREMES + 1)]
+    for decile in range(NUM_DECILES, 0, -1):
+        begin = len(order) * (decile - 1) // NUM_DECILES
+        end = len(order) * decile // NUM_DECILES
+        middle = (begin + end) // 2
+        candidates.append(("decile", decile, order[middle:end] + order[begin:middle][::-1]))
+
+    chosen: list[tuple[str, int, int]] = []
+    for kind, rank, indices in candidates:
+        for index in indices:
+            near = [abs(index - other) < CHARS_BEFORE + CHARS_AFTER for _, _, other in chosen]
+            same = [sentences[index] == sentences[other] for _, _, other in chosen]
+            if not any(near + same):
+                chosen.append((kind, rank, index))
+                break
+    return chosen
+
+
+@given(st.integers(1, 4_000), st.integers(0, 2**31), st.sampled_from([2, 30, 2**11]))
+@settings(max_examples=25)
+def test_the_passages_are_those_of_a_loop_over_all_values(
+    num_chars: int, seed: int, num_levels: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
+    levels = np.round(np.tanh(generator.normal(size=num_chars)) * num_levels)
+    values = (levels / num_levels).astype(np.float16)
+    drawn = generator.permutation(num_chars)
+    found = list(extreme_passages(values, text, number_sentences(text), drawn))
+    expected = choose_by_loop(values, text, drawn.tolist())
+    assert [(one.kind, one.rank, one.index) for one in found] == expected
+    check_places(found, values)
+
+
+def check_places(found: list[PassagePlace], values: NDArray[np.float16]) -> None:
+    """Each contains the character that it was chosen for, and no two overlap."""
+    places = sorted((one.begin, one.end) for one in found)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
+    for one in found:
+        assert max(0, one.index - CHARS_BEFORE) <= one.begin <= one.index
+        assert one.index < one.end <= min(len(values), one.index + CHARS_AFTER)
+        assert one.value == values[one.index]
+
+
+def test_the_first_candidate_has_the_largest_contrast() -> None:
+    # One span of half a passage has the largest variance; three short ones show more.
+    line = "0123456789" * 4 + "\n"
+    text = line * NUM_LINES * 3
+    third = len(text) // 3
+    labels = np.zeros(len(text), bool)
+    labels[: third // 2] = True
+    for begin in (0, 60, 120):
+        labels[third + begin : third + begin + 30] = True
+
+    def contrast(start: int) -> float:
+        part = labels[start : start + third].astype(int)
+        return float(part.var() * min(6, np.abs(np.diff(part)).sum()))
+
+    candidates = contrasting_passages(text, labels, 0)
+    largest = max(map(contrast, range(0, len(text) - third + 1, len(line))))
+    assert contrast(candidates[0].start) == largest
+    assert largest > 1.5 * contrast(0)
+
+
+def quotations() -> tuple[str, NDArray[np.bool_]]:
+    """A text with quotations on every eighth line, and its labels."""
+    quoting = 'she said "come in" and "sit" or "go"\n'
+    text = (quoting + "a plain line of words\n" * (NUM_LINES - 1)) * 30
+    return text, np.cumsum([character == '"' for character in text]) % 2 == 1
+
+
+def test_the_label_changes_in_every_candidate_and_none_overlap() -> None:
+    text, labels = quotations()
+    candidates = contrasting_passages(text, labels, 0)
+    assert len(candidates) == NUM_CANDIDATES
+    assert all(labels[part].any() for part in candidates)
+    assert not any(labels[part].all() for part in candidates)
+    ends = sorted((part.start, part.stop) for part in candidates)
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ends))
+
+
+def test_a_text_of_one_line_has_candidates() -> None:
+    text, labels = quotations()
+    assert any(part.start for part in contrasting_passages(text.replace("\n", " "), labels, 0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign: int) -> None:
+    text, labels = quotations()
+    starts = [part.start for part in contrasting_passages(text, labels, 0)]
+    agreements = dict(zip(starts, np.linspace(0.1, 0.9, len(starts)), strict=True))
+    chosen = choose_passage(text, labels, 0, lambda part: float(sign * agreements[part.start]))
+    assert agreements[chosen.start] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("first", [0, 40])
+@pytest.mark.parametrize("length", [1, 7, 60, 260])
+def test_the_ablated_segment_has_the_most_label_changes(first: int, length: int) -> None:
+    labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
+    labels[5:30:2] = True
+    num_changes = {}
+    for start in range(first, 300 - length + 1):
+        num_changes[start] = int(np.diff(labels[start : start + length]).sum())
+    assert num_changes[most_changes(labels, first, length)] == max(num_changes.values())
