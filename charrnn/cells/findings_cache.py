@@ -53,10 +53,10 @@ class FindingsCache:
         if self.identity is None or self.measures_anew:
             return None
 
-        path = cache_folder() / name
         try:
+            path = cache_folder() / name
             digest, _, body = path.read_bytes().partition(b"\n")
-        except OSError:
+        except (OSError, RuntimeError):
             return None
         # Files are not synced to the disk, so they may be incomplete after a power failure.
         if digest != _digest(body):
@@ -72,12 +72,12 @@ class FindingsCache:
         if self.identity is None:
             return
 
-        folder = cache_folder()
         body = json.dumps(encode(value), separators=(",", ":")).encode("ascii")
-        temporary = folder / f"{name}.{os.getpid()}"
         # Without a file the next process measures again, which costs only time.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):
+            folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f"{name}.{os.getpid()}"
             temporary.write_bytes(_digest(body) + b"\n" + body)
             os.replace(temporary, folder / name)
             if not self._is_trimmed:
@@ -90,13 +90,17 @@ class FindingsCache:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the files: `findings` in CHARRNN_CACHE or in the user's cache folder."""
+    """Return the folder of the files: `findings` in CHARRNN_CACHE or in the user's cache folder.
+
+    Raises RuntimeError if the user has no home folder.
+    """
     chosen = os.environ.get("CHARRNN_CACHE")
     if not chosen:
         from platformdirs import user_cache_dir  # here, so that other commands start sooner
 
         chosen = user_cache_dir("charrnn", appauthor=False)
-    return Path(chosen) / "findings"
+    # platformdirs keeps the ~ where there is no home folder.
+    return Path(chosen).expanduser() / "findings"
 
 
 def delete_oldest(folder: Path) -> None:
@@ -156,9 +160,9 @@ def _decode(kind: Any, value: Any) -> Any:
     if origin is np.ndarray:
         return np.array(value, get_args(arguments[1])[0])
     if origin in (Union, UnionType):
-        (only,) = (part for part in arguments if part is not type(None))
-        return _decode(only, value)
-    if arguments[1:] == (...,):
+        # None was returned above; the other type stands first.
+        return _decode(arguments[0], value)
+    if arguments[-1] is ...:
         return tuple(_decode(arguments[0], part) for part in value)
     return tuple(_decode(part, one) for part, one in zip(arguments, value, strict=True))
 

@@ -116,14 +116,15 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
         labels = run(function, text)
         return None if labels is None and may_be_none else _as_array(what, run, labels, text)
 
-    @lru_cache(
-        maxsize=2
-    )  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
+    # It may be slow, and the same text is labelled to choose a cell, to score and to draw it.
+    @lru_cache(maxsize=2)
     def label(text: str) -> Labels | None:
-        first, second = label_once(text), label_once(text)
-        if first is not second and (
-            first is None or second is None or not np.array_equal(first, second)
-        ):
+        first = label_once(text)
+        second = label_once(text)
+        is_same = first is second
+        if first is not None and second is not None:
+            is_same = np.array_equal(first, second)
+        if not is_same:
             raise UsageError(
                 f"{what} returned other labels when it was called again with the same text. Let it"
                 " use no random numbers, or seed them in each call, and keep nothing from one call"
@@ -150,10 +151,8 @@ def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     if array.dtype == object and all(isinstance(label, int) for label in labels):
         raise UsageError(f"{wanted}, of at most 64 bits.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
-        odd = next(
-            (label for label in labels if not isinstance(label, int | np.integer | np.bool_)),
-            labels,
-        )
+        others = [one for one in labels if not isinstance(one, int | np.integer | np.bool_)]
+        odd = others[0] if others else labels
         raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
     # A copy, because the function may use one array for all calls.
     return array.astype(bool if array.dtype == bool else np.int64)

@@ -44,11 +44,7 @@ def _where(text: str, condition: Callable[[str], bool]) -> Flags:
 
 def _last_index(marked: Flags) -> Counts:
     """Return for each character the index of the last marked one at or before it, or -1."""
-    return (
-        np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
-        if len(marked)
-        else np.zeros(0, np.int64)
-    )
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
 CLOSING = {'"': '"”', "“": '"”', "„": '"“”', "«": "»", "»": "«"}
@@ -60,7 +56,8 @@ def label_quotes(text: str) -> Flags:
     """True inside double quotation marks (CLOSING). A blank line ends a quotation; apostrophes are
     ignored."""
     inside = np.zeros(len(text), bool)
-    closing, begin = "", 0
+    closing = ""
+    begin = 0
     for match in re.finditer('["“”„«»]|\n[ \t\r]*\n', text):
         # A mark changes the label of its own character; a blank line is known to be blank at its
         # newline.
@@ -68,7 +65,10 @@ def label_quotes(text: str) -> Flags:
         inside[begin:changed] = closing != ""
         begin = changed
         mark = text[changed]
-        closing = "" if mark == "\n" or mark in closing else closing or CLOSING.get(mark, "")
+        if mark == "\n" or mark in closing:
+            closing = ""
+        elif not closing:
+            closing = CLOSING.get(mark, "")
     inside[begin:] = closing != ""
     return inside
 
@@ -160,10 +160,9 @@ def is_play(text: str) -> bool:
     `Contents:` occurs once."""
     names = [match["name"] for match in _speakers(text)]
     num_lines = sum(1 for line in text.splitlines() if line.strip())
-    has_enough = (
-        0 < 2 * len(set(names)) <= len(names) and len(names) >= MIN_SPEAKER_SHARE * num_lines
-    )
-    return has_enough and not looks_like_source(text)
+    if not 0 < 2 * len(set(names)) <= len(names):
+        return False
+    return len(names) >= MIN_SPEAKER_SHARE * num_lines and not looks_like_source(text)
 
 
 def label_speakers(text: str) -> Flags:

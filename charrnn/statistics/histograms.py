@@ -128,9 +128,8 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
         # Bisection is the outer loop, so that the inner one is vector code without a branch.
         while step:
             for index in range(num_values):
-                bins[index] += step * (
-                    edges[column, bins[index] + step - 1] <= values[column, index]
-                )
+                is_above = edges[column, bins[index] + step - 1] <= values[column, index]
+                bins[index] += step * is_above
             step //= 2
         for index in range(num_values):
             counts[column, bins[index]] += 1
