@@ -93,7 +93,8 @@ class IdBuilder:
             ids = ids_of.take(points)
             at = np.flatnonzero(ids == 0) if len(missing) else np.zeros(0, np.int64)
             unknown = np.empty(len(at), UNKNOWN_TYPE)
-            unknown["position"], unknown["code_point"] = at + position, points[at]
+            unknown["position"] = at + position
+            unknown["code_point"] = points[at]
             position += len(ids)
             yield ids, unknown
 
@@ -102,24 +103,22 @@ class IdBuilder:
         if self.file is not None:
             self.file.seek(0)
         for size in self._sizes:
-            points = self._points(
-                self._blocks.pop(0) if self.file is None else self.file.read(size)
-            )
+            # A block in memory is freed once it is encoded.
+            block = self._blocks.pop(0) if self.file is None else self.file.read(size)
+            points = self._points(block)
             for first in range(0, len(points), BLOCK_BYTES):
                 yield points[first : first + BLOCK_BYTES]
 
     def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
         """Return the code points of a block."""
-        is_plain = self._is_bytes or block.isascii()
-        return (
-            cast(IdArray, np.frombuffer(block, np.uint8))
-            if is_plain
-            else code_points(block.decode("utf-8"))
-        )
+        if self._is_bytes or block.isascii():
+            return cast(IdArray, np.frombuffer(block, np.uint8))
+        return code_points(block.decode("utf-8"))
 
     def _store_pending(self) -> None:
         block = b"".join(self._pending)
-        self._pending, self._num_pending = [], 0
+        self._pending = []
+        self._num_pending = 0
         counts = np.bincount(self._points(block), minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts
         self._counts = counts
@@ -150,6 +149,6 @@ def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
 
 def _map(file: BinaryIO, dtype: np.dtype[Any]) -> NDArray[Any]:
     file.flush()
-    return (
-        np.memmap(file, dtype, "r") if file.tell() else np.empty(0, dtype)
-    )  # nothing cannot be mapped
+    if file.tell() == 0:  # nothing cannot be mapped
+        return np.empty(0, dtype)
+    return np.memmap(file, dtype, "r")

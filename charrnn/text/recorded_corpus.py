@@ -30,9 +30,10 @@ MAX_LOCATIONS_LENGTH = 200_000
 not."""
 MAX_COMPARED = 1 << 25
 """Bytes of the files of a corpus that is compared line by line with another text, at most."""
-LONG_LINE, LEAST_SHARE = 32, 0.01
-"""Bytes of a line that two texts hardly ever share by chance, and the least share of such lines
-that counts."""
+LONG_LINE = 32
+"""Bytes of a line that two texts hardly ever share by chance."""
+LEAST_SHARE = 0.01
+"""The least share of long lines in common that counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,25 +69,33 @@ class RecordedCorpus:
         """
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
-        files = [place for place in self.locations if place is not None and os.path.isfile(place)]
-        is_small = sum(map(os.path.getsize, files)) <= MAX_COMPARED
-        if (
-            not files
-            or len(files) < len(self.locations)
-            or not is_small
-            or self.config.documents != "none"
-        ):
+        if self.config.documents != "none" or not self._is_small():
             return None
         try:
             corpus = self.read()
         except CharRNNError:
             return None
-        learned = corpus.text(0, split_text(corpus.ids, self.config)[0].stop)
-        known, given = (as_bytes(one).split(b"\n") for one in (learned, text))
-        lines = [line for line in given if len(line) >= LONG_LINE]
-        found = {*known}
-        share = sum(len(line) for line in lines if line in found) / max(1, sum(map(len, lines)))
+
+        training = split_text(corpus.ids, self.config)[0]
+        learned = set(as_bytes(corpus.text(0, training.stop)).split(b"\n"))
+        num_long = num_learned = 0
+        for line in as_bytes(text).split(b"\n"):
+            if len(line) >= LONG_LINE:
+                num_long += len(line)
+                if line in learned:
+                    num_learned += len(line)
+        share = num_learned / max(1, num_long)
         return share if share >= LEAST_SHARE else None
+
+    def _is_small(self) -> bool:
+        """Return whether the corpus consists of files that are here, of MAX_COMPARED bytes at
+        most."""
+        num_bytes = 0
+        for place in self.locations:
+            if place is None or not os.path.isfile(place):
+                return False
+            num_bytes += os.path.getsize(place)
+        return len(self.locations) > 0 and num_bytes <= MAX_COMPARED
 
     def read(
         self,
@@ -105,53 +114,59 @@ class RecordedCorpus:
         back (" or give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
         if the ids of a large text cannot be written.
         """
-        alphabet, encoding = self.config.alphabet, self.config.encoding
-        faults: list[DataError] = []
+        config = self.config
+        # First where it was, then where its name leads. Standard input can be read only once.
+        ways = [self.locations] if "-" in config.corpus else [self.locations, ()]
         tried: list[list[str | None]] = []
-        # Standard input can be read only once.
-        ways = (self.locations,) if "-" in self.config.corpus else (self.locations, ())
+        missing: list[NotHereError] = []
+        faults: list[DataError] = []
         for locations in ways:
             try:
                 origins = self._origins(locations, stdin)
-                if (where := [origin.location for origin in origins]) in tried:
+                where = [origin.location for origin in origins]
+                if where in tried:
                     continue
                 tried.append(where)
-                documents = Documents.of(self.config)
                 with SourceReader(
-                    origins, alphabet=alphabet, encoding=encoding, documents=documents
+                    origins,
+                    alphabet=config.alphabet,
+                    encoding=config.encoding,
+                    documents=Documents.of(config),
                 ) as text:
-                    if text.digest == self.digest:
-                        vocab = vocab or text.own_vocab(
-                            min_count=self.config.min_count, is_exact=alphabet == "exact"
-                        )
-                        return Corpus.of(text, vocab)
-                    faults.append(DataError(self._changed(text, instead, reason)))
+                    if text.digest != self.digest:
+                        faults.append(DataError(self._changed(text, instead, reason)))
+                        continue
+                    if vocab is None:
+                        is_exact = config.alphabet == "exact"
+                        vocab = text.own_vocab(min_count=config.min_count, is_exact=is_exact)
+                    return Corpus.of(text, vocab)
             except NotHereError as error:
-                faults.append(error)
+                missing.append(error)
             except DataError as error:
-                faults.append(
-                    DataError(
-                        f"The text of {self.run} cannot be read again: {error.marked}{instead}"
-                    )
-                )
-        fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
-        if isinstance(fault, NotHereError):
-            raise DataError(self._not_here(fault.source, instead, reason)) from None
-        raise fault
+                what = f"The text of {self.run} cannot be read again: {error.marked}{instead}"
+                faults.append(DataError(what))
+        # What is wrong with a text that is here says more than that it is not elsewhere.
+        if faults:
+            raise faults[0]
+        raise DataError(self._not_here(missing[0].source, instead, reason)) from None
 
     def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises
         DataError."""
-        sources, order = self.config.corpus, Order(self.config.order, self.config.order_seed)
+        sources = self.config.corpus
+        order = Order(self.config.order, self.config.order_seed)
         if not sources:
             folder = locations[0] if locations else None
-            return [standard_library(order, folder if folder and os.path.isdir(folder) else None)]
+            if folder is not None and not os.path.isdir(folder):
+                folder = None
+            return [standard_library(order, folder)]
         origins = []
-        for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
+        for source, location in zip(sources, locations or [None] * len(sources), strict=True):
             found = None if location is None else origin_at(location, order)
-            found = found or find_origin(
-                source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
-            )
+            if found is None:
+                found = find_origin(
+                    source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
+                )
             origins.append(found)
         return origins
 
@@ -169,25 +184,28 @@ class RecordedCorpus:
         )
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
-        return "\n".join(
-            (
-                message,
-                *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1]),
-            )
-        )
+        if notes:
+            message += f"\nWhen it was read again: {shortened('; '.join(notes))}."
+        return message
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
-        lines = [
-            f"The text of {self.run}, {shortened(source)}, is not here: put it"
-            f" back{instead}.{reason}"
-        ]
         if self.model_file:
-            lines = [f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}"]
-            lines.append(f"It was trained on {shortened(source)}.")
+            # There is nothing to put back: the alternative is the remedy.
+            remedy = instead.replace(" or", ":", 1)
+            lines = [
+                f"{self.model_file} contains no text{remedy}.{reason}",
+                f"It was trained on {shortened(source)}.",
+            ]
+        else:
+            lines = [
+                f"The text of {self.run}, {shortened(source)}, is not here: put it"
+                f" back{instead}.{reason}"
+            ]
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {shortened(location)}.")
-        if (entry := find_entry(source)) is not None:
+        entry = find_entry(source)
+        if entry is not None:
             lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
         return "\n".join(lines)
 
@@ -201,9 +219,10 @@ def recorded_corpus(
     `model_file` is the name of the exported file, if it is no run. Locations that do not fit the
     sources are ignored.
     """
-    digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
+    digest = state.get("corpus_digest")
     if not isinstance(digest, str):
         return None
+    locations = state.get("corpus_locations")
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
     if not all(

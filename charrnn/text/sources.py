@@ -60,14 +60,10 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
 def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry of this name or file name ("shakespeare", "shakespeare.txt"), None if there
     is none."""
-    return next(
-        (
-            entry
-            for entry in load_catalogue()
-            if name in (entry.name, entry.file, f"{entry.name}.txt")
-        ),
-        None,
-    )
+    for entry in load_catalogue():
+        if name in (entry.name, entry.file, f"{entry.name}.txt"):
+            return entry
+    return None
 
 
 def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0) -> Path:
@@ -117,7 +113,8 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
-    digest, num_received = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    num_received = 0
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
     try:
         with (
@@ -247,16 +244,17 @@ def find_origin(
         )
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
-    if path is None and glob.has_magic(source):
-        return _pattern(source, source, order)
-    if path is None and (entry := find_entry(source)) is not None:
+    if path is None:
+        if glob.has_magic(source):
+            return _pattern(source, source, order)
+        entry = find_entry(source)
+        if entry is None:
+            raise NotHereError(source, _not_found(source, folders))
         if is_named_by_run:
             raise NotHereError(
                 source, f"{source!r} is not here: charrnn corpora fetch {entry.name}"
             )
         path = fetch(entry, corpora_dir)
-    if path is None:
-        raise NotHereError(source, _not_found(source, folders))
     return _path(path, str(path), order, needs_regular=is_named_by_run)
 
 
@@ -266,9 +264,10 @@ def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
 
     Raises DataError as `fetch` does, for a file in any of the folders.
     """
-    folders = _corpora_folders(corpora_dir)
-    found = next((folder for folder in folders if os.path.exists(folder / entry.file)), corpora_dir)
-    return fetch(entry, found)
+    for folder in _corpora_folders(corpora_dir):
+        if os.path.exists(folder / entry.file):
+            return fetch(entry, folder)
+    return fetch(entry, corpora_dir)
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
@@ -296,10 +295,14 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
-    files = filter(Path.is_file, Path(folder).glob("*.py"))
-    paths = [path for path in files if not path.name.startswith("_sysconfigdata")]
-    label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
-    label = label if folder == here else f"standard library in {folder}"
+    paths = [
+        path
+        for path in Path(folder).glob("*.py")
+        if path.is_file() and not path.name.startswith("_sysconfigdata")
+    ]
+    label = f"standard library in {folder}"
+    if folder == here:
+        label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
     return _several(label, ("stdlib",), paths, [path.name for path in paths], order, folder)
 
 
@@ -307,14 +310,13 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
     """Return the first path of that name, with or without .txt. Raises DataError if permissions
     hide it."""
     locked: OSError | None = None
-    for place in (
-        folder / name for folder in (Path(), *folders) for name in (source, f"{source}.txt")
-    ):
-        try:
-            if _is_there(place):
-                return place
-        except OSError as error:
-            locked = locked or error
+    for folder in (Path(), *folders):
+        for name in (source, f"{source}.txt"):
+            try:
+                if _is_there(folder / name):
+                    return folder / name
+            except OSError as error:
+                locked = locked or error
     if locked is not None:
         raise unreadable(str(locked.filename), locked) from locked
     return None
@@ -343,10 +345,8 @@ def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origi
 def _pattern(label: str, pattern: str, order: Order) -> Origin:
     try:
         found = glob.glob(pattern, recursive=True)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # a NUL, a lone surrogate or a thousand folders: no file has such a name
+    except (ValueError, RecursionError):
+        # A NUL, a lone surrogate or a thousand folders: no file has such a name.
         found = []
     here = _absolute(Path())
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
@@ -359,24 +359,25 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
             f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}"
         )
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
-    # Escaped, because the name of the working folder is not a pattern.
-    location = (
-        pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
-    )
+
+    location: str | None = pattern
+    if not os.path.isabs(pattern):
+        # Escaped, because the name of the working folder is not a pattern.
+        location = None if here is None else os.path.join(glob.escape(here), pattern)
+
     # Relative to the folders that the pattern names, so that the order is the same from any working
     # folder. Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
-    parts = Path(pattern).parts
-    wild = (
-        index for index, part in enumerate(parts[:-1]) if glob.has_magic(_ESCAPED.sub("", part))
-    )
-    num_named = next(wild, len(parts) - 1)
+    named: list[str] = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(_ESCAPED.sub("", part)):
+            break
+        named.append(_ESCAPED.sub(r"\1", part))
+    keys = ["/".join(path.parts[len(named) :]) for path in paths]
+
     # Resolved, because the last folder may be `..`; "" is the root.
-    named = [_ESCAPED.sub(r"\1", part) for part in parts[:num_named]]
     folder = Path(*named).resolve().name if named else ""
     names = (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths))
-    return _several(
-        label, names, paths, ["/".join(path.parts[num_named:]) for path in paths], order, location
-    )
+    return _several(label, names, paths, keys, order, location)
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
@@ -394,12 +395,14 @@ def _folder(folder: Path, label: str, order: Order) -> Origin:
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
         if inside != str(folder) and _is_run(Path(inside)):
             num_runs += 1
-            subfolders.clear()
+            subfolders.clear()  # os.walk then goes into none of them
             continue
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
-        subfolders[:] = [name for name in subfolders if name[0] != "."]
-        found = (os.path.join(inside, name) for name in files if name[0] != ".")
-        paths += map(Path, filter(os.path.isfile, found))
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            path = Path(inside, name)
+            if not name.startswith(".") and path.is_file():
+                paths.append(path)
     names = [path.relative_to(folder).as_posix() for path in paths]
     origin = _several(label, (folder.resolve().name,), paths, names, order, _absolute(folder))
     return replace(origin, num_hidden=num_hidden, num_runs=num_runs)
@@ -414,12 +417,13 @@ def _several(
     location: str | None,
 ) -> Origin:
     """Return the files of a folder or of a pattern, arranged by their `keys`."""
-    arranged, is_shuffled = (
-        tuple(paths[index] for index in order.arrange(keys)),
-        order.kind == "shuffled",
-    )
     return Origin(
-        label, names, arranged, is_shuffled=is_shuffled, location=location, skips_unusable=True
+        label,
+        names,
+        paths=tuple(paths[index] for index in order.arrange(keys)),
+        is_shuffled=order.kind == "shuffled",
+        location=location,
+        skips_unusable=True,
     )
 
 
@@ -460,10 +464,9 @@ def _not_found(source: str, folders: list[Path]) -> str:
     known = [*titles, *(str(beside / name) for name in _listing(beside))]
     known += [name for folder in folders for name in _listing(folder)]
     # corpora/ is optional, but a folder in the environment variable should exist.
-    places = [
-        str(folders[0]),
-        *(f"{f}{'' if os.path.isdir(f) else ' (no such folder)'}" for f in folders[1:]),
-    ]
+    places = [str(folders[0])]
+    for folder in folders[1:]:
+        places.append(str(folder) if os.path.isdir(folder) else f"{folder} (no such folder)")
     lines = [
         f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with"
         " .txt)"

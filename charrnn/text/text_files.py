@@ -48,7 +48,10 @@ def check_memory(what: str, num_bytes: int) -> None:
     it is read.
     """
     memory = memory_bytes()
-    if memory is not None and num_bytes > (most := memory // _MEMORY_PER_BYTE):
+    if memory is None:
+        return
+    most = memory // _MEMORY_PER_BYTE
+    if num_bytes > most:
         part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
         raise TooLargeError(
             f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)}"
@@ -117,9 +120,8 @@ def file_blocks(
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding, tally)
-            if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(
-                os.fstat(file.fileno())
-            ):
+            after = os.fstat(file.fileno())
+            if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
                 raise TextChangedError(
                     f"{path} changed while it was read: wait until it is written, and start again"
                 )
@@ -167,7 +169,7 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
     if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
         # Without a mark, the order of bytes is this machine's, but an incremental decoder wants
         # one.
-        name += "-le" if sys.byteorder == "little" else "-be"
+        name = f"{name}-le" if sys.byteorder == "little" else f"{name}-be"
     decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
     for block in chain((first,), blocks, (b"",)):
@@ -186,50 +188,52 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
 def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield UTF-8 in blocks of whole characters. Raises DataError if it is not UTF-8, or has a
     NUL."""
-    offset, rest = 0, b""
+    offset = 0
+    rest = b""  # the beginning of a character that ends in the next block
     for block in chain(blocks, (b"",)):
         data = rest + block
-        if offset == 0 and (
-            wide := next(
-                (name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None
-            )
-        ):
-            remedy = f"it begins as {wide} text does. Use {named('encoding', wide)}"
-            raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
-        if (nul := data.find(b"\0")) >= 0:
+        if offset == 0:
+            for mark, wide in _WIDE_MARKS.items():
+                if data.startswith(mark):
+                    remedy = f"it begins as {wide} text does. Use {named('encoding', wide)}"
+                    raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
+        nul = data.find(b"\0")
+        if nul >= 0:
             remedy = f"it is not text; {named('alphabet', 'byte')} trains on raw bytes"
             if data.count(b"\0") > len(data) // 4:
-                remedy = (
-                    "for text in wide characters use"
-                    f" {named('encoding', 'utf-16-le' if nul % 2 else 'utf-16-be')}"
-                )
+                wide = "utf-16-le" if nul % 2 else "utf-16-be"
+                remedy = f"for text in wide characters use {named('encoding', wide)}"
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
             raise DataError(f"{label} {_not_in('UTF-8', offset + error.start)}") from error
         yield data[:num_used]
-        offset, rest = offset + num_used, data[num_used:]
+        offset += num_used
+        rest = data[num_used:]
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     """Remove the byte-order mark and turn CRLF into LF; blocks without content are left out."""
-    is_first, rest = True, b""
-    for block in chain(blocks, (None,)):
-        data = rest + (block or b"")
+    is_first = True
+    rest = b""
+    for block in blocks:
+        data = rest + block
         if is_first and data:
             is_first = False
-            tally.num_marks += data.startswith(codecs.BOM_UTF8)  # which some editors write
-            data = data.removeprefix(codecs.BOM_UTF8)
-        rest = (
-            b"\r" if block is not None and data.endswith(b"\r") else b""
-        )  # its LF may begin the next block
+            if data.startswith(codecs.BOM_UTF8):  # which some editors write
+                tally.num_marks += 1
+                data = data.removeprefix(codecs.BOM_UTF8)
+        # The LF of a CR at the end may begin the next block.
+        rest = b"\r" if data.endswith(b"\r") else b""
         data = data.removesuffix(rest)
         if b"\r" in data:
             tally.num_line_ends += data.count(b"\r\n")
             data = data.replace(b"\r\n", b"\n")
         if data:
             yield data
+    if rest:
+        yield rest
 
 
 def _size(num_bytes: float) -> str:

@@ -141,7 +141,8 @@ class Vocab:
         occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
         threshold = _threshold(num_chars, min_count)
         is_kept = occurrences >= threshold
-        kept, counts = counted.code_points[is_kept], occurrences[is_kept]
+        kept = counted.code_points[is_kept]
+        counts = occurrences[is_kept]
         if not len(kept):
             raise DataError(
                 f"no character of this text of length {num_chars} occurs {threshold} times: learn"
@@ -216,17 +217,18 @@ class Vocab:
         if self.kind == "byte":
             return np.ones(len(code_points), np.bool_)
         is_known: NDArray[np.bool_] = self._look_up(code_points) != 0
-        return (
-            is_known
-            if self.has_unknown_symbol
-            else is_known | (code_points == ord(self.characters[0]))
-        )
+        if not self.has_unknown_symbol:
+            # Id 0 is a character, too.
+            is_known |= code_points == ord(self.characters[0])
+        return is_known
 
     def check_known(self, missing: Sequence[str]) -> None:
         """Raise DataError that names the characters `missing` in an alphabet without an unknown
         symbol, if any."""
         if missing:
-            listed = ", ".join(map(repr, missing[:_LISTED])) + ", …" * (len(missing) > _LISTED)
+            listed = ", ".join(map(repr, missing[:_LISTED]))
+            if len(missing) > _LISTED:
+                listed = f"{listed}, …"
             raise DataError(
                 f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown"
                 f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
@@ -235,9 +237,8 @@ class Vocab:
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
         """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for
         unknown characters."""
-        return (code_points if self.kind == "byte" else self._look_up(code_points)).astype(
-            self.id_type
-        )
+        ids = code_points if self.kind == "byte" else self._look_up(code_points)
+        return ids.astype(self.id_type)
 
     def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
         # The limit is given with its type, because it may not be in that of the code points.
@@ -262,11 +263,12 @@ class Vocab:
         """
         compatible = unicodedata.normalize("NFKD", character)
         bare = "".join(part for part in compatible if not unicodedata.combining(part))
-        plain = _PLAIN.get(character, " " if character.isspace() else "")
-        candidates = (
-            cased for text in (compatible, bare, plain) for cased in (text, text.swapcase())
-        )
-        return next((text for text in candidates if text and not self.unknown_characters(text)), "")
+        plain = " " if character.isspace() else _PLAIN.get(character, "")
+        for text in (compatible, bare, plain):
+            for candidate in (text, text.swapcase()):
+                if candidate and not self.unknown_characters(candidate):
+                    return candidate
+        return ""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
@@ -292,7 +294,8 @@ class Vocab:
         """
         if not isinstance(data, dict):
             raise CheckpointError(f"{origin} must be an object, not {type(data).__name__}")
-        kind, characters = data.get("kind"), data.get("characters")
+        kind = data.get("kind")
+        characters = data.get("characters")
         if kind not in ("char", "byte"):
             raise CheckpointError(
                 f'{origin}: "kind" must be "char" or "byte", not {reprlib.repr(kind)}'
@@ -311,7 +314,8 @@ class Vocab:
                 f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}'
             )
         for index, entry in enumerate(characters):
-            if not (isinstance(entry, str) and len(entry) == 1) and (index, entry) != (0, UNKNOWN):
+            is_character = isinstance(entry, str) and len(entry) == 1
+            if not is_character and (index, entry) != (0, UNKNOWN):
                 raise CheckpointError(
                     f"{origin}: entry {index} must be one character, not {reprlib.repr(entry)}"
                 )
@@ -408,9 +412,8 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     Raises DataError for an empty text, UsageError for bytes where the alphabet consists of
     characters.
     """
-    if vocab.kind == "char" and (
-        isinstance(text, bytes) or (context and isinstance(context, bytes))
-    ):
+    given_as_bytes = isinstance(text, bytes) or (context and isinstance(context, bytes))
+    if vocab.kind == "char" and given_as_bytes:
         raise UsageError(
             "This model reads characters, and the text is given as bytes: decode it first."
         )
