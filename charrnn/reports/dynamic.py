@@ -76,14 +76,12 @@ class DynamicSettings:
 
     def __post_init__(self) -> None:
         check_range("segment_length", self.segment_length, 1)
-        for name, low in {
-            "learning_rate": "0 or more",
-            "decay": "0 or more",
-            "damping": "above 0",
-        }.items():
+        for name in ("learning_rate", "decay", "damping"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0) or (value == 0 and low == "above 0"):
-                raise UsageError(f"{named(name)} is {value}; it must be {low}.")
+            if not math.isfinite(value) or value < 0:
+                raise UsageError(f"{named(name)} is {value}; it must be 0 or more.")
+        if self.damping == 0:
+            raise UsageError(f"{named('damping')} is {self.damping}; it must be above 0.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +124,8 @@ def adapted(
             f"The text to adapt to has {counted(len(encoded), 'character')}; it needs at least "
             f"{settings.segment_length + 1}."
         )
-    ids, first = encoded.ids, max(1, encoded.first, len(encoded.ids) - MAX_ADAPTED)
+    ids = encoded.ids
+    first = max(1, encoded.first, len(ids) - MAX_ADAPTED)
     static = char_losses(model.network, ids, first, precision="fp32")
     learned = adapt(model.network, ids, first, scale=gradient_scale(model), settings=settings)
     return type(model)(
@@ -174,17 +173,21 @@ def root_mean_square_gradients(
     if len(ids) < 2:
         raise ValueError(f"a gradient needs at least 2 characters of training text, not {len(ids)}")
     learner = _Learner(network)
-    length = SCALE_WARM_UP + SEGMENTS_OF_STRETCH * segment_length + 1
+
+    # Places that are spread evenly over the text; their states are warmed up together.
+    num_learned = SEGMENTS_OF_STRETCH * segment_length
+    length = SCALE_WARM_UP + num_learned + 1
     num_stretches = max(1, min(NUM_STRETCHES, len(ids) // length))
-    warm_up = min(SCALE_WARM_UP, max(0, len(ids) - SEGMENTS_OF_STRETCH * segment_length - 1))
+    warm_up = min(SCALE_WARM_UP, max(0, len(ids) - num_learned - 1))
     starts = np.arange(num_stretches, dtype=np.int64) * max(0, len(ids) - length) // num_stretches
     states = learner.read(ids[starts + np.arange(warm_up)[:, None]])
+
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
     with task("measuring gradients", len(starts), unit="places") as advance:
         for row, start in enumerate(starts + warm_up):
             state = states.map(partial(torch.narrow, dim=-2, start=row, length=1))
-            for begin in range(start, start + SEGMENTS_OF_STRETCH * segment_length, segment_length):
+            for begin in range(start, start + num_learned, segment_length):
                 segment = ids[begin : begin + segment_length + 1]
                 if len(segment) < 2:
                     break
@@ -217,21 +220,26 @@ def adapt(
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
     learner = _Learner(network)
     trained = {name: parameter.detach().clone() for name, parameter in learner.parameters.items()}
+
+    # The learning rate and the decay of each weight, by its usual gradient.
     num_weights = sum(part.numel() for part in scale.values())
+    total = sum(part.sum(dtype=torch.float64).item() for part in scale.values())
     # A network whose output does not depend on its weights has nothing to learn; 1 avoids 0 / 0.
-    mean = sum(part.sum(dtype=torch.float64).item() for part in scale.values()) / num_weights or 1.0
-    rates = {
-        name: settings.learning_rate / (part + settings.damping * mean)
-        for name, part in scale.items()
-    }
-    decays = {name: (settings.decay / mean * part).clamp_(max=1) for name, part in scale.items()}
+    mean = total / num_weights or 1.0
+    rates = {}
+    decays = {}
+    for name, part in scale.items():
+        rates[name] = settings.learning_rate / (part + settings.damping * mean)
+        decays[name] = (settings.decay / mean * part).clamp_(max=1)
+
+    # The end of the context warms up the state.
     state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
     nats = np.empty(len(ids) - first, np.float32)
     with task("adapting", len(nats)) as advance:
         for begin in range(first, len(ids), settings.segment_length):
-            losses, gradients, state = learner.gradients(
-                ids[begin - 1 : begin + settings.segment_length], state
-            )
+            # The losses of a segment count before it is learned from.
+            segment = ids[begin - 1 : begin + settings.segment_length]
+            losses, gradients, state = learner.gradients(segment, state)
             found = nats[begin - first : begin - first + len(losses)]
             found[:] = losses.float().cpu().numpy()
             if not np.isfinite(found).all():
@@ -239,6 +247,8 @@ def adapt(
                     f"Dynamic evaluation diverged after {begin - first:,} characters: lower"
                     f" {named('learning_rate')}, now {settings.learning_rate:g}."
                 )
+
+            # One step down the gradient, and some way back to the trained weights.
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
                     parameter.lerp_(trained[name], decays[name])
@@ -279,14 +289,13 @@ class _Learner:
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
         losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
-        found = torch.autograd.grad(
-            losses.mean(), list(self.parameters.values()), allow_unused=True
-        )
-        gradients = {
-            name: part
-            for name, part in zip(self.parameters, found, strict=True)
-            if part is not None
-        }
+
+        weights = list(self.parameters.values())
+        found = torch.autograd.grad(losses.mean(), weights, allow_unused=True)
+        gradients = {}
+        for name, gradient in zip(self.parameters, found, strict=True):
+            if gradient is not None:
+                gradients[name] = gradient
         return losses.detach(), gradients, state.map(torch.detach)
 
     def _tensor(self, ids: IdArray) -> Tensor:
@@ -298,18 +307,19 @@ def _measure(
 ) -> LossReport:
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic
     evaluation."""
-    scale = gradient_scale(model, content if isinstance(content, CorpusPart) else None)
-    end = None if max_chars is None else text.first_scored + max_chars
-    losses = adapt(model.network, text.ids[:end], text.first_scored, scale=scale).losses
-    return text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
+    part = content if isinstance(content, CorpusPart) else None
+    ids = text.ids
+    if max_chars is not None:
+        ids = ids[: text.first_scored + max_chars]
+    adapted = adapt(model.network, ids, text.first_scored, scale=gradient_scale(model, part))
+    return text.report(adapted.losses.blocks, protocol=DYNAMIC, precision="fp32")
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
-        for model, content, run in zip(
-            comparison.models, comparison.contents, comparison.runs, strict=False
-        ):
+        rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
+        for model, content, run in rows:
             part = content if isinstance(content, CorpusPart) else None
             _add_row(comparison, run, gradient_scale(cast("Model", model), part))
 
@@ -323,18 +333,22 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
     computed in fp32.
     """
-    text, network, first = run.text, cast("CharRNN", run.network), run.text.first_scored
+    text = run.text
+    network = cast("CharRNN", run.network)
     most = comparison.max_chars if comparison.has_limit else MAX_DYNAMIC
-    ids = text.ids[: None if most is None else first + most]
-    static = char_losses(network, ids, first, precision="fp32")
-    losses = adapt(network, ids, first, scale=scale).losses
+    ids = text.ids
+    if most is not None:
+        ids = ids[: text.first_scored + most]
+    static = char_losses(network, ids, text.first_scored, precision="fp32")
+    losses = adapt(network, ids, text.first_scored, scale=scale).losses
+
     name = run.name
     if len(ids) < len(text.ids):
         name = f"{run.name}[:{len(ids) - text.first}]"
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
-    difference = paired_difference(losses, static)
     report = text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
+    difference = paired_difference(losses, static)
     comparison.add(report, name=name, step=run.step, difference=difference)
 
 
