@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from browser import dump, needs_browser
 from elements import Elements
+from numpy.typing import NDArray
 
 from charrnn.views.html_page import (
     CellColumn,
@@ -50,27 +51,37 @@ def unpack(text: str) -> list[int]:
     return np.frombuffer(base64.b64decode(text), np.int8).tolist()
 
 
-def test_the_page_holds_what_the_cells_did() -> None:
+def test_the_text_and_its_line_ends_are_in_the_page() -> None:
     page = make_page()
     data = Elements(to_html_page(page)).data
-    assert "".join(data["text"]) == page.text.replace("\n", "↵") and data["breaks"] == [14, 17]
-    assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
+    assert "".join(data["text"]) == page.text.replace("\n", "↵")
+    assert data["breaks"] == [14, 17]
+    assert data["bits"][:2] == [None, 1.25]
+
+
+def test_each_cell_is_in_the_page_once_with_its_values() -> None:
+    page = make_page()
+    data = Elements(to_html_page(page)).data
+    assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"]
+    assert [row["cell"] for row in data["rows"]] == [0, 1, 0]
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
-    assert [row["cell"] for row in data["rows"]] == [0, 1, 0] and data["bits"][:2] == [None, 1.25]
+
+
+def test_guesses_are_numbers_of_names_with_thousandths() -> None:
+    data = Elements(to_html_page(make_page())).data
     guesses = data["guesses"][0]
-    assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [
-        500,
-        250,
-        10,
-    ]
-    assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels[
-        "quote"
-    ].tolist()
+    assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"]
+    assert guesses[1::2] == [500, 250, 10]
 
 
-def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_asked_of_the_network() -> (
-    None
-):
+def test_labels_are_a_byte_for_each_character() -> None:
+    page = make_page()
+    data = Elements(to_html_page(page)).data
+    assert list(map(bool, unpack(data["labels"]["quote"]))) == page.labels["quote"].tolist()
+
+
+def hostile_page() -> HeatMapPage:
+    """A page that has HOSTILE wherever it has a text."""
     passage = ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))
     sections = (
         PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
@@ -85,80 +96,82 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
         place=(0.5, 0.5),
         sections=sections,
     )
-    changes: dict[str, Any] = {
-        "title": HOSTILE,
-        "rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")],
-        "guesses": [[(character, 0.5)] for character in HOSTILE],
-        "entries": (whole, CellEntry(cell=(0, 0), shown=(None,))),
-        "source": HOSTILE,
-        "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
-    }
-    usual, spelled = (
-        Elements(to_html_page(make_page())),
-        to_html_page(make_page(HOSTILE, **changes)),
+    return make_page(
+        HOSTILE,
+        title=HOSTILE,
+        rows=[PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")],
+        guesses=[[(character, 0.5)] for character in HOSTILE],
+        entries=(whole, CellEntry(cell=(0, 0), shown=(None,))),
+        source=HOSTILE,
+        cell_columns=[CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
     )
-    page = Elements(spelled)
-    assert page.tags == usual.tags, "not one element more"
-    assert not re.search(
-        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled
-    )
-    spelled.encode("utf-8")
-    assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
+
+
+def test_no_text_becomes_markup_or_script() -> None:
+    usual = Elements(to_html_page(make_page()))
+    assert Elements(to_html_page(hostile_page())).tags == usual.tags
+
+
+def test_no_text_becomes_a_control_character() -> None:
+    html = to_html_page(hostile_page())
+    html.encode("utf-8")
+    steering = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    assert not re.search(steering, html)
+    data = json.dumps(Elements(html).data, ensure_ascii=False)
+    assert not re.search(r"[\x00-\x1f\u202e]", data)
+
+
+def test_nothing_is_asked_of_the_network() -> None:
+    html = to_html_page(hostile_page())
+    page = Elements(html)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
     assert not {"src", "href"} & {name for name, _ in page.attributes}
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttpRequest", spelled)
-    assert "default-src 'none'" in spelled
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttpRequest", html)
+    assert "default-src 'none'" in html
+
+
+SCRIPTS = Path(__file__).with_name("html_page")
+"""Bodies of asynchronous functions of `parameters`, which run in a page after its own script."""
 
 
 def in_a_browser(
-    folder: Path, page: HeatMapPage, script: str, fragment: str = "", width: int = 1200
+    folder: Path, page: HeatMapPage, script: str, width: int = 1200, **parameters: Any
 ) -> Any:
-    """What an asynchronous script returns that runs in the page after the page's own, opened at
-    `#fragment`."""
-    code = (
-        f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER}"
-        " });"
-    )
+    """What a script of SCRIPTS returns for these parameters."""
+    body = (SCRIPTS / script).read_text(encoding="utf-8")
+    call = f"(async parameters => {{ {body} }})({json.dumps(parameters)})"
+    code = f"{call}.catch(error => String(error)).then(result => {{ {ANSWER} }});"
     html = to_html_page(page).replace("</body>", f"<script>{code}</script></body>")
-    (folder / "page.html").write_text(html, encoding="utf-8")
-    elements = dump(
-        f"{(folder / 'page.html').as_uri()}{fragment}",
-        folder,
-        f"--window-size={width},800",
-        seconds=5,
-    )
+    file = folder / "page.html"
+    file.write_text(html, encoding="utf-8")
+    elements = dump(file.as_uri(), folder, f"--window-size={width},800", seconds=5)
     found = re.search(r'<html[^>]* data-answer="([^"]*)"', elements)
     assert found is not None, elements[:2000]
     return json.loads(unescape(found[1]))
 
 
 ANSWER = 'document.documentElement.setAttribute("data-answer", JSON.stringify(result));'
-CHOSEN = """[...byId("rows").children].flatMap((tr, index) => tr.getAttribute("aria-selected") === "true" ? [index] : [])"""
 
 
 @needs_browser
 def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path: Path) -> None:
     page = make_page()
-    script = f"""
-        const found = [];
-        for (const address of ["", "#0:0", "#1:2,string", "#9:9"]) {{
-            if (address) location.hash = address;
-            await new Promise(resolve => setTimeout(resolve, 100));
-            const colours = spans.map(span => getComputedStyle(span).backgroundColor.match(/[0-9.]+/g).map(Number));
-            found.push([{CHOSEN}, colours, byId("text").querySelectorAll(".inside").length]);
-        }}
-        return found;"""
-    for (rows, colours, num_inside), chosen in zip(
-        in_a_browser(tmp_path, page, script), (0, 1, 2, 0), strict=True
-    ):
-        assert rows == [chosen] and len(colours) == len(page.text)
-        layer, unit = page.rows[chosen].cell
-        for colour, value in zip(colours, page.cells[:, layer, unit], strict=True):
-            if abs(value) < 0.02:
-                assert colour[3:] == [0], "no colour near 0"
-            elif abs(value) > 0.13:
-                assert (colour[0] > colour[2]) == (value < 0), "red is low"
-        assert (num_inside > 0) == (chosen == 0), "only the quote detector has labels"
+    addresses = ["", "#0:0", "#1:2,string", "#9:9"]
+    shown = in_a_browser(tmp_path, page, "address.js", addresses=addresses)
+    assert [one["rows"] for one in shown] == [[0], [1], [2], [0]]
+    assert [one["numInside"] > 0 for one in shown] == [True, False, False, True]
+    for one in shown:
+        layer, unit = page.rows[one["rows"][0]].cell
+        check_colours(one["colours"], page.cells[:, layer, unit])
+
+
+def check_colours(colours: list[list[float]], values: NDArray[np.float32]) -> None:
+    """Check that low values are red and high ones blue, and that there is no colour near 0."""
+    for (red, _, blue, *alpha), value in zip(colours, values, strict=True):
+        if abs(value) < 0.02:
+            assert alpha == [0]
+        elif abs(value) > 0.13:
+            assert (red > blue) == (value < 0)
 
 
 NUM_CELLS = 80
@@ -223,28 +236,35 @@ def make_atlas(**changes: Any) -> HeatMapPage:
 def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
     page = make_atlas()
     data = Elements(to_html_page(page)).data
-    assert data["bits_per_value"] == 4 and [cell["name"] for cell in data["cells"]][39:41] == [
-        "0:39",
-        "1:0",
-    ]
+    assert data["bits_per_value"] == 4
     for index, cell in enumerate(data["cells"]):
-        levels = nibbles(cell["values"])[: len(page.text)]
         values = page.cells[:, index // 40, index % 40]
-        assert (
-            np.abs(np.array(levels) * cell["scale"] / 7 - values).max()
-            <= np.abs(values).max() / 14 + 1e-3
-        )
-    _, begin, count, packed, _ = data["cells"][5]["sections"][4][1][0]
-    assert (begin, count) == (9, 21) and len(nibbles(packed)) == 22, "an even number"
-    assert data["cells"][5]["sections"][3][1] == [[3, 0.5]], (
-        "cells that the page does not have are left out"
-    )
+        levels = np.array(nibbles(cell["values"])[: len(values)])
+        differences = np.abs(levels * cell["scale"] / 7 - values)
+        assert differences.max() <= np.abs(values).max() / 14 + 1e-3
+
+
+def test_a_passage_has_an_even_number_of_values() -> None:
+    data = Elements(to_html_page(make_atlas())).data
+    _, passages = data["cells"][5]["sections"][4]
+    _, begin, count, packed, _ = passages[0]
+    assert (begin, count) == (9, 21)
+    assert len(nibbles(packed)) == 22
+
+
+def test_cells_that_the_page_does_not_have_are_left_out_of_lists() -> None:
+    data = Elements(to_html_page(make_atlas())).data
+    _, correlated = data["cells"][5]["sections"][3]
+    assert correlated == [[3, 0.5]]
 
 
 def nibbles(packed: str) -> list[int]:
     """The levels of a packed row, by the definition: upper half first, two's complement."""
-    halves = [half for byte in base64.b64decode(packed) for half in (byte >> 4, byte & 15)]
-    return [half - 16 if half > 7 else half for half in halves]
+    levels = []
+    for byte in base64.b64decode(packed):
+        for half in (byte >> 4, byte & 15):
+            levels.append(half - 16 if half > 7 else half)
+    return levels
 
 
 def test_each_character_of_the_source_is_one_code_point() -> None:
@@ -252,19 +272,8 @@ def test_each_character_of_the_source_is_one_code_point() -> None:
     data = Elements(to_html_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
-    assert shown == [
-        "a",
-        "→   ",
-        "b",
-        "\uf900",
-        "\ue000",
-        "\ue001",
-        "␛",
-        "<202e>",
-        "c",
-        "↵",
-        "<d800>",
-    ]
+    expected = ["a", "→   ", "b", "\uf900", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
+    assert shown == expected
 
 
 @needs_browser
@@ -274,88 +283,62 @@ def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotatio
     page = make_atlas()
     begin = page.text.index('"')
     end = page.text.index('"', begin + 1)
-    script = f"""
-        document.getSelection().setBaseAndExtent(spans[{begin}].firstChild, 0, spans[{end - 1}].firstChild, 1);
-        await new Promise(resolve => setTimeout(resolve, 600));
-        const cells = tr => [...tr.children].slice(0, 2).map(td => td.textContent);
-        const table = [...byId("on").querySelectorAll("tbody tr")].map(cells);
-        const ends = line => [Number(line.dataset.begin), Number(line.dataset.end)];
-        const others = [...byId("span").querySelectorAll("[data-begin]")].map(ends);
-        return {{table, others, picked, isOpen: !byId("panel-span").hidden}};"""
-    found = in_a_browser(tmp_path, page, script)
-    assert found["picked"] == [begin, end] and found["isOpen"]
-    planted = [["0:3", "low"], ["1:7", "high"]]
-    assert found["table"][:2] == planted, (
-        "those that are on for no longer than the selection come first"
-    )
-    is_quoted = page.labels["quote"]
+    found = in_a_browser(tmp_path, page, "selection.js", begin=begin, end=end)
+    assert (found["picked"], found["isOpen"]) == ([begin, end], True)
+    # Those that are on for no longer than the selection come first.
+    assert found["table"][:2] == [["0:3", "low"], ["1:7", "high"]]
     assert len(found["others"]) == 12
-    assert all(is_quoted[first:last].all() for first, last in found["others"]), (
-        "the first cells are on in quotations"
+    assert all(page.labels["quote"][first:last].all() for first, last in found["others"])
+
+
+@pytest.fixture(
+    scope="module", params=[1200, pytest.param(500, marks=pytest.mark.thorough)], ids=str
+)
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a walk through the atlas by its keys has seen, in a window of that width."""
+    return in_a_browser(
+        tmp_path_factory.mktemp("walk"), make_atlas(), "keyboard.js", width=request.param
     )
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.thorough)])
-def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width: int) -> None:
-    page = make_atlas()
-    script = """
-        const press = (element, key, shiftKey = false) =>
-            element.dispatchEvent(new KeyboardEvent("keydown", {key, shiftKey, bubbles: true, cancelable: true}));
-        const overflow = document.documentElement.scrollWidth - window.innerWidth;
-        const found = {top: spans[0].getBoundingClientRect().top, overflow};
-        const boxes = spans.map(span => span.getClientRects()[0]);
-        const gaps = boxes.slice(1).map((box, i) => box.top > boxes[i].top ? box.top - boxes[i].bottom : 0);
-        found.stripes = Math.max(...gaps);
-        byId("text").focus();
-        for (let i = 0; i < 10; i++) press(byId("text"), "ArrowRight");
-        found.about = byId("about").textContent;
-        for (let i = 0; i < 4; i++) press(byId("text"), "ArrowRight", true);
-        found.picked = picked;
-        press(byId("text"), "ArrowDown");
-        found.below = here;
-        press(byId("text"), "Escape");
-        found.none = picked;
-        press(byId("tab-found"), "ArrowRight");
-        found.tab = [document.activeElement.id, byId("panel-cells").hidden, byId("panel-found").hidden];
-        byId("filter").value = "score>0.5 rule";
-        byId("filter").dispatchEvent(new Event("input"));
-        const shown = () => [...byId("cell-rows").children].filter(tr => !tr.hidden);
-        found.filtered = shown().map(tr => tr.children[0].textContent);
-        byId("cell-columns").children[2].firstChild.click();
-        found.sorted = shown().map(tr => tr.children[0].textContent);
-        found.order = [...byId("cell-columns").children].map(th => th.getAttribute("aria-sort"));
-        found.stops = [...byId("cell-rows").children].filter(tr => tr.tabIndex === 0).length;
-        press(shown()[0], "ArrowDown");
-        press(document.activeElement, "Enter");
-        found.chosen = [data.cells[chosen].name, location.hash];
-        byId("tab-map").click();
-        press(byId("map"), "ArrowRight");
-        found.walked = [data.cells[chosen].name, byId("map").getAttribute("aria-activedescendant")];
-        byId("tab-cell").click();
-        found.page = byId("panel-cell").innerText;
-        const controls = document.querySelectorAll("button, input, select, [role=tab], [role=grid], [tabindex='0']");
-        const isNamed = one => one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length;
-        found.unnamed = [...controls].filter(one => !isNamed(one)).map(one => one.outerHTML);
-        byId("larger").click();
-        found.size = getComputedStyle(spans[0]).fontSize;
-        return found;"""
-    found = in_a_browser(tmp_path, page, script, width=width)
-    assert found["top"] < 200 and found["overflow"] <= 0
-    assert found["stripes"] <= 0.01, "the boxes of two lines touch"
-    assert found["about"].startswith('"  cell 1:7: 0.9') and "next: e 50 %" in found["about"]
-    assert found["picked"] == [9, 14] and found["none"] is None
-    line = page.text.index("\n") + 1
-    assert found["below"] == line + 13 and found["tab"] == ["tab-cells", False, True]
-    assert (
-        found["filtered"] == ["1:5", "1:14", "1:23", "1:32"]
-        and found["sorted"] == found["filtered"][::-1]
-    )
-    assert found["order"] == ["none", "none", "descending"] and found["stops"] == 1
-    assert found["chosen"] == ["1:23", "#1:23"]
-    assert found["walked"] == ["1:24", "dot-64"]
-    assert all(
-        part in found["page"]
-        for part in ("Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was')
-    )
-    assert found["unnamed"] == [] and found["size"] == "14px"
+def test_in_a_browser_the_boxes_of_two_lines_touch_and_nothing_sticks_out(walk: Any) -> None:
+    assert walk["top"] < 200
+    assert walk["overflow"] <= 0
+    assert walk["stripes"] <= 0.01
+
+
+@needs_browser
+def test_in_a_browser_the_arrow_keys_walk_over_the_text(walk: Any) -> None:
+    assert walk["about"].startswith('"  cell 1:7: 0.9')
+    assert "next: e 50 %" in walk["about"]
+    assert walk["picked"] == [9, 14]
+    assert walk["none"] is None
+    assert walk["below"] == make_atlas().text.index("\n") + 14
+
+
+@needs_browser
+def test_in_a_browser_cells_are_filtered_and_sorted(walk: Any) -> None:
+    assert walk["tab"] == ["tab-cells", False, True]
+    assert walk["filtered"] == ["1:5", "1:14", "1:23", "1:32"]
+    assert walk["sorted"] == walk["filtered"][::-1]
+    assert walk["order"] == ["none", "none", "descending"]
+    assert walk["stops"] == 1
+
+
+@needs_browser
+def test_in_a_browser_a_cell_is_chosen_in_the_table_and_on_the_map(walk: Any) -> None:
+    assert walk["chosen"] == ["1:23", "#1:23"]
+    assert walk["walked"] == ["1:24", "dot-64"]
+
+
+@needs_browser
+@pytest.mark.parametrize("part", ["Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was'])
+def test_in_a_browser_the_page_of_a_cell_has_each_section(walk: Any, part: str) -> None:
+    assert part in walk["page"]
+
+
+@needs_browser
+def test_in_a_browser_every_control_has_a_name_and_text_can_be_larger(walk: Any) -> None:
+    assert walk["unnamed"] == []
+    assert walk["size"] == "14px"

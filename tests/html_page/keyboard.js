@@ -1,0 +1,52 @@
+// A walk through the page by its keys, and what is seen on the way.
+const press = (element, key, shiftKey = false) =>
+  element.dispatchEvent(new KeyboardEvent("keydown", {key, shiftKey, bubbles: true, cancelable: true}));
+const found = {};
+
+// The layout.
+found.top = spans[0].getBoundingClientRect().top;
+found.overflow = document.documentElement.scrollWidth - window.innerWidth;
+const boxes = spans.map(span => span.getClientRects()[0]);
+const gaps = boxes.slice(1).map((box, i) => box.top > boxes[i].top ? box.top - boxes[i].bottom : 0);
+found.stripes = Math.max(...gaps);
+
+// The text.
+byId("text").focus();
+for (let i = 0; i < 10; i++) press(byId("text"), "ArrowRight");
+found.about = byId("about").textContent;
+for (let i = 0; i < 4; i++) press(byId("text"), "ArrowRight", true);
+found.picked = picked;
+press(byId("text"), "ArrowDown");
+found.below = here;
+press(byId("text"), "Escape");
+found.none = picked;
+
+// The table of all cells.
+press(byId("tab-found"), "ArrowRight");
+found.tab = [document.activeElement.id, byId("panel-cells").hidden, byId("panel-found").hidden];
+byId("filter").value = "score>0.5 rule";
+byId("filter").dispatchEvent(new Event("input"));
+const shown = () => [...byId("cell-rows").children].filter(tr => !tr.hidden);
+found.filtered = shown().map(tr => tr.children[0].textContent);
+byId("cell-columns").children[2].firstChild.click();
+found.sorted = shown().map(tr => tr.children[0].textContent);
+found.order = [...byId("cell-columns").children].map(th => th.getAttribute("aria-sort"));
+found.stops = [...byId("cell-rows").children].filter(tr => tr.tabIndex === 0).length;
+press(shown()[0], "ArrowDown");
+press(document.activeElement, "Enter");
+found.chosen = [data.cells[chosen].name, location.hash];
+
+// The map, and the page of a cell.
+byId("tab-map").click();
+press(byId("map"), "ArrowRight");
+found.walked = [data.cells[chosen].name, byId("map").getAttribute("aria-activedescendant")];
+byId("tab-cell").click();
+found.page = byId("panel-cell").innerText;
+
+// What a reader of the screen needs.
+const controls = document.querySelectorAll("button, input, select, [role=tab], [role=grid], [tabindex='0']");
+const isNamed = one => one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length;
+found.unnamed = [...controls].filter(one => !isNamed(one)).map(one => one.outerHTML);
+byId("larger").click();
+found.size = getComputedStyle(spans[0]).fontSize;
+return found;
