@@ -60,7 +60,7 @@ from charrnn.tui.explore.app import (
     Explorer,
     TextView,
 )
-from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, columns
+from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, cell_name, columns
 from charrnn.tui.full_screen import FullScreenApp, Job, Question, Work
 from charrnn.views.tables import score_mark, score_text
 from charrnn.views.theme import NUM_SHADES, block
@@ -305,47 +305,66 @@ def test_a_cell_is_gone_to_in_its_list_or_among_all(model: Model) -> None:
     play(model, script)
 
 
-def test_the_command_opens_the_text_it_is_given_with_the_figures_of_visualize(
-    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Explorer]:
+    """The explorers that the command opens, which are left at once."""
+    found: list[Explorer] = []
+    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr(Explorer, "run", lambda self: found.append(self))
+    return found
+
+
+def test_the_command_opens_the_text_with_the_figures_of_visualize(
+    command: Command, lab: Path, tmp_path: Path, opened: list[Explorer]
 ) -> None:
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
-    opened: list[Explorer] = []
-    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
-    monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     ran = command("explore", "--text", "mine.txt", "--chars", 300)
     assert (ran.code, ran.out) == (0, "")
     assert opened[0].browser.given.text == FRESH[:300]
     scores = opened[0].study.findings().scores
     assert json.loads(json.dumps([score.to_json() for score in scores])) == reported
+
+
+def test_the_command_reads_no_text_from_the_keyboard(
+    command: Command, lab: Path, opened: list[Explorer]
+) -> None:
     ran = command("explore", "--text", "-")
-    assert (ran.code, "Give a file" in ran.err) == (2, True)
-    # An error that Textual reports itself closes the interface without a result.
+    assert ran.code == 2
+    assert "Give a file" in ran.err
+
+
+def test_an_error_that_textual_reports_itself_is_an_exit_code(
+    command: Command, lab: Path, opened: list[Explorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Explorer, "run", lambda self: setattr(self, "_return_code", 1))
-    assert command("explore", "--text", "mine.txt").code == 1
+    assert command("explore").code == 1
 
 
 def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) -> None:
     trace = model.trace(FRESH[:2_000], num_guesses=5)
     lines = [line + "\n" for line in FRESH[:2_000].split("\n")]
-    assert all(2 < len(line) < 70 for line in lines[:3])
+    cursor = len(lines[0] + lines[1]) + 2
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        cell = (slice(None), *app.browser.exploration.cell)
+        layer, unit = app.browser.exploration.cell
+        values = trace.cells[:, layer, unit]
         await pilot.press("right", "j", "j", "right")
-        cursor = len(lines[0] + lines[1]) + 2
         await until(pilot, lambda: app.browser.exploration.viewed.cursor == cursor)
-        place = app.browser.exploration.scale.place
-        values = trace.cells[cell][
-            FRESH.rindex("\n", 0, cursor) + 1 : FRESH.index("\n", cursor) + 1
-        ]
-        assert shown(app, "#sparkline") == "  " + "".join(
-            block(place(value)) for value in values.tolist()
-        )
+        begin = len(lines[0] + lines[1])
+        of_line = map(app.browser.exploration.scale.place, values[begin:].tolist())
+        blocks = "".join(map(block, of_line))[: len(lines[2])]
+        assert shown(app, "#sparkline") == "  " + blocks
         assert trace.guess_probs is not None
-        assert f"{trace.cells[cell][cursor]:+.2f}   next: " in shown(app, "#readout")
+        assert f"{values[cursor]:+.2f}   next: " in shown(app, "#readout")
         assert f" {trace.guess_probs[cursor, 0]:.2f}  " in shown(app, "#readout")
+
+    play(model, script)
+
+
+def test_the_cursor_stays_in_view_a_page_down(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await pilot.press("pagedown")
         await until(pilot, lambda: text_of(app).scroll_offset.y > 0)
         assert any(style.reverse for _, style in styled(text_of(app)))
@@ -353,48 +372,58 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
     play(model, script)
 
 
-def test_typing_is_followed_character_by_character(
+def test_typing_is_followed_character_by_character(model: Model) -> None:
+    # Among them letters that are commands elsewhere.
+    typed = "(sq)\njkt( a"
+    trace = model.trace(typed, num_guesses=5)
+    assert trace.guess_probs is not None
+    best = trace.guess_probs[-1].tolist()
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        reading = app.browser.typed
+        await pilot.press("t", *"(sq)", "enter", *"jkt((", "backspace", "space", "a")
+        await until(pilot, lambda: reading.text == typed)
+        await until(pilot, lambda: "(sq)↵" in screen(app))
+        for unit in (0, 5, 31):
+            assert reading.values((0, unit)) == pytest.approx(trace.cells[:, 0, unit], abs=1e-4)
+        assert [p for _, p in reading.guesses()] == pytest.approx(best, abs=1e-4)
+        await pilot.press("end", "left")
+        await until(pilot, lambda: reading.cursor == len(typed) - 2)
+        layer, unit = app.browser.exploration.cell
+        assert (layer, unit) == app.browser.exploration.rows[-1].cell
+        assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
+
+    play(model, script)
+
+
+def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exploration, "MAX_TYPED", 100)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        typed_text = app.browser.typed
-        # Among them letters that are commands elsewhere.
-        await pilot.press("t", *"(sq)", "enter", *"jkt((", "backspace", "space", "a")
-        typed = "(sq)\njkt( a"
-        await until(pilot, lambda: typed_text.text == typed and "(sq)↵" in screen(app))
-        trace = model.trace(typed, num_guesses=5)
-        assert trace.guess_probs is not None
-        for unit in (0, 5, 31):
-            assert typed_text.values((0, unit)) == pytest.approx(trace.cells[:, 0, unit], abs=1e-4)
-        assert [p for _, p in typed_text.guesses()] == pytest.approx(
-            trace.guess_probs[-1].tolist(), abs=1e-4
-        )
-        await pilot.press("end", "left")
-        row = len(app.browser.exploration.rows) - 1
-        await until(
-            pilot, lambda: (app.browser.exploration.row, typed_text.cursor) == (row, len(typed) - 2)
-        )
-        layer, unit = app.browser.exploration.cell
-        assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
-        await pilot.press("slash")
+        await pilot.press("t", "slash")
         await until(pilot, lambda: "/ is not in the vocabulary" in shown(app, "#status"))
         app.post_message(Paste("(a)\r\n" + FRESH[:300]))
         await until(pilot, lambda: "characters can be typed" in screen(app))
-        assert typed_text.text[len(typed) + 1 :] == ("(a)\n" + FRESH)[: 100 - len(typed) - 1], (
-            "the rest is left out"
-        )
-        # Out of typing, but not of the text; then out of that too.
-        await pilot.press("escape", "up")
-        await until(pilot, lambda: app.browser.exploration.row == row - 1)
-        assert (app.browser.exploration.viewed, len(typed_text.text)) == (typed_text, 100)
+        # The unknown character counts as one, and what comes after the hundredth is left out.
+        assert app.browser.typed.text[1:] == ("(a)\n" + FRESH)[:99]
+
+    play(model, script)
+
+
+def test_escape_leaves_typing_and_then_the_typed_text(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        viewed = app.browser.exploration
+        await pilot.press("t", "a", "escape")
+        await until(pilot, lambda: not app.browser.is_typing)
+        assert viewed.viewed is app.browser.typed
         await pilot.press("escape")
-        await pilot.pause()
+        await until(pilot, lambda: viewed.viewed is app.browser.given)
         assert FRESH.splitlines()[0] in screen(app)
         await pilot.press("t", "q")
-        assert app.is_running
+        assert app.is_running, "a letter"
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app._exit)
 
@@ -421,41 +450,62 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun)
     assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
 
 
-def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
-    def text(seed: int, **options: Any) -> str:
-        return model.sample(
-            length=150, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=FRESH[:3], **options
-        ).text
+def sides(app: Explorer) -> list[str]:
+    """The two generated texts."""
+    return [view._characters for view in app.screen.query(TextView)]
 
-    def sides(app: Explorer) -> list[str]:
-        return [view._characters for view in app.screen.query(TextView)]
+
+def written(model: Model, seed: int, **options: Any) -> str:
+    """What the model generates after the first three characters."""
+    generated = model.sample(
+        length=150, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=FRESH[:3], **options
+    )
+    return generated.text
+
+
+async def clamp(app: Explorer, pilot: Pilot[None]) -> None:
+    """Clamp cell 0:1 at -1 after three characters, with two answers that are refused."""
+    await until_scored(app, pilot)
+    await pilot.press("right", "right", "S", "down")
+    await until(pilot, lambda: app.browser.exploration.cell == (0, 1))
+    await pilot.press("c")
+    for typed in ("2", "nan"):
+        await answer(app, pilot, typed)
+        assert "Write a number from -1 to 1" in screen(app)
+    await answer(app, pilot, "-1")
+    await until(pilot, lambda: isinstance(app.screen, ClampScreen))
+    await until(pilot, lambda: all(sides(app)))
+
+
+def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
+    clamped = {(0, 1): -1.0}
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until_scored(app, pilot)
-        await pilot.press("right", "right", "S", "down")
-        await until(pilot, lambda: app.browser.exploration.cell == (0, 1))
-        await pilot.press("c")
-        for typed in ("2", "nan"):
-            await answer(app, pilot, typed)
-            assert "Write a number from -1 to 1" in screen(app)
-        await answer(app, pilot, "-1")
-        await until(pilot, lambda: isinstance(app.screen, ClampScreen) and all(sides(app)))
-        held, free = text(0, clamps={(0, 1): -1.0}), text(0)
-        assert sides(app) == [held, free] and held != free
-        drawn = screen(app)
+        await clamp(app, pilot)
+        held, free = sides(app)
+        assert held == written(model, 0, clamps=clamped)
+        assert free == written(model, 0)
+        assert held != free
         for part in ("0:1 clamped at -1", held.splitlines()[0][:30], free.splitlines()[0][:30]):
-            assert part in drawn
+            assert part in screen(app)
+
+    play(model, script)
+
+
+def test_other_random_numbers_and_scrolling_are_for_both_texts(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await clamp(app, pilot)
         await pilot.press("r")
-        await until(pilot, lambda: sides(app) == [text(1, clamps={(0, 1): -1.0}), text(1)])
+        expected = [written(model, 1, clamps={(0, 1): -1.0}), written(model, 1)]
+        await until(pilot, lambda: sides(app) == expected)
         assert "seed 1" in screen(app)
         moved: list[int] = []
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(TextView, "scroll_relative", lambda view, **by: moved.append(by["y"]))
             await pilot.press("j")
-        assert moved == [1, 1], "both sides"
+        assert moved == [1, 1]
         await pilot.press("escape")
-        await pilot.pause()
-        assert app.screen is app.browser
+        await until(pilot, lambda: app.screen is app.browser)
 
     play(model, script)
 
@@ -474,11 +524,11 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path: Pa
         drawn += screen(app)
         await pilot.press("escape", "c")
         await answer(app, pilot, "1")
-        await until(
-            pilot, lambda: isinstance(app.screen, ClampScreen) and " clamped at 1" in screen(app)
-        )
+        await until(pilot, lambda: isinstance(app.screen, ClampScreen))
+        await until(pilot, lambda: " clamped at 1" in screen(app))
         drawn += screen(app)
-        assert "[bold]x[/bold] [red] ␛[31mred␛[0m ␇" in drawn and "[b]na␛me" in drawn
+        assert "[bold]x[/bold] [red] ␛[31mred␛[0m ␇" in drawn
+        assert "[b]na␛me" in drawn
         steering = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e"} - {"\n"}
         assert not steering & {*drawn}
 
@@ -490,36 +540,29 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        for keys in (
-            "down",
-            "right",
-            "j",
-            "pagedown",
-            "s",
-            "question_mark",
-            "escape",
-            "slash",
-            "escape",
-            "t",
-            "x",
-        ):
-            await pilot.press(keys)
-        table = app.browser.query_one(DataTable)
+        for key in ("down", "right", "j", "pagedown", "s", "question_mark", "escape", "slash"):
+            await pilot.press(key)
+        await pilot.press("escape", "t", "x")
         for width, height in ((1, 1), (110, 30), (80, 24)):
             await pilot.resize_terminal(width, height)
             await until(pilot, lambda h=height: len(screen(app).splitlines()) == h)  # type: ignore[misc]
             assert {cell_len(line) for line in screen(app).splitlines()} == {width}
-            assert width != 110 or text_of(app).region.x >= table.region.right, (
-                "side by side where there is room"
-            )
-        assert text_of(app).region.y >= table.region.bottom and screen(app).splitlines()[
-            -1
-        ].startswith("typing")
+        assert screen(app).splitlines()[-1].startswith("typing")
         await pilot.press("escape", "escape", "up")
         await pilot.pause()
         assert all(not style.bgcolor for _, style in styled(text_of(app)))
 
     play(quoting, script, QUOTED, size=(1, 1))
+
+
+def test_list_and_text_are_side_by_side_where_there_is_room(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        table = app.browser.query_one(DataTable)
+        assert text_of(app).region.y >= table.region.bottom
+        await pilot.resize_terminal(110, 30)
+        await until(pilot, lambda: text_of(app).region.x >= table.region.right)
+
+    play(model, script, size=(80, 24))
 
 
 def on_page(app: Explorer, widget: str) -> str:
@@ -530,31 +573,48 @@ async def until_measured(app: Explorer, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: "Most correlated" in whole_page(app) and not on_page(app, "#status"))
 
 
-def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_others(
-    quoting: Model,
-) -> None:
+async def open_page(app: Explorer, pilot: Pilot[None]) -> None:
+    """Open the page of the first cell of the list, by two keys."""
+    await until_scored(app, pilot)
+    await pilot.press("1", "enter")
+    await until_measured(app, pilot)
+
+
+def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting: Model) -> None:
     ablation = quoting.study(QUOTED, cached=True).ablation_of(0, QUOTING_UNIT)
-    (effect,) = (one for one in ablation.effects if one.detector == "quote")
+    (effect,) = [one for one in ablation.effects if one.detector == "quote"]
     assert effect.change_inside > ablation.change > effect.change_outside > 0.1
+    contribution = f"loss {ablation.change:+.4f} nats/character"
+    inside = f"inside quote {effect.change_inside:+.4f}"
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        assert f"1  0:{QUOTING_UNIT}" in screen(app) and "Enter page" in screen(app)
-        await pilot.press("1", "enter")
-        await until_measured(app, pilot)
+        assert f"1  0:{QUOTING_UNIT}" in screen(app)
+        await open_page(app, pilot)
+        assert on_page(app, "#caption").startswith(f"cell 0:{QUOTING_UNIT} follows quote")
+        assert f"{contribution}; {inside}" in screen(app)
+
+    play(quoting, script, QUOTED)
+
+
+def test_a_page_has_the_passages_and_what_the_cell_writes(quoting: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await open_page(app, pilot)
         drawn = screen(app)
-        assert f"cell 0:{QUOTING_UNIT} follows quote" in drawn
         passage = next(line for line in drawn.splitlines() if line.startswith("top 1"))
-        assert "+1.00" in passage and "“" in drawn
-        assert (
-            f"loss {ablation.change:+.4f} nats/character; inside quote {effect.change_inside:+.4f}"
-            in drawn
-        )
+        assert "+1.00" in passage
         promoted = next(line for line in drawn.splitlines() if line.startswith("promotes"))
-        assert {"'x'", "'y'", "'z'"} <= {*promoted.split()} and UNIT_OF_EFFECTS in drawn
-        assert "Ablated: rise of the loss" in whole_page(
-            app
-        ) and "inside double quotation marks" in whole_page(app)
+        assert {"'x'", "'y'", "'z'"} <= {*promoted.split()}
+        assert UNIT_OF_EFFECTS in drawn
+        for part in ("Ablated: rise of the loss", "inside double quotation marks"):
+            assert part in whole_page(app)
+
+    play(quoting, script, QUOTED)
+
+
+def test_a_page_scrolls(quoting: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await open_page(app, pilot)
         pictures = app.screen.query_one("#pictures")
         await until(pilot, lambda: pictures.max_scroll_y > 2)
         for key, y in (("down", 1), ("j", 2), ("k", 1)):
@@ -562,18 +622,25 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_ot
             await until(pilot, lambda y=y: pictures.scroll_offset.y == y)  # type: ignore[misc]
         await pilot.press("end")
         await until(pilot, lambda: "Most correlated" in screen(app))
+
+    play(quoting, script, QUOTED)
+
+
+def test_a_page_turns_to_the_other_cells_of_the_list(quoting: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await open_page(app, pilot)
+        first, second, *_ = [cell_name(row.cell) for row in app.browser.exploration.rows]
         await pilot.press("left")
-        assert on_page(app, "#caption").startswith("cell 0:5 "), "there is no cell before the first"
+        assert on_page(app, "#caption").startswith(f"cell {first} "), "there is none before"
         await pilot.press("right")
         await until_measured(app, pilot)
-        layer, unit = app.browser.exploration.rows[1].cell
-        assert on_page(app, "#caption").startswith(f"cell {layer}:{unit} ")
-        assert f"Where cell {layer}:{unit} is high" in whole_page(app)
+        assert on_page(app, "#caption").startswith(f"cell {second} ")
+        assert f"Where cell {second} is high" in whole_page(app)
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, Question))
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen is app.browser)
-        assert app.browser.exploration.row == app.browser.query_one(DataTable).cursor_row == 1
+        assert app.browser.query_one(DataTable).cursor_row == 1
 
     play(quoting, script, QUOTED)
 
