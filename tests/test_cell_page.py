@@ -57,10 +57,13 @@ def test_a_page_has_every_part_of_its_cell(study: CellAnalysis, page: CellPage) 
     assert (page.layer, page.unit) == (0, 7)
     parts = (page.values, page.inputs, page.outputs, page.description)
     assert [(part.layer, part.unit) for part in parts if part is not None] == [(0, 7)] * 4
-    assert page.inputs is not None and page.inputs.earlier is not None and page.outputs is not None
+    assert page.inputs is not None
+    assert page.inputs.earlier is not None
+    assert page.outputs is not None
     values = study.activations().of(0, 7)
     for passage, place in zip(page.passages, page.values.passages, strict=True):
-        assert passage.text == TEXT[place.begin : place.end] and passage.index == place.index
+        assert passage.text == TEXT[place.begin : place.end]
+        assert passage.index == place.index
         assert passage.line == TEXT[: place.index].count("\n") + 1
         assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
         assert passage.value == values[place.index]
@@ -87,7 +90,8 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(
     model: Model, num_chars: int
 ) -> None:
     page = model.study(TEXT[:num_chars]).page(0, 3)
-    assert page.values.num_chars == num_chars and page.description is None
+    assert page.values.num_chars == num_chars
+    assert page.description is None
     assert (page.outputs is None) == (num_chars == 1)
     assert drawn(page_pictures(page), 80)
 
@@ -100,7 +104,8 @@ def test_a_second_page_is_read_from_the_run(
     for built in ("cells.activations.Activations", "model.network.CharRNN"):
         monkeypatch.setattr(f"charrnn.{built}.__init__", pytest.fail)
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-    assert again == first and isinstance(again.passages[0], CellPassage)
+    assert again == first
+    assert isinstance(again.passages[0], CellPassage)
 
 
 @pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
@@ -114,9 +119,8 @@ def test_a_page_fits_its_width_and_begins_with_the_passages(
         force_terminal=color_system is not None,
     )
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert all(cell_len(line.rstrip()) <= width for line in bare) and any(
-        line.startswith("top 1") for line in bare[:5]
-    )
+    assert all(cell_len(line.rstrip()) <= width for line in bare)
+    assert any(line.startswith("top 1") for line in bare[:5])
     headings = (
         "Where cell 0:7 is",
         f"Values over {len(TEXT):,}",
@@ -164,9 +168,8 @@ def test_a_passage_is_clipped_around_its_character() -> None:
         shown = clipped(passage, num_columns)
         assert len(shown.text) == len(shown.values) == min(num_columns, 150)
         begin = round(1000 * shown.values[0])
-        assert shown.text == text[begin : begin + len(shown.text)] and begin <= 100 < begin + len(
-            shown.text
-        )
+        assert shown.text == text[begin : begin + len(shown.text)]
+        assert begin <= 100 < begin + len(shown.text)
     assert round(1000 * clipped(passage, 60).values[0]) == pytest.approx(60, abs=2)
 
 
@@ -185,7 +188,8 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
     )
     (line,) = in_colour(replace(passage, kind="decile", rank=10), 80)
     assert line.startswith("tenth 10  -1.00 line 123456 <b>")
-    assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
+    assert "↵" in line
+    assert not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 
 def test_the_timescale_says_where_it_comes_from(page: CellPage) -> None:

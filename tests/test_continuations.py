@@ -68,7 +68,8 @@ def test_five_different_ones_that_end_where_they_should(model: Model, until: str
     # So warm that the samples differ from the beams, whatever the last digits of the model.
     found = model.continuations(text, until=until, seed=3, temperature=2.0)
     assert len({one.text for one in found}) == len(found) == 5
-    assert found[0].how == "beam" and "sample" in {one.how for one in found}
+    assert found[0].how == "beam"
+    assert "sample" in {one.how for one in found}
     for one in found:
         # The score is that of a naive loop, to the last digit: sums of int8 products are exact.
         assert list(one.logprobs) == naive_logprobs(model, text, one.text)
@@ -91,20 +92,16 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
             one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)
         ]  # type: ignore[arg-type]
 
-    assert (
-        texts(1) == texts(1) != texts(2)
-        and texts(1, temperature=0.5) != texts(1)
-        and texts(None) != texts(None)
-    )
+    assert texts(1) == texts(1) != texts(2)
+    assert texts(1, temperature=0.5) != texts(1)
+    assert texts(None) != texts(None)
     for wrong in ({"count": 101}, {"seed": -1}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             model.continuations("The ", **wrong)
     offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
-    assert (
-        first == model.continuations("The ", seed=5)
-        and len({one.text for one in (*first, *second)}) == 10
-    )
+    assert first == model.continuations("The ", seed=5)
+    assert len({one.text for one in (*first, *second)}) == 10
 
 
 def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
@@ -120,7 +117,8 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
         )
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
-    assert first.is_complete and first.text == " c"
+    assert first.is_complete
+    assert first.text == " c"
 
 
 def test_a_draft_is_read_from_the_nearest_state(

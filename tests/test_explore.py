@@ -666,7 +666,8 @@ def test_parts_of_a_page_appear_when_measured_and_keys_work(
         )
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
-        assert "promotes" not in whole_page(app) and on_page(app, "#status")
+        assert "promotes" not in whole_page(app)
+        assert on_page(app, "#status")
         await pilot.press("down")
         await until(pilot, lambda: app.screen.query_one("#pictures").scroll_offset.y == 1)
         # A page that is left is not measured any further, and what it measures does not show on
@@ -785,7 +786,9 @@ def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.M
     for name, words in instead.items():
         ran = command(name)
         assert (ran.code, ran.out) == (2, "")
-        assert "fills a terminal" in ran.err and words in ran.err and len(ran.err.splitlines()) <= 3
+        assert "fills a terminal" in ran.err
+        assert words in ran.err
+        assert len(ran.err.splitlines()) <= 3
     monkeypatch.setattr("charrnn.tui.terminal.find_spec", lambda name: None)
     for name in instead:
         ran = command(name)
@@ -820,5 +823,6 @@ def test_the_pictures_of_the_documentation_show_them(
     )
     for picture in (drawn, script["FILE"].read_text(encoding="utf-8")):
         text = re.sub("<[^>]*>", "", picture)
-        assert all(word in text for word in words) and "reading" not in text
+        assert all(word in text for word in words)
+        assert "reading" not in text
         assert ElementTree.fromstring(picture).tag.endswith("svg")

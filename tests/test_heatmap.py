@@ -82,10 +82,13 @@ def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
     ]
     assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
     legend, about = (plain(picture, 90)[0] for picture in scale_pictures(own))
-    assert legend.startswith("+0.91 ▁") and legend.endswith("█ +0.99") and about == ABOUT_OWN_SCALE
+    assert legend.startswith("+0.91 ▁")
+    assert legend.endswith("█ +0.99")
+    assert about == ABOUT_OWN_SCALE
     assert scale_of([0.9876, 0.9878]).ends == ("+0.9876", "+0.9878")
     for others in ([-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]):
-        assert scale_of(others) == Scale() and len(scale_pictures(scale_of(others))) == 1
+        assert scale_of(others) == Scale()
+        assert len(scale_pictures(scale_of(others))) == 1
 
 
 def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
@@ -157,7 +160,10 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     assert colours[3:6] == [None] * 3
     excess = [colour[2] - colour[0] for colour in (*colours[:3], *colours[6:]) if colour]
     # The stronger the value, the stronger the colour.
-    assert len(excess) == 6 and excess == sorted(excess) and excess[2] < -20 and excess[3] > 20
+    assert len(excess) == 6
+    assert excess == sorted(excess)
+    assert excess[2] < -20
+    assert excess[3] > 20
 
 
 def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
@@ -166,9 +172,8 @@ def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
     assert plain(heat_map(text, [-1] * len(text)), 60, "ascii") == expected
     values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
     assert plain(heat_map("lamps on", values), 60, "ascii") == ["lamps on", ASCII_BLOCKS]
-    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _") and plain(Legend())[0].startswith(
-        "-1 ▁"
-    )
+    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _")
+    assert plain(Legend())[0].startswith("-1 ▁")
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
@@ -232,10 +237,10 @@ def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
     assert plain(SurpriseMap("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
     assert plain(SurpriseMap("ab", [float("nan"), 8.0])) == ["ab", " █"]
-    assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁") and plain(SURPRISE_LEGEND)[0].endswith(
-        "█ 8 bits or more"
-    )
+    assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
+    assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
     unmarked, marked = (
         background(s) for s in coloured(SurpriseMap("ab", [0.1, 7.0])) if s.text.strip()
     )
-    assert unmarked is None and marked is not None
+    assert unmarked is None
+    assert marked is not None

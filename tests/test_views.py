@@ -63,7 +63,8 @@ def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) 
     # Each terminal with a width, not all with all of them.
     for width, encoding in ((40, "utf-8"), (80, "ascii"), (120, "utf-8")):
         plain = drawn(shown, width, encoding=encoding)
-        assert plain.strip() and "\x1b" not in plain
+        assert plain.strip()
+        assert "\x1b" not in plain
         texts = [plain, drawn(shown, width, "truecolor", encoding, NO_COLOR="1")]
         for colours, background in (
             ("standard", "dark"),
@@ -98,9 +99,8 @@ def test_no_figure_is_cut(name: str) -> None:
         assert figures <= set(FIGURE.findall(drawn(tables, width, encoding=encoding)))
         for chart in charts:
             ticks = [float(tick) for tick in TICK.findall(drawn([chart], width, encoding=encoding))]
-            assert len(ticks) > 1 and ticks == sorted({*ticks}, reverse=True), (
-                "downwards along the axis"
-            )
+            assert len(ticks) > 1
+            assert ticks == sorted({*ticks}, reverse=True), "downwards along the axis"
 
 
 def test_every_view_is_drawn() -> None:
