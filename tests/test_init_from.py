@@ -20,13 +20,16 @@ import charrnn
 from charrnn.config.settings_file import from_yaml
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.model.shapes import ROWS, extend_rows, weight_shapes
+from charrnn.model.shapes import extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 from charrnn.training.loop import resume
 from charrnn.training.plan import with_model_of
 
 WORDS = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), min_size=1, max_size=60)
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")
+
+ROWS = ("embedding.weight", "output.weight", "output.bias")
+"""Tensors with a row per character."""
 
 
 @pytest.fixture

@@ -55,12 +55,14 @@ def can_join(config: Config, members: int, size: int) -> bool:
     head for all units.
     """
     cell = cell_type(config.cell)
-    whole, one = (cell.extras(units) for units in (members * size, size))
-    mixes_units = DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn.")
-    return not mixes_units and all(
-        kind != "permutation" and shape == tuple(members * length for length in one[name][0])
-        for name, (shape, kind) in whole.items()
-    )
+    if DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn."):
+        return False
+    of_one = cell.extras(size)
+    for name, (shape, kind) in cell.extras(members * size).items():
+        joined_shape = tuple(members * length for length in of_one[name][0])
+        if kind == "permutation" or shape != joined_shape:
+            return False
+    return True
 
 
 class Ensemble(nn.Module):
@@ -153,43 +155,42 @@ def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
     """Return copies of the weights of a network, or of the one network that an ensemble is."""
-    found = [numpy_tensors(one.state_dict()) for one in networks_of(network)]
     if not isinstance(network, Ensemble):
-        return found[0]
+        return numpy_tensors(network.state_dict())
     size = network.networks[0].hidden_size
-    shapes = weight_shapes(network.config, network.vocab_size)
-    return {
-        name: _join(name, [one[name] for one in found], shape, size)
-        for name, shape in shapes.items()
-    }
+    members = [numpy_tensors(member.state_dict()) for member in network.networks]
+    joined = {}
+    for name, shape in weight_shapes(network.config, network.vocab_size).items():
+        parts = [member[name] for member in members]
+        if name == "ngrams.weight":  # which they share
+            joined[name] = parts[0]
+        elif name == "output.weight":
+            joined[name] = np.concatenate(parts, axis=1) / np.float32(len(parts))
+        elif name == "output.bias":
+            joined[name] = np.mean(parts, axis=0)
+        elif len(parts[0]) == shape[0]:  # an embedding (V, E), a learned state (L, S, H)
+            joined[name] = np.concatenate(parts, axis=-1)
+        else:
+            joined[name] = _join_rows(parts, shape, size)
+    return joined
 
 
-def _join(
-    name: str, parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int
-) -> NDArray[Any]:
-    """Join a tensor of M networks of `size` units to one of that shape."""
-    members, first = len(parts), parts[0]
-    joined: NDArray[Any]
-    if name == "ngrams.weight":
-        joined = first.copy()
-    elif name == "output.weight":
-        joined = np.concatenate(parts, axis=1) / np.float32(members)
-    elif name == "output.bias":
-        joined = np.mean(parts, axis=0)
-    elif len(first) == shape[0]:  # An embedding (V, E), a learned state (L, S, H).
-        joined = np.concatenate(parts, axis=-1)
-    else:
-        # Rows (G * H, ...) are G blocks, each of which has the rows of every network.
-        blocks = len(first) // size if len(first) % size == 0 else 1
-        matrices = [part.reshape(blocks, len(part) // blocks, -1) for part in parts]
-        joined = np.zeros(
-            (blocks, members, matrices[0].shape[1], shape[1] if len(shape) == 2 else 1), first.dtype
-        )
+def _join_rows(parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int) -> NDArray[Any]:
+    """Join a weight or bias of M networks of `size` units to one of that shape.
+
+    Its rows (G * H, ...) are G blocks, each of which has the rows of every network.
+    """
+    num_rows = len(parts[0])
+    num_blocks = num_rows // size if num_rows % size == 0 else 1
+    matrices = [part.reshape(num_blocks, num_rows // num_blocks, -1) for part in parts]
+    num_columns = matrices[0].shape[2]
+    num_joined_columns = shape[1] if len(shape) == 2 else 1
+    joined = np.zeros(
+        (num_blocks, len(parts), num_rows // num_blocks, num_joined_columns), parts[0].dtype
+    )
+    for index, matrix in enumerate(matrices):
         # All networks read the columns of a bias and of one-hot characters, and each reads units of
         # its own.
-        num_columns = matrices[0].shape[2]
-        step = 0 if num_columns == joined.shape[3] else num_columns
-        for index, matrix in enumerate(matrices):
-            joined[:, index, :, index * step : index * step + num_columns] = matrix
-        joined = joined.reshape(shape)
-    return joined
+        begin = 0 if num_columns == num_joined_columns else index * num_columns
+        joined[:, index, :, begin : begin + num_columns] = matrix
+    return joined.reshape(shape)

@@ -78,7 +78,8 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     integer that float64 represents exactly (Ozaki, Ogita, Oishi & Rump 2012). If a value is not
     finite, the product is that of BLAS.
     """
-    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    x = np.asarray(x, np.float64)
+    weight = np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
         return np.asarray(x @ weight.T)
     num_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, x.shape[1])))) // 2
@@ -122,7 +123,8 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
     for part in HALF_PI:
         rest = rest - turns * part
     square = rest * rest
-    sine, cosine = _polynomial(SINE, square) * rest, _polynomial(COSINE, square)
+    sine = _polynomial(SINE, square) * rest
+    cosine = _polynomial(COSINE, square)
     quarter = np.mod(turns, 4)
     is_swapped = np.mod(turns, 2) == 1
     cos = np.where(is_swapped, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
@@ -157,21 +159,30 @@ def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32
     Computed in float64, in two steps of sums over the factors of N nearest to its square root
     (Cooley & Tukey 1965).
     """
+    # The factors of N nearest to its square root.
     batch, size = re.shape
     inner = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
     outer = size // inner
-    # n = outer * n1 + n2, k = k1 + inner * k2: first over n1, then over n2.
-    real, imaginary = (part.astype(np.float64).reshape(batch, inner, 1, outer) for part in (re, im))
+
+    # n = outer * n1 + n2, k = k1 + inner * k2: first over n1.
+    real = re.astype(np.float64).reshape(batch, inner, 1, outer)
+    imaginary = im.astype(np.float64).reshape(batch, inner, 1, outer)
     w_real, w_imaginary = _powers_of_unity(inner, inner, inner)
     real, imaginary = _times(real, imaginary, (w_real[:, :, None], w_imaginary[:, :, None]))
-    real, imaginary = real.sum(axis=1), imaginary.sum(axis=1)
+    real = real.sum(axis=1)
+    imaginary = imaginary.sum(axis=1)
+
+    # Then over n2.
     real, imaginary = _times(real, imaginary, _powers_of_unity(size, inner, outer))
     real, imaginary = _times(
         real[..., None], imaginary[..., None], _powers_of_unity(outer, outer, outer)
     )
-    found = (part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size) for part in (real, imaginary))
-    first, second = ((part / math.sqrt(size)).astype(np.float32) for part in found)
-    return first, second
+
+    def collect(part: Doubles) -> Float32Array:
+        total = part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size)
+        return np.asarray(total / math.sqrt(size), np.float32)
+
+    return collect(real), collect(imaginary)
 
 
 LARGEST = 127
@@ -215,16 +226,14 @@ class Matrix:
         self.bits = 0
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
-            self.scale = np.where(
-                largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)
-            ).astype(np.float32)
+            scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST))
+            self.scale = scale.astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
-            self.bits = SUM_BITS - math.ceil(
-                math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max())))
-            )
+            largest_sum = max(1.0, float(np.abs(rounded).sum(axis=1).max()))
+            self.bits = SUM_BITS - math.ceil(math.log2(largest_sum))
         self._transposed = self.values.astype(np.float32).T
 
     def product(self, x: Float32Array) -> Float32Array:

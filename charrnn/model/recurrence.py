@@ -81,7 +81,9 @@ def can_pack(dtype: torch.dtype) -> bool:
 
     The operators are those that torch's own compiler calls.
     """
-    x, weight, ones = (torch.ones(shape, dtype=dtype) for shape in ((2, 3), (4, 3), (2, 4)))
+    x = torch.ones(2, 3, dtype=dtype)
+    weight = torch.ones(4, 3, dtype=dtype)
+    ones = torch.ones(2, 4, dtype=dtype)
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, 2)
         product = torch.ops.mkldnn._linear_pointwise(x, packed, ones[0], "none", [], "")
@@ -116,14 +118,16 @@ class _Window:
     recorded inputs."""
 
     def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
-        self.weight, self.bias = weight, bias
-        self._sizes = batch_size, num_steps
-        self.forward = RepeatedProduct(weight, *self._sizes)
+        self.weight = weight
+        self.bias = bias
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.forward = RepeatedProduct(weight, batch_size, num_steps)
         self.tape: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def backward(self) -> RepeatedProduct:
-        return RepeatedProduct(self.weight.t(), *self._sizes)
+        return RepeatedProduct(self.weight.t(), self.batch_size, self.num_steps)
 
 
 class _Enter(Function):
@@ -134,7 +138,8 @@ class _Enter(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        d_products, hs = (torch.cat(parts) for parts in zip(*ctx.window.tape, strict=True))
+        d_products = torch.cat([d_product for d_product, _ in ctx.window.tape])
+        hs = torch.cat([h for _, h in ctx.window.tape])
         ctx.window.tape.clear()
         return d_products.t() @ hs, d_products.sum(0), None
 
@@ -142,7 +147,8 @@ class _Enter(Function):
 class _Step(Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, token: Tensor, window: _Window) -> Tensor:
-        ctx.h, ctx.window = h.to(window.weight.dtype), window
+        ctx.h = h.to(window.weight.dtype)
+        ctx.window = window
         return window.forward(ctx.h, window.bias)
 
     @staticmethod
@@ -172,8 +178,11 @@ class _Gru(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        num_steps, batch_size, hidden_size = x.shape[0], x.shape[1], h.shape[-1]
-        num_gates = 2 * hidden_size
+        num_steps, batch_size, _ = x.shape
+        hidden_size = h.shape[-1]
+        num_gates = 2 * hidden_size  # columns of r and z
+
+        # What does not depend on h, for the whole window.
         hs = x.new_empty(num_steps + 1, batch_size, hidden_size)
         n = x.new_empty(num_steps, batch_size, hidden_size)
         # r, z and the recurrent product of n.
@@ -181,13 +190,13 @@ class _Gru(Function):
         torch.add(x[..., :num_gates], bias[:num_gates], out=blocks[..., :num_gates])
         blocks[..., num_gates:] = bias[num_gates:]
         hs[0] = h
+
+        # Views of every step, so that the loop makes none.
+        r, z, u_n = [part.unbind() for part in blocks.chunk(3, dim=-1)]
+        gates = blocks[..., :num_gates].unbind()
+        x_n = x[..., num_gates:].unbind()
+        steps = hs.unbind()
         product = RepeatedProduct(weight, batch_size, num_steps)
-        r, z, u_n = (part.unbind() for part in blocks.chunk(3, dim=-1))
-        gates, x_n, steps = (
-            blocks[..., :num_gates].unbind(),
-            x[..., num_gates:].unbind(),
-            hs.unbind(),
-        )
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
             total = product.plus(steps[t], block)
             torch.sigmoid(total[:, :num_gates], out=gates[t])
@@ -202,6 +211,7 @@ class _Gru(Function):
         hs, blocks, n, weight = ctx.saved_tensors
         num_steps, batch_size, hidden_size = n.shape
         r, z, u_n = blocks.chunk(3, dim=-1)
+
         # The derivatives of h_t by x_n, and by the three blocks of the product.
         by_n = aten.tanh_backward(1 - z, n)
         d_product = torch.empty_like(blocks)
@@ -209,19 +219,26 @@ class _Gru(Function):
         aten.sigmoid_backward(by_n * u_n, r, grad_input=by_blocks[0])
         aten.sigmoid_backward(hs[:-1] - n, z, grad_input=by_blocks[1])
         torch.mul(by_n, r, out=by_blocks[2])
+
+        # Backward in time: the error of h_t, times these derivatives, and carried on to h_(t-1).
         product = RepeatedProduct(weight.t(), batch_size, num_steps)
-        d_products, kept, d_outputs = d_product.unbind(), z.unbind(), grads[0].unbind()
+        d_products = d_product.unbind()
+        kept = z.unbind()
+        d_outputs = grads[0].unbind()
         by_block = d_product.view(num_steps, batch_size, 3, hidden_size).unbind()
         errors = [d_outputs[-1]]
         for t in range(num_steps - 1, -1, -1):
             by_block[t].mul_(errors[-1][:, None])
-            carried = (
-                torch.addcmul(d_outputs[t - 1], errors[-1], kept[t]) if t else errors[-1] * kept[t]
-            )
+            if t > 0:
+                carried = torch.addcmul(d_outputs[t - 1], errors[-1], kept[t])
+            else:
+                carried = errors[-1] * kept[t]
             errors.append(product.plus(d_products[t], carried))
         d_h = errors.pop()
+
         flat = d_product.flatten(0, 1)
-        d_weight, d_bias = flat.t() @ hs[:-1].flatten(0, 1), flat.sum(0)
+        d_weight = flat.t() @ hs[:-1].flatten(0, 1)
+        d_bias = flat.sum(0)
         # The gradient of x differs from that of the product only in block n.
         torch.mul(torch.stack(errors[::-1]), by_n, out=by_blocks[2])
         return d_product, d_h, d_weight, d_bias
@@ -253,12 +270,15 @@ class _Rnn(Function):
         hs, weight = ctx.saved_tensors
         num_steps, batch_size = hs.shape[0] - 1, hs.shape[1]
         d_x = torch.empty_like(hs[1:])
-        d_xs, steps, d_outputs = d_x.unbind(), hs.unbind(), grads[0].unbind()
+        d_xs = d_x.unbind()
+        steps = hs.unbind()
+        d_outputs = grads[0].unbind()
         product = RepeatedProduct(weight.t(), batch_size, num_steps)
         error = d_outputs[-1]
         for t in range(num_steps - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
-            error = product.plus(d_xs[t], d_outputs[t - 1] if t else torch.zeros_like(error))
+            d_output = d_outputs[t - 1] if t > 0 else torch.zeros_like(error)
+            error = product.plus(d_xs[t], d_output)
         flat = d_x.flatten(0, 1)
         d_weight = flat.t() @ hs[:-1].flatten(0, 1)
         return d_x, error, d_weight, flat.sum(0)
@@ -288,7 +308,8 @@ class _Scan(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, hs = ctx.saved_tensors
         d_b = grads[0].clone(memory_format=torch.contiguous_format)
-        steps, kept = d_b.unbind(), a.unbind()
+        steps = d_b.unbind()
+        kept = a.unbind()
         for t in range(len(steps) - 1, 0, -1):
             steps[t - 1].addcmul_(kept[t], steps[t])
         return d_b * hs[:-1], d_b, d_b[0] * a[0]
@@ -313,7 +334,8 @@ def run_library(
     `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,).
     """
     function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
-    device, dtype = inputs.device, autocast_dtype(inputs.device, weights[0].dtype)
+    device = inputs.device
+    dtype = autocast_dtype(device, weights[0].dtype)
     if not _casts(device, dtype):
         return _call(function, inputs, state, weights)
     with torch.autocast(device.type, enabled=False):
@@ -332,13 +354,20 @@ def _casts(device: torch.device, dtype: torch.dtype) -> bool:
 def _call(
     function: Callable[..., Any], inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    # Biases, one layer, no dropout, training (without it there is no backward pass on CUDA), one
-    # direction, time first.
-    options = (list(weights), True, 1, 0.0, True, False, False)
+    options = {
+        "params": list(weights),
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        # Without it there is no backward pass on CUDA.
+        "train": True,
+        "bidirectional": False,
+        "batch_first": False,
+    }
     if len(state) == 2:
-        outputs, h, c = function(inputs, tuple(state.chunk(2)), *options)
+        outputs, h, c = function(input=inputs, hx=tuple(state.chunk(2)), **options)
         return outputs, torch.cat((h, c))
-    outputs, h = function(inputs, state, *options)
+    outputs, h = function(input=inputs, hx=state, **options)
     return outputs, h
 
 

@@ -37,12 +37,10 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of
     `CharRNN`."""
     network = Architecture.of(config)
-    cell, depth, size, input_size = (
-        network.cell,
-        network.depth,
-        network.hidden_size,
-        input_size_of(config, vocab_size),
-    )
+    cell = network.cell
+    depth = network.depth
+    size = network.hidden_size
+    input_size = input_size_of(config, vocab_size)
     shapes: dict[str, tuple[int, ...]] = {}
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
@@ -96,15 +94,18 @@ def num_parameters(config: Config, vocab_size: int) -> int:
     Of several networks, which share the table of n-grams, zeros outside the blocks of each are not
     counted.
     """
-    if (members := config.num_networks) > 1:
+    members = config.num_networks
+    if members > 1:
         table = Architecture.of(config).ngram_rows * vocab_size
         return members * (num_parameters(config_of_member(config), vocab_size) - table) + table
+    # A permutation is drawn and kept: it is not trained.
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
-    shapes = weight_shapes(config, vocab_size)
-    return sum(
-        prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed
-    )
+    total = 0
+    for name, shape in weight_shapes(config, vocab_size).items():
+        if name.rpartition(".")[2] not in fixed:
+            total += prod(shape)
+    return total
 
 
 def fit_parameters(
@@ -201,18 +202,16 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
     for name, shape in expected.items():
         if name in tensors and tuple(tensors[name].shape) != shape:
             yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
-    yield from (f"{name} is missing" for name in sorted(expected.keys() - tensors.keys()))
-    yield from (
-        f"{name} does not belong to it" for name in sorted(tensors.keys() - expected.keys())
-    )
+    for name in sorted(expected.keys() - tensors.keys()):
+        yield f"{name} is missing"
+    for name in sorted(tensors.keys() - expected.keys()):
+        yield f"{name} does not belong to it"
     for name, tensor in tensors.items():
-        is_order = name.endswith(".permutation")
-        if (
-            sorted(tensor.tolist()) != list(range(len(tensor)))
-            if is_order
-            else "float" not in str(tensor.dtype)
-        ):
-            yield f"{name} has values that are no floats or no permutation"
+        if name.endswith(".permutation"):
+            if sorted(tensor.tolist()) != list(range(len(tensor))):
+                yield f"{name} is no permutation"
+        elif "float" not in str(tensor.dtype):
+            yield f"{name} has values that are no floats"
 
 
 def check_finite(values: Any, what: str) -> None:
@@ -248,11 +247,8 @@ def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
         )
 
 
-ROWS = ("embedding.weight", "output.weight", "output.bias")
-"""Tensors with one row per character: (V, E), (V, H) and (V,)."""
-COLUMNS = ("bottom.weight", "layers.0.weight_ih_l0")
-"""Tensors of which, in a network without an embedding, the first that exists has a column per
-character: (G*H, V)."""
+AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0, "ngrams.weight": 1}
+"""Tensors with an entry per character along an axis: (V, E), (V, H), (V,) and (R, V)."""
 
 
 def extend_rows(
@@ -265,14 +261,15 @@ def extend_rows(
     The mean of the old rows is no better a start (benchmarks/LOG.md), and would make all new
     characters the same.
     """
-    axes = {name: 0 for name in ROWS if name in model} | {
-        name: 1 for name in ("ngrams.weight",) if name in model
-    }
+    axes = dict(AXES)
     if "embedding.weight" not in model:
-        axes[next(name for name in COLUMNS if name in model)] = 1
+        # One-hot vectors: what reads them first has a column per character.
+        first = "bottom.weight" if "bottom.weight" in model else "layers.0.weight_ih_l0"
+        axes[first] = 1
     num_known = len(model["output.bias"])
-    new = {name: np.split(drawn[name], [num_known], axis)[1] for name, axis in axes.items()}
-    return {
-        **model,
-        **{name: np.concatenate((model[name], new[name]), axis) for name, axis in axes.items()},
-    }
+    extended = dict(model)
+    for name, axis in axes.items():
+        if name in model:
+            _, new = np.split(drawn[name], [num_known], axis)
+            extended[name] = np.concatenate((model[name], new), axis)
+    return extended

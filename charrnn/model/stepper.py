@@ -79,13 +79,15 @@ class Stepper:
         self.vocab_size = check_shapes(config, tensors)
         architecture = Architecture.of(config)
         self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
-        self.cell, self.cell_name, self.depth_name = architecture.cell, config.cell, config.depth
-        self.num_layers, self.hidden_size = architecture.num_layers, architecture.hidden_size
-        self.precision, self.end_id = precision, config.end_id
+        self.cell = architecture.cell
+        self.cell_name = config.cell
+        self.depth_name = config.depth
+        self.num_layers = architecture.num_layers
+        self.hidden_size = architecture.hidden_size
+        self.precision = precision
+        self.end_id = config.end_id
         weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-        self._learned_state = (
-            weights["learned_state"] if config.initial_state == "learned" else None
-        )
+        self._learned_state = weights.get("learned_state")
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
         self.clamped: dict[int, dict[int, float]] = {}
@@ -93,25 +95,18 @@ class Stepper:
         self.clamped_sums: dict[int, list[ClampedSum]] = {}
         """Layer to the weighted sums of its cells that are clamped."""
         linear = architecture.linear_weights(weights)
+        self.tables: dict[str, Float32Array] = {}
         # Without an embedding, characters are one-hot vectors, whose products are the columns of
         # the weight.
-        vectors = (
-            None
-            if config.embedding_size == "one-hot"
-            else weights["embedding.weight"].astype(np.float64)
-        )
-        self.tables: dict[str, Float32Array] = {}
-        for name in ("bottom", "layers.0.ih") if "bottom" in linear else ("layers.0.ih",):
-            weight, bias = linear.pop(name)
-            with np.errstate(over="ignore"):  # in a model whose training diverged
-                products = (
-                    weight.T.astype(np.float64)
-                    if vectors is None
-                    else exact_product(vectors, weight)
-                )
-                table = products + bias
-                self.tables[name] = table.astype(np.float32)
-            vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
+        vectors = None
+        if config.embedding_size != "one-hot":
+            vectors = weights["embedding.weight"].astype(np.float64)
+        if "bottom" in linear:
+            table = self._add_table("bottom", vectors, linear.pop("bottom"))
+            # The first layer of a grid reads the h of this state.
+            vectors = table[:, : self.hidden_size]
+        self._add_table("layers.0.ih", vectors, linear.pop("layers.0.ih"))
+
         self.ngrams: Float32Array | None = weights.get("ngrams.weight")
         """(R, V) logits; see `model.ngram_table`."""
         if is_int8 and self.ngrams is not None:
@@ -124,6 +119,20 @@ class Stepper:
         self.extras = [
             self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)
         ]
+
+    def _add_table(
+        self, name: str, vectors: Any, linear: tuple[NDArray[Any], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Compute the products of all characters, and keep them in float32; `vectors` (V, E) are
+        None for one-hot vectors."""
+        weight, bias = linear
+        with np.errstate(over="ignore"):  # in a model whose training diverged
+            if vectors is None:
+                table = weight.T.astype(np.float64) + bias
+            else:
+                table = exact_product(vectors, weight) + bias
+            self.tables[name] = table.astype(np.float32)
+        return np.asarray(table)
 
     @property
     def changes(self) -> str:
@@ -149,12 +158,12 @@ class Stepper:
 
         Raises UsageError for a unit that does not exist or that another clamp has already.
         """
-        units = set(self.clamped.get(layer, {})).union(
-            *(other.units for other in self.clamped_sums.get(layer, ()))
-        )
+        taken = set(self.clamped.get(layer, {}))
+        for other in self.clamped_sums.get(layer, ()):
+            taken.update(other.units)
         for unit in clamped.units:
             self.check_unit(layer, unit)
-            if unit in units:
+            if unit in taken:
                 raise UsageError(
                     f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of"
                     " them. Leave one out, or take fewer cells for a direction."
@@ -167,13 +176,12 @@ class Stepper:
 
     def ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
-        clamped, sums = self.clamped.get(layer, {}), self.clamped_sums.get(layer, [])
+        clamped = self.clamped.get(layer, {})
+        sums = self.clamped_sums.get(layer, [])
         if not clamped and not sums:
             return self.ops
-        units, values = (
-            np.array(list(clamped), np.int64),
-            np.array(list(clamped.values()), np.float32),
-        )
+        units = np.array(list(clamped), np.int64)
+        values = np.array(list(clamped.values()), np.float32)
 
         def clamp(memory: Float32Array) -> Float32Array:
             memory = memory.copy()
@@ -188,7 +196,8 @@ class Stepper:
     def queue(self, state: Float32Array, layer: int) -> Float32Array:
         """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
         (num_states, D, B, H)."""
-        num_states, dilation = self.cell.num_states, self.architecture.dilations[layer]
+        num_states = self.cell.num_states
+        dilation = self.architecture.dilations[layer]
         return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
 
     def values(self, state: RecurrentState[Float32Array]) -> Float32Array:
@@ -260,14 +269,19 @@ class _Walk(Walk[Any]):
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
         super().__init__(stepper.architecture)
-        self._stepper, self._ids, self._state, self.ops = stepper, ids, state, stepper.ops
+        self.ops = stepper.ops
+        self._stepper = stepper
+        self._ids = ids
+        self._state = state
 
     def ops_of(self, layer: int) -> Ops[Any]:
         return self._stepper.ops_of(layer)
 
     def product(self, name: str, x: NDArray[Any]) -> Float32Array:
         table = self._stepper.tables.get(name)
-        return self._stepper.products[name].product(x) if table is None else table[self._ids]
+        if table is not None:
+            return np.asarray(table[self._ids])
+        return self._stepper.products[name].product(x)
 
     def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
         return self._stepper.extras[layer]
@@ -285,5 +299,6 @@ class _Walk(Walk[Any]):
         query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
         kept = self._state[layer, self.architecture.kept_outputs]
         read = np.asarray(self.ops.sigmoid(gate) * attend(query, kept))
-        kept[:-1], kept[-1] = kept[1:].copy(), y
+        kept[:-1] = kept[1:].copy()
+        kept[-1] = y
         return read

@@ -8,6 +8,7 @@ single numbers that change arrays in place.
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -19,6 +20,11 @@ from charrnn.config.settings import Config, resolved
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import A, Cell, CellState, Lstm, Ops
 from charrnn.model.depths import DEPTHS, Depth
+
+LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
+"""Names of the weights of linear maps: `output.weight`, `layers.0.weight_hh_l0`."""
+TABLES = ("embedding.weight", "ngrams.weight")
+"""Weights that are looked up, not multiplied with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,8 @@ class Architecture:
     @classmethod
     def of(cls, config: Config) -> "Architecture":
         """Return the architecture of a resolved configuration."""
-        depth, num_layers = DEPTHS[config.depth], resolved(config.num_layers)
+        depth = DEPTHS[config.depth]
+        num_layers = resolved(config.num_layers)
         return cls(
             cell=cell_type(config.cell),
             depth=depth,
@@ -89,26 +96,18 @@ class Architecture:
 
         Recurrent weights are the effective ones. `tensors` are those of `model.safetensors`.
         """
-        cells = [(f"layers.{layer}", self.cell) for layer in range(self.num_layers)]
-        names = ["output"]
-        if self.depth.has_gates:
-            names += [f"highways.{index}" for index in range(self.num_layers - 1)]
-        if self.depth.span:
-            names += [f"attentions.{layer}" for layer in range(self.num_layers)]
-        if self.depth.has_lstm:
-            names.append("bottom")
-            cells += [(f"grids.{layer}", Lstm) for layer in range(self.num_layers)]
-        found = {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names}
-        for prefix, cell in cells:
-            for name in ("ih", *cell.products):
-                weight, bias = (
-                    tensors[f"{prefix}.weight_{name}_l0"],
-                    tensors[f"{prefix}.bias_{name}_l0"],
-                )
-                found[f"{prefix}.{name}"] = (
-                    (weight if name == "ih" else cell.effective_weight(weight)),
-                    bias,
-                )
+        found = {}
+        for name, weight in tensors.items():
+            match = LINEAR.fullmatch(name)
+            if match is None or name in TABLES:
+                continue
+            part, product = match.groups()
+            if product is None:
+                found[part] = (weight, tensors[f"{part}.bias"])
+                continue
+            if part.startswith("layers.") and product != "ih":
+                weight = self.cell.effective_weight(weight)
+            found[f"{part}.{product}"] = (weight, tensors[f"{part}.bias_{product}_l0"])
         return found
 
 
@@ -173,12 +172,15 @@ class Walk(Generic[A]):
 
     def read(self, x: A) -> A:
         """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
-        network, below, outputs = self.architecture, x, []
+        network = self.architecture
+        below = x
+        outputs = []
         if network.depth.has_lstm:
             self.along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
             below = self.along_depth[0]
         for layer in range(network.num_layers):
-            ops, before = self.ops_of(layer), self.oldest(layer)
+            ops = self.ops_of(layer)
+            before = self.oldest(layer)
             latest = self.step_cell(
                 network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer)
             )

@@ -55,7 +55,8 @@ def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 def _in_mode(name: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     @wraps(function)
     def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with getattr(torch, name)():
+        mode = getattr(torch, name)
+        with mode():
             return function(*arguments, **options)
 
     return call
