@@ -13,7 +13,7 @@ from progress_reports import reports
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.analyses.history import CHARS_OF_HISTORY
+from charrnn.analyses.history import CHARS_OF_HISTORY, history
 from charrnn.api import Model, load, load_steps
 from charrnn.cells import analysis
 from charrnn.cells.analysis import CellAnalysis
@@ -150,7 +150,7 @@ def test_a_missing_detector_that_the_findings_need_is_named(
 ) -> None:
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
-    for call in (study.passages, lambda found: study.history(found, [])):
+    for call in (study.passages, lambda found: history(study, found, [])):
         with pytest.raises(UsageError, match="No detector 'b' applies"):
             call(findings)
 

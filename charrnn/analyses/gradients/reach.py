@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from charrnn.analyses.gradients.charts import line_chart, log_segments, power_ticks
 from charrnn.analyses.sampled_states import read_before
-from charrnn.api import Model, TextOrIds
+from charrnn.api import Model
 from charrnn.errors import DataError, check_range, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -65,18 +65,6 @@ class GradientReach(Displayable):
         return [gradient_chart(records)]
 
 
-def gradients(
-    model: Model, text: TextOrIds, *, context: str | bytes = "", max_lag: int = MAX_LAG
-) -> GradientReach:
-    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by
-    lag.
-
-    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
-    """
-    encoded = model.encode(text, context=context)
-    return measure_reach(model.network, encoded, max_lag=max_lag, name=model.name)
-
-
 def gradients_with(
     model: Model,
     others: Iterable[Model],
@@ -85,10 +73,13 @@ def gradients_with(
     context: str | bytes = "",
     max_lag: int = MAX_LAG,
 ) -> tuple[GradientReach, ...]:
-    """Compute `gradients` of a model and of other models over the same text, each with its
-    untrained baseline.
+    """Compute how far gradients reach back in a model and in others, each beside its untrained
+    baseline, over `text`, read after `context`.
 
-    Each model encodes the text by its own alphabet. Raises as `gradients`.
+    Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
+    DataError for a text too short.
+
+        first, untrained, *others = model.gradients_with([charrnn.load("gru")], text)
     """
 
     reaches = []
