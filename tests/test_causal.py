@@ -120,7 +120,8 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: 
         alone = ablate_text(network, text.part(begin, begin + 50), [], layer=layer, unit=unit)
         # A product of several rows adds up in another order.
         assert (alone.value, alone.change) == pytest.approx((value, changes.mean()), abs=1e-5)
-        assert len(changes) == 49 and np.abs(changes).max() > 0.001
+        assert len(changes) == 49
+        assert np.abs(changes).max() > 0.001
 
 
 def test_the_interval_is_a_bootstrap_over_blocks() -> None:
@@ -135,12 +136,11 @@ def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     mean, interval = mean_change(changes, where)
     assert mean == pytest.approx(changes[where].mean())
     block, draws = draw_blocks(num_chars)
-    assert draws.shape == (NUM_SCORE_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
+    assert draws.shape == (NUM_SCORE_RESAMPLES, 20)
+    assert set(draws.sum(axis=1)) == {20}
     resampled = [np.average(changes, weights=drawn[block] * where) for drawn in draws]
-    assert (
-        interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
-        and interval[1] - interval[0] > 0.3
-    )
+    assert interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
+    assert interval[1] - interval[0] > 0.3
     # Blocks without any character inside are no trouble.
     changes, where = np.arange(2000.0), np.arange(2000) < 100
     mean, (low, high) = mean_change(changes, where)

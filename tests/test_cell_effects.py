@@ -36,11 +36,9 @@ def test_cells_have_inputs_and_outputs_once(
     )
     assert all(one.earlier is None for one in inputs)
     of_cell, to_cell = study.inputs_of(*cells[-1]), study.outputs_of(*cells[-1])
-    assert (
-        of_cell.earlier is not None
-        and of_cell.drivers == inputs[-1].drivers
-        and to_cell == outputs[-1]
-    )
+    assert of_cell.earlier is not None
+    assert of_cell.drivers == inputs[-1].drivers
+    assert to_cell == outputs[-1]
     # Nothing is read again, by another study of the same run.
     again = charrnn.load(run).study(TEXT, cached=True)
     monkeypatch.setattr(sampled_states, "sample_states", pytest.fail)
@@ -101,4 +99,6 @@ def test_the_colours_are_the_measured_effects_on_one_scale() -> None:
     strong, weak = (
         next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99")
     )
-    assert "48;2" in strong and "48;2" not in strong[: strong.index("a")] and "48;2" not in weak
+    assert "48;2" in strong
+    assert "48;2" not in strong[: strong.index("a")]
+    assert "48;2" not in weak

@@ -26,11 +26,9 @@ LABEL = "def label(text):\n    "
 def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
     detector = custom_detector(spec)
     labels = detector.label(text)
-    assert (
-        labels is not None
-        and labels.dtype == bool
-        and detector.looks_for == f"inside matches of {spec}"
-    )
+    assert labels is not None
+    assert labels.dtype == bool
+    assert detector.looks_for == f"inside matches of {spec}"
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
@@ -70,11 +68,13 @@ def test_a_file_labels_each_character(tmp_path: Path) -> None:
     ):
         detector = custom_detector(write(tmp_path, code))
         labels = detector.label("aba")
-        assert labels is not None and labels.tolist() == expected
+        assert labels is not None
+        assert labels.tolist() == expected
         assert labels.dtype == (
             bool if {type(value) for value in labels.tolist()} == {bool} else np.int64
         )
-        assert detector.name == "mine.py" and not (tmp_path / "__pycache__").exists()
+        assert detector.name == "mine.py"
+        assert not (tmp_path / "__pycache__").exists()
 
 
 def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
@@ -108,7 +108,8 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             custom_detector(write(tmp_path, code)).label("aba")
     nothing = custom_detector(write(tmp_path, f"{LABEL}return [0] * len(text)")).label("")
-    assert nothing is not None and nothing.shape == (0,)
+    assert nothing is not None
+    assert nothing.shape == (0,)
     with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
         custom_detector(str(tmp_path / "none.py"))
 
@@ -153,7 +154,8 @@ def test_no_other_name_or_file_is_executed(
         (("sample", "model.zip", "--length", 5), "model.zip"),
     ):
         ran = command(*arguments)
-        assert ran.code != 0 and message in ran.err, ran
+        assert ran.code != 0
+        assert message in ran.err, ran
     primed = command("sample", run, "--length", 5, "--prime", "@evil.py", "--unknown", "nearest")
     assert primed.code == 0
     assert not executed.exists()

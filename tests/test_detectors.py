@@ -244,7 +244,8 @@ def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
         assert DETECTORS[name].labelling(text).labels is None
         (named,) = get_detectors([name])
         labels = named.label(text)
-        assert labels is not None and "".join(str(int(label)) for label in labels) == expected
+        assert labels is not None
+        assert "".join(str(int(label)) for label in labels) == expected
 
 
 def test_the_end_of_a_document_ends_what_is_open() -> None:
@@ -253,7 +254,8 @@ def test_the_end_of_a_document_ends_what_is_open() -> None:
         ("line-length", "ab\0cde\0\0", "10321000"),
     ):
         labels = DETECTORS[name].labelling(text).labels
-        assert labels is not None and "".join(str(int(label)) for label in labels) == expected
+        assert labels is not None
+        assert "".join(str(int(label)) for label in labels) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
@@ -289,14 +291,10 @@ def test_counts_equal_what_counting_gives(text: str) -> None:
         lengths.append(len(text[index + 1 :].split("\n")[0]))
         ends.append(text[index + 1 : index + 2] == "\n")
         depths.append(min(len(line) - len(line.lstrip(" \t")), index - line_start + 1))
-    assert (
-        label("line-position", text).tolist() == positions
-        and label("line-length", text).tolist() == lengths
-    )
-    assert (
-        label("indentation", text).tolist() == depths
-        and label("newline-next", text).tolist() == ends
-    )
+    assert label("line-position", text).tolist() == positions
+    assert label("line-length", text).tolist() == lengths
+    assert label("indentation", text).tolist() == depths
+    assert label("newline-next", text).tolist() == ends
 
 
 @given(MIXED)
@@ -313,10 +311,8 @@ def test_words_and_capitals_equal_what_reading_gives(text: str) -> None:
         word = word + character if is_letter or joins else ""
         positions.append(len(word))
         capitals.append(sum(map(str.isupper, word)) >= 2 and not any(map(str.islower, word)))
-    assert (
-        label("word-position", text).tolist() == positions
-        and label("capital", text).tolist() == capitals
-    )
+    assert label("word-position", text).tolist() == positions
+    assert label("capital", text).tolist() == capitals
 
 
 def spans(*lengths: int, gap: int = 100) -> Labels:

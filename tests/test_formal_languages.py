@@ -72,7 +72,8 @@ def test_strings_belong_to_their_language(
     )
     assert len(strings) == 8
     for string in strings:
-        assert recognises(name, string.text) and 1 <= len(string.text) <= max_length
+        assert recognises(name, string.text)
+        assert 1 <= len(string.text) <= max_length
 
 
 @given(NAMES, st.integers(1, 3), st.integers(0, 10**6))
@@ -96,9 +97,8 @@ def test_what_may_follow_a_prefix_is_what_completions_begin_with(
             assert not recognises(name, prefix + character + rest)
     if name != "dyck":
         tested = [following is not None for following in string.nexts]
-        assert tested == sorted(tested) and tested[-1], (
-            "what is not determined comes before what is"
-        )
+        assert tested == sorted(tested)
+        assert tested[-1], "what is not determined comes before what is"
 
 
 def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
@@ -135,7 +135,8 @@ def test_detectors_compute_the_states_from_the_text_alone(
     for detector in expected[0]:
         states = np.array([value for of_string in expected for value in (*of_string[detector], 0)])
         labels = DETECTORS[detector].label(text)
-        assert labels is not None and (labels == states).all()
+        assert labels is not None
+        assert (labels == states).all()
         in_documents = DETECTORS[detector].labelling(text.replace("\n", END)).labels
         assert (labels == in_documents).all()
         # A text may be cut anywhere; what is known from the next line on does not change.
@@ -148,7 +149,8 @@ def test_detectors_compute_the_states_from_the_text_alone(
 def test_make_prints_strings_or_objects_with_their_states(command: Command) -> None:
     make = ("corpora", "make", "parity")
     lines = command(*make, "--count", 7, "--length", 9).out.splitlines()
-    assert len(lines) == 7 and all(recognises("parity", line) and len(line) <= 9 for line in lines)
+    assert len(lines) == 7
+    assert all(recognises("parity", line) and len(line) <= 9 for line in lines)
     found = [
         json.loads(line)
         for line in command(*make, "--count=7", "--length=9", "--json").out.splitlines()

@@ -57,8 +57,12 @@ def test_cells_are_found_that_keep_the_known_states(
         # 0.56, 0.15, 0.09.
         reached = abs(reported)
         assert score.is_significant
-        assert score.untrained is not None and reached > abs(score.untrained) + 0.05
-        assert score.null_level is not None and reached > score.null_level + 0.2
+        assert score.untrained is not None
+        assert reached > abs(score.untrained) + 0.05
+        assert score.null_level is not None
+        assert reached > score.null_level + 0.2
     # The quotation cell is as sure far from the marks: no less under two perturbations.
     quote = scores["quote"]
-    assert quote.interior is not None and quote.auc is not None and quote.interior > quote.auc - 0.1
+    assert quote.interior is not None
+    assert quote.auc is not None
+    assert quote.interior > quote.auc - 0.1

@@ -34,7 +34,8 @@ def test_blocks_grow_with_the_text_and_no_value_is_lost() -> None:
             == num_blocks_of(num_values)
             == max(1, min(MAX_BLOCKS, num_values // 100))
         )
-        assert blocks.num_values == num_values and np.array_equal(blocks.sums, blocks.counts)
+        assert blocks.num_values == num_values
+        assert np.array_equal(blocks.sums, blocks.counts)
         assert blocks.counts.max() - blocks.counts.min() <= 1
 
 

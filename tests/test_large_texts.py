@@ -64,15 +64,16 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
         patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
         expected = read_corpus(sources, **options)
     found = read_corpus(sources, **options)
-    assert isinstance(found.ids, np.memmap) and not isinstance(expected.ids, np.memmap)
-    assert (
-        found.vocab == expected.vocab
-        and found.digest == expected.digest
-        and found.notes == expected.notes
-    )
-    assert found.ids.dtype == expected.ids.dtype and np.array_equal(found.ids, expected.ids)
+    assert isinstance(found.ids, np.memmap)
+    assert not isinstance(expected.ids, np.memmap)
+    assert found.vocab == expected.vocab
+    assert found.digest == expected.digest
+    assert found.notes == expected.notes
+    assert found.ids.dtype == expected.ids.dtype
+    assert np.array_equal(found.ids, expected.ids)
     assert found.unknown.tolist() == expected.unknown.tolist()
-    assert found.content == expected.content and found.num_bytes() == expected.num_bytes()
+    assert found.content == expected.content
+    assert found.num_bytes() == expected.num_bytes()
     lanes, like = (BatchRows(one.ids, 7).window(len(one) - 9, 40) for one in (found, expected))
     assert np.array_equal(lanes, like)
     release_pages(found.ids)
@@ -84,7 +85,8 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
     found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
     for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
         part = content[begin:end]
-        assert found.text(begin, end) == part and found.num_bytes(begin, end) == len(part.encode())
+        assert found.text(begin, end) == part
+        assert found.num_bytes(begin, end) == len(part.encode())
         assert found.num_unknown(begin, end) == sum(character not in SENTENCE for character in part)
 
 

@@ -47,7 +47,8 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
 def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run: RunWriter) -> None:
     commit(run, 1, best_step=1)
     commit(run, 2, best_step=7)
-    assert (run.path / "latest").exists() and not (run.path / "best").exists()
+    assert (run.path / "latest").exists()
+    assert not (run.path / "best").exists()
 
 
 def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
@@ -106,7 +107,8 @@ def test_a_run_not_found_names_the_near_and_the_newest(run: RunWriter) -> None:
     for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):
         with pytest.raises(CheckpointError, match="did you mean shakespeare-001") as caught:
             open_run(wrong, run.path.parent)
-        assert wrong in str(caught.value) and "newest runs: shakespeare-001" in str(caught.value)
+        assert wrong in str(caught.value)
+        assert "newest runs: shakespeare-001" in str(caught.value)
         assert str(caught.value).count("\n") < 3
     for impossible in ("", "a\0b", "x" * 5000):
         with pytest.raises(CheckpointError, match="no run"):
@@ -181,7 +183,8 @@ def test_parts_of_a_run_or_sweep_are_no_runs(
     Path("sweep").mkdir()
     Path("sweep", SWEEP).write_text("{}")
     save(make_run(Path("sweep/lstm_seed-0")), 1)
-    assert listed()[-1] == "sweep/lstm_seed-0" and open_run(None).path == Path("wp")
+    assert listed()[-1] == "sweep/lstm_seed-0"
+    assert open_run(None).path == Path("wp")
     monkeypatch.chdir(place)
     assert listed() == []
 

@@ -104,9 +104,8 @@ def test_several_long_texts_are_written_in_little_memory(
     assert num_chars == 3 * 300_000 + 40 * 5_000
     drawn_together.clear()
     monkeypatch.setattr(generator, "GROUP_BYTES", 3 * model.stepper.initial_state(1).num_bytes)
-    assert len(
-        list(model.generator.iter_samples(4, SampleOptions(length=9)))
-    ) == 4 and drawn_together == [3, 1]
+    assert len(list(model.generator.iter_samples(4, SampleOptions(length=9)))) == 4
+    assert drawn_together == [3, 1]
 
 
 def refuse(
@@ -114,7 +113,8 @@ def refuse(
 ) -> None:
     ran = command("sample", run, *options)
     assert (ran.code, ran.out) == (code, "")
-    assert ran.err.startswith("error: ") and len(ran.err.splitlines()) <= 3
+    assert ran.err.startswith("error: ")
+    assert len(ran.err.splitlines()) <= 3
     assert all(part in ran.err for part in parts), ran.err
 
 

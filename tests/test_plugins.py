@@ -49,11 +49,9 @@ def test_a_function_is_a_detector_described_by_its_docstring(
     (detector,) = get_detectors(["vowels"])
     assert (detector.name, detector.looks_for) == ("vowels", "Inside a vowel")
     labels = detector.label("lamp")
-    assert (
-        labels is not None
-        and labels.dtype == bool
-        and labels.tolist() == [False, True, False, False]
-    )
+    assert labels is not None
+    assert labels.dtype == bool
+    assert labels.tolist() == [False, True, False, False]
     assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
 
 
@@ -148,7 +146,5 @@ def test_a_package_with_bad_metadata_is_left_out(
     monkeypatch.syspath_prepend(str(damaged))
     assert [one.name for one in get_detectors(["quote", "vowel"])] == ["quote", "vowel"]
     (message,) = manager.LEFT_OUT
-    assert (
-        message.startswith("The entry points of an installed package cannot be read: ")
-        and "left out" in message
-    )
+    assert message.startswith("The entry points of an installed package cannot be read: ")
+    assert "left out" in message

@@ -92,7 +92,8 @@ def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_i
     tasks: list[Task] = []
     with using(CallbackProgress(tasks.append)):
         score = survey_cells(cells[:, [0, 2]], labels)
-    assert score.unit == 0 and score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
+    assert score.unit == 0
+    assert score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
     assert {(task.label, task.total - task.done) for task in tasks} == {
         ("reading, to score the cells", 0),
         ("scoring", 0),
@@ -184,7 +185,8 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     assert (score.unit, score.polarity) == (2, polarity)
     slope, intercept = np.polyfit(cells[:15_000, 2].astype(np.float64), counts[:15_000], 1)
     expected = r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
-    assert score.r2 == pytest.approx(expected, abs=1e-5) and 0.7 < expected < 0.95
+    assert score.r2 == pytest.approx(expected, abs=1e-5)
+    assert 0.7 < expected < 0.95
     assert score.spearman == pytest.approx(
         float(spearman(average_ranks(cells[15_000:, 2]), counts[15_000:])),
         abs=EXACT,
@@ -370,9 +372,8 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     score = only(find_cells(trace, ["quote"], untrained=baseline))
     assert (score.layer, score.unit, score.polarity) == (1, 0, 1)
     expected = 1 - naive_auc(baseline.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
-    assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT), (
-        "its own choice"
-    )
+    assert 0.6 < expected < 0.99
+    assert score.untrained == pytest.approx(expected, abs=EXACT), "its own choice"
     on_second = naive_auc(trace.cells[2000:, 1, 0].tolist(), labels[2000:].tolist())
     assert on_second < 0.1
     assert score.auc == pytest.approx(
@@ -396,7 +397,9 @@ def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
     in_stretches = flipped_score(np.repeat(np.isin(np.arange(32), [3, 9, 20, 27]), 500))
     widths = []
     for score in (scattered, in_stretches):
-        assert score.auc is not None and score.ci_low is not None and score.ci_high is not None
+        assert score.auc is not None
+        assert score.ci_low is not None
+        assert score.ci_high is not None
         assert 0.75 < score.auc < 0.95
         assert score.ci_low < score.auc < score.ci_high
         widths.append(score.ci_high - score.ci_low)
@@ -444,7 +447,8 @@ def test_a_score_or_interval_that_chance_reaches_is_no_finding(
     score: CellScore, reached: float
 ) -> None:
     assert score.strength == pytest.approx(2 * reached - 1 if score is YES_NO else reached)
-    assert score.is_significant and replace(score, null_level=None).is_significant
+    assert score.is_significant
+    assert replace(score, null_level=None).is_significant
     for p_value, is_significant in ((None, False), (CHANCE, True), (CHANCE + 1e-9, False)):
         assert replace(score, p_value=p_value).is_significant == is_significant
     for level, is_significant in (
@@ -458,7 +462,5 @@ def test_a_score_or_interval_that_chance_reaches_is_no_finding(
     for near, far, is_significant in ((0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)):
         low, high = sorted(chance + score.polarity * distance for distance in (near, far))
         assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant
-    assert (
-        not replace(score, ci_low=None).is_significant
-        and not replace(score, ci_high=None).is_significant
-    )
+    assert not replace(score, ci_low=None).is_significant
+    assert not replace(score, ci_high=None).is_significant

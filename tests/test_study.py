@@ -47,7 +47,9 @@ def test_the_ablation_uses_the_half_that_did_not_choose(
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated
-    assert begin >= HALF and length == 500 and begin + length <= len(TEXT)
+    assert begin >= HALF
+    assert length == 500
+    assert begin + length <= len(TEXT)
 
 
 @pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
@@ -72,7 +74,8 @@ def test_the_passages_shown_come_from_that_half(
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
     end = passage.begin + len(passage.coloured.text)
-    assert passage.begin >= HALF and passage.coloured.text == TEXT[passage.begin : end]
+    assert passage.begin >= HALF
+    assert passage.coloured.text == TEXT[passage.begin : end]
     (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
     assert passage.coloured.values == tuple(values.tolist())
     assert passage.coloured.inside == tuple(character == "b" for character in passage.coloured.text)

@@ -68,11 +68,13 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(
     network, ids = random_network(cell), make_ids(num_chars)
     trace = trace_text(network, as_text(ids, first))
     cells, logprobs = step_through(network, cell, ids)
-    assert trace.cells.shape == (num_chars - first, L, H) and trace.cells.dtype == np.float32
+    assert trace.cells.shape == (num_chars - first, L, H)
+    assert trace.cells.dtype == np.float32
     # Context beyond WARM_UP characters is not read; these small networks have forgotten it by then.
     assert np.abs(trace.cells - cells.numpy()[first:]).max() < ROUNDING
     check_logprobs(trace.logprobs, logprobs, ids, first)
-    assert np.array_equal(trace.ids, ids[first:]) and trace.text == "x" * (num_chars - first)
+    assert np.array_equal(trace.ids, ids[first:])
+    assert trace.text == "x" * (num_chars - first)
     if first:
         without = trace_text(network, as_text(ids[first:]))
         assert np.abs(trace.cells[0] - without.cells[0]).max() > 0.01
@@ -97,7 +99,8 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(
     network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
     with reports() as done:
         trace = trace_text(network, as_text(ids, first))
-    assert lanes == {3} and done == {"reading": num_chars - first}
+    assert lanes == {3}
+    assert done == {"reading": num_chars - first}
     with torch.inference_mode():
         window = torch.from_numpy(ids.astype(np.int64))[:, None]
         (logits, cells, _), _ = network.trace(window, network.initial_state(1))
@@ -139,20 +142,16 @@ def test_the_gates_are_counted_in_the_same_pass(cell: str, depth: str, documents
     network.end_id = 3 if documents else None
     activations = Activations(network, text)
     if cell == "rnn":
-        assert (
-            activations.gates == ()
-            and activations.kept is None
-            and activations.keeping_gate is None
-        )
+        assert activations.gates == ()
+        assert activations.kept is None
+        assert activations.keeping_gate is None
         return
     assert activations.gates == count_gates(network, text).gates
     assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
     mean, mean_log = activations.kept or (np.zeros(0), np.zeros(0))
-    assert (
-        mean.shape == mean_log.shape == (L * H,)
-        and (np.exp(mean_log) < mean).all()
-        and mean.max() < 1
-    )
+    assert mean.shape == mean_log.shape == (L * H,)
+    assert (np.exp(mean_log) < mean).all()
+    assert mean.max() < 1
     assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
 
 
@@ -201,7 +200,8 @@ def test_nothing_is_left_of_the_file(
     activations.close()
     with pytest.raises(ValueError, match="are closed"):
         _ = activations.values
-    assert kept.shape == (50,) and kept.any()
+    assert kept.shape == (50,)
+    assert kept.any()
 
 
 @pytest.mark.parametrize("at", ["os.posix_fallocate", "mmap.mmap"])
@@ -214,4 +214,5 @@ def test_a_full_disk_is_one_clear_error_before_anything_is_read(
         CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left"
     ) as info:
         Activations(random_network("rnn"), make_text(50))
-    assert "TMPDIR" in str(info.value) and str(info.value).count("\n") < 3
+    assert "TMPDIR" in str(info.value)
+    assert str(info.value).count("\n") < 3
