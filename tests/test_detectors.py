@@ -194,68 +194,75 @@ def test_labels(name: str) -> None:
         check(name, text, expected, header=HEADERS.get(name, ""))
 
 
-def test_every_detector_has_a_table_and_is_found_by_name() -> None:
+def test_every_detector_has_a_table() -> None:
     assert {*TABLES, *FORMAL} == DETECTORS.keys()
+
+
+def test_detectors_are_found_by_name() -> None:
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
-    assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
-    assert [detector.name for detector in get_detectors(["comment", "quote"])] == [
-        "comment",
-        "quote",
-    ]
+    found = get_detectors(["comment", "quote"])
+    assert [detector.name for detector in found] == ["comment", "quote"]
+
+
+def test_an_unknown_detector_is_refused_with_the_names_of_all() -> None:
     listed = ", ".join(DETECTORS)
     with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
         get_detectors(["quote", "quotes"])
 
 
-def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
-    for name, text in (
-        *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
-        (
-            "speaker",
-            PLAY + "The rain came over the hill, and nobody spoke.\n" * 200,
-        ),  # four in two hundred lines
-        (
-            "speaker",
-            "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9,
-        ),  # source code
-        ("latex-math", "It was $5, then $6.\n" * 50),
-        ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
-        ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
-        ("a-minus-b", "aabb\nabab\n"),
-        ("b-minus-c", "aabb\nab\n"),
-        ("dyck-depth", "(a)\n"),
-        ("parity", "1=01\n"),
-        ("copy-position", "a=a\nab=ba\na=a\n"),
-    ):
-        detector = DETECTORS[name]
-        assert detector.labelling(text).labels is None
-        assert detector.labelling(text).why_not_scored() == NOT_EVERYWHERE[name]
+OTHER_KINDS = [
+    # Four names of speakers in two hundred lines, and source code.
+    ("speaker", PLAY + "The rain came over the hill, and nobody spoke.\n" * 200),
+    ("speaker", "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9),
+    ("latex-math", "It was $5, then $6.\n" * 50),
+    ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
+    ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
+    ("a-minus-b", "aabb\nabab\n"),
+    ("b-minus-c", "aabb\nab\n"),
+    ("dyck-depth", "(a)\n"),
+    ("parity", "1=01\n"),
+    ("copy-position", "a=a\nab=ba\na=a\n"),
+    *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
+]
 
 
-def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
-    for name, text, expected in (
+@pytest.mark.parametrize(("name", "text"), OTHER_KINDS)
+def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
+    labelling = DETECTORS[name].labelling(text)
+    assert labelling.labels is None
+    assert labelling.why_not_scored() == NOT_EVERYWHERE[name]
+
+
+def digits(labels: Labels | None) -> str:
+    assert labels is not None
+    return "".join(str(int(label)) for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
         ("bracket-depth", "a (b [c'] d) e)\n(f", "001112221110000011"),
         ("bracket-depth", "a (b\r\n\r\nc", "001111100"),
         ("string", "say 'so'.\n", "0000111000"),
         ("speaker", "Ann:\nyes\n", "111000000"),
         ("latex-math", "it is $x$.\n", "00000011000"),
         ("comment", PROSE.splitlines()[0], "0" * 33),
-    ):
-        assert DETECTORS[name].labelling(text).labels is None
-        (named,) = get_detectors([name])
-        labels = named.label(text)
-        assert labels is not None
-        assert "".join(str(int(label)) for label in labels) == expected
+    ],
+)
+def test_a_detector_that_is_named_labels_any_kind_of_text(
+    name: str, text: str, expected: str
+) -> None:
+    (named,) = get_detectors([name])
+    assert DETECTORS[name].labelling(text).labels is None
+    assert digits(named.labelling(text).labels) == expected
 
 
-def test_the_end_of_a_document_ends_what_is_open() -> None:
-    for name, text, expected in (
-        ("quote", 'a "b\0c "d" e', "001100011000"),
-        ("line-length", "ab\0cde\0\0", "10321000"),
-    ):
-        labels = DETECTORS[name].labelling(text).labels
-        assert labels is not None
-        assert "".join(str(int(label)) for label in labels) == expected
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10321000")],
+)
+def test_the_end_of_a_document_ends_what_is_open(name: str, text: str, expected: str) -> None:
+    assert digits(DETECTORS[name].labelling(text).labels) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
@@ -267,17 +274,18 @@ def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is
         (named,) = get_detectors([name])
         labels = named.labelling(header + text).labels
         default = detector.labelling(header + text).labels
-        assert (labels is None) == (default is None and name in FORMAL)
-        assert default is not None or name in NOT_EVERYWHERE
-        # Two lines of source before at most sixty characters are more than the share that makes it
-        # source.
-        assert default is not None or not header or HEADERS.get(name) != SOURCE
-        assert default is None or np.array_equal(default, labels)
-        if labels is not None:
-            assert (labels.shape, labels.dtype) == (
-                (len(header + text),),
-                np.int64 if name in COUNTS else bool,
-            )
+        if default is None:
+            assert name in NOT_EVERYWHERE
+            # Two lines of source before at most sixty characters are more than the share that makes
+            # it source.
+            assert not header or HEADERS.get(name) != SOURCE
+        else:
+            assert np.array_equal(default, labels)
+        if labels is None:
+            assert name in FORMAL
+        else:
+            assert labels.shape == (len(header + text),)
+            assert labels.dtype == (np.int64 if name in COUNTS else bool)
 
 
 @given(st.text("ab \t\n", max_size=40))
@@ -330,8 +338,9 @@ ENOUGH = [MIN_POSITIVES // MIN_SPANS] * MIN_SPANS
 MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
 
 
-def test_labels_that_cannot_be_scored_say_why() -> None:
-    for labels, reason in (
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
         (np.zeros(0, bool), "there are none in this text"),
         (np.zeros(5000, bool), "there are none in this text"),
         (spans(*ENOUGH), None),
@@ -345,5 +354,7 @@ def test_labels_that_cannot_be_scored_say_why() -> None:
         (counts(49, 1), "too few: 98 changes, 49 characters with another value than most"),
         (np.full(5000, 7), "it never changes in this text"),
         (np.zeros(0, np.int64), "it never changes in this text"),
-    ):
-        assert why_not_scored(labels) == reason
+    ],
+)
+def test_labels_that_cannot_be_scored_say_why(labels: Labels, reason: str | None) -> None:
+    assert why_not_scored(labels) == reason

@@ -79,25 +79,36 @@ def survey_cells(cells: Cells, labels: Labels) -> CellScore:
     return only(score_cells("x" * len(cells), reader(cells), cells.shape[1], [fixed(labels)]))
 
 
+VISIBLE_LABELS = np.arange(6_000) // 50 % 2 == 1
+
+
+def saturated_and_visible_cells() -> Cells:
+    """Three cells (N, 3): the first is slightly better than the second, but its value is 0.99
+    everywhere; the last is visible, and far worse."""
+    labels = VISIBLE_LABELS
+    noise = np.random.default_rng(0).normal(size=(6_000, 2))
+    saturated = 0.99 + 1e-3 * (labels + noise[:, 0])
+    seen = 0.3 * (labels + 1.02 * noise[:, 0])
+    worse = 0.9 * (labels / 4 + noise[:, 1])
+    return np.stack([saturated, seen, worse], axis=1).astype(np.float32)
+
+
 def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken() -> None:
-    """The first cell is slightly better, but its value is 0.99 everywhere; the last is visible, and
-    far worse."""
-    labels, noise = (
-        np.arange(6_000) // 50 % 2 == 1,
-        np.random.default_rng(0).normal(size=(6_000, 2)),
-    )
-    saturated, seen = 0.99 + 1e-3 * (labels + noise[:, 0]), 0.3 * (labels + 1.02 * noise[:, 0])
-    cells = np.stack([saturated, seen, 0.9 * (labels / 4 + noise[:, 1])], axis=1).astype(np.float32)
-    assert survey_cells(cells, labels).unit == 1
-    tasks: list[Task] = []
-    with using(CallbackProgress(tasks.append)):
-        score = survey_cells(cells[:, [0, 2]], labels)
+    assert survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS).unit == 1
+
+
+def test_a_far_better_cell_is_taken_that_cannot_be_seen() -> None:
+    score = survey_cells(saturated_and_visible_cells()[:, [0, 2]], VISIBLE_LABELS)
     assert score.unit == 0
     assert score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
-    assert {(task.label, task.total - task.done) for task in tasks} == {
-        ("reading, to score the cells", 0),
-        ("scoring", 0),
-    }
+
+
+def test_the_progress_of_all_tasks_reaches_their_end() -> None:
+    tasks: list[Task] = []
+    with using(CallbackProgress(tasks.append)):
+        survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS)
+    ends = {(task.label, task.total - task.done) for task in tasks}
+    assert ends == {("reading, to score the cells", 0), ("scoring", 0)}
 
 
 def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
@@ -114,19 +125,17 @@ def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
     """Cells that hardly move, that stay near 1 or -1, that take two values, none at all, or that
     drift."""
     noise = np.random.default_rng(1).normal(size=(num_chars, 7))
-    values = np.stack(
-        [
-            np.tanh(noise[:, 0] + labels),
-            1e-4 * (noise[:, 1] + 0.5 * labels),
-            np.tanh(6 + noise[:, 2] - labels),
-            np.sign(noise[:, 3] + labels),
-            np.zeros(num_chars),
-            np.tanh(noise[:, 5] / 4 + labels / 2 + np.linspace(-1, 1, num_chars)),
-            np.where(noise[:, 6] > 0, 0.9999, -0.9999) * (1 - 1e-4 * np.abs(noise[:, 0] + labels)),
-        ],
-        axis=1,
-    )
-    return values.astype(np.float32)
+    side = np.where(noise[:, 6] > 0, 0.9999, -0.9999)
+    columns = [
+        np.tanh(noise[:, 0] + labels),
+        1e-4 * (noise[:, 1] + 0.5 * labels),
+        np.tanh(6 + noise[:, 2] - labels),
+        np.sign(noise[:, 3] + labels),
+        np.zeros(num_chars),
+        np.tanh(noise[:, 5] / 4 + labels / 2 + np.linspace(-1, 1, num_chars)),
+        side * (1 - 1e-4 * np.abs(noise[:, 0] + labels)),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
@@ -268,43 +277,50 @@ def test_a_cell_that_stands_still_gets_no_weight() -> None:
 def test_chance_is_what_shifting_label_and_counting_gives() -> None:
     num_chars = 2000
     is_inside, cells = spans(num_chars, 11), slow_noise(num_chars, 5)
-    ranks = average_ranks(cells) - (num_chars + 1) / 2
+    ranks = average_ranks(cells)
     pairs = float(is_inside.sum() * (~is_inside).sum())
-    target = (is_inside - is_inside.mean()).astype(np.float32)
     p_value, level = best_by_chance(
-        ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32)
+        (ranks - (num_chars + 1) / 2).astype(np.float32),
+        (is_inside - is_inside.mean()).astype(np.float32),
+        np.full(5, 2 / pairs, np.float32),
     )
-    shifts = np.random.default_rng(0).integers(100, 1900, 199)
-    rolled = [auc(average_ranks(cells), np.roll(is_inside, shift)) for shift in (0, *shifts)]
-    best = [np.abs(2 * areas - 1).max() for areas in rolled]
+
+    best = []
+    for shift in (0, *np.random.default_rng(0).integers(100, 1900, 199)):
+        areas = auc(ranks, np.roll(is_inside, shift))
+        best.append(np.abs(2 * areas - 1).max())
     assert level == pytest.approx(np.quantile(best[1:], 0.95), abs=1e-5)
     assert p_value == np.mean(np.array(best) >= best[0])
     assert 0.05 < p_value < 1
 
 
-def test_shuffled_labels_are_hardly_ever_a_finding() -> None:
-    num_chars = 4000
-    cells = slow_noise(num_chars, 4)
+def labels_by_chance(num_chars: int) -> list[NDArray[np.bool_]]:
+    """200 labels (N,) that have nothing to do with any cell.
+
+    Half of them keep their spans, so that by chance they go with slow cells; half are shuffled
+    letter by letter.
+    """
     generator = np.random.default_rng(12)
-    # Half of them keep their spans, so that by chance they go with slow cells; half are shuffled
-    # letter by letter.
     labels = [spans(num_chars, 100 + index) for index in range(200)]
-    labels = [
-        label if index % 2 else generator.permutation(label) for index, label in enumerate(labels)
-    ]
+    labels[::2] = [generator.permutation(label) for label in labels[::2]]
+    return labels
+
+
+def test_labels_by_chance_are_hardly_ever_a_finding() -> None:
+    labels = labels_by_chance(4000)
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
-    findings = score_cells("x" * num_chars, reader(cells), 4, detectors)
-    assert len(findings.scores) == 200
-    assert sum(score.is_significant for score in findings.scores) <= 10
+    scores = score_cells("x" * 4000, reader(slow_noise(4000, 4)), 4, detectors).scores
+    assert len(scores) == 200
+    assert sum(score.is_significant for score in scores) <= 10
     # The p-value alone is level, too: 20 of 200 expected at 0.1, with a standard deviation of 4.
-    assert (
-        4
-        <= sum(score.p_value is not None and score.p_value <= 0.1 for score in findings.scores)
-        <= 36
-    )
-    # And half of the truth, beside them, is a finding.
-    cells[:, 3] += 0.3 * labels[1]
-    assert survey_cells(cells, labels[1]).is_significant
+    assert 4 <= sum((score.p_value or 0) <= 0.1 for score in scores) <= 36
+
+
+def test_half_of_the_truth_is_a_finding() -> None:
+    labels = spans(4000, 101)
+    cells = slow_noise(4000, 4)
+    cells[:, 3] += 0.3 * labels
+    assert survey_cells(cells, labels).is_significant
 
 
 L, H = 2, 4
@@ -361,25 +377,26 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     labels, cells = label("quote", text), noise(4000)
     cells[:, 0, 1] += 0.5 * labels  # good on both halves, but not perfect ...
     cells[:2000, 1, 0] = labels[:2000]  # ... as this one is on the first ...
-    cells[2000:, 1, 0] = (
-        1.1 * cells[2000:, 1, 0] - labels[2000:]
-    )  # ... and the contrary on the second
-    baseline_cells = noise(4000, seed=1)
-    baseline_cells[:, 0, 0] = (
-        0.3 * baseline_cells[:, 0, 0] - 0.2 * labels
-    )  # turned around, and weaker
-    trace, baseline = make_trace(text, cells), make_trace(text, baseline_cells)
-    score = only(find_cells(trace, ["quote"], untrained=baseline))
+    cells[2000:, 1, 0] = 1.1 * cells[2000:, 1, 0] - labels[2000:]  # ... and the contrary then
+    trace = make_trace(text, cells)
+    score = only(find_cells(trace, ["quote"]))
+    on_second = naive_auc(trace.cells[2000:, 1, 0].tolist(), labels[2000:].tolist())
     assert (score.layer, score.unit, score.polarity) == (1, 0, 1)
+    assert on_second < 0.1
+    # What is reported is no better than what was found.
+    assert score.auc == pytest.approx(on_second, abs=EXACT)
+    assert score.strength == 0
+
+
+def test_the_untrained_baseline_makes_its_own_choice() -> None:
+    text = make_text(4000)
+    labels, cells = label("quote", text), noise(4000, seed=1)
+    cells[:, 0, 0] = 0.3 * cells[:, 0, 0] - 0.2 * labels  # turned around
+    baseline = make_trace(text, cells)
+    score = only(find_cells(make_trace(text, noise(4000)), ["quote"], untrained=baseline))
     expected = 1 - naive_auc(baseline.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
     assert 0.6 < expected < 0.99
-    assert score.untrained == pytest.approx(expected, abs=EXACT), "its own choice"
-    on_second = naive_auc(trace.cells[2000:, 1, 0].tolist(), labels[2000:].tolist())
-    assert on_second < 0.1
-    assert score.auc == pytest.approx(
-        on_second, abs=EXACT
-    )  # what is reported is no better than what was found
-    assert score.strength == 0
+    assert score.untrained == pytest.approx(expected, abs=EXACT)
 
 
 def flipped_score(is_flipped: NDArray[np.bool_]) -> CellScore:
@@ -442,25 +459,48 @@ NEGATIVE = replace(COUNT, polarity=-1, spearman=-0.6, ci_low=-0.7, ci_high=-0.5)
 """A count that a cell follows with the opposite sign."""
 
 
-@pytest.mark.parametrize(("score", "reached"), [(YES_NO, 0.9), (COUNT, 0.6), (NEGATIVE, 0.6)])
-def test_a_score_or_interval_that_chance_reaches_is_no_finding(
-    score: CellScore, reached: float
-) -> None:
-    assert score.strength == pytest.approx(2 * reached - 1 if score is YES_NO else reached)
-    assert score.is_significant
+FINDINGS = pytest.mark.parametrize("score", [YES_NO, COUNT, NEGATIVE])
+
+
+def reached(score: CellScore) -> float:
+    """The AUC, or the absolute value of rho."""
+    return score.auc if score.auc is not None else abs(score.spearman or 0)
+
+
+def test_the_strength_is_the_same_scale_for_both_kinds() -> None:
+    assert YES_NO.strength == pytest.approx(0.8)
+    assert COUNT.strength == NEGATIVE.strength == pytest.approx(0.6)
+
+
+@FINDINGS
+def test_a_p_value_above_chance_is_no_finding(score: CellScore) -> None:
+    assert replace(score, p_value=CHANCE).is_significant
+    assert not replace(score, p_value=CHANCE + 1e-9).is_significant
+    assert not replace(score, p_value=None).is_significant
+
+
+@FINDINGS
+def test_a_score_that_chance_reaches_is_no_finding(score: CellScore) -> None:
     assert replace(score, null_level=None).is_significant
-    for p_value, is_significant in ((None, False), (CHANCE, True), (CHANCE + 1e-9, False)):
-        assert replace(score, p_value=p_value).is_significant == is_significant
-    for level, is_significant in (
-        (reached - 1e-6, True),
-        (reached, False),
-        (reached + 0.01, False),
-    ):
-        assert replace(score, null_level=level).is_significant == is_significant
-    chance = 0.5 if score is YES_NO else 0.0
+    assert replace(score, null_level=reached(score) - 1e-6).is_significant
+    assert not replace(score, null_level=reached(score)).is_significant
+
+
+@FINDINGS
+@pytest.mark.parametrize(
+    ("near", "far", "is_significant"),
     # The last one: the sign that was chosen on the first half must be the one found on the second.
-    for near, far, is_significant in ((0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)):
-        low, high = sorted(chance + score.polarity * distance for distance in (near, far))
-        assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant
+    [(0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)],
+)
+def test_an_interval_that_chance_reaches_is_no_finding(
+    score: CellScore, near: float, far: float, is_significant: bool
+) -> None:
+    chance = 0.5 if score is YES_NO else 0.0
+    low, high = sorted(chance + score.polarity * distance for distance in (near, far))
+    assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant
+
+
+@FINDINGS
+def test_a_score_without_an_interval_is_no_finding(score: CellScore) -> None:
     assert not replace(score, ci_low=None).is_significant
     assert not replace(score, ci_high=None).is_significant
