@@ -260,16 +260,16 @@ def field_docstrings() -> dict[str, str]:
 
 def allowed_values(name: str) -> str:
     """Return what a field must be, in words: its range, or else its type."""
-    if name not in charrnn.config.settings._RANGES:
+    allowed = charrnn.config.settings._RANGES[name]
+    if allowed is None:
         return charrnn.config.settings._wanted(name)
-    words = [
-        word
-        for kind in charrnn.config.settings._KINDS[name]
-        if name not in charrnn.config.settings._CHOICES
-        for word in get_args(kind)
-    ]
-    unset = ["null"] if type(None) in charrnn.config.settings._KINDS[name] else []
-    return ", or ".join([charrnn.config.settings._RANGES[name][0], *words, *unset])
+    words = [allowed.words]
+    for kind in charrnn.config.settings._KINDS[name]:
+        if not allowed.choices:
+            words += get_args(kind)
+    if type(None) in charrnn.config.settings._KINDS[name]:
+        words.append("null")
+    return ", or ".join(words)
 
 
 def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:

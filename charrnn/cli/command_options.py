@@ -110,7 +110,6 @@ def _to_parameter(option: Option) -> inspect.Parameter:
         min=option.least,
         show_default=option.shown_default or True,
         rich_help_panel=option.panel,
-        hidden=option.is_hidden,
     )
     return inspect.Parameter(
         option.parameter,

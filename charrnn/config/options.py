@@ -5,13 +5,15 @@ A field that is made by `option` has its default, its flags and its help text in
 command line builds its parameters from `options_of` a dataclass.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 KEY = "option"
 """Key of an `Option` in the metadata of a field."""
+RANGE = "range"
+"""Key of a `Range` there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,6 @@ class Option:
     """Smallest value that is accepted; None: whatever the command accepts."""
     aliases: tuple[str, ...] = ()
     """Further spellings."""
-    is_hidden: bool = False
-    """Whether the help leaves it out: an old spelling of what `--set` does."""
     needs: str = ""
     """The room without which there is no such option, such as "reports" (`hooks.manager.ROOMS`)."""
     name: str = ""
@@ -50,6 +50,37 @@ class Option:
         return self.name or self.flag.lstrip("-").replace("-", "_")
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a field accepts, apart from `auto` and null."""
+
+    words: str
+    """The end of "it must be …"."""
+    contains: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+    """The words that are accepted, if it accepts words."""
+
+
+def between(least: float, most: float) -> Range:
+    """Return the range of numbers from `least` to `most`."""
+    return Range(f"between {least} and {most}", lambda number: bool(least <= number <= most))
+
+
+def at_least(least: int) -> Range:
+    """Return the range of numbers from `least` on."""
+    return Range(f"at least {least}", lambda number: bool(number >= least))
+
+
+def one_of(*words: str) -> Range:
+    """Return the range of some words."""
+    return Range(f"one of {', '.join(words)}", words.__contains__, words)
+
+
+def setting(default: Any, allowed: Range) -> Any:
+    """Make a dataclass field with a range that no option of its own sets."""
+    return field(default=default, metadata={RANGE: allowed})
+
+
 def option(
     default: Any,
     flags: str,
@@ -57,22 +88,20 @@ def option(
     panel: str | None = None,
     *,
     least: float | None = None,
-    is_hidden: bool = False,
+    allowed: Range | None = None,
 ) -> Any:
     """Make a dataclass field that an option of the command line sets. A class as default, such as
     dict, is called.
 
     `flags` are the spellings and, after them, the placeholder of a value: "--temp, --temperature
-    T".
+    T". `least` is checked by the command line, `allowed` by `range_of` the field.
     """
     spellings = [word.rstrip(",") for word in flags.split() if word.startswith("--")]
     placeholder = flags.rpartition(spellings[-1])[2].strip() or None
     flag, *aliases = spellings
-    declared = Option(
-        flag, help, placeholder, panel, least=least, aliases=tuple(aliases), is_hidden=is_hidden
-    )
+    declared = Option(flag, help, placeholder, panel, least=least, aliases=tuple(aliases))
     return field(
-        metadata={KEY: declared},
+        metadata={KEY: declared, RANGE: allowed},
         **{"default_factory" if isinstance(default, type) else "default": default},
     )
 

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from encodings.aliases import aliases
 from fractions import Fraction
@@ -12,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.config.options import option
+from charrnn.config.options import RANGE, Range, at_least, between, one_of, option, setting
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named, shortened
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
@@ -53,6 +52,68 @@ MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initi
 """Fields that determine the shapes of a model's weights."""
 
 
+# Python lists these as encodings, but they do not decode bytes to text.
+_NO_TEXT = {
+    "base64_codec",
+    "bz2_codec",
+    "hex_codec",
+    "mbcs",
+    "quopri_codec",
+    "rot_13",
+    "uu_codec",
+    "zlib_codec",
+}
+_ENCODINGS = {
+    *(
+        name
+        for pair in aliases.items()
+        if pair[1] not in _NO_TEXT
+        for name in pair
+        if re.fullmatch("[a-z0-9_]+", name)
+    ),
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
+}
+
+
+def _plain_encoding(name: str) -> str:
+    return re.sub("[ _-]+", "_", name[:40].lower())
+
+
+def _is_encoding(name: str) -> bool:
+    # Asking Python's codecs would import a module of that name.
+    return len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS
+
+
+def _is_cell(name: str) -> bool:
+    # Packages are only searched for a name that is not built in: the search takes 25 ms.
+    return name in _CELL_NAMES or name in offered_names(cell_types)
+
+
+_CELL_NAMES = ("auto", *CELLS)
+CELL = Range(
+    f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
+    _is_cell,
+    _CELL_NAMES,
+)
+ENCODING = Range(
+    "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding
+)
+CORPUS = Range(
+    f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"
+    " quotes",
+    lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
+)
+SHARES = Range(
+    "two or three positive shares, such as 90/10",
+    lambda shares: len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares),
+)
+NAME = Range("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000)
+SEED = Range("between 0 and 2^32 - 1", lambda seed: 0 <= seed < 2**32)
+BUDGET = Range("more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5)
+PROBABILITY = Range("at least 0 and below 1", lambda share: 0 <= share < 1)
+FINITE = Range("at least 0 and finite", lambda factor: factor >= 0 and math.isfinite(factor))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """All settings of a run: enough to build the model and train it again. `training.recipe`
@@ -61,31 +122,40 @@ class Config:
     Raises UsageError that names the field, its value and the allowed range.
     """
 
-    corpus: tuple[str, ...] = ()
+    corpus: tuple[str, ...] = setting((), CORPUS)
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own
     source."""
     alphabet: str = option(
         "char",
         "--alphabet KIND",
         "char (rare ones become one symbol), exact (all that occur) or byte.",
+        allowed=one_of(*ALPHABETS),
     )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters
     that occur, without an unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = option(
-        "utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT
+        "utf-8",
+        "--encoding NAME",
+        "Encoding of the text: utf-8, latin-1, utf-16, …",
+        TEXT,
+        allowed=ENCODING,
     )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = "shuffled"
+    order: str = setting("shuffled", one_of(*ORDERS))
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
-    order_seed: int = 0
+    order_seed: int = setting(0, SEED)
     """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same
     files."""
-    min_count: int = MIN_COUNT
+    min_count: int = setting(MIN_COUNT, at_least(1))
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every
     character); the alphabet `exact` keeps all."""
     split: tuple[float, ...] = option(
-        (0.9, 0.1), "--split A/B", "Training/validation[/test]; default: 90/10.", TEXT
+        (0.9, 0.1),
+        "--split A/B",
+        "Training/validation[/test]; default: 90/10.",
+        TEXT,
+        allowed=SHARES,
     )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
     documents: str = option(
@@ -93,55 +163,79 @@ class Config:
         "--documents KIND",
         "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
         TEXT,
+        allowed=one_of("none", "files", "lines", "blank-lines", "column"),
     )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between
     blank lines) or column (the values of `column`); the state is reset between them, so
     `reset_probability` has no effect."""
     column: str | None = option(
-        None, "--column NAME", "CSV files: each value of this column is a document.", TEXT
+        None,
+        "--column NAME",
+        "CSV files: each value of this column is a document.",
+        TEXT,
+        allowed=NAME,
     )
     """Column of CSV files whose values are the documents."""
 
     cell: str = option(
-        "auto", "--cell CELL", f"{', '.join(CELLS)}, a cell of an installed package, or auto."
+        "auto",
+        "--cell CELL",
+        f"{', '.join(CELLS)}, a cell of an installed package, or auto.",
+        allowed=CELL,
     )
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides.
     """
-    depth: str = option("stacked", "--depth HOW", f"{', '.join(DEPTHS)}.", MODEL)
+    depth: str = option(
+        "stacked", "--depth HOW", f"{', '.join(DEPTHS)}.", MODEL, allowed=one_of(*DEPTHS)
+    )
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
-    num_layers: int | Auto = option("auto", "--layers L", "Number of recurrent layers.")
+    num_layers: int | Auto = option(
+        "auto", "--layers L", "Number of recurrent layers.", allowed=between(1, 64)
+    )
     """Number of recurrent layers."""
-    hidden_size: int | Auto = option("auto", "--hidden-size H", "Units per layer.")
+    hidden_size: int | Auto = option(
+        "auto", "--hidden-size H", "Units per layer.", allowed=between(1, MAX_HIDDEN_SIZE)
+    )
     """Units per layer."""
     parameters: int | None = option(
-        None, "--parameters N", "Instead of --hidden-size: at most N weights (300k, 1.5M).", MODEL
+        None,
+        "--parameters N",
+        "Instead of --hidden-size: at most N weights (300k, 1.5M).",
+        MODEL,
+        allowed=Range("between 1 and 10^12", lambda weights: 1 <= weights <= 10**12),
     )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so
     many. Runs record that size, and null here."""
     embedding_size: int | Auto | OneHot = option(
-        "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
+        "auto",
+        "--embedding-size E",
+        "Size of a character's embedding, or one-hot for none.",
+        MODEL,
+        allowed=between(1, MAX_HIDDEN_SIZE),
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot
     vectors."""
-    num_members: int | Auto = "auto"
+    num_members: int | Auto = setting("auto", between(1, 64))
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
-    ngram_rows: int | Auto = "auto"
+    ngram_rows: int | Auto = setting(
+        "auto", Range("between 0 and 2^24", lambda rows: 0 <= rows <= 1 << 24)
+    )
     """Rows of the table of logits that hashes of the last three, four and five characters choose
     from; 0: no table."""
-    dropout: float | Auto = "auto"
+    dropout: float | Auto = setting("auto", PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016), and of the characters for which the table of n-grams is left out."""
-    input_dropout: float | Auto = "auto"
+    input_dropout: float | Auto = setting("auto", PROBABILITY)
     """Share of the entries of a character's embedding dropped, the same entries for a whole window
     (Gal 2016)."""
-    weight_drop: float | Auto = "auto"
+    weight_drop: float | Auto = setting("auto", PROBABILITY)
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
-    zoneout: float = 0.0
+    zoneout: float = setting(0.0, PROBABILITY)
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
-    initial_state: str = "zero"
+    initial_state: str = setting("zero", one_of("zero", "learned"))
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = option(
         None,
@@ -159,89 +253,117 @@ class Config:
     )
     """Whether the characters of the text that the run of `init_from` does not know are added to its
     alphabet."""
-    forget_bias: float = 1.0
+    forget_bias: float = setting(
+        1.0, Range("between -10^38 and 10^38", lambda bias: -1e38 <= bias <= 1e38)
+    )
     """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
 
-    minutes: float | None = option(None, "--minutes M", "Train for about M minutes (default: 3).")
+    minutes: float | None = option(
+        None, "--minutes M", "Train for about M minutes (default: 3).", allowed=BUDGET
+    )
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
-    epochs: float | None = option(None, "--epochs E", "Train for E passes over the text.", TRAINING)
+    epochs: float | None = option(
+        None, "--epochs E", "Train for E passes over the text.", TRAINING, allowed=BUDGET
+    )
     """Budget in passes over the training text."""
-    steps: int | None = option(None, "--steps N", "Train for N optimizer steps.", TRAINING)
+    steps: int | None = option(
+        None,
+        "--steps N",
+        "Train for N optimizer steps.",
+        TRAINING,
+        allowed=Range("between 1 and 10^9", lambda steps: 1 <= steps <= MAX_STEPS),
+    )
     """Budget in optimizer steps."""
-    batch_size: int | Auto = "auto"
+    batch_size: int | Auto = setting("auto", between(1, 65536))
     """B: segments of the text that are read in parallel, one per batch row."""
-    bptt_length: int | Auto = "auto"
+    bptt_length: int | Auto = setting("auto", between(1, 65536))
     """T: characters per batch row and step, over which back-propagation runs."""
-    reset_probability: float = 0.05
+    reset_probability: float = setting(0.05, between(0, 1))
     """Probability per batch row and step that the state is reset to the initial one, to learn the
     start of a text."""
-    learning_rate: float | Auto = "auto"
+    learning_rate: float | Auto = setting(
+        "auto", Range("more than 0 and at most 10", lambda rate: 0 < rate <= 10)
+    )
     """Peak learning rate, after the warm-up."""
-    final_learning_rate: float = 0.02
+    final_learning_rate: float = setting(0.02, between(0, 1))
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
-    warmup_steps: int = 50
+    warmup_steps: int = setting(50, at_least(0))
     """Steps of linear warm-up (at most a tenth of all steps)."""
     optimizer: str = option(
-        "muon", "--optimizer NAME", f"{', '.join(OPTIMIZERS)}. Default: muon.", TRAINING
+        "muon",
+        "--optimizer NAME",
+        f"{', '.join(OPTIMIZERS)}. Default: muon.",
+        TRAINING,
+        allowed=one_of(*OPTIMIZERS),
     )
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""
-    muon_scale: float = 2.0
+    muon_scale: float = setting(2.0, FINITE)
     """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`,
     of older runs."""
-    beta1: float = 0.9
+    beta1: float = setting(0.9, PROBABILITY)
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
-    beta2: float = 0.99
+    beta2: float = setting(0.99, PROBABILITY)
     """Decay of the squared gradients' running mean: AdamW's β2, that of rmsprop."""
-    weight_decay: float | Auto = "auto"
+    weight_decay: float | Auto = setting("auto", FINITE)
     """Weight decay, on weight matrices only."""
-    clip_norm: float = 1.0
+    clip_norm: float = setting(1.0, Range("more than 0", lambda norm: norm > 0))
     """Largest global gradient norm (Pascanu 2013)."""
-    weight_average: float = 0.99
+    weight_average: float = setting(0.99, PROBABILITY)
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no
     averaging."""
 
-    seed: int = option(0, "--seed N", "Seed of the weights, the dropout and the samples.", TRAINING)
+    seed: int = option(
+        0, "--seed N", "Seed of the weights, the dropout and the samples.", TRAINING, allowed=SEED
+    )
     """Seed of the initial weights, the dropout and the samples."""
-    device: str = option("auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE)
+    device: str = option(
+        "auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE, allowed=one_of(*DEVICES)
+    )
     """auto, cpu, cuda or mps."""
     precision: str = option(
         "auto",
         "--precision P",
         "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
         MACHINE,
+        allowed=one_of(*PRECISIONS),
     )
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions
     for it."""
-    threads: int | Auto = "auto"
+    threads: int | Auto = setting("auto", between(1, 1024))
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number
     that measures fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = "auto"
+    evaluate_every: int | Auto = setting("auto", at_least(1))
     """Steps between two validations."""
-    validation_chars: int | Auto | None = "auto"
+    validation_chars: int | Auto | None = setting("auto", at_least(1))
     """Characters of the validation text that each validation reads, in segments spread evenly over
     it; null: all."""
     save_every: int | Auto = option(
-        "auto", "--save-every N", "Save every N steps; default: at every validation.", FOLDER
+        "auto",
+        "--save-every N",
+        "Save every N steps; default: at every validation.",
+        FOLDER,
+        allowed=at_least(1),
     )
     """Steps between two checkpoints."""
-    keep: int = option(2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER)
+    keep: int = option(
+        2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER, allowed=at_least(0)
+    )
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
-            is_word = (value == "auto" and name in AUTO_FIELDS) or (
-                value == "one-hot" and name == "embedding_size"
+            allowed = _RANGES[name]
+            is_word = value == "auto" and name in AUTO_FIELDS
+            is_word |= value == "one-hot" and name == "embedding_size"
+            if allowed is None or value is None or is_word or allowed.contains(value):
+                continue
+            raise UsageError(
+                f"{named(name)} is {_format(value)}; it must be"
+                f" {allowed.words}.{_hint(name, value)}"
             )
-            if name in _RANGES and value is not None and not is_word:
-                allowed, is_allowed = _RANGES[name]
-                if not is_allowed(value):
-                    raise UsageError(
-                        f"{named(name)} is {_format(value)}; it must be"
-                        f" {allowed}.{_hint(name, value)}"
-                    )
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
         if (
@@ -331,125 +453,30 @@ def resolved(value: int | Auto | OneHot) -> int:
     return value
 
 
-# Python lists these as encodings, but they do not decode bytes to text.
-_NO_TEXT = {
-    "base64_codec",
-    "bz2_codec",
-    "hex_codec",
-    "mbcs",
-    "quopri_codec",
-    "rot_13",
-    "uu_codec",
-    "zlib_codec",
-}
-_ENCODINGS = {
-    *(
-        name
-        for pair in aliases.items()
-        if pair[1] not in _NO_TEXT
-        for name in pair
-        if re.fullmatch("[a-z0-9_]+", name)
-    ),
-    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
-}
-
-
-def _plain_encoding(name: str) -> str:
-    return re.sub("[ _-]+", "_", name[:40].lower())
-
-
-def _is_encoding(name: str) -> bool:
-    # Asking Python's codecs would import a module of that name.
-    return len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS
-
-
-def _is_cell(name: str) -> bool:
-    # Packages are only searched for a name that is not built in: the search takes 25 ms.
-    return name in _CHOICES["cell"] or name in offered_names(cell_types)
-
-
 def _hint(name: str, value: Any) -> str:
     """Return the end of a message about a value out of range: what is close to it, "" if nothing
     is."""
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
-    installed = offered_names(cell_types) if name == "cell" else []
-    listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
-    return listed + (did_you_mean(value, (*_CHOICES[name], *installed)) if name in _CHOICES else "")
+    allowed = _RANGES[name]
+    if allowed is None or not allowed.choices:
+        return ""
+    if name != "cell":
+        return did_you_mean(value, allowed.choices)
+    installed = offered_names(cell_types)
+    near = did_you_mean(value, (*allowed.choices, *installed))
+    if not installed:
+        return near
+    return f" Installed packages provide {', '.join(installed)}.{near}"
 
-
-_CHOICES = {
-    "alphabet": ALPHABETS,
-    "documents": ("none", "files", "lines", "blank-lines", "column"),
-    "cell": ("auto", *CELLS),
-    "depth": tuple(DEPTHS),
-    "initial_state": ("zero", "learned"),
-    "order": ORDERS,
-    "device": DEVICES,
-    "precision": PRECISIONS,
-    "optimizer": tuple(OPTIMIZERS),
-}
-
-_NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("min_count evaluate_every validation_chars save_every", "at least 1", lambda n: n >= 1),
-    ("warmup_steps keep", "at least 0", lambda n: n >= 0),
-    ("num_layers", "between 1 and 64", lambda n: 1 <= n <= 64),
-    (
-        "hidden_size embedding_size",
-        f"between 1 and {MAX_HIDDEN_SIZE}",
-        lambda n: 1 <= n <= MAX_HIDDEN_SIZE,
-    ),
-    ("num_members", "between 1 and 64", lambda n: 1 <= n <= 64),
-    ("ngram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
-    ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
-    ("batch_size bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
-    ("threads", "between 1 and 1024", lambda n: 1 <= n <= 1024),
-    ("seed order_seed", "between 0 and 2^32 - 1", lambda n: 0 <= n < 2**32),
-    ("minutes epochs", "more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5),
-    ("steps", "between 1 and 10^9", lambda n: 1 <= n <= MAX_STEPS),
-    ("dropout input_dropout weight_drop zoneout", "at least 0 and below 1", lambda p: 0 <= p < 1),
-    ("beta1 beta2 weight_average", "at least 0 and below 1", lambda decay: 0 <= decay < 1),
-    ("reset_probability final_learning_rate", "between 0 and 1", lambda share: 0 <= share <= 1),
-    ("muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
-    ("learning_rate", "more than 0 and at most 10", lambda rate: 0 < rate <= 10),
-    ("clip_norm", "more than 0", lambda norm: norm > 0),
-    ("forget_bias", "between -10^38 and 10^38", lambda bias: -1e38 <= bias <= 1e38),
-)
-"""Fields that are numbers: their names, their range in words, and whether a number is in it."""
-
-_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "corpus": (
-        (
-            f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their"
-            " pattern in quotes"
-        ),
-        lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
-    ),
-    **{
-        name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()
-    },
-    "cell": (
-        f"one of {', '.join(_CHOICES['cell'])}, or a cell that an installed package provides",
-        _is_cell,
-    ),
-    "encoding": (
-        "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
-        _is_encoding,
-    ),
-    "split": (
-        "two or three positive shares, such as 90/10",
-        lambda shares: len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares),
-    ),
-    "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
-    **{
-        name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()
-    },
-}
 
 _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
 """Fields that may be `auto` until a run starts."""
-FIELD_NAMES = tuple(field.name for field in fields(Config))
+_RANGES: dict[str, Range | None] = {
+    field.name: field.metadata.get(RANGE) for field in fields(Config)
+}
+FIELD_NAMES = tuple(_RANGES)
 """Every setting, in the order of `Config`."""
 
 
@@ -463,11 +490,9 @@ _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _T
 
 
 def _wanted(name: str) -> str:
-    return (
-        _RANGES[name][0]
-        if name == "split"
-        else " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
-    )
+    if name == "split":
+        return SHARES.words
+    return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def _format(value: object) -> str:
