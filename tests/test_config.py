@@ -248,19 +248,6 @@ def test_flag_over_environment_over_file_over_default(
     assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
 
 
-def test_an_optimizer_that_muon_scale_chose_has_its_source() -> None:
-    config, origins = merge_settings(flags={}, file={"muon_scale": 0}, file_name="old.yaml")
-    assert (config.optimizer, origins["optimizer"]) == ("adamw", "old.yaml")
-    config, origins = merge_settings(
-        flags={"optimizer": "sgd"}, file={"muon_scale": 0}, file_name="old.yaml"
-    )
-    assert (config.optimizer, origins["optimizer"]) == ("sgd", "flag")
-    with pytest.raises(
-        UsageError, match=r"`muon_scale` is 0, .* Choose `optimizer=adamw`, or `muon_scale=2`"
-    ):
-        merge_settings(flags={"optimizer": "muon"}, file={"muon_scale": 0})
-
-
 @pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
 def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
     config, origins = merge_settings(

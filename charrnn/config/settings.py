@@ -299,8 +299,7 @@ class Config:
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""
     muon_scale: float = setting(2.0, FINITE)
-    """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`,
-    of older runs."""
+    """Learning rate of Muon as a multiple of AdamW's."""
     beta1: float = setting(0.9, PROBABILITY)
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = setting(0.99, PROBABILITY)
@@ -366,10 +365,6 @@ class Config:
             )
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
-        if (
-            self.optimizer == "muon" and self.muon_scale == 0
-        ):  # How AdamW was chosen before `optimizer` was a field.
-            object.__setattr__(self, "optimizer", "adamw")
         if (conflict := self._conflict()) is not None:
             name, remedy = conflict
             raise UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")

@@ -17,7 +17,7 @@ from charrnn.config.settings import (
     Config,
     check_field_name,
 )
-from charrnn.errors import DataError, UsageError, did_you_mean, named
+from charrnn.errors import DataError, UsageError, did_you_mean
 
 
 def merge_settings(
@@ -36,18 +36,11 @@ def merge_settings(
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
     variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
-    for origin, given in (
-        (file_name, file or {}),
-        (
-            "environment",
-            {
-                variables[key]: value
-                for key, value in (environment or {}).items()
-                if key in variables
-            },
-        ),
-        ("flag", flags),
-    ):
+    in_environment = {
+        variables[key]: value for key, value in (environment or {}).items() if key in variables
+    }
+    sources = {file_name: file or {}, "environment": in_environment, "flag": flags}
+    for origin, given in sources.items():
         parsed = {}
         for name, value in given.items():
             with _naming_source(origin, name):
@@ -59,14 +52,6 @@ def merge_settings(
                     origins[name] = "default"
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
-    if values.get("muon_scale") == 0:
-        if values.get("optimizer") == "muon":
-            raise UsageError(
-                f"{named('muon_scale')} is 0, which leaves nothing to muon. "
-                f"Choose {named('optimizer', 'adamw')}, or {named('muon_scale', 2)}."
-            )
-        if "optimizer" not in values:
-            origins["optimizer"] = origins["muon_scale"]
     return Config(**values), origins
 
 

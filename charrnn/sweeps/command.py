@@ -121,17 +121,16 @@ def plan_settings(
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    config, origins = configure(
+    config, _ = configure(
         corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag]
     )
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
-    # What follows from the first value is left open with it: the documents, and the optimizer, if 0
-    # chose it.
-    derived = ["documents"] if "column" in axes else []
-    if "muon_scale" in axes and "optimizer" not in given and origins["optimizer"] == "flag":
-        derived.append("optimizer")
+    # What follows from the first value is left open with it.
+    open_fields = list(axes)
+    if "column" in axes:
+        open_fields.append("documents")
     default = Config()
-    return replace(config, **{name: getattr(default, name) for name in (*axes, *derived)}), axes
+    return replace(config, **{name: getattr(default, name) for name in open_fields}), axes
 
 
 class SweepView:
