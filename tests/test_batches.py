@@ -31,20 +31,6 @@ def test_a_window_reads_on_in_each_row_around_the_ring(
         ]
 
 
-def test_impossible_rows_and_windows_are_refused() -> None:
-    for num_ids, batch_size, fault in (
-        (0, 1, "2 ids"),
-        (1, 1, "2 ids"),
-        (5, 0, "1..5"),
-        (5, 6, "1..5"),
-    ):
-        with pytest.raises(ValueError, match=fault):
-            BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size)
-        for cursor, length in ((-1, 3), (0, 0)):
-            with pytest.raises(ValueError, match="window needs"):
-                BatchRows(np.arange(5, dtype=np.uint16), 2).window(cursor, length)
-
-
 def test_nine_to_one_is_nanogpt_s_split() -> None:
     for num in (2, 3, 9, 10, 19, 1_115_394, 1_999_999):
         expected = (slice(0, int(0.9 * num)), slice(int(0.9 * num), num))

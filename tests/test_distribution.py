@@ -95,11 +95,6 @@ def test_each_row_is_that_of_a_naive_loop(
             np.testing.assert_allclose(weights / total, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_not_every_character_can_be_banned() -> None:
-    with pytest.raises(ValueError, match="every character is banned"):
-        next_char_probs(np.zeros((1, 2), np.float32), Shaping(), (0, 1))
-
-
 @pytest.mark.parametrize(
     ("name", "values"),
     [

@@ -1,8 +1,6 @@
 """A text as a model reads it: what it consists of, its parts, and what it refuses to be."""
 
-import numpy as np
 import pytest
-from encoded_texts import as_text
 
 from charrnn.errors import DataError, UsageError
 from charrnn.text.vocab import EncodedText, Vocab, encode_text
@@ -47,9 +45,3 @@ def test_bytes_are_refused_where_characters_are_read(
     assert len(encode_text(VOCAB, "ab", b"")) == 2
     with pytest.raises(DataError, match=r"^The text is empty"):
         encode_text(VOCAB, "", "abc")
-
-
-@pytest.mark.parametrize(("first", "text"), [(1, "abc"), (-1, "abcd"), (4, "")])
-def test_as_many_characters_as_ids(first: int, text: str) -> None:
-    with pytest.raises(ValueError, match="do not decode"):
-        as_text(np.arange(3, dtype=np.uint16), first, text)

@@ -76,8 +76,6 @@ def test_a_text_without_a_character_to_keep_is_refused() -> None:
         Vocab.from_text("")
     with pytest.raises(DataError, match="occurs 3 times"):
         Vocab.from_text("".join(map(chr, range(0x4E00, 0x4E00 + 20_500))))
-    with pytest.raises(ValueError, match="max_size"):
-        Vocab.from_text("abc", max_size=1)
 
 
 @given(ANY_TEXT)

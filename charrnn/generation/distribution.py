@@ -35,11 +35,7 @@ def next_char_probs(
 ) -> Float64Array:
     """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept and for the
     ids `banned`. Each row sums to 1.
-
-    Raises ValueError if every id is banned.
     """
-    if len(set(banned)) >= logits.shape[-1]:
-        raise ValueError("every character is banned: nothing is left to draw")
     rows = []
     for row in logits:
         weights = char_weights(row, shaping, banned)

@@ -93,9 +93,8 @@ class Corpus:
         ids = self.ids[begin:end]
         if self.vocab.kind == "byte":
             return ids.tobytes()
-        points = np.array(
-            [ord(character or REPLACEMENT) for character in self.vocab.characters], "<u4"
-        )[ids]
+        point_of = [ord(character or REPLACEMENT) for character in self.vocab.characters]
+        points = np.array(point_of, "<u4")[ids]
         unknown = self._unknown_in(begin, end)
         points[unknown["position"] - begin] = unknown["code_point"]
         return points.tobytes().decode("utf-32-le", "surrogatepass")
@@ -106,14 +105,14 @@ class Corpus:
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
-        sizes = utf8_sizes(
-            np.array([ord(character or "\0") for character in self.vocab.characters])
-        )
+        point_of = [ord(character or "\0") for character in self.vocab.characters]
+        sizes = utf8_sizes(np.array(point_of))
         if self.vocab.has_unknown_symbol:
             sizes[0] = 0  # Which characters those are is in `unknown`.
         total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
         for first in range(begin, end, BLOCK_BYTES):
-            total += int(sizes.take(self.ids[first : min(end, first + BLOCK_BYTES)]).sum())
+            block = self.ids[first : min(end, first + BLOCK_BYTES)]
+            total += int(sizes.take(block).sum())
             release_pages(self.ids)
         return total
 
@@ -175,12 +174,14 @@ def read_corpus(
         raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
-    origins = [
-        find_origin(
+    origins = []
+    for source in sources:
+        origin = find_origin(
             source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order
         )
-        for source in sources
-    ] or [standard_library(order)]
+        origins.append(origin)
+    if not origins:
+        origins = [standard_library(order)]
     with SourceReader(
         origins,
         alphabet=alphabet,
@@ -188,14 +189,15 @@ def read_corpus(
         documents=documents,
         stays_in_memory=not is_for_training,
     ) as text:
-        if not is_for_training:
-            return Corpus.of(text, vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
-        _check_can_be_learned(text.counted, alphabet, text.name)
-        if vocab is not None and extend_vocab:
-            vocab = vocab.extended(text.counted, min_count=min_count)
-        return Corpus.of(
-            text, vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
-        )
+        if is_for_training:
+            _check_can_be_learned(text.counted, alphabet, text.name)
+            if vocab is None:
+                vocab = text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
+            elif extend_vocab:
+                vocab = vocab.extended(text.counted, min_count=min_count)
+        elif vocab is None:
+            vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
+        return Corpus.of(text, vocab)
 
 
 def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -235,8 +237,6 @@ CONTEXT_CHARS = 1 << 16
 class CorpusPart:
     """Characters [begin, end) of a corpus (bytes, for the byte alphabet): N in all, decoded where
     they are sliced.
-
-    Raises ValueError if the part is not inside the corpus.
     """
 
     corpus: Corpus = field(repr=False)
@@ -244,10 +244,7 @@ class CorpusPart:
     end: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.begin <= self.end <= len(self.corpus):
-            raise ValueError(
-                f"[{self.begin}, {self.end}) is not inside a corpus of length {len(self.corpus)}"
-            )
+        assert 0 <= self.begin <= self.end <= len(self.corpus), "a part is inside the corpus"
 
     def __len__(self) -> int:
         """Return N."""
@@ -284,9 +281,10 @@ class CorpusPart:
         """Return whether two parts have the same ids, read block by block."""
         if len(self) != len(other):
             return False
-        blocks = range(0, len(self), CONTEXT_CHARS)
-        first, second = self.ids[self.begin :], other.ids[other.begin :]
-        return all(
-            np.array_equal(first[i : i + CONTEXT_CHARS], second[i : i + CONTEXT_CHARS])
-            for i in blocks
-        )
+        own = self.ids[self.begin :]
+        others = other.ids[other.begin :]
+        for first in range(0, len(self), CONTEXT_CHARS):
+            block = slice(first, first + CONTEXT_CHARS)
+            if not np.array_equal(own[block], others[block]):
+                return False
+        return True

@@ -151,9 +151,8 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     """
     if order.kind == "sorted":
         return np.arange(num_documents, dtype=np.int64)
-    keys = np.arange(1, num_documents + 1, dtype=np.uint64) * np.uint64(
-        0x9E3779B97F4A7C15
-    ) + np.uint64(order.seed)
+    numbers = np.arange(1, num_documents + 1, dtype=np.uint64)
+    keys = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(order.seed)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable")
@@ -183,21 +182,21 @@ class _Layout:
 
     def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Yield the ids (N,) in their order, in blocks of about a million ids."""
-        bounds, first = self._bounds, 0
+        bounds = self._bounds
+        first = 0
         while first < len(self._order):
             # At least one document, and then as many as fit into a block.
-            last = max(
-                first + 1,
-                int(np.searchsorted(bounds, bounds[first] + _BLOCK_IDS, side="right")) - 1,
-            )
-            some = self._order[first:last]
-            if len(some) == 1:
-                yield ids[self._starts[some[0]] : self._ends[some[0]]]
-            else:
-                moves = np.repeat(
-                    self._starts[some] - bounds[first:last], np.diff(bounds[first : last + 1])
-                )
-                yield ids[moves + np.arange(bounds[first], bounds[last])]
+            num_fitting = np.searchsorted(bounds, bounds[first] + _BLOCK_IDS, side="right")
+            last = max(first + 1, int(num_fitting) - 1)
+            documents = self._order[first:last]
+            if len(documents) == 1:
+                # It may be large: it is sliced, without an index of each of its ids.
+                yield ids[self._starts[documents[0]] : self._ends[documents[0]]]
+                first = last
+                continue
+            lengths = np.diff(bounds[first : last + 1])
+            moves = np.repeat(self._starts[documents] - bounds[first:last], lengths)
+            yield ids[moves + np.arange(bounds[first], bounds[last])]
             first = last
 
     def moved(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -246,7 +245,8 @@ def split_documents(
 def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
     offset = 0
     for block in blocks:
-        if (found := block.find(END_BYTE)) >= 0:
+        found = block.find(END_BYTE)
+        if found >= 0:
             raise DataError(
                 f"{label} has a NUL at byte offset {offset + found}, which ends a document: remove"
                 f" it, or leave {named('documents')} out"
@@ -274,10 +274,13 @@ def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
     is_open = False
     for line in lines:
         if line.strip():
-            yield (b"\n" if is_open else b"") + line.removesuffix(b"\n")
+            if is_open:
+                yield b"\n"
+            yield line.removesuffix(b"\n")
+            is_open = True
         elif is_open:
             yield END_BYTE
-        is_open = bool(line.strip())
+            is_open = False
     if is_open:
         yield END_BYTE
 
@@ -285,9 +288,8 @@ def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Turn the blocks of one text into one document."""
     is_open = False
-    pending: list[
-        bytes
-    ] = []  # white space that may be at the start of the first line, or at the end of the text
+    # White space that may be at the start of the first line, or at the end of the text.
+    pending: list[bytes] = []
     for block in blocks:
         body = block.lstrip()
         if not body:
@@ -299,7 +301,8 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
         # At the start, blank lines are left out, but not the indentation of the first line.
         yield before if is_open else before[before.rfind(b"\n") + 1 :]
         yield text
-        is_open, pending = True, [body[len(text) :]]
+        is_open = True
+        pending = [body[len(text) :]]
     if is_open:
         yield END_BYTE
 
@@ -313,8 +316,9 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
     csv.field_size_limit(MAX_FIELD_CHARS)
     rows = csv.reader(chain((header,), lines), delimiter=_delimiter(header, label), strict=True)
     try:
+        header_row = next(rows, [])
         names = [
-            name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in next(rows, [])
+            name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in header_row
         ]
         if column not in names:
             listed = ", ".join(name[:40] for name in names[:20]) or "no columns"
@@ -329,14 +333,15 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
             )
         index = names.index(column)
         for row in rows:
-            if row and not index < len(row) <= len(names):
+            if not row:
+                continue
+            if not index < len(row) <= len(names):
                 values = counted(len(row), "value")
                 raise DataError(
                     f"{label}, line {rows.line_num}: {values}, but {column!r} is column {index + 1}"
                     f" of {len(names)}: mend the line; a value with a delimiter needs quotes"
                 )
-            if row:
-                yield row[index].encode("latin-1")
+            yield row[index].encode("latin-1")
     except csv.Error as error:
         raise DataError(f"{label}, line {rows.line_num}, is not CSV: {error}") from error
 

@@ -55,7 +55,9 @@ class SourceReader:
     ) -> None:
         """Look up what the files are now; read nothing yet. A text that `stays_in_memory` must fit
         there."""
-        self.origins, self._documents, self._stays_in_memory = origins, documents, stays_in_memory
+        self.origins = origins
+        self._documents = documents
+        self._stays_in_memory = stays_in_memory
         self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
         self.labels = tuple(origin.label for origin in origins)
         self.name = self.labels[0] if len(origins) == 1 else f"the {len(origins)} sources together"
@@ -120,11 +122,9 @@ class SourceReader:
         if is_large:
             blocks = self._watched(blocks)
         try:
-            with (
-                tempfile.TemporaryFile()
-                if is_large and self._documents is not None
-                else nullcontext()
-            ) as scratch:
+            # The file in which documents are brought into their order.
+            needs_file = is_large and self._documents is not None
+            with tempfile.TemporaryFile() if needs_file else nullcontext() as scratch:
                 if self._documents is not None:
                     blocks = self._documents.arrange(blocks, vocab, scratch)
                 return mapped(blocks, vocab) if is_large else joined(blocks)
@@ -202,9 +202,8 @@ class SourceReader:
             try:
                 first = next(blocks)
                 is_whole = next(blocks, None) is None
-                for _ in (
-                    blocks
-                ):  # Its last byte decides whether it is skipped, so a long file is read twice.
+                # Its last byte decides whether it is skipped, so a long file is read twice.
+                for _ in blocks:
                     pass
             except TextChangedError:
                 raise
@@ -239,18 +238,18 @@ def _size_of(path: Path) -> int | None:
 
 
 def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
-    num = tally.num_skipped
-    unfit = (
-        "empty or unreadable"
-        if encoding is None
-        else f"empty, unreadable or not {title(encoding)} text"
-    )
-    skipped = (
-        (num, f"{counted(num, 'file')} that {'is' if num == 1 else 'are'} {unfit}"),
-        (origin.num_hidden, counted(origin.num_hidden, "hidden name")),
-        (origin.num_runs, counted(origin.num_runs, "run")),
-    )
-    return " and ".join(text for num, text in skipped if num)
+    skipped = []
+    if tally.num_skipped:
+        unfit = "empty or unreadable"
+        if encoding is not None:
+            unfit = f"empty, unreadable or not {title(encoding)} text"
+        verb = "is" if tally.num_skipped == 1 else "are"
+        skipped.append(f"{counted(tally.num_skipped, 'file')} that {verb} {unfit}")
+    if origin.num_hidden:
+        skipped.append(counted(origin.num_hidden, "hidden name"))
+    if origin.num_runs:
+        skipped.append(counted(origin.num_runs, "run"))
+    return " and ".join(skipped)
 
 
 def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
@@ -264,19 +263,19 @@ def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
 
 
 def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
-    if skipped := _skipped(origin, tally, encoding):
-        yield f"skipped {skipped} in {origin.label}" + (
-            f" (first: {tally.fault})" if tally.fault else ""
-        )
+    skipped = _skipped(origin, tally, encoding)
+    if skipped:
+        fault = f" (first: {tally.fault})" if tally.fault else ""
+        yield f"skipped {skipped} in {origin.label}{fault}"
     if origin.is_shuffled and tally.num_used > 1:
         yield (
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"
             " from all of it"
         )
     if tally.num_marks:
-        marks = (
-            "a byte-order mark" if tally.num_marks == 1 else f"{tally.num_marks} byte-order marks"
-        )
+        marks = f"{tally.num_marks} byte-order marks"
+        if tally.num_marks == 1:
+            marks = "a byte-order mark"
         yield f"removed {marks} from {origin.label}"
     if tally.num_line_ends:
         yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"

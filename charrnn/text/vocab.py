@@ -107,7 +107,7 @@ class Vocab:
         those characters.
 
         Raises DataError for an empty text, if no character is kept, or if an exact alphabet exceeds
-        `max_size`; ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
+        `max_size`.
         """
         if not text:
             raise DataError("the text is empty: give at least one character")
@@ -126,8 +126,6 @@ class Vocab:
         is_exact: bool = False,
     ) -> "Vocab":
         """Collect the characters of a text that was counted, as `from_text` does."""
-        if not 2 <= max_size <= MAX_VOCAB_SIZE:
-            raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
         if is_exact:
             if len(counted.code_points) > max_size:
                 raise DataError(
@@ -386,9 +384,7 @@ class EncodedText:
     """The kind of alphabet (`Vocab.kind`)."""
 
     def __post_init__(self) -> None:
-        num_ids = len(self.ids) - self.first
-        if self.first < 0 or num_ids != len(self.text):
-            raise ValueError(f"{len(self.text)} characters do not decode {num_ids} ids")
+        assert len(self.ids) - self.first == len(self.text), "each id is a character"
 
     def __len__(self) -> int:
         """Return N."""
