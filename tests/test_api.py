@@ -41,10 +41,8 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
     several = model.samples(3, **options)
     assert [model.sample(**options, seed=text.seed) for text in several] == several
-    assert (
-        len({text.text for text in several}) == 3
-        and model.samples(3, **options, seed=several[0].seed) == several
-    )
+    assert len({text.text for text in several}) == 3
+    assert model.samples(3, **options, seed=several[0].seed) == several
     assert "".join(model.write(**options)) != "".join(model.write(**options))
 
 
@@ -103,9 +101,11 @@ def test_a_cell_is_held_at_its_mean_or_at_zero_only(
     # That a cell which follows quotations is needed inside them takes longer training: see
     # test_found.py.
     assert [effect.detector for effect in at_mean.effects] == ["quote"]
-    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1] and at_mean.num_chars == 1_999
+    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1]
+    assert at_mean.num_chars == 1_999
     at_zero = model.ablate(0, 3, text, context=context, at="zero")
-    assert at_zero.value == 0 != at_mean.value and at_zero.change != at_mean.change
+    assert at_zero.value == 0 != at_mean.value
+    assert at_zero.change != at_mean.change
     assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
     with pytest.raises(UsageError, match=r"^A cell cannot be clamped at 'one'; use mean or zero"):
         model.ablate(0, 0, "lamp", at="one")

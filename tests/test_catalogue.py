@@ -89,13 +89,12 @@ def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_pa
     entry = entry_at(library, "/good")
     with using(CallbackProgress(lambda received: progress.append((received.done, received.total)))):
         path = fetch(entry, folder)
-    assert path == folder / "families.txt" and path.read_bytes() == CONTENT
+    assert path == folder / "families.txt"
+    assert path.read_bytes() == CONTENT
     assert [file.name for file in folder.iterdir()] == ["families.txt"]
-    assert (
-        progress[-1] == (len(CONTENT), len(CONTENT))
-        and len(progress) > 1
-        and progress == sorted(progress)
-    )
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
+    assert len(progress) > 1
+    assert progress == sorted(progress)
     assert fetch(entry, folder) == path
     assert library.served == ["/good"]  # type: ignore[attr-defined]
 
@@ -114,11 +113,9 @@ def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: 
             fetch(entry, tmp_path, timeout_seconds=0.1 if path == "/hang" else 60)
         assert list(tmp_path.iterdir()) == []
         message = str(caught.value)
-        assert (
-            entry.address in message
-            and str(tmp_path / "families.txt") in message
-            and "CHARRNN_CORPORA" in message
-        )
+        assert entry.address in message
+        assert str(tmp_path / "families.txt") in message
+        assert "CHARRNN_CORPORA" in message
         assert len(message.splitlines()) <= 3
 
 
@@ -137,10 +134,12 @@ def test_a_redirect_is_refused(
 def test_the_package_s_catalogue() -> None:
     assert [entry.name for entry in load_catalogue()] == ["shakespeare", "war-and-peace"]
     for entry in load_catalogue():
-        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name) and re.fullmatch(
-            r"\w[\w.-]*", entry.file
-        )
-        assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256) and entry.address.startswith("https://")
+        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name)
+        assert re.fullmatch(r"\w[\w.-]*", entry.file)
+        assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
+        assert entry.address.startswith("https://")
     shakespeare = find_entry("shakespeare")
-    assert shakespeare is not None and shakespeare.num_bytes == 1_115_394
-    assert find_entry("shakespeare.txt") == shakespeare and find_entry("hamlet") is None
+    assert shakespeare is not None
+    assert shakespeare.num_bytes == 1_115_394
+    assert find_entry("shakespeare.txt") == shakespeare
+    assert find_entry("hamlet") is None

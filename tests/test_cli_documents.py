@@ -121,7 +121,8 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
         not entry["is_new"] for entry in objects
     ]
     novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0]])
-    assert novelty.is_new == (True, False, False, False) and (
+    assert novelty.is_new == (True, False, False, False)
+    assert (
         novelty.num_new,
         novelty.num_distinct,
     ) == (1, 3)
@@ -196,8 +197,8 @@ def test_a_large_corpus_is_mapped_and_the_same(
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
     monkeypatch.setattr("charrnn.text.source_reader.MAX_BYTES_IN_MEMORY", 100)
     large = read_text(config, None, vocab)
-    assert isinstance(large.ids, np.memmap) and np.array_equal(large.ids, small.ids)
+    assert isinstance(large.ids, np.memmap)
+    assert np.array_equal(large.ids, small.ids)
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
-    assert large.corpus.content == small.corpus.content and "Élan" in str(
-        large.corpus.content
-    ).split(END)
+    assert large.corpus.content == small.corpus.content
+    assert "Élan" in str(large.corpus.content).split(END)

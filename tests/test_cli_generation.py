@@ -46,9 +46,8 @@ def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> Non
 
 def test_a_second_word_after_temp_is_no_run(command: Command, lab: Path) -> None:
     ran = command("sample", "--temp", 0.2, 0.8)
-    assert (
-        ran.code == 2 and "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
-    )
+    assert ran.code == 2
+    assert "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(
@@ -72,9 +71,8 @@ def test_a_seed_is_drawn_and_named(
     )
     seeds = [int(ran.err.split()[1]) for ran in drawn]
     # Two of 2^31 are the same once in two thousand million tries.
-    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2 and all(
-        0 <= seed < 2**31 for seed in seeds
-    )
+    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2
+    assert all(0 <= seed < 2**31 for seed in seeds)
     assert text_of(command(*options, "--seed", seeds[0])) == drawn[0].out
     if "--json" in options:
         for number, one in enumerate(map(json.loads, drawn[1].out.splitlines())):
@@ -82,7 +80,8 @@ def test_a_seed_is_drawn_and_named(
             again = command(*options[:-3], "--json", "--seed", one["seed"])
             assert json.loads(again.out) == one, "each record has the seed that draws it alone"
     quiet = command(*options, "--quiet")
-    assert (quiet.code, quiet.err) == (0, "") and quiet.out not in {ran.out for ran in drawn}
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out not in {ran.out for ran in drawn}
 
 
 @pytest.mark.parametrize("options", [(), ("--color", "0:1"), ("--count", 2)])
@@ -103,7 +102,8 @@ def test_the_seed_comes_before_the_prime_on_a_terminal(
     assert command("sample", alphabet_run, "--length", 20, "--prime", "lmn", *options).code == 0
     seed, rest = terminal.getvalue().split("\n", 1)
     assert re.fullmatch(r"seed \d+", seed)
-    assert COLOUR.sub("", rest).startswith("lmn") and "seed" not in rest
+    assert COLOUR.sub("", rest).startswith("lmn")
+    assert "seed" not in rest
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
@@ -128,10 +128,8 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0
-    assert (
-        isinstance(shown[0], Legend)
-        and "".join(one.text for one in shown[1:]) == "mo" + found["text"]
-    )
+    assert isinstance(shown[0], Legend)
+    assert "".join(one.text for one in shown[1:]) == "mo" + found["text"]
     unknown, bits = np.split([value for one in shown[1:] for value in one.bits], [2])
     assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
@@ -179,11 +177,11 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width: int) -> None:
         for number, (one, share, before) in enumerate(given)
     ]
     drawn = lines(hesitation_table(places), width)
-    assert max(map(cell_len, drawn)) <= width and (len(drawn) == 8) == (width > 40)
+    assert max(map(cell_len, drawn)) <= width
+    assert (len(drawn) == 8) == (width > 40)
     words = " ".join(drawn).split()
-    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words} and words.count("space:9%") == words.count(
-        "→:9%"
-    ) == 3
+    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words}
+    assert words.count("space:9%") == words.count("→:9%") == 3
     assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
 
 
@@ -208,7 +206,8 @@ def test_a_coloured_text_is_exported_with_its_scale(
         and "hesitated" not in svg
         and "#f" in svg
     )
-    assert drawn.startswith("-1 ▁") and "mo" in drawn
+    assert drawn.startswith("-1 ▁")
+    assert "mo" in drawn
     assert json.loads(data) == json_lines(command(*options, "--json"))[0]
     command(*options, "--color", "0:1", "--export", "x.json")
     assert len(json.loads(Path("x.json").read_text("utf-8"))["values"]) == 40
@@ -220,9 +219,9 @@ def test_a_coloured_text_is_exported_with_its_scale(
         ("--length", 20_001),
     ):
         ran = command("sample", "--export", "y.svg", *refused)
-        assert (
-            (ran.code, ran.out) == (2, "") and "--export" in ran.err and not Path("y.svg").exists()
-        )
+        assert (ran.code, ran.out) == (2, "")
+        assert "--export" in ran.err
+        assert not Path("y.svg").exists()
 
 
 def test_a_document_is_exported_with_its_end_and_listed_without_one(
@@ -250,7 +249,8 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     options = ("sample", loop_run, "--beam", 3, "--length", 300)
     ran = command(*options)
     assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
-    assert "the text ends in a loop: " in ran.err and "--no-repeat 20" in ran.err
+    assert "the text ends in a loop: " in ran.err
+    assert "--no-repeat 20" in ran.err
     assert command(*options, "--quiet").err == ""
     assert "try --temp 0.8" in command(*options, "--match", "(?s).*").err
     several = command(*options, "--count", 2, "--json")
@@ -284,11 +284,9 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
         "--length",
     )
     shown = text_of(command(*options, 60))
-    assert (
-        shown.startswith("wxyz\n")
-        and "━" in shown
-        and "held-out: the same share of validation text" in shown
-    )
+    assert shown.startswith("wxyz\n")
+    assert "━" in shown
+    assert "held-out: the same share of validation text" in shown
     assert max(map(len, shown.splitlines())) <= 80
     short = command(*options, 11)
     assert (
@@ -310,4 +308,5 @@ def test_bytes_that_are_no_text_are_read_as_they_were_typed(
     from_file = command(
         "sample", "--seed", 0, byte_run.path, "--prime", "@prime", "--length", 40, "--json"
     )
-    assert typed.code == 0 and typed.out == from_file.out
+    assert typed.code == 0
+    assert typed.out == from_file.out

@@ -90,9 +90,8 @@ def test_a_byte_model_takes_any_prime_and_writes_text(
     piped = process(*line, LC_ALL="C")
     assert (piped.returncode, piped.stderr) == (0, b"")
     assert piped.stdout.decode("utf-8") == text, "whole characters in UTF-8, in any locale"
-    assert text.startswith("Ж語 ") and any(
-        ord(character) > 127 and character != "\ufffd" for character in text[3:]
-    )
+    assert text.startswith("Ж語 ")
+    assert any(ord(character) > 127 and character != "\ufffd" for character in text[3:])
     assert len(text.encode("utf-8", "replace")) >= 400
 
 
@@ -103,7 +102,8 @@ def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> 
     with subprocess.Popen(
         line, cwd=tmp_path, env=clean_environment(PYTHONUNBUFFERED="1"), **pipes
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert len(process.stdout.read(10)) == 10
         process.stdout.close()
         assert (process.stderr.read(), process.wait(timeout=600)) == (b"", 0)

@@ -30,7 +30,8 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
     write("b.txt", "second half")
     write("a.txt", "first half\n")
     corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
-    assert corpus.content == "second half\nfirst half\nsecond half" and corpus.sources == (
+    assert corpus.content == "second half\nfirst half\nsecond half"
+    assert corpus.sources == (
         "b.txt",
         "a.txt",
         "b.txt",
@@ -68,7 +69,8 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     os.mkfifo("book/pipe")
     Path("book/dangling").symlink_to("nowhere")
     corpus = read_corpus(["book"], order=SORTED)
-    assert corpus.content == "chapter one\nchapter two\n" and (corpus.name, corpus.sources) == (
+    assert corpus.content == "chapter one\nchapter two\n"
+    assert (corpus.name, corpus.sources) == (
         "book",
         ("book",),
     )
@@ -101,10 +103,8 @@ def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
         write(path)
     for pattern in (f"{glob.escape(str(here))}/lib/asyncio/*", "lib/asyncio/../asyncio/*.py"):
         assert read_corpus([pattern]).name == "asyncio"
-    assert (
-        read_corpus(["lib/[[]old]/*.py"]).name == "old"
-        and read_corpus(["*.txt"]).name == "one-and-1-more"
-    )
+    assert read_corpus(["lib/[[]old]/*.py"]).name == "old"
+    assert read_corpus(["*.txt"]).name == "one-and-1-more"
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
@@ -123,8 +123,11 @@ def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
 
 def test_nothing_means_the_standard_library() -> None:
     corpus = read_corpus([], order=SORTED)
-    assert isinstance(corpus.content, str) and corpus.name == "stdlib" and len(corpus.sources) == 1
-    assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000
+    assert isinstance(corpus.content, str)
+    assert corpus.name == "stdlib"
+    assert len(corpus.sources) == 1
+    assert "def dataclass(" in corpus.content
+    assert len(corpus.content) > 1_000_000
     assert corpus.content.startswith(
         Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text()
     )
@@ -137,7 +140,8 @@ def refusal(source: str) -> str:
     with pytest.raises(DataError) as caught:
         read_corpus([source])
     lines = str(caught.value).splitlines()
-    assert len(lines) <= 3 and max(map(len, lines)) <= 200
+    assert len(lines) <= 3
+    assert max(map(len, lines)) <= 200
     return str(caught.value)
 
 
@@ -161,7 +165,8 @@ def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
     text = "Ein Buch, весна\nлето\n"
     path = write("novel.txt", text.replace("\n", "\r\n").encode("koi8-u"))
     corpus = read_corpus([path], encoding="koi8-u")
-    assert corpus.content == text and corpus.digest == read_corpus([write("same.txt", text)]).digest
+    assert corpus.content == text
+    assert corpus.digest == read_corpus([write("same.txt", text)]).digest
     assert read_corpus([path], alphabet="byte").content == text.replace("\n", "\r\n").encode(
         "koi8-u"
     )
@@ -205,5 +210,6 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_names_fit_a_folder() -> None:
     assert corpus_name(["My Füll Dräft (3)"]) == "my-full-draft-3"
-    assert corpus_name(["戦争"]) == "text" and corpus_name(["..", "y"]) == "text-and-1-more"
+    assert corpus_name(["戦争"]) == "text"
+    assert corpus_name(["..", "y"]) == "text-and-1-more"
     assert corpus_name(["x" * 60, "y"]) == "x" * 29 + "-and-1-more"

@@ -194,14 +194,14 @@ def test_a_split_consists_of_whole_documents(
     parts = split_documents(ends, fractions, kind="lines")
     assert len(parts) == len(fractions)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
-    assert parts[-1].stop == ends[-1] and all(
-        part.stop in ends and part.start < part.stop for part in parts
-    )
+    assert parts[-1].stop == ends[-1]
+    assert all(part.stop in ends and part.start < part.stop for part in parts)
     # The first part reaches its share with its last document, unless the others need that document.
     share, total = fractions[0] / sum(fractions), int(ends[-1])
     if len(fractions) == 2 and parts[0].stop < ends[-2]:
         last = lengths[ends.tolist().index(parts[0].stop)]
-        assert parts[0].stop - last < share * total + 1e-9 and parts[0].stop >= share * total - 1e-9
+        assert parts[0].stop - last < share * total + 1e-9
+        assert parts[0].stop >= share * total - 1e-9
 
 
 def test_fewer_documents_than_parts() -> None:

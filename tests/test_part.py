@@ -1,7 +1,6 @@
 """Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in
 memory is."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,17 +31,17 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
     part = make_part(tmp_path, alphabet, 100, 700)
     whole = TEXT if alphabet == "char" else TEXT.encode()
     expected = whole[100:700]
-    assert len(part) == 600 and part[:] == expected
+    assert len(part) == 600
+    assert part[:] == expected
     for chars in (slice(5), slice(5, 9), slice(-3, None), slice(9, 5), slice(590, 9_999)):
         assert part[chars] == expected[chars]
     with pytest.raises(ValueError, match="steps of 1, not of 2"):
         part[::2]
-    assert part.context == whole[:100] and len(part.ids) == 700
+    assert part.context == whole[:100]
+    assert len(part.ids) == 700
     assert part.num_bytes == len(expected if isinstance(expected, bytes) else expected.encode())
     unknown = expected.count("—") + expected.count("ж") if isinstance(expected, str) else 0  # type: ignore[arg-type]
     assert part.num_unknown == unknown
-    with pytest.raises(ValueError, match=r"\[100, 9999999\) is not inside a corpus of length"):
-        replace(part, end=9_999_999)
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
@@ -55,7 +54,8 @@ def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.M
     if isinstance(whole, bytes):
         asked = str(asked).encode()
     expected = novelty.find_copies(asked, whole, min_length=10)
-    assert expected.copies and expected.copies[-1].source_line > 1
+    assert expected.copies
+    assert expected.copies[-1].source_line > 1
     monkeypatch.setattr(novelty, "SLICE_CHARS", 64)
     assert novelty.find_copies(asked, part, min_length=10) == expected
 

@@ -58,9 +58,8 @@ def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -
     for text in texts[:20]:
         rest = [len(one) - len(text) for one in found if one.startswith(text)]
         missing = pattern.missing(states[text])
-        assert missing == min(rest, default=missing) and (
-            rest or missing > len(texts[-1]) - len(text)
-        )
+        assert missing == min(rest, default=missing)
+        assert rest or missing > len(texts[-1]) - len(text)
     return found
 
 
@@ -73,7 +72,8 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> No
     try:
         found = accepted(expression, ALPHABET, WRITTEN)
     except re.error as error:
-        assert r"\Z" in expression and "^ or $ inside" in str(error)
+        assert r"\Z" in expression
+        assert "^ or $ inside" in str(error)
     else:
         assert found == [text for text in WRITTEN if re.fullmatch(expression, text)]
 
@@ -128,7 +128,8 @@ def test_documents_end_where_they_match_with_any_options(command: Command, tmp_p
         assert ran.code == 0
         for one in map(json.loads, ran.out.splitlines()):
             for text in one.get("beams", [one]):
-                assert re.fullmatch(expression, text["text"]) and text["has_ended"]
+                assert re.fullmatch(expression, text["text"])
+                assert text["has_ended"]
 
 
 REFUSED = {

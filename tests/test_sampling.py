@@ -226,7 +226,8 @@ def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alon
     assert undrawable_ids(Vocab.of_bytes(), 0) == undrawable_ids(Vocab.of_bytes()) == ()
     # A text begins after a newline, or else after the first character.
     line = Vocab.from_text("dcba")
-    assert line.decode(start_ids(line)) == "a" and start_ids(Vocab.of_bytes()).tolist() == [10]
+    assert line.decode(start_ids(line)) == "a"
+    assert start_ids(Vocab.of_bytes()).tolist() == [10]
     assert start_ids(vocab, end_id).tolist() == [end_id]
 
 

@@ -47,11 +47,13 @@ def test_it_is_found_from_elsewhere(
     source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = find(source)
-    assert found.location is not None and os.path.isabs(found.location)
+    assert found.location is not None
+    assert os.path.isabs(found.location)
     assert read_corpus([source]).locations == (found.location,)
     monkeypatch.chdir(tmp_path)
     again = origin_at(found.location, SHUFFLED)
-    assert again is not None and again.location == found.location
+    assert again is not None
+    assert again.location == found.location
     assert [os.path.realpath(path) for path in again.paths] == [
         os.path.realpath(here / path) for path in found.paths
     ]
@@ -120,7 +122,8 @@ def test_what_a_run_names_is_neither_downloaded_nor_waited_for(
     os.mkfifo("pipe")
     assert find("pipe", is_named_by_run=True).needs_regular
     recorded = origin_at(os.path.abspath("pipe"), SHUFFLED)
-    assert recorded is not None and recorded.needs_regular
+    assert recorded is not None
+    assert recorded.needs_regular
 
 
 NAMES = [f"{folder}/{letter}.txt" for folder in ("a", "b", "b/deep") for letter in "pqrs"]

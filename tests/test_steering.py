@@ -84,7 +84,8 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
     text, context = quoting_model.held_out_text()
     trace = quoting_model.trace(text, context=context)
     (found,) = charrnn.find_cells(trace, ["quote"]).scores
-    assert found.auc is not None and found.auc > 0.99
+    assert found.auc is not None
+    assert found.auc > 0.99
     values, inside = trace.cells[:, found.layer, found.unit], label_quotes(trace.text)
 
     def share_inside(**options: Any) -> float:
@@ -97,7 +98,8 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
         share_inside(clamps={CELL: float(np.median(values[where]))}) for where in (inside, ~inside)
     )
     assert 0.2 < share_inside() < 0.8
-    assert held_inside > 0.9 and held_outside < 0.1
+    assert held_inside > 0.9
+    assert held_outside < 0.1
 
 
 def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:

@@ -109,7 +109,8 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], b
         found = [*builder.encode(vocab)]
     ids = np.concatenate([block for block, _ in found])
     unknown = np.concatenate([missing for _, missing in found])
-    assert ids.dtype == np.uint8 and np.array_equal(ids, vocab.encode(text))
+    assert ids.dtype == np.uint8
+    assert np.array_equal(ids, vocab.encode(text))
     assert unknown.tolist() == [
         (at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters
     ]

@@ -18,8 +18,10 @@ ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates 
 def test_a_text_comes_back_from_its_ids(text: str) -> None:
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
-    assert ids.dtype == np.uint16 and ids.shape == (len(text),)
-    assert ids.min() >= 1 and vocab.decode(ids) == text
+    assert ids.dtype == np.uint16
+    assert ids.shape == (len(text),)
+    assert ids.min() >= 1
+    assert vocab.decode(ids) == text
     assert vocab.characters == (UNKNOWN, *sorted(set(text)))
 
 
@@ -87,7 +89,8 @@ def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
         Vocab.from_text(text + "ab", is_exact=True),
     ):
         again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
-        assert again == vocab and len(again) == len(vocab)
+        assert again == vocab
+        assert len(again) == len(vocab)
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
 
 
@@ -116,8 +119,10 @@ def test_the_end_of_a_document_is_entry_1_however_rare_it_is() -> None:
 def test_an_exact_alphabet_is_the_characters_that_occur() -> None:
     vocab = Vocab.from_text("hello" * 5_000 + "q", is_exact=True)
     assert vocab.characters == tuple("ehloq"), "however rare"
-    assert not vocab.has_unknown_symbol and Vocab.from_text("hello").has_unknown_symbol
-    assert vocab.encode("hello").tolist() == [1, 0, 2, 2, 3] and vocab.decode([1, 0, 2]) == "hel"
+    assert not vocab.has_unknown_symbol
+    assert Vocab.from_text("hello").has_unknown_symbol
+    assert vocab.encode("hello").tolist() == [1, 0, 2, 2, 3]
+    assert vocab.decode([1, 0, 2]) == "hel"
     assert vocab.num_unknown(vocab.encode("eee")) == 0
     assert Vocab.from_text("hello").num_unknown(np.array([0, 1, 0])) == 2
     assert vocab.unknown_characters("hexe, e!") == ["x", ",", " ", "!"]
