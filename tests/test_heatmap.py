@@ -15,16 +15,16 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 
 from charrnn.cells.findings import ColouredText
-from charrnn.views import heatmap
 from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
     SURPRISE_LEGEND,
+    GuessMap,
     HeatMap,
     Legend,
     SurpriseMap,
     scale_pictures,
 )
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, FULL_SCALE, scale_of, visible
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -81,14 +81,25 @@ def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
         "▁▃▅▇█",
     ]
     assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
-    legend, about = (plain(picture, 90)[0] for picture in scale_pictures(own))
-    assert legend.startswith("+0.91 ▁")
-    assert legend.endswith("█ +0.99")
-    assert about == ABOUT_OWN_SCALE
+
+
+def test_a_scale_of_its_own_says_so() -> None:
+    legend, about = scale_pictures(scale_of([0.91, 0.99]))
+    (line,) = plain(legend, 90)
+    assert line.startswith("+0.91 ▁")
+    assert line.endswith("█ +0.99")
+    assert plain(about, 90) == [ABOUT_OWN_SCALE]
     assert scale_of([0.9876, 0.9878]).ends == ("+0.9876", "+0.9878")
-    for others in ([-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]):
-        assert scale_of(others) == Scale()
-        assert len(scale_pictures(scale_of(others))) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [[-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]]
+)
+def test_values_that_differ_or_are_all_the_same_are_drawn_on_the_full_scale(
+    values: list[float],
+) -> None:
+    assert scale_of(values) == FULL_SCALE
+    assert len(scale_pictures(FULL_SCALE)) == 1
 
 
 def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
@@ -138,24 +149,21 @@ def test_where_the_detector_is_on_is_underlined() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80])
-def test_a_legend_is_complete_at_every_width(width: int) -> None:
+@pytest.mark.parametrize(("width", "num_lines"), [(40, 3), (60, 2), (80, 1)])
+def test_a_legend_is_complete_at_every_width(width: int, num_lines: int) -> None:
     explained = "where the detector is on (not for counts)"
     scale = Legend(("0", "8 bits or more"), "surprise", underlined=explained)
     lines = plain(scale, width)
     assert max(map(cell_len, lines)) <= width
     assert re.sub(r"\s+", " ", " ".join(lines)).endswith(f"{scale.ends[1]} ▔ below: {explained}")
-    assert len(plain(Legend(underlined=explained), width)) == (
-        3 if width == 40 else 2 if width < 80 else 1
-    )
+    assert len(plain(Legend(underlined=explained), width)) == num_lines
 
 
 def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
-    assert (
-        "".join(segment.text for segment in segments) == "the lamp↵\n"
-    )  # no strip where there is colour
+    # No blocks where there is colour.
+    assert "".join(segment.text for segment in segments) == "the lamp↵\n"
     colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
     assert colours[3:6] == [None] * 3
     excess = [colour[2] - colour[0] for colour in (*colours[:3], *colours[6:]) if colour]
@@ -227,11 +235,10 @@ GUESSES = [
 
 
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
-    for width, expected in (
-        (60, ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]),
-        (2, ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]),
-    ):
-        assert plain(heatmap.GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected
+    picture = GuessMap("ab語d", [0.0] * 4, GUESSES)
+    assert plain(picture) == ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]
+    lines = ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]
+    assert plain(picture, 2) == lines
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
@@ -239,8 +246,9 @@ def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
     assert plain(SurpriseMap("ab", [float("nan"), 8.0])) == ["ab", " █"]
     assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
     assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
-    unmarked, marked = (
-        background(s) for s in coloured(SurpriseMap("ab", [0.1, 7.0])) if s.text.strip()
-    )
-    assert unmarked is None
-    assert marked is not None
+
+
+def test_little_surprise_has_no_colour() -> None:
+    little, much, _ = coloured(SurpriseMap("ab", [0.1, 7.0]))
+    assert background(little) is None
+    assert background(much) is not None

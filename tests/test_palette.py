@@ -149,15 +149,15 @@ def test_the_ends_stay_apart_for_colour_blind_readers(
 ) -> None:
     drawn = Palette(background, depth)
     for strength in (1.0, 0.75, 0.5):
-        low, high = (
-            simulated(colours_of(drawn.value(sign * strength), background)[0], deficiency)
-            for sign in (-1, 1)
-        )
-        assert distance(low, high) > APART * strength
+        low, _ = colours_of(drawn.value(-strength), background)
+        high, _ = colours_of(drawn.value(strength), background)
+        seen = distance(simulated(low, deficiency), simulated(high, deficiency))
+        assert seen > APART * strength
 
 
-def test_the_background_is_named_or_known_from_the_terminal() -> None:
-    for environment, background in (
+@pytest.mark.parametrize(
+    ("environment", "background"),
+    [
         ({}, "unknown"),
         ({BACKGROUND_VARIABLE: " Light "}, "light"),
         ({BACKGROUND_VARIABLE: "pink", "COLORFGBG": "15;0"}, "dark"),
@@ -167,5 +167,9 @@ def test_the_background_is_named_or_known_from_the_terminal() -> None:
         ({"COLORFGBG": "12;8"}, "dark"),
         ({"COLORFGBG": "15;default"}, "unknown"),
         ({"COLORFGBG": ";"}, "unknown"),
-    ):
-        assert palette.background_of(environment) == background
+    ],
+)
+def test_the_background_is_named_or_known_from_the_terminal(
+    environment: dict[str, str], background: Background
+) -> None:
+    assert palette.background_of(environment) == background

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
@@ -88,22 +89,10 @@ class PlainTable(Table):
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of these columns."""
-        columns = [self.columns[index] for index in indices]
-        part = PlainTable(
-            box=self.box,
-            pad_edge=self.pad_edge,
-            header_style=self.header_style,
-            padding=self.padding,
-        )
-        for column in columns:
-            part.add_column(
-                column.header,
-                justify=column.justify,
-                overflow=column.overflow,
-                no_wrap=column.no_wrap,
-            )
-        for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
-            part.add_row(*cells, style=row.style)
+        part = copy(self)
+        part.columns = []
+        for place, index in enumerate(indices):
+            part.columns.append(replace(self.columns[index], _index=place))
         return part
 
     def _fits(self, console: Console, options: ConsoleOptions) -> bool:

@@ -215,15 +215,15 @@ class Continuations:
             read_prime=lambda: self._primed,
             stops=() if self._end_id is None else ((self._end_id,),),
             banned=self._banned,
-            find_ends=lambda texts: np.array([self._cut(row) for row in texts.tolist()], np.int64),
+            find_ends=self._find_ends,
         )
         for _ in search:
             pass
 
         found = []
         for beam in search.beams:
-            cut = -1
-            if beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0:
+            cut = self._cut(beam.ids)
+            if cut is not None or beam.ids[-1:] == (self._end_id,):
                 cut = beam.stop_length
             found.append(self._continuation(beam.ids, beam.logprobs, how="beam", cut=cut))
         return sorted(found, key=lambda one: -one.logprob)
@@ -247,38 +247,43 @@ class Continuations:
             for row, sample in enumerate(samples):
                 ids = block.ids[row].tolist()
                 for id, logprob in zip(ids, block.logprobs[row].tolist(), strict=True):
-                    if sample.cut >= 0:
+                    if sample.cut is not None:
                         break
                     sample.ids.append(id)
                     sample.logprobs.append(logprob)
                     sample.cut = 1 if id == self._end_id else self._cut(sample.ids)
-            if all(sample.cut >= 0 for sample in samples):
+            if all(sample.cut is not None for sample in samples):
                 break
         return [
             self._continuation(sample.ids, sample.logprobs, how="sample", cut=sample.cut)
             for sample in samples
         ]
 
-    def _cut(self, ids: Sequence[int]) -> int:
-        """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has
-        not ended."""
+    def _cut(self, ids: Sequence[int]) -> int | None:
+        """Return how many of the last ids do not belong to the word, line or sentence; None if it
+        has not ended."""
         text = self._vocab.decode(ids)
         end = end_of(text, self.options.until, self._before)
         if end is None or REPLACEMENT in text[end:]:
-            return -1
+            return None
         return len(self._vocab.encode(text[end:]))
 
+    def _find_ends(self, texts: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return `_cut` of texts (B, N) as a beam search needs it: -1 where one has not ended."""
+        cuts = map(self._cut, texts.tolist())
+        return np.array([-1 if cut is None else cut for cut in cuts], np.int64)
+
     def _continuation(
-        self, ids: Sequence[int], logprobs: Sequence[float], *, how: str, cut: int
+        self, ids: Sequence[int], logprobs: Sequence[float], *, how: str, cut: int | None
     ) -> Continuation:
-        """Make a continuation without the last `cut` ids; -1 if it has not ended."""
-        num_ids = len(ids) - max(0, cut)
+        """Make a continuation without the last `cut` ids; None if it has not ended."""
+        num_ids = len(ids) - (cut or 0)
         return Continuation(
             text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
             logprobs=tuple(logprobs[:num_ids]),
             how=how,
             temperature=self.options.temperature if how == "sample" else None,
-            is_complete=cut >= 0,
+            is_complete=cut is not None,
         )
 
 
@@ -288,7 +293,7 @@ class _Sample:
 
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    cut: int = -1
+    cut: int | None = None
     """What `Continuations._cut` returns for the ids."""
 
 
