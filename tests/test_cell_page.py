@@ -53,35 +53,36 @@ def in_colour(passage: CellPassage, width: int) -> list[str]:
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
-def test_a_page_has_every_part_of_its_cell(study: CellAnalysis, page: CellPage) -> None:
-    assert (page.layer, page.unit) == (0, 7)
-    parts = (page.values, page.inputs, page.outputs, page.description)
-    assert [(part.layer, part.unit) for part in parts if part is not None] == [(0, 7)] * 4
+def test_a_page_has_every_part_of_its_cell(page: CellPage) -> None:
     assert page.inputs is not None
     assert page.inputs.earlier is not None
-    assert page.outputs is not None
+    for part in (page, page.values, page.inputs, page.outputs, page.description):
+        assert part is not None
+        assert (part.layer, part.unit) == (0, 7)
+
+
+def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(
+    study: CellAnalysis, page: CellPage
+) -> None:
     values = study.activations().of(0, 7)
     for passage, place in zip(page.passages, page.values.passages, strict=True):
         assert passage.text == TEXT[place.begin : place.end]
+        assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
         assert passage.index == place.index
         assert passage.line == TEXT[: place.index].count("\n") + 1
-        assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
         assert passage.value == values[place.index]
+
+
+def test_a_page_is_written_as_json_with_every_part(page: CellPage) -> None:
     found = page.to_json()
     json.dumps(found, allow_nan=False)
-    assert found.keys() == {
-        "layer",
-        "unit",
-        "passages",
-        "values",
-        "inputs",
-        "outputs",
-        "description",
-        "ablation",
-    }
-    with pytest.raises(
-        UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"
-    ):
+    parts = {"passages", "values", "inputs", "outputs", "description", "ablation"}
+    assert found.keys() == {"layer", "unit"} | parts
+
+
+def test_a_page_of_a_cell_that_does_not_exist_is_refused(study: CellAnalysis) -> None:
+    message = "There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"
+    with pytest.raises(UsageError, match=message):
         study.page(1, 0)
 
 
@@ -109,39 +110,53 @@ def test_a_second_page_is_read_from_the_run(
 
 
 @pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
-def test_a_page_fits_its_width_and_begins_with_the_passages(
-    page: CellPage, width: int, color_system: Any
-) -> None:
-    lines = drawn(
-        page_pictures(page),
-        width,
-        color_system=color_system,
-        force_terminal=color_system is not None,
-    )
-    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert all(cell_len(line.rstrip()) <= width for line in bare)
-    assert any(line.startswith("top 1") for line in bare[:5])
-    headings = (
-        "Where cell 0:7 is",
-        f"Values over {len(TEXT):,}",
-        "Mean value after",
-        "Driven by",
-        "Most correlated",
-    )
-    found = [
-        next(number for number, line in enumerate(bare) if line.startswith(name))
-        for name in headings
-    ]
-    assert found == sorted(found)
+def test_a_page_fits_its_width(page: CellPage, width: int, color_system: Any) -> None:
+    lines = drawn_page(page, width, color_system)
+    assert max(cell_len(line.rstrip()) for line in lines) <= width
+
+
+def drawn_page(page: CellPage, width: int, color_system: Any) -> list[str]:
+    """The lines of a page without their colours."""
+    is_terminal = color_system is not None
+    pictures = page_pictures(page)
+    lines = drawn(pictures, width, color_system=color_system, force_terminal=is_terminal)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+
+
+HEADINGS = (
+    "Where cell 0:7 is",
+    f"Values over {len(TEXT):,}",
+    "Mean value after",
+    "Driven by",
+    "Most correlated",
+)
+
+
+def find_line(lines: list[str], beginning: str) -> int:
+    return next(number for number, line in enumerate(lines) if line.startswith(beginning))
+
+
+def test_a_page_has_its_headings_in_order(page: CellPage) -> None:
+    lines = drawn_page(page, 40, None)
+    places = [find_line(lines, heading) for heading in HEADINGS]
+    assert places == sorted(places)
+
+
+def test_a_page_begins_with_the_passages_and_says_what_they_are(page: CellPage) -> None:
+    lines = drawn_page(page, 40, None)
+    assert find_line(lines, "top 1") < 5
     for passage in page.passages:
         name = passage.kind.replace("decile", "tenth")
-        assert any(line.startswith(f"{name} {passage.rank}") for line in bare)
-    assert "tenth 10 to 1: one passage from each tenth of its values" in " ".join(
-        " ".join(bare).split()
-    )
-    if color_system:
-        assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
-        assert any("█" in line for line in bare[found[1] : found[2]])
+        find_line(lines, f"{name} {passage.rank}")
+    words = " ".join(" ".join(lines).split())
+    assert "tenth 10 to 1: one passage from each tenth of its values" in words
+
+
+def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page: CellPage) -> None:
+    lines = drawn_page(page, 80, "truecolor")
+    values = find_line(lines, HEADINGS[1])
+    assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:values]))
+    assert "█" in "".join(lines[values : find_line(lines, HEADINGS[2])])
 
 
 def test_a_bar_of_full_height_is_a_correlation_of_one(page: CellPage) -> None:

@@ -2,6 +2,7 @@
 read of a draft."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from charrnn.text.vocab import Vocab
 from charrnn.tui.write import continuations as assistant
 from charrnn.tui.write.continuations import (
     MAX_CHARS,
+    Continuation,
     ContinuationOptions,
     DraftReader,
     continue_text,
@@ -62,28 +64,55 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     return scores
 
 
-@pytest.mark.parametrize("until", MAX_CHARS)
-def test_five_different_ones_that_end_where_they_should(model: Model, until: str) -> None:
+class Offer(NamedTuple):
+    """A text, and five continuations of it."""
+
+    text: str
+    until: str
+    found: list[Continuation]
+
+
+@pytest.fixture(scope="module", params=MAX_CHARS)
+def offer(request: pytest.FixtureRequest, model: Model) -> Offer:
+    """Five continuations, so warm that the samples differ from the beams, whatever the last digits
+    of the model."""
     text = 'The lamp is lit. "We'
-    # So warm that the samples differ from the beams, whatever the last digits of the model.
-    found = model.continuations(text, until=until, seed=3, temperature=2.0)
-    assert len({one.text for one in found}) == len(found) == 5
-    assert found[0].how == "beam"
-    assert "sample" in {one.how for one in found}
-    for one in found:
-        # The score is that of a naive loop, to the last digit: sums of int8 products are exact.
-        assert list(one.logprobs) == naive_logprobs(model, text, one.text)
-        assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
+    found = model.continuations(text, until=request.param, seed=3, temperature=2.0)
+    return Offer(text, request.param, found)
+
+
+def test_five_different_ones_are_found_by_beam_search_and_samples(offer: Offer) -> None:
+    assert len({one.text for one in offer.found}) == len(offer.found) == 5
+    assert offer.found[0].how == "beam"
+    assert "sample" in [one.how for one in offer.found]
+    for one in offer.found:
         assert (one.temperature is None) == (one.how != "sample")
+
+
+def test_the_score_is_that_of_a_naive_loop_to_the_last_digit(model: Model, offer: Offer) -> None:
+    # Sums of int8 products are exact.
+    for one in offer.found:
+        assert list(one.logprobs) == naive_logprobs(model, offer.text, one.text)
+        assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
+
+
+def test_continuations_end_where_they_should(offer: Offer) -> None:
+    for one in offer.found:
+        lengths = [longest(one, offer.until)]
         if one.is_complete:
-            ends = [
-                end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")
+            before = offer.text[-1]
+            lengths = [
+                end_of(one.text + following, offer.until, before)
+                for following in (" x", "\n", "\n\n")
             ]
-            assert len(one.text) in ends
-        else:
-            assert len(one.text) == (
-                MAX_CHARS[until] if one.how == "sample" else assistant.MAX_BEAM_CHARS
-            )
+        assert len(one.text) in lengths
+
+
+def longest(one: Continuation, until: str) -> int:
+    """Where a continuation is cut that has not ended."""
+    if one.how == "sample":
+        return MAX_CHARS[until]
+    return assistant.MAX_BEAM_CHARS
 
 
 def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(model: Model) -> None:
@@ -112,9 +141,7 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
         "abc", until="sentence", temperature=0.1, seed=0
     ):
         assert not one.is_complete
-        assert len(one.text) == (
-            MAX_CHARS["sentence"] if one.how == "sample" else assistant.MAX_BEAM_CHARS
-        )
+        assert len(one.text) == longest(one, "sentence")
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
     assert first.is_complete

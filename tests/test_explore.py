@@ -431,23 +431,34 @@ def test_escape_leaves_typing_and_then_the_typed_text(model: Model) -> None:
 
 
 def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun) -> None:
-    model, typed = charrnn.load(byte_run.path), "zäb «語»🙂"
-    reading = TypedText(model)
-    reading.delete_last()
-    assert reading.guesses() == []
-    for character in typed + "x":
-        reading.feed(character)
+    model = charrnn.load(byte_run.path)
+    typed = "zäb «語»🙂"
     trace = model.trace(typed, num_guesses=5)
-    reading.delete_last()
-    reading.delete_last()
-    reading.feed(typed[-1])  # what is deleted leaves no trace in what follows
+    assert trace.guess_probs is not None
+    reading = TypedText(model)
+    for character in typed:
+        reading.feed(character)
     assert reading.text == trace.text
     assert reading.values((0, 3)).tolist() == pytest.approx(trace.cells[:, 0, 3], abs=1e-4)
-    assert trace.guess_probs is not None
-    assert [p for _, p in reading.guesses()] == pytest.approx(
-        trace.guess_probs[-1].tolist(), abs=1e-4
-    )
+    probabilities = [probability for _, probability in reading.guesses()]
+    assert probabilities == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
     assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
+
+
+def test_what_is_deleted_leaves_no_trace_in_what_follows(byte_run: TrainedRun) -> None:
+    model = charrnn.load(byte_run.path)
+    reading, expected = TypedText(model), TypedText(model)
+    reading.delete_last()
+    assert reading.guesses() == []
+    for character in "a🙂x":
+        reading.feed(character)
+    reading.delete_last()
+    reading.delete_last()
+    reading.feed("b")
+    for character in "ab":
+        expected.feed(character)
+    assert reading.text == expected.text
+    assert reading.guesses() == expected.guesses()
 
 
 def sides(app: Explorer) -> list[str]:
@@ -713,54 +724,82 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(
     play(model, script, text, size=(80, 200))
 
 
-def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
-    """The second of two kinds runs while the first waits; a later one of a kind replaces the one
-    before."""
-    done: list[str] = []
-    later: Queue[Callable[[], object]] = Queue()
-    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+class Jobs:
+    """Work whose results are shown by hand, and two events that a job waits for."""
 
-    def first(job: Job) -> None:
-        begun.set()
-        assert go_on.wait(600)
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.later: Queue[Callable[[], object]] = Queue()
+        self.work = Work(self.later.put, self.done.append)
+        self.begun = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def start(self, kind: str, result: str) -> None:
+        """Start a job that shows its result."""
+        self.work.start(kind, lambda job: job.show(self.done.append, result))
+
+    def start_waiting(self, kind: str, go_on: Callable[[Job], object]) -> None:
+        """Start a job that waits until it may go on, and wait until it does."""
+
+        def compute(job: Job) -> None:
+            self.begun.set()
+            assert self.may_go_on.wait(600)
+            go_on(job)
+
+        self.work.start(kind, compute)
+        assert self.begun.wait(600)
+
+
+def test_the_newest_job_runs_first() -> None:
+    jobs = Jobs()
+
+    def go_on(job: Job) -> None:
         job.pause()
-        job.show(done.append, "first")
+        job.show(jobs.done.append, "first")
 
-    def endless(job: Job) -> None:
-        begun.set()
-        assert go_on.wait(
-            600
-        )  # else the job runs the one that replaces it, if that starts while it pauses
+    jobs.start_waiting("one", go_on)
+    jobs.start("other", "second")
+    jobs.start("another", "third")
+    jobs.may_go_on.set()
+    for _ in range(3):
+        jobs.later.get(timeout=600)()
+    assert jobs.done == ["third", "second", "first"]
+
+
+def test_what_a_stopped_job_has_found_is_not_shown() -> None:
+    jobs = Jobs()
+    jobs.start("one", "found")
+    show = jobs.later.get(timeout=600)
+    jobs.work.stop("one")
+    show()
+    assert jobs.done == []
+
+
+def test_a_later_job_of_a_kind_replaces_the_one_before() -> None:
+    jobs = Jobs()
+    ended = threading.Event()
+
+    def go_on(job: Job) -> None:
         try:
             while True:
                 job.pause()
         finally:
             ended.set()
 
-    work = Work(later.put, done.append)
-    work.start("one", first)
-    assert begun.wait(600)
-    work.start("other", lambda job: job.show(done.append, "second"))
-    work.start("another", lambda job: job.show(done.append, "third"))
-    go_on.set()
-    for _ in range(2):
-        later.get(timeout=600)()
-    show_first = later.get(timeout=600)
-    show_first()
-    work.stop("one")
-    show_first()
-    assert done == ["third", "second", "first"], "what a stopped job has found is not shown"
-    begun.clear()
-    go_on.clear()
-    work.start("one", endless)
-    assert begun.wait(600)
-    work.start("one", endless)
-    go_on.set()
+    jobs.start_waiting("one", go_on)
+    jobs.start("one", "replaced it")
+    jobs.may_go_on.set()
     assert ended.wait(600)
-    work.close()
-    work.start("late", lambda job: done.append("late"))
-    work.close()
-    assert len(done) == 3
+    jobs.later.get(timeout=600)()
+    assert jobs.done == ["replaced it"]
+
+
+def test_no_job_runs_once_the_work_is_closed() -> None:
+    jobs = Jobs()
+    jobs.work.close()
+    jobs.work.start("late", lambda job: jobs.done.append("late"))
+    jobs.work.close()
+    assert jobs.done == []
 
 
 def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
