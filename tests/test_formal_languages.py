@@ -38,7 +38,8 @@ def recognises(name: str, text: str) -> bool:
         word, _, copied = text.partition("=")
         return word == copied != ""
     n = text.count("a")
-    return n > 0 and text == "a" * n + "b" * n + "c" * n * (name == "anbncn")
+    letters = "abc" if name == "anbncn" else "ab"
+    return n > 0 and text == "".join(letter * n for letter in letters)
 
 
 def naive_states(name: str, text: str) -> dict[str, list[int]]:

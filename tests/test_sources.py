@@ -148,11 +148,7 @@ def test_files_are_shuffled_by_the_documented_rule() -> None:
     assert lines("texts", SHUFFLED) == SHUFFLED_NAMES != NAMES
     assert lines("texts", SORTED) == sorted(NAMES)
     # Recorded runs depend on it: figures from another implementation of SHA-256, sha256sum.
-    assert [["a", "b", "c"][index] for index in SHUFFLED.arrange(["a", "b", "c"])] == [
-        "c",
-        "b",
-        "a",
-    ]
+    assert SHUFFLED.arrange(["a", "b", "c"]) == [2, 1, 0]
     assert lines("texts", Order(seed=1)) not in (SHUFFLED_NAMES, sorted(NAMES))
     assert sorted(lines("texts", Order(seed=1))) == sorted(NAMES)
     one_by_one = [f"texts/{name}" for name in reversed(NAMES)]

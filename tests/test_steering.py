@@ -86,20 +86,19 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
     (found,) = charrnn.find_cells(trace, ["quote"]).scores
     assert found.auc is not None
     assert found.auc > 0.99
-    values, inside = trace.cells[:, found.layer, found.unit], label_quotes(trace.text)
+    values = trace.cells[:, found.layer, found.unit]
+    inside = label_quotes(trace.text)
 
     def share_inside(**options: Any) -> float:
         written = quoting_model.sample(seed=0, length=1000, **options).text
-        num_inside, num_outside = (sum(map(written.count, letters)) for letters in ("xyz", "abc"))
+        num_inside = sum(map(written.count, "xyz"))
+        num_outside = sum(map(written.count, "abc"))
         return num_inside / (num_inside + num_outside)
 
     assert (found.layer, found.unit) == CELL
-    held_inside, held_outside = (
-        share_inside(clamps={CELL: float(np.median(values[where]))}) for where in (inside, ~inside)
-    )
     assert 0.2 < share_inside() < 0.8
-    assert held_inside > 0.9
-    assert held_outside < 0.1
+    assert share_inside(clamps={CELL: float(np.median(values[inside]))}) > 0.9
+    assert share_inside(clamps={CELL: float(np.median(values[~inside]))}) < 0.1
 
 
 def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:
