@@ -93,14 +93,21 @@ def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
     if len(text) > MAX_YAML_LENGTH:
         raise DataError(f"{origin} has {len(text):,} characters; the limit is {MAX_YAML_LENGTH:,}.")
 
-    # The parser returns events one by one. Nothing is constructed from a tag, no alias unfolds, and
-    # the first nested bracket ends the loop, so a hostile file costs neither time nor memory.
-    envelope = (
-        yaml.StreamStartEvent,
-        yaml.DocumentStartEvent,
-        yaml.DocumentEndEvent,
-        yaml.StreamEndEvent,
-    )
+    try:
+        return _flat_values(text, origin)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:150]
+        raise DataError(f"{origin} is not YAML: {reason}") from None
+
+
+def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
+    """Read flat YAML from the events of its parser.
+
+    Nothing is constructed from a tag, no alias unfolds, and the first nested bracket ends the loop,
+    so a hostile file costs neither time nor memory.
+    """
+    import yaml
+
     parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if "\\u" in text:  # The parser in C refuses the escapes of file names that are no UTF-8.
         parser = yaml.SafeLoader
@@ -108,44 +115,45 @@ def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
     name: str | None = None
     items: list[str | None] | None = None
     has_begun = is_open = False
-    try:
-        for event in yaml.parse(text, parser):
-            mark: Any = event.start_mark
-            line = mark.line + 1
-            is_plain = (
-                getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
-            )
-            if isinstance(event, yaml.ScalarEvent) and is_plain and is_open:
+    for event in yaml.parse(text, parser):
+        is_plain = getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
+        mark: Any = event.start_mark
+        where = f"{origin} is not flat YAML: line {mark.line + 1}"
+        match event:
+            # A field, its value, or an item of the list that is its value.
+            case yaml.ScalarEvent() if is_plain and is_open:
                 if items is not None:
                     items.append(_value(event))
                 elif name is not None:
                     values[name] = _value(event)
                     name = None
                 elif event.value in values:
-                    raise DataError(
-                        f"{origin} is not flat YAML: line {line} gives {event.value[:60]} twice."
-                        " Leave one out."
-                    )
+                    raise DataError(f"{where} gives {event.value[:60]} twice. Leave one out.")
                 else:
                     name = event.value
-            elif isinstance(event, yaml.MappingStartEvent) and is_plain and not has_begun:
-                has_begun = is_open = True
-            elif isinstance(event, yaml.MappingEndEvent):
-                is_open = False
-            elif isinstance(event, yaml.SequenceStartEvent) and is_plain and name and items is None:
+            case yaml.SequenceStartEvent() if is_plain and name is not None and items is None:
                 items = []
-            elif isinstance(event, yaml.SequenceEndEvent) and name is not None:
+            case yaml.SequenceEndEvent() if name is not None:
                 values[name] = items
                 name = items = None
-            elif not isinstance(event, envelope):
-                shown = text.splitlines()[line - 1].strip()[:40]
+            # The one mapping of the file.
+            case yaml.MappingStartEvent() if is_plain and not has_begun:
+                has_begun = is_open = True
+            case yaml.MappingEndEvent():
+                is_open = False
+            case (
+                yaml.StreamStartEvent()
+                | yaml.DocumentStartEvent()
+                | yaml.DocumentEndEvent()
+                | yaml.StreamEndEvent()
+            ):
+                pass
+            case _:
+                shown = text.splitlines()[mark.line].strip()[:40]
                 raise DataError(
-                    f"{origin} is not flat YAML: line {line} is {shown!r}. Write `field: value`,"
-                    " where the value is a word, a number or a list of them."
+                    f"{where} is {shown!r}. Write `field: value`, where the value is a word, a"
+                    " number or a list of them."
                 )
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).replace('"<unicode string>", ', "").split())[:150]
-        raise DataError(f"{origin} is not YAML: {reason}") from None
     return values
 
 

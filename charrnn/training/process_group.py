@@ -105,8 +105,7 @@ class ProcessGroup:
                 f" at least one\nstart at most {most}, or train with a larger"
                 f" {named('batch_size')}"
             )
-        first, end = (rank * batch_size // self.size for rank in (self.rank, self.rank + 1))
-        return slice(first, end)
+        return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
     def device(self, device: torch.device) -> torch.device:
         """Return the device that this process computes on: one GPU per process. Raises UsageError

@@ -3,6 +3,7 @@ epochs."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
@@ -34,6 +35,8 @@ MAX_IRNN_RATE = 1e-2
 CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
 """Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher,
 at more (benchmarks/LOG.md)."""
+MAX_BATCH_SIZE = 32
+"""Batch rows of a text that is long enough for them."""
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
 than few large ones."""
@@ -68,10 +71,11 @@ MAX_NGRAM_ALPHABET = 2048
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
-MAX_MEMBERS, MAX_JOINED_SIZE = 4, 2048
-"""Networks at most that a budget in minutes trains side by side, and units of all together: the
-network that they are saved as has M * M times the recurrent weights of one, so a larger one would
-be slow to read and to write with."""
+MAX_MEMBERS = 4
+"""Networks at most that a budget in minutes trains side by side."""
+MAX_JOINED_SIZE = 2048
+"""Units of all of them together: the network that they are saved as has M * M times the recurrent
+weights of one, so a larger one would be slow to read and to write with."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
@@ -87,6 +91,16 @@ FEW_WEIGHTS = 400_000
 """In minutes, a network with more recurrent weights than these and than the text has characters is
 never chosen: it learns the text by heart, and several smaller ones are better, whatever the time
 (benchmarks/LOG.md)."""
+
+
+def fill_auto(config: Config, **choices: Any) -> Config:
+    """Return a configuration in which each field that is `auto` has the value given for it.
+
+    >>> fill_auto(Config(num_layers=2), num_layers=1, cell="lstm").num_layers
+    2
+    """
+    chosen = {name: value for name, value in choices.items() if getattr(config, name) == "auto"}
+    return replace(config, **chosen)
 
 
 def choose_sizes(
@@ -108,34 +122,32 @@ def choose_sizes(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
             " state from growing without bound. Choose another depth, or another cell."
         )
-    cell = "lstm" if config.cell == "auto" else config.cell
-    num_layers = 1 if config.num_layers == "auto" else config.num_layers
-    config = replace(config, cell=cell, num_layers=num_layers)
+    # The model.
+    config = fill_auto(config, cell="lstm", num_layers=1)
     bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
-    hidden_size = config.hidden_size
-    if hidden_size == "auto":
+    if config.hidden_size == "auto":
         hidden_size = choose_hidden_size(
             config, num_train_chars, operations_per_second, batch_size * bptt_length
         )
-    config = replace(
-        config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size)
-    )
+        config = replace(config, hidden_size=hidden_size)
+    embedding_size = choose_embedding_size(config, resolved(config.hidden_size))
+    config = replace(config, embedding_size=embedding_size)
     check_ensemble(config)
+
+    # In a short budget, many small steps at a higher learning rate.
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
         bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
         factor = SHORT_BUDGET_FACTOR
-    max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
-    peak = min(max_rate, factor * cell_type(cell).peak_rate * 512 / units_of_network(config))
-    peak *= RATE_FACTORS.get(config.optimizer, 1.0)
-    if cell in CELLS_WITH_LOW_DEEP_RATES:
-        peak /= num_layers
-    return replace(
-        config,
-        bptt_length=bptt_length,
-        batch_size=batch_size,
-        learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
-    )
+
+    # The learning rate.
+    max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
+    rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
+    rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
+    if config.cell in CELLS_WITH_LOW_DEEP_RATES:
+        rate /= resolved(config.num_layers)
+    config = fill_auto(config, learning_rate=rate)
+    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
 
 
 def choose_ngram_rows(config: Config, vocab_size: int) -> int:
@@ -144,18 +156,20 @@ def choose_ngram_rows(config: Config, vocab_size: int) -> int:
     if config.ngram_rows != "auto":
         return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
-    has_table = vocab_size <= MAX_NGRAM_ALPHABET and units_of_network(config) >= min(MIN_READ)
-    return min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size) if has_table else 0
+    if vocab_size > MAX_NGRAM_ALPHABET or units_of_network(config) < min(MIN_READ):
+        return 0
+    return min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size)
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
     """Return the characters per batch row and step, `window` if they are not given, and the number
     of batch rows."""
-    asked, share = (window, 4) if config.bptt_length == "auto" else (config.bptt_length, 2)
-    bptt_length = max(1, min(asked, num_train_chars // share))
+    share = 4 if config.bptt_length == "auto" else 2
+    config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
+    bptt_length = max(1, min(resolved(config.bptt_length), num_train_chars // share))
     # Two windows per batch row at least: shorter ones would read the same text twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
-    return bptt_length, min(32 if config.batch_size == "auto" else config.batch_size, most_rows)
+    return bptt_length, min(resolved(config.batch_size), most_rows)
 
 
 def choose_hidden_size(
@@ -181,8 +195,10 @@ def choose_hidden_size(
         num_weights = num_recurrent_weights(sized)
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
-        in_minutes = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
-        num_read = in_minutes if num_steps is None else num_steps * num_per_step
+        if num_steps is None:
+            num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
+        else:
+            num_read = num_steps * num_per_step
         if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
             chosen = hidden_size
     return chosen
@@ -206,8 +222,9 @@ def useful_chars(num_weights: int, num_train_chars: int) -> float:
 def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     """Return the size of the embedding for that many units: it never falls when they rise. One-hot
     stays one-hot."""
-    largest = 64 * config.num_networks
-    return min(largest, hidden_size) if config.embedding_size == "auto" else config.embedding_size
+    if config.embedding_size != "auto":
+        return config.embedding_size
+    return min(64 * config.num_networks, hidden_size)
 
 
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
@@ -250,39 +267,52 @@ def choose_steps(
     """
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     budget = steps_of_budget(config, num_train_chars, chars_per_step)
-    budget = steps_in_minutes if budget is None else budget
+    if budget is None:
+        budget = steps_in_minutes
     assert budget is not None, "a budget in minutes needs a measured step"
     steps = max(1, min(budget, MAX_STEPS))
+
+    # What is dropped, and from that the weight decay.
     epochs = steps * chars_per_step / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(
         epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
     )
-    auto_dropout = 0.0 if epochs < DROPOUT_EPOCHS else round(min(MAX_DROPOUT, needed), 2)
-    dropout = auto_dropout if config.dropout == "auto" else config.dropout
-    # One-hot vectors are hidden or kept as a whole.
-    auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
-    # Of an irnn, whose state would grow without bound, no weights are dropped.
-    auto_weights = 0.0 if config.cell == "irnn" else round(dropout / 2, 2)
-    auto_decay = round(LEAST_WEIGHT_DECAY + dropout / 2, 3)
-    validation_chars = choose_validation_chars(config, steps, num_val_chars)
-    cost_in_steps = (
-        min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
+    auto_dropout = round(min(MAX_DROPOUT, needed), 2)
+    if epochs < DROPOUT_EPOCHS:
+        auto_dropout = 0.0
+    config = fill_auto(config, dropout=auto_dropout)
+    dropout = float(config.dropout)
+    auto_input = round(dropout / 3, 2)
+    if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
+        auto_input = 0.0
+    auto_weights = round(dropout / 2, 2)
+    if config.cell == "irnn":  # Its state would grow without bound.
+        auto_weights = 0.0
+    config = fill_auto(
+        config,
+        input_dropout=auto_input,
+        weight_drop=auto_weights,
+        weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
     )
-    auto_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
-    evaluate_every = auto_every if config.evaluate_every == "auto" else config.evaluate_every
+
+    # How often to validate, and to save.
+    validation_chars = choose_validation_chars(config, steps, num_val_chars)
+    num_read = min(num_val_chars, validation_chars or num_val_chars)
+    cost_in_steps = num_read * FORWARD_COST / chars_per_step
+    config = fill_auto(
+        config,
+        evaluate_every=max(
+            1, math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE)
+        ),
+    )
+    config = fill_auto(config, save_every=config.evaluate_every)
     return replace(
         config,
         minutes=None,
         epochs=None,
         steps=steps,
         num_members=config.num_networks,
-        dropout=dropout,
-        input_dropout=auto_input if config.input_dropout == "auto" else config.input_dropout,
-        weight_drop=auto_weights if config.weight_drop == "auto" else config.weight_drop,
-        weight_decay=auto_decay if config.weight_decay == "auto" else config.weight_decay,
-        evaluate_every=evaluate_every,
         validation_chars=validation_chars,
-        save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )
 
 
@@ -294,8 +324,9 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     """
     if config.validation_chars != "auto":
         return config.validation_chars
-    every = config.evaluate_every
-    num_validations = NUM_VALIDATIONS if every == "auto" else max(1, steps // every)
+    num_validations = NUM_VALIDATIONS
+    if config.evaluate_every != "auto":
+        num_validations = max(1, steps // config.evaluate_every)
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     affordable = int(EVALUATION_SHARE * steps * chars_per_step / FORWARD_COST / num_validations)
     # Whole segments, so that this is the number of characters that are scored.
@@ -338,11 +369,9 @@ def num_recurrent_weights(config: Config) -> int:
     The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has
     no other weights.
     """
-    cell, hidden_size, num_layers = (
-        cell_type(config.cell),
-        units_of_network(config),
-        resolved(config.num_layers),
-    )
+    cell = cell_type(config.cell)
+    hidden_size = units_of_network(config)
+    num_layers = resolved(config.num_layers)
     embedding_size = 0 if cell.products else min(64, hidden_size)
     if config.embedding_size != "one-hot":
         embedding_size = resolved(config.embedding_size) // config.num_networks
