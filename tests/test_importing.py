@@ -24,14 +24,14 @@ def save(
     """Save a model as it is usually written, one of one-hot vectors if E is V; `options` may
     replace tensors."""
     changes = {name: options.pop(name) for name in list(options) if "." in name}
-    parts = {
-        "rnn": getattr(nn, kind)(e, H, **options),
-        "head": nn.Linear(H, V, bias=options.get("bias", True)),
-    }
-    model = nn.ModuleDict(parts if e == V else {"emb": nn.Embedding(V, e), **parts})
-    weights = {
-        name: one for name, one in {**model.state_dict(), **changes}.items() if one is not None
-    }
+    network: type[nn.RNNBase] = getattr(nn, kind)
+    model = nn.ModuleDict()
+    if e != V:
+        model["emb"] = nn.Embedding(V, e)
+    model["rnn"] = network(e, H, **options)
+    model["head"] = nn.Linear(H, V, bias=options.get("bias", True))
+    given = {**model.state_dict(), **changes}
+    weights = {name: one for name, one in given.items() if one is not None}
     if file.endswith(".pt"):
         torch.save({"model": {name: nn.Parameter(one) for name, one in weights.items()}}, file)
     else:

@@ -79,7 +79,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         disk = _active[-1]
         # What the disk itself does, or pytest, is below another folder or not while a disk is
         # active.
-        path = arguments[1] if event == "os.rename" else arguments[0] if arguments else None
+        path = None
+        if event == "os.rename":
+            path = arguments[1]
+        elif arguments:
+            path = arguments[0]
         disk.touch(_EVENTS[event], path)
 
 
@@ -87,7 +91,9 @@ class _File:
     """A file that counts its writes; one that fails has written the first half."""
 
     def __init__(self, file: Any, disk: FaultyDisk, path: str) -> None:
-        self._file, self._disk, self._path = file, disk, path
+        self._file = file
+        self._disk = disk
+        self._path = path
 
     def write(self, data: bytes) -> int:
         self._disk.unsynced.add(os.fstat(self._file.fileno()).st_ino)

@@ -125,8 +125,9 @@ def become(request: dict[str, Any]) -> None:
         os.close(opened)
     sys.argv = ["charrnn", *request["spawn"]]
     if request["prepare"]:
-        module, _, function = request["prepare"].partition(":")
-        getattr(importlib.import_module(module), function)(**request["details"])
+        module, _, name = request["prepare"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        function(**request["details"])
     # Python's stream objects cache properties of the server's streams: whether they can seek or are
     # a terminal.
     sys.stdin, sys.stdout, sys.stderr = (

@@ -85,34 +85,33 @@ def check_bytes(path: Path, content: bytes) -> None:
 def check_characters(path: Path, content: bytes) -> None:
     """The character alphabet takes text, and names the first byte that is none."""
     path.write_bytes(content)
+    text, fault = "", None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         fault = error.start
-    else:
-        fault = None
+    usual = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         corpus = read_corpus([str(path)], alphabet="char")
     except DataError as error:
         message = str(error)
-        assert REMEDY.search(message) and "\n" not in message and message.startswith(str(path))
-        if found := re.search(r"byte offset (\d+)", message):
-            offset = int(found[1])
-            assert (
-                content[offset] == 0
-                if "has a NUL" in message
-                else offset == 0
-                if "begins as" in message
-                else True
-            )
-            assert "is not UTF-8" not in message or "begins as" in message or offset == fault
-        else:
-            assert (
-                fault is None and len(set(text.removeprefix("\ufeff").replace("\r\n", "\n"))) < 2
-            ) or len(text) < 40
+        assert REMEDY.search(message)
+        assert "\n" not in message
+        assert message.startswith(str(path))
+        found = re.search(r"byte offset (\d+)", message)
+        if found is None:
+            assert fault is None
+            assert len(text) < 40 or len(set(usual)) < 2
+        elif "has a NUL" in message:
+            assert content[int(found[1])] == 0
+        elif "begins as" in message:
+            assert int(found[1]) == 0
+        elif "is not UTF-8" in message:
+            assert int(found[1]) == fault
         return
-    assert fault is None and "\0" not in text
-    assert corpus.content == text.removeprefix("\ufeff").replace("\r\n", "\n")
+    assert fault is None
+    assert "\0" not in text
+    assert corpus.content == usual
     try:
         vocab = Vocab.from_text(corpus.content)
     except DataError as error:

@@ -47,19 +47,15 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
         "keep": 9,
     }
     run = train_run("flips-001", **settings, corpus=(str(text),)).path
-    assert len(RunReader(run).checkpoints()) == 4 and (run / "best").read_text() == LATEST + "\n"
+    assert len(RunReader(run).checkpoints()) == 4
+    assert (run / "best").read_text() == LATEST + "\n"
     return run
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *zip(
-            (*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])),
-            cycle((flip, truncate)),
-        )
-    ],
-)
+DAMAGED = [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])]
+
+
+@pytest.mark.parametrize(("name", "damage"), list(zip(DAMAGED, cycle((flip, truncate)))))
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command: Command,
     trained: Path,
@@ -76,15 +72,20 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
     ran = command("train", "--resume", "run")
     reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
-    assert (ran.code, len(reported)) == (0, num_warnings) and all(name in line for line in reported)
+    assert (ran.code, len(reported)) == (0, num_warnings)
+    assert all(name in line for line in reported)
     assert (run / LATEST / "training.safetensors").read_bytes() == weights
-    assert (run / "latest").read_text() == (run / "best").read_text() == LATEST + "\n"
-    # All of it is mended, and only what was damaged is kept aside.
-    assert (
-        charrnn.load(run).warnings
-        == RunReader(run).load_checkpoint("latest", with_training=True).warnings
-        == ()
-    )
+    assert_whole(run)
+    # Only what was damaged is kept aside.
+    kept = [f"damaged-{LATEST}"] if "/" in name else []
+    assert [entry.name for entry in run.glob("damaged-*")] == kept
+
+
+def assert_whole(run: Path) -> None:
+    """That no file of a run is damaged."""
+    assert (run / "latest").read_text() == LATEST + "\n"
+    assert (run / "best").read_text() == LATEST + "\n"
+    assert charrnn.load(run).warnings == ()
+    assert RunReader(run).load_checkpoint("latest", with_training=True).warnings == ()
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
-    assert [entry.name for entry in run.glob("damaged-*")] == [f"damaged-{LATEST}"] * ("/" in name)

@@ -144,9 +144,11 @@ def check(did: dict[str, Any]) -> None:
     ] == []
     assert SECRET[:20] not in did["out"] + did["err"]
     # 3: its text is not there, or not its text. 4: the run itself.
-    allowed = (
-        (0,) if command == "runs" else (3, 4) if command in HOSTILE[case].refusing else (0, 3, 4)
-    )
+    allowed = {0, 3, 4}
+    if command == "runs":
+        allowed = {0}
+    elif command in HOSTILE[case].refusing:
+        allowed = {3, 4}
     assert did["code"] in allowed, did["err"][-500:] or did["code"]
     lines = did["err"].splitlines()
     assert "Traceback" not in did["err"]

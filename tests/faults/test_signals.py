@@ -29,31 +29,27 @@ pytestmark = pytest.mark.skipif(
 
 HEAR = "child_faults:receive_in"
 TAKE_STEP = "charrnn.training.trainer:Trainer.take_step"
-AMID_TRAINING = {
-    ("charrnn.training.run_text:read_text", 1): None,
-    ("charrnn.runs.writer:RunWriter.save_checkpoint", 1): 0,
-    ("charrnn.training.session:stateful_nats", 1): 5,
-    ("charrnn.runs.logs:MetricsLog.append", 8): 7,
-    ("charrnn.runs.writer:RunWriter.prune", 5): 10,
-}
-"""The step at which training ends when a signal comes there for the time given; None: before the
-first save."""
+AMID_TRAINING = [
+    ("charrnn.training.run_text:read_text", 1, signal.SIGINT, None),
+    ("charrnn.runs.writer:RunWriter.save_checkpoint", 1, signal.SIGINT, 0),
+    ("charrnn.training.session:stateful_nats", 1, signal.SIGHUP, 5),
+    ("charrnn.runs.logs:MetricsLog.append", 8, signal.SIGTERM, 7),
+    ("charrnn.runs.writer:RunWriter.prune", 5, signal.SIGTERM, 10),
+]
+"""A function and the number of its call, at which a signal comes; the step at which training then
+ends, None before the first save."""
 
 
-@pytest.mark.parametrize(
-    ("place", "call", "step"),
-    [(*when, step) for when, step in AMID_TRAINING.items()],
-    ids=[f"{place.rpartition(':')[2]}-{call}" for place, call in AMID_TRAINING],
-)
+@pytest.mark.parametrize(("place", "call", "number", "step"), AMID_TRAINING)
 def test_a_signal_saves_at_a_complete_step(
     fork_server: ForkServer,
     uninterrupted: Uninterrupted,
     tmp_path: Path,
     place: str,
     call: int,
+    number: signal.Signals,
     step: int | None,
 ) -> None:
-    number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[(step or 0) % 3]
     run = tmp_path / "run"
     code, child = fork_server.run(
         *train(run), prepare=HEAR, place=place, call=call, signals=[number]
