@@ -3,6 +3,7 @@ them."""
 
 import json
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,10 @@ TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
 """Short enough to be read in one lane."""
 VOCAB = Vocab.from_text(TEXT)
 Floats = np.ndarray[Any, np.dtype[Any]]
+
+
+def test_runs_have_a_letter_or_a_number() -> None:
+    assert matching.short_names(["run"] * 28)[24:] == ["Y", "Z", "27", "28"]
 
 
 def test_a_sentence_counts_the_cells_that_some_runs_have() -> None:
@@ -91,10 +96,9 @@ def correlated_runs() -> list[Floats]:
 def test_correlations_of_windows_are_those_of_the_whole_text(window: int) -> None:
     runs = correlated_runs()
     found = moments_of(runs, window=window).correlations(0, 1)
-    for i, cell in enumerate(runs[0].T[:4]):
-        for j, other in enumerate(runs[1].T):
-            # float32 products of 50 ± 1: about five digits.
-            assert found[i, j] == pytest.approx(np.corrcoef(cell, other)[0, 1], abs=1e-4)
+    expected = np.corrcoef(runs[0][:, :4], runs[1], rowvar=False)[:4, 4:]
+    # float32 products of 50 ± 1: about five digits.
+    assert found[:4] == pytest.approx(expected, abs=1e-4)
     assert (found[4] == 0).all(), "a constant cell correlates with nothing"
 
 
@@ -108,16 +112,11 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(
     generator = np.random.default_rng(0)
     for reached in found:
         first, second = random_rotation(2, generator), random_rotation(2, generator)
-        assert (
-            first @ first.T == pytest.approx(np.eye(2), abs=1e-12)
-            and np.abs(first - second).max() > 0.01
-        )
+        assert first @ first.T == pytest.approx(np.eye(2), abs=1e-12)
+        assert np.abs(first - second).max() > 0.01
         rotated = np.hstack([runs[1][:, :2] @ first, runs[1][:, 2:] @ second])
-        expected = [
-            max(abs(np.corrcoef(cell, other)[0, 1]) for other in rotated.T)
-            for cell in runs[0].T[:4]
-        ]
-        assert reached == pytest.approx([*expected, 0], abs=1e-4)
+        across = np.corrcoef(runs[0][:, :4], rotated, rowvar=False)[:4, 4:]
+        assert reached == pytest.approx([*np.abs(across).max(axis=1), 0], abs=1e-4)
     assert calls == [0, 0, 0]
 
 
@@ -137,7 +136,8 @@ def test_a_permuted_copy_is_matched_perfectly() -> None:
     for match, other, sign in zip(pair.matches, order, signs, strict=True):
         assert match.partner == (match.other_layer, match.other_unit) == (0, other)
         assert (match.correlation, match.p_value) == pytest.approx((sign, 0.01), abs=1e-4)
-    assert pair.share_99 == pair.share_mutual == 1 and report.num_sharing() == (0, 8)
+    assert pair.share_99 == pair.share_mutual == 1
+    assert report.num_sharing() == (0, 8)
     # A cell that its mirror image ties with in 512 bins may be chosen instead; here none is.
     assert all(found.is_same == (True, True) for found in report.properties)
 
@@ -161,64 +161,68 @@ def test_independent_random_networks_stay_at_the_null_level(
         match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0]
         for seed in range(10, 20)
     ]
-    shares = [
-        np.mean([getattr(pair, name) for pair in pairs])
-        for name in ("share_95", "share_99", "share_excess")
-    ]
-    assert shares[0] < 0.2 and shares[1] < 0.08 and shares[2] == 0
-    assert all(pair.median == pytest.approx(pair.null_median, abs=0.12) for pair in pairs)
+    assert fmean(pair.share_95 for pair in pairs) < 0.2
+    assert fmean(pair.share_99 for pair in pairs) < 0.08
+    assert fmean(pair.share_excess for pair in pairs) == 0
+    for pair in pairs:
+        assert pair.median == pytest.approx(pair.null_median, abs=0.12)
 
 
 def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
     small, large = random_model(1, layers=1, units=5), random_model(2, layers=3, units=9)
     report = match_cells([small, large, small], TEXT, detectors=["line-position", "quote"])
     assert report.names == ("random-1@0", "random-2", "random-1@0 (2)")
-    assert matching.short_names(["run"] * 28)[24:] == ["Y", "Z", "27", "28"]
-    first, itself, last = report.pairs
+    _, itself, last = report.pairs
     assert [(pair.name, pair.other, len(pair.matches)) for pair in report.pairs] == [
         ("random-1@0", "random-2", 5),
         ("random-1@0", "random-1@0 (2)", 5),
         ("random-2", "random-1@0 (2)", 27),
     ]
-    assert {match.other_layer for match in first.matches} <= {0, 1, 2}
-    assert all(
-        (match.layer, match.unit) == (match.other_layer, match.other_unit)
-        for match in itself.matches
-    )
-    assert min(match.correlation for match in itself.matches) == pytest.approx(1, abs=1e-5)
-    assert (
-        sum(match.partner is not None for match in last.matches) == 5 == sum(report.num_sharing())
-    )
+    for match in itself.matches:
+        assert (match.layer, match.unit) == (match.other_layer, match.other_unit)
+        assert match.correlation == pytest.approx(1, abs=1e-5)
+    assert sum(match.partner is not None for match in last.matches) == 5
     num_found = [found.num_found for found in report.properties]
     assert num_found == sorted(num_found, reverse=True)
 
 
-def test_bytes_and_characters_are_matched_over_ascii_only() -> None:
-    reads_bytes, reads_text = random_model(1, vocab=Vocab.of_bytes(), name="bytes"), random_model(2)
-    both = [reads_bytes, reads_text]
-    (pair,), (same,) = (
-        match_cells(both, text, detectors=["quote"]).pairs for text in (TEXT, TEXT.encode())
-    )
-    assert (pair.name, len(pair.matches)) == ("bytes", 16) and pair == same
-    for text, message in (
-        (
-            TEXT[:1500] + "é" + TEXT[1500:],
-            "bytes reads the text as 3,002 characters and random-2 as 3,001",
-        ),
+@pytest.fixture(scope="module")
+def mixed() -> list[Model]:
+    """Two models, of which one reads bytes and the other one characters."""
+    return [random_model(1, vocab=Vocab.of_bytes(), name="bytes"), random_model(2)]
+
+
+def test_bytes_and_characters_are_matched_over_ascii(mixed: list[Model]) -> None:
+    (pair,) = match_cells(mixed, TEXT, detectors=["quote"]).pairs
+    (same,) = match_cells(mixed, TEXT.encode(), detectors=["quote"]).pairs
+    assert pair == same
+    assert (pair.name, len(pair.matches)) == ("bytes", 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"é{TEXT}", "bytes reads the text as 3,002 characters and random-2 as 3,001"),
         # Cut inside a character: its first byte is left out.
         (TEXT.encode() + "é".encode()[:1], "3,001 characters and random-2 as 3,000"),
         (b"hello\xff" + TEXT.encode(), "3,006 characters and random-2 as 3,005"),
-    ):
-        with pytest.raises(DataError, match=message):
-            match_cells(both, text)
+    ],
+)
+def test_what_is_not_ascii_is_refused(mixed: list[Model], text: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        match_cells(mixed, text)
+
+
+def test_a_text_of_another_alphabet_is_refused() -> None:
     other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
-    with pytest.raises(
-        DataError,
-        match=r"russian does not know 3,000 of 3,000 characters; at most 1% may be unknown",
-    ):
-        match_cells([reads_text, other], TEXT)
+    message = "russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"
+    with pytest.raises(DataError, match=message):
+        match_cells([random_model(2), other], TEXT)
+
+
+def test_one_run_is_too_few() -> None:
     with pytest.raises(UsageError, match="at least two runs, not 1"):
-        match_cells([reads_text], TEXT)
+        match_cells([random_model(2)], TEXT)
 
 
 @pytest.fixture
@@ -230,20 +234,13 @@ def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
 
 
 def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypatch: Any) -> None:
-    line = (
-        "visualize",
-        "--same",
-        *runs,
-        "--json",
-        "--detector",
-        "quote",
-        "--detector",
-        "line-position",
-    )
+    detectors = ("--detector", "quote", "--detector", "line-position")
+    line = ("visualize", "--same", *runs, "--json", *detectors)
     first = command(*line)
     report = json.loads(first.out)
-    assert report["runs"] == runs and report["num_chars"] > 4000
-    assert len(report["pairs"][0]["matches"]) == 32 and sum(report["num_sharing"]) == 32
+    assert report["runs"] == runs
+    assert report["num_chars"] > 4000
+    assert len(report["pairs"][0]["matches"]) == sum(report["num_sharing"]) == 32
     assert {found["detector"] for found in report["properties"]} == {"quote", "line-position"}
 
     def fail(*_: object) -> None:

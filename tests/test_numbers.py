@@ -1,7 +1,6 @@
 """`predict --numbers`: every number of a small network is what torch computes, and what a reader
 can recompute."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from drawn import lines
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.numbers import NumberRow
+from charrnn.analyses.numbers import LayerNumbers, NumberRow
 from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
@@ -22,8 +21,6 @@ from charrnn.text.vocab import Vocab
 VOCAB = Vocab.from_text("hello, world\n", is_exact=True)
 TEXT = "hello, hello"
 H = 4
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
-"""Both compute in float64, in another order."""
 ALL = [*CELLS]
 SHAPES = [
     *((cell, "stacked", {}) for cell in ALL),
@@ -61,6 +58,11 @@ def model_of(config: Config, vocab: Vocab = VOCAB) -> Model:
     )
 
 
+def assert_close(found: object, expected: object) -> None:
+    """Both compute in float64, in another order."""
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
 def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str, object]) -> None:
     model = model_of(config_of(cell, depth, **options))
@@ -73,19 +75,15 @@ def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str,
     assert [step.character for step in numbers.steps] == list(TEXT)
     assert [step.target for step in numbers.steps] == [*TEXT[1:], None]
     for time, step in enumerate(numbers.steps):
-        np.testing.assert_allclose(step.logits.values, logits[time, 0], **EXACT)
-        np.testing.assert_allclose(step.probabilities.values, logits[time, 0].softmax(-1), **EXACT)
+        assert_close(step.logits.values, logits[time, 0])
+        assert_close(step.probabilities.values, logits[time, 0].softmax(-1))
         for layer, found in enumerate(step.layers):
-            np.testing.assert_allclose(found.row("h").values, hidden[time, 0, layer], **EXACT)
-    np.testing.assert_allclose([step.loss for step in numbers.steps[:-1]], losses, **EXACT)
-    assert numbers.mean_loss is not None and math.isclose(
-        numbers.mean_loss, losses.mean().item(), rel_tol=1e-10
-    )
+            assert_close(found.row("h").values, hidden[time, 0, layer])
+    assert_close([step.loss for step in numbers.steps[:-1]], losses)
+    assert_close(numbers.mean_loss, losses.mean())
     assert numbers.steps[-1].loss is None
     if network.recurrent_layers()[0].cell.num_states == 2:
-        np.testing.assert_allclose(
-            numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0], **EXACT
-        )
+        assert_close(numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0])
 
 
 def add(*rows: NumberRow) -> NDArray[np.float64]:
@@ -104,55 +102,64 @@ def test_the_rows_of_gates_are_their_equations() -> None:
             f"{gate}{unit}" for gate in "ifgo" for unit in range(H)
         )
         for gate, values in zip("ifgo", total, strict=True):
-            np.testing.assert_allclose(row(f"a_{gate}").values, values, **EXACT)
-            np.testing.assert_allclose(
-                row(gate).values, np.tanh(values) if gate == "g" else sigmoid(values), **EXACT
-            )
-        i, f, g, o = (np.array(row(gate).values) for gate in "ifgo")
-        np.testing.assert_allclose(row("c").values, f * row("c before").values + i * g, **EXACT)
-        np.testing.assert_allclose(row("tanh(c)").values, np.tanh(row("c").values), **EXACT)
-        np.testing.assert_allclose(row("h").values, o * row("tanh(c)").values, **EXACT)
+            assert_close(row(f"a_{gate}").values, values)
+            function = np.tanh if gate == "g" else sigmoid
+            assert_close(row(gate).values, function(values))
+        gates = {gate: np.array(row(gate).values) for gate in "ifgo"}
+        c = gates["f"] * row("c before").values + gates["i"] * gates["g"]
+        assert_close(row("c").values, c)
+        assert_close(row("tanh(c)").values, np.tanh(c))
+        assert_close(row("h").values, gates["o"] * np.tanh(c))
 
 
-def test_the_rows_of_every_other_cell_have_names() -> None:
-    names = {
-        cell: [
-            row.name
-            for row in model_of(config_of(cell, num_layers=1)).numbers("he").steps[1].layers[0].rows
-        ]
-        for cell in ALL
-    }
-    assert names["coupled"][-8:] == ["a_g", "g", "a_f", "f", "a_o", "o", "c", "tanh(c)", "h"][-8:]
-    assert names["mlstm"][3:8] == ["b_ih", "W_mh h", "b_mh", "W_hh m", "b_hh"]
-    assert names["irnn"] == ["h before", "W_ih x", "b_ih", "W_hh h", "b_hh", "a", "h"]
-    assert names["unitary"] == ["h before", "W_ih x", "b_ih", "U h", "|z|+b", "|h|", "h"]
-    assert names["antisymmetric"][-5:] == ["a_z", "z", "a_h", "tanh(a_h)", "h"]
-    assert (
-        names["slstm"][:3] == ["h before", "s1 before", "c before"] and "-ln(a)/2" in names["rglru"]
-    )
-    assert names["mogrifier"][4:8] == ["Q h", "tanh(Q h)", "R x'", "tanh(R x')"]
-    assert all(
-        name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows
+def rows_of(cell: str, depth: str = "stacked", layer: int = 0) -> LayerNumbers:
+    """The rows of a layer at the second character."""
+    num_layers = 1 if depth == "stacked" else 2
+    return (
+        model_of(config_of(cell, depth, num_layers=num_layers)).numbers("he").steps[1].layers[layer]
     )
 
 
-def test_a_highway_a_grid_and_attention_show_their_own_products() -> None:
-    row = model_of(config_of("gru", "attention")).numbers("he").steps[1].layers[1].row
-    q_and_s, h, s = (
-        add(row("W_a h"), row("b_a")),
-        np.array(row("h").values),
-        np.array(row("s").values),
-    )
-    np.testing.assert_allclose((*row("q").values, *row("a_s").values), q_and_s, **EXACT)
-    np.testing.assert_allclose(s, sigmoid(row("a_s").values), **EXACT)
-    np.testing.assert_allclose(row("y").values, h + s * np.array(row("read").values), **EXACT)
-    (_, upper) = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
-    lower = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers[0]
-    t, x, h = (np.array(row.values) for row in (upper.row("t"), lower.row("h"), upper.row("h")))
-    np.testing.assert_allclose(upper.row("y").values, t * h + (1 - t) * x, **EXACT)
-    rows = model_of(config_of("gru", "grid")).numbers("he").steps[1].layers[0].rows
-    assert [row.name for row in rows][:2] == ["W_bottom x", "b_bottom"]
-    assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {row.name for row in rows}
+NAMES = {
+    "coupled": "h before,c before,W_ih x,b_ih,W_hh h,b_hh,a_g,g,a_f,f,a_o,o,c,tanh(c),h",
+    "mlstm": "b_ih,W_mh h,b_mh,W_hh m,b_hh",
+    "irnn": "h before,W_ih x,b_ih,W_hh h,b_hh,a,h",
+    "unitary": "h before,W_ih x,b_ih,U h,|z|+b,|h|,h",
+    "antisymmetric": "a_z,z,a_h,tanh(a_h),h",
+    "slstm": "h before,s1 before,c before",
+    "rglru": "-ln(a)/2",
+    "mogrifier": "Q h,tanh(Q h),R x',tanh(R x')",
+}
+"""Rows of cells that follow each other, in order."""
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_the_rows_of_every_cell_have_names(cell: str) -> None:
+    names = [row.name for row in rows_of(cell).rows]
+    assert NAMES.get(cell, "h") in ",".join(names)
+    assert all(names)
+    assert not any(name.startswith("a_sigmoid") for name in names)
+
+
+def test_attention_shows_its_products() -> None:
+    row = rows_of("gru", "attention", layer=1).row
+    assert_close((*row("q").values, *row("a_s").values), add(row("W_a h"), row("b_a")))
+    assert_close(row("s").values, sigmoid(row("a_s").values))
+    read = np.multiply(row("s").values, row("read").values)
+    assert_close(row("y").values, row("h").values + read)
+
+
+def test_a_highway_shows_its_gate() -> None:
+    lower, upper = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
+    t = np.array(upper.row("t").values)
+    expected = t * upper.row("h").values + (1 - t) * lower.row("h").values
+    assert_close(upper.row("y").values, expected)
+
+
+def test_a_grid_shows_the_lstm_along_depth() -> None:
+    names = [row.name for row in rows_of("gru", "grid").rows]
+    assert names[:2] == ["W_bottom x", "b_bottom"]
+    assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {*names}
 
 
 def test_what_cannot_be_listed_is_refused() -> None:
