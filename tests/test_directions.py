@@ -42,6 +42,10 @@ MARKS = "abpqrstuc z"
 off; z ends all."""
 
 
+TEXT = make_text(150)
+LABELLINGS = [DETECTORS["quote"].labelling(TEXT.text)]
+
+
 def _inside(text: str) -> Any:
     return np.cumsum([(character == "a") - (character == "b") for character in text]) > 0
 
@@ -49,29 +53,24 @@ def _inside(text: str) -> Any:
 SPANS = Detector("span", "between a and b", _inside)
 
 
-def make_direction(
-    cells: list[tuple[int, int]], weights: list[float], intercept: float = 0.0
-) -> Direction:
-    scores = {
-        "score": 0.9,
-        "ci": (0.8, 1.0),
-        "cell_score": 0.7,
-        "gain_ci": (0.1, 0.3),
-        "low": -0.2,
-        "high": 0.2,
-    }
-    scales = {
-        "means": (0.0,) * len(cells),
-        "deviations": tuple(0.1 * (1 + index) for index in range(len(cells))),
-    }
-    measured: dict[str, Any] = {
-        "detector": "quote",
-        "is_yes_no": True,
-        "num_chars": 100,
-        **scores,
-        **scales,
-    }
-    return Direction(cells=tuple(cells), weights=tuple(weights), intercept=intercept, **measured)
+def make_direction(weights: dict[tuple[int, int], float], intercept: float = 0.0) -> Direction:
+    """Return a direction with these weights of cells, whose means are 0."""
+    return Direction(
+        detector="quote",
+        cells=tuple(weights),
+        weights=tuple(weights.values()),
+        means=(0.0,) * len(weights),
+        deviations=tuple(0.1 * (1 + index) for index in range(len(weights))),
+        intercept=intercept,
+        is_yes_no=True,
+        score=0.9,
+        ci=(0.8, 1.0),
+        cell_score=0.7,
+        gain_ci=(0.1, 0.3),
+        low=-0.2,
+        high=0.2,
+        num_chars=100,
+    )
 
 
 @cache
@@ -81,11 +80,8 @@ def planted_text() -> EncodedText:
     text: list[str] = []
     for turn in range(60):
         if turn % 2 == 0:
-            marks = {
-                "p": "pq",
-                "r": "rs",
-                "t": "tu",
-            }  # the next mark of each disturbance, and the one after it
+            # The next mark of each disturbance, and the one after it.
+            marks = {"p": "pq", "r": "rs", "t": "tu"}
             text.append("z")
         for end, chars in (("a", 14 * " "), ("b", "cc")):
             for _ in range(3):
@@ -112,12 +108,8 @@ def plant() -> CharRNN:
     )
     (layer,) = network.recurrent_layers()
     steps = np.zeros((11, SIZE))
-    moves = {
-        "ab": {0: 0.1, 3: 0.1},
-        "pq": {0: 0.2, 1: -0.2},
-        "rs": {1: 0.2, 2: -0.2},
-        "tu": {2: 0.2, 3: -0.2},
-    }
+    moves = {"ab": {0: 0.1, 3: 0.1}, "pq": {0: 0.2, 1: -0.2}, "rs": {1: 0.2, 2: -0.2}}
+    moves["tu"] = {2: 0.2, 3: -0.2}
     for (on, off), cells in moves.items():
         for cell, change in cells.items():
             steps[MARKS.index(on), cell], steps[MARKS.index(off), cell] = change, -change
@@ -152,22 +144,35 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: CellAnalys
     assert {unit for _, unit in direction.cells} == {0, 1, 2, 3}
     # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
     assert max(direction.weights) == pytest.approx(min(direction.weights), rel=0.15)
-    assert direction.score > 0.99 and direction.cell_score < 0.85
-    assert direction.is_better and direction.gain_ci[0] > 0.1
+    assert direction.cell_score < 0.85 < 0.99 < direction.score
+    assert direction.is_better
+    assert direction.gain_ci[0] > 0.1
     assert sum(map(abs, direction.shares)) == pytest.approx(1)
+
+
+def test_the_output_of_a_direction_is_that_of_its_labels(study: CellAnalysis) -> None:
+    direction = study.direction(SPANS, 4)
     outputs = outputs_of(direction, study.values(direction.cells))
     labels = _inside(study.text.text)
     assert outputs[labels].mean() == pytest.approx(1, abs=0.15)
     assert outputs[~labels].mean() == pytest.approx(0, abs=0.15)
     assert direction.low == pytest.approx(np.percentile(outputs[study.half :], 2))
     shown = study.direction_text(direction, slice(0, 50)).coloured
-    assert shown.text == study.text.text[:50] and np.abs(shown.values).max() <= 1
-    assert study.direction(SPANS, None).score == pytest.approx(direction.score, abs=0.01)
-    # A direction of one cell is the best cell.
+    assert shown.text == study.text.text[:50]
+    assert np.abs(shown.values).max() <= 1
+
+
+def test_a_direction_of_all_cells_is_as_good(study: CellAnalysis) -> None:
+    assert study.direction(SPANS, None).score > 0.98
+
+
+def test_a_direction_of_one_cell_is_the_best_cell(study: CellAnalysis) -> None:
     (score,) = study.findings([SPANS], untrained=False).scores
     single = study.direction(SPANS, 1)
-    assert single.cells == ((score.layer, score.unit),) and not single.is_better
-    assert single.score == pytest.approx(score.auc) and single.gain == pytest.approx(0)
+    assert single.cells == ((score.layer, score.unit),)
+    assert single.score == pytest.approx(score.auc)
+    assert single.gain == pytest.approx(0)
+    assert not single.is_better
 
 
 def test_ablating_a_planted_direction_costs_inside(
@@ -194,12 +199,10 @@ def test_ablating_a_planted_direction_costs_inside(
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: float) -> None:
-    network, config = (
-        make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config)
-    )
-    direction = make_direction(
-        [(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2
-    )
+    network = make_network(cell, num_layers=2, zoneout=zoneout)
+    config = make_config(cell, num_layers=2, zoneout=zoneout)
+    weights = {(0, 1): 0.5, (1, 2): 1.0, (0, 5): -2.0, (1, 0): 0.3, (0, 3): 0.1}
+    direction = make_direction(weights, intercept=0.2)
     stepper = Stepper(config, tensors_of(network.float()))
     shares = []
     for layer, clamped in direction.clamped_sums(0.7, stepper.cell).items():
@@ -224,37 +227,40 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
     memories = start if is_gru else np.arctanh(start)
     for share in (-0.999, -0.5, 0.0, 0.8, 0.999):
         value = share * limit * np.abs(weights).sum()
-        after = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value).apply(
-            cell, memories
-        )
+        clamped = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value)
+        after = clamped.apply(cell, memories)
         values = after if is_gru else np.tanh(after)
-        assert (
-            values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
-            and np.abs(values).max() <= limit + 1e-9
-        )
+        assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
+        assert np.abs(values).max() <= limit + 1e-9
         # Cells inside their range have moved by the same multiple, which is the smallest change in
         # units of moves.
-        for row, is_free in zip(
-            (values - start) / (moves * weights), np.abs(values) < limit - 1e-6, strict=True
-        ):
-            assert not is_free.any() or np.ptp(row[is_free]) == pytest.approx(0, abs=1e-4)
-    # What need not move is left as it is, though tanh cannot tell it from 1.
-    saturated = np.full((1, 2), 1.0 if is_gru else 30.0, np.float32)
-    assert (
-        ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0).apply(cell, saturated) == saturated
-    ).all()
+        multiples = (values - start) / (moves * weights)
+        is_free = np.abs(values) < limit - 1e-6
+        for row, free in zip(multiples, is_free, strict=True):
+            if free.any():
+                assert np.ptp(row[free]) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "memory"), [("gru", 1.0), ("lstm", 30.0)])
+def test_what_need_not_move_is_left_as_it_is(name: str, memory: float) -> None:
+    """Though tanh cannot tell a memory of 30 from an infinite one."""
+    saturated = np.full((1, 2), memory, np.float32)
+    clamped = ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0)
+    assert (clamped.apply(cell_type(name), saturated) == saturated).all()
 
 
 def test_a_cell_follows_one_clamp() -> None:
     stepper = Stepper(make_config("gru"), tensors_of(make_network("gru")))
     stepper.clamp(0, 3, 0.5)
-    one, other = (ClampedSum(units, (1.0, 1.0), (1.0, 1.0), 0.5) for units in ((2, 3), (4, 5)))
-    with pytest.raises(UsageError, match="Cell 0:3 is in two `clamps`"):
-        stepper.clamp_sum(0, one)
-    stepper.clamp_sum(0, other)
-    for units, message in (((4, 1), "Cell 0:4 is in two"), ((1, 8), "There is no cell 0:8")):
+    clamped = ClampedSum((4, 5), (1.0, 1.0), (1.0, 1.0), 0.5)
+    stepper.clamp_sum(0, clamped)
+    for units, message in (
+        ((2, 3), "Cell 0:3 is in two `clamps`"),
+        ((4, 1), "Cell 0:4 is in two"),
+        ((1, 8), "There is no cell 0:8"),
+    ):
         with pytest.raises(UsageError, match=message):
-            stepper.clamp_sum(0, replace(one, units=units))
+            stepper.clamp_sum(0, replace(clamped, units=units))
 
 
 @pytest.mark.parametrize(
@@ -264,34 +270,33 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
     cell: str, depth: str
 ) -> None:
     network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()
-    config, text = make_config(cell, depth, num_layers=2, zoneout=0.1), make_text(150)
-    direction = make_direction([(1, 5), (0, 3), (1, 0)], [1.0, -0.5, 0.7])
-    free, held = (Stepper(config, tensors_of(network)) for _ in range(2))
-    logprobs, values = step_through(free, text.ids)
+    config = make_config(cell, depth, num_layers=2, zoneout=0.1)
+    direction = make_direction({(1, 5): 1.0, (0, 3): -0.5, (1, 0): 0.7})
+    free = Stepper(config, tensors_of(network))
+    held = Stepper(config, tensors_of(network))
+    logprobs, values = step_through(free, TEXT.ids)
     for layer in (0, 1):
         held.clamp_sum(layer, sum_at_means(direction, layer, values.mean(axis=0)[layer]))
-    changes = logprobs - step_through(held, text.ids)[0]
-    changes = np.take_along_axis(changes, text.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
-    labellings = [DETECTORS["quote"].labelling(text.text)]
-    found = compare_ablations(network, text, labellings, direction)
-    # Both sides are float32, and add up their products in another order.
-    assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
-    inside = label_quotes(text.text)[:-1]
-    assert found.ablation.effects[0].change_inside == pytest.approx(
-        changes[inside].mean(), abs=1e-4
-    )
+    changes = logprobs - step_through(held, TEXT.ids)[0]
+    changes = np.take_along_axis(changes, TEXT.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
     assert np.abs(changes).max() > 0.01
-    # One cell is what `ablate_text` clamps at its mean.
-    alone = ablate_text(network, text, labellings, layer=1, unit=5)
-    assert found.best_cell.cells == ((1, 5),) and found.best_cell.change == pytest.approx(
-        alone.change, abs=1e-6
-    )
-    assert found.best_cell.effects[0].change_inside == pytest.approx(
-        alone.effects[0].change_inside, abs=1e-6
-    )
-    assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], (
-        "as many cells of each layer"
-    )
+    found = compare_ablations(network, TEXT, LABELLINGS, direction).ablation
+    # Both sides are float32, and add up their products in another order.
+    assert found.change == pytest.approx(changes.mean(), abs=1e-4)
+    inside = changes[label_quotes(TEXT.text)[:-1]].mean()
+    assert found.effects[0].change_inside == pytest.approx(inside, abs=1e-4)
+
+
+def test_beside_a_direction_are_its_best_cell_and_random_cells_of_its_layers() -> None:
+    network = make_network("gru", num_layers=2).float()
+    direction = make_direction({(1, 5): 1.0, (0, 3): -0.5, (1, 0): 0.7})
+    found = compare_ablations(network, TEXT, LABELLINGS, direction)
+    alone = ablate_text(network, TEXT, LABELLINGS, layer=1, unit=5)
+    assert found.best_cell.cells == ((1, 5),)
+    assert found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
+    inside = alone.effects[0].change_inside
+    assert found.best_cell.effects[0].change_inside == pytest.approx(inside, abs=1e-6)
+    assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1]
 
 
 def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
