@@ -18,23 +18,38 @@ from charrnn.system.compiling import CompiledLoop
 
 _compiled = njit(error_model="numpy")
 
-LOW, RANGE, NUM_BYTES, AT, CONTEXT, HASH, COUNTS, NUM_FIELDS = 0, 1, 2, 3, 4, 5, 6, 136
-"""Fields of a row's coder (uint64): low end of the interval (decoding: the code above it), its
-size, bytes written or read, symbols done, whether the last one was escaped, the hash of the last
-characters, and how often each of 65 contexts was followed by each of two kinds."""
-SYMBOL_BITS, SLOT_BITS, ALL_KINDS, ALL_BYTES, MULTIPLIER = (
-    30,
-    18,
-    np.int64(1 << 16),
-    np.int64(1 << 8),
-    2654435761,
-)
-"""Bits of the sum of frequencies of characters and of the number of a slot; sums for two kinds and
-for bytes; of the hash. Numba compiles a function once for all arguments of type int64, but again
-for each Python integer."""
+# Fields of a row's coder, which is an array of uint64.
+LOW = 0
+"""Low end of the interval; decoding: the code above it."""
+RANGE = 1
+"""Size of the interval."""
+NUM_BYTES = 2
+"""Bytes written or read."""
+AT = 3
+"""Symbols done."""
+CONTEXT = 4
+"""Whether the last symbol was escaped."""
+HASH = 5
+"""Hash of the last characters."""
+COUNTS = 6
+"""How often each of 65 contexts was followed by each of two kinds: 130 fields from here on."""
+NUM_FIELDS = 136
+"""Number of fields."""
+
+SYMBOL_BITS = 30
+"""Bits of the sum of the frequencies of all characters."""
+SLOT_BITS = 18
+"""Bits of the number of a slot."""
+# Numba compiles a function once for all arguments of type int64, but again for each Python integer.
+ALL_KINDS = np.int64(1 << 16)
+"""Sum of the frequencies of two kinds."""
+ALL_BYTES = np.int64(1 << 8)
+"""Number of bytes."""
+MULTIPLIER = 2654435761
+"""Factor of the hash."""
 TOP = np.uint64(1 << 56)
 """An interval below this size is enlarged by a byte."""
-ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = (np.uint64(number) for number in (1, 2, 8, 16, 56))
+ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = np.array((1, 2, 8, 16, 56), np.uint64)
 """Numbers as uint64: numba computes with a mixture of signed and unsigned integers in floating
 point."""
 
@@ -55,17 +70,22 @@ def _narrow(
     After the `end` of data, the bytes that are read are zeros.
     """
     part = coder[RANGE] // np.uint64(num_parts)
-    offset, low = part * np.uint64(begin), coder[LOW]
-    low = low - offset if decodes else low + offset
+    offset = part * np.uint64(begin)
+    low = coder[LOW] - offset if decodes else coder[LOW] + offset
     coder[RANGE] = part * np.uint64(size)
-    if not decodes and low < offset:  # beyond 2^64: one more in the bytes that are written
+
+    # Beyond 2^64: one more in the bytes that are written.
+    if not decodes and low < offset:
         place = np.int64(coder[NUM_BYTES]) - 1
         while data[place] == 255:
             data[place] = 0
             place -= 1
         data[place] += 1
+
+    # Enlarge the interval, byte by byte.
     while coder[RANGE] < TOP:
-        place, byte = np.int64(coder[NUM_BYTES]), 0
+        place = np.int64(coder[NUM_BYTES])
+        byte = 0
         if not decodes:
             data[place] = np.uint8(low >> FIFTY_SIX)
         elif place < end:
@@ -80,12 +100,15 @@ def _narrow(
 def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end: Any) -> Any:
     """Code which of two kinds comes next, by how often each followed the context, and return it."""
     counts = coder[COUNTS + 2 * context :]
-    zeros, ones = counts[0], counts[1]
+    zeros = counts[0]
+    ones = counts[1]
     share = max(1, np.int64((TWO * ones + ONE << SIXTEEN) // (TWO * (zeros + ones) + TWO)))
     if decodes:
         kind = int(_target(coder, ALL_KINDS) < share)
     counts[kind] += ONE
-    begin, size = (0, share) if kind else (share, ALL_KINDS - share)
+    # The kind 1 comes first.
+    begin = 0 if kind else share
+    size = share if kind else ALL_KINDS - share
     _narrow(coder, begin, size, ALL_KINDS, decodes, data, end)
     return kind
 
@@ -93,10 +116,12 @@ def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end
 @_compiled
 def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     """Set parts (V,) of 2^SYMBOL_BITS as `rows.frequencies` does; powers (V,) is overwritten."""
-    most_likely, best = 0, -np.inf
+    most_likely = 0
+    best = -np.inf
     for char in range(len(logits)):
         if logits[char] > best:
-            most_likely, best = char, np.float64(logits[char])
+            most_likely = char
+            best = np.float64(logits[char])
     for char in range(len(logits)):
         powers[char] = exp(np.float64(logits[char]) - best)
     total = 0.0
@@ -118,21 +143,23 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
 
     `place` is whether it is decoded, and the data and their end for `_narrow`.
     """
-    begin, num_parts, slot = (
-        np.int64(0),
-        np.int64(1) << SYMBOL_BITS,
-        np.int64(coder[HASH]) >> (32 - SLOT_BITS),
-    )
-    guess, count = np.int64(slots[slot]) >> 3, np.int64(slots[slot]) & 7
+    begin = np.int64(0)
+    num_parts = np.int64(1) << SYMBOL_BITS
+    # A slot has the guessed symbol, and in three bits how often it was right.
+    slot = np.int64(coder[HASH]) >> (32 - SLOT_BITS)
+    guess = np.int64(slots[slot]) >> 3
+    count = np.int64(slots[slot]) & 7
     if count and _code_kind(
         coder, 8 * count + (parts[guess] >> (SYMBOL_BITS - 3)), int(symbol == guess), *place
     ):
         symbol = guess
     else:
         if count:  # a wrong guess keeps one part
-            num_parts, parts[guess] = num_parts - parts[guess] + 1, 1
+            num_parts += 1 - parts[guess]
+            parts[guess] = 1
         if place[0]:
-            target, symbol = _target(coder, num_parts), np.int64(0)
+            target = _target(coder, num_parts)
+            symbol = np.int64(0)
             while begin + parts[symbol] <= target:
                 begin += parts[symbol]
                 symbol += 1
@@ -140,14 +167,24 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
             for other in range(symbol):
                 begin += parts[other]
         _narrow(coder, begin, parts[symbol], num_parts, *place)
+
+    # Learn from the symbol, and add it to the hash.
     if order:
         count = min(count + 1, 7) if guess == symbol else count >> 1
         slots[slot] = guess << 3 | count if count else symbol << 3 | 1
-        shifted = (
-            np.int64(coder[HASH]) << (31 + order) // order
-        )  # so that older characters leave the hash
+        # So far that older characters leave the hash.
+        shifted = np.int64(coder[HASH]) << (31 + order) // order
         coder[HASH] = np.uint64((shifted + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF)
     return symbol
+
+
+@_compiled
+def _reset_row(state: Any, initial: Any, row: Any) -> None:
+    """Set a row of a state (L, S, B, H) to the initial one (L, S, 1, H)."""
+    for layer in range(state.shape[0]):
+        for part in range(state.shape[1]):
+            for unit in range(state.shape[3]):
+                state[layer, part, row, unit] = initial[layer, part, 0, unit]
 
 
 def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
@@ -164,14 +201,16 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
     weights, state, logits, end_id, initial, widths, order, scratch = model
     coders, left, slots, symbols, data, ends = rows
     vocab_size = logits.shape[1]
-    ids, powers, parts = (
-        np.zeros(len(symbols), np.int64),
-        np.empty(vocab_size),
-        np.empty(vocab_size, np.int64),
-    )
+    state_at = np.int64(state.ctypes.data)
+    logits_at = np.int64(logits.ctypes.data)
+    ids = np.zeros(len(symbols), np.int64)
+    powers = np.empty(vocab_size)
+    parts = np.empty(vocab_size, np.int64)
     for _ in range(num_steps):
+        # Code the symbols of each row up to its next character.
         for row in range(len(symbols)):
-            coder, place = coders[row], (decodes, data[row], ends[row])
+            coder = coders[row]
+            place = (decodes, data[row], ends[row])
             ids[row] = 0
             while left[row] > 0:
                 if not decodes and np.int64(coder[NUM_BYTES]) >= ends[row]:
@@ -194,20 +233,13 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                 symbols[row, at] = ids[row] = symbol
                 left[row] -= widths[symbol]
                 break
+
+        # Let the model read these characters.
         for row in range(len(ids)):
             if ids[row] == end_id:
-                for layer in range(state.shape[0]):
-                    for part in range(state.shape[1]):
-                        for unit in range(state.shape[3]):
-                            state[layer, part, row, unit] = initial[layer, part, 0, unit]
-        step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
-        predict(
-            weights.plan,
-            ids,
-            np.int64(state.ctypes.data),
-            scratch.places,
-            np.int64(logits.ctypes.data),
-        )
+                _reset_row(state, initial, row)
+        step(weights.plan, ids, state_at, scratch.places)
+        predict(weights.plan, ids, state_at, scratch.places, logits_at)
 
 
 LOOPS = {"code": CompiledLoop(code, SOURCES)}
@@ -218,7 +250,8 @@ __all__ = ["LOOPS", "can_compile", "make_scratch", "pack", "prepare"]
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
     """Return the compiled loop `code`, as `compiled.prepare` does."""
     weights, _, state, logits, scratch = compiled.arguments_of("read")
-    whole, symbols = np.zeros(1, np.int64), np.zeros((1, 1), np.int32)
+    whole = np.zeros(1, np.int64)
+    symbols = np.zeros((1, 1), np.int32)
     rows = (
         np.zeros((1, NUM_FIELDS), np.uint64),
         whole,

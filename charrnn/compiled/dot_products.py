@@ -36,8 +36,10 @@ ALIGNMENT = 64
 
 populate_array: Any = arrayobj.populate_array
 """Numba's function that fills in the fields of an array."""
-INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-"""Integer types of LLVM."""
+INT8 = ir.IntType(8)
+INT16 = ir.IntType(16)
+INT32 = ir.IntType(32)
+INT64 = ir.IntType(64)
 
 
 class InstructionSet(NamedTuple):
@@ -163,8 +165,11 @@ def make_view(dtype: Any) -> Any:
     return view
 
 
-_VIEWED = (types.uint8, types.int16, types.int32, types.int64, types.float32)
-bytes_at, shorts_at, whole_at, longs_at, floats_at = map(make_view, _VIEWED)
+bytes_at = make_view(types.uint8)
+shorts_at = make_view(types.int16)
+whole_at = make_view(types.int32)
+longs_at = make_view(types.int64)
+floats_at = make_view(types.float32)
 
 
 @intrinsic
@@ -213,11 +218,12 @@ class _Emitter:
     """Emits the loop over column blocks in LLVM IR. Sums stay in registers until the end."""
 
     def __init__(self, builder: Any, chosen: InstructionSet, num_streams: int) -> None:
-        self.builder, self.chosen, self.num_streams = builder, chosen, num_streams
+        self.builder = builder
+        self.chosen = chosen
+        self.num_streams = num_streams
         self.sums = ir.VectorType(INT32, chosen.lanes)
         self.bytes = ir.VectorType(INT8, chosen.lanes * chosen.depth)
         self.shorts = ir.VectorType(INT16, chosen.lanes * 2)
-        self.parts = 2 if chosen.splits_inputs else 1
         self.multiply_add = self._multiply_add_function()
 
     def _multiply_add_function(self) -> Callable[[Any, Any, Any], Any]:
@@ -241,10 +247,8 @@ class _Emitter:
             product = builder.mul(
                 builder.sext(w, wide), builder.sext(builder.bitcast(x, self.shorts), wide)
             )
-            even, odd = (
-                self._shuffle(product, list(range(first, 2 * self.chosen.lanes, 2)), wide)
-                for first in (0, 1)
-            )
+            even = self._shuffle(product, list(range(0, 2 * self.chosen.lanes, 2)), wide)
+            odd = self._shuffle(product, list(range(1, 2 * self.chosen.lanes, 2)), wide)
             return builder.add(total, builder.add(even, odd))
 
         return add_pairs
@@ -284,28 +288,24 @@ class _Emitter:
         sum_stride: Any,
     ) -> None:
         """Emit the loop and, after it, the stores."""
-        builder, chosen = self.builder, self.chosen
-        vector_bytes = 4 * chosen.lanes
-        offsets = (
-            builder.mul(input_stride, ir.Constant(INT64, stream))
-            for stream in range(self.num_streams)
-        )
-        streams = [builder.add(inputs, offset) for offset in offsets]
-        # The high bytes of an input are summed separately, from zero.
-        initial = [
-            self._load(self.sums, self._offset(start, vector * vector_bytes))
-            if part == 0
-            else ir.Constant(self.sums, None)
-            for _ in streams
-            for vector in range(VECTORS)
-            for part in range(self.parts)
-        ]
-        num_blocks = builder.sdiv(num_columns, ir.Constant(INT64, chosen.depth))
-        before, loop, after = (
-            builder.block,
-            builder.append_basic_block("dot"),
-            builder.append_basic_block("dot_end"),
-        )
+        builder = self.builder
+        streams = []
+        initial = []
+        for stream in range(self.num_streams):
+            offset = builder.mul(input_stride, ir.Constant(INT64, stream))
+            streams.append(builder.add(inputs, offset))
+            for vector in range(VECTORS):
+                at = self._offset(start, vector * 4 * self.chosen.lanes)
+                initial.append(self._load(self.sums, at))
+                if self.chosen.splits_inputs:
+                    # The high bytes of an input are summed separately, from zero.
+                    initial.append(ir.Constant(self.sums, None))
+
+        # The loop over the blocks, with the sums in registers.
+        num_blocks = builder.sdiv(num_columns, ir.Constant(INT64, self.chosen.depth))
+        before = builder.block
+        loop = builder.append_basic_block("dot")
+        after = builder.append_basic_block("dot_end")
         builder.branch(loop)
         builder.position_at_end(loop)
         block = builder.phi(INT64)
@@ -325,7 +325,8 @@ class _Emitter:
     def _add_block(
         self, totals: list[Any], block: Any, weights: Any, num_columns: Any, streams: list[Any]
     ) -> list[Any]:
-        builder, chosen = self.builder, self.chosen
+        builder = self.builder
+        chosen = self.chosen
         num_bytes = chosen.lanes * chosen.depth
         first = builder.add(weights, builder.mul(block, ir.Constant(INT64, VECTORS * num_bytes)))
         loaded = [
@@ -335,7 +336,7 @@ class _Emitter:
         if chosen.function and not chosen.splits_inputs:
             loaded = [builder.sext(w, self.shorts) for w in loaded]
         at = builder.mul(block, ir.Constant(INT64, 4))
-        new, index = list(totals), 0
+        new: list[Any] = []
         for stream in streams:
             low = builder.add(stream, at)
             inputs = [self._broadcast(low)]
@@ -343,19 +344,19 @@ class _Emitter:
                 inputs.append(self._broadcast(builder.add(low, num_columns)))
             for w in loaded:
                 for x in inputs:
-                    new[index] = self.multiply_add(totals[index], x, w)
-                    index += 1
+                    new.append(self.multiply_add(totals[len(new)], x, w))
         return new
 
     def _store(self, totals: list[Any], sums: Any, sum_stride: Any) -> None:
-        builder, index = self.builder, 0
+        builder = self.builder
+        remaining = iter(totals)
         eight = ir.Constant(self.sums, [8] * self.chosen.lanes)
         for stream in range(self.num_streams):
             first = builder.add(sums, builder.mul(sum_stride, ir.Constant(INT64, stream)))
             for vector in range(VECTORS):
-                total = totals[index]
+                total = next(remaining)
                 if self.chosen.splits_inputs:
-                    total = builder.add(total, builder.shl(totals[index + 1], eight))
-                index += self.parts
+                    high = next(remaining)
+                    total = builder.add(total, builder.shl(high, eight))
                 address = self._offset(first, vector * 4 * self.chosen.lanes)
                 builder.store(total, builder.inttoptr(address, self.sums.as_pointer()), align=1)

@@ -58,7 +58,7 @@ DEPTHS = ("stacked", "residual")
 """Depths that are compiled."""
 LSTM, GRU, RNN = range(len(KINDS))
 """Numbers of the cell types."""
-INPUT, RECURRENT, OUTPUT = map(np.int64, range(3))
+INPUT, RECURRENT, OUTPUT = np.arange(3)
 """Roles of the matrices of a layer: numba would compile `products` again for each Python integer in
 a call."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
@@ -75,13 +75,14 @@ CHOSEN = dot_products.CHOSEN
 """The instructions for products of integers."""
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
 """Layout of the matrices for these instructions; see `dot_products`."""
-_dot_one, _dot_many = map(dot_products.make_dot, (1, STREAMS))
+_dot_one = dot_products.make_dot(1)
+_dot_many = dot_products.make_dot(STREAMS)
 
 LIMIT = np.float32(portable_math.TANH_LIMIT)
 """tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
-P0, P1, P2, P3, P4 = (np.float32(value) for value in portable_math.TANH_TOP)
+P0, P1, P2, P3, P4 = np.array(portable_math.TANH_TOP, np.float32)
 """Coefficients of the numerator of tanh."""
-Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in portable_math.TANH_BOTTOM)
+Q0, Q1, Q2, Q3, Q4 = np.array(portable_math.TANH_BOTTOM, np.float32)
 """Coefficients of the denominator of tanh."""
 HALF = np.float32(0.5)
 """A half in float32, because Python's would make the arithmetic float64."""
@@ -153,11 +154,11 @@ class Drawing(NamedTuple):
 
     temperature: NDArray[np.float64]
     top_k: NDArray[np.int64]
-    """V: no limit."""
+    """V keeps all."""
     top_p: NDArray[np.float64]
-    """2: no limit."""
+    """Infinity keeps all."""
     min_p: NDArray[np.float64]
-    """0: no limit."""
+    """0 keeps all."""
     is_banned: NDArray[np.bool_]
     """(V,), of all streams."""
 
@@ -165,7 +166,7 @@ class Drawing(NamedTuple):
 def drawing_of(shapings: Sequence[Shaping], banned: Sequence[int], vocab_size: int) -> Drawing:
     """Return how each of B streams is drawn; ids that are `banned` never are."""
     top_k = [min(one.top_k or vocab_size, vocab_size) for one in shapings]
-    top_p = [2.0 if one.top_p is None else one.top_p for one in shapings]
+    top_p = [math.inf if one.top_p is None else one.top_p for one in shapings]
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
     return Drawing(
@@ -194,7 +195,7 @@ def can_compile(stepper: Stepper) -> bool:
 
 def pack(stepper: Stepper) -> Weights:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
-    num_layers, size = stepper.num_layers, stepper.hidden_size
+    num_layers = stepper.num_layers
     table = stepper.tables["layers.0.ih"]
     # The first layer reads a row of the table.
     by_role = {
@@ -222,7 +223,7 @@ def pack(stepper: Stepper) -> Weights:
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
         state_width=stepper.architecture.num_packed,
-        size=size,
+        size=stepper.hidden_size,
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
@@ -237,18 +238,19 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     """Allocate the scratch buffers of `_step`."""
     plan = weights.plan
     sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
-    row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
-    widths = (plan.input_width, plan.recurrent_width, plan.size)
-    sizes = (
-        *(row * width for width in widths),
-        2 * num_streams * num_columns,
-        sum_stride * num_streams,
-        row,
-    )
-    memory = dot_products.Memory(sizes)
-    *first, factors = memory.addresses
-    places = (*first, sum_stride, factors)
-    return Scratch(Places(*places), memory.bytes)
+    row = FLOAT * num_streams
+    num_columns = dot_products.padded(plan.size, COLUMN_MULTIPLE)
+    num_bytes = {
+        "x": row * plan.input_width,
+        "u": row * plan.recurrent_width,
+        "below": row * plan.size,
+        "inputs": 2 * num_streams * num_columns,
+        "sums": sum_stride * num_streams,
+        "factors": row,
+    }
+    memory = dot_products.Memory(list(num_bytes.values()))
+    addresses = dict(zip(num_bytes, memory.addresses, strict=True))
+    return Scratch(Places(**addresses, sum_stride=sum_stride), memory.bytes)
 
 
 @_compiled
@@ -271,7 +273,8 @@ def _exponent(at: Any, size: Any) -> Any:
     SMALLEST_EXPONENT."""
     # The bits of positive floats are ordered like the floats. Subnormal ones are below
     # SMALLEST_EXPONENT anyway.
-    bits, largest = whole_at(at, size), np.int32(0)
+    bits = whole_at(at, size)
+    largest = np.int32(0)
     for column in range(size):
         largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
     return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
@@ -312,7 +315,8 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
 @_compiled
 def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
     num_rows = fields[NUM_ROWS]
-    scale, bias = floats_at(fields[SCALE], num_rows), floats_at(fields[BIAS], num_rows)
+    scale = floats_at(fields[SCALE], num_rows)
+    bias = floats_at(fields[BIAS], num_rows)
     out = floats_at(out_at, num_rows)
     sums = whole_at(sums_at, num_rows)
     for row in range(num_rows):
@@ -327,9 +331,12 @@ def products(
     fields = longs_at(
         plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS
     )
-    factors, num_rows, size = floats_at(places.factors, num_streams), fields[NUM_ROWS], plan.size
+    factors = floats_at(places.factors, num_streams)
+    num_rows = fields[NUM_ROWS]
+    size = plan.size
     num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
-    input_stride, sum_stride = 2 * num_columns, places.sum_stride
+    input_stride = 2 * num_columns
+    sum_stride = places.sum_stride
     for stream in range(num_streams):
         at = x_at + stream * FLOAT * size
         factors[stream] = _round_to_inputs(
@@ -339,13 +346,16 @@ def products(
     # All streams multiply with one group of rows, which stays in the cache, before the next group
     # is loaded.
     for first_row in range(0, num_rows, ROWS):
-        weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
+        weights = fields[VALUES] + first_row * num_columns
+        start = fields[START] + FLOAT * first_row
         sums = places.sums + FLOAT * first_row
         for stream in range(0, together, STREAMS):
-            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            at = places.inputs + stream * input_stride
+            sums_at = sums + stream * sum_stride
             _dot_many(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
         for stream in range(together, num_streams):
-            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            at = places.inputs + stream * input_stride
+            sums_at = sums + stream * sum_stride
             _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
     for stream in range(num_streams):
         _scale_sums(
@@ -377,7 +387,8 @@ def _loop_of_two(function: Any) -> Any:
     equation = _numbered(function, line)
 
     def loop(x_at: Any, y_at: Any, size: Any) -> None:
-        x, y = floats_at(x_at, size), floats_at(y_at, size)
+        x = floats_at(x_at, size)
+        y = floats_at(y_at, size)
         for j in range(size):
             y[j] = equation(x[j], y[j])
 
@@ -390,7 +401,9 @@ def _loop_of_three(function: Any) -> Any:
     equation = _numbered(function, line)
 
     def loop(x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
-        x, y, z = floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
+        x = floats_at(x_at, size)
+        y = floats_at(y_at, size)
+        z = floats_at(z_at, size)
         for j in range(size):
             z[j] = equation(x[j], y[j], z[j])
 
@@ -438,12 +451,11 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
 def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
     the output layer."""
-    num_streams, size = len(ids), plan.size
-    row, input_row, recurrent_row = (
-        FLOAT * size,
-        FLOAT * plan.input_width,
-        FLOAT * plan.recurrent_width,
-    )
+    num_streams = len(ids)
+    size = plan.size
+    row = FLOAT * size
+    input_row = FLOAT * plan.input_width
+    recurrent_row = FLOAT * plan.recurrent_width
     for layer in range(plan.num_layers):
         h = state_at + layer * plan.state_width * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
@@ -451,11 +463,10 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
         products(plan, RECURRENT, layer, places, num_streams, h, places.u)
         for stream in range(num_streams):
-            x = (
-                plan.table + ids[stream] * input_row
-                if layer == 0
-                else places.x + stream * input_row
-            )
+            if layer == 0:
+                x = plan.table + ids[stream] * input_row
+            else:
+                x = places.x + stream * input_row
             at = stream * row
             _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
             if layer > 0 and plan.is_residual:
@@ -475,7 +486,8 @@ def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> 
     if plan.ngram_rows == 0:
         return
     fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
-    row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
+    row = FLOAT * plan.size
+    vocab_size = fields[NUM_ROWS]
     for stream in range(len(ids)):
         before = floats_at(
             state_at + ((plan.state_width - 1) * len(ids) + stream) * row, HISTORY_LENGTH
@@ -512,49 +524,75 @@ def exp(x: Any) -> Any:
 
 
 @_compiled
+def _most_likely(scores: Any, is_banned: Any) -> Any:
+    """Return the first id with the largest of scores (V,) that is not banned."""
+    most_likely = 0
+    best = -np.inf
+    for char in range(len(scores)):
+        if not is_banned[char] and scores[char] > best:
+            most_likely = char
+            best = scores[char]
+    return most_likely
+
+
+@_compiled
+def _keep_top(scores: Any, is_banned: Any, top_k: Any, top_p: Any, probs: Any) -> Any:
+    """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the others."""
+    size = len(scores)
+    falling = np.empty(size)
+    for char in range(size):
+        falling[char] = np.inf if is_banned[char] else -scores[char]
+    order = np.argsort(falling, kind="mergesort")
+    for rank in range(top_k, size):
+        probs[order[rank]] = 0.0
+    # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
+    total = 0.0
+    for char in order:
+        total += probs[char]
+    if top_p > 1:
+        return total
+    border = top_p * total
+    total = 0.0
+    for char in order:
+        if total >= border:
+            probs[char] = 0.0
+        total += probs[char]
+    return total
+
+
+@_compiled
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
     """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
     overwritten."""
     size = len(scores)
     is_banned = drawing.is_banned
-    most_likely, best = 0, -np.inf
-    for char in range(size):
-        if not is_banned[char] and scores[char] > best:
-            most_likely, best = char, scores[char]
     temperature = drawing.temperature[stream]
+    most_likely = _most_likely(scores, is_banned)
     if temperature == 0:
         return most_likely
+
+    best = scores[most_likely]
     for char in range(size):
         probs[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
     for char in range(size):
         total += probs[char]
-    top_k, top_p, min_p = drawing.top_k[stream], drawing.top_p[stream], drawing.min_p[stream]
+    top_k = drawing.top_k[stream]
+    top_p = drawing.top_p[stream]
+    min_p = drawing.min_p[stream]
     if top_k < size or top_p <= 1:
-        falling = np.empty(size)
-        for char in range(size):
-            falling[char] = np.inf if is_banned[char] else -scores[char]
-        order = np.argsort(falling, kind="mergesort")
-        for rank in range(top_k, size):
-            probs[order[rank]] = 0.0
-        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of
-        # top-p.
-        total = 0.0
-        for char in order:
-            total += probs[char]
-        if top_p <= 1:
-            border, total = top_p * total, 0.0
-            for char in order:
-                if total >= border:
-                    probs[char] = 0.0
-                total += probs[char]
+        total = _keep_top(scores, is_banned, top_k, top_p, probs)
     if min_p > 0:
         total = 0.0
         for char in range(size):
             if probs[char] < min_p * probs[most_likely]:
                 probs[char] = 0.0
             total += probs[char]
-    target, reached, last = uniform * total, 0.0, most_likely
+
+    # Invert the running sum; its end is missed only by rounding.
+    target = uniform * total
+    reached = 0.0
+    last = most_likely
     for char in range(size):
         if probs[char] > 0:
             reached += probs[char]
@@ -581,8 +619,10 @@ def _log_sum(scores: Any, powers: Any) -> Any:
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in
     place."""
-    plan, places = weights.plan, scratch.places
-    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    plan = weights.plan
+    places = scratch.places
+    state_at = np.int64(state.ctypes.data)
+    logits_at = np.int64(logits.ctypes.data)
     for index in range(len(ids)):
         step(plan, ids[index : index + 1], state_at, places)
         predict(plan, ids[index : index + 1], state_at, places, logits_at)
@@ -598,13 +638,13 @@ def write(
     """
     num_streams, num_chars = uniforms.shape
     state, logits = streams
-    plan, places = weights.plan, scratch.places
-    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
-    scores, probs, drawn_now = (
-        np.empty(logits.shape[1]),
-        np.empty(logits.shape[1]),
-        np.empty(num_streams, np.int64),
-    )
+    plan = weights.plan
+    places = scratch.places
+    state_at = np.int64(state.ctypes.data)
+    logits_at = np.int64(logits.ctypes.data)
+    scores = np.empty(logits.shape[1])
+    probs = np.empty(logits.shape[1])
+    drawn_now = np.empty(num_streams, np.int64)
     for index in range(num_chars):
         for stream in range(num_streams):
             for char in range(len(scores)):
@@ -634,11 +674,9 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     }
     weights = Weights(Plan(**numbers), nothing, 0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
-    state, logits, ids = (
-        np.zeros((0, 1, 1, 1), np.float32),
-        np.zeros((1, 1), np.float32),
-        np.zeros(1, np.int64),
-    )
+    state = np.zeros((0, 1, 1, 1), np.float32)
+    logits = np.zeros((1, 1), np.float32)
+    ids = np.zeros(1, np.int64)
     if name == "read":
         return weights, ids, state, logits, scratch
     uniforms = np.zeros((1, 0))
