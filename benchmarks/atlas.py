@@ -27,7 +27,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.targets import label_by_name
-from charrnn.cli.analyses import Options, Subject
+from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
 from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
@@ -77,11 +77,16 @@ def start_study(model: Model, text: EncodedText, folder: Path) -> CellAnalysis:
 def export(model: Model, text: EncodedText, found: FoundCells, suffix: str) -> int:
     """Return the bytes of the file that `visualize --export` writes."""
     findings = analyses()[0]
-    values = dict.fromkeys((*findings.applying, "--find", "--json", "--top"))
-    values |= {"--export": Path("atlas").with_suffix(suffix)}
-    options = Options(values=values, runs=(), detectors=[])
     subject = Subject(
-        model=model, content="", context="", text=text, num_available=len(text), options=options
+        model=model,
+        content="",
+        context="",
+        text=text,
+        num_available=len(text),
+        whole=text,
+        options=VisualizeOptions(export=Path("atlas").with_suffix(suffix)),
+        own=NoOptions(),
+        detectors=[],
     )
     return len(FORMATS[suffix].write(findings.show(subject, found)))
 

@@ -21,8 +21,8 @@ import charrnn.config.settings
 import charrnn.config.settings_file
 from charrnn.cli.app import app
 from charrnn.cli.command_options import RULES
-from charrnn.cli.train import FIELD_OPTIONS
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.distributed.processes import check_processes
@@ -94,7 +94,7 @@ EXPLAINED = {
     "export": "export.md",
 }
 """The page that explains a command."""
-FIELDS = {option.parameter for option in FIELD_OPTIONS}
+FIELDS = {option.name for option in options_of(Config)}
 """Settings with an option that `train` and `sweep` share."""
 COMMON = {"run", "json", "quiet", "debug"}
 """Parameters that several commands share: described once where their text is that of `explore` or

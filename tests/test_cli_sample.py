@@ -11,7 +11,7 @@ from conftest import Ran, TrainedRun, as_json, clean_environment
 from fixture_types import Command, Process
 
 import charrnn
-from charrnn.cli.sample_view import write
+from charrnn.cli.sample_output import write
 
 
 def with_newline(text: str) -> str:

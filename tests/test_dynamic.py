@@ -294,7 +294,7 @@ def test_the_command_reads_standard_input(
         stdin=b"abcdxyz" * 20,
     )
     assert read.code == 0 and read.err.startswith("adapted to 79 characters")
-    monkeypatch.setattr("charrnn.cli.sample_view.LONG", 70)
+    monkeypatch.setattr("charrnn.cli.sample_output.LONG", 70)
     again = command(
         "sample",
         chain_run,

@@ -16,13 +16,26 @@ from charrnn.hooks import manager
 from charrnn.hooks.specifications import package_functions
 
 ROOM = """
-from charrnn.cli.analyses import Analysis, Option, Shown
+from dataclasses import dataclass
+from charrnn.cli.analyses import Analysis, Shown
+from charrnn.cli.command_options import CommandOptions
+from charrnn.config.options import option
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
 
 
-def greet(name: str = "reader") -> None:
-    print("hello", name)
+@dataclass(frozen=True, kw_only=True)
+class GreetOptions(CommandOptions):
+    name: str = option("reader", "--name NAME", "Who is greeted.")
+
+
+def greet(options: GreetOptions) -> None:
+    print("hello", options.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthOptions:
+    length: bool = option(False, "--length", "Show the length of the text.")
 
 
 def num_units(model):
@@ -49,7 +62,8 @@ def package_functions():
 def analyses():
     return [
         Analysis(
-            option=Option(flag="--length", help="Show the length of the text.", kind=bool),
+            flag="--length",
+            options=LengthOptions,
             measure=lambda subject: len(subject.text),
             show=lambda subject, length: Shown("Length", [str(length)], {"length": length}),
         )
@@ -119,7 +133,7 @@ def test_a_package_adds_methods_and_functions(offer: Offer) -> None:
         ("raise RuntimeError('no room')", "failed in .*line 1: RuntimeError: no room"),
         (
             ROOM.replace("    return [CommandEntry", "    1 / 0 #"),
-            "failed in .*line 18: ZeroDivisionError",
+            "failed in .*line 31: ZeroDivisionError",
         ),
         (
             ROOM.replace("    return [CommandEntry", "    return 3 #"),

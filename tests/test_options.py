@@ -38,7 +38,7 @@ def test_a_verb_takes_the_fields_of_its_options_alone(verb: str, alphabet_run: P
 
 def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
     options = {option.name: option for option in options_of(SampleOptions)}
-    assert options["temperature"].flag == "--temp"
+    assert options["top_p"].flag == "--top-p"
     assert options["seed"].least == 0
     assert options["seed"].panel is None, "an option that everybody uses"
     assert "on_draw" not in options

@@ -200,7 +200,7 @@ def test_the_page_computes_every_picture(
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
-    assert {analysis.name for analysis in analyses() if analysis.name} | {
+    assert {analysis.flag for analysis in analyses() if analysis.flag} | {
         "--guesses",
         "--with",
     } <= options

@@ -10,11 +10,12 @@ from unittest.mock import Mock
 import drawn
 import pytest
 
+from charrnn.cli.train import SettingsOptions
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
-from charrnn.sweeps.command import SweepView, plan_settings
+from charrnn.sweeps.command import SweepOptions, SweepView, plan_settings
 from charrnn.sweeps.plan import (
     FAILED,
     FINISHED,
@@ -119,7 +120,8 @@ def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
 
 
 def test_what_follows_from_the_first_value_of_an_axis_is_not_kept() -> None:
-    config, axes = plan_settings([], {"--set": ["column=a,b"], "--recipe": None})
+    options = SweepOptions(settings=SettingsOptions(assignments=["column=a,b"]))
+    config, axes = plan_settings(options)
     assert axes == {"column": ("a", "b")}
     assert config.documents == Config().documents
 

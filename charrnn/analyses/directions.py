@@ -29,8 +29,9 @@ from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
+from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
@@ -577,32 +578,36 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
     return pictures
 
 
-ABLATE = Option(
-    flag="--ablate",
-    help=(
+@dataclass(frozen=True, kw_only=True)
+class AblateOptions:
+    """The option of the analysis."""
+
+    ablate: str = option(
+        "",
+        "--ablate L:U|DETECTOR",
         "Show how much the loss rises when this cell is ablated, or the direction of a detector"
-        " over 4 cells (quote), of another number (quote@8) or all (quote@all)."
-    ),
-    metavar="L:U|DETECTOR",
-)
-"""Selects the analysis."""
+        " over 4 cells (quote), of another number (quote@8) or all (quote@all).",
+    )
 
 
-def _measure(subject: Subject) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
+def _measure(
+    subject: Subject[AblateOptions],
+) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
     """Ablate a cell at its mean and at zero, or a direction at its mean."""
-    ablated, detectors = subject.value(ABLATE) or "", subject.options.detectors
+    ablated, detectors = subject.own.ablate, subject.detectors
     if is_cell(ablated):
-        layer, unit = parse_cell(ABLATE.flag, ablated, subject.model)
+        layer, unit = parse_cell("--ablate", ablated, subject.model)
         ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
         return ablate(at="mean"), ablate(at="zero")
-    detector, size = parse_direction(ABLATE.flag, ablated, detectors)
+    detector, size = parse_direction("--ablate", ablated, detectors)
     return ablate_direction(
         subject.study, direction(subject.study, detector, size), [detector, *detectors]
     )
 
 
 def _show(
-    subject: Subject, measured: tuple[records.Ablation, records.Ablation] | DirectionContribution
+    subject: Subject[AblateOptions],
+    measured: tuple[records.Ablation, records.Ablation] | DirectionContribution,
 ) -> Shown:
     name = subject.model.name
     if isinstance(measured, DirectionContribution):
@@ -622,5 +627,14 @@ def _show(
     return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
 
 
-ANALYSES = (Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),)
+ANALYSES = (
+    Analysis(
+        flag="--ablate",
+        options=AblateOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+        example="--ablate 0:17",
+    ),
+)
 """`visualize --ablate`, which takes a cell, too."""

@@ -17,7 +17,8 @@ from charrnn.api import Model, TextOrIds
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GATE_NAMES
-from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import Analysis, Shown, Subject
+from charrnn.config.options import option
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
@@ -113,17 +114,20 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     return Text("\n", no_wrap=True).join(lines)
 
 
-GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)
-"""Selects the analysis."""
+@dataclass(frozen=True, kw_only=True)
+class GatesOptions:
+    """The option of the analysis."""
+
+    gates: bool = option(False, "--gates", "Show how often each gate is saturated, per layer.")
 
 
-def _measure(subject: Subject) -> GateReport:
+def _measure(subject: Subject[GatesOptions]) -> GateReport:
     return gates(subject.model, subject.text)
 
 
-def _show(subject: Subject, report: GateReport) -> Shown:
+def _show(subject: Subject[GatesOptions], report: GateReport) -> Shown:
     return Shown(f"Gates of {report.name}", report.view(), report.to_json())
 
 
-ANALYSES = (Analysis(GATES, _measure, _show),)
+ANALYSES = (Analysis(flag="--gates", options=GatesOptions, measure=_measure, show=_show),)
 """`visualize --gates`."""

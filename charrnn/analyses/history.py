@@ -17,8 +17,9 @@ from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings
 from charrnn.cells.targets import label_by_name
 from charrnn.cells.trace import trace_text
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.visualize import find_best_cells
+from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
@@ -167,16 +168,21 @@ class _Blocks:
         yield Text("".join(blocks), overflow="fold")
 
 
-HISTORY = Option("--history", "Show the scores of the best cells at every checkpoint.", kind=bool)
-"""Selects the analysis."""
+@dataclass(frozen=True, kw_only=True)
+class HistoryOptions:
+    """The option of the analysis."""
+
+    history: bool = option(
+        False, "--history", "Show the scores of the best cells at every checkpoint."
+    )
 
 
-def _measure(subject: Subject) -> tuple[CellHistory, ...]:
+def _measure(subject: Subject[HistoryOptions]) -> tuple[CellHistory, ...]:
     steps = [(model.step, model.network) for model in load_steps(run_folder(subject.model))]
-    return history(subject.study, find_best_cells(subject), steps, subject.options.detectors)
+    return history(subject.study, find_best_cells(subject), steps, subject.detectors)
 
 
-def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
+def _show(subject: Subject[HistoryOptions], histories: Sequence[CellHistory]) -> Shown:
     """Draw the table of the scores of the best cells at every checkpoint."""
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
     title = (
@@ -194,5 +200,13 @@ def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
     return Shown(title, pictures, [one.to_json() for one in histories])
 
 
-ANALYSES = (Analysis(HISTORY, _measure, _show, takes=DETECTOR_OPTIONS),)
+ANALYSES = (
+    Analysis(
+        flag="--history",
+        options=HistoryOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+    ),
+)
 """`visualize --history`."""

@@ -26,8 +26,9 @@ from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
 from charrnn.cells.trace import stream_cells
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_models
+from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
@@ -602,30 +603,41 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
-SAME = Option("--same", "Match the cells of several runs: visualize --same RUN RUN …", kind=bool)
-"""Selects the analysis."""
+@dataclass(frozen=True, kw_only=True)
+class SameOptions:
+    """The option of the analysis."""
+
+    same: bool = option(
+        False, "--same", "Match the cells of several runs: visualize --same RUN RUN …"
+    )
 
 
-def _measure(subject: Subject) -> MatchReport:
+def _measure(subject: Subject[SameOptions]) -> MatchReport:
     options = subject.options
-    others = load_models(options.runs, quiet=options.values["--quiet"])
+    others = load_models(options.runs[1:], quiet=options.quiet)
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
-        if options.values["--recompute"]:
+        if options.recompute:
             other.findings.measures_anew = True
-    models, detectors = [subject.model, *others], options.detectors
+    models, detectors = [subject.model, *others], subject.detectors
     return match_cells(
         models, subject.content, context=subject.context, detectors=detectors, cached=True
     )
 
 
-def _show(subject: Subject, report: MatchReport) -> Shown:
+def _show(subject: Subject[SameOptions], report: MatchReport) -> Shown:
     return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
 
 
 ANALYSES = (
     Analysis(
-        SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
+        flag="--same",
+        options=SameOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+        example="--same RUN RUN",
+        takes_runs=True,
     ),
 )
 """`visualize --same`."""

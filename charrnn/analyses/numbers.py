@@ -9,10 +9,9 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -20,8 +19,9 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cli.arguments import load_model, to_content
-from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, result_console
+from charrnn.config.options import argument, option
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
@@ -495,64 +495,58 @@ def _number(value: float) -> str:
     return text.replace("-0.000", "0.000") if float(text) == 0 else text
 
 
-def predict(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[RUN] TEXT",
-            help="The text before the character; before it, optionally, a run.",
-        ),
-    ],
-    top: Annotated[
-        int | None,
-        typer.Option(
-            "--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP)
-        ),
-    ] = None,
-    numbers: Annotated[
-        bool,
-        typer.Option(
-            "--numbers",
-            help=f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
-        ),
-    ] = False,
-    unknown: Annotated[
-        str,
-        typer.Option(
-            "--unknown",
-            help="Characters outside the vocabulary: error or nearest.",
-            metavar="WORD",
-        ),
-    ] = DEFAULT_UNKNOWN,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(CommandOptions):
+    """What `charrnn predict` takes."""
+
+    words: Sequence[str] = argument(
+        "[RUN] TEXT", "The text before the character; before it, optionally, a run."
+    )
+    top: int | None = option(
+        None, "--top N", "Number of characters.", shown_default=str(DEFAULT_TOP)
+    )
+    numbers: bool = option(
+        False,
+        "--numbers",
+        f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
+    )
+    unknown: str = option(
+        DEFAULT_UNKNOWN,
+        "--unknown WORD",
+        "Characters outside the vocabulary: error or nearest.",
+        shown_default=DEFAULT_UNKNOWN,
+    )
+
+
+def predict(options: PredictOptions) -> None:
     """Print the most likely next characters.
 
     Each character that may follow TEXT with its probability. With --numbers, how the network
     computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
     loss.
     """
-    if len(arguments) > 2:
+    words = options.words
+    if len(words) > 2:
         raise UsageError(
-            f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text."
+            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
         )
-    if numbers and top is not None:
+    if options.numbers and options.top is not None:
         raise UsageError("--top does not apply to --numbers: leave out one of them.")
-    *run, text = arguments
-    model = load_model(run[0] if run else None, quiet=quiet)
+    *run, text = words
+    model = load_model(run[0] if run else None, quiet=options.quiet)
     content = to_content(text, model.vocab.kind)
+
     found: Any
     picture: RenderableType
-    if numbers:
-        computed = model_numbers(model, content, unknown=unknown)
-        found, picture = computed.to_json(), computed
+    if options.numbers:
+        picture = model_numbers(model, content, unknown=options.unknown)
+        found = picture.to_json()
     else:
-        predictions = model.predict(
-            content, top=DEFAULT_TOP if top is None else top, unknown=unknown
-        )
-        found, picture = (
-            [asdict(prediction) for prediction in predictions],
-            predictions_table(predictions),
-        )
-    print_json(found) if json else result_console().print(picture)
+        top = DEFAULT_TOP if options.top is None else options.top
+        predictions = model.predict(content, top=top, unknown=options.unknown)
+        found = [asdict(prediction) for prediction in predictions]
+        picture = predictions_table(predictions)
+    if options.json:
+        print_json(found)
+    else:
+        result_console().print(picture)

@@ -21,8 +21,9 @@ from rich.text import Text
 from charrnn.api import Model, TextOrIds
 from charrnn.cells.ablation import replacing
 from charrnn.cells.trace import torch_ops
-from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
+from charrnn.cli.analyses import Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell, to_content
+from charrnn.config.options import option
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
@@ -378,33 +379,27 @@ def _passage_line(name: str, passage: PatchedPassage) -> Text:
     return Text(line, overflow="fold")
 
 
-PATCH = Option(
-    flag="--patch",
-    help=(
+@dataclass(frozen=True, kw_only=True)
+class PatchOptions:
+    """The options of the analysis."""
+
+    patch: Sequence[str] = option(
+        (),
+        "--patch L:U",
         "Show what changes if this cell has its value from another passage (a layer: L;"
-        " repeatable)."
-    ),
-    metavar="L:U",
-    repeatable=True,
-)
-"""Selects the analysis."""
-FROM = Option(
-    flag="--from",
-    name="source",
-    help=(
+        " repeatable).",
+    )
+    source: str | None = option(
+        None,
+        "--from TEXT|@N",
         "With --patch: the passage the value is from, or @N for the one that ends at character N of"
-        " the text."
-    ),
-    metavar="TEXT|@N",
-)
-"""The source passage; by default where the cell is highest."""
-INTO = Option(
-    flag="--into",
-    name="target",
-    help="With --patch: the passage whose end is patched.",
-    metavar="TEXT|@N",
-)
-"""The target passage; by default where the cell is lowest."""
+        " the text.",
+    )
+    """By default where the cell is highest."""
+    target: str | None = option(
+        None, "--into TEXT|@N", "With --patch: the passage whose end is patched."
+    )
+    """By default where the cell is lowest."""
 
 
 def _parse_position(option: str, text: str) -> int | None:
@@ -421,35 +416,38 @@ def _parse_position(option: str, text: str) -> int | None:
     return int(text[1:])
 
 
-def _reads_text(options: Options) -> bool:
+def _reads_text(own: PatchOptions) -> bool:
     """Whether another text is needed than the passages that were typed."""
-    passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
-    return any(
-        typed is None or _parse_position(flag, typed) is not None for flag, typed in passages
-    )
+    for flag, typed in (("--from", own.source), ("--into", own.target)):
+        if typed is None or _parse_position(flag, typed) is not None:
+            return True
+    return False
 
 
-def _measure(subject: Subject) -> Patch:
-    model = subject.model
+def _measure(subject: Subject[PatchOptions]) -> Patch:
+    model, own = subject.model, subject.own
 
-    def passage(option: Option) -> Passage | None:
-        typed = subject.value(option)
+    def passage(flag: str, typed: str | None) -> Passage | None:
         if typed is None:
             return None
-        position = _parse_position(option.flag, typed)
+        position = _parse_position(flag, typed)
         return to_content(typed, model.vocab.kind) if position is None else position
 
     # A number alone is a layer.
-    typed = subject.value(PATCH)
     cells = [
         int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model)
-        for one in typed
+        for one in own.patch
     ]
-    text = subject.text if _reads_text(subject.options) else None
-    return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
+    return patch(
+        model,
+        cells,
+        source=passage("--from", own.source),
+        target=passage("--into", own.target),
+        text=subject.text if _reads_text(own) else None,
+    )
 
 
-def _show(subject: Subject, found: Patch) -> Shown:
+def _show(subject: Subject[PatchOptions], found: Patch) -> Shown:
     return Shown(
         f"Patch in {subject.model.name}",
         found.view(),
@@ -459,7 +457,12 @@ def _show(subject: Subject, found: Patch) -> Shown:
 
 ANALYSES = (
     Analysis(
-        PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text
+        flag="--patch",
+        options=PatchOptions,
+        measure=_measure,
+        show=_show,
+        example="--patch 0:17",
+        reads_text=_reads_text,
     ),
 )
 """`visualize --patch`."""

@@ -1,63 +1,115 @@
-"""What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that
+"""What an analysis of `charrnn visualize` is: its options, what it measures, and the picture that
 shows it.
 
 An analysis is one file of `charrnn.analyses`, which ends with ANALYSES = (Analysis(...), ...).
 Other packages return theirs from the hook `analyses` (`hooks.specifications`, docs/extending.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
-from charrnn.config.options import Option
+from charrnn.cells.analysis import NUM_PASSAGES, CellAnalysis
+from charrnn.cli.command_options import OTHER, TEXT_HELP, ExtensibleOptions
+from charrnn.config.options import Option, argument, option, options_of
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
 from charrnn.text.vocab import EncodedText
-from charrnn.views.delivery import Shown
+from charrnn.views.delivery import Shown, describe_formats
 
 __all__ = (
     "DETECTOR_OPTIONS",
     "Analysis",
-    "Option",
-    "Options",
+    "NoOptions",
     "Shown",
     "Subject",
+    "VisualizeOptions",
     "choose_analysis",
 )
 
-EVERYDAY = ("--cell", "--find", "--surprise")
-"""The options of analyses in the first group of the help, of the options that everybody uses."""
-ANALYSES = "More analyses"
-"""The group of the other ones."""
+ANALYSES, COLOURS = "More analyses", "Coloured text"
+"""Groups of options in the help."""
+CHARS_SHOWN = 1_200
+"""Characters that --cell and --surprise colour, unless another number is asked for."""
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
 """For `Analysis.takes`: the options that choose detectors."""
+Own = TypeVar("Own")
+"""The dataclass with the options of an analysis."""
 Measured = TypeVar("Measured")
 """What an analysis measures and then shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of one call that decide what an analysis measures and shows."""
+class VisualizeOptions(ExtensibleOptions):
+    """What `charrnn visualize` takes, but for the options that the analyses of rooms declare."""
 
-    values: Mapping[str, Any]
-    """The values of all options by flag."""
-    runs: tuple[str, ...]
-    """The runs after the first one, for an analysis that takes several."""
-    detectors: list[Detector]
+    runs: Sequence[str] = argument(
+        "RUN",
+        "A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip"
+        " of charrnn export. Default: the newest run there or in this folder. --same takes"
+        " several.",
+        default=(),
+    )
+    text: str | None = option(None, "--text FILE", TEXT_HELP)
+    cells: Sequence[str] = option(
+        (), "--cell L:U", "Show this cell: layer and unit, from 0 (repeatable)."
+    )
+    detectors: Sequence[str] = option(
+        (), "--detector NAME", "Score only this one, such as quote (repeatable; all: below)."
+    )
+    export: Path | None = option(
+        None, "--export FILE", f"Write to FILE instead: {describe_formats()}."
+    )
+    find: bool = option(
+        False, "--find", "Print the ranked tables only, with each cell's contribution."
+    )
+    surprise: bool = option(False, "--surprise", "Colour each character by its surprise in bits.")
+    top: int | None = option(
+        None,
+        "--top N",
+        f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
+        least=0,
+    )
+    detect: Sequence[str] = option(
+        (),
+        "--detect REGEX|FILE.py",
+        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with"
+        " a function label(text).",
+    )
+    chars: int | None = option(
+        None,
+        "--chars N",
+        "Characters to colour with --cell or --surprise.",
+        COLOURS,
+        shown_default=str(CHARS_SHOWN),
+        least=1,
+    )
+    guesses: bool = option(
+        False, "--guesses", "With --cell: the five most likely next characters below each.", COLOURS
+    )
+    sparkline: bool = option(
+        False, "--sparkline", "Also draw the values as blocks below each line of text.", COLOURS
+    )
+    recompute: bool = option(
+        False, "--recompute", "Ignore the findings saved so far and measure again.", OTHER
+    )
 
     @property
     def suffix(self) -> str:
         """The suffix of the exported file in lower case, "" without an export."""
-        export: Path | None = self.values["--export"]
-        return "" if export is None else export.suffix.lower()
+        return "" if self.export is None else self.export.suffix.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class NoOptions:
+    """The options of an analysis that declares none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(Generic[Own]):
     """A model, the text it is measured on, and the options."""
 
     model: Model
@@ -67,14 +119,13 @@ class Subject:
     text: EncodedText
     num_available: int
     """Characters of the whole text, of which `text` is the beginning."""
-    options: Options
     whole: EncodedText
     """The text, or a longer one that begins with it, that a page of a cell is measured on."""
-
-    def value(self, option: Option) -> Any:
-        """Return the value of an option that an analysis declares: False, None or [] if it was not
-        given."""
-        return self.options.values[option.flag]
+    options: VisualizeOptions
+    own: Own
+    """The options that the analysis declares."""
+    detectors: list[Detector]
+    """Those that were chosen."""
 
     @cached_property
     def study(self) -> CellAnalysis:
@@ -82,17 +133,17 @@ class Subject:
         return self.model.study(self.text, cached=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis(Generic[Measured]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis(Generic[Own, Measured]):
     """One kind of picture of `charrnn visualize`."""
 
-    option: Option | None
-    """The option that selects it; None for what is shown without any."""
-    measure: Callable[[Subject], Measured]
-    show: Callable[[Subject, Measured], Shown]
-    _: KW_ONLY
-    options: tuple[Option, ...] = ()
-    """Further options that apply to it; several analyses may declare the same one."""
+    flag: str = ""
+    """The option that selects it, one of its own or of the command; "" for what is shown without
+    any."""
+    options: type[Own]
+    """The class that declares its own options; several analyses may declare the same one."""
+    measure: Callable[[Subject[Own]], Measured]
+    show: Callable[[Subject[Own], Measured], Shown]
     takes: frozenset[str] = frozenset()
     """Flags of the command's own options that apply to some analyses only, and to this one."""
     example: str = ""
@@ -105,64 +156,58 @@ class Analysis(Generic[Measured]):
     """Whether `--export FILE.npz` applies."""
     takes_runs: bool = False
     """Whether it takes several runs."""
-    reads_text: bool | Callable[[Options], bool] = True
+    reads_text: Callable[[Own], bool] = lambda own: True
     """Whether it reads a text; if not, `Subject.text` is empty."""
-
-    @property
-    def name(self) -> str:
-        """The flag that selects it, "" without one."""
-        return "" if self.option is None else self.option.flag
 
     @property
     def applying(self) -> frozenset[str]:
         """The flags of all options that apply to some analyses only, and to this one."""
-        return self.takes | {option.flag for option in self.options}
+        own = {one.flag for one in options_of(self.options)}
+        return self.takes | (own - {self.flag})
 
 
-def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
-    """Return the options that analyses declare, each once: after the option of an analysis its
-    further ones.
+def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ...]:
+    """Return the options that analyses declare, each once.
 
-    Raises UsageError for a flag that two analyses declare in different ways.
+    Raises UsageError for a flag or a field that two analyses declare in different ways.
     """
-    declared: dict[str, Option] = {}
-    for option in (
-        option for one in analyses for option in (one.option, *one.options) if option is not None
-    ):
-        if declared.setdefault(option.flag, option) != option:
-            raise UsageError(
-                f"Two analyses declare {option.flag}. Rename one, or uninstall the package it comes"
-                " from."
-            )
-    return tuple(
-        option if flag in EVERYDAY else replace(option, panel=option.panel or ANALYSES)
-        for flag, option in declared.items()
-    )
+    own = options_of(VisualizeOptions)
+    added: list[Option] = []
+    for analysis in analyses:
+        for one in options_of(analysis.options):
+            for other in (*own, *added):
+                if one != other and (one.flag == other.flag or one.name == other.name):
+                    raise UsageError(
+                        f"Two analyses declare {one.flag}. Rename one, or uninstall the package it"
+                        " comes from."
+                    )
+            if one not in added:
+                added.append(one)
+    return tuple(replace(one, panel=one.panel or ANALYSES) for one in added)
 
 
-def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]) -> Analysis[Any]:
-    """Return the analysis that the given options select.
+def choose_analysis(
+    analyses: Sequence[Analysis[Any, Any]], given: Collection[str]
+) -> Analysis[Any, Any]:
+    """Return the analysis that the flags of the given options select.
 
-    `given` says of every option whether it was given. Raises UsageError for two analyses at once
-    and for an option that does not apply to the analysis.
+    Raises UsageError for two analyses at once and for an option that does not apply to the
+    analysis.
     """
-    by_name = {analysis.name: analysis for analysis in analyses}
-    names = [name for name in by_name if name and given[name]]
-    if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} are different pictures: give one of them.")
-    chosen = by_name[names[0] if names else ""]
+    by_flag = {analysis.flag: analysis for analysis in analyses}
+    flags = [flag for flag in by_flag if flag in given]
+    if len(flags) > 1:
+        raise UsageError(f"{' and '.join(flags)} are different pictures: give one of them.")
+    chosen = by_flag[flags[0] if flags else ""]
+
     limited = frozenset().union(*(analysis.applying for analysis in analyses))
-    for option, is_given in given.items():
-        if option not in limited or not is_given or option in chosen.applying:
+    for flag in given:
+        if flag not in limited or flag in chosen.applying:
             continue
-        if chosen.name:
-            raise UsageError(f"{option} does not apply to {chosen.name}: leave out one of them.")
-        examples = [
-            analysis.example or analysis.name
-            for analysis in analyses
-            if option in analysis.applying
-        ]
+        if chosen.flag:
+            raise UsageError(f"{flag} does not apply to {chosen.flag}: leave out one of them.")
+        examples = [one.example or one.flag for one in analyses if flag in one.applying]
         raise UsageError(
-            f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out."
+            f"{flag} needs another option: add {' or '.join(examples)}, or leave {flag} out."
         )
     return chosen

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import printable, warn, write_aside
 from charrnn.config.settings import Config
-from charrnn.detectors.detector import Detector
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import package_functions
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.detectors.detector import Detector
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:
@@ -74,8 +74,8 @@ def is_cell(text: str) -> bool:
 
 
 def parse_direction(
-    option: str, text: str, detectors: Sequence[Detector] = ()
-) -> tuple[str | Detector, int | None]:
+    option: str, text: str, detectors: "Sequence[Detector]" = ()
+) -> "tuple[str | Detector, int | None]":
     """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
 
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for

@@ -1,5 +1,4 @@
-"""Parameters of commands, made from options that are declared as data, and the options that several
-commands share.
+"""Commands whose options are a dataclass, and the options that several commands share.
 
 Which options go together is one table, `RULES`, from which the errors and the reference are made.
 The options that select and modify an analysis of `visualize` are declared with the analyses
@@ -7,13 +6,13 @@ The options that select and modify an analysis of `visualize` are declared with 
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from charrnn.config.options import Option, options_of
+from charrnn.config.options import Argument, Option, make, option, options_of, parameters_of
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_room
@@ -38,7 +37,8 @@ class Rule:
 REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
-_DRAWS = " ".join(one.flag for one in options_of(SampleOptions) if one not in _SHARED)
+_SHAPING = [one.flag for one in options_of(SampleOptions) if one not in _SHARED]
+_DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 """The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
@@ -81,119 +81,157 @@ def is_given(value: object) -> bool:
 
 def check_rules(command: str, values: Mapping[str, object]) -> None:
     """Raise UsageError if options that were given do not go together. `values` has them by flag."""
-    for rule in RULES[command]:
-        option, other, needed = (
-            next((flag for flag in flags.split() if is_given(values.get(flag))), None)
-            for flags in (rule.options, rule.beside, rule.without)
-        )
-        if option is not None and other is not None:
+    given = {flag for flag, value in values.items() if is_given(value)}
+    for rule in RULES.get(command, ()):
+        option = _first_of(rule.options, given)
+        if option is None:
+            continue
+        other = _first_of(rule.beside, given)
+        if other is not None:
             why = f", {rule.why}" if rule.why else ""
             raise UsageError(f"{option} does not go with {other}{why}. Leave one of them out.")
-        if option is not None and rule.without and needed is None:
+        if rule.without and _first_of(rule.without, given) is None:
             raise UsageError(f"{option} needs {rule.without}: add it, or leave {option} out.")
+
+
+def _first_of(flags: str, given: Collection[str]) -> str | None:
+    """Return the first of some flags that was given, None if none was."""
+    for flag in flags.split():
+        if flag in given:
+            return flag
+    return None
 
 
 OTHER = "Other options"
 """Panel of the options that every command has."""
-_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+SEVERAL_RUNS = "Several runs"
+"""Panel of the options that take further runs."""
+RUN_HELP = (
+    "A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest"
+    " run there or in this folder."
+)
+"""What the help says of RUN."""
+TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
+"""What the help says of --text."""
+Extra = TypeVar("Extra")
+"""The dataclass of options that a room or another package declares."""
 
 
-def _to_parameter(option: Option) -> inspect.Parameter:
-    """Return the parameter of a function from which typer makes an option."""
-    kind = list[option.kind] if option.repeatable else option.kind  # type: ignore[name-defined]
-    is_flag = option.kind is bool
-    declared = typer.Option(
-        option.flag,
-        *option.aliases,
-        help=option.help,
-        metavar=option.metavar,
-        min=option.least,
-        show_default=option.shown_default or True,
-        rich_help_panel=option.panel,
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """The options that every command has."""
+
+    json: bool = option(False, "--json", "Print JSON on stdout instead of a table or text.", OTHER)
+    quiet: bool = option(False, "--quiet -q", "Print only errors on stderr.", OTHER)
+    debug: bool = option(False, "--debug", "Show a traceback when something fails.", OTHER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenOptions:
+    """The options that every command has which fills the terminal or runs until it is stopped."""
+
+    quiet: bool = option(False, "--quiet -q", "Print only errors on stderr.", OTHER)
+    debug: bool = option(False, "--debug", "Show a traceback when something fails.", OTHER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtensibleOptions(CommandOptions):
+    """The options of a command to which rooms and other packages add some."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the added options that were given, by the names of their fields."""
+
+    def of(self, owner: type[Extra]) -> Extra:
+        """Return the options of a class that a room or another package declares."""
+        return make(owner, self.extra)
+
+
+def mix_option() -> Any:
+    """Declare the runs that predict together with the first one."""
+    return option(
+        (),
+        "--mix RUN[=W]",
+        "Mix the predictions of this run in, with the weight W; the first run has the rest."
+        " Repeatable; without =W all weights are equal.",
+        SEVERAL_RUNS,
+        needs="reports",
     )
-    return inspect.Parameter(
-        option.parameter,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=False if is_flag else option.default,
-        annotation=Annotated[kind if is_flag else kind | None, declared],
-    )
 
 
-def with_options(
-    function: Callable[..., Any], options: Iterable[Option], command: str = ""
+def command_of(
+    function: Callable[..., Any], *, name: str = "", added: Iterable[Option] = ()
 ) -> Callable[..., Any]:
-    """Return a function for typer that has further options, and --debug.
+    """Return the function for typer of one that takes a dataclass as its parameter `options`, and
+    the context if it has such a parameter.
 
-    It checks the rules of the command and calls `function`, with the values of all options by their
-    flags as the parameter `values`, if it has that. The options of its own signature are
-    parameters, too.
+    It checks the rules of the command `name`. `added` are options of rooms and other packages for
+    `ExtensibleOptions.extra`.
     """
-    declared = tuple(options)
-    listed = [option for option in declared if not option.needs or has_room(option.needs)]
-    missing: dict[str, Any] = {
-        option.flag: False if option.kind is bool else option.default
-        for option in declared
-        if option not in listed
-    }
-    signature = inspect.signature(function, eval_str=True)
-    own = {
-        name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()
-    }
-    takes_values = own.pop("values", None) is not None
+    hints = get_type_hints(function)
+    owner = hints["options"]
+    own = list(parameters_of(owner))
+    others = [one for one in added if one.flag not in {getattr(two, "flag", "") for two in own}]
+    parameters = [one for one in (*own, *others) if _is_there(one)]
+    by_flag = {one.name: one.flag for one in parameters if isinstance(one, Option)}
 
-    def call(**arguments: Any) -> Any:
-        if "debug" not in own:  # `cli.app` looks for it
-            del arguments["debug"]
-        values = missing | {option.flag: arguments.pop(option.parameter) for option in listed}
-        values |= {f"--{name}": value for name, value in arguments.items()}
-        if command in RULES:
-            check_rules(command, values)
-        return function(**arguments, **({"values": values} if takes_values else {}))
+    def call(**typed: Any) -> Any:
+        context = {"context": typed.pop("context")} if "context" in typed else {}
+        # A list is empty, a flag false and all else None if it was not given.
+        given = {
+            key: value
+            for key, value in typed.items()
+            if value is not None and value is not False and value != []
+        }
+        check_rules(name, {flag: given.get(key) for key, flag in by_flag.items()})
+        options = make(owner, given)
+        if isinstance(options, ExtensibleOptions):
+            options = replace(options, extra=given)
+        return function(**context, options=options)
 
-    debug = inspect.Parameter("debug", _BY_NAME, default=False, annotation=DebugOption)
-    parameters = [*{**own, "debug": own.get("debug", debug)}.values(), *map(_to_parameter, listed)]
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    signature = [_to_parameter(one) for one in parameters]
+    if "context" in hints:
+        signature.insert(0, _by_name("context", typer.Context))
+    call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
 
 
-def _flag(help: str, *flags: str) -> Any:
-    return typer.Option(*flags, help=help, rich_help_panel=OTHER)
+def _is_there(parameter: Option | Argument) -> bool:
+    """Return whether the room that an option needs is there."""
+    if isinstance(parameter, Argument) or not parameter.needs:
+        return True
+    return has_room(parameter.needs)
 
 
-JsonOption = Annotated[bool, _flag("Print JSON on stdout instead of a table or text.", "--json")]
-"""--json: print the result as JSON."""
-QuietOption = Annotated[bool, _flag("Print only errors on stderr.", "--quiet", "-q")]
-"""--quiet: print no progress, notes or warnings."""
-DebugOption = Annotated[bool, _flag("Show a traceback when something fails.", "--debug")]
-"""--debug: print a traceback with an error."""
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help=(
-            "A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the"
-            " newest run there or in this folder."
-        ),
-    ),
-]
-"""The run to use; None stands for the newest one that was validated."""
-TextOption = Annotated[
-    str | None,
-    typer.Option(
-        "--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE"
-    ),
-]
-"""--text: read a file or standard input instead of held-out text."""
-SEVERAL_RUNS = "Several runs"
-"""Panel of the options that take further runs."""
-MIX = Option(
-    "--mix",
-    "Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable;"
-    " without =W all weights are equal.",
-    "RUN[=W]",
-    SEVERAL_RUNS,
-    repeatable=True,
-    needs="reports",
-)
-"""Further runs that predict together with the first one."""
+def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
+    """Return the parameter of a function from which typer makes an option or an argument."""
+    if isinstance(declared, Argument):
+        kind: Any = list[str] if declared.is_repeatable else str
+        taken = typer.Argument(metavar=declared.metavar, help=declared.help)
+        if declared.is_required:
+            return _by_name(declared.name, Annotated[kind, taken])
+        return _by_name(declared.name, Annotated[kind | None, taken], default=None)
+
+    spellings = [one for one in (declared.flag, declared.letter) if one is not None]
+    taken = typer.Option(
+        *spellings,
+        help=declared.help,
+        metavar=declared.metavar,
+        min=declared.least,
+        max=declared.most,
+        show_default=declared.shown_default or True,
+        rich_help_panel=declared.panel,
+    )
+    if declared.kind is bool:
+        return _by_name(declared.name, Annotated[bool, taken], default=False)
+    if declared.is_required:
+        return _by_name(declared.name, Annotated[declared.kind, taken])
+    kind = list[declared.kind] if declared.is_repeatable else declared.kind  # type: ignore[name-defined]
+    return _by_name(declared.name, Annotated[kind | None, taken], default=None)
+
+
+def _by_name(
+    name: str, annotation: Any, *, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -1,17 +1,15 @@
 """`charrnn corpora`: the catalogue of texts, and texts that are generated."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import typer
 
-from charrnn.cli.command_options import DebugOption, JsonOption, QuietOption, with_options
+from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console
-from charrnn.config.options import Option
-from charrnn.detectors.registry import DETECTORS
+from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
@@ -26,48 +24,50 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-MAKE_OPTIONS = (
-    Option(
-        "--count",
-        "Number of strings, one per line.",
-        "N",
-        kind=int,
-        default=10_000,
-        name="lines",
-    ),
-    Option(
-        "--length",
-        "Characters of a string, at most.",
-        "N",
-        kind=int,
-        default=50,
-        name="max_length",
-    ),
-    Option("--brackets", "Kinds of brackets of dyck: 1 to 4.", "N", kind=int, default=1),
-    Option("--seed", "The same seed gives the same strings.", "N", kind=int, default=0, least=0),
-    Option("--json", "Print JSON: each string with its states.", kind=bool),
-)
-"""The options of `charrnn corpora make`."""
 
 
-@app.callback()
-def _default(
-    context: typer.Context,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions(CommandOptions):
+    """What `charrnn corpora fetch` takes."""
+
+    name: str = argument("NAME", "A name from `charrnn corpora list`.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions(CommandOptions):
+    """What `charrnn corpora make` takes."""
+
+    language: str = argument(
+        "LANGUAGE",
+        "anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy"
+        " (abca=abca).",
+    )
+    num_strings: int = option(
+        10_000, "--count N", "Number of strings, one per line.", shown_default="10000"
+    )
+    max_length: int = option(
+        50, "--length N", "Characters of a string, at most.", shown_default="50"
+    )
+    brackets: int = option(
+        1, "--brackets N", "Kinds of brackets of dyck: 1 to 4.", shown_default="1"
+    )
+    seed: int = option(
+        0, "--seed N", "The same seed gives the same strings.", least=0, shown_default="0"
+    )
+
+
+def _default(context: typer.Context, options: CommandOptions) -> None:
     if context.invoked_subcommand is None:
-        list_corpora(json=json)
-    elif json:
+        list_corpora(options)
+    elif options.json:
         name = context.invoked_subcommand
         raise UsageError(f"--json belongs after {name}: charrnn corpora {name} --json")
 
 
-def list_corpora(json: JsonOption = False, quiet: QuietOption = False) -> None:
+def list_corpora(options: CommandOptions) -> None:
     """List the texts of the catalogue and what to look for in them."""
     entries = load_catalogue()
-    if json:
+    if options.json:
         print_json([asdict(entry) for entry in entries])
         return
     from charrnn.views.tables import catalogue_table
@@ -75,55 +75,41 @@ def list_corpora(json: JsonOption = False, quiet: QuietOption = False) -> None:
     result_console().print(catalogue_table(entries))
 
 
-def fetch_corpus(
-    name: Annotated[
-        str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")
-    ],
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+def fetch_corpus(options: FetchOptions) -> None:
     """Download a text into corpora/ and print its path.
 
     A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file
     whose SHA-256 is not that of the catalogue is refused.
     """
-    entry = find_entry(name)
+    entry = find_entry(options.name)
     if entry is None:
         names = [entry.name for entry in load_catalogue()]
         raise DataError(
-            f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names)
+            f"The catalogue has no {options.name!r}; it has {', '.join(names)}."
+            + did_you_mean(options.name, names)
         )
     path = str(fetch_to_train(entry))
-    print_json({"name": entry.name, "path": path}) if json else print_path(path)
+    if options.json:
+        print_json({"name": entry.name, "path": path})
+    else:
+        print_path(path)
 
 
-def make_corpus(
-    language: Annotated[
-        str,
-        typer.Argument(
-            metavar="LANGUAGE",
-            help=(
-                "anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy"
-                " (abca=abca)."
-            ),
-        ),
-    ],
-    quiet: QuietOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> None:
+def make_corpus(options: MakeOptions) -> None:
     """Generate strings of a formal language.
 
     Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the
     cells that count.
     """
-    found = find_language(language, values["--brackets"])
+    from charrnn.detectors.registry import DETECTORS
+
+    found = find_language(options.language, options.brackets)
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
     strings = make_strings(
-        found, values["--count"], max_length=values["--length"], seed=values["--seed"]
+        found, options.num_strings, max_length=options.max_length, seed=options.seed
     )
     for string in strings:
-        if values["--json"]:
+        if options.json:
             states = {
                 name: label(string.text).astype(int).tolist() for name, label in labels.items()
             }
@@ -132,6 +118,7 @@ def make_corpus(
             sys.stdout.write(string.text + "\n")
 
 
-app.command("list", cls=Command)(with_options(list_corpora, ()))
-app.command("fetch", cls=Command)(with_options(fetch_corpus, ()))
-app.command("make", cls=Command)(with_options(make_corpus, MAKE_OPTIONS))
+app.callback()(command_of(_default))
+app.command("list", cls=Command)(command_of(list_corpora))
+app.command("fetch", cls=Command)(command_of(fetch_corpus))
+app.command("make", cls=Command)(command_of(make_corpus))

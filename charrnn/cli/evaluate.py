@@ -1,17 +1,15 @@
 """charrnn evaluate: the loss of models over a text, as a table, line by line or character by
 character."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.command_options import MIX, JsonOption, QuietOption, TextOption
+from charrnn.cli.command_options import TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
-from charrnn.config.options import Option
+from charrnn.config.options import Option, argument, option
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
@@ -20,60 +18,58 @@ from charrnn.hooks.specifications import evaluations
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
-OPTIONS = (
-    Option(
-        "--part",
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from charrnn.api import Model
+
+Offer = TypeVar("Offer", Listing, ExtraRows, Report)
+"""What a room or another package offers to `evaluate`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ExtensibleOptions):
+    """What `charrnn evaluate` takes; rooms add the flags of listings, rows and reports."""
+
+    runs: Sequence[str] = argument(
+        "RUN",
+        "Run folders, their names under checkpoints/, or .zip files of charrnn export. Default: the"
+        " newest run with a validation loss.",
+        default=(),
+    )
+    text: str | None = option(None, "--text FILE", TEXT_HELP)
+    part: str = option(
+        "validation",
+        "--part PART",
         "Which part of the run's text: validation, or test (with --split 80/10/10).",
-        "PART",
-    ),
-    Option("--precision", "auto, fp32, bf16 or fp16.", "P", default="auto"),
-    Option(
-        "--chars",
+    )
+    precision: str = option(
+        "auto", "--precision P", "auto, fp32, bf16 or fp16.", shown_default="auto"
+    )
+    max_chars: int | None = option(
+        None,
+        "--chars N",
         "Score at most N characters by the stateful protocol, in segments spread evenly over the"
         " text.",
-        "N",
-        kind=int,
         least=1,
         shown_default=f"{MAX_SCORED}",
-        name="max_chars",
-    ),
-    MIX,
-    Option(
-        "--export",
+    )
+    mix: Sequence[str] = mix_option()
+    export: Path | None = option(
+        None,
+        "--export FILE",
         f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
-        "FILE",
-        kind=Path,
-    ),
-    Option(
-        "--by",
+    )
+    by: Sequence[str] = option(
+        (),
+        "--by position|class",
         "Break the loss down by class of character, or by position since the initial state."
         " Repeatable.",
-        "position|class",
-        repeatable=True,
         needs="reports",
-    ),
-)
-"""The options of the command itself; rooms add those of listings, rows and reports."""
+    )
 
 
-def evaluate(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN",
-            help=(
-                "Run folders, their names under checkpoints/, or .zip files of charrnn export."
-                " Default: the newest "
-                "run with a validation loss."
-            ),
-        ),
-    ] = None,
-    text: TextOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> None:
+def evaluate(options: EvaluateOptions) -> None:
     # Long because its docstring is the help of the command.
     """Measure how well models predict a text.
 
@@ -103,59 +99,98 @@ def evaluate(
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of
     orders up to 20; --json has all of them.
     """
-    export, mix, precision, num_chars = (
-        values[name] for name in ("--export", "--mix", "--precision", "--chars")
-    )
-    check_export(export, text, no_arrays="an evaluation has")
-    parse_mix(mix or ())
-    models = load_models(runs or [], quiet=quiet)
+    check_export(options.export, options.text, no_arrays="an evaluation has")
+    parse_mix(options.mix)
+    models = load_models(options.runs, quiet=options.quiet)
     # Read once for all models: as characters, if one of them reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
-    content = None if text is None else read_text(text, reader.config)
-    settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
-    limited = settings | {"max_chars": num_chars or MAX_SCORED}
-    if listings := [listing for listing in offered(evaluations, Listing) if values[_flag(listing)]]:
-        listings[0].show(models, content, as_json=json, quiet=quiet, **limited)
-        return
-    if reports := [report for report in offered(evaluations, Report) if values[_flag(report)]]:
-        results = {report.name: report.measure(models, content, **limited) for report in reports}
-        data = {} if content is not None else {"part": settings["part"]}
-        data |= {name: asdict(result) for name, result in results.items()}
-        shown = Shown(
-            models[0].name,
-            [picture for result in results.values() for picture in result.view()],
-            data,
+    content = None if options.text is None else read_text(options.text, reader.config)
+
+    listings = _chosen(offered(evaluations, Listing), options)
+    reports = _chosen(offered(evaluations, Report), options)
+    if listings:
+        listings[0].show(
+            models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
         )
+        return
+    if reports:
+        shown = _measure_reports(reports, models, content, options)
     else:
-        settings |= {
-            rows.name: rows.value or values[_flag(rows)]
-            for rows in offered(evaluations, ExtraRows)
-            if values[_flag(rows)]
-        }
-        settings["mixtures"] = (load_mixture(models[0], mix, quiet=quiet),) if mix else ()
-        evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", **settings)
-        evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
-        if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number
-            what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'}"
-            warn((f"{what} unknown to the model and read as one symbol",), quiet=quiet)
-        shown = Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
-    print_json(shown.data) if json else deliver(shown, export)
+        shown = _measure_losses(models, content, options)
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, options.export)
 
 
-def _flag(option: Listing | ExtraRows | Report) -> str:
-    return f"--{option.name.replace('_', '-')}"
+def _measure_reports(
+    reports: Sequence[Report],
+    models: "Sequence[Model]",
+    content: str | bytes | None,
+    options: EvaluateOptions,
+) -> Shown:
+    """Measure what is printed in place of the losses."""
+    data: dict[str, Any] = {} if content is not None else {"part": options.part}
+    pictures: list[RenderableType] = []
+    for report in reports:
+        result = report.measure(models, content, **_settings(options))
+        data[report.name] = asdict(result)
+        pictures += result.view()
+    return Shown(models[0].name, pictures, data)
 
 
-def _further_options() -> list[Option]:
-    declared: list[Listing | ExtraRows | Report] = [
+def _measure_losses(
+    models: "Sequence[Model]", content: str | bytes | None, options: EvaluateOptions
+) -> Shown:
+    """Measure the losses, with the rows and breakdowns that were asked for."""
+    extra = {rows.name: rows.value for rows in _chosen(offered(evaluations, ExtraRows), options)}
+    if options.by:
+        extra["by"] = options.by
+    mixtures = []
+    if options.mix:
+        mixtures.append(load_mixture(models[0], options.mix, quiet=options.quiet))
+    evaluation = evaluate_runs(
+        models,
+        content,
+        part=options.part,
+        precision=options.precision,
+        max_chars=options.max_chars or "auto",
+        mixtures=mixtures,
+        **extra,
+    )
+    evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
+
+    unknown = evaluation.first.num_unknown
+    if unknown and not options.json:  # JSON has the number
+        is_or_are = "is" if unknown == 1 else "are"
+        what = f"{counted(unknown, 'character')} of this text {is_or_are}"
+        warn((f"{what} unknown to the model and read as one symbol",), quiet=options.quiet)
+    return Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
+
+
+def _settings(options: EvaluateOptions) -> dict[str, Any]:
+    """Return what listings and reports are called with."""
+    return {
+        "part": options.part,
+        "precision": options.precision,
+        "max_chars": options.max_chars or MAX_SCORED,
+    }
+
+
+def _chosen(offers: Sequence[Offer], options: EvaluateOptions) -> Sequence[Offer]:
+    """Return the listings, rows or reports whose flag was given."""
+    return [offer for offer in offers if offer.help and offer.name in options.extra]
+
+
+def added_options() -> Sequence[Option]:
+    """Return the flags of the listings, rows and reports that packages offer."""
+    offers: list[Listing | ExtraRows | Report] = [
         *offered(evaluations, Listing),
         *offered(evaluations, ExtraRows),
         *offered(evaluations, Report),
     ]
     return [
-        *OPTIONS,
-        *(Option(_flag(option), option.help, kind=bool) for option in declared if option.help),
+        Option(f"--{offer.name.replace('_', '-')}", offer.help, name=offer.name)
+        for offer in offers
+        if offer.help
     ]
-
-
-evaluate.further_options = _further_options  # type: ignore[attr-defined]

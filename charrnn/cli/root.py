@@ -11,7 +11,7 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn.cli.command_options import OTHER, with_options
+from charrnn.cli.command_options import OTHER, command_of
 from charrnn.cli.signals import Signals
 from charrnn.config.options import Option
 from charrnn.hooks import specifications
@@ -25,9 +25,14 @@ _CORE = (
         "visualize",
         "Show what the cells of a model keep track of.",
         "charrnn.cli.visualize:visualize",
+        added_options="charrnn.cli.visualize:added_options",
+        epilog="charrnn.cli.visualize:EPILOG",
     ),
     CommandEntry(
-        "evaluate", "Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"
+        "evaluate",
+        "Measure how well models predict a text.",
+        "charrnn.cli.evaluate:evaluate",
+        added_options="charrnn.cli.evaluate:added_options",
     ),
     CommandEntry("runs", "List the runs and their losses.", "charrnn.cli.runs:runs"),
     CommandEntry("corpora", "List, download and generate texts.", "charrnn.cli.corpora:app"),
@@ -65,7 +70,8 @@ class _Loaded(Mapping[str, Any]):
         function = load_place(entry.place)
         if isinstance(function, typer.Typer):
             return typer.main.get_command(function)
-        return _built(function, tuple(getattr(function, "further_options", tuple)()), entry.name)
+        added = load_place(entry.added_options)() if entry.added_options else ()
+        return _built(entry, tuple(added))
 
     def __iter__(self) -> Iterator[str]:
         return iter(commands())
@@ -75,13 +81,13 @@ class _Loaded(Mapping[str, Any]):
 
 
 @cache
-def _built(function: Any, options: tuple[Option, ...], name: str) -> Any:
-    """Build the command of a function with further options, once for a process that runs several
+def _built(entry: CommandEntry, added: tuple[Option, ...]) -> Any:
+    """Build a command with the options that packages add, once for a process that runs several
     command lines."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(
-        with_options(function, options, name)
-    )
+    epilog = load_place(entry.epilog) if entry.epilog else None
+    function = command_of(load_place(entry.place), name=entry.name, added=added)
+    alone.command(entry.name, cls=Command, epilog=epilog)(function)
     return typer.main.get_command(alone)
 
 

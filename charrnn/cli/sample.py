@@ -3,32 +3,35 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.command_options import (
-    MIX,
-    JsonOption,
-    QuietOption,
-    RunArgument,
-    is_given,
-)
+from charrnn.cli.command_options import RUN_HELP, CommandOptions, mix_option
 from charrnn.cli.streams import check_export, warn
-from charrnn.config.options import Option, options_of
+from charrnn.config.options import argument, option, option_group
 from charrnn.errors import DataError, UsageError, counted
-from charrnn.generation import sample_options as generation
-from charrnn.generation.sample_options import TEXT, SampleOptions, SearchOptions
+from charrnn.generation.sample_options import (
+    CELLS,
+    DEFAULT_LENGTH,
+    DOCUMENT_LENGTH,
+    SAMPLE_TEMPERATURE,
+    SEARCH,
+    TEXT,
+    SampleOptions,
+    SearchOptions,
+    TextOptions,
+)
 from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
 from charrnn.text.text_files import read_stream
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.cli.sample_view import Page
+    from charrnn.cli.sample_output import SampleOutput
     from charrnn.model.clamping import Clampable
 
 MAX_READ_CHARS = 20_000
@@ -40,179 +43,235 @@ SURPRISE = "surprise"
 """What --color shows, if it is no cell."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with what the model has learned."""
-_DECLARED = (
-    # Several temperatures are typed as one word.
-    *(replace(one, kind=str) if one.flag == "--temp" else one for one in options_of(SampleOptions)),
-    *options_of(SearchOptions),
-    Option(
-        "--adapt",
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCommandOptions(CommandOptions):
+    """What `charrnn sample` takes: options of `SampleOptions` as they are, and others as they are
+    typed, which mean something only once the model is loaded."""
+
+    run: str | None = argument("RUN", RUN_HELP, default=None)
+    length: int | None = option(
+        None,
+        "--length N",
+        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many:"
+        f" {DOCUMENT_LENGTH:,}.",
+    )
+    temperature: str | None = option(
+        None,
+        "--temp T[,T]",
+        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
+        f" text. Default: {SAMPLE_TEMPERATURE}.",
+    )
+    prime: str = option(
+        "",
+        "--prime TEXT|@FILE",
+        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @.",
+    )
+    drawing: SampleOptions = option_group(SampleOptions)
+    cell: str | None = option(
+        None,
+        "--color WHAT",
+        "Colour the text by its surprise, or by a cell: surprise, or L:U.",
+        TEXT,
+    )
+    adapt: str | None = option(
+        None,
+        "--adapt FILE",
         "Learn from this text first (dynamic evaluation), and continue it unless there is a prime.",
-        "FILE",
         TEXT,
         needs="reports",
-    ),
-    MIX,
-    Option(
-        "--alternatives",
+    )
+    alternatives: int | None = option(
+        None,
+        "--alternatives N",
         "List the N least certain places and what else was likely.",
-        "N",
         TEXT,
-        kind=int,
         least=1,
-    ),
-    Option(
-        "--export",
-        "Write the text in colour to FILE.svg, .html, .png, .txt or .json.",
-        "FILE",
-        kind=Path,
-    ),
-    Option("--count", "Number of samples; with --beam: print the N best texts.", "N", kind=int),
-    Option(
+    )
+    clamps: Sequence[str] = option(
+        (),
+        "--clamp L:U=V|DETECTOR=V",
+        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output:"
+        " quote=high, quote@8=low, quote=0.5. Repeatable.",
+        CELLS,
+    )
+    width: int | None = option(
+        None, "--beam N", "Search for the most likely text with N beams.", SEARCH
+    )
+    no_repeat: int | None = option(
+        None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH
+    )
+    mix: Sequence[str] = mix_option()
+    export: Path | None = option(
+        None, "--export FILE", "Write the text in colour to FILE.svg, .html, .png, .txt or .json."
+    )
+    count: int | None = option(
+        None, "--count N", "Number of samples; with --beam: print the N best texts."
+    )
+    novelty: bool = option(
+        False,
         "--novelty",
         "Mark copies of the training text, and print their share; with --count, of whole"
         " documents.",
-        panel=COPIES,
-        kind=bool,
+        COPIES,
         needs="reports",
-    ),
-)
-OPTIONS = tuple({option.flag: option for option in reversed(_DECLARED)}.values())[::-1]
-"""The options of drawn text, of beam search, and of the command itself, each once."""
-Values = Mapping[str, Any]
-"""The values of the options by flag; None or False for one that is not given."""
+    )
 
 
-def sample(
-    run: RunArgument = None, json: JsonOption = False, quiet: QuietOption = False, *, values: Values
-) -> None:
+def sample(options: SampleCommandOptions) -> None:
     """Generate text.
 
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated
     by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
     each sample; a line with its number is above each, unless documents are lines.
     """
+    temperatures = _parse_temperatures(options)
+    _check_options(options, draws_several=len(temperatures) > 1)
+    output = _load(options)
+
+    if options.width is None:
+        _draw(output, options, temperatures)
+    else:
+        _search(output, options, options.width)
+
+
+def _draw(
+    output: "SampleOutput", options: SampleCommandOptions, temperatures: Sequence[float]
+) -> None:
+    """Print the drawn text or texts in the form that was asked for."""
     from charrnn.generation.generator import fresh_seed
 
-    temperatures = _parse_temperatures(values["--temp"], run)
-    _check_values(values, json=json, draws_several=len(temperatures) > 1)
-    page = _load_page(run, values, json=json, quiet=quiet)
-    seed = values["--seed"]
-    if values["--beam"] is not None:
-        options = SearchOptions(**_given_fields(SearchOptions, values, page, seed))
-        count = values["--count"]
-        if count is None:
-            count = options.width if json and not values["--novelty"] else 1
-        page.show_search(count, options)
-        return
+    seed = options.drawing.seed
     if seed is None:
         seed = fresh_seed()
         if any(temperatures):
-            page.fresh_seed = seed
-    _draw(page, values, seed, temperatures)
+            output.fresh_seed = seed
 
+    cell = None
+    if options.cell not in (None, SURPRISE):
+        cell = arguments.parse_cell("--color", str(options.cell), output.first)
+    drawing = replace(
+        options.drawing,
+        temperature=temperatures[0],
+        length=output.length,
+        seed=seed,
+        prime=output.prime,
+        stops=_parse_stops(options),
+        clamps=dict(_parse_clamp(text, output.first) for text in options.clamps),
+        cell=cell,
+        on_cut=output.count_cut,
+    )
 
-sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
-
-
-def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[float, ...]) -> None:
-    """Print the drawn text or texts in the form that was asked for."""
-    count = values["--count"]
-    given = _given_fields(SampleOptions, values, page, seed) | {"temperature": temperatures[0]}
-    options = SampleOptions(**given, on_cut=page.count_cut)
-    if values["--novelty"]:
-        page.show_novelty(options) if count is None else page.show_new_documents(count, options)
-    elif page.show_as_json or len(temperatures) > 1 or count is not None:
-        page.show_samples(
-            1 if count is None else count, options, temperatures if len(temperatures) > 1 else ()
-        )
-    elif values["--export"]:
-        page.export_values(options, values["--export"])
-    elif values["--color"]:
-        page.show_values(options)
+    count = options.count
+    if options.novelty and count is None:
+        output.show_novelty(drawing)
+    elif options.novelty and count is not None:
+        output.show_new_documents(count, drawing)
+    elif len(temperatures) > 1:
+        output.show_temperatures(temperatures, drawing)
+    elif options.json or count is not None:
+        output.show_samples(1 if count is None else count, drawing)
+    elif options.export is not None:
+        output.export_values(drawing, options.export)
+    elif options.cell is not None:
+        output.show_values(drawing)
     else:
-        page.show_text(options)
+        output.show_text(drawing)
 
 
-def _given_fields(
-    owner: type[SampleOptions] | type[SearchOptions], values: Values, page: "Page", seed: int | None
-) -> dict[str, Any]:
-    """Return the fields of the options that were given, converted from the text that was typed."""
-    typed = {one.parameter: values[one.flag] for one in options_of(owner)}
-    given = {name: value for name, value in typed.items() if is_given(value) or value == ""}
-    given |= {"length": page.length, "seed": seed, "prime": page.prime}
-    if "cell" in given:
-        cell = given["cell"]
-        given["cell"] = (
-            None if cell == SURPRISE else arguments.parse_cell("--color", cell, page.first)
-        )
-    if "clamps" in given:
-        given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
-    if "stops" in given:  # \n and \t are hard to type in a shell
-        given["stops"] = tuple(
-            text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"]
-        )
-    return given
+def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -> None:
+    """Print the best texts of a beam search."""
+    shared = {one.name: getattr(options.drawing, one.name) for one in fields(TextOptions)}
+    shared |= {
+        "length": output.length,
+        "prime": output.prime,
+        "stops": _parse_stops(options),
+        "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
+    }
+    searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
+
+    count = options.count
+    if count is None:
+        count = width if options.json and not options.novelty else 1
+    output.show_search(count, searching)
 
 
-def _parse_temperatures(text: str | None, run: str | None) -> tuple[float, ...]:
-    """Parse --temp, one number or several. Raises UsageError for anything else, and if the `run` is
+def _parse_stops(options: SampleCommandOptions) -> Sequence[str]:
+    """Return the stop strings with newlines and tabs, which are hard to type in a shell."""
+    stops = options.drawing.stops
+    return tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in stops)
+
+
+def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
+    """Parse --temp, one number or several. Raises UsageError for anything else, and if the run is
     a number, too."""
-    if text and re.fullmatch(r"[\d.]+", run or "") and not arguments.is_run(str(run)):
+    text, run = options.temperature, options.run or ""
+    if text is None:
+        return (SAMPLE_TEMPERATURE,)
+    if re.fullmatch(r"[\d.]+", run) and not arguments.is_run(run):
         raise UsageError(
             f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp"
             f" {text},{run}."
         )
     try:
-        return (
-            (generation.SAMPLE_TEMPERATURE,) if text is None else tuple(map(float, text.split(",")))
-        )
+        return tuple(map(float, text.split(",")))
     except ValueError:
         wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
         raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
 
 
-def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
+def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long
     a text."""
-    count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
-    if values["--adapt"] == "-" and values["--prime"] == "@-":
+    if options.adapt == "-" and options.prime == "@-":
         raise UsageError(
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
-    arguments.parse_mix(values["--mix"] or ())
-    color = values["--color"] or SURPRISE
-    if color != SURPRISE and not arguments.is_cell(color):
+    arguments.parse_mix(options.mix)
+    cell = options.cell or SURPRISE
+    if cell != SURPRISE and not arguments.is_cell(cell):
         raise UsageError(
-            f"--color is {color}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17."
+            f"--color is {cell}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17."
         )
-    check_export(values["--export"], None, no_arrays="a text has")
-    beside = next(
-        (
-            flag
-            for flag in ("--count", "--color", "--export", "--novelty")
-            if is_given(values[flag])
-        ),
-        None,
-    )
-    if draws_several and beside:
+    check_export(options.export, None, no_arrays="a text has")
+
+    beside = {
+        "--count": options.count is not None,
+        "--color": options.cell is not None,
+        "--export": options.export is not None,
+        "--novelty": options.novelty,
+    }
+    for flag, is_given in beside.items():
+        if draws_several and is_given:
+            raise UsageError(
+                f"{flag} does not go with several temperatures, each of which has a text. Give one"
+                " --temp."
+            )
+    width, count = options.width, options.count
+    if width is not None and count is not None and not 1 <= count <= width:
         raise UsageError(
-            f"{beside} does not go with several temperatures, each of which has a text. Give one"
-            " --temp."
-        )
-    if beam is not None and count is not None and not 1 <= count <= beam:
-        raise UsageError(
-            f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out,"
+            f"--count is {count}; a search of {width} beams finds 1 to {width} texts. Leave it out,"
             " or widen --beam."
         )
-    reading = next(
-        (flag for flag in ("--alternatives", "--export") if is_given(values[flag])), None
-    )
-    if reading and (length or 0) > MAX_READ_CHARS:
+    _check_length(options)
+
+
+def _check_length(options: SampleCommandOptions) -> None:
+    """Raise UsageError for a text that is too long to be read again, or to be one JSON object."""
+    length = options.length or 0
+    reading = None
+    if options.alternatives is not None:
+        reading = "--alternatives"
+    elif options.export is not None:
+        reading = "--export"
+    if reading is not None and length > MAX_READ_CHARS:
         raise UsageError(
             f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,}"
             " characters."
         )
-    if json and beam is None and (length or 0) > MAX_JSON_CHARS:  # A search has a limit of its own.
+    # A search has a limit of its own.
+    if options.json and options.width is None and length > MAX_JSON_CHARS:
         raise UsageError(
             f"--length is {length:,}; --json prints a whole text as one object, of at most"
             f" {MAX_JSON_CHARS:,} characters.\nLeave out --json, which prints a text of any length"
@@ -220,34 +279,36 @@ def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
         )
 
 
-def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "Page":
+def _load(options: SampleCommandOptions) -> "SampleOutput":
     """Load what is generated from, and print warnings on stderr.
 
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
     options that do not go with this model.
     """
-    from charrnn.cli.sample_view import LONG, Page
+    from charrnn.cli.sample_output import LONG, SampleOutput
 
-    first = arguments.load_model(run, quiet=quiet)
-    length = values["--length"]
-    writes_documents = first.config.end_id is not None and values["--beam"] is None
-    if values["--novelty"] and values["--count"] is not None and not writes_documents:
+    first = arguments.load_model(options.run, quiet=options.quiet)
+    writes_documents = first.config.end_id is not None and options.width is None
+    if options.novelty and options.count is not None and not writes_documents:
         whose = "of a beam search, and of a run that was not trained on documents"
         raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
+    length = options.length
     if length is None:  # A search keeps all its texts.
-        length = generation.DOCUMENT_LENGTH if writes_documents else generation.DEFAULT_LENGTH
-    reference = first.novelty_reference(length=length) if values["--novelty"] else None
+        length = DOCUMENT_LENGTH if writes_documents else DEFAULT_LENGTH
+    reference = first.novelty_reference(length=length) if options.novelty else None
+
     learned = None
-    if values["--adapt"] is not None:
-        learned = arguments.read_text(values["--adapt"], first.config)
+    if options.adapt is not None:
+        learned = arguments.read_text(options.adapt, first.config)
         if len(learned) > LONG:
-            tell(f"adapting to {values['--adapt']} ...")
-        first = _adapt(first, learned, values["--unknown"] or generation.DEFAULT_UNKNOWN)
+            tell(f"adapting to {options.adapt} ...")
+        first = _adapt(first, learned, options.drawing.unknown)
     model: Any = first
-    if values["--mix"]:
-        model = arguments.load_mixture(first, values["--mix"], quiet=quiet)
-        warn(model.warnings, quiet=quiet)
-    typed = values["--prime"] or ""
+    if options.mix:
+        model = arguments.load_mixture(first, options.mix, quiet=options.quiet)
+        warn(model.warnings, quiet=options.quiet)
+
+    typed = options.prime
     if typed.startswith("@") and not typed.startswith("@@"):
         prime = _read_prime(typed, model)
         typed = ""  # what is in a file is not printed
@@ -256,16 +317,16 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         prime = arguments.to_content(typed, model.vocab.kind)
         if learned is not None and not typed:
             prime = learned
-    return Page(
+    return SampleOutput(
         first=first,
         model=model,
         prime=prime,
         typed=os.fsencode(typed).decode("utf-8", "replace"),
         length=length,
         reference=reference,
-        show_as_json=json,
-        quiet=quiet,
-        num_places=values["--alternatives"],
+        show_as_json=options.json,
+        quiet=options.quiet,
+        num_places=options.alternatives,
     )
 
 

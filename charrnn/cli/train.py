@@ -10,15 +10,15 @@ import shlex
 import signal
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from charrnn.cli.command_options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import READER_GONE, Signals
@@ -31,7 +31,7 @@ from charrnn.cli.streams import (
     result_console,
     with_flags,
 )
-from charrnn.config.options import Option, options_of
+from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import MACHINE, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.errors import UsageError, counted, named
@@ -44,50 +44,54 @@ from charrnn.training.process_group import SINGLE, ProcessGroup, launched_proces
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
-FIELD_OPTIONS = tuple(
-    option if option.kind is bool else replace(option, kind=str, repeatable=False)
-    for option in options_of(Config)
-)
-"""The options that set a field of the configuration; each value but that of a flag is a text."""
-RECIPE = Option(
-    "--recipe",
-    "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
-    "NAME",
-    SETTINGS,
-)
-SET = Option(
-    "--set",
-    "Set any field, e.g. learning_rate=4e-3 (repeatable).",
-    "FIELD=VALUE",
-    SETTINGS,
-    name="set_",
-    repeatable=True,
-)
-OPTIONS = (
-    *(*FIELD_OPTIONS, RECIPE, SET),
-    Option(
-        "--processes",
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """What sets the fields of a configuration, for `train` and `sweep`."""
+
+    texts: Mapping[str, Sequence[str]] = option_texts(Config)
+    """What was typed for each field."""
+    recipe: str | None = option(
+        None,
+        "--recipe NAME",
+        "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+        SETTINGS,
+    )
+    assignments: Sequence[str] = option(
+        (), "--set FIELD=VALUE", "Set any field, e.g. learning_rate=4e-3 (repeatable).", SETTINGS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(CommandOptions):
+    """What `charrnn train` takes."""
+
+    corpus: Sequence[str] = argument(
+        "CORPUS",
+        "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`)."
+        " Default: the standard library's own Python source. With --resume: the run.",
+        default=(),
+    )
+    settings: SettingsOptions = option_group(SettingsOptions)
+    processes: str | None = option(
+        None,
+        "--processes N",
         "Train in N processes of this machine, as torchrun starts them.",
-        "N",
         MACHINE,
         needs="distributed",
-    ),
-    Option(
-        "--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path
-    ),
-    Option(
-        "--resume",
-        "Continue the named run, or else the newest, exactly where it stopped.",
-        kind=bool,
-    ),
-    Option(
-        "--show-config",
-        "Print every setting and its source; do not train.",
-        panel=SETTINGS,
-        kind=bool,
-    ),
-)
-"""The options of the command: those of the settings, which `sweep` has, too, and its own."""
+    )
+    out: Path | None = option(
+        None, "--out DIR", "Save the run in this new folder instead of one in checkpoints/."
+    )
+    resume: bool = option(
+        False, "--resume", "Continue the named run, or else the newest, exactly where it stopped."
+    )
+    show_config: bool = option(
+        False, "--show-config", "Print every setting and its source; do not train.", SETTINGS
+    )
+
+
 FACTS = {
     "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters{table}",
@@ -121,93 +125,72 @@ EARLY_SHARE = 0.2
 header away."""
 
 
-def train(
-    context: typer.Context,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CORPUS",
-            help=(
-                "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn"
-                " corpora`). "
-                "Default: the standard library's own Python source. With --resume: the run."
-            ),
-        ),
-    ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> int:
+def train(context: typer.Context, options: TrainOptions) -> int:
     """Train a model on a text.
 
     The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train
     --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
     stdout, everything else on stderr.
     """
-    processes, out = values["--processes"], values["--out"]
-    num_processes = 1 if processes is None else process_support().check_number(processes)
+    num_processes = 1
+    if options.processes is not None:
+        num_processes = process_support().check_number(options.processes)
     launched = launched_process()
-    for option in FIELD_OPTIONS:
-        if (
-            isinstance(values[option.flag], str) and not values[option.flag].strip()
-        ):  # of an unset shell variable
-            raise UsageError(f"{named(option.parameter)} is empty: give a value, or leave it out.")
-    flags = parse_settings(values, parse_alone, example="learning_rate=4e-3")
+    changes = parse_settings(options.settings, _parse_last, example="learning_rate=4e-3")
+
     invocation: Invocation = context.obj
-    view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
-    corpus = corpus or []
+    view = TrainingView(
+        invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
+    )
     begin: Callable[[], int]
-    if values["--resume"]:
-        if len(corpus) > 1:
+    if options.resume:
+        if len(options.corpus) > 1:
             raise UsageError(
-                f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN"
+                f"--resume takes one run, not {len(options.corpus)}: charrnn train --resume RUN"
             )
-        begin = partial(_resume, view, corpus[0] if corpus else None, flags)
+        run = options.corpus[0] if options.corpus else None
+        begin = partial(_resume, view, run, changes)
     else:
-        config, origins = configure(corpus, flags, values[RECIPE.flag])
-        if values["--show-config"]:
-            _print_config(config, origins, show_as_json=json)
+        config, origins = configure(options.corpus, changes, options.settings.recipe)
+        if options.show_config:
+            _print_config(config, origins, show_as_json=options.json)
             return 0
         ProcessGroup(size=num_processes).check_corpus(config.corpus)
-        begin = partial(_start, view, config, out)
+        begin = partial(_start, view, config, options.out)
     if num_processes > 1:
-        launch = process_support().launch
-        return launch(
+        return process_support().launch(
             num_processes,
             invocation.arguments,
             invocation.signals,
-            is_debugging=debug,
+            is_debugging=options.debug,
         )
     return begin()
 
 
-train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
+def _parse_last(name: str, texts: Sequence[str]) -> Any:
+    """Return the value of a field; of an option that was given again, the last one counts."""
+    if not texts[-1].strip():  # of an unset shell variable
+        raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
+    return parse_alone(name, texts[-1])
 
 
 def parse_settings(
-    values: Mapping[str, Any], parse: Callable[[str, str], Any], *, example: str
+    options: SettingsOptions, parse: Callable[[str, Sequence[str]], Any], *, example: str
 ) -> dict[str, Any]:
     """Return the fields that options and --set assign, each parsed by `parse` from its name and its
-    text.
+    texts.
 
-    `values` has the options by flag. Raises UsageError that names the field or the --set at fault;
-    `example` is an assignment for a message.
+    Raises UsageError that names the field or the --set at fault; `example` is an assignment for a
+    message.
     """
-    words = {True: "true", False: None}
-    texts = {option.parameter: values.get(option.flag) for option in FIELD_OPTIONS}
-    texts = {
-        name: words[value] if isinstance(value, bool) else value for name, value in texts.items()
-    }
-    parsed = {name: parse(name, text) for name, text in texts.items() if text is not None}
-    for assignment in values[SET.flag] or ():
+    parsed = {name: parse(name, texts) for name, texts in options.texts.items()}
+    for assignment in options.assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set {example}.")
         try:
             field = check_field_name(name.strip())
-            parsed[field] = parse(field, text)
+            parsed[field] = parse(field, [text])
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error.marked}") from None
     return parsed

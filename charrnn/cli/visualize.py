@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
@@ -22,17 +21,18 @@ from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, Coloure
 from charrnn.cells.targets import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import (
+    CHARS_SHOWN,
     DETECTOR_OPTIONS,
     Analysis,
-    Options,
+    NoOptions,
     Subject,
+    VisualizeOptions,
     analysis_options,
     choose_analysis,
 )
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
-from charrnn.cli.command_options import OTHER, JsonOption, QuietOption, TextOption, is_given
 from charrnn.cli.streams import check_export, deliver, print_json, warn
-from charrnn.config.options import Option
+from charrnn.config.options import Option, options_of
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -42,7 +42,7 @@ from charrnn.hooks.manager import offered
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
-from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
+from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import (
     findings_pictures,
     passage_pictures,
@@ -61,11 +61,6 @@ from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_o
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
 
-CELL = Option(
-    "--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True
-)
-FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
-SURPRISE = Option("--surprise", "Colour each character by its surprise in bits.", kind=bool)
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 ABOUT_COLUMNS = (
@@ -84,164 +79,77 @@ ABOUT_COLUMNS = (
     ),
 )
 """What stands under the table of an exported page."""
-COLOURS, EXPORTS = "Coloured text", "Exported pictures"
-"""Groups of options in the help."""
-CHARS_SHOWN = 1_200
-"""Characters that --cell and --surprise colour, unless another number is asked for."""
-FIRST = (
-    CELL,
-    Option(
-        "--detector",
-        "Score only this one, such as quote (repeatable; all: below).",
-        "NAME",
-        repeatable=True,
-    ),
-    Option("--export", f"Write to FILE instead: {describe_formats()}.", "FILE", kind=Path),
-    FIND,
-    SURPRISE,
-)
-"""The options that the help names first, on a screen of 80 by 24."""
-OPTIONS = (
-    Option(
-        "--top",
-        f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
-        "N",
-        kind=int,
-        least=0,
-    ),
-    Option(
-        "--detect",
-        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with"
-        " a function label(text).",
-        "REGEX|FILE.py",
-        repeatable=True,
-    ),
-    Option(
-        "--chars",
-        "Characters to colour with --cell or --surprise.",
-        "N",
-        COLOURS,
-        kind=int,
-        shown_default=str(CHARS_SHOWN),
-        least=1,
-    ),
-    Option(
-        "--guesses",
-        "With --cell: the five most likely next characters below each.",
-        panel=COLOURS,
-        kind=bool,
-    ),
-    Option(
-        "--sparkline",
-        "Also draw the values as blocks below each line of text.",
-        panel=COLOURS,
-        kind=bool,
-    ),
-    Option(
-        "--recompute",
-        "Ignore the findings saved so far and measure again.",
-        panel=OTHER,
-        kind=bool,
-    ),
-)
-"""The options that no analysis declares."""
+EPILOG = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."
+"""What stands below the help."""
 
 
-def visualize(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN",
-            help=(
-                "A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or"
-                " a .zip of charrnn "
-                "export. Default: the newest run there or in this folder. --same takes several."
-            ),
-        ),
-    ] = None,
-    text: TextOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> None:
+def visualize(options: VisualizeOptions) -> None:
     """Show what the cells of a model keep track of.
 
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    export = values["--export"]
-    analysis = choose_analysis(
-        analyses(), {flag: value == "" or is_given(value) for flag, value in values.items()}
-    )
-    check_export(
-        export, text, no_arrays=None if analysis.exports_arrays else f"{analysis.name} has"
-    )
-    run, others = _split_runs(analysis, runs or [])
-    detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
-    options = Options(values=values, runs=tuple(others), detectors=detectors)
-    if values["--chars"] is not None and not analysis.colours_text:
-        warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=quiet)
-    exports_arrays = options.suffix == ".npz"
-    num_chars = _num_chars_read(analysis, options, text, values["--chars"] or CHARS_SHOWN)
-    subject = _prepare(
-        run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays
-    )
-    if exports_arrays:
-        export_arrays(subject, export)
+    analysis = choose_analysis(analyses(), _given_flags(options))
+    no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
+    check_export(options.export, options.text, no_arrays=no_arrays)
+    _check_runs(analysis, options.runs)
+    own = options.of(analysis.options)
+    detectors = _chosen_detectors(options.detectors, options.detect)
+    if options.chars is not None and not analysis.colours_text:
+        warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=options.quiet)
+
+    subject = _prepare(analysis, options, own, detectors)
+    if options.export is not None and options.suffix == ".npz":
+        export_arrays(subject, options.export)
         return
     found: list[str] = []
     subject.model.findings.on_warning = found.append
     shown = analysis.show(subject, analysis.measure(subject))
-    warn(tuple(found), quiet=quiet)
-    print_json(shown.data) if json else deliver(shown, export)
+    warn(tuple(found), quiet=options.quiet)
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, options.export)
 
 
-def _further_options() -> tuple[Option, ...]:
-    return tuple(
-        {
-            option.flag: option for option in (*FIRST, *OPTIONS, *analysis_options(analyses()))
-        }.values()
-    )
+def added_options() -> Sequence[Option]:
+    """Return the options that the analyses of rooms and of other packages declare."""
+    return analysis_options(analyses())
 
 
-visualize.further_options = _further_options  # type: ignore[attr-defined]
-visualize.epilog = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."  # type: ignore[attr-defined]
+def _given_flags(options: VisualizeOptions) -> list[str]:
+    """Return the flags that were given, in the order of the help."""
+    declared = (*options_of(VisualizeOptions), *added_options())
+    return [one.flag for one in declared if one.name in options.extra]
 
 
-def _num_chars_read(
-    analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int
-) -> int:
+def _num_chars_read(analysis: Analysis[Any, Any], options: VisualizeOptions, own: object) -> int:
     """Return how many characters of the text are read. Raises UsageError for a --text that is not
     read."""
-    reads = analysis.reads_text
-    if reads(options) if callable(reads) else reads:
-        return num_coloured if analysis.colours_text else CHARS_SCORED
-    if text is not None:
-        given = (
-            [option.flag for option in analysis.options if options.values[option.flag]]
-            if callable(reads)
-            else []
-        )
-        name = f"{analysis.name} with {' and '.join(given)}" if given else analysis.name
+    if analysis.reads_text(own):
+        return (options.chars or CHARS_SHOWN) if analysis.colours_text else CHARS_SCORED
+    if options.text is not None:
+        given = _given_flags(options)
+        others = [flag for flag in given if flag in analysis.applying - analysis.takes]
+        name = analysis.flag
+        if others and not analysis.takes_runs:
+            name = f"{name} with {' and '.join(others)}"
         raise UsageError(f"--text does not apply to {name}: leave out one of them.")
     return 0
 
 
-def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too
-    many."""
+def _check_runs(analysis: Analysis[Any, Any], runs: Sequence[str]) -> None:
+    """Raise UsageError for too few runs or too many."""
     others = runs[1:]
     if analysis.takes_runs and not others:
         raise UsageError(
-            f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN"
+            f"{analysis.flag} takes two or more runs: charrnn visualize {analysis.flag} RUN RUN"
         )
     if others and not analysis.takes_runs:
         raise UsageError(
             f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their"
             " cells."
         )
-    return (runs[0] if runs else None), others
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
@@ -270,30 +178,42 @@ def _own_detector(spec: str) -> Detector:
 
 
 def _prepare(
-    run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool
-) -> Subject:
-    """Load the model and encode the first `num_chars` characters of the text, with warnings about
-    them.
+    analysis: Analysis[Any, Any],
+    options: VisualizeOptions,
+    own: object,
+    detectors: list[Detector],
+) -> Subject[Any]:
+    """Load the model and encode the beginning of the text, with warnings about it.
 
-    No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
+    An analysis that reads more has the first CHARS_SCORED characters encoded, too.
     """
-    model = load_model(run, quiet=options.values["--quiet"])
-    num_read = max(num_chars, CHARS_SCORED) if reads_more else num_chars
-    read, context, num_available = read_passage(model, text, num_read) if num_chars else ("", "", 0)
+    num_chars = _num_chars_read(analysis, options, own)
+    num_read = num_chars
+    if analysis.reads_more and options.suffix != ".npz":
+        num_read = max(num_chars, CHARS_SCORED)
+
+    model = load_model(options.runs[0] if options.runs else None, quiet=options.quiet)
+    read: str | bytes = ""
+    context: str | bytes = ""
+    num_available = 0
     whole = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
     if num_chars:
-        warn(model.encoding_warnings(read[:num_chars]), quiet=options.values["--quiet"])
+        read, context, num_available = read_passage(model, options.text, num_read)
+        warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
         whole = model.encode(read, context=context)
-    if options.values["--recompute"]:
+    if options.recompute:
         model.findings.measures_anew = True
-    measured = whole.part(0, num_chars)
-    texts: dict[str, Any] = {
-        "content": read[:num_chars],
-        "context": context,
-        "text": measured,
-        "whole": whole,
-    }
-    return Subject(model=model, num_available=num_available, options=options, **texts)
+    return Subject(
+        model=model,
+        content=read[:num_chars],
+        context=context,
+        text=whole.part(0, num_chars),
+        num_available=num_available,
+        whole=whole,
+        options=options,
+        own=own,
+        detectors=detectors,
+    )
 
 
 @dataclass(frozen=True)
@@ -310,13 +230,11 @@ class FoundCells:
     """What an exported page or .json shows of all cells."""
 
 
-def find_best_cells(subject: Subject) -> CellFindings:
+def find_best_cells(subject: Subject[Any]) -> CellFindings:
     """Find the best cell for each detector. Raises DataError if none of those chosen can be
     scored."""
-    findings = subject.study.findings(subject.options.detectors)
-    if (
-        subject.options.values["--detector"] or subject.options.values["--detect"]
-    ) and not findings.scores:
+    options, findings = subject.options, subject.study.findings(subject.detectors)
+    if (options.detectors or options.detect) and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
             f"No detector can be scored in this text: {reasons}. Give another --text, or define"
@@ -326,29 +244,29 @@ def find_best_cells(subject: Subject) -> CellFindings:
     return findings
 
 
-def _measure_findings(subject: Subject) -> FoundCells:
+def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     """Find the best cells, or with --find their contributions, and what the page or .json of an
     export needs of them.
 
     A page shows the beginning of the scoring half, and every cell.
     """
     findings, options, study = find_best_cells(subject), subject.options, subject.study
-    num_listed = options.values["--top"]
-    num_passages = (
-        0 if options.values["--json"] else NUM_PASSAGES if num_listed is None else num_listed
-    )
-    if subject.value(FIND):
-        findings, num_passages = study.findings(options.detectors, ablations=True), 0
-    found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
+    num_passages = NUM_PASSAGES if options.top is None else options.top
+    if options.json:
+        num_passages = 0
+    if options.find:
+        findings = study.findings(subject.detectors, ablations=True)
+        num_passages = 0
+    found = FoundCells(findings, study.passages(findings, subject.detectors, num_passages))
     # The atlas of all cells is a method that a room adds.
     measure_atlas = getattr(study, "atlas", None)
-    if subject.value(FIND) or not (findings.scores or measure_atlas):
+    if options.find or not (findings.scores or measure_atlas):
         return found
     if options.suffix == ".html":
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
         labels = label_by_name(
-            study.text.text, [score.detector for score in findings.scores], options.detectors
+            study.text.text, [score.detector for score in findings.scores], subject.detectors
         )
         found = replace(
             found, trace=trace, labels={name: whole[part] for name, whole in labels.items()}
@@ -358,7 +276,7 @@ def _measure_findings(subject: Subject) -> FoundCells:
     return found
 
 
-def _show_findings(subject: Subject, found: FoundCells) -> Shown:
+def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     """Draw the ranked table of the best cells, that of their contributions if asked for, and the
     passages."""
     model, options, findings = subject.model, subject.options, found.findings
@@ -367,11 +285,9 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
         " characters; chosen on the first half, scored on the second"
     )
-    tables = findings_pictures(title, findings, has_contributions=subject.value(FIND))
-    looks_for = {detector.name: detector.looks_for for detector in options.detectors}
-    passages = passage_pictures(
-        found.passages, looks_for, has_sparkline=options.values["--sparkline"]
-    )
+    tables = findings_pictures(title, findings, has_contributions=options.find)
+    looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
+    passages = passage_pictures(found.passages, looks_for, has_sparkline=options.sparkline)
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
@@ -382,7 +298,7 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
         } | found.atlas.to_json()
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
-        pictures = passage_slides(found.passages, has_sparkline=options.values["--sparkline"])
+        pictures = passage_slides(found.passages, has_sparkline=options.sparkline)
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
@@ -434,11 +350,11 @@ ShownCells = tuple[
 are needed."""
 
 
-def _measure_cells(subject: Subject) -> ShownCells:
+def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     cells = list(
-        dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL))
+        dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.options.cells)
     )
-    has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
+    has_guesses = subject.options.guesses or subject.options.suffix == ".html"
     trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
     if subject.options.suffix == ".html":  # It shows the values of the trace only.
         return cells, (), (), trace
@@ -452,7 +368,7 @@ def _measure_cells(subject: Subject) -> ShownCells:
     )
 
 
-def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
+def _show_cells(subject: Subject[NoOptions], measured: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
     page."""
     model, text, (cells, all_values, pages, trace) = subject.model, subject.text.text, measured
@@ -461,8 +377,8 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
         return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
     shows_guesses, has_sparkline = (
-        subject.options.values["--guesses"],
-        subject.options.values["--sparkline"],
+        subject.options.guesses,
+        subject.options.sparkline,
     )
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(trace) if trace is not None and shows_guesses else []
@@ -503,7 +419,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
     return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
 
 
-def _measure_surprise(subject: Subject) -> Trace:
+def _measure_surprise(subject: Subject[NoOptions]) -> Trace:
     trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
         raise DataError(
@@ -512,46 +428,53 @@ def _measure_surprise(subject: Subject) -> Trace:
     return trace
 
 
-def _show_surprise(subject: Subject, trace: Trace) -> Shown:
+def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
     """Draw a text coloured by its surprise, with a sparkline below each line if asked for."""
     name, bits = subject.model.name, trace.bits.tolist()
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
-    surprise_map = SurpriseMap(trace.text, bits, subject.options.values["--sparkline"])
+    surprise_map = SurpriseMap(trace.text, bits, subject.options.sparkline)
     data = {"run": name, "text": trace.text, "bits": bits}
     return Shown(f"Surprise of {name}", [caption, SURPRISE_LEGEND, surprise_map], data)
 
 
-def export_arrays(subject: Subject, export: Path) -> None:
+def export_arrays(subject: Subject[Any], export: Path) -> None:
     """Write the trace of the text to `export`, and the labels of the detectors."""
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
-    num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
+    num_chosen_on = len(trace.text) if subject.options.cells else subject.study.half
     deliver(
         Shown(
             "",
             (),
             None,
-            arrays=trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on),
+            arrays=trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on),
         ),
         export,
     )
 
 
-_BEST = Analysis(
-    None,
-    _measure_findings,
-    _show_findings,
-    takes=DETECTOR_OPTIONS | {"--sparkline", "--top"},
-    exports_arrays=True,
-)
-CORE_ANALYSES: tuple[Analysis[Any], ...] = (
-    _BEST,
-    replace(_BEST, option=FIND, takes=DETECTOR_OPTIONS),
+CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
     Analysis(
-        CELL,
-        _measure_cells,
-        _show_cells,
+        options=NoOptions,
+        measure=_measure_findings,
+        show=_show_findings,
+        takes=DETECTOR_OPTIONS | {"--sparkline", "--top"},
+        exports_arrays=True,
+    ),
+    Analysis(
+        flag="--find",
+        options=NoOptions,
+        measure=_measure_findings,
+        show=_show_findings,
+        takes=DETECTOR_OPTIONS,
+        exports_arrays=True,
+    ),
+    Analysis(
+        flag="--cell",
+        options=NoOptions,
+        measure=_measure_cells,
+        show=_show_cells,
         takes=frozenset({"--guesses", "--sparkline"}),
         example="--cell 0:17",
         colours_text=True,
@@ -559,9 +482,10 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
         exports_arrays=True,
     ),
     Analysis(
-        SURPRISE,
-        _measure_surprise,
-        _show_surprise,
+        flag="--surprise",
+        options=NoOptions,
+        measure=_measure_surprise,
+        show=_show_surprise,
         takes=frozenset({"--sparkline"}),
         colours_text=True,
     ),
@@ -569,6 +493,6 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
 """The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 
 
-def analyses() -> tuple[Analysis[Any], ...]:
+def analyses() -> tuple[Analysis[Any, Any], ...]:
     """Return all analyses: those of the core, then those of rooms and of other packages."""
     return (*CORE_ANALYSES, *offered(specifications.analyses, Analysis))

@@ -1,17 +1,25 @@
-"""Options of the command line, each declared once: at the dataclass field that it sets, or beside
-its command.
+"""Options of the command line, each declared once: at the dataclass field that it sets.
 
-A field that is made by `option` has its default, its flags and its help text in one place; the
-command line builds its parameters from `options_of` a dataclass.
+    @dataclass(frozen=True, kw_only=True)
+    class GreetOptions:
+        names: Sequence[str] = argument("NAME", help="Who is greeted.", default=())
+        num_times: int = option(1, "--times N", "How often.", least=1)
+
+The command line builds its parameters from `parameters_of` such a class, and makes an object of the
+class from what was typed (`cli.command_options`). A field may be an `option_group`, another such
+object, or `option_texts`: what was typed for the fields of another class.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
+from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-KEY = "option"
-"""Key of an `Option` in the metadata of a field."""
+Owner = TypeVar("Owner")
+"""The dataclass that an option belongs to."""
+_KEY = "parameter"
+"""Key of what declares a parameter in the metadata of a field."""
 RANGE = "range"
 """Key of a `Range` there."""
 
@@ -28,26 +36,23 @@ class Option:
     panel: str | None = None
     """Title of its group in `--help`; None: the options that everybody uses."""
     _: KW_ONLY
-    kind: type = str
-    """The type of its value; bool for an option without one."""
-    repeatable: bool = False
-    """Whether it may be given several times; its value is then a list."""
-    default: Any = None
-    shown_default: str | None = None
-    """What the help says of the default, if it is not the value."""
+    letter: str | None = None
+    """A short spelling, such as -q."""
     least: float | None = None
     """Smallest value that is accepted; None: whatever the command accepts."""
-    aliases: tuple[str, ...] = ()
-    """Further spellings."""
+    most: float | None = None
+    """Largest value that is accepted."""
+    shown_default: str | None = None
+    """What the help says of the default, if its text does not."""
     needs: str = ""
     """The room without which there is no such option, such as "reports" (`hooks.manager.ROOMS`)."""
     name: str = ""
-    """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
-
-    @property
-    def parameter(self) -> str:
-        """The name of the parameter of a function that receives the value."""
-        return self.name or self.flag.lstrip("-").replace("-", "_")
+    """The field that it sets, by which messages name it (`errors.named`)."""
+    kind: type = bool
+    """The type of its value; bool for an option without one."""
+    is_repeatable: bool = False
+    """Whether it may be given several times; its value is then a list."""
+    is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,33 @@ def setting(default: Any, allowed: Range) -> Any:
     return field(default=default, metadata={RANGE: allowed})
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A word of the command line that belongs to no option."""
+
+    metavar: str
+    help: str
+    _: KW_ONLY
+    name: str = ""
+    """The field that it sets."""
+    is_required: bool = False
+    is_repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The options of another class, which make an object of it."""
+
+    owner: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The options of another class, whose values are kept as they were typed."""
+
+    owner: type[Any]
+
+
 def option(
     default: Any,
     flags: str,
@@ -88,40 +120,126 @@ def option(
     panel: str | None = None,
     *,
     least: float | None = None,
+    most: float | None = None,
     allowed: Range | None = None,
+    shown_default: str | None = None,
+    needs: str = "",
 ) -> Any:
     """Make a dataclass field that an option of the command line sets. A class as default, such as
-    dict, is called.
+    dict, is called; with MISSING the option is required.
 
-    `flags` are the spellings and, after them, the placeholder of a value: "--temp, --temperature
-    T". `least` is checked by the command line, `allowed` by `range_of` the field.
+    `flags` has the spelling, a letter if there is one, and the placeholder of a value: "--temp T"
+    or "--out -o FILE". `least` and `most` are checked by the command line, `allowed` by the class.
     """
-    spellings = [word.rstrip(",") for word in flags.split() if word.startswith("--")]
-    placeholder = flags.rpartition(spellings[-1])[2].strip() or None
-    flag, *aliases = spellings
-    declared = Option(flag, help, placeholder, panel, least=least, aliases=tuple(aliases))
-    return field(
-        metadata={KEY: declared, RANGE: allowed},
-        **{"default_factory" if isinstance(default, type) else "default": default},
+    flag, _, rest = flags.partition(" ")
+    letter = None
+    if rest.startswith("-"):
+        letter, _, rest = rest.partition(" ")
+    declared = Option(
+        flag,
+        help,
+        metavar=rest or None,
+        panel=panel,
+        letter=letter,
+        least=least,
+        most=most,
+        shown_default=shown_default,
+        needs=needs,
+        is_required=default is MISSING,
     )
+    metadata = {_KEY: declared, RANGE: allowed}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def argument(metavar: str, help: str, *, default: Any = MISSING) -> Any:
+    """Make a dataclass field that an argument of the command line sets, required if it has no
+    default."""
+    declared = Argument(metavar, help, is_required=default is MISSING)
+    return field(default=default, metadata={_KEY: declared})
+
+
+def option_group(owner: type[Owner]) -> Owner:
+    """Make a dataclass field for the options of another class, which become an object of it."""
+    declared: Any = field(default_factory=owner, metadata={_KEY: _Group(owner)})
+    group: Owner = declared
+    return group
+
+
+def option_texts(owner: type[Any]) -> Mapping[str, Sequence[str]]:
+    """Make a dataclass field with what was typed for the options of another class, by the names of
+    its fields; "true" for an option without a value."""
+    texts: Any = field(default_factory=dict, metadata={_KEY: _Texts(owner)})
+    found: Mapping[str, Sequence[str]] = texts
+    return found
+
+
+def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
+    """Yield the options and arguments of a dataclass and of its groups, in the order of the
+    fields."""
+    for one in fields(owner):
+        declared = one.metadata.get(_KEY)
+        if isinstance(declared, Option):
+            kind, is_repeatable = _kind_of(_type_of(owner, one))
+            yield replace(declared, name=one.name, kind=kind, is_repeatable=is_repeatable)
+        elif isinstance(declared, Argument):
+            _, is_repeatable = _kind_of(_type_of(owner, one))
+            yield replace(declared, name=one.name, is_repeatable=is_repeatable)
+        elif isinstance(declared, _Group):
+            yield from parameters_of(declared.owner)
+        elif isinstance(declared, _Texts):
+            for option_ in options_of(declared.owner):
+                if option_.kind is bool:
+                    yield option_
+                else:
+                    yield replace(option_, kind=str, is_repeatable=True)
 
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
-    """Return the options of a dataclass in the order of the fields; one that is not given is None
-    or False."""
-    declared = (one for one in fields(owner) if KEY in one.metadata)
-    return tuple(
-        replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in declared
-    )
+    """Return the options of a dataclass and of its groups, in the order of the fields."""
+    return tuple(one for one in parameters_of(owner) if isinstance(one, Option))
 
 
-def _kind_of(hint: Any) -> dict[str, Any]:
+def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
+    """Make an object of a dataclass from the values that were given, by the names of the fields.
+
+    What was not given has its default. Raises what the class raises.
+    """
+    values: dict[str, Any] = {}
+    for one in fields(owner):  # type: ignore[arg-type]
+        declared = one.metadata.get(_KEY)
+        if isinstance(declared, _Group):
+            values[one.name] = make(declared.owner, given)
+        elif isinstance(declared, _Texts):
+            names = [option_.name for option_ in options_of(declared.owner)]
+            values[one.name] = {name: _texts(given[name]) for name in names if name in given}
+        elif declared is not None and one.name in given:
+            values[one.name] = given[one.name]
+    return owner(**values)
+
+
+def _texts(value: Any) -> Sequence[str]:
+    if value is True:
+        return ("true",)
+    texts: Sequence[str] = value
+    return texts
+
+
+def _type_of(owner: type[Any], one: "Field[Any]") -> Any:
+    """Return the type of a field, which is a string in a module with postponed annotations."""
+    return get_type_hints(owner)[one.name] if isinstance(one.type, str) else one.type
+
+
+def _kind_of(hint: Any) -> tuple[type, bool]:
     """Return the type of an option that sets a field with this type, and whether it is
     repeatable."""
     members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    kind = next((kind for kind in (bool, int, float, str) if kind in members), None)
+    for kind in (bool, int, float, str, Path):
+        if kind in members:
+            return kind, False
     origin = get_origin(members[0])
     is_collection = (
         isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)
     )
-    return {"kind": kind or str, "repeatable": kind is None and is_collection}
+    return str, is_collection

@@ -100,8 +100,8 @@ class ExtraRows:
     """The parameter; the option is spelled with hyphens."""
     help: str = ""
     """Empty if the command itself declares the option."""
-    value: Any = None
-    """The value of the parameter that the option stands for; None: the value of the option."""
+    value: Any = True
+    """The value of the parameter that the option stands for."""
     prepare: Callable[[Comparison, Any], Callable[[], None]]
     """Check a comparison and the value of the parameter, and return a function that adds the rows.
     Called before anything is measured."""

@@ -8,15 +8,15 @@ import re
 import sys
 import zipfile
 import zlib
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
+from charrnn.config.options import argument, option
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.system.files import JSON, behind_links, encode_text, json_to_bytes, write_atomically
 from charrnn.version import __version__
@@ -175,18 +175,17 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
     return Path(path)
 
 
-def export(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[RUN] FILE",
-            help=f"The file to write: {_FORMAT_LIST}; before it, optionally, a run.",
-        ),
-    ],
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(CommandOptions):
+    """What `charrnn export` takes."""
+
+    words: Sequence[str] = argument(
+        "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
+    )
+    force: bool = option(False, "--force", "Replace FILE if it exists.")
+
+
+def export(options: ExportOptions) -> None:
     """Write a model to one file, in the format of its suffix.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
@@ -194,31 +193,34 @@ def export(
     predict, visualize, explore, write, evaluate and train --init-from. The path is printed on
     stdout.
     """
-    *run, file = arguments
+    *run, file = options.words
     if len(run) > 1:
         raise UsageError(
-            f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with"
+            f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
-    target = check_model_target(Path(file), is_replaced=force)  # before a large run is loaded
-    model = load_model(run[0] if run else None, quiet=quiet)
-    data, check = write_model(model, Path(file), force=force)
+    # Before a large run is loaded.
+    target = check_model_target(Path(file), is_replaced=options.force)
+    model = load_model(run[0] if run else None, quiet=options.quiet)
+    data, check = write_model(model, Path(file), force=options.force)
 
-    is_told = not quiet and not json
+    is_told = not options.quiet and not options.json
     if is_told:
         loss = ""
         if model.val_nats is not None:
             loss = f", validation loss {model.val_nats:.4f} nats per character"
         write_aside(f"step {model.step:,}{loss}")
     if target.suffix == ".onnx" and check is None:
-        warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
+        warn(
+            ("the file was not checked, because onnxruntime is not installed",), quiet=options.quiet
+        )
     if is_told and check is not None:
         sys.stderr.write(
             f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model"
             f" is {check.max_difference:.2g} (logits)\n"
         )
 
-    if not json:
+    if not options.json:
         print_path(file)
         return
     described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}

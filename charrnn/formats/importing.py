@@ -11,17 +11,18 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from charrnn.cli.arguments import read_text
-from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable
+from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.shapes import weight_shapes
@@ -344,29 +345,20 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
     return run.path
 
 
-def import_model(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The weights: .safetensors, .pt or .pth.")
-    ],
-    vocab: Annotated[
-        str,
-        typer.Option(
-            "--vocab", metavar="FILE", help="JSON: characters by id, or nanoGPT's stoi or itos."
-        ),
-    ],
-    cell: Annotated[
-        str | None,
-        typer.Option("--cell", metavar="CELL", help="For an nn.RNN: rnn (tanh) or irnn (relu)."),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="FILE", help="Measure the loss on this text.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run folder: a new one.")
-    ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(CommandOptions):
+    """What `charrnn import` takes."""
+
+    file: str = argument("FILE", "The weights: .safetensors, .pt or .pth.")
+    vocab: str = option(
+        MISSING, "--vocab FILE", "JSON: characters by id, or nanoGPT's stoi or itos."
+    )
+    cell: str | None = option(None, "--cell CELL", "For an nn.RNN: rnn (tanh) or irnn (relu).")
+    text: str | None = option(None, "--text FILE", "Measure the loss on this text.")
+    out: Path | None = option(None, "--out DIR", "The run folder: a new one.")
+
+
+def import_model(options: ImportOptions) -> None:
     """Make a run of a model that another program trained: an nn.LSTM, nn.GRU or nn.RNN of torch.
 
     sample, visualize, explore, evaluate, export and train --init-from use it like a run. stderr
@@ -374,27 +366,27 @@ def import_model(
     """
     from charrnn.api import Model
 
-    path = Path(file)
-    alphabet = read_vocab(Path(vocab))
-    imported = match(read_tensors(path), len(alphabet), path, cell)
+    path = Path(options.file)
+    alphabet = read_vocab(Path(options.vocab))
+    imported = match(read_tensors(path), len(alphabet), path, options.cell)
     model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", {})
-    loss = None if text is None else _measure(model, text)
-    run = write_run(imported, alphabet, path, out)
+    loss = None if options.text is None else _measure(model, options.text)
+    run = write_run(imported, alphabet, path, options.out)
 
-    if json:
+    if options.json:
         found = {"run": str(run), "cell": imported.config.cell}
         print_json(found | {"matched": imported.matched, "loss": loss})
         return
-    if not quiet:
+    if not options.quiet:
         report = imported.report()
         if imported.config.cell == "rnn":
             report.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
         if loss is not None:
             report.append(
-                f"loss on {text}: {loss['nats']:.4f} nats, {loss['bits']:.4f} bits per character"
-                f" ({loss['chars']:,} characters)"
+                f"loss on {options.text}: {loss['nats']:.4f} nats, {loss['bits']:.4f} bits per"
+                f" character ({loss['chars']:,} characters)"
             )
         for line in report:
             typer.echo(printable(line), err=True)

@@ -1,9 +1,13 @@
 """Options of generated text: their defaults, their ranges, and how the command line sets them.
-Without NumPy."""
+Without NumPy.
+
+Options that the command line does not take as they are, such as a prime from a file, are declared
+in `cli.sample`.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from charrnn.config.options import option
@@ -55,12 +59,7 @@ class Shaping:
     copy (`compiled.sampling`). Raises UsageError naming the option and its range.
     """
 
-    temperature: float = option(
-        1.0,
-        "--temp T[,T]",
-        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
-        f" text. Default: {SAMPLE_TEMPERATURE}.",
-    )
+    temperature: float = 1.0
     """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: all probability on the
     most likely character, the first of equals."""
     top_k: int | None = option(
@@ -105,12 +104,7 @@ class TextOptions:
     """Options that sampling and beam search share. Raises UsageError naming the option, its value
     and its range."""
 
-    length: int = option(
-        DEFAULT_LENGTH,
-        "--length N",
-        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many:"
-        f" {DOCUMENT_LENGTH:,}.",
-    )
+    length: int = DEFAULT_LENGTH
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
         None,
@@ -120,11 +114,7 @@ class TextOptions:
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
-    prime: str | bytes = option(
-        "",
-        "--prime TEXT|@FILE",
-        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @.",
-    )
+    prime: str | bytes = ""
     """Text to read first, of any length; not part of the result. An empty one stands for a newline;
     for a model of documents the prime is the beginning of one."""
     unknown: str = option(
@@ -150,13 +140,7 @@ class TextOptions:
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
     characters."""
-    clamps: Clamps = option(
-        dict,
-        "--clamp L:U=V|DETECTOR=V",
-        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output:"
-        " quote=high, quote@8=low, quote=0.5. Repeatable.",
-        CELLS,
-    )
+    clamps: Clamps = field(default_factory=dict)
     """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford
     2017), directions at their output."""
     on_draw: Callable[[int], object] = lambda num_chars: None
@@ -192,16 +176,11 @@ class TextOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleOptions(Shaping, TextOptions):
+class SampleOptions(TextOptions, Shaping):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range."""
 
-    cell: tuple[int, int] | None = option(
-        None,
-        "--color WHAT",
-        "Colour the text by its surprise, or by a cell: surprise, or L:U.",
-        TEXT,
-    )
+    cell: tuple[int, int] | None = None
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
     precision: str = option(
         DEFAULT_PRECISION,
@@ -231,13 +210,9 @@ class SearchOptions(TextOptions):
     length: int = DEFAULT_SEARCH_LENGTH
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
     """
-    width: int = option(
-        DEFAULT_WIDTH, "--beam N", "Search for the most likely text with N beams.", SEARCH
-    )
+    width: int = DEFAULT_WIDTH
     """Number of texts kept at every step, and returned."""
-    no_repeat: int | None = option(
-        None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH
-    )
+    no_repeat: int | None = None
     """Length of n-grams that occur at most once, those of the prime included; in bytes with the
     byte alphabet. None: any may recur."""
 

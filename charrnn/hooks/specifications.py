@@ -33,8 +33,13 @@ class CommandEntry:
     summary: str
     """The line of `charrnn --help`."""
     place: str
-    """Where its function with typer's annotations is, or the `typer.Typer` of several commands, as
-    "module:name"."""
+    """Where its function is, as "module:name": it has the parameter `options`, a dataclass that
+    declares them (`config.options`), and may have `context`. Or a `typer.Typer` of several
+    commands."""
+    added_options: str = ""
+    """Where a function is that returns the options which packages add to the command."""
+    epilog: str = ""
+    """Where the text is that stands below the help."""
 
 
 @hookspec

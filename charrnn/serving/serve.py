@@ -6,14 +6,13 @@ import ipaddress
 import os
 import re
 import socket
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated
-
-import typer
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import DebugOption, QuietOption, RunArgument
+from charrnn.cli.command_options import RUN_HELP, ScreenOptions
 from charrnn.cli.streams import print_path, write_aside
+from charrnn.config.options import argument, option
 from charrnn.errors import UsageError, install_command, named
 
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -47,23 +46,23 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost"
 
 
-def serve(
-    run: RunArgument = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            "--host",
-            help=f"Address; one that other machines reach needs a token in {TOKEN}.",
-            metavar="HOST",
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option("--port", help="0: any free one.", metavar="N", min=0, max=65535),
-    ] = 8000,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ScreenOptions):
+    """What `charrnn serve` takes."""
+
+    run: str | None = argument("RUN", RUN_HELP, default=None)
+    host: str = option(
+        "127.0.0.1",
+        "--host HOST",
+        f"Address; one that other machines reach needs a token in {TOKEN}.",
+        shown_default="127.0.0.1",
+    )
+    port: int = option(
+        8000, "--port N", "0: any free one.", least=0, most=65535, shown_default="8000"
+    )
+
+
+def serve(options: ServeOptions) -> None:
     """Serve a model to a browser and to OpenAI's clients.
 
     The page of charrnn export is at /, completions are at /v1/completions, where max_tokens counts
@@ -78,8 +77,9 @@ def serve(
 
     from charrnn.serving.completions import Server
 
+    host = options.host
     token = os.environ.get(TOKEN) or None
-    with bind(host, port) as listening:
+    with bind(host, options.port) as listening:
         if token is not None and not re.fullmatch("[!-~]+", token):
             raise UsageError(
                 f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
@@ -90,17 +90,17 @@ def serve(
                 f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use"
                 " 127.0.0.1."
             )
-        model = load_model(run, quiet=quiet)
+        model = load_model(options.run, quiet=options.quiet)
         # Raises CheckpointError for weights that predict nothing finite.
         model.generator.model_for("int8", {})
         served = Server(model, token, is_over=lambda: server.should_exit)
         name = f"[{host}]" if ":" in host else host
         print_path(f"http://{name}:{listening.getsockname()[1]}")
-        if not quiet:
+        if not options.quiet:
             write_aside(f"{model.name} is served; Ctrl-C ends it")
         config = uvicorn.Config(
             served.app((*OWN_NAMES, name) if is_local else ("*",)),
-            log_level="error" if debug else "critical",
+            log_level="error" if options.debug else "critical",
             access_log=False,
             server_header=False,
             lifespan="off",

@@ -2,21 +2,21 @@
 
 import os
 import shlex
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.progress_bars import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console, with_flags
-from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, configure, parse_settings
-from charrnn.config.options import Option
+from charrnn.cli.train import SettingsOptions, configure, parse_settings
+from charrnn.config.options import argument, option, option_group
 from charrnn.config.settings import Config
 from charrnn.errors import Message, UsageError, counted
 from charrnn.sweeps.plan import Axis, parse_axis
@@ -35,33 +35,26 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} runs [{elapsed}<{rema
 """The progress bar, in the format of tqdm."""
 
 
-SEEDS = Option("--seeds", "Train each setting with N seeds.", "N", SWEEP, kind=int, default=3)
-JOBS = Option(
-    "--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1
-)
-OUT = Option(
-    "--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path
-)
-SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
-"""The options that set a field; one that is given again adds values."""
-OPTIONS = (SEEDS, JOBS, OUT, *SETTINGS, RECIPE, SET)
-"""The options of the sweep itself, and those of the settings of a run."""
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(CommandOptions):
+    """What `charrnn sweep` takes; a setting that is given again adds values."""
+
+    corpus: Sequence[str] = argument(
+        "CORPUS", "The text, as for train. Default: the standard library's own source.", default=()
+    )
+    seeds: int = option(
+        3, "--seeds N", "Train each setting with N seeds.", SWEEP, shown_default="3"
+    )
+    jobs: int = option(
+        1, "--jobs N", "Train N runs at a time, which share the cores.", SWEEP, shown_default="1"
+    )
+    out: Path | None = option(
+        None, "--out DIR", "Folder of the sweep; default: checkpoints/sweep-TEXT.", SWEEP
+    )
+    settings: SettingsOptions = option_group(SettingsOptions)
 
 
-def sweep(
-    context: typer.Context,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CORPUS",
-            help="The text, as for train. Default: the standard library's own source.",
-        ),
-    ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> int:
+def sweep(context: typer.Context, options: SweepOptions) -> int:
     """Train every combination of settings, and compare the runs.
 
     Every setting takes several values, separated by commas: --cell lstm,gru --set
@@ -80,18 +73,18 @@ def sweep(
             "A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE."
         )
     invocation: Invocation = context.obj
-    config, axes = plan_settings(corpus or [], values)
+    config, axes = plan_settings(options)
     events = sweeping.sweep(
         config,
         axes,
-        seeds=values[SEEDS.flag],
-        jobs=values[JOBS.flag],
-        out=values[OUT.flag],
+        seeds=options.seeds,
+        jobs=options.jobs,
+        out=options.out,
         should_stop=lambda: invocation.signals.number,
     )
-    view = SweepView(invocation.signals, quiet=quiet)
+    view = SweepView(invocation.signals, quiet=options.quiet)
     report = view.show(events)
-    if json:
+    if options.json:
         print_json(report.to_json())
     elif any(row.mean is not None for row in report.rows):
         result_console().print(reporting.sweep_view(report))
@@ -101,12 +94,7 @@ def sweep(
     return int(any(run.status == "failed" for run in report.runs))
 
 
-sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
-
-
-def plan_settings(
-    corpus: Sequence[str], values: Mapping[str, Any]
-) -> tuple[Config, dict[str, Any]]:
+def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
     """Part the settings of a command line into those with one value and the swept ones, with
     several.
 
@@ -114,15 +102,17 @@ def plan_settings(
     """
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> Axis:
-        new = text if isinstance(text, str) else ",".join(text)
+    def parse(name: str, added: Sequence[str]) -> Axis:
+        new = ",".join(added)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
         return parse_axis(name, texts[name])
 
-    given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
+    given = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     config, _ = configure(
-        corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag]
+        options.corpus,
+        {name: axis[0] for name, axis in given.items()},
+        options.settings.recipe,
     )
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
     # What follows from the first value is left open with it.

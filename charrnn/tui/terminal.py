@@ -5,18 +5,18 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli.arguments import load_model, read_passage
-from charrnn.cli.command_options import QuietOption, RunArgument
+from charrnn.cli.command_options import RUN_HELP, ScreenOptions
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
-from charrnn.config.options import Option
+from charrnn.config.options import argument, option
 from charrnn.errors import UsageError, install_command
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 
@@ -26,34 +26,6 @@ POLL_SECONDS = 0.2
 """Seconds between two looks for a signal."""
 GRACE_SECONDS = 3.0
 """Seconds that the editor has to end after a signal."""
-OPTIONS = (
-    Option(
-        "--run",
-        "The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of"
-        " charrnn export. Default: the newest run there or in this folder.",
-        "RUN",
-        aliases=("--model",),
-    ),
-    Option(
-        "--until", "Continue to the end of a word, a line or a sentence.", "WORD", default="word"
-    ),
-    Option(
-        "--temp",
-        "Of the samples: 0 is greedy, 1 the model's own.",
-        "T",
-        kind=float,
-        default=SAMPLE_TEMPERATURE,
-        name="temperature",
-    ),
-    Option(
-        "--seed",
-        "The same seed gives the same continuations. Default: a new one.",
-        "N",
-        kind=int,
-        least=0,
-    ),
-)
-"""The options of `charrnn write`."""
 
 
 def check_full_screen(command: str, instead: str) -> None:
@@ -84,18 +56,18 @@ def fills_terminal() -> bool:
     return supports_cursor_control(sys.stderr)
 
 
-def explore(
-    context: typer.Context,
-    run: RunArgument = None,
-    text: Annotated[
-        str | None,
-        typer.Option("--text", help="Read this file instead of held-out text.", metavar="FILE"),
-    ] = None,
-    chars: Annotated[
-        int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)
-    ] = CHARS_SHOWN,
-    quiet: QuietOption = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ExploreOptions(ScreenOptions):
+    """What `charrnn explore` takes."""
+
+    run: str | None = argument("RUN", RUN_HELP, default=None)
+    text: str | None = option(None, "--text FILE", "Read this file instead of held-out text.")
+    chars: int = option(
+        CHARS_SHOWN, "--chars N", "Characters to show.", least=1, shown_default=str(CHARS_SHOWN)
+    )
+
+
+def explore(context: typer.Context, options: ExploreOptions) -> int:
     """Browse the cells of a model over a text.
 
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
@@ -105,54 +77,76 @@ def explore(
     from charrnn.cells.findings import CHARS_SCORED
 
     check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
-    if text == "-":
+    if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
-    if not quiet:
+    if not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     from charrnn.tui.explore.app import Explorer
 
-    model = load_model(run, quiet=quiet)
-    content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED))
+    model = load_model(options.run, quiet=options.quiet)
+    content, before, _ = read_passage(model, options.text, max(options.chars, CHARS_SCORED))
     explorer = Explorer(
-        model, model.encode(content, context=before), num_shown=chars, num_scored=CHARS_SCORED
+        model,
+        model.encode(content, context=before),
+        num_shown=options.chars,
+        num_scored=CHARS_SCORED,
     )
     explorer.run_until_signal(context.obj.signals)
-    warn(tuple(explorer.warnings), quiet=quiet)
+    warn(tuple(explorer.warnings), quiet=options.quiet)
     return explorer.exit_code(context.obj.signals.number)
 
 
-def write(
-    context: typer.Context,
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN] DRAFT",
-            help=(
-                "A text file, which need not exist yet; before it, optionally, a run. Default: a"
-                " new text."
-            ),
-        ),
-    ] = None,
-    quiet: QuietOption = False,
-    *,
-    values: Mapping[str, Any],
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions(ScreenOptions):
+    """What `charrnn write` takes."""
+
+    words: Sequence[str] = argument(
+        "[RUN] DRAFT",
+        "A text file, which need not exist yet; before it, optionally, a run. Default: a new text.",
+        default=(),
+    )
+    run: str | None = option(
+        None,
+        "--run RUN",
+        "The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of"
+        " charrnn export. Default: the newest run there or in this folder.",
+    )
+    until: str = option(
+        "word",
+        "--until WORD",
+        "Continue to the end of a word, a line or a sentence.",
+        shown_default="word",
+    )
+    temperature: float = option(
+        SAMPLE_TEMPERATURE,
+        "--temp T",
+        "Of the samples: 0 is greedy, 1 the model's own.",
+        shown_default=str(SAMPLE_TEMPERATURE),
+    )
+    seed: int | None = option(
+        None,
+        "--seed N",
+        "The same seed gives the same continuations. Default: a new one.",
+        least=0,
+    )
+
+
+def write(context: typer.Context, options: WriteOptions) -> int:
     """Write a text with a model.
 
     Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved
     unasked: Ctrl-S saves, F5 saves under another name. F1 lists the keys.
     """
-    *runs, draft = arguments or (None,)
-    run = values["--run"]
-    seed = values["--seed"]
+    *runs, draft = options.words or (None,)
     if len(runs) > 1:
         raise UsageError(
             f"write takes [RUN] DRAFT, not {len(runs) + 1} words. Put quotes around names with"
             " spaces."
         )
-    if runs and run is not None:
+    if runs and options.run is not None:
         raise UsageError(
-            f"The run is given twice, as {runs[0]} and by --run {run}. Leave one of them out."
+            f"The run is given twice, as {runs[0]} and by --run {options.run}. Leave one of them"
+            " out."
         )
     check_full_screen(
         "charrnn write", "`charrnn sample --prime @DRAFT` continues a text without one."
@@ -162,16 +156,17 @@ def write(
     from charrnn.tui.write.drafts import Draft, read_draft
 
     # Checked before a large draft is read.
-    if seed is None:
-        seed = fresh_seed()
-    options = ContinuationOptions(until=values["--until"], temperature=values["--temp"], seed=seed)
+    seed = fresh_seed() if options.seed is None else options.seed
+    continuation = ContinuationOptions(
+        until=options.until, temperature=options.temperature, seed=seed
+    )
     read = Draft() if draft is None else read_draft(Path(draft))
-    model = load_model(runs[0] if runs else run, quiet=quiet)
+    model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
 
     from charrnn.tui.write.screen import Writer
 
     signals: Signals = context.obj.signals
-    writer = Writer(model, read, options)
+    writer = Writer(model, read, continuation)
     is_left = False
     is_over = threading.Event()
     threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
@@ -181,13 +176,10 @@ def write(
         is_over.set()
         if not is_left and writer.draft_screen.is_unsaved:
             with contextlib.suppress(OSError):  # the terminal may be gone
-                warn(("the changes since the last save are lost",), quiet=quiet)
+                warn(("the changes since the last save are lost",), quiet=options.quiet)
     if is_left:
         return writer.exit_code(0)
     return writer.exit_code(signals.number) or 1
-
-
-write.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _end_anyway(signals: Signals, is_over: threading.Event) -> None:

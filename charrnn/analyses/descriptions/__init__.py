@@ -4,6 +4,7 @@ other."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from charrnn.analyses.descriptions.conditions import build_conditions
 from charrnn.analyses.descriptions.describing import describe_cells
@@ -15,7 +16,8 @@ from charrnn.analyses.descriptions.results import (
 )
 from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import CellAnalysis, CellSection, detectors_key
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, named
 from charrnn.views.html_page import PagePart
@@ -80,22 +82,25 @@ def page_parts(one: Description) -> Iterable[PagePart]:
         )
 
 
-DESCRIBE = Option(
-    "--describe", "Describe every cell by a rule in words, with its score.", kind=bool
-)
-"""Selects the analysis."""
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions:
+    """The option of the analysis."""
+
+    describe: bool = option(
+        False, "--describe", "Describe every cell by a rule in words, with its score."
+    )
 
 
-def _measure(subject: Subject) -> DescriptionReport:
-    if subject.options.values["--top"] == 0:
+def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
+    if subject.options.top == 0:
         top, describe = named("top"), named("describe")
         raise UsageError(
             f"{top} is 0; {describe} lists at least 1 cell. Leave {top} out for {NUM_LISTED}."
         )
-    return descriptions(subject.study, subject.options.detectors)
+    return descriptions(subject.study, subject.detectors)
 
 
-def _show(subject: Subject, report: DescriptionReport) -> Shown:
+def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number;
     a file lists all."""
     name, options = subject.model.name, subject.options
@@ -103,7 +108,7 @@ def _show(subject: Subject, report: DescriptionReport) -> Shown:
         f"{all_visible(name)}: {len(report.descriptions):,} cells over {report.num_chars:,}"
         " characters, described by rules"
     )
-    num_listed = options.values["--top"]
+    num_listed = options.top
     if num_listed is None and not options.suffix:
         num_listed = NUM_LISTED
     pictures = description_pictures(title, report, num_listed)
@@ -121,5 +126,13 @@ SECTION = CellSection(
     parts=page_parts,
 )
 """The section of the page of a cell."""
-ANALYSES = (Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS | {"--top"}),)
+ANALYSES = (
+    Analysis(
+        flag="--describe",
+        options=DescribeOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS | {"--top"},
+    ),
+)
 """`visualize --describe`."""

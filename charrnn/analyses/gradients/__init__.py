@@ -6,6 +6,9 @@ for it to explode (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1)
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -18,33 +21,36 @@ from charrnn.analyses.gradients.spectrum import (
     training_spectrum,
 )
 from charrnn.analyses.history import FEW_STEPS, run_folder
-from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
-
-WITH = Option(
-    "--with",
-    "With --gradients or --spectrum: add another run to the charts (repeatable).",
-    "RUN",
-    name="beside",
-    repeatable=True,
-)
-"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names.
-"""
+from charrnn.config.options import option
 
 
-GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
-"""Selects the analysis."""
+def _with_option() -> Any:
+    """Declare further runs that share a chart, for two analyses."""
+    return option(
+        (),
+        "--with RUN",
+        "With --gradients or --spectrum: add another run to the charts (repeatable).",
+    )
 
 
-def _measure(subject: Subject) -> tuple[GradientReach, ...]:
-    others = [
-        load_model(name, quiet=subject.options.values["--quiet"])
-        for name in subject.value(WITH) or ()
-    ]
+@dataclass(frozen=True, kw_only=True)
+class GradientsOptions:
+    """The options of `visualize --gradients`."""
+
+    gradients: bool = option(
+        False, "--gradients", "Show how the gradient decays or grows with distance."
+    )
+    beside: Sequence[str] = _with_option()
+
+
+def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
+    others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
     return gradients_with(subject.model, others, subject.content, context=subject.context)
 
 
-def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
+def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in
     two."""
     pictures: list[RenderableType] = [gradient_chart(reaches)]
@@ -59,18 +65,22 @@ def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
     return Shown(f"Gradients of {reaches[0].name}", pictures, data)
 
 
-SPECTRUM = Option(
-    "--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool
-)
-"""Selects the analysis."""
+@dataclass(frozen=True, kw_only=True)
+class SpectrumOptions:
+    """The options of `visualize --spectrum`."""
+
+    spectrum: bool = option(
+        False, "--spectrum", "Show the recurrent matrices' largest singular values during training."
+    )
+    beside: Sequence[str] = _with_option()
 
 
-def _measure_spectra(subject: Subject) -> list[TrainingSpectrum]:
-    runs = (run_folder(subject.model), *(subject.value(WITH) or ()))
+def _measure_spectra(subject: Subject[SpectrumOptions]) -> list[TrainingSpectrum]:
+    runs: list[str | Path] = [run_folder(subject.model), *subject.own.beside]
     return [training_spectrum(run) for run in runs]
 
 
-def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
+def _show_spectra(subject: Subject[SpectrumOptions], spectra: Sequence[TrainingSpectrum]) -> Shown:
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their
     gradients."""
     pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
@@ -82,7 +92,13 @@ def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Show
 
 
 ANALYSES = (
-    Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
-    Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
+    Analysis(flag="--gradients", options=GradientsOptions, measure=_measure, show=_show),
+    Analysis(
+        flag="--spectrum",
+        options=SpectrumOptions,
+        measure=_measure_spectra,
+        show=_show_spectra,
+        reads_text=lambda own: False,
+    ),
 )
 """`visualize --gradients` and `--spectrum`."""

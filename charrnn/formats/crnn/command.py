@@ -7,17 +7,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_error, print_json, print_path, with_flags, write_aside
+from charrnn.config.options import argument, option
 from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.system.files import behind_links, convert_os_errors, replacing
 from charrnn.system.lazy import LazyModule
@@ -33,16 +33,6 @@ SUFFIX = ".crnn"
 """Suffix of a compressed file."""
 STREAM = "-"
 """Name of standard input and output."""
-
-OutputOption = Annotated[
-    str | None,
-    typer.Option(
-        "--out", "--output", "-o", metavar="FILE", help="Where to write; - is standard output."
-    ),
-]
-"""--out: the file to write."""
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
-"""--force: replace existing files."""
 
 
 def count_chars(data: bytes) -> int:
@@ -157,29 +147,25 @@ def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCod
     return coder
 
 
-def compress(
-    arguments: Annotated[
-        list[str], typer.Argument(metavar="RUN FILE...", help="A run, and files; - is a stream.")
-    ],
-    output: OutputOption = None,
-    with_model: Annotated[
-        bool,
-        typer.Option(
-            "--with-model", help="Include the model, so that nothing else is needed to decompress."
-        ),
-    ] = False,
-    order: Annotated[
-        int,
-        typer.Option(
-            "--order",
-            metavar="N",
-            help="Guess by the last 1 to 6 characters, too; try 4.",
-        ),
-    ] = 0,
-    force: ForceOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions(CommandOptions):
+    """What `charrnn compress` takes."""
+
+    words: Sequence[str] = argument("RUN FILE...", "A run, and files; - is a stream.")
+    output: str | None = option(None, "--out -o FILE", "Where to write; - is standard output.")
+    with_model: bool = option(
+        False, "--with-model", "Include the model, so that nothing else is needed to decompress."
+    )
+    order: int = option(
+        0,
+        "--order N",
+        "Guess by the last 1 to 6 characters, too; try 4.",
+        shown_default="0",
+    )
+    force: bool = option(False, "--force", "Replace a file that exists.")
+
+
+def compress(options: CompressOptions) -> None:
     """Compress files by a model, so that `charrnn decompress` restores them on every machine, bit
     for bit.
 
@@ -187,35 +173,37 @@ def compress(
     many texts of one kind, such as messages, logs or chapters, with a model of that kind. Any file
     can be compressed; what is not in the alphabet of the model takes as much space as before.
     """
-    if len(arguments) < 2:
+    if len(options.words) < 2:
         raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
-    run, *names = arguments
+    run, *names = options.words
+    order = options.order
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
-    files = _files(names, output, defaults, force=force, as_json=json)
+    files = _files(names, options.output, defaults, force=options.force, as_json=options.json)
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one
     # restores the files.
-    compressor = compressor_of(load_model(run, quiet=False), with_model=with_model, order=order)
+    compressor = compressor_of(
+        load_model(run, quiet=False), with_model=options.with_model, order=order
+    )
 
     def convert(source: _Source) -> Iterator[bytes]:
         source.order = order
         return compressor(source, source.num_bytes)
 
-    _convert(files, convert, restores=False, as_json=json, quiet=quiet)
+    _convert(files, convert, restores=False, as_json=options.json, quiet=options.quiet)
 
 
-def decompress(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[RUN] FILE...",
-            help="Files that charrnn compress wrote; before them, their run.",
-        ),
-    ],
-    output: OutputOption = None,
-    force: ForceOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DecompressOptions(CommandOptions):
+    """What `charrnn decompress` takes."""
+
+    words: Sequence[str] = argument(
+        "[RUN] FILE...", "Files that charrnn compress wrote; before them, their run."
+    )
+    output: str | None = option(None, "--out -o FILE", "Where to write; - is standard output.")
+    force: bool = option(False, "--force", "Replace a file that exists.")
+
+
+def decompress(options: DecompressOptions) -> None:
     """Restore files that `charrnn compress` wrote with the same model.
 
     FILE.crnn becomes FILE. Without RUN, the model in the file is used, or else the newest run. A
@@ -223,12 +211,11 @@ def decompress(
     the text.
     """
     run = None
-    names = arguments
-    if len(arguments) > 1 and arguments[0] != STREAM and not arguments[0].endswith(SUFFIX):
-        run, *names = arguments
-    files = _files(
-        names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json
-    )
+    names = list(options.words)
+    if len(names) > 1 and names[0] != STREAM and not names[0].endswith(SUFFIX):
+        run = names.pop(0)
+    targets = [name.removesuffix(SUFFIX) for name in names]
+    files = _files(names, options.output, targets, force=options.force, as_json=options.json)
     coders: dict[bytes, rows.RowCoder] = {}
 
     def restore(source: _Source) -> Iterator[bytes]:
@@ -238,13 +225,13 @@ def decompress(
             if run is None and header.model:
                 model = container.unpack_model(header.model, name)
             else:
-                model = load_model(run, quiet=quiet)
+                model = load_model(run, quiet=options.quiet)
             coders[header.digest] = _coder_for(header, model, name)
         source.order = header.order
         coders[header.digest].order = header.order
         return container.decompress(coders[header.digest], source, name)
 
-    _convert(files, restore, restores=True, as_json=json, quiet=quiet)
+    _convert(files, restore, restores=True, as_json=options.json, quiet=options.quiet)
 
 
 def _convert(

@@ -49,7 +49,7 @@ LOOP_CHARS = 2_000
 
 
 @dataclass(kw_only=True, slots=True)
-class Page:
+class SampleOutput:
     """Shows the text that one call of `charrnn sample` generates."""
 
     first: "Model"
@@ -129,29 +129,29 @@ class Page:
             )
         deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
 
-    def show_samples(
-        self, count: int, options: SampleOptions, temperatures: Sequence[float]
-    ) -> None:
-        """Print several texts, or one for each temperature: as JSON objects, or each after its
-        heading."""
+    def show_samples(self, count: int, options: SampleOptions) -> None:
+        """Print several texts: as JSON objects, or as the documents of a file are parted."""
         documents = self.model.config.documents
-        with self._drawing(options, len(temperatures) or count, is_streamed=True) as options:
-            if not temperatures and not self.show_as_json:
-                for index, chunks in enumerate(self.model.generator.write_each(count, options)):
-                    self._write_places(
-                        [separator(documents, index, count), self.typed],
-                        chunks,
-                        documents != "none",
-                    )
+        generator = self.model.generator
+        with self._drawing(options, count, is_streamed=True) as options:
+            if self.show_as_json:
+                for text in generator.iter_samples(count, options):
+                    print_json(self._as_json(text))
                 return
-            for index, text in enumerate(
-                self.model.generator.iter_samples(count, options, temperatures=temperatures)
-            ):
-                first = {"temperature": temperatures[index]} if temperatures else {}
+            for index, chunks in enumerate(generator.write_each(count, options)):
+                before = [separator(documents, index, count), self.typed]
+                self._write_places(before, chunks, ends_line=documents != "none")
+
+    def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
+        """Print a text for each temperature: as JSON objects, or each after its heading."""
+        generator = self.model.generator
+        with self._drawing(options, len(temperatures), is_streamed=True) as options:
+            texts = generator.iter_samples(1, options, temperatures=temperatures)
+            for index, (temperature, text) in enumerate(zip(temperatures, texts, strict=True)):
                 if self.show_as_json:
-                    print_json(self._as_json(text) | first)
+                    print_json(self._as_json(text) | {"temperature": temperature})
                 else:
-                    heading = _heading(index, f"temperature {temperatures[index]:g}")
+                    heading = _heading(index, f"temperature {temperature:g}")
                     self._write_places([heading, self.typed], [text.text])
 
     def show_novelty(self, options: SampleOptions) -> None:
