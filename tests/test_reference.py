@@ -100,3 +100,16 @@ def test_the_drawings_are_those_of_the_script() -> None:
         ]
         assert drawn == kept, "run: python docs/make_drawings.py"
         assert f"](pictures/{name}.svg)" in page
+
+
+def test_the_page_of_the_code_names_the_lines_of_its_functions() -> None:
+    lines = load_script(REPOSITORY / "docs" / "number_lines.py")
+    page = lines.PAGE.read_text(encoding="utf-8")
+    assert len(lines.STOP.findall(page)) > 40
+    assert lines.number(page) == page, "run: python docs/number_lines.py"
+
+
+def test_a_name_that_is_gone_from_the_code_is_refused() -> None:
+    lines = load_script(REPOSITORY / "docs" / "number_lines.py")
+    with pytest.raises(LookupError, match=r"cli/app.py has no walk"):
+        lines.number("`cli/app.py:1` `walk`")
