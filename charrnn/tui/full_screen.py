@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.driver import Driver
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from charrnn.cli.signals import Signals
@@ -178,6 +179,18 @@ class HintLine(Static):
     def show(self, keys: str) -> None:
         """Replace the keys."""
         self.update(Text(keys, no_wrap=True, overflow="ellipsis"))
+
+
+class FullScreen(Screen[None]):
+    """A screen of the interface: named lines, and a status line."""
+
+    def put(self, name: str, drawn: RenderableType) -> None:
+        """Replace what the line of this name shows."""
+        self.query_one(f"#{name}", Static).update(drawn)
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        self.query_one(StatusLine).say(message)
 
 
 class FullScreenApp(App[Result]):

@@ -20,7 +20,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
@@ -44,6 +43,7 @@ from charrnn.tui.explore.state import (
 )
 from charrnn.tui.explore.text_view import TextView
 from charrnn.tui.full_screen import (
+    FullScreen,
     FullScreenApp,
     Help,
     HintLine,
@@ -188,7 +188,7 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
     return read_passages(text, places, [values[place.begin : place.end] for place in places])
 
 
-class CellScreen(Screen[None]):
+class CellScreen(FullScreen):
     """A title, a summary that stays, and pictures to scroll through, which arrive one after the
     other."""
 
@@ -216,7 +216,7 @@ class CellScreen(Screen[None]):
         cell = exploration.cell
         score = exploration.selected.score
         detector = None if score is None else score.detector
-        self.query_one("#caption", Static).update(caption_of(exploration))
+        self.put("caption", caption_of(exploration))
         self._draw([], self._early_pictures(cell))
         self.query_one("#pictures").scroll_home(animate=False)
 
@@ -225,7 +225,7 @@ class CellScreen(Screen[None]):
                 job.show(self._draw, summary_pictures(page, detector), page_pictures(page))
                 job.pause()
 
-        explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
+        explorer.measure(PAGE, measure, self.say)
 
     def _early_pictures(self, cell: CellIndex) -> list[RenderableType]:
         """Draw the passages of the text of the browser, if it was read: to read the one that is
@@ -240,8 +240,8 @@ class CellScreen(Screen[None]):
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         is_plain = self.app.no_color
-        self.query_one("#summary", Static).update(Legible(Group(*summary), is_plain))
-        self.query_one("#page", Static).update(Legible(Group(*pictures), is_plain))
+        self.put("summary", Legible(Group(*summary), is_plain))
+        self.put("page", Legible(Group(*pictures), is_plain))
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
         pictures = self.query_one("#pictures")
@@ -256,7 +256,7 @@ class CellScreen(Screen[None]):
             self.show_subject()
 
 
-class ClampScreen(Screen[None]):
+class ClampScreen(FullScreen):
     """Two generated texts side by side: with a cell clamped, and without."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind(
@@ -297,15 +297,15 @@ class ClampScreen(Screen[None]):
 
     def _say(self, message: str) -> None:
         clamped = f"{cell_name(self._clamp.cell)} clamped at {self._clamp.value:.4g}"
-        self.query_one("#clamped-title", Static).update(Text(printable(message or clamped)))
+        self.put("clamped-title", Text(printable(message or clamped)))
 
     def _generate(self) -> None:
         clamp = self._clamp
         model = self.app.model
         title = f"after …{all_visible(clamp.prime[-30:])}   seed {clamp.seed}"
-        self.query_one("#title", Static).update(Text(title, no_wrap=True))
+        self.put("title", Text(title, no_wrap=True))
         free = f"not clamped, coloured by {cell_name(clamp.cell)}"
-        self.query_one("#free-title", Static).update(Text(free))
+        self.put("free-title", Text(free))
         self._say("generating ...")
 
         def generate(job: Job) -> None:
@@ -320,7 +320,7 @@ class CellTable(DataTable[Text], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bind_all(TABLE_KEYS)
 
 
-class Browser(Screen[None]):
+class Browser(FullScreen):
     """Cells in a table, a text coloured by the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(BROWSER_KEYS)
@@ -396,10 +396,6 @@ class Browser(Screen[None]):
                 legend.append(" ", palette.value(value))
         return legend.append(f" {high}")
 
-    def say(self, message: str) -> None:
-        """Replace the status message; "" removes it."""
-        self.query_one(StatusLine).say(message)
-
     def _end(self, message: str) -> None:
         self.say(message or " ".join(map(with_flags, self.app.warnings)))
 
@@ -430,9 +426,9 @@ class Browser(Screen[None]):
         title = one_line(
             self.model.name, cell_type(self.model.config.cell).shows, exploration.order
         )
-        self.query_one("#title", Static).update(title)
-        self.query_one("#caption", Static).update(caption_of(exploration))
-        self.query_one("#legend", Static).update(self._legend(exploration.scale))
+        self.put("title", title)
+        self.put("caption", caption_of(exploration))
+        self.put("legend", self._legend(exploration.scale))
 
         values = exploration.values
         places = None
@@ -441,8 +437,8 @@ class Browser(Screen[None]):
         view = self.query_one("#text", TextView)
         view.show(exploration.viewed.text, places, exploration.viewed.cursor)
         sparkline = Text(view.sparkline(view.current_line), no_wrap=True)
-        self.query_one("#sparkline", Static).update(sparkline)
-        self.query_one("#readout", Static).update(self._readout())
+        self.put("sparkline", sparkline)
+        self.put("readout", self._readout())
         self.query_one(HintLine).show(TYPING_HINT if self.is_typing else HINT)
 
     def _readout(self) -> Text:

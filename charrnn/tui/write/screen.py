@@ -19,7 +19,6 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.document._document import EditResult
 from textual.document._edit import Edit
-from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from charrnn.api import Model
@@ -27,6 +26,7 @@ from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.system.progress import task
 from charrnn.tui.full_screen import (
+    FullScreen,
     FullScreenApp,
     Help,
     HintLine,
@@ -259,7 +259,7 @@ class Editor(TextArea):
         self._insert(hide_pasted(event.text))
 
 
-class DraftScreen(Screen[None]):
+class DraftScreen(FullScreen):
     """The draft, five continuations of it, and the keys."""
 
     app: "Writer"
@@ -308,18 +308,14 @@ class DraftScreen(Screen[None]):
 
     # What is shown
 
-    def say(self, message: str) -> None:
-        """Replace the status message; "" removes it."""
-        self.query_one(StatusLine).say(message)
-
     def _show(self) -> None:
         """Draw everything but the draft."""
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
-        self.query_one("#settings", Static).update(Text(settings))
+        self.put("settings", Text(settings))
         name = "unnamed" if self.file.path is None else self.file.path.name
         if self.is_unsaved:
             name = f"* {name}"
-        self.query_one("#title", Static).update(one_line(name, self.model.name))
+        self.put("title", one_line(name, self.model.name))
 
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
