@@ -160,6 +160,8 @@ class PassageList:
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
         grid.add_column(width=width)
+
+        # A tenth takes one line, so that its line of the text stands beside its value.
         for passage in self.passages:
             if passage.kind == "decile":
                 name = f"tenth {passage.rank}"

@@ -41,6 +41,8 @@ def findings_pictures(
         pictures += [Text(LEGEND, style="dim"), Text()]
     if has_contributions and findings.scores:
         pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
+
+    # Where no score is significant, one sentence says so for all.
     notes = footnotes(findings)
     if not any(score.is_significant for score in findings.scores):
         notes = ["No cell follows a detector better than chance."]

@@ -100,6 +100,7 @@ class PlainTable(Table):
         others' fit."""
         unlimited = options.update_width(_UNLIMITED_WIDTH)
         width = Measurement.get(console, unlimited, self).maximum
+        # Words can be folded: of such a column only its longest word needs room.
         for index, column in enumerate(self.columns):
             if column.no_wrap:
                 continue
@@ -556,6 +557,8 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     notes = ["Lower is better."]
     if any(row.loss.nats_ci is not None for row in rows):
         notes.append("Below a figure: its 95 % interval.")
+
+    # The loss that the differences of each protocol are to.
     compared = [row for row in rows if row.difference is not None]
     first = all_visible(rows[0].name)
     references = []
@@ -567,6 +570,7 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
         references.append("of dynamic, to the stateful loss of the same run")
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
+
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):

@@ -407,6 +407,8 @@ class Browser(FullScreen):
         order = self.exploration.order
         rows = [row.shown(order) for row in self.exploration.rows]
         num_numbered = 0 if order == ALL else NUM_NUMBERED
+
+        # Filling the table highlights its first row, which nobody has chosen.
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
             table.add_column(Text(""), width=1)
@@ -517,6 +519,7 @@ class Browser(FullScreen):
         typed = NAMED_KEYS.get(event.key)
         if event.is_printable:
             typed = event.character
+
         if event.key == "t" and not self.is_typing:
             self.is_typing = True
             self.exploration.viewed = self.typed
@@ -543,6 +546,7 @@ class Browser(FullScreen):
             if character == DELETE_LAST:
                 self.typed.delete_last()
                 continue
+
             if self.typed.is_full:
                 self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
                 break
@@ -551,6 +555,7 @@ class Browser(FullScreen):
                 self.say(f"{_shown(character)} is not in the vocabulary: {fate}")
                 if not vocab.has_unknown_symbol:
                     continue
+
             self.typed.feed(character)
         self._show()
 

@@ -241,6 +241,8 @@ class Continuations:
             length=MAX_CHARS[self.options.until],
             banned=self._banned,
         )
+
+        # All are drawn until the last one has ended: what one draws after its end is dropped.
         samples = [_Sample() for _ in seeds]
         for block in blocks:
             on_step()
@@ -254,6 +256,7 @@ class Continuations:
                     sample.cut = 1 if id == self._end_id else self._cut(sample.ids)
             if all(sample.cut is not None for sample in samples):
                 break
+
         return [
             self._continuation(sample.ids, sample.logprobs, how="sample", cut=sample.cut)
             for sample in samples
