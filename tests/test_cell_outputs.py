@@ -86,26 +86,19 @@ def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
         centred = (
             network.output.weight[None] - (logits[0].softmax(-1) @ network.output.weight)[:, None]
         )
-        gates = (
-            (outputs / values)[0, :, -1]
-            if cell == "lstm"
-            else torch.ones(len(states), H, dtype=torch.float64)
-        )
+        gates = (outputs / values)[0, :, -1]  # 1 for a gru, whose values are its outputs
         expected = (centred * gates[:, None]).mean(0) * values[0, :, -1].std(0, correction=0)
     for unit, found in enumerate(rank_characters(states, text)[-H:]):
-        assert (found.layer, found.unit, found.quantity) == (
-            2,
-            unit,
-            "tanh(c)" if cell == "lstm" else "h",
-        )
+        assert (found.layer, found.unit) == (2, unit)
+        assert found.quantity == {"lstm": "tanh(c)", "gru": "h"}[cell]
         effects = {one.character: one.effect for one in (*found.promoted, *found.suppressed)}
         by_character = dict(zip(CHARACTERS, expected[:, unit].tolist(), strict=True))
         del by_character["c"]
         assert effects == pytest.approx(by_character, rel=1e-3)
-        promoted, suppressed = (
-            [one.effect for one in some] for some in (found.promoted, found.suppressed)
-        )
-        assert promoted == sorted(promoted, reverse=True) and suppressed == sorted(suppressed)
+        promoted = [one.effect for one in found.promoted]
+        suppressed = [one.effect for one in found.suppressed]
+        assert promoted == sorted(promoted, reverse=True)
+        assert suppressed == sorted(suppressed)
         assert min(promoted) > 0 > max(suppressed)
 
 
@@ -118,9 +111,8 @@ def test_a_saturated_memory_has_an_effect_too() -> None:
         network.recurrent_layers()[0].bias("ih")[: 3 * H] += 60  # i, f and g
     states = sample_states(network, text, 4)
     assert bool((states.values == 1).all())
-    assert (
-        output_gradients(states, list(range(V))).abs().amax(0).min() > 0.05 * moderate.abs().amax()
-    )
+    saturated = output_gradients(states, list(range(V)))
+    assert saturated.abs().amax(0).min() > 0.05 * moderate.abs().amax()
 
 
 def test_a_byte_is_written_as_such() -> None:
@@ -128,7 +120,7 @@ def test_a_byte_is_written_as_such() -> None:
     assert characters_of(text) == {65: "A", 195: "\\xc3", 164: "\\xa4"}
 
 
-def test_a_cell_that_nothing_reads_promotes_nothing_and_one_character_is_too_short() -> None:
+def test_a_cell_that_nothing_reads_promotes_nothing() -> None:
     network, text = make_network("gru", num_layers=1), make_text(200)
     with torch.no_grad():
         network.recurrent_layers()[0].weight("hh")[:, 2] = 0

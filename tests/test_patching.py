@@ -38,7 +38,8 @@ def patch(
 
 
 def assert_nothing_changed(found: Patch) -> None:
-    assert found.divergence == 0 and all(one.before == one.after for one in found.characters)
+    assert found.divergence == 0
+    assert [one.before for one in found.characters] == [one.after for one in found.characters]
     assert found.continuation_before == found.continuation_after
 
 
@@ -47,9 +48,11 @@ def test_a_patch_from_the_same_passage_changes_nothing(cell: str, depth: str) ->
     network = make_network(cell, depth, zoneout=0.2)
     found = patch(network, ALL, 20, 20)
     assert_nothing_changed(found)
-    assert all(one.source == one.target for one in found.cells) and len(found.cells) == 3 * H
+    assert [one.source for one in found.cells] == [one.target for one in found.cells]
+    assert len(found.cells) == 3 * H
     other = patch(network, ALL, 21, 20)
-    assert other.divergence > 0 and any(one.source != one.target for one in other.cells)
+    assert other.divergence > 0
+    assert [one.source for one in other.cells] != [one.target for one in other.cells]
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -77,6 +80,15 @@ def read_slowly(network: CharRNN, ids: np.ndarray, state: Any = None) -> tuple[l
     return found, state
 
 
+def written_slowly(network: CharRNN, logprobs: Tensor, state: Any) -> str:
+    written = ""
+    for _ in range(patching.NUM_WRITTEN):
+        id = int(logprobs.argmax())
+        written += CHARACTERS[id]
+        (logprobs,), state = read_slowly(network, np.array([id]), state)
+    return written
+
+
 def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     """In a gru the output is the memory: patching the top layer replaces a part of its state."""
     network, text = make_network("gru"), make_text(120)
@@ -89,31 +101,26 @@ def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     with torch.no_grad():
         after = network.output(state.vectors[2, 0, 0]).log_softmax(-1)
     # Sums of few numbers in float64.
-    assert found.divergence == pytest.approx(
-        float((before[-1].exp() * (before[-1] - after)).sum()), abs=1e-12
-    )
+    divergence = float((before[-1].exp() * (before[-1] - after)).sum())
+    assert found.divergence == pytest.approx(divergence, abs=1e-12)
     probabilities = torch.stack((before[-1], after), dim=1).exp().tolist()
     changes = [(one.character, one.before, one.after) for one in found.characters]
     assert changes == sorted(changes, key=lambda change: -abs(change[2] - change[1]))
     assert {name: numbers for name, *numbers in changes} == {
         name: pytest.approx(probabilities[id], abs=1e-12) for id, name in enumerate(CHARACTERS)
     }
-    for name, first, start in (("before", before[-1], free), ("after", after, state)):
-        written, logprobs, state_now = "", first, start
-        for _ in range(patching.NUM_WRITTEN):
-            id = int(logprobs.argmax())
-            written += CHARACTERS[id]
-            (logprobs,), state_now = read_slowly(network, np.array([id]), state_now)
-        assert getattr(found, f"continuation_{name}") == written
+    assert found.continuation_before == written_slowly(network, before[-1], free)
+    assert found.continuation_after == written_slowly(network, after, state)
 
 
 def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
     """Patching the memory c of the top layer: the next prediction is of h = o * tanh(c)."""
     network, text = make_network("lstm"), make_text(120)
     found = patch(network, [(2, 3)], 80, 40)
-    (h, c), (_, from_c) = (
-        read_slowly(network, text.ids[:end])[1].vectors[2, :, 0].clone() for end in (41, 81)
-    )
+    _, target_state = read_slowly(network, text.ids[:41])
+    _, source_state = read_slowly(network, text.ids[:81])
+    h, c = target_state.vectors[2, :, 0].clone()
+    from_c = source_state.vectors[2, 1, 0]
     h[3] = h[3] / c[3].tanh() * from_c[3].tanh()
     with torch.no_grad():
         after = network.output(h).softmax(-1)
