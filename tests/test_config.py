@@ -7,7 +7,6 @@ import os
 import re
 import tracemalloc
 from encodings.aliases import aliases
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +120,11 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
     for value in bad:
         with pytest.raises(UsageError) as caught:
             Config(**{name: value})
-        shown = (
-            value[0][:199] + "…"
-            if name == "corpus"
-            else "/".join(map(str, value))
-            if name == "split"
-            else value
-        )
+        shown = str(value)
+        if name == "corpus":
+            shown = value[0][:199] + "…"
+        elif name == "split":
+            shown = "/".join(map(str, value))
         assert str(caught.value).startswith(f"`{name}` is {shown}; it must be ")
         near = str(caught.value).partition(" Did you mean ")[2]
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
@@ -223,27 +220,34 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(
     assert read_yaml("batch_size: 8", "a recipe") == {"batch_size": "8"}
 
 
+FLAG = {"seed": 3}
+VARIABLE = {"CHARRNN_SEED": "2"}
+FILE = {"seed": "1"}
+
+
 @pytest.mark.parametrize(
-    ("in_file", "in_environment", "as_flag"), list(product([False, True], repeat=3))
+    ("flags", "environment", "file", "seed", "origin"),
+    [
+        (FLAG, VARIABLE, FILE, 3, "flag"),
+        (FLAG, {}, FILE, 3, "flag"),
+        (FLAG, VARIABLE, None, 3, "flag"),
+        ({}, VARIABLE, FILE, 2, "environment"),
+        ({}, VARIABLE, None, 2, "environment"),
+        ({}, {}, FILE, 1, "poems.yaml"),
+        ({}, {"SEED": "9", "CHARRNN_CORPORA": "/texts"}, None, 0, "default"),
+    ],
 )
 def test_flag_over_environment_over_file_over_default(
-    in_file: bool, in_environment: bool, as_flag: bool
+    flags: dict[str, object],
+    environment: dict[str, str],
+    file: dict[str, object] | None,
+    seed: int,
+    origin: str,
 ) -> None:
     config, origins = merge_settings(
-        flags={"seed": 3} if as_flag else {},
-        file={"seed": "1"} if in_file else None,
-        file_name="poems.yaml",
-        environment={"SEED": "9", "CHARRNN_CORPORA": "/texts"}
-        | ({"CHARRNN_SEED": "2"} if in_environment else {}),
+        flags=flags, file=file, file_name="poems.yaml", environment=environment
     )
-    layers = [
-        ((3, "flag"), as_flag),
-        ((2, "environment"), in_environment),
-        ((1, "poems.yaml"), in_file),
-    ]
-    assert (config.seed, origins["seed"]) == next(
-        (given for given, is_given in layers if is_given), (0, "default")
-    )
+    assert (config.seed, origins["seed"]) == (seed, origin)
     assert tuple(origins) == FIELD_NAMES
     assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,15 +51,13 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(
     events = [json.loads(line) for line in ran.out.splitlines()]
     run = Path(events[-1]["run"])
     old = lstm.path / (lstm.path / "best").read_text().strip()
-    before, after = (
-        load_file(folder / "model.safetensors") for folder in (old, run / "step-00000000")
-    )
+    before = load_file(old / "model.safetensors")
+    after = load_file(run / "step-00000000" / "model.safetensors")
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert (run / "vocab.json").read_bytes() == (lstm.path / "vocab.json").read_bytes()
-    config, theirs = (
-        from_yaml((each / "config.yaml").read_text(), "config.yaml") for each in (run, lstm.path)
-    )
+    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+    theirs = from_yaml((lstm.path / "config.yaml").read_text(), "config.yaml")
     assert (config.hidden_size, config.cell) == (theirs.hidden_size, theirs.cell)
     assert (config.corpus, config.init_from) == (("new.txt",), "old")
     notes = events[0]["notes"]
@@ -174,15 +173,15 @@ def test_an_alphabet_has_a_limit() -> None:
     assert "give a larger `min_count` than 3" in str(caught.value)
 
 
+def weights_of(config: charrnn.Config, vocab_size: int) -> dict[str, Any]:
+    tensors = CharRNN(config, vocab_size).state_dict()
+    return {name: value.numpy() for name, value in tensors.items()}
+
+
 def test_old_rows_stay_and_new_ones_are_those_of_a_new_network() -> None:
     config = charrnn.Config(cell="gru", num_layers=2, hidden_size=4, embedding_size=3)
-    old, drawn = (
-        {
-            name: value.numpy()
-            for name, value in CharRNN(replace(config, seed=seed), size).state_dict().items()
-        }
-        for seed, size in ((0, 5), (1, 7))
-    )
+    old = weights_of(replace(config, seed=0), 5)
+    drawn = weights_of(replace(config, seed=1), 7)
     extended = extend_rows(old, drawn)
     assert {name: value.shape for name, value in extended.items()} == weight_shapes(config, 7)
     for name, values in extended.items():
@@ -204,10 +203,8 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(
     assert ran.code == 0, ran.err
     start, *_ = map(json.loads, ran.out.splitlines())
     assert start["notes"] == ["2 new characters added to the alphabet of old: 'é', 'я'"]
-    old_characters, characters = (
-        json.loads((run / "vocab.json").read_text())["characters"]
-        for run in (lstm.path, Path("new"))
-    )
+    old_characters = json.loads((lstm.path / "vocab.json").read_text())["characters"]
+    characters = json.loads(Path("new/vocab.json").read_text())["characters"]
     num_old = len(old_characters)
     assert characters == [*old_characters, "é", "я"] and start["vocab_size"] == num_old + 2
     before = load_file(lstm.path / (lstm.path / "best").read_text().strip() / "model.safetensors")

@@ -106,9 +106,12 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, batch_size=2, bptt_length=8)
     measured: list[float] = []
-    monkeypatch.setattr(
-        plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1]
-    )
+
+    def measure(*arguments: Any) -> tuple[float, int]:
+        measured.append(arguments[4])
+        return 1.0, 1
+
+    monkeypatch.setattr(plan, "measure_step", measure)
     text, batches, computing = (
         read_text(config, None, None),
         SimpleNamespace(),

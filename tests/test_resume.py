@@ -124,17 +124,16 @@ def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(
 
 
 def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file: Path) -> None:
-    run, seen = (
-        train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400),
-        list[Any](),
-    )
+    run = train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400)
+    seen: list[Any] = []
     for changes in (
         {"epochs": 9.0},
         {"steps": 4000},
         {"steps": 8000, "save_every": 7},
         {"steps": 400},
     ):
-        seen += [*charrnn.resume(run, changes, should_stop=stop_after(1))][:1]
+        start, *_ = charrnn.resume(run, changes, should_stop=stop_after(1))
+        seen.append(start)
     assert [start.config["evaluate_every"] for start in seen[1:]] == [500, 1000, 50]
     assert [start.config["save_every"] for start in seen[1:]] == [500, 7, 7]
     assert (

@@ -268,7 +268,8 @@ def test_the_end_names_the_best_run_or_how_many_have_ended(
         assert told in capsys.readouterr().err
     view = SweepView(Mock(), quiet=False)
     view._bar = Mock()
-    assert view.show(event for event in [SweepEndEvent(report=report, is_complete=True)]) is report
+    events = Mock(__iter__=lambda _: iter([SweepEndEvent(report=report, is_complete=True)]))
+    assert view.show(events) is report
     view._bar.close.assert_called_once_with()
 
 

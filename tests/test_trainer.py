@@ -64,9 +64,9 @@ def take_steps(trainer: Trainer, num_steps: int) -> list[StepResult]:
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
 def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average: float) -> None:
-    trainer, dense, restored = (
-        make_trainer(ngram_rows=53, weight_average=weight_average) for _ in range(3)
-    )
+    trainer = make_trainer(ngram_rows=53, weight_average=weight_average)
+    dense = make_trainer(ngram_rows=53, weight_average=weight_average)
+    restored = make_trainer(ngram_rows=53, weight_average=weight_average)
     assert dense.network.ngrams is not None and trainer.network.ngrams is not None
     dense.network.ngrams.sparse = False  # as with several processes
     results = take_steps(trainer, 2), take_steps(dense, 2)

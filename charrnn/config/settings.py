@@ -492,11 +492,11 @@ def _wanted(name: str) -> str:
 
 def _format(value: object) -> str:
     try:
-        if isinstance(
-            value, list | dict
-        ):  # A few YAML aliases can expand to a list that fills the memory.
+        if isinstance(value, list | dict):
             return reprlib.repr(value)
-        return shortened("/".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        if isinstance(value, tuple):
+            return shortened("/".join(map(str, value)))
+        return shortened(str(value))
     except ValueError:  # Python refuses to convert such a number to a string.
         return "a number of thousands of digits"
 
@@ -525,32 +525,7 @@ def parse_value(name: str, value: object) -> Any:
         if word in kinds and value in get_args(word):
             return value
     try:
-        if bool in kinds:
-            return (
-                value
-                if isinstance(value, bool)
-                else _WORDS[value.lower() if isinstance(value, str) else ""]
-            )
-        if int in kinds or float in kinds:
-            if isinstance(value, bool) or not isinstance(value, int | float | str):
-                raise ValueError
-            number = _whole_number(value) if int in kinds else float(value)
-            if isinstance(number, int) and abs(number) >= LARGEST_NUMBER:
-                raise ValueError
-            return number
-        if str in kinds:
-            if not isinstance(value, str):
-                raise ValueError
-            return value
-        if name == "split":
-            parts = value.replace(",", "/").split("/") if isinstance(value, str) else value
-            if not isinstance(parts, list | tuple) or any(isinstance(part, bool) for part in parts):
-                raise ValueError
-            return tuple(float(part) for part in parts)
-        parts = value.split(os.pathsep) if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-            raise ValueError
-        return tuple(parts)
+        return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
         raise UsageError(
             f"{named(name)} is {_format(value)[:80]!r}; it must be"
@@ -558,16 +533,48 @@ def parse_value(name: str, value: object) -> Any:
         ) from None
 
 
-def _whole_number(value: int | float | str) -> int:
+def _converted(name: str, value: Any) -> Any:
+    """Convert a value that is no word of its field. Raises any of four exceptions if it does not
+    fit."""
+    kinds = _KINDS[name]
+    if bool in kinds:
+        return value if isinstance(value, bool) else _WORDS[str(value).lower()]
+    if int in kinds or float in kinds:
+        if isinstance(value, bool):
+            raise ValueError
+        number = _whole_number(value) if int in kinds else float(value)
+        if abs(number) >= LARGEST_NUMBER and isinstance(number, int):
+            raise ValueError
+        return number
+    if str in kinds:
+        return _checked(value, str)
+
+    if name == "split":
+        shares = value.replace(",", "/").split("/") if isinstance(value, str) else value
+        return tuple(float(_checked(share, str, int, float)) for share in shares)
+    names = value.split(os.pathsep) if isinstance(value, str) else value
+    return tuple(_checked(name, str) for name in _checked(names, list, tuple))
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    """Return a value of one of these types, True and False being no numbers; else raise
+    ValueError."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError
+    return value
+
+
+def _whole_number(value: Any) -> int:
     try:
-        return int(value) if not isinstance(value, float) else int(str(value))
+        return int(str(value))
     except ValueError:
-        suffixed = _SUFFIXED.fullmatch(value) if isinstance(value, str) else None
         # As fractions: 2.3 * 10^6 is not a whole number in floats.
-        number = (
-            Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]] if suffixed is not None else float(value)
-        )
-        if number != int(number):
+        suffixed = _SUFFIXED.fullmatch(str(value))
+        if suffixed is not None:
+            number = Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]]
+        else:
+            number = Fraction(float(value))
+        if number.denominator != 1:
             raise
         return int(number)
 

@@ -74,7 +74,8 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
         jobs = 1 if kills == 2 else 1 + number % 2
         sweep = start(fork_server, out, jobs)
         if kills == 2:  # in the training of the first run, then of the second
-            log = folder / ("rnn_seed-0", "gru_seed-0")[number] / "metrics.jsonl"
+            cell = "gru" if number else "rnn"
+            log = folder / f"{cell}_seed-0" / "metrics.jsonl"
             until(lambda log=log: log.exists() and log.read_text())
         else:  # within the time that two runs take: before a run, in its start, its training or its saves
             time.sleep(dice.uniform(0.1, 1) if jobs == 1 else dice.uniform(2, 12))
