@@ -101,8 +101,12 @@ def constants_without_docstring(source: str) -> Iterator[str]:
     for node, following in pairwise([*body, ast.Pass()]):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
-        is_option = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Option"
-        is_described = is_option or (
+        # What has a help text, or words for messages, needs no docstring.
+        has_text = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in (
+            "Option",
+            "Range",
+        )
+        is_described = has_text or (
             isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
         )
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]

@@ -42,8 +42,9 @@ CELLS_EXACT = 1_024
 """Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long
 that takes."""
 NUM_COLUMNS = 16
+"""Columns whose span comes near the leading eigenvectors of more cells."""
 NUM_POWERS = 64
-"""Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix
+"""How often the matrix
 multiplies them."""
 NUM_DIGITS = 5
 """Significant digits of the numbers of a cell."""

@@ -30,8 +30,9 @@ GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "bl
 """Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
 """
 MIN_WIDTH = 18
+"""Columns of a plot at least."""
 MAX_WIDTH = 34
-"""Columns of a plot, its scale included."""
+"""Columns of a plot at most, its scale included."""
 GAP = 2
 """Columns between plots."""
 SCALE_WIDTH = 3

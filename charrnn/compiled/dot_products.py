@@ -37,9 +37,13 @@ ALIGNMENT = 64
 populate_array: Any = arrayobj.populate_array
 """Numba's function that fills in the fields of an array."""
 INT8 = ir.IntType(8)
+"""Type of a weight."""
 INT16 = ir.IntType(16)
+"""Type of a product of two weights."""
 INT32 = ir.IntType(32)
+"""Type of a sum of products."""
 INT64 = ir.IntType(64)
+"""Type of an index."""
 
 
 class InstructionSet(NamedTuple):

@@ -36,6 +36,7 @@ TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 one that hangs. One that ended is noticed at once: its connection breaks. It must exceed a reading
 of the text, a step, a validation and a save."""
 DEFAULT_TIMEOUT_SECONDS = 600
+"""Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
 """Time between two looks of the launcher at its signals and at its processes."""
 END_SECONDS = 20

@@ -7,9 +7,10 @@ from itertools import chain, groupby
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 LOWEST = -12
+"""Power of ten below which norms are not drawn: one that vanishes to 1e-60 would flatten all other
+lines."""
 HIGHEST = 12
-"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all
-other lines."""
+"""Power of ten above which norms are not drawn."""
 
 
 def line_chart(
