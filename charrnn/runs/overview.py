@@ -200,6 +200,8 @@ def summarize(folder: RunReader) -> RunSummary:
     """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     problems: list[str] = []
+
+    # What the log says: how far training came, and how well it did.
     step = 0
     seconds = 0.0
     losses: dict[int, float] = {}
@@ -208,11 +210,13 @@ def summarize(folder: RunReader) -> RunSummary:
         seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses[loss.step or 0] = loss.nats
+
     num_weights = None
     try:
         num_weights = num_parameters(config, len(read_alphabet(folder.path / VOCAB)))
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
+
     return RunSummary(
         name=folder.name,
         cell=config.cell,
@@ -238,6 +242,7 @@ def _about(
 
     The `problems` of the run's log and alphabet are among its warnings.
     """
+    # A damaged checkpoint is reported by the commands that load it.
     state: Mapping[str, JSON] = {}
     with contextlib.suppress(CheckpointError):
         state = folder.newest_state()[0]
@@ -261,19 +266,22 @@ def loss_problems(
     if best is None or not isinstance(newest, int):
         return ()
     nats = cast(float, state["best_nats"])
+
     # A process that was killed may have logged a validation that it did not save.
     num_known = newest if state.get("is_validation_due") is True else newest + 1
     least = min((loss for step, loss in losses.items() if step < num_known), default=nats)
-    logged = least if least <= nats else losses.get(checkpoint_step(best), nats)
+    # A smaller loss than the best one contradicts it, and so does another one at its step.
+    logged = least
+    if least > nats:
+        logged = losses.get(checkpoint_step(best), nats)
     if logged == nats:
         return ()
-    return (
-        (
-            f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in"
-            " the newest checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn"
-            f" evaluate {folder.name}"
-        ),
+    problem = (
+        f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in"
+        " the newest checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn"
+        f" evaluate {folder.name}"
     )
+    return (problem,)
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
@@ -382,6 +390,7 @@ def find_runs(
             found.append(find_run(str(run), checkpoints))
         else:
             found += in_sweep
+    # A run that is named twice, or by its name and by its sweep, is one.
     return list({folder.path.resolve(): folder for folder in found}.values())
 
 
@@ -421,6 +430,7 @@ def select_runs(
     """
     folders = find_runs(runs, checkpoints=checkpoints)
     most = max(most, len(runs))
+    # Not summarized: no run has to be chosen.
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
 
@@ -454,6 +464,7 @@ def learning_curves(
     if not folders:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
 
+    # A run that has logged no loss is skipped, too.
     found, skipped = _read_each(
         folders, partial(read_learning_curve, training=training), is_named=bool(runs)
     )
@@ -501,6 +512,9 @@ def _summarize_each(
     found, problems = _read_each(
         folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named
     )
-    if sort is not None:
-        found.sort(key=lambda pair: [(value is None, value) for value in SORT_KEYS[sort](pair[1])])
+    if sort is None:
+        return found, problems
+    key = SORT_KEYS[sort]
+    # Runs without a value come last.
+    found.sort(key=lambda pair: [(value is None, value) for value in key(pair[1])])
     return found, problems

@@ -176,6 +176,7 @@ class RunReader:
                 f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
             )
 
+        # The wanted one, or else the nearest that is intact.
         wanted = self._wanted(which)
         problems = [] if wanted.problem is None else [wanted.problem]
         for name in self._candidates(wanted.name):
@@ -394,6 +395,8 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     Raises CheckpointError with what is missing, or similar names.
     """
     places = [Path(run), checkpoints / run] if run else []
+
+    # The path counts first, then the name.
     for place in places:
         if _is_unreadable(place):
             raise CheckpointError(
