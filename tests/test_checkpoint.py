@@ -36,22 +36,26 @@ def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_empty(
-    tmp_path: Path,
-) -> None:
+def test_a_run_takes_the_number_after_the_highest(tmp_path: Path) -> None:
     parent = tmp_path / "deep" / "checkpoints"
     assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
     (parent / "war.peace-007").mkdir()
     (parent / "warxpeace-050").mkdir()
     assert RunWriter.create(parent, "war.peace").path.name == "war.peace-008"
+
+
+def test_a_run_takes_a_folder_that_is_new_or_empty(tmp_path: Path) -> None:
     for _ in range(2):
         assert RunWriter.create_at(tmp_path / "a" / "b").path == tmp_path / "a" / "b"
-    (tmp_path / "a" / "b" / "notes.txt").write_text("mine")
+
+
+def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for taken in (tmp_path / "a" / "b", tmp_path / "file"):
-        with pytest.raises(UsageError) as caught:
+    for taken in (tmp_path / "folder", tmp_path / "file"):
+        with pytest.raises(UsageError, match="is no run\ngive `out` another name"):
             RunWriter.create_at(taken)
-        assert "is no run\ngive `out` another name" in str(caught.value)
     with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
         RunWriter.create_at(tmp_path / "file" / "below")
 
@@ -76,19 +80,30 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
         assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=600)
-    with pytest.raises(FileNotFoundError), lock_folder(run.path):
+    with lock_folder(run.path):
         assert (run.path / "lock").read_text() == str(os.getpid())
-        with pytest.raises(RunInUseError), lock_folder(run.path):
-            pass
+
+
+def test_a_lock_is_refused_to_the_process_that_holds_it(run: RunWriter) -> None:
+    with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
+        pass
+
+
+def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run: RunWriter) -> None:
+    with pytest.raises(FileNotFoundError), lock_folder(run.path):
         raise FileNotFoundError("not about the lock")
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        pytest.raises(RunInUseError),
-    ):  # removed at the same moment
-        patched.setattr(
-            "charrnn.system.files.try_lock", lambda file: (run.path / "lock").unlink() is None
-        )
-        lock_folder(run.path).__enter__()
+
+
+def test_a_lock_that_is_removed_at_the_same_moment_is_refused(
+    run: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(file: object) -> bool:
+        (run.path / "lock").unlink()
+        return True
+
+    monkeypatch.setattr("charrnn.system.files.try_lock", remove)
+    with pytest.raises(RunInUseError), lock_folder(run.path):
+        pass
 
 
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:
@@ -111,7 +126,7 @@ def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
-def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
+def test_saving_again_keeps_the_same_step_and_replaces_another_one(
     run: RunWriter,
 ) -> None:
     save(run, 100, value=1.0)
@@ -124,11 +139,17 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
     # Another one is of a schedule that was changed since: to keep it would mix two trainings.
     save(run, 100, value=2.0)
     replaced = run.load_checkpoint("latest", with_training=False)
-    assert replaced.model["weight"][0, 0] == 2.0 and len(digests | {replaced.digest}) == 2
+    assert replaced.model["weight"][0, 0] == 2.0
+    assert len(digests | {replaced.digest}) == 2
+
+
+def test_saving_replaces_a_damaged_step(run: RunWriter) -> None:
+    save(run, 100, value=2.0)
     (run.path / "step-00000100" / "training.json").unlink()
     save(run, 100, value=3.0)
     loaded = run.load_checkpoint("latest", with_training=False)
-    assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ()) and hidden(run.path) == []
+    assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ())
+    assert hidden(run.path) == []
 
 
 def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter) -> None:
@@ -153,7 +174,8 @@ def test_prune_keeps_some_besides_the_newest_and_those_needed(
     for step in (100, 200, 300, 400, 500):
         save(run, step)
     run.prune(keep, "step-00000100")
-    assert run.checkpoints() == [f"step-{step:08d}" for step in left] and hidden(run.path) == []
+    assert run.checkpoints() == [f"step-{step:08d}" for step in left]
+    assert hidden(run.path) == []
 
 
 def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
@@ -233,7 +255,8 @@ def expect_fall_back(run: RunWriter, damaged: str) -> None:
     loaded = run.load_checkpoint("latest", with_training=True)
     (warning,) = loaded.warnings
     assert (loaded.step, loaded.model["weight"][0, 0]) == (100, 100)
-    assert damaged in warning and "using step-00000100" in warning
+    assert damaged in warning
+    assert "using step-00000100" in warning
 
 
 @pytest.mark.parametrize("name", FILES)

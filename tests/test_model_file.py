@@ -6,6 +6,7 @@ import json
 import math
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -47,58 +48,70 @@ def repacked(file: Path, **changes: bytes | None) -> Path:
     return file
 
 
-def test_it_contains_no_optimizer_no_path_and_no_text(
+def test_it_contains_no_path_and_no_text(
     lstm: TrainedRun, corpus_file: Path, tmp_path: Path
 ) -> None:
-    model = charrnn.load(lstm.path)
-    content = content_of(file := model.export(tmp_path / "given.zip"))
+    content = content_of(charrnn.load(lstm.path).export(tmp_path / "given.zip"))
     assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
     everything = b"".join(content.values())
-    assert (
-        str(corpus_file.parent).encode() not in everything
-        and str(lstm.path.parent).encode() not in everything
-    )
-    assert b"synthetic.txt" in content[CONFIG] and b"synthetic.txt" in content[NOTE]
-    assert model.recorded_corpus is not None and charrnn.load(file).recorded_corpus is not None
-    assert charrnn.load(file).recorded_corpus.digest == model.recorded_corpus.digest  # type: ignore[union-attr]
-    weights = sum(tensor.nbytes for tensor in model.tensors.values())
-    assert len(content[MODEL]) < weights + 10_000, "the weights once, no moments"
+    assert str(corpus_file.parent).encode() not in everything
+    assert str(lstm.path.parent).encode() not in everything
+    assert b"synthetic.txt" in content[CONFIG]
+    assert b"synthetic.txt" in content[NOTE]
+
+
+def test_it_contains_the_weights_once_and_no_moments(lstm: TrainedRun, tmp_path: Path) -> None:
+    model = charrnn.load(lstm.path)
+    content = content_of(model.export(tmp_path / "given.zip"))
+    assert len(content[MODEL]) < sum(tensor.nbytes for tensor in model.tensors.values()) + 10_000
+
+
+def test_it_recognises_its_text(lstm: TrainedRun, tmp_path: Path) -> None:
+    model = charrnn.load(lstm.path)
+    exported = charrnn.load(model.export(tmp_path / "given.zip"))
+    assert exported.recorded_corpus is not None
+    assert model.recorded_corpus is not None
+    assert exported.recorded_corpus.digest == model.recorded_corpus.digest
 
 
 def test_names_of_texts_lose_their_folders_on_every_system(
     alphabet_run: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     model = charrnn.load(alphabet_run)
-    model.config = replace(
-        model.config,
-        corpus=("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt"),
-        init_from="/home/me/x",
-    )
+    corpus = ("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt")
+    model.config = replace(model.config, corpus=corpus, init_from="/home/me/x")
     config = charrnn.load(model.export(tmp_path / "a.zip")).config
-    assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt") and config.init_from is None
+    assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt")
+    assert config.init_from is None
 
 
-def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path) -> None:
-    refused = command("train", "--resume", "abc.zip")
-    assert (
-        refused.code != 0
-        and "--init-from abc.zip" in refused.err
-        and "Traceback" not in refused.err
-    )
-    refused = command("runs", "abc.zip")
-    assert refused.code == 4 and refused.err.startswith(
-        "error: abc.zip has no learning curve: an exported .zip is one"
-    )
-    refused = command("visualize", "abc.zip", "--spectrum")
-    assert refused.code == 2 and "the folder of the run" in refused.err, refused.err
+@pytest.mark.parametrize(
+    ("line", "code", "problem"),
+    [
+        ("train --resume abc.zip", 4, "--init-from abc.zip"),
+        ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported .zip is one"),
+        ("visualize abc.zip --spectrum", 2, "the folder of the run"),
+    ],
+)
+def test_it_cannot_be_continued_and_has_no_history(
+    command: Command, file: Path, line: str, code: int, problem: str
+) -> None:
+    refused = command(*line.split())
+    assert refused.code == code, refused.err
+    assert problem in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_it_has_one_step(file: Path) -> None:
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
     with pytest.raises(CheckpointError, match="a file with one checkpoint"):
         ModelFile(file).load_step(1)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"cannot read .*none\.zip: No such file"):
-        ModelFile(file.with_name("none.zip")).load_best()
+        ModelFile(tmp_path / "none.zip").load_best()
     assert not is_model_file("a\0.zip")
 
 
@@ -106,18 +119,27 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
     target = tmp_path / "mine.zip"
     target.write_bytes(b"precious")
     refused = command("export", alphabet_run, target)
-    assert refused.code == 2 and "--force" in refused.err and target.read_bytes() == b"precious"
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert target.read_bytes() == b"precious"
     assert command("export", alphabet_run, target, "--force").code == 0
     assert charrnn.load(target).step == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("folder.zip", "exists"), ("model.pt", ".pt"), ("model", "end in"), ("no/m.zip", "no folder")],
+)
+def test_where_no_file_can_be_written_is_refused(
+    command: Command, alphabet_run: Path, tmp_path: Path, name: str, problem: str
+) -> None:
     (tmp_path / "folder.zip").mkdir()
-    for name, word in (
-        ("folder.zip", "exists"),
-        ("model.pt", ".pt"),
-        ("model", "end in"),
-        ("no/m.zip", "no folder"),
-    ):
-        refused = command("export", alphabet_run, tmp_path / name, "--force")
-        assert refused.code == 2 and word in refused.err, refused.err
+    refused = command("export", alphabet_run, tmp_path / name, "--force")
+    assert refused.code == 2
+    assert problem in refused.err
+
+
+def test_one_run_is_exported_at_once(command: Command) -> None:
     assert command("export", "a", "b", "c.zip").code == 2
 
 
@@ -129,15 +151,11 @@ def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(
     weights.write_bytes(weights.read_bytes()[:-1])
     other = charrnn.load(lab).step
     ran = command("export", lab, "bad.zip", "--force")
-    assert (ran.code, ran.out) == (4, "") and not Path("bad.zip").exists()
-    assert (
-        "model.safetensors is damaged" in ran.err
-        and f"to export that, name it: {lab.name}@{other}\n" in ran.err
-    )
-    assert (
-        command("export", f"{lab}@{other}", "other.zip").code == 0
-        and charrnn.load("other.zip").step == other
-    )
+    assert (ran.code, ran.out, Path("bad.zip").exists()) == (4, "", False)
+    assert "model.safetensors is damaged" in ran.err
+    assert f"to export that, name it: {lab.name}@{other}\n" in ran.err
+    assert command("export", f"{lab}@{other}", "other.zip").code == 0
+    assert charrnn.load("other.zip").step == other
 
 
 def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
@@ -230,21 +248,23 @@ def test_damage_is_named_with_the_path_once(
 ) -> None:
     with pytest.raises(CheckpointError) as raised:
         ModelFile(signed(file, **changes)).load_best()
-    assert message in str(raised.value) and str(raised.value).count(str(file)) == 1
+    assert message in str(raised.value)
+    assert str(raised.value).count(str(file)) == 1
 
 
-@pytest.mark.parametrize(("ratio", "method"), [(100, 8), (101, 8), (1, 14)])
+TOO_SMALL = "is damaged: charrnn export does not compress model"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "method", "problem"),
+    [(100, 8, "is not a model"), (101, 8, TOO_SMALL), (1, 14, TOO_SMALL)],
+)
 def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(
-    file: Path, ratio: int, method: int
+    file: Path, ratio: int, method: int, problem: str
 ) -> None:
     entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
     archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
-    refused = (
-        "is not a model"
-        if (ratio, method) == (100, 8)
-        else "is damaged: charrnn export does not compress model"
-    )
-    with pytest.raises(CheckpointError, match=rf"abc\.zip {refused}"):
+    with pytest.raises(CheckpointError, match=rf"abc\.zip {problem}"):
         _read_archive(file, archive)
 
 
@@ -289,4 +309,5 @@ def test_a_model_whose_predictions_are_not_finite_is_refused(
     ):
         name, *options = line.split()
         refused = command(name, file, *options)
-        assert refused.code == 4 and refused.out == "" and "not finite" in refused.err, line
+        assert (refused.code, refused.out) == (4, ""), line
+        assert "not finite" in refused.err, line
