@@ -146,7 +146,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
     entropies = []
     for position in range(40):
         read = generator.encode_prime("mo" + text[:position])
-        probs = np.exp(log_softmax(generator.model_for("auto", {}).read(read)[0])[0])
+        probs = np.exp(log_softmax(generator.model_for("int8", {}).read(read)[0])[0])
         entropies.append(-(probs * np.log2(probs)).sum())
         for place in (one for one in found["alternatives"] if one["position"] == position):
             assert place["character"] + place["after"] == text[position : position + 31]

@@ -16,7 +16,7 @@ def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
         ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
         (
             {"precision": "int9"},
-            "`precision` is int9; it must be one of auto, int8, fp32. Did you mean int8",
+            "`precision` is int9; it must be one of int8, fp32. Did you mean int8",
         ),
         (
             {"unknown": "nearst"},

@@ -128,7 +128,7 @@ class Generator:
         is clamped."""
         if not clamps:
             return self.stepper if precision == "fp32" else self.int8_stepper
-        stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
+        stepper = self._make_stepper(precision)
         for what, value in clamps.items():
             if isinstance(what, tuple):
                 stepper.clamp(*what, value)

@@ -23,8 +23,8 @@ DOCUMENT_LENGTH = 10_000
 SAMPLE_TEMPERATURE = 0.8
 """Temperature of `charrnn sample`, of the samples during training and of the explorer.
 `Model.sample` takes 1."""
-DEFAULT_PRECISION = "auto"
-"""Precision of the weights while sampling: 8 bits."""
+DEFAULT_PRECISION = "int8"
+"""Precision of the weights while sampling."""
 DEFAULT_UNKNOWN = "error"
 """What happens to characters of a prime that are not in the vocabulary."""
 DEFAULT_TOP = 5
@@ -34,8 +34,8 @@ DEFAULT_WIDTH = 8
 DEFAULT_SEARCH_LENGTH = 200
 """Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes
 `DEFAULT_LENGTH`."""
-PRECISIONS = ("auto", "int8", "fp32")
-"""Precisions of the weights while sampling; `auto` is `int8`."""
+PRECISIONS = ("int8", "fp32")
+"""Precisions of the weights while sampling."""
 UNKNOWN_CHOICES = ("error", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
 MAX_WIDTH = 4096
@@ -185,10 +185,10 @@ class SampleOptions(TextOptions, Shaping):
     precision: str = option(
         DEFAULT_PRECISION,
         "--precision WORD",
-        "auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
+        "int8: weights in 8 bits, the fastest (default). fp32: weights as trained.",
         DISTRIBUTION,
     )
-    """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others;
+    """`int8`: weights in 8 bits, the same text compiled or not, alone or among others;
     `fp32`: weights as they are."""
     on_cut: Callable[[], object] = lambda: None
     """Called for each document that has not ended after `length` characters."""
