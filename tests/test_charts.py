@@ -48,13 +48,19 @@ def chart(*curves: LearningCurve, against: str = "steps") -> LineChart:
 STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 
 
-def test_a_chart_says_what_is_across_and_that_nothing_is_drawn() -> None:
+def test_a_chart_says_what_is_across() -> None:
     lines = drawn(chart(STRAIGHT, against="seconds"), 70, "ascii")
     assert lines[-2].endswith("seconds")
     assert lines[-1].strip() == "o lamps-001"
+
+
+def test_a_long_title_is_wrapped_and_moves_the_drawing_down() -> None:
     narrow = to_svg([replace(chart(STRAIGHT), title="lamps " * 20)], columns=72)
     assert '<g transform="translate(0 24)">' in narrow
     assert "lamps " * 13 not in narrow
+
+
+def test_a_chart_without_a_point_says_so() -> None:
     assert drawn(chart(curve("empty")))[1] == EMPTY_NOTICE
     assert EMPTY_NOTICE in to_svg([chart()])
 

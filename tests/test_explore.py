@@ -817,23 +817,30 @@ def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
     assert said == ["waiting ...", "waiting ...", "reading 75%", "reading 100%", ""]
 
 
-def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    instead = {
-        "explore": "`charrnn visualize` prints the same",
-        "write": "charrnn sample --prime @DRAFT",
-    }
-    for name, words in instead.items():
-        ran = command(name)
-        assert (ran.code, ran.out) == (2, "")
-        assert "fills a terminal" in ran.err
-        assert words in ran.err
-        assert len(ran.err.splitlines()) <= 3
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("explore", "`charrnn visualize` prints the same"),
+        ("write", "charrnn sample --prime @DRAFT"),
+    ],
+)
+def test_an_interface_needs_a_terminal(command: Command, name: str, instead: str) -> None:
+    ran = command(name)
+    assert (ran.code, ran.out) == (2, "")
+    assert "fills a terminal" in ran.err
+    assert instead in ran.err
+    assert len(ran.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("name", ["explore", "write"])
+def test_an_interface_needs_textual(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr("charrnn.tui.terminal.find_spec", lambda name: None)
-    for name in instead:
-        ran = command(name)
-        assert (ran.code, ran.out) == (2, "")
-        assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")
-        assert ran.err.endswith("pip install charrnn-lab\n")
+    ran = command(name)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")
+    assert ran.err.endswith("pip install charrnn-lab\n")
 
 
 def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:

@@ -159,19 +159,22 @@ def test_a_legend_is_complete_at_every_width(width: int, num_lines: int) -> None
     assert len(plain(Legend(underlined=explained), width)) == num_lines
 
 
+def test_there_are_no_blocks_where_there_is_colour() -> None:
+    segments = coloured(heat_map("the lamp\n", [1.0] * 9))
+    assert "".join(segment.text for segment in segments) == "the lamp↵\n"
+
+
 def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
-    # No blocks where there is colour.
-    assert "".join(segment.text for segment in segments) == "the lamp↵\n"
     colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
-    assert colours[3:6] == [None] * 3
-    excess = [colour[2] - colour[0] for colour in (*colours[:3], *colours[6:]) if colour]
+    excess = [None if colour is None else colour[2] - colour[0] for colour in colours]
+    low, middle, high = excess[:3], excess[3:6], excess[6:]
+    assert middle == [None] * 3
     # The stronger the value, the stronger the colour.
-    assert len(excess) == 6
-    assert excess == sorted(excess)
-    assert excess[2] < -20
-    assert excess[3] > 20
+    assert low + high == sorted(low + high)
+    assert low[-1] < -20
+    assert high[0] > 20
 
 
 def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:

@@ -119,7 +119,10 @@ def test_figures_that_do_not_fit_go_on_below_uncut(
     assert set(words - expected) <= repeated, "each part begins with the detectors"
     assert not expected - words
     assert words["quote"] == sum("───" in line for line in narrow.splitlines())
-    assert words["quote"] > 1 or width == 60
+
+
+def test_a_narrow_table_has_several_parts() -> None:
+    assert plain(tables.findings_table(FINDINGS), 36).count("quote") > 1
 
 
 def test_a_part_below_repeats_every_name_that_has_room() -> None:

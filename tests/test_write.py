@@ -131,17 +131,16 @@ def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(
     play_writer(model, path, script)
 
 
+AUTHORS_TEXT = b"\xef\xbb\xbf" + "“The lamp\u00a0is lit—”\r\nthe\u2028door\r\n".encode()
+
+
 def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> None:
-    data = b"\xef\xbb\xbf" + "“The lamp\u00a0is lit—”\r\nthe\u2028door\r\n".encode()
-    path.write_bytes(data)
+    path.write_bytes(AUTHORS_TEXT)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        await until(pilot, lambda: bool(app.draft_screen.note))
-        assert "“ (read as" in app.draft_screen.note
-        assert app.draft_screen.note.startswith("lstm-001 does not know ")
         await pilot.press("x")
         await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
-        assert path.read_bytes() == data
+        assert path.read_bytes() == AUTHORS_TEXT
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "saved" in screen(app))
         assert screen(app).startswith("draft.txt  lstm-001 ")
@@ -149,7 +148,18 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
         await pilot.pause()
 
     assert play_writer(model, path, script).return_value is True
-    assert path.read_bytes() == data[:-2] + b"x\r\n", "typed before the last line end"
+    assert path.read_bytes() == AUTHORS_TEXT[:-2] + b"x\r\n", "typed before the last line end"
+
+
+def test_a_note_says_what_the_model_reads_as_something_else(model: Model, path: Path) -> None:
+    path.write_bytes(AUTHORS_TEXT)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: bool(app.draft_screen.note))
+        assert "“ (read as" in app.draft_screen.note
+        assert app.draft_screen.note.startswith("lstm-001 does not know ")
+
+    play_writer(model, path, script)
 
 
 def test_a_new_draft_gets_the_name_asked_for(
