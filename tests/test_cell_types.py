@@ -2,6 +2,7 @@
 vocabulary, I input."""
 
 import cmath
+import itertools
 import math
 from itertools import pairwise
 from typing import Any
@@ -27,9 +28,8 @@ RECENT = ["mingru", "minlstm", "mogrifier", "rglru", "slstm"]
 ALL = [*CELLS]
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [
-    (cell, [*DEPTHS][(index + step) % len(DEPTHS)])
-    for index, cell in enumerate(ALL)
-    for step in (0, 3)
+    *zip(ALL, itertools.cycle(DEPTHS), strict=False),
+    *zip(ALL, itertools.islice(itertools.cycle(DEPTHS), 3, None), strict=False),
 ]
 OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
 
@@ -93,10 +93,7 @@ def naive_step(
             n = math.tanh(a(2, with_hidden=False) + r * dot("hh", h, 2 * H + u))
             new_h.append((1 - z) * n + z * h[u])
         elif cell == "antisymmetric":
-            weight = w["weight_hh_l0"]
-            recurrent = float(w["bias_hh_l0"][u]) - h[u]
-            for v in range(H):
-                recurrent += (weight[u, v] - weight[v, u]) * h[v]
+            recurrent = antisymmetric_product(w, h, u)
             gate = sigmoid(a(1, with_hidden=False) + recurrent)
             new_h.append(h[u] + 0.5 * gate * math.tanh(a(0, with_hidden=False) + recurrent))
         elif cell == "coupled":
@@ -114,6 +111,15 @@ def naive_step(
         else:
             raise NotImplementedError(f"no naive equations of {cell}: add a branch to naive_step")
     return [new_h, new_c] if new_c else [new_h]
+
+
+def antisymmetric_product(w: dict[str, NDArray[np.float64]], h: list[float], unit: int) -> float:
+    """Row `unit` of (U - U' - I) h + bias."""
+    weight = w["weight_hh_l0"]
+    total = float(w["bias_hh_l0"][unit]) - h[unit]
+    for v in range(H):
+        total += (weight[unit, v] - weight[v, unit]) * h[v]
+    return total
 
 
 def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:

@@ -87,13 +87,10 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(
     model: dict[str, object],
 ) -> None:
     network, ids = network_of(model), window(40, 2, share=0)
-    ids[23, 0] = ids[11, 1] = END
     ids[:23, 0] = ids[:11, 1] = 2  # Only the documents before contain this character.
-    ids[23:, 0], ids[11:, 1] = (
-        (3 + ids[23:, 0] % 4) * (ids[23:, 0] != END) + (ids[23:, 0] == END),
-        4,
-    )
-    ids[11, 1] = END
+    ids[23:, 0] = 3 + ids[23:, 0] % 4
+    ids[11:, 1] = 4
+    ids[23, 0] = ids[11, 1] = END
     state = random_state(network, 2)
     state.vectors.requires_grad_()
     logits, _ = network(ids, state)

@@ -69,7 +69,8 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(
 ) -> None:
     ticks = itertools.count(1000)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
-    trainer, twin = (Trainer(make_config(), make_batches(), V, CPU) for _ in range(2))
+    trainer = Trainer(make_config(), make_batches(), V, CPU)
+    twin = Trainer(make_config(), make_batches(), V, CPU)
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
     seconds, threads = measure_step(config, trainer.batches, V, Computing(CPU), 0.05)

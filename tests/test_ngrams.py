@@ -100,43 +100,31 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
     documents: str,
 ) -> None:
     config = config_of(documents=documents, alphabet="exact", dropout=0.4)
-    network, plain = (
-        load_network(
-            config,
-            V,
-            {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()},
-        )
-        for _ in range(2)
-    )
+    tensors = {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()}
+    network = load_network(config, V, tensors)
+    plain = load_network(config, V, tensors)
     assert network.ngrams is not None and plain.ngrams is not None
     torch.nn.init.zeros_(plain.ngrams.weight)
     ids = torch.from_numpy(np.random.default_rng(3).integers(0, V, (60, 6)))
-    added = []
-    with torch.no_grad():
-        for rows, seed in (
-            (slice(0, 6), 1),
-            (slice(0, 6), 1),
-            (slice(2, 5), 1),
-            (slice(0, 6), None),
-        ):
-            first, second = (
-                one(
-                    ids[:, rows],
-                    one.initial_state(len(range(6)[rows])),
-                    None if seed is None else Noise(torch.Generator().manual_seed(seed), 6, rows),
-                )[0]
-                for one in (network, plain)
-            )
-            added.append(first - second)
-    *noisy, whole = added
-    is_left_out = noisy[0].abs().amax(-1) < 1e-5
+
+    @torch.no_grad()
+    def added(rows: slice = slice(0, 6), *, is_noisy: bool = True) -> torch.Tensor:
+        """What the table adds to the logits of some batch rows."""
+        read = ids[:, rows]
+        logits = []
+        for one in (network, plain):
+            noise = Noise(torch.Generator().manual_seed(1), 6, rows) if is_noisy else None
+            logits.append(one(read, one.initial_state(read.shape[1]), noise)[0])
+        return logits[0] - logits[1]
+
+    noisy = added()
+    is_left_out = noisy.abs().amax(-1) < 1e-5
     assert 0.3 < is_left_out.float().mean() < 0.5
-    torch.testing.assert_close(
-        noisy[0], torch.where(is_left_out[..., None], 0, whole / 0.6), atol=1e-4, rtol=1e-4
-    )
-    assert torch.equal(noisy[1], noisy[0])
+    kept = torch.where(is_left_out[..., None], 0, added(is_noisy=False) / 0.6)
+    torch.testing.assert_close(noisy, kept, atol=1e-4, rtol=1e-4)
+    assert torch.equal(added(), noisy)
     # One of several processes leaves out the same characters of its batch rows.
-    torch.testing.assert_close(noisy[2], noisy[0][:, 2:5], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(added(slice(2, 5)), noisy[:, 2:5], atol=1e-4, rtol=1e-4)
 
 
 def test_new_characters_get_columns_of_zeros() -> None:

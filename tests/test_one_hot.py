@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
 from charrnn.generation.sampling import start_ids, undrawable_ids
+from charrnn.model.ensemble import numpy_tensors
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
@@ -72,9 +73,8 @@ def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noi
         name: tuple(value.shape) for name, value in network.state_dict().items()
     } == weight_shapes(config, V)
     assert network.num_parameters == num_parameters(config, V) == embedding.num_parameters - V * V
-    (found, gradients), (expected, others) = (
-        read(one, config, noisy=noisy) for one in (network, embedding)
-    )
+    found, gradients = read(network, config, noisy=noisy)
+    expected, others = read(embedding, config, noisy=noisy)
     torch.testing.assert_close(found, expected, **EXACT)
     torch.testing.assert_close(gradients, others, **EXACT)
 
@@ -104,18 +104,16 @@ def test_the_stepper_reads_the_same_table_bit_for_bit(
 )
 def test_new_characters_get_columns(depth: str, name: str) -> None:
     config = config_of("lstm", depth)
-    old, drawn = (
-        {
-            key: value.numpy()
-            for key, value in CharRNN(replace(config, seed=seed), size).state_dict().items()
-        }
-        for seed, size in ((0, V), (1, V + 2))
-    )
+    old = numpy_tensors(CharRNN(config, V).state_dict())
+    drawn = numpy_tensors(CharRNN(replace(config, seed=1), V + 2).state_dict())
     extended = extend_rows(old, drawn)
     assert {key: value.shape for key, value in extended.items()} == weight_shapes(config, V + 2)
     for key, values in extended.items():
-        kept = values[:, :V] if key == name else values[:V] if key.startswith("output.") else values
-        assert np.array_equal(kept, old[key])
+        if key == name:
+            values = values[:, :V]
+        elif key.startswith("output."):
+            values = values[:V]
+        assert np.array_equal(values, old[key])
     assert np.array_equal(extended[name][:, V:], drawn[name][:, V:])
 
 

@@ -59,10 +59,8 @@ def test_one_more_unit_would_be_too_many(
     try:
         fitted = fit(budget, vocab_size=vocab_size, **model, embedding_size=embedding)
     except UsageError as error:
-        least, most = (
-            int(number.replace(",", ""))
-            for number in re.findall(r"\d[\d,]*", str(error).split(";")[1])[:2]
-        )
+        numbers = re.findall(r"\d[\d,]*", str(error).split(";")[1])
+        least, most = [int(number.replace(",", "")) for number in numbers[:2]]
         assert budget < least or budget > most
         return
     if budget < 20_000:

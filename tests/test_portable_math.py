@@ -36,7 +36,8 @@ from charrnn.model.portable_math import (
 @pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])
 def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> None:
     generator = np.random.default_rng(1)
-    x, weight = (generator.standard_normal((rows, num_terms)).astype(np.float32) for rows in (4, 9))
+    x = generator.standard_normal((4, num_terms)).astype(np.float32)
+    weight = generator.standard_normal((9, num_terms)).astype(np.float32)
     found = exact_product(x, weight)
     assert found.shape == (4, 9)
     for seed in range(5):
@@ -228,10 +229,10 @@ def to_torch(argument: Any) -> Any:
 @pytest.mark.parametrize("name", [field.name for field in fields(Ops)])
 def test_a_function_of_numpy_is_that_of_torch(name: str, ops: Ops[Any]) -> None:
     arguments = ARGUMENTS.get(name, DEFAULT)
-    found, expected = (
-        getattr(ops, name)(*arguments),
-        getattr(TORCH, name)(*map(to_torch, arguments)),
-    )
+    in_numpy = getattr(ops, name)
+    in_torch = getattr(TORCH, name)
+    found = in_numpy(*arguments)
+    expected = in_torch(*map(to_torch, arguments))
     if isinstance(found, np.ndarray):
         found, expected = (found,), (expected,)
     for one, other in zip(found, expected, strict=True):

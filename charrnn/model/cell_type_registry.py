@@ -130,7 +130,8 @@ class _Trial:
     def __init__(self, cell: type[Cell], call: Call) -> None:
         """Draw the weights. Raises _BrokenPromise, and UsageError, as `call` does, where the cell's
         code fails."""
-        self.cell, self.call = cell, call
+        self.cell = cell
+        self.call = call
         self.num_clamped = self.num_gates = 0
         self.multiplied: set[str] = set()
         """Names of the recurrent weights that were used."""
@@ -175,7 +176,10 @@ class _Trial:
         state = self._step(replace(NUMPY, sigmoid=self._sigmoid, clamp=self._clamp), x, start)
         self._check_calls()
         self._check_clamp(state)
-        large, state = np.where(x < 0, -LARGE_INPUT, LARGE_INPUT).astype(np.float32), start
+
+        # A value that grows without bound leaves [-1, 1] after some steps.
+        large = np.where(x < 0, -LARGE_INPUT, LARGE_INPUT).astype(np.float32)
+        state = start
         for _ in range(NUM_STEPS):
             state = self._step(NUMPY, large, state)
         largest = float(np.abs(self.call(self.cell.value, NUMPY, state)).max())

@@ -282,7 +282,8 @@ class Mogrifier(Lstm):
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
         rank = -(-hidden_size // 8)
-        left, right = ((hidden_size, rank), "zeros"), ((rank, hidden_size), "uniform")
+        left = ((hidden_size, rank), "zeros")
+        right = ((rank, hidden_size), "uniform")
         return {"left_q": left, "right_q": right, "left_r": left, "right_r": right}
 
     @staticmethod
@@ -383,7 +384,8 @@ class MinLstm(LinearCell):
     @staticmethod
     def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
         f, i, n = ops.split(x, 3)
-        f, i = ops.sigmoid(f), ops.sigmoid(i)
+        f = ops.sigmoid(f)
+        i = ops.sigmoid(i)
         written = i / (f + i + EPSILON)
         return 1 - written, written * n
 
@@ -403,8 +405,10 @@ class RgLru(LinearCell):
     peak_rate = 5e-2
     EXPONENT = 8.0
     """The exponent where r is 1 (c in the paper)."""
-    CENTRE, SPREAD = 6.66, 2.33
-    """Of the initial values of L."""
+    CENTRE = 6.66
+    """Mean of the initial values of L."""
+    SPREAD = 2.33
+    """Largest distance of an initial value of L from the mean."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -495,7 +499,8 @@ class Unitary(Cell):
     ) -> CellState[A]:
         x_re, x_im = ops.split(x, 2)
         re, im = Unitary.rotate(ops, state[0], extras)
-        re, im = re + x_re, im + x_im
+        re = re + x_re
+        im = im + x_im
         norm = ops.sqrt(re * re + im * im + EPSILON)
         scale = ops.relu(norm + extras["modrelu_bias"]) / norm
         return (ops.clamp(ops.cat((re * scale, im * scale))),)
@@ -503,13 +508,15 @@ class Unitary(Cell):
 
 def _turn(ops: Ops[A], z: tuple[A, A], angle: A) -> tuple[A, A]:
     """Multiply z = (real, imaginary part) by exp(i angle)."""
-    cos, sin = ops.cos(angle), ops.sin(angle)
+    cos = ops.cos(angle)
+    sin = ops.sin(angle)
     return z[0] * cos - z[1] * sin, z[0] * sin + z[1] * cos
 
 
 def _reflect(z: tuple[A, A], v: A) -> tuple[A, A]:
     """Compute z - 2 v <v, z> / |v|^2."""
-    v_re, v_im = v[0], v[1]
+    v_re = v[0]
+    v_im = v[1]
     scale = 2 / (v * v).sum()
     dot_re = (z[0] * v_re + z[1] * v_im).sum(-1)[..., None] * scale
     dot_im = (z[1] * v_re - z[0] * v_im).sum(-1)[..., None] * scale

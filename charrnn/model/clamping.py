@@ -43,9 +43,9 @@ class ClampedSum:
             values, np.array(self.weights), np.array(self.moves), self.value, limit_of(cell)
         )
         is_moved = moved != values
-        return np.where(
-            is_moved, moved if is_value else np.arctanh(np.where(is_moved, moved, 0)), before
-        )
+        if not is_value:
+            moved = np.arctanh(np.where(is_moved, moved, 0))
+        return np.where(is_moved, moved, before)
 
 
 class Clampable(Protocol):
@@ -72,7 +72,8 @@ def _move(
     cell reaches its limit. Newton's steps therefore never pass the target, and each but the last
     lets a cell reach its limit.
     """
-    high, low = np.maximum(values, limit), np.minimum(values, -limit)
+    high = np.maximum(values, limit)
+    low = np.minimum(values, -limit)
     tolerance = EXACTNESS * np.abs(weights).sum()
     for _ in range(len(weights) + 1):
         missing = target - (values * weights).sum(axis=-1)

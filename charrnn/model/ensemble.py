@@ -117,7 +117,8 @@ class Ensemble(nn.Module):
         With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
         * B, V): those of the first network first.
         """
-        logits, states = [], []
+        logits = []
+        states = []
         parts = state.vectors.chunk(len(self.networks), dim=-1)
         for network, vectors in zip(self.networks, parts, strict=True):
             own_noise = None if noise is None else noise.another()

@@ -149,7 +149,8 @@ class RecurrentLayer(nn.Module):
         self.zoneout = zoneout
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
-            rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
+            rows = num_blocks * hidden_size
+            columns = input_size if name == "ih" else hidden_size
             self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
             self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
         for name, (shape, kind) in self.cell.extras(hidden_size).items():
@@ -241,7 +242,8 @@ class RecurrentLayer(nn.Module):
         num_steps, batch_size = inputs.shape[:2]
         num_rest = num_steps % self.dilation
         folds = [(num_steps - num_rest, self.dilation), (num_rest, num_rest)]
-        reads, begin = [], 0
+        reads = []
+        begin = 0
         for length, num_rows in folds:
             if length == 0:
                 continue
@@ -294,9 +296,9 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
-        h, weight, bias = state[0].to(x.dtype), weights["hh"].to(x.dtype), self.bias("hh")
         run = gru if self.cell_name == "gru" else rnn
-        outputs = run(x, h, weight, bias.to(x.dtype))
+        arguments = [part.to(x.dtype) for part in (state[0], weights["hh"], self.bias("hh"))]
+        outputs = run(x, *arguments)
         return LayerRead(outputs, outputs if how.keeps_cells else None, outputs[-1:])
 
     def _run_scan(
@@ -429,7 +431,8 @@ class RecurrentLayer(nn.Module):
                 return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
         gates = compute_gates(slice(3 * self.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
-        cell, cells = state[1], []
+        cell = state[1]
+        cells = []
         for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
             cell = torch.addcmul(added, kept, cell)
             cells.append(cell)

@@ -204,9 +204,9 @@ class CharRNN(nn.Module):
 
     def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
         """Return the initial state of a text: zero, or the learned one, with gradients."""
-        num_layers, size = len(self.layers), self.hidden_size
         if self.learned_state is None:
-            vectors = self.output.weight.new_zeros(num_layers, self._num_states, batch_size, size)
+            shape = (len(self.layers), self._num_states, batch_size, self.hidden_size)
+            vectors = self.output.weight.new_zeros(shape)
         else:
             learned = self.learned_state[:, : self._num_states]
             vectors = learned.unsqueeze(2).repeat(1, 1, batch_size, 1)
@@ -319,9 +319,11 @@ class CharRNN(nn.Module):
             indices(is_end[fragments.begins, fragments.lanes]),
         )
 
-        reads, positions = [], []
+        reads = []
+        positions = []
         for piece in cut(fragments, num_lanes):
-            where, rows = indices(piece.positions), indices(piece.fragments)
+            where = indices(piece.positions)
+            rows = indices(piece.fragments)
             if noise is not None:
                 noise.start_piece(torch.from_numpy(fragments.lanes[piece.fragments]))
             read, last = read_window(
@@ -375,7 +377,10 @@ class CharRNN(nn.Module):
             below = _drop(self.vectors(ids), self.input_dropout, noise)
         links = _Links(self, below, state.vectors)
 
-        all_cells, all_outputs, joined, new_vectors = [], [], [], []
+        all_cells = []
+        all_outputs = []
+        joined = []
+        new_vectors = []
         layers = zip(self.recurrent_layers(), state.vectors, strict=True)
         for index, (layer, vectors) in enumerate(layers):
             used = vectors[: layer.cell.num_states * layer.dilation]
@@ -404,7 +409,8 @@ class CharRNN(nn.Module):
             new_vectors.append(torch.cat((last, links.kept[index], rest)))
 
         features = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
-        rows, history = None, state.history
+        rows = None
+        history = state.history
         if self.ngrams is not None and not is_vectors:
             rows, history = self._ngram_rows(ids, state)
         read = Read(features, rows, None, None)
@@ -466,22 +472,22 @@ class _Links:
 
     def attend(self, layer: int, y: Tensor) -> Tensor:
         query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
-        past, span = torch.cat((self.kept[layer].to(y.dtype), y)), self._network.depth.span
+        span = self._network.depth.span
+        past = torch.cat((self.kept[layer].to(y.dtype), y))
         self.kept[layer] = past[-span:].to(self.kept[layer].dtype)
         reads = []
         for begin in range(0, len(y), span):
-            near, queries = past[begin : begin + 2 * span - 1], query[begin : begin + span]
+            near = past[begin : begin + 2 * span - 1]
+            queries = query[begin : begin + span]
             # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those
             # before it.
-            is_read = (
-                torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device)
-                .triu()
-                .tril(span - 1)
+            every = torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device)
+            is_read = every.triu().tril(span - 1)
+            near = near.transpose(0, 1)
+            read_near = scaled_dot_product_attention(
+                queries.transpose(0, 1), near, near, attn_mask=is_read
             )
-            near, queries = near.transpose(0, 1), queries.transpose(0, 1)
-            reads.append(
-                scaled_dot_product_attention(queries, near, near, attn_mask=is_read).transpose(0, 1)
-            )
+            reads.append(read_near.transpose(0, 1))
         read: Tensor = gate.sigmoid() * torch.cat(reads)
         return read
 

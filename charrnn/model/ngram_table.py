@@ -38,7 +38,8 @@ def next_row(row: Any, older: Any, num_rows: int) -> Any:
 def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
     """Return the rows of the n-grams that end with the last of HISTORY_LENGTH + 1 characters, the
     shortest first."""
-    row, rows = read[-1], []
+    row = read[-1]
+    rows = []
     for older in read[-2::-1]:
         row = next_row(row, older, num_rows)
         rows.append(row)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+SEED_STEP = 0x9E3779B1
+"""Between the seeds of two generators: 2^32 divided by the golden ratio."""
+
 
 class Noise:
     """Masks that are drawn from a generator in the order in which they are requested.
@@ -24,8 +27,12 @@ class Noise:
     ) -> None:
         """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
         of that number."""
-        self._generator, self._num_lanes, self._own = generator, num_lanes, own
-        self._num_own, self._number, self._num_others = len(range(num_lanes)[own]), number, 0
+        self._generator = generator
+        self._num_lanes = num_lanes
+        self._own = own
+        self._num_own = len(range(num_lanes)[own])
+        self._number = number
+        self._num_others = 0
         self._masks: list[Tensor] = []
         self._next = 0
         self._lanes: Tensor | None = None
@@ -40,13 +47,15 @@ class Noise:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""
         if self._lanes is None and self._num_own < self._num_lanes:
             # How much the pieces draw depends on these lanes; the masks of the window must be those
-            # of all processes.
+            # of all processes. So each process and network draws for its pieces from a generator of
+            # its own.
             first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
             # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must
             # not meet.
-            seed = (self._generator.initial_seed() + 0x9E3779B1 * (first + 1)) % (1 << 32)
+            seed = (self._generator.initial_seed() + SEED_STEP * (first + 1)) % (1 << 32)
             self._generator_of_pieces = Generator().manual_seed(seed)
-        self._next, self._lanes = 0, lanes
+        self._next = 0
+        self._lanes = lanes
 
     def for_characters(self, length: int, share: float) -> Tensor:
         """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before

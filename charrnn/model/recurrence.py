@@ -268,7 +268,8 @@ class _Rnn(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hs, weight = ctx.saved_tensors
-        num_steps, batch_size = hs.shape[0] - 1, hs.shape[1]
+        num_steps = len(hs) - 1
+        batch_size = hs.shape[1]
         d_x = torch.empty_like(hs[1:])
         d_xs = d_x.unbind()
         steps = hs.unbind()

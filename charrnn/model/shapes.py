@@ -23,7 +23,7 @@ needs."""
 TRAINING_COPIES = 6
 """Values that training stores per weight: weight, gradient, two moments, average, and one for
 temporary results."""
-SEED_STEP = 1_000_003
+MEMBER_SEED_STEP = 1_000_003
 """Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have
 none in common."""
 
@@ -84,7 +84,7 @@ def config_of_member(config: Config, index: int = 0) -> Config:
         embedding_size=(
             embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members
         ),
-        seed=(config.seed + index * SEED_STEP) % 2**32,
+        seed=(config.seed + index * MEMBER_SEED_STEP) % 2**32,
     )
 
 
@@ -130,7 +130,8 @@ def fit_parameters(
 
     least_size = 1 if config.ngram_rows in ("auto", 0) else 4
     multiples = range(-(-least_size // multiple), MAX_HIDDEN_SIZE // multiple + 1)
-    least, most = count(multiples[0]), count(multiples[-1])
+    least = count(multiples[0])
+    most = count(multiples[-1])
     if (memory := memory_bytes()) is not None:
         most = min(most, memory // (4 * TRAINING_COPIES))
     if not least <= config.parameters <= most:
