@@ -55,7 +55,9 @@ def _scan(
     ignored where none is open: the text may be cut.
     """
     text = opener + text
-    regions, changes, depth = np.zeros(len(text), np.int8), np.zeros(len(text), np.int64), 0
+    regions = np.zeros(len(text), np.int8)
+    changes = np.zeros(len(text), np.int64)
+    depth = 0
     ends = [name for name in tokens.groupindex if name.endswith("_end")]
     for token in tokens.finditer(text):
         begin, end = token.span()
@@ -99,12 +101,14 @@ def scan_c(text: str) -> SourceLabels:
     edge = _COMMENT_EDGE.search(text)
     openers = [""]
     if edge is not None and edge.group() == "*/":
+        # The text begins inside a comment, unless this end stands in a string or a pattern of code.
+        openers = ["/*"]
         before = text[text.rfind("\n", 0, edge.start()) + 1 : edge.start()]
-        openers = (
-            ["/*", ""] if before.strip(" \t*") else ["/*"]
-        )  # In code it may stand in a string or a pattern.
+        if before.strip(" \t*"):
+            openers = ["/*", ""]
     opener = _open_at_start(text, _C_TOKEN, C_LINE, openers)
     regions, depths = _scan(_C_TOKEN, text, opener)
+
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
@@ -112,11 +116,10 @@ def scan_c(text: str) -> SourceLabels:
         begin = token.start() - len(opener)
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
-        elif (
-            outermost is not None and token.group() in (";", "}") and depths[begin] <= outermost[1]
-        ):
-            in_if[outermost[0] : begin] = True
-            outermost = None
+        elif outermost is not None and token.group() in (";", "}"):
+            if depths[begin] <= outermost[1]:
+                in_if[outermost[0] : begin] = True
+                outermost = None
     if outermost is not None:
         in_if[outermost[0] :] = True
     return SourceLabels(regions, depths, in_if)
@@ -243,7 +246,8 @@ def label_if_statements(text: str) -> NDArray[np.bool_]:
 
 
 def _prose_depths(text: str) -> NDArray[np.int64]:
-    changes, depth = np.zeros(len(text), np.int64), 0
+    changes = np.zeros(len(text), np.int64)
+    depth = 0
     for match in _BRACKET.finditer(text):
         mark = match.group()
         if mark.isspace():
@@ -324,17 +328,18 @@ def label_latex_math(text: str) -> NDArray[np.bool_]:
     A blank line ends mathematics. `\$`, comments and verbatim text contain no marks.
     """
     inside = np.zeros(len(text), bool)
-    closer, begin = "", 0
+    closer = ""
+    begin = 0
     for match in _LATEX_EDGE.finditer(text):
         mark, end = match.group(), match.end()
         if environment := match["environment"]:
             mark = rf"\{match['edge']}{{{environment}}}"
         if not closer:
-            is_begin = match["edge"] == "begin"
-            closer, begin = (
-                rf"\end{{{environment}}}" if is_begin else _LATEX_CLOSERS.get(mark, ""),
-                match.start(),
-            )
+            begin = match.start()
+            if match["edge"] == "begin":
+                closer = rf"\end{{{environment}}}"
+            else:
+                closer = _LATEX_CLOSERS.get(mark, "")
         elif mark == closer or mark.isspace():
             inside[begin : end - 1] = True
             closer = ""
