@@ -116,10 +116,11 @@ def scan_c(text: str) -> SourceLabels:
         begin = token.start() - len(opener)
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
-        elif outermost is not None and token.group() in (";", "}"):
-            if depths[begin] <= outermost[1]:
-                in_if[outermost[0] : begin] = True
-                outermost = None
+            continue
+        ends = token.group() in (";", "}")
+        if outermost is not None and ends and depths[begin] <= outermost[1]:
+            in_if[outermost[0] : begin] = True
+            outermost = None
     if outermost is not None:
         in_if[outermost[0] :] = True
     return SourceLabels(regions, depths, in_if)
