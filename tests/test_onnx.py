@@ -7,6 +7,7 @@ import os
 import re
 import string
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -136,32 +137,34 @@ class Squared(Leaky):
 """
 
 
-def test_a_cell_of_another_package_is_written_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def foreign_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install a package with the two cells."""
     places = {"leaky": "leaky_cell:Leaky", "squared": "leaky_cell:Squared"}
     install_names(tmp_path, "leaky-cell", "cell_types", places, leaky_cell=LEAKY)
     monkeypatch.syspath_prepend(str(tmp_path))
     cell_type.cache_clear()
-    try:
-        config = config_of("leaky", "residual")
-        tensors = tensors_of(config)
-        ids = np.random.default_rng(0).integers(0, V, 30)
-        assert check_onnx(onnx_of(config, tensors), Stepper(config, tensors), ids) is not None
-        config = config_of("squared", "residual")
-        with pytest.raises(
-            UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"
-        ):
-            onnx_of(config, tensors_of(config))
-        for depth in ("dilated", "attention"):
-            config = config_of("lstm", depth)
-            with pytest.raises(UsageError, match=f"depth {depth} cannot be written"):
-                onnx_of(config, tensors_of(config))
-    finally:
-        monkeypatch.undo()
-        manager.forget()
-        cell_type.cache_clear()
-        sys.modules.pop("leaky_cell", None)
+    yield
+    monkeypatch.undo()
+    manager.forget()
+    cell_type.cache_clear()
+    sys.modules.pop("leaky_cell", None)
+
+
+@pytest.mark.usefixtures("foreign_cells")
+def test_a_cell_of_another_package_is_written_too() -> None:
+    config = config_of("leaky", "residual")
+    tensors = tensors_of(config)
+    assert check_onnx(onnx_of(config, tensors), Stepper(config, tensors), IDS) is not None
+
+
+@pytest.mark.usefixtures("foreign_cells")
+def test_a_cell_that_computes_what_onnx_has_not_is_refused() -> None:
+    config = config_of("squared", "residual")
+    with pytest.raises(
+        UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"
+    ):
+        onnx_of(config, tensors_of(config))
 
 
 def changed(content: bytes, name: str) -> bytes:
@@ -174,22 +177,44 @@ def changed(content: bytes, name: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
+LSTM = config_of("lstm", "residual")
+TENSORS = tensors_of(LSTM)
+IDS = np.random.default_rng(0).integers(0, V, 60)
+
+
 @pytest.mark.parametrize("name", ["output.bias", "layers.2.weight_hh_l0"])
-def test_the_check_finds_a_wrong_weight(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = config_of("lstm", "residual")
-    tensors = tensors_of(config)
-    content, stepper = onnx_of(config, tensors), Stepper(config, tensors)
-    onnx.checker.check_model(content, full_check=True)
-    assert content == onnx_of(config, tensors), "the same bytes each time"
-    ids = np.random.default_rng(0).integers(0, V, 60)
-    found = check_onnx(content, stepper, ids)
-    assert found is not None and found.num_chars == 60
-    assert 0 < found.max_difference < 1e-4
+def test_the_check_finds_a_wrong_weight(name: str) -> None:
+    content = changed(onnx_of(LSTM, TENSORS), name)
     with pytest.raises(CharRNNError, match="onnxruntime computes something else than the model"):
-        check_onnx(changed(content, name), stepper, ids)
+        check_onnx(content, Stepper(LSTM, TENSORS), IDS)
+
+
+def test_the_check_measures_the_largest_difference() -> None:
+    found = check_onnx(onnx_of(LSTM, TENSORS), Stepper(LSTM, TENSORS), IDS)
+    assert found is not None
+    assert found.num_chars == 60
+    assert 0 < found.max_difference < 1e-4
+
+
+def test_a_model_gives_the_same_valid_file_each_time() -> None:
+    content = onnx_of(LSTM, TENSORS)
+    onnx.checker.check_model(content, full_check=True)
+    assert content == onnx_of(LSTM, TENSORS)
+
+
+def test_a_model_that_is_too_large_for_the_format_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("charrnn.formats.onnx.MAX_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
-        onnx_of(config, tensors)
+        onnx_of(LSTM, TENSORS)
+
+
+@pytest.mark.parametrize("depth", ["dilated", "attention"])
+def test_a_depth_that_cannot_be_written_is_refused(depth: str) -> None:
+    config = config_of("lstm", depth)
+    with pytest.raises(UsageError, match=f"depth {depth} cannot be written"):
+        onnx_of(config, tensors_of(config))
 
 
 def test_the_metadata_says_all_that_a_reader_needs(
@@ -198,7 +223,9 @@ def test_the_metadata_says_all_that_a_reader_needs(
     model = charrnn.load(lstm.path)
     content, check = write_model(model, tmp_path / "given.onnx")
     assert (tmp_path / "given.onnx").read_bytes() == content
-    assert check is not None and check.num_chars == 1000 and check.max_difference < 1e-3
+    assert check is not None
+    assert check.num_chars == 1000
+    assert check.max_difference < 1e-3
     metadata = session_of(content).get_modelmeta().custom_metadata_map
     assert Vocab.from_json(json.loads(metadata.pop("alphabet"))) == model.vocab
     nats = model.val_nats or 0.0
@@ -215,32 +242,37 @@ def test_the_metadata_says_all_that_a_reader_needs(
     )
 
 
-def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_consent_there_is_none(
-    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_computes_something_else_is_not_written(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
-        refused = command("export", alphabet_run, tmp_path / "a.onnx")
-    assert (
-        refused.code == 1
-        and "Nothing was written" in refused.err
-        and len(refused.err.splitlines()) <= 3
-    )
-    with monkeypatch.context() as patch:
-        patch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
-        refused = command("export", alphabet_run, tmp_path / "a.onnx")
-    assert refused.code == 2 and "a.onnx: a .onnx needs the package onnx." in refused.err
+    monkeypatch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
+    refused = command("export", alphabet_run, "a.onnx")
+    assert refused.code == 1
+    assert "Nothing was written" in refused.err
+    assert len(refused.err.splitlines()) <= 3
+    assert not Path("a.onnx").exists()
+
+
+def test_without_onnx_there_is_no_file(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
+    refused = command("export", alphabet_run, "a.onnx")
+    assert refused.code == 2
+    assert "a.onnx: a .onnx needs the package onnx." in refused.err
     assert refused.err.endswith("pip install 'charrnn-lab[onnx]'\n")
-    assert not (tmp_path / "a.onnx").exists()
+    assert not Path("a.onnx").exists()
+
+
+def test_without_onnxruntime_the_file_is_not_checked(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
-    written = command("export", alphabet_run, tmp_path / "a.onnx", "--json")
-    assert (
-        written.code == 0
-        and json.loads(written.out)["bytes"] == (tmp_path / "a.onnx").stat().st_size
-    )
-    assert (
-        written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
-    )
+    written = command("export", alphabet_run, "a.onnx", "--json")
+    assert written.code == 0
+    assert json.loads(written.out)["bytes"] == Path("a.onnx").stat().st_size
+    warning = "the file was not checked, because onnxruntime is not installed"
+    assert written.err == f"warning: {warning}\n"
 
 
 @pytest.mark.docs
