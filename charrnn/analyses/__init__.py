@@ -20,7 +20,7 @@ def commands() -> Sequence[CommandEntry]:
         CommandEntry(
             name="predict",
             summary="Print the most likely next characters.",
-            place="charrnn.analyses.numbers:predict",
+            place="charrnn.analyses.predict:predict",
         ),
     ]
 

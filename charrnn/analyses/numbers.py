@@ -1,5 +1,4 @@
-"""`charrnn predict`: the most likely next characters, or every number of a small network, in NumPy
-and float64.
+"""Every number of a small network while it reads a text, in NumPy and float64.
 
 The numbers are products, gates, states, logits and losses. The equations are those of `model.walk`,
 called with products and functions that record arguments and results.
@@ -8,31 +7,26 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cli.arguments import load_model, to_content
-from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.streams import print_json, result_console
-from charrnn.config.options import argument, option
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
-from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
 from charrnn.model.ngram_table import HISTORY_LENGTH, rows_of
 from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
-from charrnn.views.tables import predictions_table
 from charrnn.views.theme import shown_character
 
 MAX_UNITS = 16
@@ -493,60 +487,3 @@ def _number(value: float) -> str:
     if len(text) >= COLUMN_WIDTH:
         return f"{value:.2g}"
     return text.replace("-0.000", "0.000") if float(text) == 0 else text
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions(CommandOptions):
-    """What `charrnn predict` takes."""
-
-    words: Sequence[str] = argument(
-        "[RUN] TEXT", "The text before the character; before it, optionally, a run."
-    )
-    top: int | None = option(
-        None, "--top N", "Number of characters.", shown_default=str(DEFAULT_TOP)
-    )
-    numbers: bool = option(
-        False,
-        "--numbers",
-        f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
-    )
-    unknown: str = option(
-        DEFAULT_UNKNOWN,
-        "--unknown WORD",
-        "Characters outside the vocabulary: error or nearest.",
-        shown_default=DEFAULT_UNKNOWN,
-    )
-
-
-def predict(options: PredictOptions) -> None:
-    """Print the most likely next characters.
-
-    Each character that may follow TEXT with its probability. With --numbers, how the network
-    computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
-    loss.
-    """
-    words = options.words
-    if len(words) > 2:
-        raise UsageError(
-            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
-        )
-    if options.numbers and options.top is not None:
-        raise UsageError("--top does not apply to --numbers: leave out one of them.")
-    *run, text = words
-    model = load_model(run[0] if run else None, quiet=options.quiet)
-    content = to_content(text, model.vocab.kind)
-
-    found: Any
-    picture: RenderableType
-    if options.numbers:
-        picture = model_numbers(model, content, unknown=options.unknown)
-        found = picture.to_json()
-    else:
-        top = DEFAULT_TOP if options.top is None else options.top
-        predictions = model.predict(content, top=top, unknown=options.unknown)
-        found = [asdict(prediction) for prediction in predictions]
-        picture = predictions_table(predictions)
-    if options.json:
-        print_json(found)
-    else:
-        result_console().print(picture)

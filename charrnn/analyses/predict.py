@@ -1,0 +1,73 @@
+"""`charrnn predict`: the most likely next characters, or every number of a small network."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import RenderableType
+
+from charrnn.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.cli.arguments import load_model, to_content
+from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.streams import print_json, result_console
+from charrnn.config.options import argument, option
+from charrnn.errors import UsageError
+from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.views.tables import predictions_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(CommandOptions):
+    """What `charrnn predict` takes."""
+
+    words: Sequence[str] = argument(
+        "[RUN] TEXT", "The text before the character; before it, optionally, a run."
+    )
+    top: int | None = option(
+        None, "--top N", "Number of characters.", shown_default=str(DEFAULT_TOP)
+    )
+    numbers: bool = option(
+        False,
+        "--numbers",
+        f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
+    )
+    unknown: str = option(
+        DEFAULT_UNKNOWN,
+        "--unknown WORD",
+        "Characters outside the vocabulary: error or nearest.",
+        shown_default=DEFAULT_UNKNOWN,
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Print the most likely next characters.
+
+    Each character that may follow TEXT with its probability. With --numbers, how the network
+    computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
+    loss.
+    """
+    words = options.words
+    if len(words) > 2:
+        raise UsageError(
+            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
+        )
+    if options.numbers and options.top is not None:
+        raise UsageError("--top does not apply to --numbers: leave out one of them.")
+    *run, text = words
+    model = load_model(run[0] if run else None, quiet=options.quiet)
+    content = to_content(text, model.vocab.kind)
+
+    found: Any
+    picture: RenderableType
+    if options.numbers:
+        picture = model_numbers(model, content, unknown=options.unknown)
+        found = picture.to_json()
+    else:
+        top = DEFAULT_TOP if options.top is None else options.top
+        predictions = model.predict(content, top=top, unknown=options.unknown)
+        found = [asdict(prediction) for prediction in predictions]
+        picture = predictions_table(predictions)
+    if options.json:
+        print_json(found)
+    else:
+        result_console().print(picture)
