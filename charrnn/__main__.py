@@ -1,7 +1,5 @@
 """The command `charrnn`, also as `python -m charrnn`."""
 
-import contextlib
-import os
 import signal
 import sys
 
@@ -24,13 +22,6 @@ def main() -> None:
         else:
             print_error(describe_unexpected(error))
         code = 1
-    if code and os.environ.get("WORLD_SIZE", "1") != "1":
-        # The connection with the other processes, one of which is gone, may wait for it when it is
-        # closed.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
     sys.exit(code)
 
 
