@@ -191,7 +191,8 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
 @pytest.mark.parametrize(("value", "part"), OBJECTS.values(), ids=OBJECTS.keys())
 def test_every_object_shows_itself_without_a_script(value: Displayable, part: str) -> None:
     html = value._repr_html_()
-    assert html is not None and part in html
+    assert html is not None
+    assert part in html
     drawn = {"svg", "title", "rect", "g", "text", "tspan", "path", "style"}
     assert set(Elements(html).tags) <= {"div", "pre", "span"} | drawn
     assert not re.search(r"(?:href|src)=|url\(|@import|[\x00-\x08\x0b-\x1f\x7f]", html)
@@ -242,34 +243,46 @@ def test_long_texts_are_cut() -> None:
     assert "The first" not in (to_html(COLOURED) or "")
 
 
-def test_what_has_no_picture_is_shown_by_its_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert to_html(object()) is RecordList()._repr_html_() is Displayable()._repr_html_() is None
-    assert RecordList([RUN]) == [RUN] and RecordTuple([RUN]) == (RUN,)
+@pytest.mark.parametrize("value", [object(), RecordList(), Displayable()])
+def test_what_has_no_picture_is_shown_by_its_repr(value: object) -> None:
+    assert to_html(value) is None
+
+
+def test_lists_of_records_are_equal_to_usual_ones() -> None:
+    assert RecordList([RUN]) == [RUN]
+    assert RecordTuple([RUN]) == (RUN,)
+
+
+def test_records_of_several_types_are_shown_below_each_other() -> None:
     html = RecordList([RUN, LOSS])._repr_html_() or ""
-    assert html.index("shakespeare-001") < html.index("stateful"), (
-        "several kinds stand below each other"
-    )
+    assert html.index("shakespeare-001") < html.index("stateful")
+
+
+def test_without_a_room_that_draws_an_object_is_shown_by_its_repr(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(display, "offered", lambda hook, kind: ())
-    assert RUN._repr_html_() is None, "nothing draws it"
+    assert RUN._repr_html_() is None
 
 
 def test_a_model_describes_itself(alphabet_run: Path) -> None:
     model = charrnn.load(alphabet_run)
     weights = sum(array.size for array in model.tensors.values())
-    assert (
-        repr(model)
-        == f"<Model alphabet-001: rnn 1×28, {weights:,} weights, 28 characters, step 1, 1.0000 nats"
-        " per character>"
-    )
+    size = f"rnn 1×28, {weights:,} weights, 28 characters"
+    assert repr(model) == f"<Model alphabet-001: {size}, step 1, 1.0000 nats per character>"
     html = model._repr_html_() or ""
-    assert all(
-        part in html for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters")
-    )
+    for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters"):
+        assert part in html
+
+
+def test_a_model_without_a_loss_shows_none(alphabet_run: Path) -> None:
+    model = charrnn.load(alphabet_run)
     model.val_nats = None
-    assert repr(model).endswith("step 1>") and "loss" not in (model._repr_html_() or "")
+    assert repr(model).endswith("step 1>")
+    assert "loss" not in (model._repr_html_() or "")
 
 
-def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path) -> None:
+def test_what_a_model_returns_shows_itself(lstm: TrainedRun) -> None:
     model = charrnn.load(lstm.path)
     trace = model.trace("the lamp is lit. " * 20, num_guesses=2)
     coloured = model.coloured_text(trace, 0, 3, slice(10, 20))
@@ -277,14 +290,17 @@ def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path) -> 
     assert coloured.values == tuple(trace.cells[10:20, 0, 3].tolist())
     with pytest.raises(charrnn.CharRNNError, match="0:32"):
         model.coloured_text(trace, 0, 32)
-    for value in (trace, coloured, charrnn.find_cells(trace), RecordList(model.predict("a"))):
+    for value in (trace, coloured, charrnn.find_cells(trace), model.predict("a")):
         assert (value._repr_html_() or "").startswith("<div>"), value
-    html = charrnn.load(loop_run).numbers("ab")._repr_html_()
-    assert (
-        html is not None
-        and set(Elements(html).tags) <= {"div", "pre", "span"}
-        and "softmax" in html
-    )
-    assert isinstance(model.predict("a"), RecordList) and isinstance(
-        model.samples(1, length=3), RecordList
-    )
+
+
+def test_lists_that_a_model_returns_show_themselves(lstm: TrainedRun) -> None:
+    model = charrnn.load(lstm.path)
+    assert isinstance(model.predict("a"), RecordList)
+    assert isinstance(model.samples(1, length=3), RecordList)
+
+
+def test_the_numbers_of_a_model_show_themselves(loop_run: Path) -> None:
+    html = charrnn.load(loop_run).numbers("ab")._repr_html_() or ""
+    assert set(Elements(html).tags) <= {"div", "pre", "span"}
+    assert "softmax" in html
