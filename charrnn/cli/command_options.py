@@ -68,7 +68,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "runs": (
         Rule("--json", beside="--export"),
-        Rule("--against --training --export", without="--plot"),
+        Rule("--export", without="--plot"),
     ),
 }
 """The rules of each command, in the order in which they are checked."""

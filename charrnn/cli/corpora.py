@@ -48,9 +48,6 @@ class MakeOptions(CommandOptions):
     max_length: int = option(
         50, "--length N", "Characters of a string, at most.", shown_default="50"
     )
-    brackets: int = option(
-        1, "--brackets N", "Kinds of brackets of dyck: 1 to 4.", shown_default="1"
-    )
     seed: int = option(
         0, "--seed N", "The same seed gives the same strings.", least=0, shown_default="0"
     )
@@ -103,7 +100,7 @@ def make_corpus(options: MakeOptions) -> None:
     """
     from charrnn.detectors.registry import DETECTORS
 
-    found = find_language(options.language, options.brackets)
+    found = find_language(options.language)
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
     strings = make_strings(
         found, options.num_strings, max_length=options.max_length, seed=options.seed

@@ -33,10 +33,6 @@ class RunsOptions(CommandOptions):
         " or minutes, the smallest first. Default: oldest first.",
     )
     plot: bool = option(False, "--plot", "Draw the learning curves: the validation losses.")
-    against: str = option(
-        "steps", "--against AXIS", "With --plot: steps (default), characters or seconds."
-    )
-    training: bool = option(False, "--training", "With --plot: draw the training losses, too.")
     export: Path | None = option(
         None, "--export FILE", "With --plot: write to FILE.svg, .html, .png, .txt or .json."
     )
@@ -99,12 +95,8 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.views.charts import learning_chart
 
     check_export(options.export, None, no_arrays="learning curves have")
-    folders, num_listed, problems = select_runs(
-        options.runs, most=MAX_CURVES, sort=options.sort, training=options.training
-    )
-    found = learning_curves(
-        folders or options.runs, against=options.against, training=options.training
-    )
+    folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
+    found = learning_curves(folders or options.runs)
 
     of_curves = [problem for curve in found for problem in curve.warnings]
     warn((*problems, *found.skipped, *of_curves), quiet=options.quiet)

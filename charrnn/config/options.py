@@ -10,7 +10,7 @@ class from what was typed (`cli.command_options`). A field may be an `option_gro
 object, or `option_texts`: what was typed for the fields of another class.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -111,6 +111,14 @@ class _Texts:
     """The options of another class, whose values are kept as they were typed."""
 
     owner: type[Any]
+    names: Collection[str]
+    """The fields whose options are offered; empty for all."""
+
+    def options(self) -> Iterator[Option]:
+        """Yield the options that are offered."""
+        for declared in options_of(self.owner):
+            if not self.names or declared.name in self.names:
+                yield declared
 
 
 def option(
@@ -167,10 +175,10 @@ def option_group(owner: type[Owner]) -> Owner:
     return group
 
 
-def option_texts(owner: type[Any]) -> Mapping[str, Sequence[str]]:
+def option_texts(owner: type[Any], *names: str) -> Mapping[str, Sequence[str]]:
     """Make a dataclass field with what was typed for the options of another class, by the names of
-    its fields; "true" for an option without a value."""
-    texts: Any = field(default_factory=dict, metadata={_KEY: _Texts(owner)})
+    its fields; "true" for an option without a value. With `names`, these options only."""
+    texts: Any = field(default_factory=dict, metadata={_KEY: _Texts(owner, names)})
     found: Mapping[str, Sequence[str]] = texts
     return found
 
@@ -189,7 +197,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
         elif isinstance(declared, _Group):
             yield from parameters_of(declared.owner)
         elif isinstance(declared, _Texts):
-            for option_ in options_of(declared.owner):
+            for option_ in declared.options():
                 if option_.kind is bool:
                     yield option_
                 else:
@@ -212,7 +220,7 @@ def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
         if isinstance(declared, _Group):
             values[one.name] = make(declared.owner, given)
         elif isinstance(declared, _Texts):
-            names = [option_.name for option_ in options_of(declared.owner)]
+            names = [option_.name for option_ in declared.options()]
             values[one.name] = {name: _texts(given[name]) for name in names if name in given}
         elif declared is not None and one.name in given:
             values[one.name] = given[one.name]

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console, with_flags
 from charrnn.cli.train import SettingsOptions, configure, parse_settings
-from charrnn.config.options import argument, option, option_group
+from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import Config
 from charrnn.errors import Message, UsageError, counted
 from charrnn.sweeps.plan import Axis, parse_axis
@@ -36,6 +36,26 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} runs [{elapsed}<{rema
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweptSettings(SettingsOptions):
+    """The settings that sweeps are about; --set takes all others."""
+
+    texts: Mapping[str, Sequence[str]] = option_texts(
+        Config,
+        "cell",
+        "depth",
+        "num_layers",
+        "hidden_size",
+        "parameters",
+        "embedding_size",
+        "minutes",
+        "epochs",
+        "steps",
+        "optimizer",
+    )
+    """What was typed for each field."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepOptions(CommandOptions):
     """What `charrnn sweep` takes; a setting that is given again adds values."""
 
@@ -51,7 +71,7 @@ class SweepOptions(CommandOptions):
     out: Path | None = option(
         None, "--out DIR", "Folder of the sweep; default: checkpoints/sweep-TEXT.", SWEEP
     )
-    settings: SettingsOptions = option_group(SettingsOptions)
+    settings: SweptSettings = option_group(SweptSettings)
 
 
 def sweep(context: typer.Context, options: SweepOptions) -> int:
