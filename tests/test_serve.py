@@ -21,7 +21,7 @@ from fixture_types import Command
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import Shaping
-from charrnn.serving.serve import OWN_NAMES, bind, is_loopback, serve
+from charrnn.serving.serve import OWN_NAMES, ServeOptions, bind, is_loopback, serve
 
 uvicorn = pytest.importorskip("uvicorn")
 completions = pytest.importorskip("charrnn.serving.completions")
@@ -244,7 +244,7 @@ def test_an_address_that_cannot_be_or_is_open_is_refused(
 ) -> None:
     monkeypatch.setenv("CHARRNN_TOKEN", token)
     with pytest.raises(UsageError, match=reason):
-        serve("nowhere", host, port=0)
+        serve(ServeOptions(run="nowhere", host=host, port=0))
 
 
 def test_a_port_out_of_range_is_refused(command: Command) -> None:

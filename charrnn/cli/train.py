@@ -358,8 +358,22 @@ class TrainingView:
             event = replace(event, message=with_flags(event.message))
         if self.show_as_json:
             print_json(event.to_json())
-        elif self._console is not None or event.event == "done":
-            getattr(self, f"_show_{event.event}", lambda event: None)(event)
+        elif isinstance(event, events.DoneEvent):
+            self._show_done(event)
+        elif self._console is not None:
+            self._show(event)
+
+    def _show(self, event: events.TrainEvent) -> None:
+        if isinstance(event, events.StartEvent):
+            self._show_start(event)
+        elif isinstance(event, events.StepEvent):
+            self._show_step(event)
+        elif isinstance(event, events.EvaluationEvent):
+            self._show_evaluation(event)
+        elif isinstance(event, events.SampleEvent):
+            self._show_sample(event)
+        elif isinstance(event, events.WarningEvent):
+            self._show_warning(event)
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         print_above_bars(self._console, *args, **kwargs)
