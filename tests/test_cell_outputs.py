@@ -61,7 +61,8 @@ def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float)
     states = sample_states(make_network(cell, depth, zoneout=zoneout), make_text(40), 5)
     few, many = list(range(V)), list(range(V)) * (H + 1)
     gradients = output_gradients(states, few)
-    assert gradients.shape == (V, 3, H) and len(few) <= H < len(many)
+    assert gradients.shape == (V, 3, H)
+    assert len(few) <= H < len(many)
     for layer in range(3):
         # A central difference is off by its step squared, 1e-12, and by rounding over its step,
         # 1e-10.

@@ -188,7 +188,8 @@ def test_ablating_a_planted_direction_costs_inside(
     (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
     assert effect.change_inside > effect.ci_inside[0] > 0.2
     # Without its best cell, the sum is disturbed everywhere.
-    assert effect.change_outside < 0.1 < of_cell.change_outside and len(found.random) == 3
+    assert effect.change_outside < 0.1 < of_cell.change_outside
+    assert len(found.random) == 3
     assert max(cell_len(line) for line in lines(Group(*found.view()), 80)) <= 80
     for random in found.random:
         assert len(random.cells) == 4
@@ -347,4 +348,5 @@ def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(
     assert (ran.code, ran.err, ran.out.rstrip("\n")) == (0, "", expected.rstrip("\n"))
     assert expected != model.sample(seed=0, length=60, temperature=0.8).text
     beyond = command("sample", "--clamp", "quote@2=99")
-    assert beyond.code == 2 and beyond.err.startswith("error: --clamp quote@2=99: with its cells")
+    assert beyond.code == 2
+    assert beyond.err.startswith("error: --clamp quote@2=99: with its cells")

@@ -30,18 +30,14 @@ def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
     found = measure_spectrum(
         "run", make_config(cell, num_layers=2), checkpoints=[(7, tensors_of(network))], log=[]
     )
-    assert found.steps == (7,) and (found.name, found.cell, found.clip_norm) == ("run", cell, 1.0)
+    assert (found.name, found.cell, found.clip_norm, found.steps) == ("run", cell, 1.0, (7,))
     expected = []
     for index, layer in enumerate(network.recurrent_layers()):
         for name, num_blocks in layer.cell.products.items():
-            for block in layer.cell.effective_weight(layer.weight(name)).detach().chunk(num_blocks):
-                expected.append(
-                    (
-                        index,
-                        f"W_{name}",
-                        pytest.approx(torch.linalg.svdvals(block)[0].item(), rel=1e-9),
-                    )
-                )
+            weight = layer.cell.effective_weight(layer.weight(name)).detach()
+            for block in weight.chunk(num_blocks):
+                largest = torch.linalg.svdvals(block)[0].item()
+                expected.append((index, f"W_{name}", pytest.approx(largest, rel=1e-9)))
     assert expected == [
         (one.layer, one.matrix, *one.largest_singular_values) for one in found.matrices
     ]
@@ -71,14 +67,18 @@ def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetr
         np.testing.assert_array_equal(matrix, -matrix.T)
 
 
-def test_steps_without_a_finite_norm_are_left_out_and_many_are_grouped() -> None:
+def test_steps_without_a_finite_norm_are_left_out() -> None:
     log = [
         {"event": "step", "step": 1, "grad_norm": 2.5},
         {"event": "step", "step": 2, "grad_norm": None},
         {"event": "validation", "step": 2, "val_nats": 1.0},
         {"event": "step", "step": 3, "grad_norm": 1},
     ]
-    assert gradient_norms(log) == ((1, 3), (2.5, 1.0)) and gradient_norms([]) == ((), ())
+    assert gradient_norms(log) == ((1, 3), (2.5, 1.0))
+    assert gradient_norms([]) == ((), ())
+
+
+def test_the_norms_of_many_steps_are_grouped() -> None:
     many = [
         {"event": "step", "step": step, "grad_norm": float(step % 7)}
         for step in range(1, 2 * MAX_NORMS + 2)
