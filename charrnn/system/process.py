@@ -1,4 +1,4 @@
-"""This process: its age, the memory of its machine, and the signals that ask it to end."""
+"""This process: its processors, the memory of its machine, and the signals that ask it to end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 def num_cores() -> int:
     """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def memory_bytes() -> int | None:
@@ -27,7 +29,9 @@ ENDING_SIGNALS = tuple(
 )
 """Ctrl-C, `kill` and a closed terminal; Windows has no SIGHUP."""
 
-SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+SAVE_SIGNALS: tuple[int, ...] = ()
+if hasattr(signal, "SIGUSR1"):
+    SAVE_SIGNALS = (signal.SIGUSR1,)
 """Signals that ask training to save and continue. Windows has no SIGUSR1."""
 
 PARENT = "CHARRNN_PARENT"
