@@ -383,17 +383,18 @@ class TrainingView:
             self._bar.close()
 
     def _show_start(self, event: events.StartEvent) -> None:
-        self._start, config = event, event.config
+        self._start = event
         if event.first_step:  # As `charrnn runs` adds them up.
             losses = MetricsLog(Path(event.run) / "metrics.jsonl").losses([])
             self._seconds_before = max((loss.seconds for loss in losses), default=0.0)
-        several = self._launched.size > 1
-        values = config | asdict(event) | {"steps": counted(event.num_steps, "step")}
-        values |= {
-            "processes": f"processes: {self._launched.size}, " if several else "",
-            "each": " each" * several,
-        }
-        values |= {"epochs": self._epochs(event.num_steps)}
+
+        values = event.config | asdict(event)
+        values["steps"] = counted(event.num_steps, "step")
+        values["epochs"] = self._epochs(event.num_steps)
+        values["processes"] = values["each"] = ""
+        if self._launched.size > 1:
+            values["processes"] = f"processes: {self._launched.size}, "
+            values["each"] = " each"
         self.show_facts(values, len(FACTS))
         for note in event.notes:
             self._show_fact("Note", note, style="yellow")
@@ -404,22 +405,21 @@ class TrainingView:
         """Print the first `num_facts` of FACTS that were not printed before."""
         if self._console is None:
             return
-        values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
-        num_known = values["vocab_size"] - (
-            values["alphabet"] == "char"
-        )  # without the unknown symbol
-        values |= {
-            "known": (
-                f", {num_known:,} in the alphabet"
-                if num_known < values["num_distinct_chars"]
-                else ""
-            )
-        }
-        values |= {
-            "table": f", {values['ngram_rows']:,} n-gram rows" if values["ngram_rows"] else ""
-        }
+        num_known = values["vocab_size"]
+        unit = "bytes"
+        if values["alphabet"] != "byte":
+            unit = "characters"
+        if values["alphabet"] == "char":
+            num_known -= 1  # without the unknown symbol
+        known = table = ""
+        if num_known < values["num_distinct_chars"]:
+            known = f", {num_known:,} in the alphabet"
+        if values["ngram_rows"]:
+            table = f", {values['ngram_rows']:,} n-gram rows"
+
+        words = values | {"unit": unit, "known": known, "table": table}
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
-            self._show_fact(name, fact.format_map(values))
+            self._show_fact(name, fact.format_map(words))
         self._num_facts = num_facts
 
     def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
@@ -442,32 +442,42 @@ class TrainingView:
 
     def _show_step(self, event: events.StepEvent) -> None:
         self._losses.append(event.train_nats)
-        self._rate = (
-            event.chars_per_second
-            if not self._rate
-            else 0.95 * self._rate + 0.05 * event.chars_per_second
-        )
-        recent = sum(self._losses[-20:]) / len(self._losses[-20:])
+        if self._rate == 0:
+            self._rate = event.chars_per_second
+        self._rate = 0.95 * self._rate + 0.05 * event.chars_per_second
+
+        recent = self._losses[-20:]
         self._bar.set_postfix_str(
-            f"{recent:.3f} nats, {self._rate / 1000:.0f}k chars/s", refresh=False
+            f"{sum(recent) / len(recent):.3f} nats, {self._rate / 1000:.0f}k chars/s",
+            refresh=False,
         )
         self._bar.update(event.step - self._bar.n)
+
+        # The next event is a validation.
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str(VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
-        train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
-        values = asdict(event) | {"epochs": self._epochs(event.step), "train_nats": train_nats}
-        values |= {"rate": self._rate, "minutes": minutes, "seconds": seconds}
+        train_nats = float("nan")
+        if self._losses:
+            train_nats = sum(self._losses) / len(self._losses)
+        values = asdict(event) | {
+            "epochs": self._epochs(event.step),
+            "train_nats": train_nats,
+            "rate": self._rate,
+            "minutes": minutes,
+            "seconds": seconds,
+        }
         if not self._has_header:
             self._has_header = True
-            self._print(
-                " ".join(f"{name:>{width}}" for name, (width, _) in COLUMNS.items()), style="bold"
-            )
+            names = [f"{name:>{width}}" for name, (width, _) in COLUMNS.items()]
+            self._print(" ".join(names), style="bold")
         row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
-        self._print(row + (BEST if event.is_best else ""), soft_wrap=True)
+        if event.is_best:
+            row += BEST
+        self._print(row, soft_wrap=True)
         self._losses.clear()
 
     def _show_sample(self, event: events.SampleEvent) -> None:
@@ -490,44 +500,48 @@ class TrainingView:
         self._close_bar()
         if self._console is not None:
             folder = Path(event.run)
-            piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
             is_at_home = folder.parent == Path("checkpoints")
             run = shlex.quote(printable(folder.name if is_at_home else event.run))
+            piped = ""
+            if self._start is not None and "-" in self._start.config["corpus"]:
+                piped = "cat TEXT | "
             if event.is_complete:
-                self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
-                if self._start is not None and self._start.first_step == event.step:
-                    self._print(
-                        "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
-                        " continue."
-                    )
-                self._print("Next:")
                 # The newest run in checkpoints/ need not be named.
-                named = "" if is_at_home else f" {run}"
-                other = (  # Standard input is gone, and a short text has too little to score.
-                    " --text FILE"
-                )
-                text = (
-                    other
-                    if piped or (self._start is not None and is_too_short_to_score(self._start))
-                    else ""
-                )
-                lines = [f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}"]
-                lines.append(f"evaluate{named}{other if piped else ''}")
-                self._print_commands(f"charrnn {line}" for line in lines)
-                if event.recipe is not None:
-                    several = (
-                        f" --processes {self._launched.size}" if self._launched.size > 1 else ""
-                    )
-                    self._print("The same weights again, on this machine:")
-                    again = (
-                        f"{piped}charrnn train --recipe"
-                        f" {shlex.quote(printable(event.recipe))}{several}"
-                    )
-                    self._print_commands([again])
+                self._show_end(event, named="" if is_at_home else f" {run}", piped=piped)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
         print_path(event.run)
+
+    def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
+        """Print the result of a run that was trained to its end, and the next commands."""
+        self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
+        if self._start is not None and self._start.first_step == event.step:
+            self._print(
+                "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
+                " continue."
+            )
+
+        # Standard input is gone, and a short text has too little to score.
+        other = " --text FILE" if piped else ""
+        to_visualize = other
+        if self._start is not None and is_too_short_to_score(self._start):
+            to_visualize = " --text FILE"
+        self._print("Next:")
+        self._print_commands(
+            [
+                f"charrnn sample{named} --temp {SAMPLE_TEMPERATURE}",
+                f"charrnn visualize{named}{to_visualize}",
+                f"charrnn evaluate{named}{other}",
+            ]
+        )
+
+        if event.recipe is not None:
+            again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}"
+            if self._launched.size > 1:
+                again += f" --processes {self._launched.size}"
+            self._print("The same weights again, on this machine:")
+            self._print_commands([again])
 
     def _print_commands(self, commands: Iterable[str]) -> None:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
@@ -539,8 +553,10 @@ def readable(text: str) -> str:
     from charrnn.text.vocab import REPLACEMENT
 
     words = text.replace(END, " ¶ ").split()
-    shown = (("·", one)[one.isprintable() and one != REPLACEMENT] for one in " ".join(words))
-    return re.sub("·+", "·", "".join(shown))
+    shown = ""
+    for one in " ".join(words):
+        shown += one if one.isprintable() and one != REPLACEMENT else "·"
+    return re.sub("·+", "·", shown)
 
 
 def _best_loss(event: events.DoneEvent) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -61,6 +60,8 @@ from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_o
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
 
+Guesses = list[list[tuple[str, float]]]
+"""The most likely next characters after each character; empty if they are not shown."""
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 ABOUT_COLUMNS = (
@@ -167,7 +168,9 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
                 " NAME=REGEX."
             )
         taken.add(detector.name)
-    return [*(get_detectors(names) if names or not own else ()), *own]
+    if own and not names:
+        return own
+    return [*get_detectors(names), *own]
 
 
 def _own_detector(spec: str) -> Detector:
@@ -343,80 +346,136 @@ def _page(
     )
 
 
-ShownCells = tuple[
-    list[tuple[int, int]], Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None
-]
-"""Some cells, their values (N,) at every character of a text, their pages, and the guesses if they
-are needed."""
+@dataclass(frozen=True)
+class ShownCell:
+    """A cell, its values at the N characters of a text, and its page."""
+
+    text: ColouredText
+    page: CellPage
+
+    @property
+    def name(self) -> str:
+        """The layer and the unit."""
+        return f"{self.page.layer}:{self.page.unit}"
+
+
+@dataclass(frozen=True)
+class ShownCells:
+    """Some cells, and what an output needs of them."""
+
+    indices: Sequence[tuple[int, int]]
+    """Layer and unit of each."""
+    cells: Sequence[ShownCell] = ()
+    """Empty for an exported page, which shows the values of the trace."""
+    trace: Trace | None = None
+    """With guesses, where they are shown."""
 
 
 def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
-    cells = list(
-        dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.options.cells)
-    )
-    has_guesses = subject.options.guesses or subject.options.suffix == ".html"
-    trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
-    if subject.options.suffix == ".html":  # It shows the values of the trace only.
-        return cells, (), (), trace
+    options, model = subject.options, subject.model
+    indices = list(dict.fromkeys(parse_cell("--cell", cell, model) for cell in options.cells))
+    trace = None
+    if options.guesses or options.suffix == ".html":
+        trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
+    if options.suffix == ".html":
+        return ShownCells(indices, trace=trace)
+
     # One study, so that all cells share one reading of the text.
-    study = subject.model.study(subject.whole, cached=True)
-    return (
-        cells,
-        subject.study.values(cells),
-        [study.page(layer, unit) for layer, unit in cells],
-        trace,
-    )
+    study = model.study(subject.whole, cached=True)
+    cells = []
+    for index, values in zip(indices, subject.study.values(indices), strict=True):
+        coloured = ColouredText(text=subject.text.text, values=tuple(map(float, values)))
+        cells.append(ShownCell(coloured, study.page(*index)))
+    return ShownCells(indices, cells, trace)
 
 
-def _show_cells(subject: Subject[NoOptions], measured: ShownCells) -> Shown:
+def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
     page."""
-    model, text, (cells, all_values, pages, trace) = subject.model, subject.text.text, measured
-    rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in cells]
-    if trace is not None and subject.options.suffix == ".html":
-        name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
-        return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
-    shows_guesses, has_sparkline = (
-        subject.options.guesses,
-        subject.options.sparkline,
-    )
-    kind = cell_type(model.config.cell).shows
-    guesses = model.guesses(trace) if trace is not None and shows_guesses else []
+    if subject.options.suffix == ".html" and shown.trace is not None:
+        return _cells_on_page(subject.model, shown.indices, shown.trace)
+    guesses: Guesses = []
+    if shown.trace is not None:
+        guesses = subject.model.guesses(shown.trace)
+    if subject.options.suffix in PICTURE_SUFFIXES:
+        pictures = _cells_on_slides(subject, shown.cells, guesses)
+    else:
+        pictures = _cells_on_terminal(subject, shown.cells, guesses)
+    title = f"{subject.model.name}: {', '.join(cell.name for cell in shown.cells)}"
+    return Shown(title, pictures, _cells_to_json(subject, shown.cells, guesses))
+
+
+def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
+    rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in indices]
+    name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
+    return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
+
+
+def _cells_on_slides(
+    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
+) -> list[RenderableType]:
+    kind = cell_type(subject.model.config.cell).shows
+    slides = []
+    for cell in cells:
+        title = f"{_title_of(subject, cell)}, {kind}"
+        slides.append((title, _scale_of(cell, guesses), _drawn(subject, cell, guesses)))
+    return slide_pictures(slides)
+
+
+def _cells_on_terminal(
+    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
+) -> list[RenderableType]:
+    kind = cell_type(subject.model.config.cell).shows
     pictures: list[RenderableType] = []
-    drawn, slides = [], list[tuple[str, Scale, RenderableType]]()
-    for values, page in zip(all_values, pages, strict=True):
-        coloured = ColouredText(text=text, values=tuple(map(float, values)))
-        drawn.append(
-            {
-                "layer": page.layer,
-                "unit": page.unit,
-                "values": [*coloured.values],
-                "page": page.to_json(),
-            }
-        )
-        pictures += [Text()] if pictures else []
-        title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
-        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
-        scale = Scale() if shows_guesses else scale_of(coloured.values)
-        if not slides or scale.is_own or slides[-1][1].is_own:
-            pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
-        heat_map = HeatMap(coloured, has_sparkline, scale)
-        slides.append(
-            (
-                f"{title}, {kind}",
-                scale,
-                GuessMap(text, coloured.values, guesses) if guesses else heat_map,
-            )
-        )
-        pictures += [slides[-1][2], Text(), *page_pictures(page, has_sparkline=has_sparkline)]
-    # The first cell is repeated at the top level, for programs written when there could be only
-    # one.
+    before: Scale | None = None
+    for cell in cells:
+        if pictures:
+            pictures.append(Text())
+        pictures.append(Text.assemble((_title_of(subject, cell), "bold"), f", {kind}  "))
+
+        # Cells that share a scale follow each other without it.
+        scale = _scale_of(cell, guesses)
+        if before is None or scale.is_own or before.is_own:
+            pictures += scale_pictures(scale)
+            if guesses:
+                pictures.append(Text(ABOUT_GUESSES))
+        before = scale
+
+        pictures += [_drawn(subject, cell, guesses), Text()]
+        pictures += page_pictures(cell.page, has_sparkline=subject.options.sparkline)
+    return pictures
+
+
+def _cells_to_json(
+    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
+) -> dict[str, Any]:
+    """Return the cells for JSON. The first one is repeated at the top level."""
+    drawn = []
+    for cell in cells:
+        index = {"layer": cell.page.layer, "unit": cell.page.unit}
+        drawn.append(index | {"values": [*cell.text.values], "page": cell.page.to_json()})
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
-    data = {"run": model.name, **first, "text": text, "cells": drawn} | (
-        {"guesses": guesses} if guesses else {}
-    )
-    pictures = slide_pictures(slides) if subject.options.suffix in PICTURE_SUFFIXES else pictures
-    return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
+    data = {"run": subject.model.name, **first, "text": subject.text.text, "cells": drawn}
+    if guesses:
+        data["guesses"] = guesses
+    return data
+
+
+def _title_of(subject: Subject[NoOptions], cell: ShownCell) -> str:
+    return f"cell {cell.name} of {all_visible(subject.model.name)}"
+
+
+def _scale_of(cell: ShownCell, guesses: Guesses) -> Scale:
+    """Return the scale of the colours; below guesses, cells have the common one."""
+    return Scale() if guesses else scale_of(cell.text.values)
+
+
+def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> RenderableType:
+    """Return the text in the colours of a cell, with the guesses below each character if there are
+    any."""
+    if guesses:
+        return GuessMap(cell.text.text, cell.text.values, guesses)
+    return HeatMap(cell.text, subject.options.sparkline, _scale_of(cell, guesses))
 
 
 def _measure_surprise(subject: Subject[NoOptions]) -> Trace:
