@@ -46,8 +46,10 @@ def follow(step: re.Match[str], root: Path) -> None:
         assert lines.count(step["line"] + "\n") == 1, f"{path} has this line once: {step['line']}"
         index = lines.index(step["line"] + "\n")
         begin, end = {"Before": (0, 0), "After": (1, 1), "Replace": (0, 1)}[step["how"]]
-        is_definition = step["how"] == "Before" and not step["line"].startswith(" ")
-        lines[index + begin : index + end] = [step["code"] + "\n\n" * is_definition]
+        code = step["code"]
+        if step["how"] == "Before" and not step["line"].startswith(" "):
+            code += "\n\n"
+        lines[index + begin : index + end] = [code]
     path.write_text("".join(lines), encoding="utf-8")
 
 

@@ -26,12 +26,10 @@ LAYERS = (
     ({"config", "errors", "hooks", "statistics", "system", "version"},),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
-PLACE = {
-    name: (height, part)
-    for height, parts in enumerate(LAYERS)
-    for part, names in enumerate(parts)
-    for name in names
-}
+PLACE: dict[str, tuple[int, int]] = {}
+for height, parts in enumerate(LAYERS):
+    for part, names in enumerate(parts):
+        PLACE |= dict.fromkeys(names, (height, part))
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:

@@ -53,9 +53,10 @@ def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run: RunWriter) 
 
 def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
-    older, validated, abandoned, started = (
-        make_run(checkpoints / f"{name}-001") for name in "abcd"
-    )
+    older = make_run(checkpoints / "a-001")
+    validated = make_run(checkpoints / "b-001")
+    abandoned = make_run(checkpoints / "c-001")
+    started = make_run(checkpoints / "d-001")
     commit(older, 9, best_step=9)
     commit(validated, 9, best_step=9)
     save(abandoned, 0)

@@ -128,12 +128,11 @@ def test_the_smallest_texts_and_alphabets() -> None:
 
 
 def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    training, positions = (
-        np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8),
-        np.arange(10, 60),
-    )
+    training = np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8)
+    positions = np.arange(10, 60)
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 200)
-    part, last = (NgramModel.fit(ids, 4, 3) for ids in (training, training[300:]))
+    part = NgramModel.fit(training, 4, 3)
+    last = NgramModel.fit(training[300:], 4, 3)
     np.testing.assert_array_equal(
         part.char_nats(training, positions), last.char_nats(training, positions)
     )

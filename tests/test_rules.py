@@ -33,7 +33,8 @@ def test_every_flag_of_the_table_is_an_option_of_its_command(command: str) -> No
 def check(command: str, values: dict[str, object], given_flags: set[str]) -> None:
     """Compare the error of some values with the first rule that is broken, if any."""
     for rule in RULES[command]:
-        options, beside = ({*flags.split()} & given_flags for flags in (rule.options, rule.beside))
+        options = {*rule.options.split()} & given_flags
+        beside = {*rule.beside.split()} & given_flags
         if options and beside:
             named, others = (
                 r"(--[\w-]+) does not go with (--[\w-]+)(.*)\. Leave one of them out\.",

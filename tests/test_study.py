@@ -129,7 +129,7 @@ def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
     text = "abcde\0abcde\0abcde\0bcde\0" * 100
     study = charrnn.load(run).study(text)
     ablation = study.ablation_of(0, 2)
-    (effect,) = (one for one in ablation.effects if one.detector == "line-position")
+    effect = next(one for one in ablation.effects if one.detector == "line-position")
     part = text[study.half : study.half + 1_000]
     assert ablation.num_chars == len(part) - 1
     assert effect.num_inside == sum(character != "\0" for character in part[:-1])
@@ -170,10 +170,8 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(
     assert [history.steps for history in histories] == [tuple(step.step for step in steps)] * 2
     assert done["reading"] == len(steps) * num_scored
     scores = model.survey(text, detectors=["quote", "line-position"], untrained=True).scores
-    followed, best = (
-        [(one.detector, one.layer, one.unit) for one in found] for found in (histories, scores)
-    )
-    assert followed == best
+    followed = [(one.detector, one.layer, one.unit) for one in histories]
+    assert followed == [(one.detector, one.layer, one.unit) for one in scores]
     with pytest.raises(UsageError, match="alone is one step of a run"):
         Model(model.config, model.vocab, model.tensors, name="alone").history(text)
 
