@@ -58,7 +58,10 @@ def average_ranks(values: NDArray[Any]) -> Float64Array:
     ranks = np.empty(columns.shape, np.float64)
     for column in range(columns.shape[1]):
         _, group, sizes = np.unique(columns[:, column], return_inverse=True, return_counts=True)
-        ranks[:, column] = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+        # A group of n equal values takes n ranks, of which the cumulative sum is the last.
+        last = np.cumsum(sizes)
+        ranks[:, column] = (last - (sizes - 1) / 2)[group]
+
     return ranks.reshape(values.shape)
 
 
@@ -69,6 +72,8 @@ def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
     """
     num_inside = int(is_inside.sum())
     num_outside = len(is_inside) - num_inside
+    # U counts the pairs in which the value inside is the larger one: the sum of the ranks inside,
+    # less the least that this sum can be.
     u = is_inside.astype(np.float64) @ ranks - num_inside * (num_inside + 1) / 2
     return np.asarray(u / (num_inside * num_outside))
 
@@ -76,6 +81,7 @@ def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
 def spearman(ranks: Float64Array, counts: NDArray[Any]) -> Float64Array:
     """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a
     constant one."""
+    # Pearson's correlation of the ranks. Its short formula holds only without equal values.
     target = average_ranks(counts)
     target -= target.mean()
     centred = ranks - ranks.mean(axis=0)
@@ -95,6 +101,8 @@ def measure_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> 
     ranks = average_ranks(values)
     if labels.dtype != bool:
         return float(spearman(ranks, labels))
+
+    # Negating all values swaps the pairs that count for the AUC: no second ranking.
     area = float(auc(ranks, labels))
     return area if polarity > 0 else 1 - area
 
@@ -141,10 +149,12 @@ def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64A
         return np.asarray(draws @ counts.astype(np.float64).reshape(num_blocks, -1))
 
     # U of each resample: an equal value outside counts as half below.
-    inside, outside = count(is_inside), count(~is_inside)
+    inside = count(is_inside)
+    outside = count(~is_inside)
     below = np.cumsum(outside, axis=1) - outside / 2
     pairs = inside.sum(axis=1) * outside.sum(axis=1)
     areas = (inside * below).sum(axis=1) / np.maximum(pairs, 1)
+    # A resample may have drawn no block with a label, or only such blocks: chance.
     return np.asarray(np.where(pairs > 0, areas, 0.5))
 
 
@@ -152,13 +162,16 @@ def _resample_spearman(ranks: Float64Array, count_ranks: Float64Array) -> Float6
     num_chars = len(ranks)
     block, draws = draw_blocks(num_chars)
 
-    # A correlation needs only sums over the blocks.
+    # A correlation needs only the moments, which are sums over the blocks that were drawn. About 0,
+    # and at most 1/2, so that differences of their squares keep their digits.
     x = ranks / num_chars - 0.5
     y = count_ranks / num_chars - 0.5
-    parts = (np.ones_like(x), x, y, x * x, y * y, x * y)
-    sums = [np.bincount(block, weights=part, minlength=draws.shape[1]) for part in parts]
+    sums = []
+    for part in (np.ones_like(x), x, y, x * x, y * y, x * y):
+        sums.append(np.bincount(block, weights=part, minlength=draws.shape[1]))
     total, *moments = (draws @ np.stack(sums, axis=1)).T
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = [moment / total for moment in moments]
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments / total
 
+    # Var x · Var y and Cov xy of each resample. Rounding may make a variance negative.
     variances = (mean_xx - mean_x**2) * (mean_yy - mean_y**2)
     return divide(mean_xy - mean_x * mean_y, np.sqrt(np.maximum(0, variances)))

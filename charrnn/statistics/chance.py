@@ -27,15 +27,19 @@ def best_by_chance(
     (C,) times their product is an association. The observed strength counts as one of the shifts,
     so p is at least 1 / (K + 1).
     """
+    # Circular shifts by `least` to N - `least`. They are always the same ones, so that a score that
+    # is measured again is as significant as before.
     num_values = len(target)
     least = max(1, int(num_values * MIN_SHIFT))
     generator = np.random.default_rng(0)
-    shifts = generator.integers(least, max(least + 1, num_values - least), NUM_SHIFTS)
+    shifts = generator.integers(least, max(least + 1, num_values - least), size=NUM_SHIFTS)
 
-    # Row 0 is the label without a shift.
+    # Row 0 is the label without a shift. One matrix product serves all shifts, not one for
+    # each; it needs them as rows in memory.
     windows = np.lib.stride_tricks.sliding_window_view(np.append(target, target), num_values)
     shifted = np.ascontiguousarray(windows[num_values - np.append(0, shifts)])
     strengths = np.abs(shifted @ ranks * scale).max(axis=1)
 
+    # Equal up to the rounding of float32 counts as reached.
     p_value = (strengths >= strengths[0] * (1 - 1e-6)).mean()
     return float(p_value), float(min(1.0, np.quantile(strengths[1:], 0.95)))

@@ -44,6 +44,8 @@ class LabelledHistograms:
             self._fill(self.edges, values, labels)
             return
         self._waiting.append((values, labels))
+
+        # The edges need enough values of the text; until then the windows are kept.
         if sum(len(part) for part, _ in self._waiting) >= NUM_CALIBRATING:
             self.finish()
 
@@ -55,13 +57,14 @@ class LabelledHistograms:
         labels = np.concatenate([part for _, part in self._waiting])
         self._waiting.clear()
 
+        # The quantiles k/K of each column, without interpolation: every edge is a value.
         ordered = np.sort(values.T, axis=1)
         quantiles = np.arange(1, NUM_BINS) * len(values) // NUM_BINS
         self.edges = np.ascontiguousarray(ordered[:, quantiles])
 
-        num_columns, num_labels = values.shape[1], labels.shape[1]
-        self.counts = np.zeros((num_columns, NUM_BINS), np.int64)
-        self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
+        shape = (values.shape[1], NUM_BINS)
+        self.counts = np.zeros(shape, np.int64)
+        self.sums = np.zeros((*shape, labels.shape[1]))
         self._fill(self.edges, values, labels)
 
     def _fill(
@@ -76,6 +79,7 @@ class LabelledHistograms:
     def ranks(self) -> Float64Array:
         """Return the centred rank of a value in each bin (C, K); values in one bin count as
         equal."""
+        # Half of a bin's own values count as below, so that equal values share their mean rank.
         below = np.cumsum(self.counts, axis=1) - self.counts / 2
         return np.asarray(below - self.counts.sum(axis=1)[:, None] / 2)
 
@@ -96,13 +100,18 @@ class LabelledHistograms:
         """Return the threshold with the best F1: values from it on (polarity 1) or below it (-1)
         are called inside."""
         assert self.edges is not None, "finish() comes first"
+
+        # Every edge is tried: how many values it calls inside, and how many of them are.
         below = np.cumsum(self.counts[column])
         inside_below = np.cumsum(self.sums[column, :, label])
-        num_values, num_inside = below[-1], inside_below[-1]
+        num_inside = inside_below[-1]
+        called = below[:-1]
+        correct = inside_below[:-1]
         if polarity > 0:
-            called, correct = num_values - below[:-1], num_inside - inside_below[:-1]
-        else:
-            called, correct = below[:-1], inside_below[:-1]
+            called = below[-1] - called
+            correct = num_inside - correct
+
+        # F1 = 2 * correct / (called + inside); of equal ones the lowest edge.
         best = int((2 * correct / (called + num_inside)).argmax())
         return float(self.edges[column, best])
 
@@ -120,17 +129,22 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
     """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1)
     ascend."""
     num_columns, num_values = values.shape
-    num_bins, num_labels = sums.shape[1:]
+    _, num_bins, num_labels = sums.shape
     bins = np.empty(num_values, np.int32)
     for column in range(num_columns):
+        # Bisection is the outer loop, so that the inner one is vector code: the branch on a local
+        # variable becomes a selection.
         bins[:] = 0
         step = num_bins // 2
-        # Bisection is the outer loop, so that the inner one is vector code without a branch.
         while step:
             for index in range(num_values):
-                is_above = edges[column, bins[index] + step - 1] <= values[column, index]
-                bins[index] += step * is_above
+                place = bins[index]
+                if edges[column, place + step - 1] <= values[column, index]:
+                    place += step
+                bins[index] = place
             step //= 2
+
+        # A second loop, because additions to bins cannot be vector code.
         for index in range(num_values):
             counts[column, bins[index]] += 1
             for label in range(num_labels):

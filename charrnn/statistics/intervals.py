@@ -25,6 +25,7 @@ LEVEL = 0.95
 def t_quantile(freedom: float) -> float:
     """Return the t for which |T| ≤ t has probability `LEVEL`, T being Student's with `freedom` ≥ 1
     degrees."""
+    # Computed here, because nothing else needs SciPy, which has it.
     nodes, weights = np.polynomial.legendre.leggauss(100)
     log_constant = (
         math.lgamma((freedom + 1) / 2)
@@ -35,12 +36,14 @@ def t_quantile(freedom: float) -> float:
     def density(t: Any) -> Any:
         return np.exp(log_constant - (freedom + 1) / 2 * np.log1p(np.square(t) / freedom))
 
-    t, step = 0.0, 1.0
+    # Newton's method, which never passes the solution because the density falls.
+    t = 0.0
+    step = 1.0
     while step > 1e-12 * t:
-        # Newton's method, which never passes the solution because the density falls. The density
-        # from 0 to t by Gauss-Legendre quadrature, which is exact to rounding for so smooth a
-        # function.
-        step = (LEVEL - t * float(weights @ density(t * (1 + nodes) / 2))) / (2 * float(density(t)))
+        # The probability of |T| ≤ t, twice the integral from 0 to t, by Gauss-Legendre quadrature,
+        # which is exact to rounding for so smooth a function.
+        reached = t * float(weights @ density(t * (1 + nodes) / 2))
+        step = (LEVEL - reached) / (2 * float(density(t)))
         t += step
     return t
 
@@ -87,7 +90,9 @@ class BlockSums:
 
     def add(self, values: NDArray[Any], blocks: NDArray[np.int64]) -> None:
         """Add values of any shape, in place, each to the block with the index in `blocks`."""
-        self.sums[:] += np.bincount(blocks.ravel(), values.ravel(), len(self.sums))
+        self.sums[:] += np.bincount(
+            blocks.ravel(), weights=values.ravel(), minlength=len(self.sums)
+        )
         self.counts[:] += np.bincount(blocks.ravel(), minlength=len(self.counts))
 
     @classmethod
@@ -96,6 +101,7 @@ class BlockSums:
         `num_blocks_of(M)`."""
         num_values = len(values)
         num_blocks = num_blocks or num_blocks_of(num_values)
+        # Rounded up, so that value i is in block i * K // M.
         starts = -(-np.arange(num_blocks) * num_values // num_blocks)
         sums = np.add.reduceat(values, starts, dtype=np.float64)
         return cls(sums, np.diff(starts, append=num_values).astype(np.float64))
@@ -126,8 +132,11 @@ class BlockSums:
         num_blocks = int(has_values.sum())
         if num_blocks < MIN_BLOCKS:
             return None
+
+        # A resample is a choice of blocks, so its mean needs only their sums.
         draws = draw_counts(num_blocks, NUM_RESAMPLES)
         num_drawn = draws @ self.counts[has_values]
+
         # All sums are taken about the mean, because a small difference of large sums would lose
         # digits.
         centred = self.sums[has_values] - self.mean * self.counts[has_values]

@@ -52,13 +52,17 @@ class ProbeSums:
 
     def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
         """Add cells (n, C) with targets (n, D)."""
+        # The first window says how many there are, and near which values the cells are.
         if self.num_chars == 0:
-            num_cells, num_targets = cells.shape[1], targets.shape[1]
+            num_cells = cells.shape[1]
+            num_targets = targets.shape[1]
             self.origin = cells.mean(axis=0)
             self._products = np.zeros((num_cells, num_cells))
             self._with_targets = np.zeros((num_cells, num_targets))
             self._cell_sums = np.zeros(num_cells)
             self._target_sums = np.zeros(num_targets)
+
+        # The products of a window in float32, which is faster; the sums of windows in float64.
         self.num_chars += len(cells)
         shifted = cells - self.origin
         self._products += shifted.T @ shifted
@@ -66,6 +70,7 @@ class ProbeSums:
         for index in range(targets.shape[1]):
             target = np.ascontiguousarray(targets[:, index], np.float32)
             self._with_targets[:, index] += shifted.T @ target
+
         self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
         self._target_sums += targets.sum(axis=0)
 
@@ -85,7 +90,10 @@ class ProbeSums:
         mean = self._cell_sums[cell] / self.num_chars
         mean_target = self._target_sums[target] / self.num_chars
         variance = self._products[cell, cell] / self.num_chars - mean**2
-        slope = self.covariances(target)[cell] / variance if variance > 0 else 0.0
+        slope = 0.0
+        if variance > 0:
+            slope = self.covariances(target)[cell] / variance
+        # The means are those of the shifted cells.
         return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
 
     def fit(self, first: Sequence[int]) -> list[Probes]:
@@ -95,6 +103,7 @@ class ProbeSums:
         each time the one that explains most of the residual (orthogonal least squares: Chen,
         Billings & Luo 1989). The probe on all cells is regularized by a ridge of C / N.
         """
+        # What all targets share: the inverse for the probe on all cells.
         correlations, towards, scale = self._standardized()
         num_cells = len(scale)
         few = [size for size in SIZES if size < num_cells]
@@ -102,16 +111,17 @@ class ProbeSums:
 
         fitted = []
         for target, begin in enumerate(first):
+            towards_target = np.ascontiguousarray(towards[:, target])
             weights = np.zeros((num_cells, len(few) + 1))
-            weights[:, -1] = inverse @ np.ascontiguousarray(towards[:, target])
-            chosen = _choose_greedily(
-                correlations, towards[:, target], max(few, default=0), begin=begin
-            )
+            weights[:, -1] = inverse @ towards_target
+
+            # The cells of a probe are the first of those of the largest, fitted anew.
+            most = max(few, default=0)
+            chosen = _choose_greedily(correlations, towards_target, most, begin=begin)
             for index, size in enumerate(few):
                 some = chosen[:size]
-                weights[some, index] = np.linalg.solve(
-                    correlations[np.ix_(some, some)], towards[some, target]
-                )
+                among = correlations[np.ix_(some, some)]
+                weights[some, index] = np.linalg.solve(among, towards_target[some])
 
             # Back to cells that are not standardized.
             weights /= scale[:, None]
@@ -131,16 +141,23 @@ class ProbeSums:
         There are fewer cells if the others add nothing.
         """
         correlations, towards, scale = self._standardized()
+        # Few cells need no ridge, which would shrink their weights.
         if size < len(scale):
             chosen = _choose_greedily(correlations, towards[:, 0], size, begin=first)
             ridge = np.zeros((len(chosen), len(chosen)))
         else:
             chosen = [first, *(cell for cell in range(len(scale)) if cell != first)]
             ridge = self._ridge()
+
         among = correlations[np.ix_(chosen, chosen)] + ridge
         weights = np.linalg.solve(among, towards[chosen, 0]) / scale[chosen]
         intercept = self._target_sums[0] / self.num_chars - self.means[chosen] @ weights
-        return Probe(chosen, weights, scale[chosen], float(intercept))
+        return Probe(
+            cells=chosen,
+            weights=weights,
+            deviations=scale[chosen],
+            intercept=float(intercept),
+        )
 
     def _standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return the correlations (C, C) of the cells, their covariances (C, D) with the targets
@@ -148,12 +165,14 @@ class ProbeSums:
 
         All are 0 for a cell that does not move, and its scale is 1.
         """
+        # The spread of each cell, from the sums about the origin.
         mean = self._cell_sums / self.num_chars
         target_mean = self._target_sums / self.num_chars
         variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
         moves = is_moving(variance, self.origin)
         scale = np.sqrt(np.where(moves, variance, 1))
 
+        # A constant cell is 0 everywhere, so that no probe gives it a weight.
         covariances = self._products / self.num_chars - np.outer(mean, mean)
         correlations = np.outer(moves, moves) * covariances / np.outer(scale, scale)
         with_targets = self._with_targets / self.num_chars - np.outer(mean, target_mean)
@@ -177,6 +196,7 @@ def _choose_greedily(
 
     `correlations` (C, C) are those of the cells, `towards` (C,) those with the target.
     """
+    # What is left of the target to explain, and of each cell beside those that are chosen.
     left = towards.copy()
     variance = np.diag(correlations).copy()
     directions: list[Float64Array] = []
@@ -185,7 +205,9 @@ def _choose_greedily(
         # What each cell explains of the residual, given those that were chosen.
         explained = left**2 / np.maximum(variance, SMALLEST_VARIANCE)
         gains = np.where(variance > SMALLEST_VARIANCE, explained, -1.0)
-        best = begin if turn == 0 and gains[begin] > 0 else int(gains.argmax())
+        best = int(gains.argmax())
+        if turn == 0 and gains[begin] > 0:
+            best = begin
         if gains[best] <= 0:
             break
 
