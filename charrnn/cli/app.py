@@ -110,15 +110,19 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
 def _refused_value(error: typer.TyperException) -> str:
     """Return why typer refuses the value of an option, in the words of all other messages; "" for
     anything else."""
-    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()  # of pydantic
+    list_errors = getattr(error.__cause__, "errors", None)  # of pydantic
     parameter = getattr(error, "param", None)
-    if not details or parameter is None or parameter.param_type_name != "option":
+    if list_errors is None or parameter is None or parameter.param_type_name != "option":
         return ""
-    kind, bounds = details[0]["type"], details[0].get("ctx", {})
-    wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
-    wanted["greater_than_equal"] = f"at least {bounds.get('ge')}"
-    value = details[0]["input"]
-    return f"{parameter.opts[0]} is {value}; it must be {wanted[kind]}." if kind in wanted else ""
+    found: dict[str, Any] = list_errors()[0]
+    wanted = {
+        "int_parsing": "a whole number",
+        "float_parsing": "a number",
+        "greater_than_equal": f"at least {found.get('ctx', {}).get('ge')}",
+    }
+    if found["type"] not in wanted:
+        return ""
+    return f"{parameter.opts[0]} is {found['input']}; it must be {wanted[found['type']]}."
 
 
 def _prepare_process() -> str | None:

@@ -89,7 +89,11 @@ def parse_direction(
         raise UsageError(
             f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all."
         )
-    num_cells = None if size == "all" else int(size) if at else NUM_CELLS
+    num_cells: int | None = NUM_CELLS
+    if size == "all":
+        num_cells = None
+    elif at:
+        num_cells = int(size)
     if name in known:
         return known[name], num_cells
     from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner

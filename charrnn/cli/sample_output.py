@@ -102,31 +102,27 @@ class SampleOutput:
         """Write one text to a file, coloured as `show_values` does, with the scale."""
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
-        has_ended = (
-            None
-            if self.model.config.end_id is None
-            else any(not piece.text for piece in pieces[-1:])
-        )  # END
-        text, logprobs = (
-            "".join(piece.text for piece in pieces),
-            tuple(piece.logprob for piece in pieces),
-        )
+        has_ended = None
+        if self.model.config.end_id is not None:
+            has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
+        text = "".join(piece.text for piece in pieces)
+        logprobs = tuple(piece.logprob for piece in pieces)
         data = self._as_json(
             GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended)
         )
-        coloured = [
-            Piece(self.typed, 0.0, math.nan),
-            *(pieces if options.cell else _with_surprise(pieces)),
-        ]
+
+        coloured = [Piece(self.typed, 0.0, math.nan)]
+        if options.cell is None:
+            name = "Surprise"
+            coloured += _with_surprise(pieces)
+        else:
+            layer, unit = options.cell
+            name = f"Cell {layer}:{unit}"
+            coloured += pieces
+            data["values"] = [piece.value for piece in pieces]
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         if places := self._places(text):
             pictures += [rich_text.Text(), tables.hesitation_table(places)]
-        name = "Surprise"
-        if options.cell is not None:
-            name, data["values"] = (
-                "Cell {}:{}".format(*options.cell),
-                [piece.value for piece in pieces],
-            )
         deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
 
     def show_samples(self, count: int, options: SampleOptions) -> None:
@@ -272,11 +268,12 @@ class SampleOutput:
 
     def _places(self, text: str) -> "list[Hesitation]":
         """Return the places where the model hesitated, if they are asked for."""
-        return (
-            self.model.generator.hesitations(text, self.num_places, self.drawn_with)
-            if self.num_places
-            else []
+        if not self.num_places:
+            return []
+        found: list[Hesitation] = self.model.generator.hesitations(
+            text, self.num_places, self.drawn_with
         )
+        return found
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
@@ -296,16 +293,16 @@ class SampleOutput:
 
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
         """Warn that texts end in a loop, of several how many, and name the remedy."""
-        if loops := [loop for text in texts if (loop := find_loop(text[-LOOP_CHARS:]))]:
-            which = (
-                "the text ends" if len(texts) == 1 else f"{len(loops)} of {len(texts)} texts end"
-            )
-            what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
-            why = f"The most likely texts of character models do that; try {remedy}."
-            warn(
-                (f"{which} in a loop{': ' if len(texts) == 1 else ', such as '}{what}. {why}",),
-                quiet=self.quiet,
-            )
+        found = [find_loop(text[-LOOP_CHARS:]) for text in texts]
+        loops = [loop for loop in found if loop is not None]
+        if not loops:
+            return
+        what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
+        which = f"the text ends in a loop: {what}"
+        if len(texts) > 1:
+            which = f"{len(loops)} of {len(texts)} texts end in a loop, such as {what}"
+        why = f"The most likely texts of character models do that; try {remedy}."
+        warn((f"{which}. {why}",), quiet=self.quiet)
 
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details
@@ -330,14 +327,14 @@ class SampleOutput:
         Whether a document has ended, nothing without documents, and the loop in which the text
         ends.
         """
+        details: dict[str, Any] = {}
+        if self.num_places is not None:
+            details["alternatives"] = [asdict(place) for place in self._places(text.text)]
+        if text.has_ended is not None:
+            details["has_ended"] = text.has_ended
         loop = find_loop(text.text[-LOOP_CHARS:])
-        places = (
-            {}
-            if self.num_places is None
-            else {"alternatives": [*map(asdict, self._places(text.text))]}
-        )
-        ended = {} if text.has_ended is None else {"has_ended": text.has_ended}
-        return places | ended | {"loop": loop and asdict(loop)}
+        details["loop"] = None if loop is None else asdict(loop)
+        return details
 
 
 def _decoded(prime: str | bytes) -> str:
@@ -374,7 +371,8 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and
     each chunk is shown at once. Return the end of the text.
     """
-    end, is_terminal = "", sys.stdout.isatty()
+    end = ""
+    is_terminal = sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
         sys.stdout.write(printable(chunk, IN_TEXT) if is_terminal else chunk)
         if is_terminal:
@@ -423,10 +421,8 @@ def write_coloured(
 
 def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list[RenderableType]":
     """Draw the scale and a text, coloured by the values of its pieces."""
-    text, values = (
-        "".join(piece.text for piece in pieces),
-        tuple(piece.value for piece in pieces for _ in piece.text),
-    )
+    text = "".join(piece.text for piece in pieces)
+    values = tuple(piece.value for piece in pieces for _ in piece.text)
     if shows_surprise:
         return [heatmap.SURPRISE_LEGEND, heatmap.SurpriseMap(text, values)]
     return [heatmap.Legend(), heatmap.HeatMap(records.ColouredText(text=text, values=values))]

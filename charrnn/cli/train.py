@@ -418,8 +418,9 @@ class TrainingView:
             table = f", {values['ngram_rows']:,} n-gram rows"
 
         words = values | {"unit": unit, "known": known, "table": table}
-        for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
-            self._show_fact(name, fact.format_map(words))
+        for number, (name, fact) in enumerate(FACTS.items()):
+            if self._num_facts <= number < num_facts:
+                self._show_fact(name, fact.format_map(words))
         self._num_facts = num_facts
 
     def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
@@ -553,10 +554,11 @@ def readable(text: str) -> str:
     from charrnn.text.vocab import REPLACEMENT
 
     words = text.replace(END, " ¶ ").split()
-    shown = ""
+    shown = []
     for one in " ".join(words):
-        shown += one if one.isprintable() and one != REPLACEMENT else "·"
-    return re.sub("·+", "·", shown)
+        can_be_read = one.isprintable() and one != REPLACEMENT
+        shown.append(one if can_be_read else "·")
+    return re.sub("·+", "·", "".join(shown))
 
 
 def _best_loss(event: events.DoneEvent) -> str:
