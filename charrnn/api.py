@@ -28,8 +28,6 @@ from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
 TextOrIds = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
-Text = TextOrIds
-"""The former name."""
 
 if TYPE_CHECKING:
     from charrnn.cells import findings as records
@@ -194,7 +192,7 @@ class Model(Generating, Displayable, Extensible):
                 f"{self.name} has no test text: it was trained without"
                 f" {named('split', '80/10/10')}. Leave {named('part')} out."
             )
-        return self.read_parts(instead=f" or give {named('text', 'FILE')}")[index]
+        return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
         """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
@@ -222,19 +220,15 @@ class Model(Generating, Displayable, Extensible):
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text. Raises DataError if it is missing or changed; see
         `RecordedCorpus.read`."""
-        otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
-            remedy = ": train on a file instead"
+            remedy = instead or "train on a file instead"
             raise DataError(
-                f"{self.name} learned from standard input, which is"
-                f" gone{otherwise or remedy}.{reason}"
+                f"{self.name} learned from standard input, which is gone: {remedy}.{reason}"
             )
-        if (
-            self.recorded_corpus is None
-        ):  # of a stranger's run, which could name any file of this disk
-            raise DataError(
-                f"{self.name} does not record the digest of its text{otherwise}.{reason}"
-            )
+        # Without a digest, the run of a stranger could name any file of this disk.
+        if self.recorded_corpus is None:
+            remedy = f": {instead}" if instead else ""
+            raise DataError(f"{self.name} does not record the digest of its text{remedy}.{reason}")
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
         return [
             CorpusPart(corpus, part.start, part.stop)
@@ -444,25 +438,31 @@ def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
 
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
-    name = found.path.name if isinstance(found, RunReader) else found.name
-    model_file = found.path.name if isinstance(found, ModelFile) else ""
-    config, best_nats = loaded.description.config(), loaded.state.get("best_nats")
+    config = loaded.description.config()
+    if isinstance(found, ModelFile):
+        name, model_file, path = found.name, found.path.name, None
+    else:
+        name, model_file, path = found.path.name, "", found.path.absolute()
     model = Model(
         config,
         loaded.description.vocab(),
         dict(loaded.model),
         name=name,
-        path=found.path.absolute() if isinstance(found, RunReader) else None,
+        path=path,
         step=loaded.step,
         recorded_corpus=recorded_corpus(name, config, loaded.state, model_file=model_file),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         instead_of=loaded.instead_of,
-        val_nats=(
-            best_nats
-            if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float)
-            else None
-        ),
+        val_nats=_val_nats_of(loaded),
     )
     check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
     return model
+
+
+def _val_nats_of(loaded: Checkpoint) -> float | None:
+    """Return the validation loss of a checkpoint, None if it is not the best one of its run."""
+    nats = loaded.state.get("best_nats")
+    if loaded.state.get("best_step") != loaded.step or not isinstance(nats, float):
+        return None
+    return nats

@@ -77,7 +77,7 @@ def test_another_text_is_passed_over(
     assert recorded.read().content == TEXT
     (here / "novel.txt").write_text(OTHER, encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        recorded.read(instead=" or give --text FILE")
+        recorded.read(instead="give --text FILE")
     assert (
         str(caught.value)
         == f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
@@ -92,7 +92,7 @@ def test_what_is_gone_is_named_with_its_place(
     Path("novel.txt").unlink()
     leave(monkeypatch, tmp_path)
     with pytest.raises(DataError) as caught:
-        recorded.read(instead=" or give --text FILE")
+        recorded.read(instead="give --text FILE")
     assert (
         str(caught.value)
         == "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
@@ -106,9 +106,9 @@ def test_where_a_text_can_be_had_is_said() -> None:
     with pytest.raises(
         DataError, match=r"here: .*\nThe catalogue has it, too: charrnn corpora fetch shakespeare"
     ):
-        recorded.read(instead=" or give --text FILE")
+        recorded.read(instead="give --text FILE")
     with pytest.raises(DataError, match=r"^a\.zip contains no text: give --text FILE"):
-        replace(recorded, model_file="a.zip").read(instead=" or give --text FILE")
+        replace(recorded, model_file="a.zip").read(instead="give --text FILE")
 
 
 def test_standard_input_is_read_once_beside_a_file(

@@ -301,7 +301,7 @@ def _losses_by_order(
 
 
 def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
-    training = comparison.training_text(f" or leave {named('ngrams')} out")
+    training = comparison.training_text(f"leave {named('ngrams')} out")
     usable = usable_orders(orders, training)
 
     def add_rows() -> None:

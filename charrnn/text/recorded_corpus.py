@@ -111,10 +111,11 @@ class RecordedCorpus:
         It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and
         only regular files and `stdin` are read. Raises DataError if the text is missing, cannot be
         read or has changed. The message contains `instead`, the alternative to putting the text
-        back (" or give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
+        back ("give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
         if the ids of a large text cannot be written.
         """
         config = self.config
+        alternative = f" or {instead}" if instead else ""
         # First where it was, then where its name leads. Standard input can be read only once.
         ways = [self.locations] if "-" in config.corpus else [self.locations, ()]
         tried: list[list[str | None]] = []
@@ -134,7 +135,7 @@ class RecordedCorpus:
                     documents=Documents.of(config),
                 ) as text:
                     if text.digest != self.digest:
-                        faults.append(DataError(self._changed(text, instead, reason)))
+                        faults.append(DataError(self._changed(text, alternative, reason)))
                         continue
                     if vocab is None:
                         is_exact = config.alphabet == "exact"
@@ -143,7 +144,7 @@ class RecordedCorpus:
             except NotHereError as error:
                 missing.append(error)
             except DataError as error:
-                what = f"The text of {self.run} cannot be read again: {error.marked}{instead}"
+                what = f"The text of {self.run} cannot be read again: {error.marked}{alternative}"
                 faults.append(DataError(what))
         # What is wrong with a text that is here says more than that it is not elsewhere.
         if faults:
@@ -170,17 +171,17 @@ class RecordedCorpus:
             origins.append(found)
         return origins
 
-    def _changed(self, text: SourceReader, instead: str, reason: str) -> str:
+    def _changed(self, text: SourceReader, alternative: str, reason: str) -> str:
         if not self.config.corpus:
             label = text.labels[0]
             return (
                 f"{self.run} was trained on another version of the {label}: use that"
-                f" Python{instead}.{reason}"
+                f" Python{alternative}.{reason}"
             )
         listed = shortened(", ".join(text.labels))
         message = (
             f"The text of {self.run} has changed since it was trained ({listed}): put it"
-            f" back{instead}.{reason}"
+            f" back{alternative}.{reason}"
         )
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
@@ -191,15 +192,16 @@ class RecordedCorpus:
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         if self.model_file:
             # There is nothing to put back: the alternative is the remedy.
-            remedy = instead.replace(" or", ":", 1)
+            remedy = f": {instead}" if instead else ""
             lines = [
                 f"{self.model_file} contains no text{remedy}.{reason}",
                 f"It was trained on {shortened(source)}.",
             ]
         else:
+            alternative = f" or {instead}" if instead else ""
             lines = [
                 f"The text of {self.run}, {shortened(source)}, is not here: put it"
-                f" back{instead}.{reason}"
+                f" back{alternative}.{reason}"
             ]
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:

@@ -77,7 +77,7 @@ def read_text(
     one cannot be written to a disk.
     """
     if recorded is not None:
-        corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run")
+        corpus = recorded.read(vocab=vocab, stdin=stdin, instead="start a new run")
     else:
         corpus = read_corpus(
             config.corpus,
