@@ -5,7 +5,7 @@
     python benchmarks/all.py --only train_speed sample_speed
 
 Each benchmark runs in its own process with `--json`, and is killed after MOST_SECONDS. Failures are
-named, and the exit code is then 1. Not included: `config/architectures.py` (half an hour),
+named, and the exit code is then 1. Not included: `architectures.py` (half an hour),
 `time_to_loss.py` (needs a text) and `gpu_check.py` (needs a GPU). To imitate an older processor,
 limit the instruction set; the description of the machine says so:
 

@@ -27,7 +27,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,10 @@ def are_right(network: CharRNN, vocab: Vocab, strings: Sequence[FormalString]) -
 
 def strings_to_test(language: str, length: int) -> list[FormalString]:
     """Return different strings of one length, the longest of the language up to `length`."""
-    find = find_language(language)
-    exact = find.lengths(1, length)[-1]
-    drawn = make_strings(
-        find, NUM_TESTS, min_length=exact, max_length=exact, seed=TEST_SEED + length
-    )
+    whole = find_language(language)
+    exact = whole.lengths(length)[-1]
+    longest = replace(whole, shortest=exact)
+    drawn = make_strings(longest, NUM_TESTS, max_length=exact, seed=TEST_SEED + length)
     return list({string.text: string for string in drawn}.values())
 
 

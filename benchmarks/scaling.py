@@ -97,7 +97,7 @@ def measure_pairs(size: str, group: ProcessGroup) -> tuple[list[float], list[flo
         torch.set_num_threads(1)
         group.any(True)  # The second process waits here, without computing.
         two.append(seconds_of(together.take_step, STEPS_PER_PAIR))
-        if group.any(pair >= 3 and time.perf_counter() - start > SECONDS_PER_SIZE)[0]:
+        if group.any(pair >= 3 and time.perf_counter() - start > SECONDS_PER_SIZE):
             break
     return one[1:], two[1:]  # The first pair warms up.
 

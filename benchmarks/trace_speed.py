@@ -72,7 +72,7 @@ def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> Non
             return network(inputs, state)  # type: ignore[no-any-return]
 
         with torch.inference_mode():
-            for _ in read_in_lanes(step, network.initial_state, ids):
+            for _ in read_in_lanes(step, network.initial_state, ids, first=0):
                 pass
 
     def trace() -> None:
