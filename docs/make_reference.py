@@ -236,10 +236,15 @@ def describe_command(name: str, command: Any) -> str:
     shown = [
         one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)
     ]
-    if name in ("train", "sweep"):
-        paragraphs.append("It also takes the options of [settings](#settings).")
-        shown = [one for one in shown if one.name not in FIELDS]
+    settings = [one for one in shown if one.name in FIELDS and name in ("train", "sweep")]
+    shown = [one for one in shown if one not in settings]
     described = [describe_parameter(one, context) for one in shown]
+    if name == "train":
+        paragraphs.append("It also takes the options of [settings](#settings).")
+    elif settings:
+        # The settings that sweeps are about: one entry, because train describes them.
+        flags = ", ".join(one.opts[0] for one in settings)
+        described.append(item(f"`{flags}`", "As for `charrnn train`, several values each."))
     listed = "\n".join(text for text in described if text not in common_parameters())
     return "\n\n".join(part for part in [f"### charrnn {name}", *paragraphs, listed] if part)
 

@@ -30,9 +30,9 @@ ENDING_SIGNALS = tuple(
 """Ctrl-C, `kill` and a closed terminal; Windows has no SIGHUP."""
 
 SAVE_SIGNALS: tuple[int, ...] = ()
+"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
 if hasattr(signal, "SIGUSR1"):
     SAVE_SIGNALS = (signal.SIGUSR1,)
-"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
 
 PARENT = "CHARRNN_PARENT"
 """Environment variable with the number of the charrnn process that started this one, and that says
