@@ -53,9 +53,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by the names of the targets that are measured."""
     names: list[str] = []
 
-    def measure(targets: Any, *arguments: Any) -> Any:
+    def measure(targets: Any, read: Any, **options: Any) -> Any:
         names.extend(target.name for target in targets)
-        return real(targets, *arguments)
+        return real(targets, read, **options)
 
     real = analysis.measure
     monkeypatch.setattr(analysis, "measure", measure)
@@ -359,7 +359,9 @@ def test_a_measurement_is_read_back_exactly(lstm: TrainedRun) -> None:
     targets, _ = choose_targets(TEXT, [DETECTORS["quote"]])
     study = model.study(TEXT)
     baseline = study.reader(model.untrained_baseline())
-    (measured,) = measure(targets, study.reader(model.network), 32, baseline)
+    (measured,) = measure(
+        targets, study.reader(model.network), num_units=32, read_untrained=baseline
+    )
     back = decode(Measured, in_json(measured))
     assert back.score == measured.score
     assert (back.first_half == measured.first_half).all()

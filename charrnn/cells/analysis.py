@@ -168,7 +168,7 @@ class CellAnalysis(Extensible):
         if ablations:
             scores = self._ablate(scores, targets)
         self._keep_found(scores)
-        return sort_scores(scores, skipped, len(self.text), self.num_cells)
+        return sort_scores(scores, skipped, num_chars=len(self.text), num_cells=self.num_cells)
 
     def passages(
         self,
@@ -313,8 +313,15 @@ class CellAnalysis(Extensible):
         targets' order."""
 
         def measure_missing(missing: list[Target]) -> list[Measured]:
-            baseline = self.reader(self.untrained_baseline()) if untrained else None
-            return measure(missing, self.reader(self.network()), self.num_units, baseline)
+            baseline = None
+            if untrained:
+                baseline = self.reader(self.untrained_baseline())
+            return measure(
+                missing,
+                self.reader(self.network()),
+                num_units=self.num_units,
+                read_untrained=baseline,
+            )
 
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
         found = self.kept_each("score", keys, Measured, measure_missing)

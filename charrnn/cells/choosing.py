@@ -57,6 +57,7 @@ class Associations:
 
     def finish(self) -> list[Float64Array]:
         """Return the associations (C,) of each target, after all characters were added."""
+        # Of the labels both formulas need one sum: the pairs inside and outside, or the squares.
         self.histograms.finish()
         found = []
         for index, target in enumerate(self._targets):
@@ -96,6 +97,9 @@ class ChoosingHalf:
         self._num_chars = targets[0].half
         self._found = Associations(targets, self._num_chars)
         self._sums = ProbeSums()
+
+        # Histograms and sums take in all characters. Shifted labels need the values themselves, of
+        # which a sample is kept: every stride-th character, as many as fit.
         sample = np.empty((0, 0), np.float32)
         self._stride = 1
         for indices, cells in read(0, self._num_chars):
@@ -107,9 +111,11 @@ class ChoosingHalf:
             self._found.add(indices, cells)
             labels = np.stack([target.labels[indices] for target in targets], axis=1)
             self._sums.add(cells, labels.astype(np.float64))
+
             is_sampled = indices % self._stride == 0
             sample[indices[is_sampled] // self._stride] = cells[is_sampled]
 
+        # Ranks by the histograms of the whole half: to sort the sample of every cell takes longer.
         self._associations = self._found.finish()
         self._sampled = self._found.histograms.bin_ranks(sample)
         """(M, C): centred ranks in the whole half."""
@@ -136,12 +142,19 @@ class ChoosingHalf:
         target = self._targets[index]
         strengths = np.abs(self._associations[index])
         labels = target.labels[: self._num_chars]
-        spread = labels.var() if target.is_yes_no else labels.std() / 2
+
+        # The difference of a cell's means inside and outside is its covariance with the label over
+        # the label's variance. For a count it is that of a line two standard deviations apart.
+        spread = labels.var()
+        if not target.is_yes_no:
+            spread = labels.std() / 2
         contrasts = np.abs(self._sums.covariances(index)) / max(float(spread), TINY)
         if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
             return best
 
-        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], 1)
+        # The best one cannot be seen in colours, and others can: take one of these if it is as good
+        # up to chance.
+        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], polarity=1)
         if target.is_yes_no:
             resampled = association_from_auc(resampled)
         lowest, _ = percentiles(np.abs(resampled))
@@ -153,6 +166,7 @@ class ChoosingHalf:
     def chance(self, index: int) -> tuple[float, float]:
         """Return the p-value of the strongest cell of a target, and the strength that the strongest
         one stays below in 95 % by chance: see `best_by_chance`."""
+        # `scale` turns a product of the sampled ranks and the target into an association.
         target = self._found.ranks(index)[:: self._stride]
         target = target - target.mean()
         variation = (target**2).sum()

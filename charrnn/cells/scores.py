@@ -53,8 +53,8 @@ MIN_INTERIOR = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """The score of the cell that follows a target best, and the association of every cell on the
-    choosing half."""
+    """The score of the cell that the choosing half selected for a target, and the association of
+    every cell on that half."""
 
     score: CellScore
     first_half: NDArray[np.float32]
@@ -77,13 +77,16 @@ def score_cells(
     skipped, with the reason. Raises DataError for a text under MIN_TEXT characters.
     """
     targets, skipped = choose_targets(text, detectors)
-    measured = measure(targets, read, num_units, read_untrained)
-    num_cells = len(measured[0].first_half) if measured else 0
-    return sort_scores([one.score for one in measured], skipped, len(text), num_cells)
+    measured = measure(targets, read, num_units=num_units, read_untrained=read_untrained)
+    num_cells = 0
+    if measured:
+        num_cells = len(measured[0].first_half)
+    scores = [one.score for one in measured]
+    return sort_scores(scores, skipped, num_chars=len(text), num_cells=num_cells)
 
 
 def sort_scores(
-    scores: Sequence[CellScore], skipped: Sequence[Skipped], num_chars: int, num_cells: int
+    scores: Sequence[CellScore], skipped: Sequence[Skipped], *, num_chars: int, num_cells: int
 ) -> CellFindings:
     """Return the findings, the strongest score first; `num_cells` counts if there is a score."""
     return CellFindings(
@@ -110,14 +113,20 @@ def find_cells(
     >>> model = charrnn.load("shakespeare-001")
     >>> charrnn.find_cells(model.trace(text), ["quote"]).scores[0].auc
     """
-    baseline = None if untrained is None else _read_from(untrained)
-    num_units = trace.cells.shape[2]
-    return score_cells(trace.text, _read_from(trace), num_units, get_detectors(detectors), baseline)
+    read_untrained = None
+    if untrained is not None:
+        read_untrained = _read_from(untrained)
+    return score_cells(
+        trace.text,
+        _read_from(trace),
+        num_units=trace.cells.shape[2],
+        detectors=get_detectors(detectors),
+        read_untrained=read_untrained,
+    )
 
 
 def _read_from(trace: Trace) -> Read:
-    num_chars, num_layers, num_units = trace.cells.shape
-    cells = trace.cells.reshape(num_chars, num_layers * num_units)
+    cells = trace.cells.reshape(len(trace.text), -1)
 
     def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         # A window takes every stride-th character, not a segment, so that the first is a fair
@@ -130,12 +139,15 @@ def _read_from(trace: Trace) -> Read:
 
 
 def measure(
-    targets: Sequence[Target], read: Read, num_units: int, read_untrained: Read | None = None
+    targets: Sequence[Target], read: Read, *, num_units: int, read_untrained: Read | None = None
 ) -> list[Measured]:
     """Measure each target, in their order; the result for one does not depend on the others."""
     if not targets:
         return []
-    half, num_chars = targets[0].half, len(targets[0].labels)
+
+    # All targets label the same text.
+    half = targets[0].half
+    num_chars = len(targets[0].labels)
     num_read = num_chars
     if read_untrained is not None:
         num_read += min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS)
@@ -152,21 +164,20 @@ def measure(
 
             return read_on
 
-        # The choosing half selects a cell for each target and fits its probes …
+        # First half: select a cell for each target, and fit its probes. A cell that is the best of
+        # hundreds on some text looks better there than it is, so nothing of this half is a score.
         choosing = ChoosingHalf(targets, watched(read))
         choices = [choosing.choose(index) for index in range(len(targets))]
-        scorers = [
-            TargetScorer(target, choice, probes)
-            for target, choice, probes in zip(
-                targets, choices, choosing.probes(choices), strict=True
-            )
-        ]
+        all_probes = choosing.probes(choices)
 
-        # … which the scoring half scores, without a choice.
+        # Second half: only score what was selected.
+        scorers = list(map(TargetScorer, targets, choices, all_probes))
         for indices, cells in watched(read)(half, num_chars):
             for scorer in scorers:
                 scorer.add(indices, cells)
 
+        # The untrained network makes its own choice, with the same freedom: even random features
+        # follow some labels.
         untrained: dict[Target, float] = {}
         if read_untrained is not None:
             untrained = _score_baseline(watched(read_untrained), targets)
@@ -175,18 +186,23 @@ def measure(
         for index, scorer in enumerate(scorers):
             on_target(0)
             target = scorer.target
+            choice = scorer.choice
+
+            # What the choosing half says of its choice, as an AUC or rho like the score itself.
             associations = choosing.associations(index)
-            p_value, level = choosing.chance(index)
+            chosen_on = score_from_association(
+                float(associations[choice.cell]), choice.polarity, is_yes_no=target.is_yes_no
+            )
+            p_value, null_level = choosing.chance(index)
+            if target.is_yes_no:
+                null_level = auc_from_association(null_level)
+
             score = replace(
                 scorer.score(num_units),
-                chosen_on=score_from_association(
-                    float(associations[scorer.choice.cell]),
-                    scorer.choice.polarity,
-                    is_yes_no=target.is_yes_no,
-                ),
+                chosen_on=chosen_on,
                 untrained=untrained.get(target),
                 p_value=p_value,
-                null_level=auc_from_association(level) if target.is_yes_no else level,
+                null_level=null_level,
             )
             measured.append(Measured(score, associations))
             on_target(1)
@@ -210,7 +226,10 @@ class TargetScorer:
 
     def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
         """Add the cells (n, C) at characters (n,) of the scoring half."""
+        # One cell fits into memory, so its score is exact …
         self._values[indices] = cells[:, self.choice.cell]
+
+        # … but not the predictions of the probes for all targets: only what their scores need.
         predicted = cells @ self._weights + self._probes.intercepts
         labels = self._labels[indices].astype(np.float64)[:, None]
         if self.target.is_yes_no:
@@ -220,14 +239,24 @@ class TargetScorer:
 
     def score(self, num_units: int) -> CellScore:
         """Return the score of the cell on the scoring half, after all characters were added."""
-        choice, values, labels = self.choice, self._values, self._labels
-        is_yes_no = self.target.is_yes_no
+        choice = self.choice
+        values = self._values
+        labels = self._labels
+
+        # The polarity is that of the choosing half: a cell whose direction turns scores below
+        # chance.
         reached = measure_score(values, labels, choice.polarity)
         low, high = percentiles(resample_score(values, labels, choice.polarity))
+        auc = spearman = None
+        if self.target.is_yes_no:
+            auc = reached
+        else:
+            spearman = reached
 
-        r2 = best_f1 = None
+        # The threshold and the line, too, were fitted on the choosing half.
+        r2 = f1_at_threshold = None
         if choice.threshold is not None:
-            best_f1 = f1((values >= choice.threshold) == (choice.polarity > 0), labels)
+            f1_at_threshold = f1((values >= choice.threshold) == (choice.polarity > 0), labels)
         if choice.line is not None:
             slope, intercept = choice.line
             r2 = r_squared(slope * values.astype(np.float64) + intercept, labels)
@@ -239,13 +268,13 @@ class TargetScorer:
             unit=unit,
             polarity=choice.polarity,
             num_positive=int((labels > 0).sum()),
-            auc=reached if is_yes_no else None,
-            spearman=None if is_yes_no else reached,
+            auc=auc,
+            spearman=spearman,
             ci_low=low,
             ci_high=high,
             r2=r2,
             threshold=choice.threshold,
-            f1=best_f1,
+            f1=f1_at_threshold,
             interior=self._score_interior(),
             probe=self._score_probes(),
         )
@@ -254,6 +283,8 @@ class TargetScorer:
         """Return the AUC over interior characters; None for a count, or where they are too few."""
         if not self.target.is_yes_no:
             return None
+
+        # Changes are looked for in the whole text: the last one may be in the choosing half.
         is_interior = interior(self.target.labels)[self.target.half :]
         inside = self._labels[is_interior]
         if min(inside.sum(), (~inside).sum()) < MIN_INTERIOR:
@@ -264,6 +295,7 @@ class TargetScorer:
         """Return the number of cells of each probe, and its AUC or R²."""
         labels = self._labels
         if self.target.is_yes_no:
+            # From the histograms of the predictions: one target and S columns.
             self._predictions.finish()
             pairs = float((labels > 0).sum()) * float((labels <= 0).sum())
             reached = auc_from_association(self._predictions.auc_associations(0, pairs))
@@ -277,6 +309,7 @@ def interior(labels: Labels) -> NDArray[np.bool_]:
     the first."""
     index = np.arange(len(labels))
     changes = np.append(False, labels[1:] != labels[:-1])
+    # Before the first change, as if one stood INTERIOR characters before the text.
     last_change = np.maximum.accumulate(np.where(changes, index, -INTERIOR))
     return np.asarray(index - last_change >= INTERIOR)
 
@@ -285,9 +318,10 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     """Score the untrained baseline's own choice for each target, on as much of the text as it
     reads.
 
-    Returns the AUC or rho by target, without those for which it reads too few
-    labels. It takes the strongest cell, also where `ChoosingHalf` prefers one that can be seen.
+    Returns the AUC or rho by target, without those for which it reads too few labels. It takes the
+    strongest cell, also where `ChoosingHalf` prefers one that can be seen.
     """
+    # It reads the beginning of each half, which may have too few labels where the half has enough.
     half = targets[0].half
     num_choosing = min(half, BASELINE_CHARS)
     num_scoring = min(len(targets[0].labels) - half, BASELINE_CHARS)
@@ -301,16 +335,18 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     if not scored:
         return {}
 
+    # The same two halves as those of the model: choose on the first …
     found = Associations(scored, num_choosing)
     for indices, cells in read(0, num_choosing):
         found.add(indices, cells)
     choices = [strongest(associations) for associations in found.finish()]
 
+    # … and score on the second.
     chosen = [choice.cell for choice in choices]
     values = np.empty((len(chosen), num_scoring), np.float32)
     for indices, cells in read(scoring.start, scoring.stop):
         values[:, indices] = cells[:, chosen].T
-    return {
-        target: measure_score(of_cell, target.labels[scoring], choice.polarity)
-        for target, choice, of_cell in zip(scored, choices, values, strict=True)
-    }
+    scores = {}
+    for target, choice, of_cell in zip(scored, choices, values, strict=True):
+        scores[target] = measure_score(of_cell, target.labels[scoring], choice.polarity)
+    return scores
