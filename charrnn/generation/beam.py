@@ -47,34 +47,44 @@ class _LiveTexts:
     totals: Float64Array
     """(W,), of the whole text."""
 
+    parents: Indices
+    """(W,): the row of each text, less its last character, before it was written."""
+
     @property
     def num_chars(self) -> int:
         """Return N."""
         return int(self.texts.shape[1])
 
+    def __len__(self) -> int:
+        """Return W."""
+        return len(self.totals)
+
     def take(self, rows: Indices) -> "_LiveTexts":
         """Return some of the texts."""
         return _LiveTexts(
-            self.texts.take(rows, axis=0),
-            self.logprobs.take(rows, axis=0),
-            self.totals.take(rows),
+            texts=self.texts.take(rows, axis=0),
+            logprobs=self.logprobs.take(rows, axis=0),
+            totals=self.totals.take(rows),
+            parents=self.parents.take(rows),
         )
 
-    def write(self, chars: Indices, logprobs: Float64Array, totals: Float64Array) -> "_LiveTexts":
-        """Return the texts, each with one more character."""
+    def write(self, rows: Indices, chars: Indices, logprobs: Float64Array) -> "_LiveTexts":
+        """Return the texts of `rows`, each with one more character and its log-probability."""
+        before = self.take(rows)
         return _LiveTexts(
-            np.concatenate((self.texts, chars[:, None]), axis=1, dtype=np.int32),
-            np.concatenate((self.logprobs, logprobs[:, None]), axis=1),
-            totals,
+            texts=np.concatenate((before.texts, chars[:, None]), axis=1, dtype=np.int32),
+            logprobs=np.concatenate((before.logprobs, logprobs[:, None]), axis=1),
+            totals=before.totals + logprobs,
+            parents=rows,
         )
 
     def beam(self, row: int, stop_length: int) -> Beam:
         """Return one of the texts as it is found."""
         return Beam(
-            tuple(self.texts[row].tolist()),
-            tuple(self.logprobs[row].tolist()),
-            float(self.totals[row]),
-            stop_length,
+            ids=tuple(self.texts[row].tolist()),
+            logprobs=tuple(self.logprobs[row].tolist()),
+            total=float(self.totals[row]),
+            stop_length=stop_length,
         )
 
 
@@ -120,7 +130,7 @@ class BeamSearch:
         # Longer ones last: the longest of several counts.
         self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
         self._banned = list(banned)
-        self._read_prime = read_prime or (lambda: stepper.read(prime))
+        self._read_prime = read_prime or partial(stepper.read, prime)
         self._find_ends = find_ends
         self._pattern = pattern
         self._matching: _Matching | None = None
@@ -133,47 +143,57 @@ class BeamSearch:
             self._matching = _Matching(self._pattern, self._options.length)
             self._find_ends = self._matching.find_ends
         if self._options.no_repeat is not None:
-            self._ngrams = SeenNgrams(self._options.no_repeat, self._prime, 1)
+            self._ngrams = SeenNgrams(self._options.no_repeat, self._prime, num_texts=1)
         nothing = np.zeros((1, 0))
-        live = _LiveTexts(nothing.astype(np.int32), nothing, np.zeros(1))
+        live = _LiveTexts(
+            texts=nothing.astype(np.int32),
+            logprobs=nothing,
+            totals=np.zeros(1),
+            parents=np.zeros(1, np.int64),
+        )
         logits, state = self._read_prime()
         num_yielded = 0
         while True:
-            # Choose the most likely next texts, and write them.
-            logprobs = log_softmax(logits)
-            totals = live.totals[:, None] + self._allowed(logprobs, live)
-            rows, chars = np.divmod(_greatest(totals, self._options.width), logits.shape[1])
-            if len(rows) == 0:
-                break
-            live = live.take(rows).write(chars, logprobs[rows, chars], totals[rows, chars])
+            grown = self._write_likeliest(live, log_softmax(logits))
+            if len(grown) == 0:
+                break  # No character is allowed: `live` stays as it is.
             self._on_step(1)
+            live = self._collect(grown)
 
-            # Keep those that end here, and drop those that cannot win any more.
-            going_on = self._collect(live)
-            if len(going_on) < len(rows):
-                live = live.take(going_on)
-                rows = rows.take(going_on)
-                chars = chars.take(going_on)
-
+            # What all rivals have in common is final, long before the search ends.
             agreed = self._agreed(live, num_yielded)
             if agreed:
                 num_yielded += len(agreed)
                 yield agreed
-            if len(rows) == 0 or live.num_chars == self._options.length:
+
+            # The last characters are not read, because nothing is predicted after them.
+            if len(live) == 0 or live.num_chars == self._options.length:
                 break
+            logits, state = self._read(live, state)
 
-            # Predict what follows them.
-            if self._ngrams is not None:
-                self._ngrams.grow(rows, chars)
-            state = state.map(partial(np.take, indices=rows, axis=-2))
-            logits, state = self._stepper.step(chars, state)
-
+        # Texts that were stopped are better than those that `no_repeat` and `banned` left nothing.
         if live.num_chars == self._options.length or not self.beams:
-            for row in range(len(live.totals)):
+            for row in range(len(live)):
                 self._add(live, row, stop_length=0)
         rest = self.beams[0].ids[num_yielded:]
         if rest:
             yield rest
+
+    def _write_likeliest(self, live: _LiveTexts, logprobs: Float64Array) -> _LiveTexts:
+        """Return the `width` most likely texts of one more character, of all that `logprobs`
+        (W, V) allow."""
+        totals = live.totals[:, None] + self._allowed(logprobs, live)
+        rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
+        return live.write(rows, chars, logprobs[rows, chars])
+
+    def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating[Any]], Any]:
+        """Let the model read the last characters; return its logits (W, V) and its next state."""
+        chars = live.texts[:, -1].astype(np.int64)
+        if self._ngrams is not None:
+            self._ngrams.grow(live.parents, chars)
+        # A text may continue any earlier one, so the states follow their texts.
+        reordered = state.map(partial(np.take, indices=live.parents, axis=-2))
+        return self._stepper.step(chars, reordered)
 
     def _allowed(self, logprobs: Float64Array, live: _LiveTexts) -> Float64Array:
         """Return the log-probabilities (W, V), -inf for characters that must not follow."""
@@ -185,28 +205,33 @@ class BeamSearch:
             allowed[self._matching.dead_ends(live.texts)] = -np.inf
         return allowed
 
-    def _collect(self, live: _LiveTexts) -> Indices:
-        """Keep the texts that end here; return the rows of those that continue and may still be
-        among the best."""
-        stop_lengths = np.full(len(live.totals), -1)
+    def _collect(self, live: _LiveTexts) -> _LiveTexts:
+        """Keep the texts that end here; return those that continue and may still be among the
+        best."""
+        # By a stop string, which counts before any other end.
+        stop_lengths = np.full(len(live), -1)
         if self._find_ends is not None:
             stop_lengths = self._find_ends(live.texts)
         for stop in self._stops:
             if len(stop) <= live.num_chars:
                 ends = (live.texts[:, -len(stop) :] == stop).all(axis=1)
                 stop_lengths[ends] = len(stop)
-        for row in np.flatnonzero(stop_lengths >= 0).tolist():
+        goes_on = stop_lengths < 0
+        for row in np.flatnonzero(~goes_on).tolist():
             self._add(live, row, int(stop_lengths[row]))
 
-        # More characters make no text more likely.
-        least = -np.inf
+        # More characters make no text more likely, so one that is worse than all beams is lost.
         if len(self.beams) == self._options.width:
-            least = self.beams[-1].total
-        return np.flatnonzero((stop_lengths < 0) & (live.totals > least))
+            goes_on &= live.totals > self.beams[-1].total
+        if goes_on.all():
+            return live
+        return live.take(np.flatnonzero(goes_on))
 
     def _add(self, live: _LiveTexts, row: int, stop_length: int) -> None:
         """Add a text to `beams` if it is among the best; of equals, the first one stays better."""
         total = live.totals[row]
+
+        # From the worst beam upwards: past the better ones and past equals.
         place = len(self.beams)
         while place > 0 and self.beams[place - 1].total < total:
             place -= 1
@@ -217,12 +242,15 @@ class BeamSearch:
     def _agreed(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
         """Return the ids from `start` on that are common to all texts that may still become the
         best."""
+        # The best text that has ended is a rival too, of those live texts that can overtake it.
         rivals = live.texts[:, start:]
         if self.beams:
             rivals = rivals[live.totals > self.beams[0].total]
             shared = np.array(self.beams[0].ids[start:], np.int32)
         else:
             shared = rivals[0]
+
+        # Up to the first column in which any rival has another character.
         differs = (rivals[:, : len(shared)] != shared).any(axis=0)
         if differs.any():
             shared = shared[: int(differs.argmax())]
@@ -233,12 +261,18 @@ def _greatest(values: Float64Array, number: int) -> Indices:
     """Return the flat indices of the `number` greatest finite values, greatest first, the first of
     equals first."""
     flat = np.where(np.isfinite(values), values, -np.inf).ravel()
+
     # All values that reach the last one wanted, because a partition alone breaks ties arbitrarily.
+    # It makes the sort one of some `number` values rather than of W * V.
     least = -np.inf
     if number < len(flat):
         least = np.partition(flat, -number)[-number]
     candidates = np.flatnonzero((flat >= least) & np.isfinite(flat))
-    return candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
+
+    # Sorted as costs, upwards: a sort that is turned round would put the last of equals first.
+    costs = -flat[candidates]
+    cheapest = np.argsort(costs, kind="stable")[:number]
+    return candidates[cheapest]
 
 
 class _Matching:
@@ -253,6 +287,8 @@ class _Matching:
     def dead_ends(self, texts: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return the characters (W, V) after which no text of the length matches, for the last
         texts or longer ones."""
+        # Each text is one of the last ones, or one of them with a character more: one step of the
+        # pattern at most, rather than one for each of its characters.
         earlier = self._states
         self._states = {}
         missing = []
@@ -264,6 +300,8 @@ class _Matching:
                 state = self._pattern.follow(earlier[text[:-1].tobytes()], int(text[-1]))
             self._states[key] = state
             missing.append(self._pattern.missing_after(state))
+
+        # A character is a dead end if what is missing after it does not fit into the rest.
         return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
 
     def find_ends(self, texts: NDArray[np.int32]) -> Indices:
@@ -283,6 +321,9 @@ class SeenNgrams:
     def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
         """Start with `num_texts` copies of the same text (P,)."""
         self._num_context = n - 1
+
+        # All positions at once, from the last character backwards, while any of them agrees: a
+        # prime may have a million characters.
         agreements = np.zeros(len(text), np.int32)
         agrees = np.ones(len(text), bool)
         for back in range(1, min(n, len(text))):
@@ -291,6 +332,7 @@ class SeenNgrams:
             if not agrees.any():
                 break
             agreements += agrees
+
         self._texts = np.tile(np.asarray(text, np.int32), (num_texts, 1))
         self._agreements = np.tile(agreements, (num_texts, 1))
 
@@ -305,6 +347,10 @@ class SeenNgrams:
         (W',)."""
         texts = self._texts.take(parents, axis=0)
         column = chars[:, None].astype(np.int32)
+
+        # Position j + 1 agrees with the new end as far as j did with the old one, and one more, if
+        # the character between them is the new one; else its run is broken. Position 0 has nothing
+        # before it.
         agreements = self._agreements.take(parents, axis=0)
         agreements = np.where(texts == column, agreements + 1, 0)
         self._texts = np.concatenate((texts, column), axis=1)

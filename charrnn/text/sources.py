@@ -86,11 +86,12 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
                     " train on it."
                 )
             return target
+
+        # The partial file is hidden, so that a folder read as a corpus skips it, and named by the
+        # process, so that two processes can download at the same time.
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            # The partial file is hidden, so that a folder read as a corpus skips it, and named by
-            # the process, so that two processes can download at the same time.
             with replacing(target) as partial:
                 _download(entry, partial, timeout_seconds)
         finally:
