@@ -78,6 +78,7 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
     """
     target = folder / entry.file
     try:
+        # A file that somebody put there is taken, but not another text of the same name.
         if target.exists():
             if hashlib.sha256(target.read_bytes()).hexdigest() != entry.sha256:
                 raise DataError(
@@ -99,6 +100,7 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
                 with suppress(OSError):  # not empty
                     folder.rmdir()
     except OSError as error:
+        # On one line, and not the whole page with which a proxy may answer.
         reason = " ".join((str(error) or type(error).__name__).split())[:180]
         raise DataError(
             f"could not download {entry.name} from {entry.address}\n"
@@ -114,6 +116,8 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
+    # Hashed as it arrives, and ended where it gets too long: a server that sends something else
+    # must not fill the disk.
     digest = hashlib.sha256()
     num_received = 0
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
@@ -123,6 +127,7 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             partial.open("xb") as file,
             task("download", entry.num_bytes, unit="B") as advance,
         ):
+            # urlopen follows redirects, also to an address without encryption.
             if not _ALLOWED.match(response.url):
                 raise OSError(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
@@ -134,10 +139,14 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
                 digest.update(block)
                 file.write(block)
                 advance(len(block))
+
+            # On disk before it gets its name: after a power cut the file is whole or not there.
             file.flush()
             os.fsync(file.fileno())
     except HTTPException as error:
         raise OSError(f"the server closed the connection ({type(error).__name__})") from error
+
+    # A connection that breaks looks like the end of the text.
     if num_received != entry.num_bytes:
         raise OSError(f"received {num_received:,} of {entry.num_bytes:,} bytes")
     if digest.hexdigest() != entry.sha256:
@@ -233,30 +242,35 @@ def find_origin(
 
     Raises NotHereError if nothing has that name, DataError if it cannot be read or downloaded.
     """
+    # What has no name in the file system.
     if source == "-":
         if stdin is None and sys.stdin is None:  # closed by the process that started the command
             raise DataError(
                 "standard input (-) is closed: give a file, or pipe a text into the command"
             )
-        return Origin("standard input", ("stdin",), stream=stdin or sys.stdin.buffer)
+        stream = stdin or sys.stdin.buffer
+        return Origin(label="standard input", names=("stdin",), stream=stream)
     if not source.strip():
         raise DataError(
             "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
         )
+
+    # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
-    if path is None:
-        if glob.has_magic(source):
-            return _pattern(source, source, order)
-        entry = find_entry(source)
-        if entry is None:
-            raise NotHereError(source, _not_found(source, folders))
-        if is_named_by_run:
-            raise NotHereError(
-                source, f"{source!r} is not here: charrnn corpora fetch {entry.name}"
-            )
-        path = fetch(entry, corpora_dir)
-    return _path(path, str(path), order, needs_regular=is_named_by_run)
+    if path is not None:
+        return _path(path, str(path), order, needs_regular=is_named_by_run)
+    if glob.has_magic(source):
+        return _pattern(source, source, order)
+
+    # Last the catalogue. A run may come from somebody else: it does not start a download.
+    entry = find_entry(source)
+    if entry is None:
+        raise NotHereError(source, _not_found(source, folders))
+    if is_named_by_run:
+        raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
+    path = fetch(entry, corpora_dir)
+    return _path(path, str(path), order, needs_regular=False)
 
 
 def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
@@ -276,15 +290,19 @@ def origin_at(location: str, order: Order) -> Origin | None:
 
     Raises DataError if it exists but cannot be read.
     """
-    if os.path.isabs(location):
-        try:
-            if _is_there(location):
-                return _path(Path(location), _label(location), order, needs_regular=True)
-        except OSError as error:
-            raise unreadable(location, error) from error
-        if glob.has_magic(location):
-            with suppress(NotHereError):
-                return _pattern(_label(location), location, order)
+    # Only absolute ones are recorded: another could lead anywhere from here.
+    if not os.path.isabs(location):
+        return None
+    try:
+        if _is_there(location):
+            return _path(Path(location), _label(location), order, needs_regular=True)
+    except OSError as error:
+        raise unreadable(location, error) from error
+
+    # It was a pattern if no file has the name.
+    if glob.has_magic(location):
+        with suppress(NotHereError):
+            return _pattern(_label(location), location, order)
     return None
 
 
@@ -295,21 +313,30 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
 
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
+    label = f"standard library in {folder}"
+    if folder == here:
+        label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
+
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
     paths = [
         path
         for path in Path(folder).glob("*.py")
         if path.is_file() and not path.name.startswith("_sysconfigdata")
     ]
-    label = f"standard library in {folder}"
-    if folder == here:
-        label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
-    return _several(label, ("stdlib",), paths, [path.name for path in paths], order, folder)
+    return _several(
+        paths,
+        keys=[path.name for path in paths],
+        label=label,
+        names=("stdlib",),
+        order=order,
+        location=folder,
+    )
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
     """Return the first path of that name, with or without .txt. Raises DataError if permissions
     hide it."""
+    # A name that permissions hide in one folder may be open in the next one.
     locked: OSError | None = None
     for folder in (Path(), *folders):
         for name in (source, f"{source}.txt"):
@@ -339,7 +366,11 @@ def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origi
     if path.is_dir():
         return _folder(path, label, order)
     return Origin(
-        label, (_stem(path),), (path,), location=_absolute(path), needs_regular=needs_regular
+        label=label,
+        names=(_stem(path),),
+        paths=(path,),
+        location=_absolute(path),
+        needs_regular=needs_regular,
     )
 
 
@@ -349,22 +380,26 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     except (ValueError, RecursionError):
         # A NUL, a lone surrogate or a thousand folders: no file has such a name.
         found = []
-    here = _absolute(Path())
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
+
+    # Without the files of runs, unless it matches nothing else: then they are meant. Each folder is
+    # looked at once, because a pattern may match thousands of files in it.
     folders = {path.parent for path in paths}
     in_runs = {folder for folder in folders if any(map(_is_run, (folder, *folder.parents)))}
-    # A pattern that matches only inside runs is meant to.
     paths = [path for path in paths if path.parent not in in_runs] or paths
+    here = _absolute(Path())
     if not paths:
         nothing = shortened(
             f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}"
         )
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
 
-    location: str | None = pattern
-    if not os.path.isabs(pattern):
+    location: str | None = None
+    if os.path.isabs(pattern):
+        location = pattern
+    elif here is not None:
         # Escaped, because the name of the working folder is not a pattern.
-        location = None if here is None else os.path.join(glob.escape(here), pattern)
+        location = os.path.join(glob.escape(here), pattern)
 
     # Relative to the folders that the pattern names, so that the order is the same from any working
     # folder. Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
@@ -375,10 +410,13 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
         named.append(_ESCAPED.sub(r"\1", part))
     keys = ["/".join(path.parts[len(named) :]) for path in paths]
 
-    # Resolved, because the last folder may be `..`; "" is the root.
-    folder = Path(*named).resolve().name if named else ""
-    names = (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths))
-    return _several(label, names, paths, keys, order, location)
+    # The run is named after the folder of several files, unless that is the working folder or the
+    # root. Resolved, because the last part may be `..`.
+    names = tuple(map(_stem, paths))
+    if named and len(paths) > 1:
+        folder = Path(*named).resolve().name
+        names = (folder,) if folder else names
+    return _several(paths, keys=keys, label=label, names=names, order=order, location=location)
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
@@ -398,29 +436,39 @@ def _folder(folder: Path, label: str, order: Order) -> Origin:
             num_runs += 1
             subfolders.clear()  # os.walk then goes into none of them
             continue
+
+        # In place, so that os.walk does not go into hidden folders either.
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             path = Path(inside, name)
             if not name.startswith(".") and path.is_file():
                 paths.append(path)
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    origin = _several(label, (folder.resolve().name,), paths, names, order, _absolute(folder))
+
+    origin = _several(
+        paths,
+        keys=[path.relative_to(folder).as_posix() for path in paths],
+        label=label,
+        names=(folder.resolve().name,),
+        order=order,
+        location=_absolute(folder),
+    )
     return replace(origin, num_hidden=num_hidden, num_runs=num_runs)
 
 
 def _several(
+    paths: list[Path],
+    *,
+    keys: list[str],
     label: str,
     names: tuple[str, ...],
-    paths: list[Path],
-    keys: list[str],
     order: Order,
     location: str | None,
 ) -> Origin:
     """Return the files of a folder or of a pattern, arranged by their `keys`."""
     return Origin(
-        label,
-        names,
+        label=label,
+        names=names,
         paths=tuple(paths[index] for index in order.arrange(keys)),
         is_shuffled=order.kind == "shuffled",
         location=location,
@@ -430,9 +478,9 @@ def _several(
 
 def _is_run(folder: Path) -> bool:
     """Whether this is the folder of a run or of a sweep."""
-    return os.path.lexists(folder / "sweep.json") or all(
-        os.path.lexists(folder / name) for name in RUN_FILES
-    )
+    if os.path.lexists(folder / "sweep.json"):
+        return True
+    return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
 def _absolute(path: Path) -> str | None:
@@ -445,29 +493,36 @@ def _absolute(path: Path) -> str | None:
 def _label(location: str) -> str:
     """Return a location relative to the working folder if it is inside it, else unchanged."""
     here = _absolute(Path())
-    below = here is not None and location.startswith(os.path.join(here, ""))
-    return os.path.relpath(location) if below else location
+    if here is None or not location.startswith(os.path.join(here, "")):
+        return location
+    return os.path.relpath(location)
 
 
 def _corpora_folders(corpora_dir: Path) -> list[Path]:
     """Return the folders in which a name is looked up after the working folder."""
-    folders = [
-        folder for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep) if folder
-    ]
-    return [corpora_dir, *(Path(os.path.expanduser(folder)) for folder in folders)]
+    folders = [corpora_dir]
+    for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
+        if folder:
+            folders.append(Path(os.path.expanduser(folder)))
+    return folders
 
 
 def _not_found(source: str, folders: list[Path]) -> str:
     import difflib
 
+    # A slip of the pen in a name of the catalogue, or in that of a file where it was looked for.
     titles = [entry.name for entry in load_catalogue()]
     beside = Path(source).parent
-    known = [*titles, *(str(beside / name) for name in _listing(beside))]
-    known += [name for folder in folders for name in _listing(folder)]
+    known = [*titles]
+    known += [str(beside / name) for name in _listing(beside)]
+    for folder in folders:
+        known += _listing(folder)
+
     # corpora/ is optional, but a folder in the environment variable should exist.
     places = [str(folders[0])]
     for folder in folders[1:]:
         places.append(str(folder) if os.path.isdir(folder) else f"{folder} (no such folder)")
+
     lines = [
         f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with"
         " .txt)"
