@@ -51,25 +51,33 @@ class Documents:
         """Return the documents of a configuration, or None; in another order, if one is given."""
         if config.end_id is None:
             return None
-        return cls(config.documents, config.column, order or Order(config.order, config.order_seed))
+        if order is None:
+            order = Order(config.order, config.order_seed)
+        return cls(kind=config.documents, column=config.column, order=order)
 
     def read(self, blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
         """Yield the documents of one file; see `end_documents`. Raises DataError also if there is
         none."""
-        is_empty = True
-        # Joined again, because a column yields every value by itself, and a small file is one
+        # Joined again, because a column yields every value by itself, and a small file must be one
         # block.
+        is_empty = True
         parts: list[bytes] = []
         num_bytes = 0
         for part in end_documents(blocks, self.kind, label=label, column=self.column):
+            if not part:
+                continue  # a block of blank lines
+            is_empty = False
             parts.append(part)
             num_bytes += len(part)
             if num_bytes >= _BLOCK_BYTES:
                 yield b"".join(parts)
-                is_empty, parts, num_bytes = False, [], 0
-        if rest := b"".join(parts):
-            yield rest
-        elif is_empty:
+                parts = []
+                num_bytes = 0
+        if parts:
+            yield b"".join(parts)
+
+        # The reader of a folder skips such a file, as it does an empty one.
+        if is_empty:
             raise DataError(
                 f"{label} has no document that is not empty ({named('documents', self.kind)})"
             )
@@ -90,6 +98,7 @@ class Documents:
         the last block that is yielded has no ids and all unknown characters. The ids are kept in
         memory, or in the file `scratch`. Raises OSError.
         """
+        # All of it first: the last document may come first.
         ids: list[IdArray] = []
         unknown = []
         for block, missing in encoded:
@@ -101,7 +110,11 @@ class Documents:
         if scratch is not None:
             scratch.flush()
             ids = [np.memmap(scratch, vocab.id_type, "r")]
-        whole = ids[0] if len(ids) == 1 else np.concatenate(ids)
+        whole = ids[0]
+        if len(ids) > 1:
+            whole = np.concatenate(ids)
+
+        # The unknown characters are few, so they are moved at once, at the end.
         layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
         for block in layout.blocks(whole):
             yield block, unknown[0][:0]
@@ -151,6 +164,9 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     """
     if order.kind == "sorted":
         return np.arange(num_documents, dtype=np.int64)
+
+    # The generator adds a constant at each step, so output i is known without those before it:
+    # its state, mixed twice. Integers of 64 bits wrap around, as they should.
     numbers = np.arange(1, num_documents + 1, dtype=np.uint64)
     keys = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(order.seed)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -175,9 +191,8 @@ class _Layout:
         self._ends = document_ends(ids, end_id)
         self._starts = np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
         self._order = document_order(len(self._ends), order)
-        self._bounds = np.concatenate(
-            (np.zeros(1, np.int64), np.cumsum((self._ends - self._starts)[self._order]))
-        )
+        lengths = (self._ends - self._starts)[self._order]
+        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
         """(D + 1,): where the documents begin in their order, and N."""
 
     def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -192,16 +207,18 @@ class _Layout:
             if len(documents) == 1:
                 # It may be large: it is sliced, without an index of each of its ids.
                 yield ids[self._starts[documents[0]] : self._ends[documents[0]]]
-                first = last
-                continue
-            lengths = np.diff(bounds[first : last + 1])
-            moves = np.repeat(self._starts[documents] - bounds[first:last], lengths)
-            yield ids[moves + np.arange(bounds[first], bounds[last])]
+            else:
+                # The id at place p of the order comes from p + the move of its document.
+                lengths = np.diff(bounds[first : last + 1])
+                moves = np.repeat(self._starts[documents] - bounds[first:last], lengths)
+                yield ids[moves + np.arange(bounds[first], bounds[last])]
             first = last
 
     def moved(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the ids at these positions go."""
         documents = np.searchsorted(self._ends, positions, side="right")
+
+        # The order says which document is at a place; its inverse, at which place a document is.
         places = np.empty_like(self._order)
         places[self._order] = np.arange(len(self._order))
         return self._bounds[places[documents]] + positions - self._starts[documents]
@@ -225,20 +242,27 @@ def split_documents(
     every part has at least one document. Raises DataError if there are fewer documents than parts.
     """
     if len(ends) < len(fractions):
-        parts = (
-            "a training and a validation part" if len(fractions) == 2 else f"{len(fractions)} parts"
-        )
+        parts = f"{len(fractions)} parts"
+        if len(fractions) == 2:
+            parts = "a training and a validation part"
         raise DataError(
             f"the text has only {counted(len(ends), 'document')} ({named('documents', kind)}), too"
             f" few for {parts}: give more text, or divide it by another {named('documents')}"
         )
+
+    # How many documents there are up to the end of each part but the last: those that reach its
+    # share, and one at least for it and for each of those that follow.
     total = math.fsum(fractions)
-    bounds = [0]
+    num_chars = int(ends[-1])
+    edges = [0]
+    num_documents = 0
     for part in range(1, len(fractions)):
-        num = int(np.searchsorted(ends, math.fsum(fractions[:part]) / total * int(ends[-1]))) + 1
-        # One document at least for this part and for each of those that follow.
-        bounds.append(min(max(num, bounds[-1] + 1), len(ends) - len(fractions) + part))
-    edges = [0, *(int(ends[bound - 1]) for bound in bounds[1:]), int(ends[-1])]
+        share = math.fsum(fractions[:part]) / total
+        num_reaching = int(np.searchsorted(ends, share * num_chars)) + 1
+        num_left = len(ends) - (len(fractions) - part)
+        num_documents = min(max(num_reaching, num_documents + 1), num_left)
+        edges.append(int(ends[num_documents - 1]))
+    edges.append(num_chars)
     return tuple(slice(start, stop) for start, stop in pairwise(edges))
 
 
@@ -258,6 +282,7 @@ def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
 def _complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in blocks that end with a newline, each without CR before it; the last
     block gets one."""
+    # Kept until a block has a newline: a line may be longer than many blocks.
     parts: list[bytes] = []
     for block in blocks:
         head, newline, tail = block.rpartition(b"\n")
@@ -274,6 +299,7 @@ def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
     is_open = False
     for line in lines:
         if line.strip():
+            # The line end of the line before, which is left out if that is the last one.
             if is_open:
                 yield b"\n"
             yield line.removesuffix(b"\n")
@@ -295,11 +321,15 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if not body:
             pending.append(block)
             continue
+
+        # Text follows the white space: at the start blank lines are left out, but not the
+        # indentation of the first line.
         pending.append(block[: len(block) - len(body)])
         before = b"".join(pending)
+        if not is_open:
+            before = before[before.rfind(b"\n") + 1 :]
+        yield before
         text = body.rstrip()
-        # At the start, blank lines are left out, but not the indentation of the first line.
-        yield before if is_open else before[before.rfind(b"\n") + 1 :]
         yield text
         is_open = True
         pending = [body[len(text) :]]
@@ -313,13 +343,15 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
     # are all ASCII.
     lines = (line.decode("latin-1") for line in _lines(blocks))
     header = next(lines, "")
+
+    # Which delimiter there is, is guessed from the header.
     csv.field_size_limit(MAX_FIELD_CHARS)
     rows = csv.reader(chain((header,), lines), delimiter=_delimiter(header, label), strict=True)
     try:
-        header_row = next(rows, [])
-        names = [
-            name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in header_row
-        ]
+        # The names of columns are read as text, without the mark with which spreadsheets begin.
+        names = []
+        for name in next(rows, []):
+            names.append(name.encode("latin-1").decode("utf-8-sig", "replace").strip())
         if column not in names:
             listed = ", ".join(name[:40] for name in names[:20]) or "no columns"
             raise DataError(
@@ -331,6 +363,9 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
                 f"{label} has {names.count(column)} columns {column!r} in its header: rename all"
                 " but one"
             )
+
+        # Blank lines are no rows. A row with values too few or too many is damaged, and what stands
+        # in its column may be another one.
         index = names.index(column)
         for row in rows:
             if not row:

@@ -77,11 +77,11 @@ class Vocab:
     _id_of: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        points = np.array(
-            [ord(character) for character in self.characters if character != UNKNOWN],
-            dtype=np.int64,
-        )
-        # One entry past the largest known code point stays 0: everything beyond is clipped onto it.
+        known = [ord(character) for character in self.characters if character != UNKNOWN]
+        points = np.array(known, np.int64)
+
+        # A table by code point, so that NumPy looks up a text as a whole. One entry past the
+        # largest known code point stays 0: everything beyond is clipped onto it.
         id_of = np.zeros(int(points.max(initial=0)) + 2, dtype=np.uint16)
         id_of[points] = np.arange(len(self.characters) - len(points), len(self.characters))
         object.__setattr__(self, "_id_of", id_of)
@@ -134,8 +134,9 @@ class Vocab:
                     " instead of exact"
                 )
             return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
+
+        # Those that are frequent enough, and NUL: it ends a document, even if there is only one.
         num_chars = counted.num_chars
-        # NUL ends a document: it is kept however rare it is.
         occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
         threshold = _threshold(num_chars, min_count)
         is_kept = occurrences >= threshold
@@ -147,7 +148,9 @@ class Vocab:
                 f" them all with {named('min_count', 1)}, or their bytes with"
                 f" {named('alphabet', 'byte')}"
             )
-        # Sorted by falling count, then by code point.
+
+        # Of these the most frequent. lexsort sorts by its last key first: by falling count, then by
+        # code point.
         most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
         return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
@@ -161,7 +164,11 @@ class Vocab:
         """
         if self.kind == "byte":
             return self
-        least = _threshold(counted.num_chars, min_count) if self.has_unknown_symbol else 1
+
+        # Without an unknown symbol a character that is not added could not be encoded.
+        least = 1
+        if self.has_unknown_symbol:
+            least = _threshold(counted.num_chars, min_count)
         frequent = np.sort(counted.code_points[counted.counts >= least])
         new = frequent[(frequent > 0) & ~self.knows(frequent)]
         if len(self) + len(new) > MAX_VOCAB_SIZE:
@@ -207,7 +214,9 @@ class Vocab:
 
     def num_unknown(self, ids: IdArray) -> int:
         """Count the unknown symbols among the ids of a text."""
-        return int(np.count_nonzero(ids == 0)) if self.has_unknown_symbol else 0
+        if not self.has_unknown_symbol:
+            return 0
+        return int(np.count_nonzero(ids == 0))
 
     def knows(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Return for each code point (byte, for the byte alphabet) whether it is in the
@@ -223,14 +232,15 @@ class Vocab:
     def check_known(self, missing: Sequence[str]) -> None:
         """Raise DataError that names the characters `missing` in an alphabet without an unknown
         symbol, if any."""
-        if missing:
-            listed = ", ".join(map(repr, missing[:_LISTED]))
-            if len(missing) > _LISTED:
-                listed = f"{listed}, …"
-            raise DataError(
-                f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown"
-                f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
-            )
+        if not missing:
+            return
+        listed = ", ".join(map(repr, missing[:_LISTED]))
+        if len(missing) > _LISTED:
+            listed = f"{listed}, …"
+        raise DataError(
+            f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown"
+            f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
+        )
 
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
         """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for
@@ -239,7 +249,7 @@ class Vocab:
         return ids.astype(self.id_type)
 
     def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
-        # The limit is given with its type, because it may not be in that of the code points.
+        # The limit has a type of its own, because it may not fit into that of the code points.
         return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
@@ -249,6 +259,8 @@ class Vocab:
             return []
         if not isinstance(text, str):
             raise TypeError("a character alphabet encodes str, not bytes")
+
+        # np.unique sorts; the places where the characters appear first bring them in order again.
         points = code_points(text)
         values, first = np.unique(points[~self.knows(points)], return_index=True)
         return list(map(chr, values[np.argsort(first)].tolist()))
@@ -261,7 +273,11 @@ class Vocab:
         """
         compatible = unicodedata.normalize("NFKD", character)
         bare = "".join(part for part in compatible if not unicodedata.combining(part))
-        plain = " " if character.isspace() else _PLAIN.get(character, "")
+        plain = _PLAIN.get(character, "")
+        if character.isspace():
+            plain = " "
+
+        # The closest form first.
         for text in (compatible, bare, plain):
             for candidate in (text, text.swapcase()):
                 if candidate and not self.unknown_characters(candidate):
@@ -271,8 +287,8 @@ class Vocab:
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
         if self.kind == "byte":
-            # Through int, since bytes(array) would copy the array's memory, two bytes for each
-            # uint16.
+            # Through int, because bytes(array) copies the memory of the array: two bytes for each
+            # id of type uint16.
             return bytes(map(int, ids)).decode("utf-8", "replace")
         return "".join(self.characters[id] or REPLACEMENT for id in ids)
 
@@ -290,6 +306,8 @@ class Vocab:
 
         Raises CheckpointError that names `origin`, the path of the file, and what is wrong with it.
         """
+        # The file may be written by hand, or be that of another program: each message says which
+        # part of it is wrong.
         if not isinstance(data, dict):
             raise CheckpointError(f"{origin} must be an object, not {type(data).__name__}")
         kind = data.get("kind")
@@ -300,6 +318,8 @@ class Vocab:
             )
         if not isinstance(characters, list):
             raise CheckpointError(f'{origin}: "characters" must be a list of strings')
+
+        # The bytes have no choice of characters.
         if kind == "byte":
             vocab = cls.of_bytes()
             if characters != list(vocab.characters):
@@ -307,6 +327,9 @@ class Vocab:
                     f'{origin}: "characters" of a byte alphabet must be the 256 of latin-1 in order'
                 )
             return vocab
+
+        # Ids are uint16. Only the first entry may be the unknown symbol, and a character in two
+        # entries would have two ids.
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
             raise CheckpointError(
                 f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}'
@@ -327,9 +350,10 @@ class Decoder:
 
     def __init__(self, vocab: Vocab) -> None:
         self._characters = vocab.characters
-        self._utf8 = (
-            codecs.getincrementaldecoder("utf-8")("replace") if vocab.kind == "byte" else None
-        )
+        # Of bytes only: it waits for those that complete a character.
+        self._utf8: codecs.IncrementalDecoder | None = None
+        if vocab.kind == "byte":
+            self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, id: int) -> str:
         """Return the text that this id completes: "" inside a character of several bytes."""
@@ -363,6 +387,7 @@ def as_bytes(text: str | bytes) -> bytes:
 
 def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
     """Return the code points of a text (N,): two bytes each, which is faster, if that is enough."""
+    # A character above U+FFFF, such as an emoji, takes two of these units.
     pairs = text.encode("utf-16-le", "surrogatepass")
     if len(pairs) == 2 * len(text):
         return np.frombuffer(pairs, "<u2")
@@ -398,7 +423,10 @@ class EncodedText:
         begin, end, _ = slice(begin, end).indices(len(self.text))
         end = max(begin, end)
         return EncodedText(
-            self.ids[: self.first + end], self.first + begin, self.text[begin:end], self.kind
+            ids=self.ids[: self.first + end],
+            first=self.first + begin,
+            text=self.text[begin:end],
+            kind=self.kind,
         )
 
 
@@ -416,9 +444,15 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     ids = vocab.encode(text)
     if len(ids) == 0:
         raise DataError("The text is empty: give at least one character.")
-    before = vocab.encode(context) if context else ids[:0]
+    # Without one, whose type does not matter then.
+    before = ids[:0]
+    if context:
+        before = vocab.encode(context)
     return EncodedText(
-        np.concatenate((before, ids)), len(before), decode_each(vocab, ids), vocab.kind
+        ids=np.concatenate((before, ids)),
+        first=len(before),
+        text=decode_each(vocab, ids),
+        kind=vocab.kind,
     )
 
 
