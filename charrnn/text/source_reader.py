@@ -5,7 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -56,18 +56,28 @@ class SourceReader:
         """Look up what the files are now; read nothing yet. A text that `stays_in_memory` must fit
         there."""
         self.origins = origins
+        self.labels = tuple(origin.label for origin in origins)
+        self.name = f"the {len(origins)} sources together"
+        if len(origins) == 1:
+            self.name = self.labels[0]
+
+        # Bytes are taken as they are; characters are decoded.
+        self.kind: Literal["char", "byte"] = "char"
+        self._encoding: str | None = encoding
+        if alphabet == "byte":
+            self.kind = "byte"
+            self._encoding = None
         self._documents = documents
         self._stays_in_memory = stays_in_memory
-        self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
-        self.labels = tuple(origin.label for origin in origins)
-        self.name = self.labels[0] if len(origins) == 1 else f"the {len(origins)} sources together"
-        self._encoding = None if alphabet == "byte" else encoding
-        self._tallies: tuple[Tally, ...] = ()
+        max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
+        self._builder = IdBuilder(self.kind, max_bytes)
+        self._tallies: list[Tally] = []
+
+        # Streams, devices and compressed files have no size that is known before they are read:
+        # then the progress has no end, and the memory is checked on the way.
         sizes = [_size_of(path) for origin in origins for path in origin.paths]
         self._num_bytes = sum(size or 0 for size in sizes)
-        # Streams, devices and compressed files have no size that is known before they are read.
         self._is_sized = None not in sizes and not any(origin.stream for origin in origins)
-        self._builder = IdBuilder(self.kind, None if stays_in_memory else MAX_BYTES_IN_MEMORY)
 
     def __enter__(self) -> "SourceReader":
         """Read the text. Raises DataError if a source cannot be used or does not fit into the
@@ -92,14 +102,16 @@ class SourceReader:
         """
         try:
             with task("reading", self._num_bytes if self._is_sized else 0, unit="B") as advance:
-                self._tallies = tuple(
-                    self._read_source(origin, self._builder, advance) for origin in self.origins
-                )
+                for origin in self.origins:
+                    self._tallies.append(self._read_source(origin, advance))
             self.counted = self._builder.counts()
         except OSError as error:  # Of the temporary file: those of the sources are DataErrors.
             raise self._write_error(error) from error
-        digest = self._builder.digest
-        self.digest = digest if self._documents is None else self._documents.digest(digest)
+
+        # The text is hashed as it is read; documents are brought into their order later.
+        self.digest = self._builder.digest
+        if self._documents is not None:
+            self.digest = self._documents.digest(self.digest)
 
     def own_vocab(
         self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False
@@ -117,17 +129,20 @@ class SourceReader:
 
         Raises CharRNNError if the ids of a large text cannot be written.
         """
-        is_large = self._builder.file is not None
         blocks = self._builder.encode(vocab)
-        if is_large:
-            blocks = self._watched(blocks)
+        if self._builder.file is None:
+            if self._documents is not None:
+                blocks = self._documents.arrange(blocks, vocab, scratch=None)
+            return joined(blocks)
+
+        # A text that was too large for the memory has ids that are too large for it. Documents need
+        # a second file, in which they are brought into their order.
+        blocks = self._watched(blocks)
         try:
-            # The file in which documents are brought into their order.
-            needs_file = is_large and self._documents is not None
-            with tempfile.TemporaryFile() if needs_file else nullcontext() as scratch:
-                if self._documents is not None:
-                    blocks = self._documents.arrange(blocks, vocab, scratch)
-                return mapped(blocks, vocab) if is_large else joined(blocks)
+            if self._documents is None:
+                return mapped(blocks, vocab)
+            with tempfile.TemporaryFile() as scratch:
+                return mapped(self._documents.arrange(blocks, vocab, scratch), vocab)
         except OSError as error:
             raise self._write_error(error) from error
 
@@ -148,24 +163,26 @@ class SourceReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out and changed in each source, one sentence each."""
-        pairs = zip(self.origins, self._tallies, strict=True)
-        notes = [note for origin, tally in pairs for note in _notes(origin, tally, self._encoding)]
+        notes: list[str] = []
+        for origin, tally in zip(self.origins, self._tallies, strict=True):
+            notes += _notes(origin, tally, self._encoding)
+
+        # Many short files are often poems or letters, whose ends the model would not learn.
         num_used = sum(tally.num_used for tally in self._tallies)
-        if (
-            self._documents is None
-            and num_used >= MANY_FILES
-            and self._builder.num_bytes < SHORT_FILE * num_used
-        ):
+        is_short = self._builder.num_bytes < SHORT_FILE * num_used
+        if self._documents is None and num_used >= MANY_FILES and is_short:
             remedy = named("documents", "files")
             notes.append(
                 Message(f"{num_used:,} short files are joined: {remedy} gives each an end")
             )
         return tuple(notes)
 
-    def _read_source(self, origin: Origin, builder: IdBuilder, advance: Task) -> Tally:
+    def _read_source(self, origin: Origin, advance: Task) -> Tally:
+        builder = self._builder
         tally = Tally()
         for blocks in self._files(origin, tally):
             tally.num_used += 1
+            # Each file starts on a new line; documents have their own ends, bytes stay as they are.
             if self.kind == "char" and not builder.ends_line and self._documents is None:
                 builder.add(b"\n")
             for block in blocks:
@@ -173,7 +190,7 @@ class SourceReader:
                     check_memory(self.name, builder.num_bytes + len(block))
                 builder.add(block)
                 advance(len(block))
-        if not tally.num_used:
+        if tally.num_used == 0:
             raise _no_file(origin, tally, self._encoding)
         return tally
 
@@ -187,45 +204,59 @@ class SourceReader:
         if origin.stream is not None:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
-            yield self._documents_in(
-                stream_blocks(origin.label, origin.stream, self._encoding, tally), origin.label
-            )
-        fault: DataError | None = None
-        for path in origin.paths:
-            if not origin.skips_unusable:
+            content = stream_blocks(origin.label, origin.stream, self._encoding, tally)
+            yield self._documents_in(content, origin.label)
+        elif origin.skips_unusable:
+            yield from self._usable_files(origin, tally)
+        else:
+            for path in origin.paths:
                 if path.is_fifo() and not origin.needs_regular:
                     tell(f"Waiting for a program that writes a text into the pipe {path} ...")
                 yield self._file(path, origin, tally)
-                continue
-            seen = Tally()
-            blocks = self._file(path, origin, seen)
+
+    def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
+        """Yield the blocks of each usable file of a folder or a pattern, as `_files` does."""
+        first_fault: DataError | None = None
+        for path in origin.paths:
+            # Its last byte decides whether a file is skipped, so it is read to its end first. A
+            # short one, of one block, is kept; a long one is read twice.
+            changes = Tally()
+            blocks = self._file(path, origin, changes)
             try:
-                first = next(blocks)
-                is_whole = next(blocks, None) is None
-                # Its last byte decides whether it is skipped, so a long file is read twice.
+                first_block = next(blocks)
+                is_long = next(blocks, None) is not None
                 for _ in blocks:
                     pass
             except TextChangedError:
                 raise
             except DataError as error:
-                fault = fault or error
-                if self._documents is not None:
-                    tally.fault = str(fault).splitlines()[0]
                 tally.num_skipped += 1
+                if first_fault is None:
+                    first_fault = error
                 continue
-            tally.num_marks += seen.num_marks
-            tally.num_line_ends += seen.num_line_ends
-            yield iter((first,)) if is_whole else self._file(path, origin, Tally())
-        is_column = self._documents is not None and self._documents.kind == "column"
-        if fault is not None and not tally.num_used and is_column:
-            raise fault  # It names the columns that there are.
+
+            tally.num_marks += changes.num_marks
+            tally.num_line_ends += changes.num_line_ends
+            if is_long:
+                yield self._file(path, origin, Tally())
+            else:
+                yield iter((first_block,))
+
+        # The fault of a document may be one line of a large file. That of a column says which
+        # columns there are, if no file has it.
+        if first_fault is not None and self._documents is not None:
+            tally.fault = str(first_fault).splitlines()[0]
+            if self._documents.kind == "column" and tally.num_used == 0:
+                raise first_fault
 
     def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
         blocks = file_blocks(path, self._encoding, tally, needs_regular=origin.needs_regular)
         return self._documents_in(blocks, str(path))
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
-        return blocks if self._documents is None else self._documents.read(blocks, label)
+        if self._documents is None:
+            return blocks
+        return self._documents.read(blocks, label)
 
 
 def _size_of(path: Path) -> int | None:
@@ -234,7 +265,9 @@ def _size_of(path: Path) -> int | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) and path.suffix != ".gz" else None
+    if path.suffix == ".gz" or not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_size
 
 
 def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
