@@ -10,7 +10,7 @@ from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_we
 from saved_runs import SMALLEST
 
 from charrnn.config.settings import Config
-from charrnn.runs.description import Description
+from charrnn.runs.description import RunDescription
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
@@ -50,7 +50,7 @@ def _save(
     }
     run = RunWriter.create_at(path)
     vocab = Vocab("char", ("", *sorted(characters)))
-    description = Description.of(path, Config(**SMALLEST, **machine, **steps, **settings), vocab)
+    description = RunDescription.of(path, Config(**SMALLEST, **machine, **steps, **settings), vocab)
     run.write_description(description)
     state: dict[str, Any] = {"step": 1, "best_nats": 1.0, "best_step": 1}
     if corpus is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import Description
+from charrnn.runs.description import RunDescription
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import json_to_bytes
 from charrnn.text.vocab import Vocab
@@ -54,8 +54,8 @@ def tensors(value: float) -> dict[str, NDArray[Any]]:
     }
 
 
-def description_of(run: RunWriter) -> Description:
-    return Description.of(run.path, CONFIG, VOCAB)
+def description_of(run: RunWriter) -> RunDescription:
+    return RunDescription.of(run.path, CONFIG, VOCAB)
 
 
 def save(run: RunWriter, step: int, value: float | None = None, **state: Any) -> str:

@@ -27,7 +27,7 @@ from saved_runs import (
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
 from charrnn.runs.description import VOCAB as VOCAB_FILE
-from charrnn.runs.description import Description, read_alphabet
+from charrnn.runs.description import RunDescription, read_alphabet
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
@@ -341,7 +341,7 @@ def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str
 
 def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
     save(run, 1)
-    run.write_description(Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
+    run.write_description(RunDescription.of(run.path, replace(CONFIG, seed=5), VOCAB))
     (warning,) = run.load_checkpoint("latest", with_training=False).warnings
     assert "saved with another seed than" in warning
 

@@ -42,11 +42,11 @@ def _zip(model: Model, path: Path) -> Content:
     """
     from charrnn.runs import model_file
     from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
-    from charrnn.runs.description import Description
+    from charrnn.runs.description import RunDescription
 
     names = tuple(map(_last_part, model.config.corpus))
     shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
-    files = Description.of(Path(), shared, model.vocab).files()
+    files = RunDescription.of(Path(), shared, model.vocab).files()
     files[MODEL] = tensors_to_bytes(model.tensors)
 
     recorded = model.recorded_corpus

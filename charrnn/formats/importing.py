@@ -324,7 +324,7 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
 def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) -> Path:
     """Write a run folder with one checkpoint, at step 0, and return its path. Raises as `RunWriter`
     does."""
-    from charrnn.runs.description import Description
+    from charrnn.runs.description import RunDescription
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run
 
@@ -337,7 +337,7 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
         return RunWriter.create_at(out, can_resume=False)
 
     with new_run(create) as run:
-        description = Description.of(run.path, imported.config, vocab)
+        description = RunDescription.of(run.path, imported.config, vocab)
         run.write_description(description)
         state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0, "is_imported": True}
         run.commit(0, imported.tensors, {}, state, description, keep=2)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError, counted
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
-from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
+from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.system.process import memory_bytes
 
@@ -57,7 +57,7 @@ class Checkpoint:
     state: Mapping[str, JSON]
     """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`,
     `corpus_locations`, `num_processes` and `is_validation_due`; the last three may be missing."""
-    description: Description
+    description: RunDescription
     """Configuration and alphabet at the time of saving."""
     digest: str
     """SHA-256 of the weights, the configuration and the alphabet."""
@@ -100,7 +100,7 @@ def checkpoint_to_bytes(
     model: Tensors,
     training: Tensors,
     state: Mapping[str, JSON],
-    description: Description,
+    description: RunDescription,
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint by name, in the order in which they must be written."""
     files = {
@@ -181,11 +181,11 @@ class VerifiedFiles:
             )
         return data
 
-    def description(self) -> Description:
+    def description(self) -> RunDescription:
         """Read the configuration and the alphabet. Raises as `read`."""
-        return Description(self.place, self.read(CONFIG), self.read(VOCAB))
+        return RunDescription(self.place, self.read(CONFIG), self.read(VOCAB))
 
-    def model(self, description: Description) -> tuple[Tensors, str]:
+    def model(self, description: RunDescription) -> tuple[Tensors, str]:
         """Read the weights of the model of a description; return them and the digest that
         identifies the model.
 

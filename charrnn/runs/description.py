@@ -44,7 +44,7 @@ class MissingCellError(CheckpointError):
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class RunDescription:
     """The content of both files, and their folder for error messages."""
 
     folder: Path
@@ -52,7 +52,7 @@ class Description:
     vocab_json: bytes
 
     @classmethod
-    def of(cls, folder: Path, config: Config, vocab: Vocab) -> Description:
+    def of(cls, folder: Path, config: Config, vocab: Vocab) -> RunDescription:
         """Serialize a configuration, with its seal, and an alphabet."""
         vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
         return cls(folder, seal(to_yaml(config)), vocab_json)

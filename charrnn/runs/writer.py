@@ -26,7 +26,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
-from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
+from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.runs.reader import RunReader
 from charrnn.system import files
 from charrnn.system.process import ending_signals_delayed
@@ -126,7 +126,7 @@ class RunWriter(RunReader):
                     raise UsageError(f"{problem}\n{remedy}") from None
         return cls(path)
 
-    def write_description(self, description: Description) -> None:
+    def write_description(self, description: RunDescription) -> None:
         """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot
         be written."""
         for name, data in description.files().items():
@@ -138,7 +138,7 @@ class RunWriter(RunReader):
         model: Tensors,
         training: Tensors,
         state: Mapping[str, files.JSON],
-        description: Description,
+        description: RunDescription,
         *,
         keep: int,
     ) -> Path:
@@ -203,7 +203,7 @@ class RunWriter(RunReader):
         model: Tensors,
         training: Tensors,
         state: Mapping[str, files.JSON],
-        description: Description,
+        description: RunDescription,
     ) -> Path:
         """Save a checkpoint and return its folder; the pointers stay as they are.
 

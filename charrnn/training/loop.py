@@ -12,7 +12,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.description import Description
+from charrnn.runs.description import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
@@ -67,22 +67,28 @@ def train(
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
-        # The model to start with, if any.
+        # The model to start with, if any. Whatever one process finds wrong, all of them report: one
+        # that raised alone would leave the others waiting for it.
         with group.together():
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
+            # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
                 config = replace(config, minutes=DEFAULT_MINUTES)
             if group.is_first and out is not None:
                 clear_unsaved(out)
             config, initial = plan.open_initial_model(config, checkpoints)
 
-        # The text, and every setting that is left open.
+        # The text, and every setting that is left open: after this, the configuration is what
+        # reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
-        planned, batches = plan.plan_run(config, text, Computing(device, group, start))
+        planned, batches = plan.plan_run(
+            config, text, Computing(device=device, group=group, start=start)
+        )
 
-        # The run's folder, which only the first process writes.
+        # The run's folder, which only the first process writes. Not earlier: a command that fails
+        # leaves none.
         def create() -> RunWriter:
             if out is None:
                 return RunWriter.create(checkpoints, text.corpus.name)
@@ -91,18 +97,28 @@ def train(
         path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
         run = RunWriter(Path(str(path)))
         if group.is_first:
-            run.write_description(Description.of(run.path, planned, text.vocab))
+            run.write_description(RunDescription.of(run.path, planned, text.vocab))
 
         # The numbers that training changes.
         said = notes.planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
-            trainer = Trainer(planned, batches, len(text.vocab), device, group)
+            trainer = Trainer(
+                planned, batches, vocab_size=len(text.vocab), device=device, group=group
+            )
         if initial is not None:
+            # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
             said = (*initial.warnings, *notes.extension_note(config, initial, text), *said)
 
         # Training itself.
-        session = TrainingSession(run, trainer, text, start, should_stop, should_save)
+        session = TrainingSession(
+            run,
+            trainer,
+            text,
+            start=start,
+            should_stop=should_stop,
+            should_save=should_save,
+        )
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
             for event in events:
@@ -119,11 +135,14 @@ def _unused_budget(
 ) -> WarningEvent | None:
     """Warn if training took much less than its budget: the machine was slower when it was
     measured."""
+    # Steps that were cut because more would not help leave time over, as they should.
     if asked.minutes is None or ends_early(asked, planned, text.num_train):
         return None
+
     budget = 60 * asked.minutes
     if budget < MIN_REPORTED_BUDGET or seconds >= MIN_BUDGET_SHARE * budget:
         return None
+
     further = named("minutes", f"{(budget - seconds) / 60:.1f}")
     return WarningEvent(
         message=(
@@ -172,7 +191,8 @@ def resume(
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
-        # The run, locked and mended by the first process before the others read it.
+        # The run, locked and mended by the first process before the others read it: they would find
+        # a checkpoint that is being renamed.
         def open_run() -> str:
             folder = RunWriter(choose_run(None if run is None else str(run), checkpoints).path)
             stack.enter_context(lock_folder(folder.path))
@@ -184,25 +204,38 @@ def resume(
         folder = RunWriter(Path(str(group.first(open_run))))
         resumed = group.in_turn(lambda: _load(folder, parsed, group.size))
 
-        # The text, and the steps that are left.
+        # The text, which must be that of the run, and the steps that are left.
         with group.together():
             group.check_corpus(resumed.config.corpus)
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed, stdin))
-        planned, batches = _plan_further(resumed, text, Computing(device, group, start))
+        planned, batches = _plan_further(
+            resumed, text, Computing(device=device, group=group, start=start)
+        )
 
         # The numbers that training changes.
         loaded = resumed.loaded
-        trainer = Trainer(planned, batches, len(text.vocab), device, group)
+        trainer = Trainer(planned, batches, vocab_size=len(text.vocab), device=device, group=group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
+
+        # Only now is the folder changed: what cannot be continued stays as it was. Checkpoints and
+        # log lines after this step are of a future that will not be.
         if group.is_first:
             folder.continue_from(loaded)
-            folder.write_description(Description.of(folder.path, planned, text.vocab))
+            folder.write_description(RunDescription.of(folder.path, planned, text.vocab))
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
             loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
 
         # Training itself.
-        session = TrainingSession(folder, trainer, text, start, should_stop, should_save, loaded)
+        session = TrainingSession(
+            folder,
+            trainer,
+            text,
+            start=start,
+            should_stop=should_stop,
+            should_save=should_save,
+            loaded=loaded,
+        )
         said = (*text.corpus.notes, *notes.validation_notes(planned, text))
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
@@ -253,6 +286,7 @@ def _changed_config(
     changed = {name: value for name, value in changes.items() if name not in BUDGETS}
     if any(changes.get(name) is not None for name in BUDGETS):
         changed |= {name: changes.get(name) for name in BUDGETS}
+
     # The threads are chosen again with the steps, and where other processes share the cores.
     is_other_number = loaded.state.get("num_processes", 1) != num_processes
     if changed.get("minutes") is not None or is_other_number:
@@ -263,18 +297,24 @@ def _changed_config(
 def _read_same_text(resumed: _Resumed, stdin: BinaryIO | None) -> RunText:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
     for a damaged run."""
-    run, config, loaded = resumed.run.path, resumed.config, resumed.loaded
+    run = resumed.run.path
+    config = resumed.config
+    loaded = resumed.loaded
+
+    # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
     recorded = recorded_corpus(run.name, config, loaded.state)
-    if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
+    if recorded is None:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
+
     try:
         text = run_text.read_text(config, stdin, loaded.description.vocab(), recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise
         raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
+
+    # `choose_sizes` never does that, and such a step could need any memory.
     if resolved(config.batch_size) * resolved(config.bptt_length) > text.num_train:
-        # `choose_sizes` never does that, and such a step could need any memory.
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
             f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
@@ -292,18 +332,23 @@ def _plan_further(
     from a new budget if it followed from the old one. Raises UsageError for fewer steps than were
     taken.
     """
-    config, changes, taken = resumed.config, resumed.changes, resumed.loaded.step
+    config = resumed.config
+    changes = resumed.changes
+    taken = resumed.loaded.step
     sizes = (text.num_train, text.num_validation)
 
-    # What followed from the old budget follows from the new one.
+    # What followed from the old budget follows from the new one: a value that `auto` would have
+    # chosen was not asked for.
     if any(changes.get(budget) is not None for budget in BUDGETS):
         auto = choose_steps(
             replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
         )
+
         for name in ("evaluate_every", "save_every"):
             if name not in changes and getattr(config, name) == getattr(auto, name):
                 config = replace(config, **dict[str, Any]({name: "auto"}))
 
+    # The steps of the new budget.
     batches = BatchRows(text.ids[: text.num_train], resolved(config.batch_size))
     with computing.group.together():
         computing.group.rows(batches.batch_size)
@@ -312,9 +357,9 @@ def _plan_further(
             config = replace(config, precision=precision)
     planned = plan.plan_steps(config, text, batches, computing)
 
+    # Minutes and epochs are added to the steps taken. How often to validate follows from all steps,
+    # not only the further ones: that is what the next new budget compares with.
     if config.steps is None:
-        # As for all steps, not only the further ones: that is what the next new budget compares
-        # with.
         whole = replace(
             planned,
             steps=taken + (planned.steps or 0),
@@ -322,6 +367,8 @@ def _plan_further(
             save_every=config.save_every,
         )
         return choose_steps(whole, *sizes), batches
+
+    # A number of steps counts from the first one.
     if config.steps < taken:
         raise UsageError(
             f"{named('steps')} is {config.steps}, but {resumed.run.path.name} has taken"

@@ -1,5 +1,10 @@
 """One run while it trains: take steps, validate, write samples, save, and go back once if the loss
-is not finite."""
+is not finite.
+
+A step that is not finite changes no weight: `Trainer.take_step` raises NonFiniteError instead. The
+first time, `recover` loads the latest checkpoint and halves the peak learning rate; the second
+time, training ends with that error, and the latest checkpoint stays good.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
 )
-from charrnn.runs.description import CONFIG, Description
+from charrnn.runs.description import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import CallbackProgress, Task, using
@@ -82,8 +87,9 @@ class SessionState:
         state = cls(
             saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True
         )
-        best = best_checkpoint(loaded.state)
+
         # If the best step was damaged and removed, the next one that is validated becomes the best.
+        best = best_checkpoint(loaded.state)
         if best is not None and best in saved_names:
             state.best_nats = cast(float, loaded.state["best_nats"])
             state.best_step = checkpoint_step(best)
@@ -116,6 +122,7 @@ class TrainingSession:
 
         Seconds count from `start`, as `time.perf_counter` counts.
         """
+        # What the session works with.
         self.run = run
         self.trainer = trainer
         self.text = text
@@ -123,12 +130,17 @@ class TrainingSession:
         self.should_stop = should_stop
         self.should_save = should_save
         self.loaded = loaded
+
+        # What changes from step to step.
         self._began = start
-        self._is_stop_asked = self._is_save_asked = False
+        self._is_stop_asked = False
+        self._is_save_asked = False
         """What any of several processes was asked when they took the last step."""
         self.state = SessionState()
         if loaded is not None:
             self.state = SessionState.restored(loaded, run.checkpoints())
+
+        # When to do what: `plan_run` has turned all of it into steps and characters.
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every = resolved(config.evaluate_every)
@@ -137,7 +149,9 @@ class TrainingSession:
         self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
         self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
-        self._description = Description.of(run.path, config, text.vocab)
+
+        # What is written beside the checkpoints.
+        self._description = RunDescription.of(run.path, config, text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")
         self._seconds_before = 0.0
@@ -149,6 +163,7 @@ class TrainingSession:
         state = self.state
         trainer = self.trainer
         yield from self._start(notes)
+
         while trainer.step < self.num_steps or state.is_validation_due:
             if self.should_stop_now():
                 state.is_stopped = True
@@ -163,6 +178,7 @@ class TrainingSession:
                     # optimizers once.
                     taken = self.step()
                 except NonFiniteError as error:
+                    # Back to the latest checkpoint, once; the second time this raises.
                     yield from self.recover(error)
                     continue
                 yield taken
@@ -195,6 +211,8 @@ class TrainingSession:
 
     def should_stop_now(self) -> bool:
         """Return whether to stop before the next step, the same in all processes."""
+        # Of several processes each has its own signals: if one stopped on its own, the others would
+        # wait for its gradients forever. So they exchange what they were asked with the gradients.
         if self.group.size > 1:
             return self._is_stop_asked
         return self.should_stop()
@@ -248,6 +266,8 @@ class TrainingSession:
             notes=notes,
             **self.text.facts,
         )
+
+        # Something to come back to: the initial weights, or what a resumed run has saved.
         if loaded is None:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
@@ -260,7 +280,9 @@ class TrainingSession:
         if not self.group.is_first:
             return
 
+        # What an interrupted process left undone.
         if loaded is not None:
+            # Seconds count on where the log ends, so that curves against time have no jump back.
             for record in self._metrics.read():
                 if isinstance(seconds := record.get("seconds"), float):
                     self._seconds_before = seconds
@@ -269,6 +291,8 @@ class TrainingSession:
             self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
         # A process that was killed may have written samples of later steps than it saved.
         self._samples.rewind(trainer.step)
+
+        # The sample of step 0 shows what an untrained model writes.
         if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
             yield self.write_sample()
 
@@ -280,6 +304,7 @@ class TrainingSession:
             self._is_stop_asked, self._is_save_asked = result.flags
         else:
             result = self.trainer.take_step()
+
         event = StepEvent(
             step=self.trainer.step,
             seconds=time.perf_counter() - self._began,
@@ -297,20 +322,29 @@ class TrainingSession:
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
         `error`."""
+        # Only once: a run that diverges at half the rate, too, needs another configuration.
         if self.state.has_gone_back:
             raise error
         self.state.has_gone_back = True
+
+        # The latest checkpoint, not the best one: all that was learned before the loss exploded.
         trainer = self.trainer
         saved = self.group.in_turn(lambda: self.run.load_checkpoint("latest", with_training=True))
         for message in saved.warnings:
             yield WarningEvent(message=message)
+
+        # New optimizers first, since that of the table of n-grams holds the peak rate; `restore`
+        # fills in their moments.
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
         trainer.optimizers = make_optimizers(
             trainer.network, trainer.config, len(trainer.batches.ids)
         )
         trainer.restore(saved.model, saved.training, saved.state)
-        self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
+
+        # The run's configuration records the new rate, so that a resumed run keeps it; the logs
+        # forget the steps that are taken again.
+        self._description = RunDescription.of(self.run.path, trainer.config, self.text.vocab)
         if self.group.is_first:
             self.run.write_description(self._description)
             self._metrics.rewind(trainer.step)
@@ -328,14 +362,18 @@ class TrainingSession:
 
         An interrupted validation stays due, and is saved as such.
         """
+        # The loss. A stop during it leaves the step saved but not validated.
         state = self.state
         step = self.trainer.step
         val_nats = self._validation_nats_of_first()
         if val_nats is None:
-            state.is_validation_due = state.is_stopped = True
+            state.is_validation_due = True
+            state.is_stopped = True
             return None
         was_due = state.is_validation_due
         state.is_validation_due = False
+
+        # Whether it is the lowest: a loss that is not finite never is.
         is_best = math.isfinite(val_nats) and (
             state.best_nats is None or val_nats < state.best_nats
         )
@@ -343,6 +381,8 @@ class TrainingSession:
         if is_best:
             state.best_nats = val_nats
             state.best_step = step
+
+        # The record of it.
         event = EvaluationEvent(
             step=step,
             seconds=time.perf_counter() - self._began,
@@ -372,6 +412,7 @@ class TrainingSession:
         """Nats per character of the averaged weights. Raises _StopAsked."""
         num_checked = 0
 
+        # Reading a long text takes minutes, so its progress is where a stop is noticed.
         def check_stop(reading: Task) -> None:
             nonlocal num_checked
             if reading.done - num_checked >= STOP_CHECK_CHARS:
@@ -379,20 +420,20 @@ class TrainingSession:
                 if self.should_stop():
                     raise _StopAsked
 
-        ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
         with using(CallbackProgress(check_stop)):
             return stateful_nats(
                 self.trainer.averaged,
-                ids,
+                self.text.ids[: self.text.num_before_test],
                 self.text.num_train,
-                precision=precision,
+                precision=self.trainer.config.precision,
                 max_chars=self._max_chars,
             )
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
-        # With eight-bit weights, so that `charrnn sample` writes the same text.
-        config, vocab = self.trainer.config, self.text.vocab
+        # Weights of eight bits, so that `charrnn sample` writes the same text.
+        config = self.trainer.config
+        vocab = self.text.vocab
         stepper = Stepper(config, self.trainer.model_tensors(), "int8")
         blocks = sample_ids(
             stepper,
@@ -402,6 +443,7 @@ class TrainingSession:
             length=SAMPLE_LENGTH,
             banned=undrawable_ids(vocab, config.end_id),
         )
+
         stream = TextStream(vocab, (), end_id=config.end_id)
         written = "".join(write_chunks(blocks, stream))
         self._samples.append(self.trainer.step, written)
@@ -414,8 +456,12 @@ class TrainingSession:
         session = self.state
         if self.group.is_first:
             self.run.check_in_place()
+
+        # In all processes: each adds the recurrent states of its own batch rows.
         tensors, counters = trainer.snapshot()
         session.saved_step = trainer.step
+
+        # What makes this step the latest one, and in which order, is in `RunWriter.commit`.
         if self.group.is_first:
             state = {
                 **counters,
@@ -428,11 +474,11 @@ class TrainingSession:
             if session.is_validation_due:
                 state["is_validation_due"] = True
             self.run.commit(
-                trainer.step,
-                trainer.model_tensors(),
-                tensors,
-                state,
-                self._description,
+                step=trainer.step,
+                model=trainer.model_tensors(),
+                training=tensors,
+                state=state,
+                description=self._description,
                 keep=trainer.config.keep,
             )
         return SavedEvent(

@@ -88,8 +88,15 @@ class Trainer:
         self.config = config
         self.batches = batches
         self.device = device
+
+        # The network that learns, and the one whose weights are the average of its weights: that
+        # is validated, saved and sampled from. Without averaging they are one and the same.
         self.network = build_network(config, vocab_size).to(device)
-        self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
+        self.averaged = self.network
+        if config.weight_average > 0:
+            self.averaged = copy.deepcopy(self.network)
+
+        # The table of n-grams.
         self._networks = networks_of(self.network)
         self._table = self._networks[0].ngrams
         if self._table is not None:
@@ -98,10 +105,12 @@ class Trainer:
             self._table.sparse = group.size == 1
             for averaged in networks_of(self.averaged):
                 averaged.ngrams = self._table
+
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {
             weight: name for name, weight in self.network.named_parameters()
         }
+
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
@@ -109,6 +118,8 @@ class Trainer:
         """All weights of every network but the table of n-grams: what is clipped."""
         self._averages = [_dense_weights(network) for network in networks_of(self.averaged)]
         """The averages of those weights."""
+
+        # Where training is: every batch row reads its own part of the text, from its beginning.
         self.state = self._initial_state().map(Tensor.detach)
         self.step = 0
         self.cursor = 0
@@ -137,10 +148,14 @@ class Trainer:
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
 
-        # The gradient of the next window, in fp16 with smaller and smaller factors of the loss.
+        # The next window of every batch row of this process.
         window = self.batches.window(self.cursor, resolved(self.config.bptt_length), self.rows)
         inputs = to_device(torch.from_numpy(window[0]), self.device)
         targets = to_device(torch.from_numpy(window[1]), self.device)
+
+        # Its gradient. In fp16 it may overflow, so smaller factors of the loss are tried. If none
+        # gives a finite one, nothing has changed yet, neither weights nor state nor position: the
+        # session can go back to its latest checkpoint.
         for scale in loss_scales(self.config):
             gradients = self._compute_gradients(inputs, targets, flags, scale)
             if gradients.is_finite:
@@ -153,16 +168,25 @@ class Trainer:
                 " (its peak)."
             )
 
-        # The step itself.
+        # The step itself, along the gradient in every weight's `grad`.
         self.step += 1
         for optimizer in self.optimizers:
             optimizer.step(learning_rate, self.step)
+
+        # The next window continues where this one ends, with its state.
         self.state = gradients.state
         self.cursor += len(inputs)
+
+        # The average of all weights so far, late ones most (Polyak & Juditsky 1992).
         if self.averaged is not self.network:
             for averages, weights in zip(self._averages, self._dense, strict=True):
-                update_average(averages, weights, self.config.weight_average, self.step)
-        return StepResult(gradients.train_nats, gradients.norm, learning_rate, gradients.flags)
+                update_average(averages, weights, decay=self.config.weight_average, step=self.step)
+        return StepResult(
+            train_nats=gradients.train_nats,
+            grad_norm=gradients.norm,
+            learning_rate=learning_rate,
+            flags=gradients.flags,
+        )
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
@@ -174,10 +198,13 @@ class Trainer:
         divides the gradient after it.
         """
         # What is random is drawn for all batches, of which several processes take their own rows.
-        batch_size, length = self.batches.batch_size, len(inputs)
+        batch_size = self.batches.batch_size
+        length = len(inputs)
         generator = torch.Generator().manual_seed(
             (self.config.seed * 1_000_003 + self.step) % 2**32
         )
+
+        # Some rows forget what they have read, so that the network learns the start of a text.
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(batch_size, generator=generator)[self.rows]
@@ -193,10 +220,15 @@ class Trainer:
         summed = cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
         loss = summed / (length * batch_size)
 
-        # Backward.
+        # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
             weight.grad = None
-        (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
+        scaled = loss
+        if scale != 1:
+            scaled = loss * scale
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+        # What is left of it in every weight, of the true size.
         gradients = []
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
@@ -213,12 +245,15 @@ class Trainer:
                 figures = torch.cat((figures, to_device(asked, self.device)))
             self.group.sum_in_place([*gradients, figures])
 
-        # Clipping. One copy to main memory, for which the processor waits until the device has
-        # computed everything.
+        # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Of each network on its
+        # own, so that none of an ensemble slows the others.
         norms = [
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
             for weights in self._dense
         ]
+
+        # One copy to main memory, for which the processor waits until the device has computed
+        # everything.
         largest = torch.stack(norms).amax().view(1)
         train_nats, *sums, norm = torch.cat((figures, largest)).tolist()
         return Gradients(
@@ -236,16 +271,20 @@ class Trainer:
     def _tensors(self) -> dict[str, torch.Tensor]:
         """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a
         checkpoint does."""
+        is_averaged = self.averaged is not self.network
+        is_ensemble = len(self._networks) > 1
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        if (
-            len(self._networks) > 1 and self.averaged is not self.network
-        ):  # The model file has one network.
+
+        # The model file has the average of one network; an ensemble is joined into one there.
+        if is_ensemble and is_averaged:
             tensors |= {
                 f"averages/{name}": value for name, value in self.averaged.state_dict().items()
             }
-        if self.averaged is not self.network or len(self._networks) > 1:
-            # The model has the table of n-grams, which the weights and their averages share.
+
+        # It has the table of n-grams, which the weights and their averages share.
+        if is_averaged or is_ensemble:
             tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
+
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {
@@ -300,6 +339,7 @@ class Trainer:
 
         Raises CheckpointError, with nothing changed, if it does not fit this network.
         """
+        # Where training was.
         step: Any = counters.get("step")
         cursor: Any = counters.get("cursor")
         if not (_is_count(step) and _is_count(cursor)):
@@ -307,12 +347,15 @@ class Trainer:
                 "training.json has no usable step and cursor"
                 f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
             )
+
+        # Everything is checked before anything is copied.
         try:
-            # Everything is checked before anything is copied.
             whole = self.network.initial_state(self.batches.batch_size)
             expected = torch.from_numpy(pack(whole.map(lambda part: part.detach().cpu().numpy())))
             _fit(expected, training, "state")
             saved = unpack(training["state"], has_history=whole.history is not None)
+
+            # The weights and their averages, some of which are in the model file only.
             copies = [_fit(value, training, name) for name, value in self._tensors().items()]
             if len(self._networks) > 1:
                 if self._table is not None:
@@ -323,6 +366,8 @@ class Trainer:
             raise CheckpointError(
                 f"The saved training state does not fit config.yaml: {reason}"
             ) from None
+
+        # Copied in place: the optimizers and the averages hold these very tensors.
         _copy_all(copies)
         self.state = saved.map(
             lambda part: torch.from_numpy(part[..., self.rows, :].copy()).to(self.device)

@@ -50,7 +50,7 @@ from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
-from charrnn.runs.description import Description
+from charrnn.runs.description import RunDescription
 from charrnn.system.files import MAX_TEXT_BYTES
 from charrnn.system.process import memory_bytes
 from charrnn.system.progress import task
@@ -104,7 +104,7 @@ def pack_model(model: Model) -> bytes:
     """Return a model for `unpack_model`. Names of its texts are left out."""
     config, vocab, tensors = model.config, model.vocab, model.tensors
     shared = replace(config, corpus=(), init_from=None, extend_alphabet=False)
-    files = [*Description.of(Path(), shared, vocab).files().values()]
+    files = [*RunDescription.of(Path(), shared, vocab).files().values()]
     parts = [*(len(data).to_bytes(4, "little") for data in files), *files]
 
     # A cell that computes its weights from others has those in float32: what it would compute from
@@ -160,7 +160,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
     sizes = [int.from_bytes(file.read(4), "little") for _ in range(2)]
     if max(sizes) > MAX_TEXT_BYTES:
         raise ValueError("it is larger than a model can be")
-    description = Description(Path(name), *map(file.read, sizes))
+    description = RunDescription(Path(name), *map(file.read, sizes))
     config, vocab = description.config(), description.vocab()
     check_portable(config)
     most = _most_bytes(config, packed)
