@@ -55,5 +55,12 @@ def _save(
     state: dict[str, Any] = {"step": 1, "best_nats": 1.0, "best_step": 1}
     if corpus is not None:
         state["corpus_digest"] = hashlib.sha256(corpus.read_bytes()).hexdigest()
-    run.commit(1, weights, {"count": np.array(1)}, state, description, keep=1)
+    run.commit(
+        step=1,
+        model=weights,
+        training={"count": np.array(1)},
+        state=state,
+        description=description,
+        keep=1,
+    )
     return path

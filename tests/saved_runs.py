@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.runs.checkpoint import seal_manifest
+from charrnn.runs.checkpoint import checkpoint_to_bytes, seal_manifest
 from charrnn.runs.description import RunDescription
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import json_to_bytes
@@ -63,7 +63,10 @@ def save(run: RunWriter, step: int, value: float | None = None, **state: Any) ->
     name."""
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
-    name = run.save_checkpoint(step, weights, weights, state, description_of(run)).name
+    payloads = checkpoint_to_bytes(
+        step=step, model=weights, training=weights, state=state, description=description_of(run)
+    )
+    name = run.save_checkpoint(step, payloads).name
     (run.path / "latest").write_text(f"{name}\n")
     return name
 
@@ -71,7 +74,14 @@ def save(run: RunWriter, step: int, value: float | None = None, **state: Any) ->
 def commit(run: RunWriter, step: int, *, best_step: int, keep: int = 1) -> None:
     """Commit such a checkpoint as training does."""
     weights, state = tensors(step), {"step": step, "best_nats": 1.5, "best_step": best_step}
-    run.commit(step, weights, weights, state, description_of(run), keep=keep)
+    run.commit(
+        step=step,
+        model=weights,
+        training=weights,
+        state=state,
+        description=description_of(run),
+        keep=keep,
+    )
 
 
 def make_run(path: Path) -> RunWriter:

@@ -109,7 +109,10 @@ def test_a_lock_that_is_removed_at_the_same_moment_is_refused(
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
     state = {"cursor": [3, 4], "nested": {"best": 1.5}}
-    folder = run.save_checkpoint(800, model, tensors(0.2), state, description_of(run))
+    payloads = checkpoint.checkpoint_to_bytes(
+        step=800, model=model, training=tensors(0.2), state=state, description=description_of(run)
+    )
+    folder = run.save_checkpoint(800, payloads)
     loaded = run.load_checkpoint("latest", with_training=True)
     assert (loaded.name, loaded.step, loaded.warnings, loaded.state) == (
         "step-00000800",

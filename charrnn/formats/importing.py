@@ -340,7 +340,14 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
         description = RunDescription.of(run.path, imported.config, vocab)
         run.write_description(description)
         state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0, "is_imported": True}
-        run.commit(0, imported.tensors, {}, state, description, keep=2)
+        run.commit(
+            step=0,
+            model=imported.tensors,
+            training={},
+            state=state,
+            description=description,
+            keep=2,
+        )
         write_atomically(run.path / NOTE, f"{note}\n".encode("utf-8", "backslashreplace"))
     return run.path
 

@@ -86,7 +86,8 @@ def is_checkpoint_name(text: str) -> bool:
 def best_checkpoint(state: Mapping[str, JSON]) -> str | None:
     """Return the name of the best checkpoint at the time this state was saved; None if none was
     validated."""
-    nats, step = state.get("best_nats"), state.get("best_step")
+    nats = state.get("best_nats")
+    step = state.get("best_step")
     if not isinstance(nats, float) or not math.isfinite(nats):
         return None
     if not isinstance(step, int) or not 0 <= step <= MAX_STEPS:
@@ -154,9 +155,11 @@ class VerifiedFiles:
         """Check that the entry `files` of a manifest lists files of these `names`. Raises
         CheckpointError."""
         manifest = place / MANIFEST
+
         # Names are compared with the known ones, so no path out of the folder is ever followed.
         if not isinstance(files, dict) or files.keys() != names:
             raise CheckpointError(f"{manifest} is damaged: it lists other files than it must")
+
         listed = {}
         for name, entry in files.items():
             size = entry.get("size") if isinstance(entry, dict) else None
@@ -167,10 +170,13 @@ class VerifiedFiles:
 
     def read(self, name: str) -> bytes:
         """Read a file. Raises CheckpointError unless it is the one that the manifest lists."""
+        # Tensor files are as large as the model, text files have a fixed limit: a manifest cannot
+        # make this process read without end.
         size, sha256 = self.listed[name]
-        # Tensor files are as large as the model, text files have a fixed limit.
         max_bytes = size if name.endswith(".safetensors") else min(size, MAX_TEXT_BYTES)
         data = self.read_file(name, max_bytes)
+
+        # The size first: it says more of a file that was cut off.
         if len(data) != size:
             raise CheckpointError(
                 f"{self.place / name} is damaged: {counted(len(data), 'byte')}, expected {size:,}"
@@ -204,6 +210,9 @@ class VerifiedFiles:
                 raise CheckpointError(
                     f"{self.place / name} is damaged: it is larger than {CONFIG} allows"
                 )
+
+        # Twice, for the file and the arrays made of it. A process that takes more is killed without
+        # a word.
         memory = memory_bytes()
         if memory is not None and 2 * needed > memory:
             raise CheckpointError(
@@ -211,6 +220,8 @@ class VerifiedFiles:
             )
 
         tensors = tensors_from_bytes(self.place / MODEL, self.read(MODEL))
+
+        # The same for every file in which the model is saved: neither step nor path are part of it.
         digests = [self.listed[MODEL][1], *map(_sha256, description.files().values())]
         return tensors, _sha256(" ".join(digests).encode("ascii"))
 
@@ -221,14 +232,17 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
     Raises CheckpointError naming the file that is damaged or larger than its configuration allows,
     NewerFormatError for a checkpoint of a newer charrnn.
     """
+    # What the model is, before its weights: it limits how large they can be.
     files = _open(folder)
     description = files.description()
     model, digest = files.model(description)
+
     # Read even where it is not needed: a damaged file is reported, whichever command finds it.
     training_bytes = files.read(_TRAINING)
     training: Tensors = {}
     if with_training:
         training = tensors_from_bytes(folder / _TRAINING, training_bytes)
+
     return Checkpoint(
         name=folder.name,
         step=checkpoint_step(folder.name),
@@ -257,6 +271,7 @@ def _open(folder: Path) -> VerifiedFiles:
     if it is newer."""
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
+
     path = folder / MANIFEST
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest = parse_json(path, data)
@@ -269,6 +284,7 @@ def _open(folder: Path) -> VerifiedFiles:
         raise CheckpointError(
             f"{path} is damaged: its last entry is not the SHA-256 of those before"
         )
+
     version = manifest.get("format")
     if type(version) is int and version > FORMAT_VERSION:
         raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
@@ -311,9 +327,11 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
     # have.
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+
     for name, tensor in tensors.items():
         if tensor.dtype.kind != "f":
             continue
+
         # Only float32: a float64 can be finite and become infinite when it is converted.
         if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise CheckpointError(

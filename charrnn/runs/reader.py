@@ -114,6 +114,7 @@ class RunReader:
             try:
                 return read_state(self.path / name), problem
             except NewerFormatError:
+                # No damage: an older checkpoint would hide the newer program's work.
                 raise
             except CheckpointError as error:
                 # A training process saved a newer one and removed this one.
@@ -151,6 +152,7 @@ class RunReader:
 
     def load_step(self, step: int) -> Checkpoint:
         """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
+        # This step or none: unlike `latest` and `best`, no other one is what was asked for.
         name = checkpoint_name(step)
         known = self.checkpoints()
         problem = "does not exist"
@@ -159,6 +161,7 @@ class RunReader:
             if loaded.name == name:
                 return loaded
             problem = "is damaged"  # and another one was taken in its place
+
         listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
         raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
 
@@ -192,10 +195,12 @@ class RunReader:
                 if str(error) not in problems:
                     problems.append(str(error))
                 continue
+
             # A training process has pruned what was being read, and saved this one.
             if problems and self._wanted(which) == _Wanted(name):
                 problems = []
             return self._with_warnings(loaded, problems)
+
         raise CheckpointError(
             f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or"
             " train a new run"
@@ -225,6 +230,8 @@ class RunReader:
         description = loaded.description
         saved = description.config()
         problems = []
+
+        # The configuration: it may have another budget, but no other model.
         try:
             own = self.read_config()
             other = [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]
@@ -235,6 +242,8 @@ class RunReader:
                 )
         except CheckpointError as error:
             problems.append(str(error))
+
+        # The alphabet, which never changes.
         try:
             if read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
                 problems.append(
@@ -248,6 +257,7 @@ class RunReader:
         """Yield the wanted checkpoint, then earlier ones from the newest, then later ones."""
         if wanted is not None:
             yield wanted
+
         # Listed only now: while the wanted checkpoint was read, a training process may have pruned
         # and saved.
         saved_names = self.checkpoints()
@@ -287,9 +297,12 @@ def open_run_to_read(
         return ModelFile(Path(run)), None
     if run is not None:
         return open_run(run, checkpoints), None
+
     for folder in reversed(_saved_runs(checkpoints)):
         if folder.is_validated() or folder.is_imported():
             return folder, None
+
+    # Better than none: the user sees in the warning what it is.
     newest = open_run(None, checkpoints)
     place = where(checkpoints)
     return newest, f"no run {place} has been validated yet; using the newest, {newest.path.name}"
@@ -301,6 +314,8 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
+
+    # By name only: this is done for every command, and verifying all runs would take seconds.
     saved = [run for run in known if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
     return saved or known
 
@@ -325,6 +340,8 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
+
+    # A run that may not be read is listed: whoever opens it reads why it cannot be.
     runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
     return _oldest_first(map(RunReader, runs))
 
@@ -340,6 +357,7 @@ def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
     if checkpoints == CHECKPOINTS:
         folders += _folders_here()
     sweeps = [folder for folder in folders if os.path.isfile(folder / SWEEP)]
+
     # By the resolved path: `checkpoints` may be a link into the current folder.
     for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
         found += list_runs(sweep)
@@ -406,6 +424,8 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
             return RunReader(place if place.name.strip(".") else place.resolve())
         if os.path.isfile(place):
             raise CheckpointError(_about_file(place))
+
+    # A sweep is no run, but has some.
     in_sweep = runs_of_sweep(run, checkpoints)
     if in_sweep is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
@@ -420,6 +440,7 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
         if os.path.isdir(place):
             missing = " and no ".join(_missing_from(place))
             raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
+
     near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")

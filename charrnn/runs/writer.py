@@ -1,8 +1,15 @@
 """A run folder as training writes it: created once, locked while training, saved to in commits.
 
-Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, `latest` and `best`,
-prune. Wherever that is interrupted, the newest complete checkpoint is the latest one, and its state
-names the best one. A run that fails before its first save is removed again.
+A commit writes to the disk, in this order:
+
+1. the files of the checkpoint, into a temporary folder, the manifest last;
+2. the name: the folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts;
+3. `latest` and `best`, which only people and other programs read;
+4. the removal of checkpoints that are no longer kept.
+
+Each waits until the one before is on disk (fsync). Wherever that is interrupted, the newest
+complete checkpoint is the latest one, and its state names the best one. A run that fails before its
+first save is removed again.
 """
 
 from __future__ import annotations
@@ -44,6 +51,8 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     emptied.
     """
     with contextlib.ExitStack() as stack:
+        # The lock is one of the operating system, not the existence of a file: that would outlive a
+        # process that is killed.
         with files.convert_os_errors("lock", folder):
             path = folder / "lock"
             files.check_regular(path)
@@ -57,6 +66,7 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
                 )
             except FileNotFoundError:  # removed, and not yet created again
                 is_locked = False
+
             if not is_locked:
                 file.seek(0)
                 number = file.read(20).decode("ascii", "replace")
@@ -66,6 +76,7 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
                 )
             stack.callback(files.unlock, file)
 
+            # For the message of the next process: which one to wait for.
             own = str(os.getpid()).encode("ascii")
             with files.convert_os_errors("write", path, num_bytes=len(own)):
                 file.truncate(0)
@@ -91,12 +102,17 @@ class RunWriter(RunReader):
             if not parent.is_dir():
                 with contextlib.suppress(FileExistsError):  # Another start may make it.
                     files.make_folder(parent)
+
+            # After the highest number, not the first free one: a gap is a run that was removed, and
+            # whose name may still stand in somebody's notes.
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
             number = 0
             for entry in parent.iterdir():
                 match = pattern.fullmatch(entry.name)
                 if match is not None:
                     number = max(number, int(match[1]))
+
+            # Another start may take the number first: making the folder is what decides.
             while True:
                 number += 1
                 path = parent / f"{name}-{number:03d}"
@@ -134,17 +150,21 @@ class RunWriter(RunReader):
 
     def commit(
         self,
+        *,
         step: int,
         model: Tensors,
         training: Tensors,
         state: Mapping[str, files.JSON],
         description: RunDescription,
-        *,
         keep: int,
     ) -> Path:
         """Save a checkpoint, update the pointers and prune; return its folder. Raises as these
         three do."""
-        path = self.save_checkpoint(step, model, training, state, description)
+        payloads = checkpoint_to_bytes(
+            step=step, model=model, training=training, state=state, description=description
+        )
+        path = self.save_checkpoint(step, payloads)
+        # The checkpoint counts now; what follows can fail, or be done again by the next process.
         self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
         return path
@@ -174,12 +194,15 @@ class RunWriter(RunReader):
         """
         with files.convert_os_errors("clean up", self.path):
             files.remove_temporaries(self.path)
+
+        # Not removed: somebody may still repair them.
         for name in self.checkpoints():
             if checkpoint_step(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
                 with files.convert_os_errors("set aside", self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
+
         self.write_pointers(loaded.name, loaded.state)
 
     def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
@@ -189,6 +212,7 @@ class RunWriter(RunReader):
         There is no `best` while that checkpoint does not exist.
         """
         files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
+
         best = best_checkpoint(state)
         pointer = self.path / "best"
         if best is not None and (self.path / best).is_dir():
@@ -197,33 +221,28 @@ class RunWriter(RunReader):
             with files.convert_os_errors("remove", pointer):
                 pointer.unlink(missing_ok=True)
 
-    def save_checkpoint(
-        self,
-        step: int,
-        model: Tensors,
-        training: Tensors,
-        state: Mapping[str, files.JSON],
-        description: RunDescription,
-    ) -> Path:
-        """Save a checkpoint and return its folder; the pointers stay as they are.
+    def save_checkpoint(self, step: int, payloads: Mapping[str, bytes]) -> Path:
+        """Save a checkpoint and return its folder; the pointers stay as they are. `payloads` are
+        those of `checkpoint_to_bytes`.
 
         An existing checkpoint of that step is kept if it is intact and identical. Otherwise, as
         after a change of the schedule, it is replaced. On any failure nothing saved before is
         changed. Raises CharRNNError naming the folder, the reason and the bytes needed.
         """
         final = self.path / checkpoint_name(step)
-        payloads = checkpoint_to_bytes(
-            step=step, model=model, training=training, state=state, description=description
-        )
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             files.remove_temporaries(self.path)
             if self._is_saved(final, payloads):
                 return final
+
+            # The files, the manifest last: `checkpoint_to_bytes` has them in that order.
             temporary.mkdir()
             for name, data in payloads.items():
                 files.write_synced(temporary / name, data)
             files.fsync_folder(temporary)
+
+            # The name makes it count. Only now: a folder of that name is always a whole checkpoint.
             if os.path.lexists(final):
                 self._replace(final, temporary)
             else:
@@ -266,6 +285,8 @@ class RunWriter(RunReader):
 
     def _replace(self, final: Path, temporary: Path) -> None:
         """Replace a checkpoint by `temporary`; on failure it is restored. Raises OSError."""
+        # Two renames, since no folder can be renamed to one that is not empty. A process that is
+        # killed between them leaves it to `restore_replaced`.
         replaced = _set_aside(final, "old")
         try:
             os.rename(temporary, final)
@@ -296,6 +317,7 @@ def clear_unsaved(path: Path) -> None:
     """
     if _is_unsaved(path):
         with lock_folder(path), files.convert_os_errors("clean up", path):
+            # Looked at again under the lock: that run may have saved since.
             if _is_unsaved(path):
                 _remove_first_files(path)
     if os.path.lexists(path):
