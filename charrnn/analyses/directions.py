@@ -571,7 +571,7 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
-        clamped_table(headings, changes, found.ablation.ci, found.direction.detector),
+        clamped_table(headings, changes, interval=found.ablation.ci, own=found.direction.detector),
     ]
     if found.skipped:
         pictures.append(skipped_lines(found.skipped))

@@ -50,6 +50,7 @@ NOTE = "README.txt"
 MAX_BYTES = 1 << 40
 """Limit of the file of weights."""
 _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
+"""Cells by the number of gates; of several the first, unless another is asked for."""
 _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?"
 )
@@ -90,6 +91,7 @@ def read_tensors(path: Path) -> Tensors:
             f"{path}: weights are in a .safetensors, .pt or .pth file.\nsave model.state_dict()"
             " as one"
         )
+
     data = read_capped(behind_links(path), max_bytes=MAX_BYTES)
     try:
         if path.suffix == ".safetensors":
@@ -104,20 +106,27 @@ def read_tensors(path: Path) -> Tensors:
             f"{path} cannot be read as tensors: {reason}\n"
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
         ) from error
+
+    # A checkpoint of a program has the weights beside what else it keeps.
     if isinstance(found, dict):
-        nested = [found[name] for name in _NESTED if isinstance(found.get(name), dict)]
-        if nested:
-            found = nested[0]
+        for name in _NESTED:
+            if isinstance(found.get(name), dict):
+                found = found[name]
+                break
     if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
         raise CheckpointError(
             f"{path} contains more than dense tensors: save model.state_dict() alone"
         )
+
+    # Whole numbers would be those of quantized weights, which mean something only with their
+    # scales.
     for name, tensor in found.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             raise CheckpointError(
                 f"{path}: {name} of {tensor.dtype} has values that are not finite floats of 32"
                 " bits\nsave it as float32, or mend it"
             )
+
     return {str(name): tensor.detach().float().numpy() for name, tensor in found.items()}
 
 
@@ -129,6 +138,8 @@ def read_vocab(path: Path) -> Vocab:
     character.
     """
     data = parse_json(path, read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES))
+
+    # An object may have the characters under a name, or be a mapping of them itself.
     if isinstance(data, dict):
         for name in ("characters", "chars", "itos", "stoi"):
             if name in data:
@@ -136,7 +147,11 @@ def read_vocab(path: Path) -> Vocab:
                 break
     if isinstance(data, dict):
         data = _by_id(data, path)
-    characters = list(data) if isinstance(data, str) else data
+
+    # `Vocab.from_json` checks whatever this is.
+    characters = data
+    if isinstance(data, str):
+        characters = list(data)
     if isinstance(characters, list) and characters and characters[0] in _UNKNOWN_NAMES:
         characters[0] = UNKNOWN
     return Vocab.from_json({"kind": "char", "characters": characters}, str(path))
@@ -150,6 +165,8 @@ def _by_id(entries: Mapping[str, Any], path: Path) -> list[Any]:
             characters[key] = value
         else:
             characters[str(value)] = key
+
+    # An id without a character would shift those after it.
     for id in range(len(characters)):
         if str(id) not in characters:
             raise CheckpointError(
@@ -164,11 +181,14 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
 
     Raises CheckpointError that names the tensor which does not fit.
     """
+    # The sizes and the cell follow from the first layer: its matrix of the state is (G H, H).
     layers, rest = _split(tensors, path)
     first = layers[0]["weight_hh"]
     hidden_size = tensors[first].shape[-1]
     input_size = tensors[layers[0]["weight_ih"]].shape[-1]
     num_gates = len(tensors[first]) // max(1, hidden_size)
+
+    # tanh or relu is the only thing that shapes do not tell.
     if num_gates not in _CELLS:
         raise _misfit(
             path, first, tensors, "(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN"
@@ -179,9 +199,18 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
             f"{named('cell')} is {cell}, but {first} has {num_gates} block(s): {cells[0]}."
         )
 
-    matched = _match_outer(tensors, rest, (vocab_size, hidden_size, input_size), path)
+    matched = _match_outer(
+        tensors,
+        rest,
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        input_size=input_size,
+        path=path,
+    )
     for index, layer in enumerate(layers):
-        matched |= {f"layers.{index}.{kind}_l0": name for kind, name in layer.items()}
+        for kind, name in layer.items():
+            matched[f"layers.{index}.{kind}_l0"] = name
+
     # The program that trained it is unknown: what only training uses is what `train` begins with.
     config = Config(
         corpus=(f"imported from {path.stem}",),
@@ -207,6 +236,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         threads=1,
     )
 
+    # All that such a network has, in the shapes that it has here.
     ours = {}
     for name, shape in weight_shapes(config, vocab_size).items():
         if name in matched:
@@ -224,20 +254,24 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
     rest = []
     prefixes = set()
     for name in sorted(tensors):
+        # All that is not a weight of a recurrent layer is around the layers.
         found = _RECURRENT.fullmatch(name)
         if found is None:
             rest.append(name)
             continue
+
         prefix, kind, index, reverse = found.groups()
         if reverse:
             raise _unknown_model(path, name, "a bidirectional network, which cannot generate")
         if kind == "weight_hr":
             raise _unknown_model(path, name, "a projection, an LSTM's proj_size")
+
         # Layers are numbered at the end of a name, or in its prefix where each is a module.
         prefixes.add(re.sub(r"\d+", "", prefix))
         numbers = tuple(map(int, re.findall(r"\d+", prefix)))
         layers.setdefault((numbers, int(index or 0)), {})[kind] = name
 
+    # Names that differ by more than a number are those of an encoder and a decoder, or the like.
     if len(prefixes) != 1:
         what = "no weight_hh_l0"
         if prefixes:
@@ -245,6 +279,8 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
         raise CheckpointError(
             f"{path} has {what}\nimport reads one nn.LSTM, nn.GRU or nn.RNN with its output layer"
         )
+
+    # By their numbers: as strings, layer 10 would come before layer 2.
     ordered = [layers[key] for key in sorted(layers)]
     for layer in ordered:
         for kind in ("weight_ih", "weight_hh"):
@@ -271,11 +307,16 @@ class _Rank(NamedTuple):
 
 
 def _match_outer(
-    tensors: Tensors, rest: list[str], sizes: tuple[int, int, int], path: Path
+    tensors: Tensors,
+    rest: list[str],
+    *,
+    vocab_size: int,
+    hidden_size: int,
+    input_size: int,
+    path: Path,
 ) -> dict[str, str]:
     """Return the names of the embedding, missing for one-hot vectors, and of the output layer by
-    ours. The sizes are V, H and that of an input."""
-    vocab_size, hidden_size, input_size = sizes
+    ours."""
     biases = [name for name in rest if tensors[name].shape == (vocab_size,)]
 
     def rank(name: str) -> _Rank:
@@ -287,14 +328,18 @@ def _match_outer(
             is_not_named_embedding=not is_embedding,
         )
 
-    matrices = [
-        name for name in rest if tensors[name].ndim == 2 and len(tensors[name]) == vocab_size
-    ]
+    # The output layer first. Where V = E = H, or E = H, the shapes are the same and the names must
+    # tell.
+    matrices = []
+    for name in rest:
+        if tensors[name].ndim == 2 and len(tensors[name]) == vocab_size:
+            matrices.append(name)
     matrices.sort(key=rank, reverse=True)
     found = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
     if biases:
         found["output.bias"] = biases[0]
 
+    # What has no place here would be missing from the model.
     for name in rest:
         if name not in found.values():
             wanted = f"one embedding, output layer and bias of {vocab_size:,} characters"
@@ -303,9 +348,13 @@ def _match_outer(
         raise CheckpointError(
             f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model"
         )
+
+    # Two equal candidates are not chosen by chance: the wrong one predicts nothing.
     if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
         wanted = "no part like it besides: rename the output layer head.weight"
         raise _misfit(path, matrices[1], tensors, wanted)
+
+    # One matrix and inputs of another size than V: they are not one-hot vectors.
     if len(matrices) == 1 and input_size != vocab_size:
         raise CheckpointError(
             f"{path} has no embedding: {matrices[0]} would be both (tied weights)\nsave it under"
@@ -339,7 +388,15 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
     with new_run(create) as run:
         description = RunDescription.of(run.path, imported.config, vocab)
         run.write_description(description)
-        state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0, "is_imported": True}
+
+        # `is_imported`: no training can be resumed from it.
+        state = {
+            "step": 0,
+            "cursor": 0,
+            "best_nats": None,
+            "best_step": 0,
+            "is_imported": True,
+        }
         run.commit(
             step=0,
             model=imported.tensors,
@@ -373,19 +430,30 @@ def import_model(options: ImportOptions) -> None:
     """
     from charrnn.api import Model
 
+    # Everything is checked before the run folder is made.
     path = Path(options.file)
     alphabet = read_vocab(Path(options.vocab))
     imported = match(read_tensors(path), len(alphabet), path, options.cell)
     model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", {})
-    loss = None if options.text is None else _measure(model, options.text)
+    loss = None
+    if options.text is not None:
+        loss = _measure(model, options.text)
+
     run = write_run(imported, alphabet, path, options.out)
 
     if options.json:
-        found = {"run": str(run), "cell": imported.config.cell}
-        print_json(found | {"matched": imported.matched, "loss": loss})
+        found = {
+            "run": str(run),
+            "cell": imported.config.cell,
+            "matched": imported.matched,
+            "loss": loss,
+        }
+        print_json(found)
         return
+
+    # What was guessed is said, so that a wrong guess can be noticed.
     if not options.quiet:
         report = imported.report()
         if imported.config.cell == "rnn":
@@ -405,6 +473,7 @@ def _measure(model: Model, source: str) -> dict[str, float]:
     characters."""
     from charrnn.evaluation.comparison import evaluate
 
+    # Without an unknown symbol there is no loss of such a character.
     report = evaluate(model, read_text(source, model.config))
     if report.num_unknown and not model.vocab.has_unknown_symbol:
         raise DataError(

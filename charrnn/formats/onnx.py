@@ -74,8 +74,10 @@ class Graph:
     def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
         """Return a constant; those without a name are kept once, by their values."""
         if name is None:
+            # The type is in the name: the same numbers as floats and as integers are two constants.
             numbers = [*array.shape, *array.ravel().tolist()]
             name = "_".join(["constant", str(array.dtype), *map(str, numbers)])
+
         self.constants[name] = array
         return Value(self, name)
 
@@ -120,6 +122,8 @@ class Value(NDArrayOperatorsMixin):
         """Add the node of an operator. Raises TypeError for another function of NumPy."""
         if ufunc not in OPERATORS or method != "__call__":
             raise TypeError(f"{ufunc.__name__} of an array")
+
+        # A number in an equation, such as the 1 of `1 - gate`, becomes a constant.
         values = [
             one if isinstance(one, Value) else self.graph.constant(np.array(one, np.float32))
             for one in operands
@@ -135,6 +139,7 @@ class Value(NDArrayOperatorsMixin):
             return self.apply("Gather", self.graph.integers(index), axis=0)
         if index == (..., None):
             return self.apply("Unsqueeze", self.graph.integers([-1]))
+
         raise UsageError(
             f"The cell indexes an array by {index!r}, which cannot be written to a .onnx"
             " file.\nExport a .zip instead."
@@ -147,8 +152,10 @@ class Value(NDArrayOperatorsMixin):
 
     def sum(self, axis: int | None = None) -> Value:
         """Add up all entries, or those along an axis."""
-        axes = () if axis is None else (self.graph.integers([axis]),)
-        return self.apply("ReduceSum", *axes, keepdims=0)
+        # ReduceSum without axes adds up all entries.
+        if axis is None:
+            return self.apply("ReduceSum", keepdims=0)
+        return self.apply("ReduceSum", self.graph.integers([axis]), keepdims=0)
 
     def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
         """Add a node whose first input is this value, and return its output."""
@@ -160,6 +167,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 def _concatenate(parts: Sequence[Value], axis: int) -> Value:
+    # The node of one part would copy it.
     if len(parts) == 1:
         return parts[0]
     return parts[0].apply("Concat", *parts[1:], axis=axis)
@@ -175,10 +183,16 @@ def _split(x: Value, num_blocks: int) -> Sequence[Value]:
 def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
     """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by
     N instead."""
+    # The operator wants complex numbers as pairs (B, N, 2).
     pairs = _concatenate([re[..., None], im[..., None]], axis=-1)
     found = pairs.apply("DFT", axis=1, inverse=int(is_inverse))
-    root = math.sqrt(num_points)
-    scaled = found * (root if is_inverse else 1 / root)
+
+    # A unitary transform is its own inverse up to the sign, so both have the same scale.
+    scale = math.sqrt(num_points)
+    if not is_inverse:
+        scale = 1 / scale
+    scaled = found * scale
+
     real, imaginary = _split(scaled, 2)
     axis = scaled.graph.integers([-1])
     return real.apply("Squeeze", axis), imaginary.apply("Squeeze", axis)
@@ -186,8 +200,10 @@ def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tupl
 
 def onnx_ops(hidden_size: int) -> Ops[Value]:
     """Return the equations' functions as ONNX operators, for layers of `hidden_size` units."""
+    # These operators have the names of the functions, capitalized.
     names = ("sigmoid", "tanh", "relu", "sqrt", "cos", "sin", "softplus")
     functions: dict[str, Any] = {name: methodcaller("apply", name.title()) for name in names}
+
     return Ops(
         **functions,
         linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
@@ -196,6 +212,7 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
         permute=lambda x, order: x.apply("Gather", order, axis=-1),
         fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
         ifft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=True),
+        # A clamped cell is part of an experiment, never of an exported model.
         clamp=lambda memory: memory,
     )
 
@@ -225,9 +242,12 @@ class _Walk(Walk[Value]):
         """For each layer its state, of arrays (B, H)."""
         self.after: list[CellState[Value]] = []
         """The same after the character."""
+        # The recurrent weights are those that a cell computes from its parameters, such as
+        # orthogonal ones: the graph gets the results, not the computation.
         for name, weights in self.architecture.linear_weights(tensors).items():
             for tensor, array in zip(_tensor_names(name), weights, strict=True):
                 graph.constant(np.asarray(array, np.float32), tensor)
+
         if "embedding.weight" in tensors:
             graph.constant(np.asarray(tensors["embedding.weight"], np.float32), "embedding.weight")
 
@@ -235,6 +255,7 @@ class _Walk(Walk[Value]):
         """Map ids (B,) and `before` to logits (B, V) and `after`."""
         if self.config.end_id is not None:
             self._reset(ids)
+
         # The vectors of characters are embeddings, or one-hot.
         if self.config.embedding_size == "one-hot":
             vocab_size = self.graph.constant(np.array(self.vocab_size), "vocab_size")
@@ -242,6 +263,7 @@ class _Walk(Walk[Value]):
             vectors = ids.apply("OneHot", vocab_size, values)
         else:
             vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
+
         logits = self.product("output", self.read(vectors))
         if self.architecture.ngram_rows:
             return self._ngrams(logits, ids)
@@ -250,6 +272,8 @@ class _Walk(Walk[Value]):
     def _ngrams(self, logits: Value, ids: Value) -> Value:
         """Add the rows of the last characters to logits (B, V), and keep these characters; see
         `model.ngram_table`."""
+        # The state keeps the last characters as floats, in its last part: a Scan would otherwise
+        # carry one more array, of another type. 0 is no character, so ids count from 1.
         integer = self.graph.integers
         kept = self.before[0][-1]
         before = [
@@ -269,9 +293,12 @@ class _Walk(Walk[Value]):
             if length >= SHORTEST:
                 logits = logits + table.apply("Gather", row, axis=0)
 
+        # The oldest character leaves, the latest one enters.
         after = [
             part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)
         ]
+
+        # That part of the state is as wide as the others: the rest of it stays.
         size = self.architecture.hidden_size
         if size > HISTORY_LENGTH:
             bounds = (integer([HISTORY_LENGTH]), integer([size]), integer([1]))
@@ -281,7 +308,12 @@ class _Walk(Walk[Value]):
 
     def product(self, name: str, x: Value) -> Value:
         weight, bias = _tensor_names(name)
-        return x.apply("Gemm", Value(self.graph, weight), Value(self.graph, bias), transB=1)
+        return x.apply(
+            "Gemm",
+            Value(self.graph, weight),
+            Value(self.graph, bias),
+            transB=1,
+        )
 
     def extras_of(self, layer: int) -> dict[str, Value]:
         arrays = self.architecture.extras_of(layer, self.tensors)
@@ -294,6 +326,7 @@ class _Walk(Walk[Value]):
         return self.before[layer][: self.architecture.cell.num_states]
 
     def append(self, layer: int, latest: CellState[Value]) -> None:
+        # Identity: an output of the body cannot be one of its inputs.
         queued = [part.apply("Identity") for part in self.before[layer][len(latest) :]]
         self.after.append((*latest, *queued))
 
@@ -311,6 +344,7 @@ class _Walk(Walk[Value]):
         try:
             return super().step_cell(cell, prefix, ops, x, state, extras)
         except (AttributeError, TypeError) as error:
+            # In a cell of charrnn it is a mistake of charrnn.
             if self.config.cell in CELLS:
                 raise
             raise UsageError(
@@ -332,7 +366,8 @@ class _Walk(Walk[Value]):
         """Return a part (H,) of the initial state of a layer."""
         initial = np.zeros(self.architecture.hidden_size, np.float32)
         if "learned_state" in self.tensors and part < self.architecture.num_states:
-            initial = self.tensors["learned_state"][layer, part].astype(np.float32).reshape(-1)
+            learned = self.tensors["learned_state"][layer, part]
+            initial = learned.astype(np.float32).reshape(-1)
         return self.graph.constant(initial, f"initial_state.{layer}.{part}")
 
 
@@ -346,6 +381,8 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         raise UsageError(
             f"The depth {config.depth} cannot be written to a .onnx file. Export a .zip instead."
         )
+
+    # The body has its own nodes; the constants of both are the weights of the file.
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
@@ -353,7 +390,10 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     layers = range(network.num_layers)
 
     # A Scan carries each part of the state by itself.
-    before = [Value(graph, "state")[layer][part] for layer in layers for part in range(num_parts)]
+    before = []
+    for layer in layers:
+        for part in range(num_parts):
+            before.append(Value(graph, "state")[layer][part])
     *after, logits = graph.nodes_of(
         "Scan",
         *before,
@@ -364,15 +404,20 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         scan_input_axes=[1],
         scan_output_axes=[1],
     )
+
+    # Back to one array (L, S, B, H).
     stacked = [part.stacked() for part in after]
     states = []
     for layer in layers:
         parts = stacked[layer * num_parts : (layer + 1) * num_parts]
         states.append(_concatenate(parts, axis=0).stacked())
     new_state = _concatenate(states, axis=0)
+
+    # Nodes are numbered, but the outputs of the file have names.
     graph.nodes.append(helper.make_node("Identity", [logits.name], ["logits"]))
     graph.nodes.append(helper.make_node("Identity", [new_state.name], ["new_state"]))
 
+    # A dimension with a name may have any size.
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
     inputs = [
         _described("ids", TensorProto.INT64, ("batch", "time")),
@@ -382,11 +427,19 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         _described("logits", shape=("batch", "time", walk.vocab_size)),
         _described("new_state", shape=state),
     ]
+
+    # C order: the bytes of a transposed array would be in another.
     weights = [
         numpy_helper.from_array(np.asarray(array, order="C"), name)
         for name, array in graph.constants.items()
     ]
-    return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, weights)
+    return helper.make_graph(
+        nodes=graph.nodes,
+        name="charrnn",
+        inputs=inputs,
+        outputs=outputs,
+        initializer=weights,
+    )
 
 
 def _described(
@@ -402,12 +455,19 @@ def _body(walk: _Walk) -> GraphProto:
     for layer in range(walk.architecture.num_layers):
         names = [f"layer_{layer}_state_{part}" for part in parts]
         walk.before.append(tuple(Value(walk.graph, name) for name in names))
+
     # Recorded now: `step` replaces `before` where a document ends.
     inputs = [_described(value.name) for value in chain(*walk.before)]
     inputs.append(_described("id", TensorProto.INT64))
+
     logits = walk.step(Value(walk.graph, "id"))
     outputs = [_described(value.name) for value in (*chain(*walk.after), logits)]
-    return helper.make_graph(walk.graph.nodes, "step", inputs, outputs)
+    return helper.make_graph(
+        nodes=walk.graph.nodes,
+        name="step",
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def onnx_to_bytes(model: Model) -> bytes:
@@ -421,6 +481,9 @@ def onnx_to_bytes(model: Model) -> bytes:
             f"The weights take {num_bytes:,} bytes; a .onnx file can hold {MAX_BYTES:,}. Export a"
             " .zip instead."
         )
+
+    # The versions are fixed: those of the installed onnx would change the bytes, and a runtime that
+    # is older could not read the file.
     file = helper.make_model(
         onnx_graph(model.config, model.tensors),
         producer_name="charrnn",
@@ -433,6 +496,8 @@ def onnx_to_bytes(model: Model) -> bytes:
         ),
     )
     helper.set_model_props(file, metadata(model))
+
+    # protobuf promises no order of maps otherwise.
     return bytes(file.SerializeToString(deterministic=True))
 
 
@@ -449,12 +514,16 @@ def metadata(model: Model) -> dict[str, str]:
         "units": str(resolved(config.hidden_size)),
         "step": str(model.step),
     }
+
+    # What a model does not have is missing.
     if model.val_nats is not None:
-        found |= {"val_nats": repr(model.val_nats), "val_bpc": repr(model.val_nats / math.log(2))}
+        found["val_nats"] = repr(model.val_nats)
+        found["val_bpc"] = repr(model.val_nats / math.log(2))
     if config.end_id is not None:
         found["end_id"] = str(config.end_id)
     if "learned_state" in model.tensors:
-        found["initial_state"] = json.dumps(model.tensors["learned_state"].astype(float).tolist())
+        learned = model.tensors["learned_state"].astype(float)
+        found["initial_state"] = json.dumps(learned.tolist())
     return found
 
 
@@ -476,6 +545,9 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     options.intra_op_num_threads = 1  # more threads wait for each other at every character
     options.log_severity_level = 3  # errors only: its warnings are about speed
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    # From the state of the model, so that differences do not add up: a wrong weight shows at the
+    # first character that uses it.
     ids = ids.astype(np.int64)
     state = stepper.initial_state(1)
     initial = pack(state)
@@ -486,8 +558,11 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
         expected[place] = logits[0]
         for one, other in zip(found, (logits[:, None], pack(state)), strict=True):
             _check_close(one, other, place)
+
+    # Its own state, as programs use the file; how far that drifts is reported, and no fault.
     carried, _ = session.run(None, {"ids": ids[None], "state": initial})
-    return OnnxCheck(num_chars=len(ids), max_difference=float(np.abs(carried[0] - expected).max()))
+    largest = np.abs(carried[0] - expected).max()
+    return OnnxCheck(num_chars=len(ids), max_difference=float(largest))
 
 
 def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], place: int) -> None:

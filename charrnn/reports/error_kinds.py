@@ -128,6 +128,7 @@ class ErrorReport(Displayable):
             pictures.append(
                 Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it.")
             )
+
         for model in self.models:
             what = counted(model.num_errors, "error")
             where = counted(self.num_chars, "character")
@@ -136,16 +137,24 @@ class ErrorReport(Displayable):
                 Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char")
             )
             pictures.append(_table_of(model))
+
         pictures.append(Text(LEGEND, style="dim"))
         return pictures
 
 
 DECODED_CHARS = 1 << 20
 """Characters that are decoded at a time."""
-WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER = "wsnqpo"
-"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation
-mark or apostrophe; any other punctuation and symbols; a control or format character, or one that
-Unicode does not define."""
+WORD = "w"
+"""The class of a part of a word."""
+SPACE = "s"
+NEWLINE = "n"
+"""The class of line ends and the END of a document."""
+QUOTE = "q"
+"""The class of quotation marks and apostrophes."""
+PUNCTUATION = "p"
+"""The class of any other punctuation, and of symbols."""
+OTHER = "o"
+"""The class of control and format characters, and of those that Unicode does not define."""
 CLASS_OF = {
     **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
     **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
@@ -181,6 +190,8 @@ def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
     """Return the regular expression of a word in a decoded text whose characters have these
     classes."""
     of_words = "".join(character for character, own in classes.items() if own == WORD)
+
+    # Never empty: a class of characters without any is no regular expression.
     inside = re.escape(f"_{of_words}")
     return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
@@ -210,6 +221,8 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
                 index = wanted.get(match.group())
                 if index is not None:
                     counts[index] += 1
+
+            # The ids may be those of a mapped file, which would otherwise fill the memory.
             rest = text[end:]
             release_pages(ids)
             advance(len(block))
@@ -245,6 +258,7 @@ def attribute_errors(
     the best n-gram model there, `training` the ids of the training text, which is read once. Raises
     ValueError for losses at different positions.
     """
+    # Indices are common to all models from here on.
     positions = losses[0].positions
     for one in losses:
         if not np.array_equal(one.positions, positions) or len(ngram_nats) != len(positions):
@@ -263,10 +277,12 @@ def attribute_errors(
     rare = []
     with task("errors", len(positions)) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
+            # With the text before it that the longest memory holds, and whole words at both ends.
             first = int(positions[begin])
             start = max(0, first - MAX_WORD - MEMORY_LENGTHS[-1])
             text = decode_each(vocab, ids[start : first + end - begin + MAX_WORD])
             spans = [match.span() for match in pattern.finditer(text)]
+
             found = _attribute_range(
                 text,
                 first - start,
@@ -314,6 +330,7 @@ def _attribute_range(
     the errors that are not attributed to a memory. Returns these errors, counted from `first`.
     """
     begins = [begin for begin, _ in spans]
+    # Several errors may be in one word, which is looked for once.
     find_memory = cache(partial(_memory_kind, text))
     rare_errors = []
     rare_words = []
@@ -321,7 +338,8 @@ def _attribute_range(
         place = error + first
 
         # The last word that begins here or before: the character may be in it, or after it.
-        begin, end = 0, 0
+        begin = 0
+        end = 0
         index = bisect_right(begins, place) - 1
         if index >= 0:
             begin, end = spans[index]
@@ -333,7 +351,11 @@ def _attribute_range(
             if kind is not None:
                 kinds[error] = kind
 
-        kind_in_memory = find_memory(begin, end) if is_inside else None
+        # The first oracle in the order of `KINDS` that removes it overrides what was found above;
+        # the words that no memory holds are counted later, all at once.
+        kind_in_memory = None
+        if is_inside:
+            kind_in_memory = find_memory(begin, end)
         if kind_in_memory is not None:
             kinds[error] = kind_in_memory
         elif place < end:

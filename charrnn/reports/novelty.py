@@ -123,8 +123,17 @@ class Novelty(Displayable):
         """Build the table of the copied share, that of held-out text, and the longest copy."""
         columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
         table = plain_table(*columns, "it begins", right=columns, narrow=True)
-        held_out = "" if self.held_out_share is None else f"{self.held_out_share:.1%}"
-        row: list[RenderableType] = [f"{self.share_copied:.1%}", held_out, f"{len(self.copies):,}"]
+
+        held_out = ""
+        if self.held_out_share is not None:
+            held_out = f"{self.held_out_share:.1%}"
+        row: list[RenderableType] = [
+            f"{self.share_copied:.1%}",
+            held_out,
+            f"{len(self.copies):,}",
+        ]
+
+        # Cells that are missing stay empty.
         longest = self.longest
         if longest is not None:
             unit = "byte" if isinstance(self.text, bytes) else "character"
@@ -154,8 +163,9 @@ def _excerpt(text: str | bytes) -> Text:
     """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an
     ellipsis."""
     head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
-    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
-    line = Text(all_visible(decoded))
+    if isinstance(head, bytes):
+        head = head.decode("utf-8", "replace")
+    line = Text(all_visible(head))
     line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
     return line
 
@@ -184,6 +194,8 @@ class DocumentNovelty(Displayable):
         """Return the table of how many documents are new, beside those of the validation text."""
         columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
         table = plain_table(*columns, right=columns)
+
+        # The validation text may be shorter than one document.
         held_out = ""
         if self.num_held_out:
             held_out = f"{self.num_held_out_new / self.num_held_out:.1%}"
@@ -223,10 +235,12 @@ class NoveltyReference:
 
         Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
         """
+        # As the corpus is stored.
         if isinstance(self.training[:0], bytes):
             text = as_bytes(text)
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
+
         found = find_copies(text, self.training, min_length=min_length)
         expected = find_copies(self.held_out, self.training, min_length=min_length)
         return replace(found, held_out_share=expected.share_copied)
@@ -238,9 +252,14 @@ class NoveltyReference:
         They are compared whole, character for character. The validation documents are those among
         the first `HELD_OUT_CHARS` characters of the validation text.
         """
+        # What follows the last END is the beginning of a document that was cut.
         end = "\0" if isinstance(self.held_out, str) else b"\0"
         held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
-        encoded = [text if isinstance(end, str) else as_bytes(text) for text in documents]
+        encoded: list[str | bytes] = list(documents)
+        if isinstance(end, bytes):
+            encoded = list(map(as_bytes, documents))
+
+        # One pass over the training text for both.
         known = find_documents({*encoded, *held_out}, self.training)
         return DocumentNovelty(
             is_new=tuple(text not in known for text in encoded),
@@ -265,7 +284,10 @@ def find_documents(
     for begin in range(0, len(corpus), SLICE_CHARS):
         *whole, pending = (pending + corpus[begin : begin + SLICE_CHARS]).split(end)  # type: ignore[operator, arg-type]
         found.update(text for text in whole if text in documents)
-        pending = pending[: longest + 1]  # what is too long for any of them stays too long
+
+        # The beginning of a document that the next slice goes on with; what is too long for any of
+        # them stays too long.
+        pending = pending[: longest + 1]
     return frozenset(found)
 
 
@@ -305,15 +327,15 @@ def find_copies(
         matches = automaton.longest_matches()
 
     lines = _count_lines({match.source for match in matches}, corpus)
-    copies = [
-        Copy(
+    copies = []
+    for match in matches:
+        copy = Copy(
             start=match.start,
             length=match.length,
             source=match.source,
             source_line=lines[match.source],
         )
-        for match in matches
-    ]
+        copies.append(copy)
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
 
 
@@ -326,6 +348,8 @@ def window_hashes(codes: Codes, length: int) -> Codes:
     """
     sums = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
+
+    # Integers of 64 bits wrap around, which is the modulus.
     hashes = sums[length:] - sums[:-length]
     hashes *= _powers(_INVERSE, len(hashes))
     return hashes
@@ -352,10 +376,12 @@ def _candidate_passages(
     They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two
     adjacent parts.
     """
+    # The table of the filter: whether any of the hashes begins with these bits.
     known = np.unique(hashes)
     shift = np.uint64(64 - _FILTER_BITS)
     is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
     is_possible[known >> shift] = True
+
     stop = 0
     for first, codes in _blocks_of_codes(corpus, length):
         # By leading bits first: a binary search among the known hashes takes ten times as long.
@@ -412,6 +438,7 @@ class SuffixAutomaton:
         self.links = [-1]
         self.lengths = [0]
         self.prefixes: list[int] = []  # the state of each prefix of the text
+
         for code in codes.tolist():
             self._append(code)
 
@@ -457,6 +484,8 @@ class SuffixAutomaton:
                 edges[state][code] = clone
                 state = links[state]
             target = clone
+
+        # The longest suffix that also ends elsewhere.
         links[new] = target
 
     def read(self, start: int, codes: Codes) -> None:
@@ -470,6 +499,8 @@ class SuffixAutomaton:
         position = self._position
         state = self._state
         length = self._length
+
+        # Something was left out in between: no match goes across it.
         if start != position:
             position = start
             state = 0
@@ -477,6 +508,8 @@ class SuffixAutomaton:
 
         for code in codes.tolist():
             position += 1
+
+            # Drop characters at the front of the match until it can go on.
             following = edges[state].get(code)
             while following is None and state:
                 state = links[state]
@@ -486,6 +519,8 @@ class SuffixAutomaton:
                 continue
             state = following
             length += 1
+
+            # The longest match of a state is kept, where it ended first.
             if length >= self.min_length and length > matched[state]:
                 if not matched[state]:
                     self.first_ends[state] = position
@@ -506,6 +541,8 @@ class SuffixAutomaton:
             first = self.first_ends[state]
             if not first or self.lengths[link] < self.min_length:
                 continue
+
+            # A state that has its full length already keeps its place if that is earlier.
             if self.matched[link] == self.lengths[link]:
                 self.ends[link] = min(first, self.ends[link])
             else:
@@ -534,6 +571,7 @@ class SuffixAutomaton:
 def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:
     """Return the line of each of these places of the corpus, from 1: counted in one pass over the
     corpus."""
+    # From one place to the next, in slices: the corpus need not be in memory.
     lines: dict[int, int] = {}
     before = 0
     line = 1
@@ -546,6 +584,7 @@ def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]
                 # END is a line end, as in the detectors; raw bytes can contain NUL without being
                 # documents.
                 line += text.count("\n") + text.count("\0")
+
         before = source
         lines[source] = line
     return lines
@@ -587,6 +626,8 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
     if isinstance(novelty.text, str):
         yield from zip(novelty.text, marks, strict=True)
         return
+
+    # surrogateescape: every byte that is no UTF-8 becomes one character, and one byte again.
     for character in novelty.text.decode("utf-8", "surrogateescape"):
         num_bytes = len(character.encode("utf-8", "surrogateescape"))
         yield character, min(islice(marks, num_bytes))
@@ -595,6 +636,7 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
 def _marks(novelty: Novelty) -> NDArray[np.uint8]:
     """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to
     copy."""
+    # Copies may overlap: what they have in common belongs to the first.
     marks = np.zeros(len(novelty.text), np.uint8)
     reached = 0
     for number, copy in enumerate(novelty.copies):
@@ -635,6 +677,7 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
     Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
     too long to be compared.
     """
+    # Checked before the text is generated, which takes longer than this message.
     longest = MAX_CHARS
     unit = "characters"
     if model.vocab.kind == "byte":
@@ -646,6 +689,7 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
             f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at"
             " most. Shorten it."
         )
+
     training, validation, *_ = model.read_parts(
         reason=" What is copied shows only beside the text it learned from."
     )

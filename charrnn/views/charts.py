@@ -73,6 +73,7 @@ class Canvas:
         for step in range(num_steps + 1):
             column = x + round((to_x - x) * step / num_steps)
             row = y + round((to_y - y) * step / num_steps)
+            # Two segments share an end, which ASCII would else draw as denser than the line.
             if (column, row) not in self._dots:
                 self._draw(column, row, style)
 
@@ -101,24 +102,28 @@ class Canvas:
 
     def _draw(self, column: int, row: int, style: StyleType) -> None:
         self._dots[column, row] += 1
+        # A mark keeps its colour, whichever line is drawn over it later.
         place = (column // self._per_column, row // self._per_line)
         if place not in self._marks:
             self._styles[place] = style
 
     def _character(self, column: int, row: int) -> str:
         if self.ascii_only:
-            return CROWDS[min(self._dots[column, row], len(CROWDS) - 1)]
+            num_dots = self._dots[column, row]
+            return CROWDS[min(num_dots, len(CROWDS) - 1)]
+
         bits = 0
         for down, across in enumerate(BRAILLE):
             for right, bit in enumerate(across):
                 if (2 * column + right, 4 * row + down) in self._dots:
                     bits += bit
-        return chr(0x2800 + bits) if bits else " "
+        # The empty braille character is drawn as empty circles by some fonts.
+        if bits == 0:
+            return " "
+        return chr(0x2800 + bits)
 
 
-STYLES = tuple(
-    Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow")
-)
+STYLES = tuple(map(Style.parse, ("blue", "red", "green", "magenta", "cyan", "yellow")))
 """Colours of the lines, in turn."""
 MARKS = "●▲■◆○△□"
 """Marks on the lines, in turn."""
@@ -197,7 +202,8 @@ class LineChart:
 
     def _rows(self, width: int, *, ascii_only: bool) -> Iterator[Text]:
         """Yield the drawing, the axes and the legend line by line."""
-        # The drawing, which leaves the numbers of the vertical axis their margin.
+        # The drawing, which leaves the numbers of the vertical axis their margin. Its height is a
+        # multiple of the intervals, so that the ticks are equally far apart on whole lines.
         num_intervals = len(self.up_ticks) - 1
         margin = max(cell_len(shown) for _, shown in self.up_ticks)
         height = max(1, HEIGHT // num_intervals) * num_intervals + 1
@@ -205,14 +211,17 @@ class LineChart:
         marks = ASCII_MARKS if ascii_only else MARKS
         self._draw_lines(canvas, marks)
 
+        # The vertical axis.
         side, tick_left, corner, floor, tick_below = "|++-+" if ascii_only else "│┤└─┬"
-        at_row = {canvas.row(self._share((0, y))[1]): shown for y, shown in self.up_ticks}
+        at_row = {canvas.row(self._share_up(y)): shown for y, shown in self.up_ticks}
         for row, line in enumerate(canvas.lines()):
             edge = tick_left if row in at_row else side
-            yield _line(at_row.get(row, "").rjust(margin) + edge, line)
+            number = at_row.get(row, "").rjust(margin)
+            yield _line(number, edge, line)
 
+        # The horizontal axis, the numbers below it, and what they count.
         ticks = self.across_ticks(canvas.width // TICK_EVERY)
-        at_column = {canvas.column(self._share((x, 0))[0]): shown for x, shown in ticks}
+        at_column = {canvas.column(self._share_across(x)): shown for x, shown in ticks}
         bottom = [floor] * canvas.width
         for column in at_column:
             bottom[column] = tick_below
@@ -229,6 +238,7 @@ class LineChart:
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
+        # The notes stand below whatever is drawn.
         num_columns = int(width / COLUMN_WIDTH)
         if self._has_points:
             height, drawn = self._drawing(width)
@@ -258,23 +268,32 @@ class LineChart:
         left = PICTURE_MARGIN
         right = width - 2 * COLUMN_WIDTH
 
+        def place_x(x: float) -> float:
+            return left + self._share_across(x) * (right - left)
+
+        def place_y(y: float) -> float:
+            # It grows downwards in SVG.
+            return bottom - self._share_up(y) * PICTURE_HEIGHT
+
         def place(point: Point) -> Point:
-            x, y = self._share(point)
-            return left + x * (right - left), bottom - y * PICTURE_HEIGHT
+            x, y = point
+            return place_x(x), place_y(y)
 
         # The grid and the axes, with what stands beside them.
         for y, shown in self.up_ticks:
-            level = place((0, y))[1]
+            level = place_y(y)
             shapes.append(path([(left, level), (right, level)], GRID, width=1))
             shapes.append(label(left - 8, level + 6, shown, anchor="end"))
+
         most_ticks = min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)
         for x, shown in self.across_ticks(most_ticks):
-            at = place((x, 0))[0]
+            at = place_x(x)
             shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
             shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
         shapes.append(path([(left, top), (left, bottom), (right, bottom)], INK))
         shapes.append(label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"))
 
+        # The lines are over the grid.
         for line in self.lines:
             shapes += self._drawn(line, place)
 
@@ -295,13 +314,20 @@ class LineChart:
     def _marked(self) -> list[Line]:
         return [line for line in self.lines if line.is_marked]
 
-    def _share(self, point: Point) -> Point:
-        """Return a position as shares of the two axes, from 0 to 1."""
-        x, y = point
+    def _share_across(self, x: float) -> float:
+        """Return a position as a share of the horizontal axis, from 0 to 1."""
         begin, end = self.across
-        low = self.up_ticks[0][0]
-        high = self.up_ticks[-1][0]
-        return (x - begin) / (end - begin), (y - low) / (high - low)
+        return (x - begin) / (end - begin)
+
+    def _share_up(self, y: float) -> float:
+        """Return a position as a share of the vertical axis, from 0 to 1."""
+        low, _ = self.up_ticks[0]
+        high, _ = self.up_ticks[-1]
+        return (y - low) / (high - low)
+
+    def _share(self, point: Point) -> Point:
+        x, y = point
+        return self._share_across(x), self._share_up(y)
 
     def _draw_lines(self, canvas: Canvas, marks: str) -> None:
         for line in self.lines:
@@ -310,11 +336,14 @@ class LineChart:
                 for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
                     canvas.line(self._share(start), self._share(end), _style(line.number))
 
+        # The marks are over all lines, and take turns: each line begins a share of the distance
+        # between two marks after the one before, so that equal lines can be told apart.
         num_marked = len(self._marked)
         every = max(MARK_EVERY, 3 * num_marked)
         for turn, line in enumerate(self._marked):
             columns = range((2 * turn + 1) * every // (2 * num_marked), canvas.width, every)
             shares = [column / (canvas.width - 1) for column in columns]
+
             mark = marks[line.number % len(marks)]
             for point in self._mark_points(line, shares):
                 canvas.mark(*self._share(point), mark, _style(line.number))
@@ -327,6 +356,7 @@ class LineChart:
             yield path(list(map(place, segment)), _colour(line.number), width=width)
         if not line.is_marked:
             return
+
         offset = (self._marked.index(line) + 0.5) / len(self._marked)
         shares = [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
         for point in self._mark_points(line, shares):
@@ -341,6 +371,8 @@ class LineChart:
             point = _point_at(line.segments, begin + share * (end - begin))
             if point is not None:
                 points.append(point)
+
+        # A line that lies between two of the shares has a mark, too: the legend names it by that.
         if points:
             return points
         return list(chain(*line.segments))[-1:]
@@ -353,6 +385,8 @@ def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
             index = bisect_left(segment, x, key=lambda point: point[0])
             if index == 0:
                 return segment[0]
+
+            # Linear between the two points around it.
             left, y = segment[index - 1]
             right, next_y = segment[index]
             return x, y + (next_y - y) * (x - left) / (right - left)
@@ -364,6 +398,7 @@ def round_step(extent: float, most: int) -> float:
     `most` intervals."""
     smallest = extent / max(1, most)
     power = math.floor(math.log10(smallest))
+
     # A rounding error must not skip a step that fits exactly.
     least = smallest * (1 - 1e-9)
     for digit in (1, 2, 5):
@@ -390,12 +425,16 @@ def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     each other.
     """
     extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
-    for most in range(MAX_TICKS - 1, 0, -1):  # with one interval it always ends
+    # A step that divides the extent may not divide its ends: `most` intervals that begin at a round
+    # number can end too early, and one more is needed. With one interval it always ends.
+    for most in range(MAX_TICKS - 1, 0, -1):
         step = round_step(extent, most)
         first = math.floor(lowest / step + 1e-9)
         last = max(math.ceil(highest / step - 1e-9), first + 1)
         if last - first < MAX_TICKS:
             break
+
+    # As many decimals as the step has: 0.5, 1.0, 1.5.
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
 
@@ -410,6 +449,7 @@ def _colour(number: int) -> str:
 
 def _mark(number: int, centre: Point) -> str:
     """Return a mark as a polygon, filled or hollow."""
+    # A circle is a polygon of 24 corners: one shape for all marks.
     place = number % len(MARKS)
     num_corners, turn = OUTLINES[place % len(OUTLINES)]
     x, y = centre
@@ -417,9 +457,13 @@ def _mark(number: int, centre: Point) -> str:
     for corner in range(num_corners):
         angle = math.tau * (corner / num_corners + turn)
         outline.append((x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)))
+
+    # A hollow one hides the line below it.
     colour = _colour(number)
-    is_filled = place < len(OUTLINES)
-    return shape(outline, colour if is_filled else PAPER, stroke=colour)
+    fill = PAPER
+    if place < len(OUTLINES):
+        fill = colour
+    return shape(outline, fill, stroke=colour)
 
 
 def _line(*pieces: str | Text) -> Text:
@@ -445,6 +489,7 @@ def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
         if line and line.cell_len + 3 + cell_len(name) > width:
             yield line
             line = Text(overflow="fold")
+        # Between two entries.
         if line:
             line.append("   ")
         line.append(name, style)
@@ -484,11 +529,14 @@ def learning_chart(curves: LearningCurves) -> LineChart:
         (segment,) = line.segments
         drawn = [point for point in segment if point[1] <= least + MAX_RISE]
         lines.append(replace(line, segments=[drawn]))
+
+    # The axes end where the last line that is left does.
     points = _points(lines)
     furthest = max((x for x, _ in points), default=0.0)
     if furthest < MIN_ACROSS:
         furthest = 1.0
 
+    # What the thin lines are.
     notes = list(curves.notes)
     most_steps = max((len(curve.training.steps) for curve in curves), default=0)
     if most_steps > MAX_POINTS:
@@ -496,6 +544,7 @@ def learning_chart(curves: LearningCurves) -> LineChart:
         notes.insert(0, f"{TRAINING_NOTE}, each point the mean of up to {size} steps.")
     elif most_steps > 0:
         notes.insert(0, f"{TRAINING_NOTE}.")
+
     return LineChart(
         title=TITLE,
         lines=lines,
@@ -526,6 +575,7 @@ def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
     if curve.training.steps:
         training = _thinned(curve.training, against)
         yield Line(name=curve.run, segments=[training], number=number, is_marked=False)
+
     validation = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
     yield Line(name=curve.run, segments=[validation], number=number)
 
@@ -548,5 +598,7 @@ def _multiples(furthest: float, most: int) -> list[Tick]:
     # A step of 1, 2, 5, ... for one interval may be up to 2.5 times as long as it.
     while (step := round_step(furthest, most)) > furthest:
         most += 1
-    places = [number * step for number in range(int(furthest / step + 1e-9) + 1)]
+
+    num_intervals = int(furthest / step + 1e-9)
+    places = [step * number for number in range(num_intervals + 1)]
     return [(place, short_number(place)) for place in places]

@@ -55,6 +55,7 @@ class PlainTable(Table):
         super().add_row(*map(_literal, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # The usual case: the whole table fits, or has nothing to move.
         remaining = list(range(1, len(self.columns)))
         if len(remaining) < 2 or self._fits(console, options):
             yield from super().__rich_console__(console, options)
@@ -63,18 +64,21 @@ class PlainTable(Table):
         names = self._names()
         repeated = [0]
         while remaining:
+            # As many of the remaining columns as fit, one at least, even where it is cut off.
             num_fitting = len(remaining)
             part = self._part(repeated + remaining)
             while num_fitting > 1 and not part._fits(console, options):
                 num_fitting -= 1
                 part = self._part(repeated + remaining[:num_fitting])
+
             yield from part.__rich_console__(console, options)
 
             remaining = remaining[num_fitting:]
             # All names are repeated once they have their place in the parts above, and room.
             if remaining and remaining[0] >= len(names):
                 part = self._part([*names, remaining[0]])
-                repeated = names if part._fits(console, options) else repeated
+                if part._fits(console, options):
+                    repeated = names
 
     def _names(self) -> list[int]:
         """Return the columns before the first number, or the first alone."""
@@ -83,9 +87,11 @@ class PlainTable(Table):
             if column.justify == "right":
                 break
             names.append(index)
-        if len(names) == len(self.columns):
+
+        # All columns are words, or the first is a number already.
+        if not names or len(names) == len(self.columns):
             return [0]
-        return names or [0]
+        return names
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of these columns."""
@@ -110,6 +116,8 @@ class PlainTable(Table):
                 size = Measurement.get(console, unlimited, cell)
                 longest_word = max(longest_word, size.minimum)
                 longest_text = max(longest_text, size.maximum)
+
+            # The first column names the rows: its words are never broken.
             if index > 0:
                 longest_word = min(longest_word, _NAME_WIDTH)
             width -= longest_text - longest_word
@@ -134,7 +142,12 @@ def plain_table(
     A `narrow` one has one space between its columns, to fit 80 columns of a terminal.
     """
     padding = (0, 1, 0, 0) if narrow else (0, 1)
-    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=padding)
+    table = PlainTable(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+        padding=padding,
+    )
     for column in columns:
         # A run, which can have any name, is the heading of some columns.
         heading = Text(all_visible(column))
@@ -142,6 +155,7 @@ def plain_table(
             table.add_column(heading, justify="right", overflow="fold", no_wrap=True)
         else:
             table.add_column(heading, overflow="fold")
+
     for row in rows:
         table.add_row(*row)
     return table
@@ -183,6 +197,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
     """
     rows = []
     for score in findings.scores:
+        # A count has no inside; how well a line fits it takes that place.
         inner = number_text(score.interior)
         if score.auc is None:
             inner = f"R² {number_text(score.r2)}"
@@ -216,6 +231,8 @@ def score_mark(score: CellScore) -> str:
     exceeds_chance = score.is_significant
     if score.p_value is None and score.null_level is not None:
         exceeds_chance = score.exceeds_chance_level
+
+    # Chance first: what may be chance is nothing to compare with the untrained network.
     if not exceeds_chance:
         return NOT_SIGNIFICANT_MARK
     if score.is_no_better_than_untrained:
@@ -268,9 +285,11 @@ def contributions_table(findings: CellFindings) -> Table:
     One row per detector: how well 1 to all cells together predict its labels, and the contribution
     of the best cell inside and outside the spans.
     """
+    # The last probe reads all cells, however many there are.
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
     table = plain_table(*columns, right=columns[1:])
+
     for score in findings.scores:
         probes = [f"{value:.3f}" for _, value in score.probe]
         inside = number_text(score.ablation_inside, "+.4f")
@@ -315,9 +334,12 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
     headings = []
     changes = []
     for one in (ablation, *others):
-        headings.append("clamped at 0" if one.at == "zero" else "clamped at its mean")
+        heading = "clamped at its mean"
+        if one.at == "zero":
+            heading = "clamped at 0"
+        headings.append(heading)
         changes.append((one.change, one.effects))
-    return clamped_table(headings, changes, ablation.ci)
+    return clamped_table(headings, changes, interval=ablation.ci)
 
 
 Change = tuple[float, Sequence[AblationEffect]]
@@ -325,7 +347,11 @@ Change = tuple[float, Sequence[AblationEffect]]
 
 
 def clamped_table(
-    headings: Sequence[str], changes: Sequence[Change], interval: tuple[float, float], own: str = ""
+    headings: Sequence[str],
+    changes: Sequence[Change],
+    *,
+    interval: tuple[float, float],
+    own: str = "",
 ) -> Table:
     """Build the table of rises of the loss, in all and inside and outside each detector's spans, a
     column for each.
@@ -342,6 +368,7 @@ def clamped_table(
         table.add_row(name, first, ends_text(*ends, "+.4f"), *others)
 
     def order(effect: AblationEffect) -> tuple[bool, float]:
+        # False sorts before True, large changes before small ones.
         return effect.detector != own, -effect.change_inside
 
     add("whole text", interval, [change for change, _ in changes])
@@ -349,8 +376,13 @@ def clamped_table(
         name = effect.detector
         # The effects of the other columns may be in another order.
         same = [one for _, effects in changes for one in effects if one.detector == name]
-        inside = f"{name} over 0" if effect.is_count else f"inside {name}"
-        outside = "  at 0" if effect.is_count else "  outside"
+
+        # A count has no spans: it is 0 or more.
+        inside = f"inside {name}"
+        outside = "  outside"
+        if effect.is_count:
+            inside = f"{name} over 0"
+            outside = "  at 0"
         add(inside, effect.ci_inside, [one.change_inside for one in same])
         add(outside, effect.ci_outside, [one.change_outside for one in same])
     return table
@@ -368,6 +400,7 @@ def _as_in_yaml(value: Any) -> str:
     """Return a value as `config.yaml` and `--set` have it: null, true and false."""
     if value is None:
         return "null"
+    # Before numbers: a bool is one.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
@@ -379,7 +412,10 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     """Build the table of every setting, its value and its source."""
     table = plain_table("field", "value", "from")
     for name, value in values.items():
-        style = "dim" if origins[name] == "default" else "bold"
+        # What somebody chose stands out from what is as it always is.
+        style = "bold"
+        if origins[name] == "default":
+            style = "dim"
         origin = Text(all_visible(origins[name]), style=style)
         table.add_row(name, _as_in_yaml(value) or "-", origin)
     return table
@@ -387,11 +423,14 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    rows = [
-        (shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability))
-        for one in predictions
-    ]
-    return plain_table("next", "probability", "", right=("probability",), rows=rows)
+    table = plain_table("next", "probability", "", right=("probability",))
+    for one in predictions:
+        table.add_row(
+            shown_character(one.character),
+            f"{one.probability:.4f}",
+            Bar(one.probability),
+        )
+    return table
 
 
 def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
@@ -400,12 +439,15 @@ def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
     table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
     table.columns[1].no_wrap = True
     for place in places:
-        # Of what is before, its end.
+        # Of what is before, its end, so that the brackets stand below each other.
         before = set_cell_size(all_visible(place.before)[::-1], 16)[::-1]
         after = set_cell_size(all_visible(place.after), 8)
         context = f"{before}[{all_visible(place.character)}]{after}"
+
+        # Positions count from 1, as lines and columns of an editor do.
         others = "  ".join(map(_with_percent, place.alternatives))
         table.add_row(f"{place.position + 1:,}", context, _with_percent(place), others)
+
     title = "Where the model hesitated most: what it wrote, and what else was likely"
     return Group(Text(title, style="bold"), table)
 
@@ -414,6 +456,8 @@ def _with_percent(one: Hesitation | Prediction) -> str:
     name = "space"
     if one.character != " ":
         name = all_visible(one.character).rstrip(" ")
+
+    # 0 % would say that it was impossible.
     if one.probability < 0.005:
         return f"{name}:<1%"
     return f"{name}:{100 * one.probability:.0f}%"
@@ -425,6 +469,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     A text or a seed that all of several runs share stands below the table; a text that the names of
     the runs repeat is left out.
     """
+    # Columns that say the same of every run are left out.
     rows = list(map(_run_row, runs))
     columns = list(rows[0])
     if all(run.name.startswith(run.text) for run in runs):
@@ -441,21 +486,28 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     for row in rows:
         table.add_row(*(row[name] for name in columns))
     # Long texts and models are folded before names are.
-    table.columns[0].no_wrap = max(len(run.name) for run in runs) <= _MAX_RUN_WIDTH
+    longest = max(len(run.name) for run in runs)
+    table.columns[0].no_wrap = longest <= _MAX_RUN_WIDTH
 
-    notes = list(map(Text, comparison_notes([run for run in runs if run.best_nats is not None])))
+    # A run without a loss cannot be compared wrongly.
+    measured = [run for run in runs if run.best_nats is not None]
+    notes = list(map(Text, comparison_notes(measured)))
     if shared:
         notes.append(Text(all_visible(f"All runs: {', '.join(shared)}."), style="dim"))
     return Group(table, *notes)
 
 
 def _run_row(run: RunSummary) -> dict[str, str]:
+    # Of runs without a checkpoint it is not known.
     num_parameters = ""
     if run.num_parameters is not None:
         num_parameters = short_number(run.num_parameters)
+
+    # Steps that are left show that a run has not ended.
     steps = f"{run.step:,}"
     if run.step != run.num_steps:
         steps += f"/{run.num_steps:,}"
+
     return {
         "run": run.name,
         "text": run.text,
@@ -481,18 +533,22 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     The rows of one predictor are named by their protocol. With several predictors or protocols that
     are compared, the rows have their differences.
     """
+    # What was read.
     rows = shown_rows(evaluation.rows)
     where = "this text" if evaluation.part is None else f"the {evaluation.part} text"
     if evaluation.common_bytes is not None:
         begin, end = evaluation.common_bytes
         where += f" that all runs have: bytes {begin:,} to {end:,} of their text"
     parts: list[RenderableType] = [Text(f"Loss over {where}")]
+
+    # A column of names says nothing where all rows have one.
     is_one = len({row.name for row in rows}) == 1
     if is_one and all(row.difference is None for row in rows):
         parts.append(losses_table([row.loss for row in rows]))
     else:
         parts.append(_losses_of_several(rows))
 
+    # How to read it, what is missing, and why.
     notes = [how_to_read(rows)]
     for protocol, reason in sorted({(row.protocol, row.reason) for row in evaluation.skipped}):
         notes.append(f"{protocol} is skipped: {reason}.")
@@ -500,6 +556,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         notes.append("The text is too short for an interval, which needs 1,000 scored characters.")
     notes += map(all_visible, evaluation.notes)
     parts += map(Text, notes)
+
     for breakdown in evaluation.breakdowns:
         parts += [Text(""), breakdown_view(breakdown)]
     return Group(*parts)
@@ -508,6 +565,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     """Draw the loss by class or by position: a bar per group or, for a run that is compared, its
     difference."""
+    # The columns. Differences take the place of the bars, which would not fit beside them.
     by_class = breakdown.by == "class"
     has_differences = any(group.difference is not None for group in breakdown.groups)
     title = "by the number of characters read since the initial state"
@@ -525,9 +583,13 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     table = plain_table(*columns, right=right, narrow=True)
 
     # Classes are of very different sizes: the bars show where most of the loss is.
-    of_bar = "share_of_loss" if by_class else "nats_per_char"
-    largest = max(getattr(group, of_bar) for group in breakdown.groups)
-    for group in breakdown.groups:
+    lengths = [group.nats_per_char for group in breakdown.groups]
+    if by_class:
+        lengths = [group.share_of_loss for group in breakdown.groups]
+    # A perfect model has no loss anywhere.
+    largest = max(lengths) or 1.0
+
+    for group, length in zip(breakdown.groups, lengths, strict=True):
         cells: list[RenderableType] = [
             group.name,
             f"{group.num_chars:,}",
@@ -539,8 +601,9 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
         elif not has_differences:
             if by_class:
                 cells.append(f"{group.share_of_loss:.1%}")
-            cells.append(Bar(getattr(group, of_bar) / largest if largest > 0 else 0.0))
+            cells.append(Bar(length / largest))
         table.add_row(*cells)
+
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
 
 
@@ -583,10 +646,13 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     the best."""
     ngrams = [row for row in rows if row.name == NGRAM]
     best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
-    shown = {f"{order}-gram" for order in SHOWN_ORDERS}
-    return tuple(
-        row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown
-    )
+    protocols = {f"{order}-gram" for order in SHOWN_ORDERS}
+
+    shown = []
+    for row in rows:
+        if row.name != NGRAM or row is best or row.loss.protocol in protocols:
+            shown.append(row)
+    return tuple(shown)
 
 
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
@@ -595,8 +661,13 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     columns = ("protocol", *_FIGURES, "characters", "precision")
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
-        characters = f"{report.num_chars:,}"
-        table.add_row(report.protocol, *_figures(report), characters, report.precision)
+        table.add_row(
+            report.protocol,
+            *_figures(report),
+            f"{report.num_chars:,}",
+            report.precision,
+        )
+        # A line of its own: three intervals beside their figures are wider than 80 columns.
         if report.nats_ci is not None:
             intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
             table.add_row("", *map(_ends, intervals), "", "", style="dim")
@@ -604,17 +675,24 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
 
 
 def _figures(loss: LossReport) -> list[str]:
-    return [f"{value:.4f}" for value in (loss.nats_per_char, loss.bpc, loss.bits_per_byte)]
+    return [
+        f"{loss.nats_per_char:.4f}",
+        f"{loss.bpc:.4f}",
+        f"{loss.bits_per_byte:.4f}",
+    ]
 
 
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
+    # Models of different alphabets are compared by bytes, of which the intervals then count, too.
     has_bytes = any(row.byte_difference is not None for row in rows)
     for row in rows:
         loss = row.loss
         difference, ends = _difference_cells(row.difference or row.byte_difference)
         table.add_row(row.name, loss.protocol, *_figures(loss), difference)
+
+        # The intervals stand below their figures.
         if loss.nats_ci is not None or ends:
             of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
             table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, ends, style="dim")

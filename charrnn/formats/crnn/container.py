@@ -76,7 +76,9 @@ LARGEST_WEIGHT = 1e15
 """With larger ones a sum could overflow: what then follows is not the same on every machine."""
 MAX_MODEL = 1 << 30
 """Bytes of an included model at most."""
-MAX_UNPACKED, MAX_RATIO = 1 << 26, 32
+MAX_UNPACKED = 1 << 26
+"""Bytes of weights that any packed model may take."""
+MAX_RATIO = 32
 """Weights of more bytes may take this many times the packed ones at most, of which eight are usual;
 for M networks M times as many, because weights between them are zero."""
 PIECE = 1 << 20
@@ -102,19 +104,27 @@ class Header(NamedTuple):
 
 def pack_model(model: Model) -> bytes:
     """Return a model for `unpack_model`. Names of its texts are left out."""
-    config, vocab, tensors = model.config, model.vocab, model.tensors
-    shared = replace(config, corpus=(), init_from=None, extend_alphabet=False)
-    files = [*RunDescription.of(Path(), shared, vocab).files().values()]
-    parts = [*(len(data).to_bytes(4, "little") for data in files), *files]
+    config = model.config
+    vocab = model.vocab
+    tensors = model.tensors
+    shared = replace(
+        config,
+        corpus=(),
+        init_from=None,
+        extend_alphabet=False,
+    )
+    files = RunDescription.of(Path(), shared, vocab).files().values()
+    parts = [len(data).to_bytes(4, "little") for data in files]
+    parts += files
 
     # A cell that computes its weights from others has those in float32: what it would compute from
-    # int8 differs.
+    # int8 differs. Such weights are other arrays than the tensors, which `id` tells apart.
     linear = Architecture.of(config).linear_weights(tensors)
-    matrices = {
-        id(linear[name][0]): matrix
-        for name, (matrix, _) in model.generator.int8_stepper.products.items()
-        if matrix.bits
-    }
+    matrices = {}
+    for name, (product, _) in model.generator.int8_stepper.products.items():
+        if product.bits:
+            weight, _ = linear[name]
+            matrices[id(weight)] = product
     ngrams = tensors.get("ngrams.weight")
     if ngrams is not None:
         matrices[id(ngrams)] = Matrix(ngrams, is_int8=True)
@@ -124,7 +134,10 @@ def pack_model(model: Model) -> bytes:
         if matrix is None:
             parts += [b"\0", tensors[name].astype("<f4").tobytes()]
         else:
-            parts += [b"\1", matrix.scale.astype("<f4").tobytes(), matrix.values.tobytes()]
+            scale = matrix.scale.astype("<f4")
+            parts += [b"\1", scale.tobytes(), matrix.values.tobytes()]
+
+    # No time of writing: the same model gives the same bytes.
     data = b"".join(parts)
     packed = gzip.compress(data, mtime=0)
     # A table of n-grams may be nearly all zero: compressed, it would look like a bomb.
@@ -157,12 +170,16 @@ def unpack_model(packed: bytes, name: str) -> Model:
 
 def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
     """Read an unpacked model. Raises ValueError for what `pack_model` does not write."""
+    # The sizes are checked before anything of them is read: they may be those of a damaged file.
     sizes = [int.from_bytes(file.read(4), "little") for _ in range(2)]
     if max(sizes) > MAX_TEXT_BYTES:
         raise ValueError("it is larger than a model can be")
     description = RunDescription(Path(name), *map(file.read, sizes))
-    config, vocab = description.config(), description.vocab()
+    config = description.config()
+    vocab = description.vocab()
     check_portable(config)
+
+    # A small file must not unpack to weights that fill the memory (a decompression bomb).
     most = _most_bytes(config, packed)
     memory = memory_bytes()
     if memory is not None:
@@ -172,6 +189,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
 
     tensors = {}
     for tensor, shape in weight_shapes(config, len(vocab)).items():
+        # `frombuffer` and `reshape` raise ValueError where bytes are missing.
         is_int8 = file.read(1) == b"\1" and len(shape) == 2
         if is_int8:
             scale = np.frombuffer(file.read(4 * shape[0]), "<f4")
@@ -182,6 +200,8 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
         tensors[tensor] = weights.astype(np.float32)
         if not np.isfinite(weights).all():
             raise ValueError("its weights are not those of its configuration")
+
+    # All was read; this also lets gzip check its CRC-32.
     if file.read(1):
         raise ValueError("its weights are not those of its configuration")
     return Model(config, vocab, tensors, name=name)
@@ -192,6 +212,7 @@ def check_portable(config: Config) -> None:
     reason = NOT_PORTABLE.get(config.cell)
     if not cell_type(config.cell).__module__.startswith("charrnn."):
         reason = "it comes from another package"
+
     if reason is not None:
         raise UsageError(
             f"The cell of this model is {config.cell}: {reason}, so the file might not open on"
@@ -202,11 +223,13 @@ def check_portable(config: Config) -> None:
 def check_weights(tensors: Mapping[str, NDArray[Any]], name: str) -> None:
     """Raise CheckpointError if a weight of the model `name` is so large that a sum could overflow,
     or is no number."""
-    if not all((np.abs(values) <= LARGEST_WEIGHT).all() for values in tensors.values()):
-        raise CheckpointError(
-            f"{name} has weights beyond {LARGEST_WEIGHT:.0e}, with which sums overflow: the file"
-            " might not open on another machine. Use another checkpoint."
-        )
+    for values in tensors.values():
+        # Not `any(> LARGEST_WEIGHT)`, which nan passes.
+        if not (np.abs(values) <= LARGEST_WEIGHT).all():
+            raise CheckpointError(
+                f"{name} has weights beyond {LARGEST_WEIGHT:.0e}, with which sums overflow: the"
+                " file might not open on another machine. Use another checkpoint."
+            )
 
 
 def check_model(header: Header, digest: bytes, *, file: str, run: str) -> None:
@@ -222,8 +245,18 @@ def check_model(header: Header, digest: bytes, *, file: str, run: str) -> None:
 def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables,
     architecture, alphabet."""
-    names = ("cell", "depth", "num_layers", "hidden_size", "zoneout", "sum_outputs", "end_id")
-    settings = {name: getattr(config, name) for name in names}
+    # Not the whole configuration: the same network may be trained by other settings.
+    settings = {
+        "cell": config.cell,
+        "depth": config.depth,
+        "num_layers": config.num_layers,
+        "hidden_size": config.hidden_size,
+        "zoneout": config.zoneout,
+        "sum_outputs": config.sum_outputs,
+        "end_id": config.end_id,
+    }
+    # The arrays that the stepper computes with, not the weights of the checkpoint: a model that an
+    # archive includes has other weights, of the same int8 values.
     arrays = {f"table {name}": table for name, table in stepper.tables.items()}
     arrays["state"] = pack(stepper.initial_state(1))
     for name, (matrix, bias) in stepper.products.items():
@@ -236,10 +269,12 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     for layer, extras in enumerate(stepper.extras):
         arrays |= {f"{layer} {name}": values for name, values in extras.items()}
 
+    # Sorted, and of one byte order: the digest is the same on every machine.
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str.lstrip('<|=')} {array.shape}".encode())
+        kind = array.dtype.str.lstrip("<|=")
+        digest.update(f"{name} {kind} {array.shape}".encode())
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.digest()
 
@@ -260,8 +295,14 @@ def _crc(data: bytes) -> bytes:
 
 def header_to_bytes(header: Header) -> bytes:
     """Return the beginning of a file."""
-    bits = bytes([SYMBOL_BITS + 32 * header.order])
-    data = START + header.digest + bits + _number(len(header.model)) + header.model
+    parts = [
+        START,
+        header.digest,
+        bytes([SYMBOL_BITS + 32 * header.order]),
+        _number(len(header.model)),
+        header.model,
+    ]
+    data = b"".join(parts)
     return data + _crc(data)
 
 
@@ -270,10 +311,12 @@ def cut_rows(data: bytes) -> list[bytes]:
     num_rows = max(1, min(MAX_ROWS, len(data) // LEAST_ROW_BYTES))
     cuts = [len(data) * row // num_rows for row in range(num_rows + 1)]
     for row in range(1, num_rows):
-        # A character has at most three bytes after its first one.
+        # A character has at most three bytes after its first one; in other files more may look
+        # like these, and the cut may be anywhere.
         for _ in range(3):
             if data[cuts[row]] & 0xC0 == 0x80:
                 cuts[row] -= 1
+
     return [data[begin:end] for begin, end in pairwise(cuts)]
 
 
@@ -290,10 +333,15 @@ def compress(
         while data := source.read(MAX_ROWS * ROW_BYTES):
             rows = cut_rows(data)
             blocks = list(zip(rows, coder.encode(rows), strict=True))
+
+            # The table has its own CRC-32: with a wrong size nothing after it would be found.
             table = _number(len(rows))
             for row, coded in blocks:
                 table += _number(len(row)) + _number(len(coded))
             yield table + _crc(table)
+
+            # Each CRC-32 is of the text, too: coded bytes alone do not show that the model is
+            # another, or computes other numbers.
             for row, coded in blocks:
                 yield coded + _crc(coded + row)
     yield _number(0)
@@ -340,6 +388,7 @@ class _Reader:
         return data
 
     def number(self, what: str) -> int:
+        # Six bytes hold every size that occurs.
         value = 0
         for shift in range(0, 42, 7):
             byte = self.take(1, what)[0]
@@ -354,6 +403,8 @@ class _Reader:
         self._seen = b""
         if self.take(4, what) != crc:
             raise self.damaged(f"{what} has changed{consequence}")
+
+        # The CRC-32 itself, which `take` has added.
         self._seen = b""
 
     def header(self) -> Header:
@@ -361,17 +412,22 @@ class _Reader:
         start = self._source.read(len(START))
         if not start.startswith(SIGNATURE):
             raise DataError(f"{self._name} was not written by charrnn compress.")
+
+        # Before the CRC-32: another version may have it elsewhere.
         if start not in (SIGNATURE, START):  # a file can end after its signature
             raise DataError(
                 f"{self._name} has version {start[-1]} of the format, or is damaged: this charrnn"
                 f" reads version {VERSION}."
             )
+
+        # What cannot be is refused before as many bytes are read.
         self._seen = start
         digest = self.take(32, what)
         order, bits = divmod(self.take(1, what)[0], 32)
         model_size = self.number(what)
         if bits != SYMBOL_BITS or order > MAX_ORDER or model_size > MAX_MODEL:
             raise self.damaged(f"{what} has changed")
+
         model = self.take(model_size, "the model that it includes")
         self.check(what)
         return Header(digest, model, order)
@@ -384,9 +440,13 @@ class _Reader:
             if self._source.read(1):
                 raise self.damaged("something follows its end")
             return None
-        sizes = [
-            (self.number(table), self.number(table)) for _ in range(min(num_rows, MAX_ROWS + 1))
-        ]
+
+        # Of a wrong number of rows no more are read than it takes to notice.
+        sizes = []
+        for _ in range(min(num_rows, MAX_ROWS + 1)):
+            size = self.number(table)
+            num_coded = self.number(table)
+            sizes.append((size, num_coded))
         self.check(table, ", and nothing after it can be restored")
         is_possible = all(coded <= size <= ROW_BYTES + 3 for size, coded in sizes)
         if num_rows > MAX_ROWS or not is_possible:
@@ -397,9 +457,13 @@ class _Reader:
         for size, num_coded in sizes:
             name = f"block {num_before + len(blocks) + 1:,}"
             try:
-                blocks.append(_Block(size, self.take(num_coded, name), self.take(4, name)))
+                coded = self.take(num_coded, name)
+                crc = self.take(4, name)
             except DataError as error:
                 return _Segment(blocks, error)
+            blocks.append(_Block(size, coded, crc))
+
+        # Their CRC-32 is checked with their text.
         self._seen = b""
         return _Segment(blocks)
 
@@ -430,6 +494,8 @@ def decompress(coder: RowCoder, source: Readable, name: str) -> Iterator[bytes]:
                     )
                 begin += block.size
                 yield text
+
+            # After all that could be read was written.
             if segment.cut is not None:
                 raise segment.cut
 
@@ -441,6 +507,8 @@ def _texts_of(coder: RowCoder, segment: _Segment) -> Iterator[bytes]:
     if coded:
         sizes = [block.size for block in coded]
         decoded = iter(coder.decode([block.coded for block in coded], sizes))
+
+    # In the order of the file; a stored block is its text.
     for block in segment.blocks:
         if len(block.coded) < block.size:
             yield next(decoded)

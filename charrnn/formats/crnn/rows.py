@@ -42,9 +42,12 @@ Symbols = NDArray[np.int32]
 Ends = Sequence[int] | NDArray[np.int64]
 """Where the interval of each symbol ends, and the next one begins."""
 
-SYMBOL_BITS, KIND_BITS, BYTE_BITS = 30, 16, 8
-"""Bits of the sums of frequencies: of characters (k), of two kinds, such as escaped or not, of
-escaped bytes."""
+SYMBOL_BITS = 30
+"""k: bits of the sum of the frequencies of characters."""
+KIND_BITS = 16
+"""The same of two kinds, such as escaped or not."""
+BYTE_BITS = 8
+"""The same of escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
 MAX_ORDER = 6
@@ -80,10 +83,16 @@ def frequencies(logits: NDArray[Any]) -> NDArray[np.int64]:
     scores = np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
     with np.errstate(invalid="ignore"):  # inf - inf, whose weight is 0
         weights = exact_exp(scores - scores.max(axis=1, keepdims=True))
+
+    # Not `sum`, which adds in an order that depends on the machine.
     totals = np.cumsum(weights, axis=1)[:, -1:]
-    scale = (2**SYMBOL_BITS - scores.shape[1]) / np.maximum(totals, 1.0)
+    whole = 2**SYMBOL_BITS
+    scale = (whole - scores.shape[1]) / np.maximum(totals, 1.0)
     parts: NDArray[np.int64] = 1 + (weights * scale).astype(np.int64)
-    parts[np.arange(len(parts)), scores.argmax(axis=1)] += 2**SYMBOL_BITS - parts.sum(axis=1)
+
+    # What rounding down leaves over costs least at the most likely character.
+    rows = np.arange(len(parts))
+    parts[rows, scores.argmax(axis=1)] += whole - parts.sum(axis=1)
     return parts
 
 
@@ -103,6 +112,8 @@ class RangeEncoder:
         part = self._size // int(ends[-1])
         self._size = part * (int(ends[symbol]) - begin)
         self._raise(part * begin)
+
+        # The leading byte of a small interval can only change by a carry: it is written.
         while self._size < TOP:
             self.data.append(self._low >> 56)
             self._low = (self._low << 8) & MASK
@@ -113,6 +124,7 @@ class RangeEncoder:
         self._low += offset
         if self._low <= MASK:
             return
+
         # The carry is one more in the bytes that are written.
         self._low &= MASK
         place = len(self.data) - 1
@@ -123,8 +135,10 @@ class RangeEncoder:
 
     def finish(self) -> bytes:
         """Return all bytes, without zeros at the end: the decoder reads zeros after them."""
-        self._raise(-self._low % TOP)  # an interval of at least TOP contains a multiple of it
-        return bytes(self.data + bytes([self._low >> 56])).rstrip(b"\0")
+        # An interval of at least TOP contains a multiple of it, whose last seven bytes are zero.
+        self._raise(-self._low % TOP)
+        self.data.append(self._low >> 56)
+        return bytes(self.data).rstrip(b"\0")
 
 
 class RangeDecoder:
@@ -139,15 +153,21 @@ class RangeDecoder:
     def code(self, ends: Ends, symbol: int = 0) -> int:
         """Return the next symbol, whatever is passed as `symbol`, and narrow the interval to its
         part."""
-        part = self._size // int(ends[-1])
+        # The same division as in the encoder, and the symbol whose interval holds the code.
+        whole = int(ends[-1])
+        part = self._size // whole
         # Damaged bytes may be beyond the last interval.
-        target = min(self._code // part, int(ends[-1]) - 1)
+        target = min(self._code // part, whole - 1)
         symbol = bisect_right(ends, target)
         begin = int(ends[symbol - 1]) if symbol else 0
         self._code -= part * begin
         self._size = part * (int(ends[symbol]) - begin)
+
+        # As many bytes as the encoder wrote here; after the end there are zeros.
         while self._size < TOP:
-            byte = self._data[self._at] if self._at < len(self._data) else 0
+            byte = 0
+            if self._at < len(self._data):
+                byte = self._data[self._at]
             self._at += 1
             self._code = ((self._code << 8) | byte) & MASK
             self._size <<= 8
@@ -173,17 +193,24 @@ class _Guesses:
         """Count a character as right or wrong, and add it to the context."""
         if not self._order:
             return
+
+        # A guess that was often right survives some mistakes; the count tells how far to trust it.
         guess, count = self.next()
         if guess == symbol:
             count = min(count + 1, MOST_COUNTED)
         else:
             count //= 2
         if count == 0:
-            guess, count = symbol, 1
-        self._slots[self._slot()] = guess, count
-        self._hash = ((self._hash << self._shift) + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF
+            guess = symbol
+            count = 1
+        self._slots[self._slot()] = (guess, count)
+
+        # Id 0 must change the hash, too.
+        hashed = (self._hash << self._shift) + (symbol + 1) * MULTIPLIER
+        self._hash = hashed & 0xFFFFFFFF
 
     def _slot(self) -> int:
+        # The leading bits of a product are the well mixed ones (Knuth 1973).
         return self._hash >> (32 - SLOT_BITS)
 
 
@@ -216,12 +243,15 @@ class RowCoding:
         """Code the next character, of the intervals that `ends` gives, and the escaped bytes before
         it. Return its id; 0 if only escaped bytes were left."""
         while self.num_left > 0:
+            # A decoder has none: what it passes on is not used.
             symbol = next(self._given, 0)
             self._is_escaped = self._code_kind(int(self._is_escaped), symbol < 0)
             if self._is_escaped:
                 self.symbols.append(-1 - self._coder.code(BYTE_ENDS, -1 - symbol))
                 self.num_left -= 1
                 continue
+
+            # Guesses are made of characters of the alphabet, from them alone.
             symbol = self._code_guessed(ends, symbol)
             self._guesses.update(symbol)
             self.symbols.append(symbol)
@@ -234,6 +264,9 @@ class RowCoding:
         guess, count = self._guesses.next()
         if count == 0:
             return self._coder.code(ends, symbol)
+
+        # How likely the guess is to be right depends on how often it was, and on what the model
+        # gives it: the context has three bits of that.
         part = int(ends[guess])
         if guess > 0:
             part -= int(ends[guess - 1])
@@ -241,16 +274,22 @@ class RowCoding:
         context = 8 * count + (part >> (SYMBOL_BITS - 3))
         if self._code_kind(context, symbol == guess):
             return guess
+
         # A wrong guess keeps one part, so that no interval is empty.
-        return self._coder.code(np.append(ends[:guess], ends[guess:] - (part - 1)), symbol)
+        others = np.append(ends[:guess], ends[guess:] - (part - 1))
+        return self._coder.code(others, symbol)
 
     def _code_kind(self, context: int, kind: bool) -> bool:
         """Code one of two kinds, by how often each followed its context before (Krichevsky &
         Trofimov 1981)."""
+        # (ones + 1/2) / (zeros + ones + 1) in whole numbers, and never nothing.
         counts = self._counts[context]
         zeros, ones = counts
-        share = max(1, ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2))
-        found = self._coder.code((share, 1 << KIND_BITS), int(not kind)) == 0
+        share = ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2)
+        ends = (max(1, share), 1 << KIND_BITS)
+
+        # The first interval is that of True.
+        found = self._coder.code(ends, int(not kind)) == 0
         counts[int(found)] += 1
         return found
 
@@ -270,12 +309,15 @@ class RowCoder:
         self._codec = ("utf-8", "surrogateescape")
         if vocab.kind == "byte":
             self._codec = ("latin-1", "strict")
+
         encoded = [self._encode(character) for character in vocab.characters]
         self.widths = np.array([len(one) for one in encoded], np.int64)
         """(V,) bytes of each character."""
         self._bytes = dict(enumerate(encoded))
         """What each symbol stands for."""
         self._bytes |= {-1 - byte: bytes([byte]) for byte in range(256)}
+
+        # All rows begin alike, as a sample without a prime does.
         self._logits, self._state = stepper.read(start_ids(vocab, stepper.end_id))
 
     def _encode(self, character: str) -> bytes:
@@ -289,14 +331,18 @@ class RowCoder:
     def to_symbols(self, data: bytes) -> Symbols:
         """Return the symbols of a row: the ids of its characters, and the bytes of all that is not
         in the alphabet."""
+        # Bytes that are no UTF-8 become lone surrogates, which are encoded as the same bytes again.
         points = code_points(data.decode(*self._codec))
         is_known = self._vocab.knows(points)
         escaped = [self._encode(chr(point)) for point in points[~is_known]]
+
+        # Each character outside the alphabet makes room for its bytes, which are then put there.
         lengths = np.ones(len(points), np.int64)
         lengths[~is_known] = [len(one) for one in escaped]
         ids = np.where(is_known, self._vocab.ids_of(points), np.int32(-1))
         symbols: Symbols = ids.repeat(lengths)
-        symbols[symbols < 0] = -1 - np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
+        escaped_bytes = np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
+        symbols[symbols < 0] = -1 - escaped_bytes
         return symbols
 
     def encode(self, rows: Sequence[bytes]) -> list[bytes]:
@@ -314,8 +360,10 @@ class RowCoder:
         for row, encoder in zip(rows, encoders, strict=True):
             # Compiled code leaves a row that has grown too long: what it wrote may end in zeros,
             # which `finish` removes.
-            data = encoder.finish() if len(encoder.data) < len(row) else row
-            coded.append(min(row, data, key=len))
+            data = row
+            if len(encoder.data) < len(row):
+                data = min(row, encoder.finish(), key=len)
+            coded.append(data)
         return coded
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
@@ -327,10 +375,13 @@ class RowCoder:
             decoded = self._code_in_numpy(decoders, [()] * len(rows), sizes)
         else:
             decoded = self._decode_compiled(compiled, rows, sizes)
-        return [
-            b"".join(map(self._bytes.__getitem__, symbols))[:size]
-            for symbols, size in zip(decoded, sizes, strict=True)
-        ]
+
+        texts = []
+        for symbols, size in zip(decoded, sizes, strict=True):
+            text = b"".join(map(self._bytes.__getitem__, symbols))
+            # A damaged row can end in the middle of a character.
+            texts.append(text[:size])
+        return texts
 
     def start(self, num_rows: int) -> tuple[RecurrentState[Float32Array], Float32Array]:
         """Return the state and the logits (B, V) before a row, for several rows."""
@@ -340,6 +391,7 @@ class RowCoder:
     def _compiled_loop(self, sizes: Sequence[int]) -> ModuleType | None:
         """Return what codes rows of `sizes` bytes faster than NumPy, if these and all before make
         up for loading it."""
+        # A long text comes in segments, of which each by itself would not be worth the loading.
         self._num_coded += sum(sizes)
         engine = choose_engine(NUMPY_COST * self._num_coded)
         return compiled_loop(self.stepper, engine, "code")
@@ -351,10 +403,18 @@ class RowCoder:
         sizes: Sequence[int],
     ) -> list[list[int]]:
         """Code rows, one character of each at a time, and return their symbols."""
-        codings = [
-            RowCoding(coder, map(int, one), size=size, widths=self.widths, order=self.order)
-            for coder, one, size in zip(coders, symbols, sizes, strict=True)
-        ]
+        codings = []
+        for coder, given, size in zip(coders, symbols, sizes, strict=True):
+            coding = RowCoding(
+                coder,
+                map(int, given),
+                size=size,
+                widths=self.widths,
+                order=self.order,
+            )
+            codings.append(coding)
+
+        # All rows go through the network together; one that has ended is computed on, and not used.
         ids = np.zeros(len(sizes), np.int64)
         state, logits = self.start(len(sizes))
         num_left = sum(sizes)
@@ -363,6 +423,7 @@ class RowCoder:
             for row, coding in enumerate(codings):
                 if coding.num_left > 0:
                     ids[row] = coding.code_char(ends[row])
+
             before = num_left
             # A damaged row can end in the middle of a character.
             num_left = sum(max(0, coding.num_left) for coding in codings)
@@ -375,6 +436,7 @@ class RowCoder:
         self, compiled: ModuleType, symbols: Sequence[Symbols], sizes: Sequence[int]
     ) -> list[RangeEncoder]:
         """Code rows by the compiled loop; return an encoder of what it has written of each."""
+        # A row that grows beyond the longest one is given up: it is stored as it is.
         data = np.zeros((len(sizes), max(sizes) + SPARE_BYTES), np.uint8)
         fields = self._code_compiled(
             compiled,
@@ -384,12 +446,14 @@ class RowCoder:
             ends=np.full(len(sizes), max(sizes), np.int64),
             decodes=False,
         )
+
+        # What is left to do is `finish`.
         num_written = fields[:, compiled.NUM_BYTES].tolist()
         lows = fields[:, compiled.LOW].tolist()
-        return [
-            RangeEncoder(row[:end].tobytes(), low)
-            for row, end, low in zip(data, num_written, lows, strict=True)
-        ]
+        encoders = []
+        for row, end, low in zip(data, num_written, lows, strict=True):
+            encoders.append(RangeEncoder(row[:end].tobytes(), low))
+        return encoders
 
     def _decode_compiled(
         self, compiled: ModuleType, rows: Sequence[bytes], sizes: Sequence[int]
@@ -423,6 +487,7 @@ class RowCoder:
         `symbols` (B, N) are read, and `data` (B, M) are written up to `ends` (B,); or the other way
         round, if it decodes.
         """
+        # The coders begin with the whole interval; a decoder has read its first eight bytes.
         num_rows = len(sizes)
         left = np.array(sizes, np.int64)
         fields = np.zeros((num_rows, compiled.NUM_FIELDS), np.uint64)
@@ -430,14 +495,23 @@ class RowCoder:
         if decodes:
             fields[:, compiled.LOW] = data[:, :8].copy().view(">u8")[:, 0]
             fields[:, compiled.NUM_BYTES] = 8
-        slots = np.zeros((num_rows, 1 << SLOT_BITS if self.order else 1), np.int32)
+
+        # A megabyte for each row, which rows without guesses don't need.
+        num_slots = 1
+        if self.order:
+            num_slots = 1 << SLOT_BITS
+        slots = np.zeros((num_rows, num_slots), np.int32)
 
         # The parts of an array are views: compiled code writes to the whole ones.
         num_parts = min(num_cores(), num_rows)
         arrays = (fields, left, slots, symbols, data, ends)
         parts = [np.array_split(array, num_parts) for array in arrays]
+
+        # The order of these is that of the arguments of the compiled function.
         weights = compiled.pack(self.stepper)
-        end_id = -1 if self.stepper.end_id is None else self.stepper.end_id
+        end_id = self.stepper.end_id
+        if end_id is None:
+            end_id = -1
         jobs = []
         for rows in zip(*parts, strict=True):
             state, logits = self.start(len(rows[0]))
@@ -455,6 +529,7 @@ class RowCoder:
             )
             jobs.append((model, STEPS_AT_ONCE, decodes, rows))
 
+        # Compiled code holds no lock of the interpreter: threads run on all cores.
         with ThreadPoolExecutor(len(jobs)) as pool:
             while (left > 0).any():
                 before = int(left.sum())
@@ -467,5 +542,8 @@ def _padded(rows: Sequence[Any], kind: type[Any]) -> NDArray[Any]:
     """Return rows as an array (B, N), N >= 8, with zeros at the end."""
     padded = np.zeros((len(rows), max(8, *(len(row) for row in rows))), kind)
     for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = np.frombuffer(row, kind) if isinstance(row, bytes) else row
+        values = row
+        if isinstance(row, bytes):
+            values = np.frombuffer(row, kind)
+        target[: len(row)] = values
     return padded

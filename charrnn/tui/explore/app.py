@@ -59,8 +59,10 @@ from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pi
 from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import Scale, all_visible, block, palette_of, shown_character
 
-PAGE, COMPARISON = "page", "comparison"
-"""Kinds of the jobs of the screens."""
+PAGE = "page"
+"""The kind of the job that measures the page of a cell."""
+COMPARISON = "comparison"
+"""The kind of the job that generates two texts."""
 PAGE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
     (
@@ -175,6 +177,8 @@ class Legible:
                 markup=False,
                 highlight=False,
             )
+
+        # Textual blends dim text with the background, after which it is too faint to read.
         for text, style, control in console.render(self.drawn, options):
             yield Segment(text, style and style + Style(dim=False), control)
 
@@ -184,8 +188,11 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
     it."""
     drawn = np.random.default_rng(0).permutation(len(values))
     sentences = number_sentences(text)
+    # float16, as `visualize` keeps values: both choose the same passages.
     places = list(extreme_passages(values.astype(np.float16), text, sentences, drawn))
-    return read_passages(text, places, [values[place.begin : place.end] for place in places])
+
+    of_places = [values[place.begin : place.end] for place in places]
+    return read_passages(text, places, of_places)
 
 
 class CellScreen(FullScreen):
@@ -207,6 +214,7 @@ class CellScreen(FullScreen):
         self.show_subject()
 
     def on_unmount(self) -> None:
+        # Nobody waits for what is left of the page.
         self.app.work.stop(PAGE)
 
     def show_subject(self) -> None:
@@ -215,11 +223,16 @@ class CellScreen(FullScreen):
         exploration = explorer.browser.exploration
         cell = exploration.cell
         score = exploration.selected.score
-        detector = None if score is None else score.detector
+        detector = None
+        if score is not None:
+            detector = score.detector
+
+        # What is known at once.
         self.put("caption", caption_of(exploration))
         self._draw([], self._early_pictures(cell))
         self.query_one("#pictures").scroll_home(animate=False)
 
+        # The rest follows from a thread; each part is drawn with those before it.
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
                 job.show(self._draw, summary_pictures(page, detector), page_pictures(page))
@@ -244,11 +257,14 @@ class CellScreen(FullScreen):
         self.put("page", Legible(Group(*pictures), is_plain))
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
+        # The last line of a screen stays, as the first one of the next.
         pictures = self.query_one("#pictures")
-        pictures.scroll_relative(y=lines + pages * max(1, pictures.size.height - 1), animate=False)
+        lines_of_page = max(1, pictures.size.height - 1)
+        pictures.scroll_relative(y=lines + pages * lines_of_page, animate=False)
 
     def action_turn(self, by: int) -> None:
         """Show the page of the cell before or after in the list."""
+        # The list behind the page moves, too, and is there when the page is closed.
         exploration = self.app.browser.exploration
         row = exploration.row + by
         if 0 <= row < len(exploration.rows):
@@ -284,10 +300,12 @@ class ClampScreen(FullScreen):
         self.app.work.stop(COMPARISON)
 
     def action_again(self) -> None:
+        # Both texts have the new seed: they differ by the clamp alone.
         self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
         self._generate()
 
     def action_scroll(self, by: int) -> None:
+        # Both together, so that the same places stand side by side.
         for view in self.query(TextView):
             view.scroll_relative(y=by, animate=False)
 
@@ -306,6 +324,8 @@ class ClampScreen(FullScreen):
         self.put("title", Text(title, no_wrap=True))
         free = f"not clamped, coloured by {cell_name(clamp.cell)}"
         self.put("free-title", Text(free))
+
+        # In place of the other title, until the texts are there.
         self._say("generating ...")
 
         def generate(job: Job) -> None:
@@ -360,9 +380,16 @@ class Browser(FullScreen):
     def _measure(self, job: Job) -> None:
         """Measure the cells and show the trace of the text, the best cells, and all cells ranked,
         one by one."""
+        # The trace takes a moment and colours the text.
         study = self.app.study
-        trace = trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES)
+        trace = trace_text(
+            study.network(),
+            self.shown,
+            num_guesses=state.NUM_GUESSES,
+        )
         job.show(self._take_trace, trace)
+
+        # The scores take seconds, the rankings need them.
         findings = study.findings()
         job.show(self._take_findings, findings, {})
         if findings.scores:
@@ -376,10 +403,14 @@ class Browser(FullScreen):
     def _take_findings(
         self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]
     ) -> None:
-        was_new = BEST not in self.exploration.orders
-        self.exploration.set_findings(findings, ranked)
-        if was_new and not self._has_moved and BEST in self.exploration.orders:
-            self.exploration.turn_to(BEST)
+        exploration = self.exploration
+        was_new = BEST not in exploration.orders
+        exploration.set_findings(findings, ranked)
+
+        # The best cells come first, but nobody loses the cell that they are looking at.
+        is_new = was_new and BEST in exploration.orders
+        if is_new and not self._has_moved:
+            exploration.turn_to(BEST)
         self.list_cells()
 
     def _legend(self, scale: Scale) -> Text:
@@ -388,6 +419,8 @@ class Browser(FullScreen):
         legend = Text(f"{low} ")
         if scale.is_own:
             legend = Text(f"its own range {low} ")
+
+        # Blocks of different height where there are no colours.
         for step in range(LEGEND_STEPS):
             value = 2 * step / (LEGEND_STEPS - 1) - 1
             if self.app.no_color:
@@ -416,6 +449,7 @@ class Browser(FullScreen):
             # width of their headings.
             for heading, *values in zip(state.columns(order), *rows, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
+
             for number, cells in enumerate(rows, start=1):
                 key = str(number) if number <= num_numbered else ""
                 table.add_row(Text(key), *map(Text, cells))
@@ -425,23 +459,29 @@ class Browser(FullScreen):
     def _show(self) -> None:
         """Draw everything but the table."""
         exploration = self.exploration
-        title = one_line(
-            self.model.name, cell_type(self.model.config.cell).shows, exploration.order
-        )
+        shows = cell_type(self.model.config.cell).shows
+        title = one_line(self.model.name, shows, exploration.order)
         self.put("title", title)
         self.put("caption", caption_of(exploration))
         self.put("legend", self._legend(exploration.scale))
 
+        # The text has no colours until it was read.
         values = exploration.values
         places = None
         if values is not None:
             places = list(map(exploration.scale.place, values.tolist()))
         view = self.query_one("#text", TextView)
         view.show(exploration.viewed.text, places, exploration.viewed.cursor)
+
+        # Below it, the values of the line with the cursor, and the character there.
         sparkline = Text(view.sparkline(view.current_line), no_wrap=True)
         self.put("sparkline", sparkline)
         self.put("readout", self._readout())
-        self.query_one(HintLine).show(TYPING_HINT if self.is_typing else HINT)
+
+        hint = HINT
+        if self.is_typing:
+            hint = TYPING_HINT
+        self.query_one(HintLine).show(hint)
 
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next
@@ -451,14 +491,19 @@ class Browser(FullScreen):
         readout = Text(no_wrap=True)
         if values is None or not len(values):
             return readout
+
         character = _shown(viewed.text[viewed.cursor])
         readout.append(f"{character} {values[viewed.cursor]:+.2f}", "bold")
-        guesses = [f"{_shown(guess)} {probability:.2f}" for guess, probability in viewed.guesses()]
+
+        guesses = []
+        for guess, probability in viewed.guesses():
+            guesses.append(f"{_shown(guess)} {probability:.2f}")
         if guesses:
             readout.append("   next: " + "  ".join(guesses))
         return readout
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        # The event may be older than the list: a shorter one can have come meanwhile.
         row = event.cursor_row
         if row != self.exploration.row and row < len(self.exploration.rows):
             self._has_moved = True
@@ -466,6 +511,7 @@ class Browser(FullScreen):
             self._show()
 
     def on_resize(self) -> None:
+        # The text is folded anew, and the line with the cursor is another.
         self._show()
 
     # Moving
@@ -476,6 +522,8 @@ class Browser(FullScreen):
         view = self.query_one("#text", TextView)
         lines_of_page = max(1, view.scrollable_content_region.height // view.rows_per_line)
         down = lines + pages * lines_of_page
+
+        # Lines are those on the screen: only the view knows where they are folded.
         cursor = viewed.cursor + characters
         if down:
             cursor = view.line_further(down)
@@ -491,6 +539,7 @@ class Browser(FullScreen):
         def go(where: str) -> None:
             self.exploration.go_to(where)
             self._has_moved = True
+            # After the question has closed.
             self.call_later(self.list_cells)
 
         self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
@@ -504,6 +553,8 @@ class Browser(FullScreen):
         """Select the cell of a row of the list."""
         self._has_moved = True
         self.exploration.select(row)
+
+        # Without the event, which would select the row again.
         with self.prevent(DataTable.RowHighlighted):
             self.query_one(CellTable).move_cursor(row=row, animate=False)
         self._show()
@@ -525,6 +576,7 @@ class Browser(FullScreen):
             self.exploration.viewed = self.typed
             self._show()
         elif event.key == "escape":
+            # Once: the typed text stays to be looked at. Twice: back to the text that was given.
             if not self.is_typing:
                 self.exploration.viewed = self.given
             self.is_typing = False
@@ -533,9 +585,12 @@ class Browser(FullScreen):
             self._type([typed])
         else:
             return
+
+        # What was handled here is no binding any more: Backspace, Enter, `q`.
         event.stop()
 
     def on_paste(self, event: events.Paste) -> None:
+        # Texts have LF line ends here, a clipboard may have others.
         if self.is_typing:
             self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -557,6 +612,8 @@ class Browser(FullScreen):
                     continue
 
             self.typed.feed(character)
+
+        # Once for all of them, as a pasted text is long.
         self._show()
 
 
@@ -590,6 +647,7 @@ class Explorer(FullScreenApp[None]):
         self.browser = Browser(model, text.part(0, num_shown))
         self.warnings: list[str] = []
         """What the findings of the run cannot be right about."""
+        # Printed, a warning would be lost below the screen.
         model.findings.on_warning = self.warnings.append
 
     def on_mount(self) -> None:
@@ -603,6 +661,7 @@ class Explorer(FullScreenApp[None]):
 
     def action_help(self) -> None:
         """Show the keys of the screen."""
+        # The screen below the help decides which keys it explains.
         keys = TABLE_KEYS + BROWSER_KEYS
         if isinstance(self.screen, CellScreen):
             keys = PAGE_KEYS
@@ -614,6 +673,7 @@ class Explorer(FullScreenApp[None]):
         question = f"Clamp cell {cell_name(exploration.cell)} at which value? From -1 to 1"
 
         def compare(value: str) -> None:
+            # `parse` raises what the question then says, which is closed before the screen opens.
             self.call_later(self.push_screen, ClampScreen(Clamp.parse(value, exploration)))
 
         self.push_screen(Question(question, compare))
