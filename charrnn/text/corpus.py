@@ -93,6 +93,9 @@ class Corpus:
         ids = self.ids[begin:end]
         if self.vocab.kind == "byte":
             return ids.tobytes()
+
+        # Every character as UTF-32, which is an array of code points: no loop in Python over a text
+        # of millions. The unknown ones are put in by their positions.
         point_of = [ord(character or REPLACEMENT) for character in self.vocab.characters]
         points = np.array(point_of, "<u4")[ids]
         unknown = self._unknown_in(begin, end)
@@ -105,11 +108,16 @@ class Corpus:
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
+
+        # The characters of the alphabet by their ids; id 0 counts nothing if it is the unknown
+        # symbol, because which characters those are is in `unknown`.
         point_of = [ord(character or "\0") for character in self.vocab.characters]
         sizes = utf8_sizes(np.array(point_of))
         if self.vocab.has_unknown_symbol:
-            sizes[0] = 0  # Which characters those are is in `unknown`.
+            sizes[0] = 0
         total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
+
+        # Block by block: the ids of a large text are on disk.
         for first in range(begin, end, BLOCK_BYTES):
             block = self.ids[first : min(end, first + BLOCK_BYTES)]
             total += int(sizes.take(block).sum())
@@ -174,6 +182,8 @@ def read_corpus(
         raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
+
+    # All of them are found before any is read: a wrong name is reported at once.
     origins = []
     for source in sources:
         origin = find_origin(
@@ -182,6 +192,8 @@ def read_corpus(
         origins.append(origin)
     if not origins:
         origins = [standard_library(order)]
+
+    # Counted as it is read, then encoded: the alphabet of a text is known only at its end.
     with SourceReader(
         origins,
         alphabet=alphabet,
@@ -196,6 +208,7 @@ def read_corpus(
             elif extend_vocab:
                 vocab = vocab.extended(text.counted, min_count=min_count)
         elif vocab is None:
+            # Of a text that is measured every character counts.
             vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
         return Corpus.of(text, vocab)
 
@@ -212,6 +225,8 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
         raise DataError(
             f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
+
+    # The loss of a single character is 0 from the first step on.
     if len(text.code_points) == 1:
         point = int(text.code_points[0])
         only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
@@ -222,11 +237,17 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
 
 def corpus_name(stems: list[str]) -> str:
     """Return the name of the corpus: that of its first part and the number of further parts."""
-    suffix = f"-and-{len(stems) - 1}-more" if len(stems) > 1 else ""
+    suffix = ""
+    if len(stems) > 1:
+        suffix = f"-and-{len(stems) - 1}-more"
+
     # Decomposed, so that é becomes e and not a dash.
     plain = unicodedata.normalize("NFKD", stems[0]).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
-    return (slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-") or "text") + suffix
+
+    # Nothing may be left of a name in another script.
+    short = slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-")
+    return f"{short or 'text'}{suffix}"
 
 
 CONTEXT_CHARS = 1 << 16

@@ -51,13 +51,18 @@ def check_memory(what: str, num_bytes: int) -> None:
     if memory is None:
         return
     most = memory // _MEMORY_PER_BYTE
-    if num_bytes > most:
-        part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
-        raise TooLargeError(
-            f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)}"
-            f" is enough for {_size(most)}\ntake fewer files, or a part of one: head -c {part} FILE"
-            " > part.txt"
-        )
+    if num_bytes <= most:
+        return
+
+    # Half of what fits, in a number that `head` reads.
+    part = str(most // 2)
+    if most >= 2 * 10**6:
+        part = f"{most // 2 // 10**6}M"
+    raise TooLargeError(
+        f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)}"
+        f" is enough for {_size(most)}\ntake fewer files, or a part of one: head -c {part} FILE"
+        " > part.txt"
+    )
 
 
 @dataclass(slots=True)
@@ -113,10 +118,14 @@ def file_blocks(
     import zlib
 
     try:
+        # Before it is opened, which may wait for ever.
         if needs_regular and not stat.S_ISREG(path.stat().st_mode):
             raise DataError(
                 f"{path} is a pipe or a device: put a file with the same text in its place"
             )
+
+        # A file that grows while it is read, such as a log, would be a text that nobody can read
+        # again.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding, tally)
@@ -148,9 +157,13 @@ def clean_blocks(
     Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises
     DataError if the file is empty or not text; then what was yielded before is to be dropped.
     """
+    # Each generator takes the blocks of the one before: nothing is read as a whole.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if encoding is not None:
-        blocks = _normalized(_checked(label, _as_utf8(label, blocks, encoding)), tally)
+        utf8 = _as_utf8(label, blocks, encoding)
+        blocks = _normalized(_checked(label, utf8), tally)
+
+    # Empty is also a file of only a byte-order mark, so the last result is asked.
     first = next(blocks, None)
     if first is None:
         raise DataError(f"{label} is empty: give a file with text in it")
@@ -169,10 +182,14 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
     if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
         # Without a mark, the order of bytes is this machine's, but an incremental decoder wants
         # one.
-        name = f"{name}-le" if sys.byteorder == "little" else f"{name}-be"
+        byte_order = "le" if sys.byteorder == "little" else "be"
+        name = f"{name}-{byte_order}"
+
+    # The empty block at the end finds a character that is cut off.
     decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
     for block in chain((first,), blocks, (b"",)):
+        # An error is counted from the bytes that the decoder has kept of the block before.
         num_kept = len(decoder.getstate()[0])
         try:
             yield decoder.decode(block, final=not block).encode("utf-8")
@@ -192,6 +209,9 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""  # the beginning of a character that ends in the next block
     for block in chain(blocks, (b"",)):
         data = rest + block
+
+        # The two mistakes that are often made have messages of their own: a text in UTF-16, with a
+        # mark or as a NUL after each ASCII character, and a file that is not text.
         if offset == 0:
             for mark, wide in _WIDE_MARKS.items():
                 if data.startswith(mark):
@@ -204,6 +224,9 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                 wide = "utf-16-le" if nul % 2 else "utf-16-be"
                 remedy = f"for text in wide characters use {named('encoding', wide)}"
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
+
+        # A character that is cut off at the end of a block is kept for the next one; the empty
+        # block at the end of the file asks for all of it.
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
@@ -219,11 +242,13 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     rest = b""
     for block in blocks:
         data = rest + block
+        # A mark is at the start only: elsewhere it is a character.
         if is_first and data:
             is_first = False
             if data.startswith(codecs.BOM_UTF8):  # which some editors write
                 tally.num_marks += 1
                 data = data.removeprefix(codecs.BOM_UTF8)
+
         # The LF of a CR at the end may begin the next block.
         rest = b"\r" if data.endswith(b"\r") else b""
         data = data.removesuffix(rest)
@@ -249,7 +274,9 @@ def _not_in(encoding: str, offset: int) -> str:
 
 def title(encoding: str) -> str:
     """Return the name of an encoding in a sentence."""
-    return "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
+    if codecs.lookup(encoding).name == "utf-8":
+        return "UTF-8"
+    return encoding
 
 
 def unreadable(label: str, error: OSError) -> DataError:
