@@ -20,6 +20,7 @@ from charrnn.text.vocab import IdArray
 def release_pages(mapped: NDArray[Any]) -> None:
     """Take an array that is mapped from a file out of this process's memory; it stays in the
     system's file cache."""
+    # A slice is a view of an array, which is a view of the map.
     base: object = mapped
     while isinstance(base, np.ndarray):
         base = base.base
@@ -63,10 +64,13 @@ class BatchRows:
         arrays are views of one buffer: copy before writing into either. With `rows`, only these
         batch rows are read.
         """
+        # One index for inputs and targets: they are the same ids, one step apart.
         num_ids = len(self.ids)
         starts = np.arange(self.batch_size, dtype=np.int64)[rows] * num_ids // self.batch_size
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
         block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
+
+        # Now and then: a page that is needed again costs more than it holds.
         if cursor // length % max(1, RELEASE_IDS // block.size) == 0:
             release_pages(self.ids)
         return block[:-1], block[1:]
@@ -86,8 +90,13 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
         raise DataError(
             f"cannot split a text by {tuple(fractions)}: give a positive share for each part"
         )
-    inner = [int(math.fsum(fractions[:k]) / total * num) for k in range(1, len(fractions))]
-    parts = tuple(slice(start, stop) for start, stop in pairwise([0, *inner, num]))
+
+    # Of the first k shares: one sum each, because running sums would round in another way.
+    edges = [0]
+    for k in range(1, len(fractions)):
+        edges.append(int(math.fsum(fractions[:k]) / total * num))
+    edges.append(num)
+    parts = tuple(slice(start, stop) for start, stop in pairwise(edges))
     if any(part.start >= part.stop for part in parts):
         enough = max(len(parts), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)

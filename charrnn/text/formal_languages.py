@@ -63,31 +63,42 @@ def _below(random: Random, limit: int) -> int:
 
 def _make_anbn(random: Random, length: int) -> FormalString:
     n = length // 2
-    nexts: list[Next] = [None] * n + [frozenset("b")] * (n - 1) + [frozenset(END)]
-    return FormalString("a" * n + "b" * n, tuple(nexts))
+    # After an a any number of further ones may come.
+    after_a = [None] * n
+    after_b = [frozenset("b")] * (n - 1) + [frozenset(END)]
+    return FormalString("a" * n + "b" * n, nexts=(*after_a, *after_b))
 
 
 def _make_anbncn(random: Random, length: int) -> FormalString:
     n = length // 3
+    after_a = [None] * n
     after_b = [frozenset("b")] * (n - 1) + [frozenset("c")]
     after_c = [frozenset("c")] * (n - 1) + [frozenset(END)]
-    return FormalString("a" * n + "b" * n + "c" * n, (*[None] * n, *after_b, *after_c))
+    return FormalString("a" * n + "b" * n + "c" * n, nexts=(*after_a, *after_b, *after_c))
 
 
 def _make_dyck(num_kinds: int) -> Make:
     def make(random: Random, length: int) -> FormalString:
-        text, open_kinds, nexts = "", list[int](), []
-        openers = frozenset(pair[0] for pair in BRACKETS[:num_kinds])
+        pairs = BRACKETS[:num_kinds]
+        openers = frozenset(pair[0] for pair in pairs)
+        text = ""
+        nexts: list[Next] = []
+        closers: list[str] = []  # of the brackets that are open, the innermost one last
         for left in range(length, 0, -1):
-            depth = len(open_kinds)
-            # All Dyck words of a length are equally likely: this is the share of those that open a
-            # bracket here.
+            # All Dyck words of a length are equally likely: of those that begin like this one, with
+            # `left` characters to come, the share that open a bracket here is
+            # (left - depth) (depth + 2) / (2 left (depth + 1)).
+            depth = len(closers)
             if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
-                open_kinds.append(_below(random, num_kinds))
-                text += BRACKETS[open_kinds[-1]][0]
+                pair = pairs[_below(random, num_kinds)]
+                text += pair[0]
+                closers.append(pair[1])
             else:
-                text += BRACKETS[open_kinds.pop()][1]
-            nexts.append(openers | {BRACKETS[open_kinds[-1]][1] if open_kinds else END})
+                text += closers.pop()
+
+            # A new bracket may follow at any place; the innermost one must be closed before END.
+            may_close = closers[-1] if closers else END
+            nexts.append(openers | {may_close})
         return FormalString(text, tuple(nexts))
 
     return make
@@ -96,55 +107,60 @@ def _make_dyck(num_kinds: int) -> Make:
 def _make_parity(random: Random, length: int) -> FormalString:
     bits = "".join(str(_below(random, 2)) for _ in range(length - 2))
     answer = str(bits.count("1") % 2)
-    return FormalString(
-        f"{bits}={answer}", (*[None] * len(bits), frozenset(answer), frozenset(END))
-    )
+    # Any bit, or "=", may follow the bits.
+    after_bits = [None] * len(bits)
+    return FormalString(f"{bits}={answer}", nexts=(*after_bits, frozenset(answer), frozenset(END)))
 
 
 def _make_copy(random: Random, length: int) -> FormalString:
     word = "".join(LETTERS[_below(random, len(LETTERS))] for _ in range(length // 2))
-    return FormalString(
-        f"{word}={word}", (*[None] * len(word), *(frozenset(character) for character in word + END))
-    )
+    # From "=" on every character is certain.
+    after_word = [None] * len(word)
+    return FormalString(f"{word}={word}", nexts=(*after_word, *map(frozenset, word + END)))
 
 
 FORMAL_LANGUAGES = {
     language.name: language
     for language in (
         FormalLanguage(
-            "anbn", "n times a, then n times b: aaabbb", 2, 2, ("a-minus-b",), _make_anbn
+            name="anbn",
+            description="n times a, then n times b: aaabbb",
+            shortest=2,
+            step=2,
+            detectors=("a-minus-b",),
+            make=_make_anbn,
         ),
         FormalLanguage(
-            "anbncn",
-            "n times a, n times b, n times c: aabbcc",
-            3,
-            3,
-            ("a-minus-b", "b-minus-c"),
-            _make_anbncn,
+            name="anbncn",
+            description="n times a, n times b, n times c: aabbcc",
+            shortest=3,
+            step=3,
+            detectors=("a-minus-b", "b-minus-c"),
+            make=_make_anbncn,
         ),
         FormalLanguage(
-            "dyck",
-            "brackets that are all closed, in order: (()())",
-            2,
-            2,
-            ("dyck-depth",),
-            _make_dyck(1),
+            name="dyck",
+            description="brackets that are all closed, in order: (()())",
+            shortest=2,
+            step=2,
+            detectors=("dyck-depth",),
+            make=_make_dyck(1),
         ),
         FormalLanguage(
-            "parity",
-            "bits, and whether the number of ones is odd: 1101=1",
-            3,
-            1,
-            ("parity",),
-            _make_parity,
+            name="parity",
+            description="bits, and whether the number of ones is odd: 1101=1",
+            shortest=3,
+            step=1,
+            detectors=("parity",),
+            make=_make_parity,
         ),
         FormalLanguage(
-            "copy",
-            "a word, and the same word again: abca=abca",
-            3,
-            2,
-            ("copy-position",),
-            _make_copy,
+            name="copy",
+            description="a word, and the same word again: abca=abca",
+            shortest=3,
+            step=2,
+            detectors=("copy-position",),
+            make=_make_copy,
         ),
     )
 }
@@ -163,6 +179,7 @@ def find_language(name: str, brackets: int = 1) -> FormalLanguage:
             f"There is no formal language {name!r}; use"
             f" {names}.{did_you_mean(name, FORMAL_LANGUAGES)}"
         )
+
     if not 1 <= brackets <= len(BRACKETS):
         raise UsageError(f"{named('brackets')} is {brackets}; it must be in 1..{len(BRACKETS)}.")
     if brackets == 1:
@@ -194,11 +211,14 @@ def make_strings(
     ):
         if not 1 <= value <= most:
             raise UsageError(f"{named(name)} is {value:,}; it must be in 1..{most:,}.")
+
     lengths = language.lengths(max_length)
     if not lengths:
         raise UsageError(
             f"No string of {language.name} has a length in 1..{max_length}: "
             f"use {named('max_length', language.shortest)}, or more."
         )
+
+    # A generator expression, so that the errors are raised by the call and not by the first string.
     random = Random(seed)
     return (language.make(random, lengths[_below(random, len(lengths))]) for _ in range(num_lines))

@@ -62,6 +62,8 @@ class IdBuilder:
         self.ends_line = data.endswith(b"\n")
         self._pending.append(data)
         self._num_pending += len(data)
+
+        # Thousands of short files are joined: counting each of them would take most of the time.
         if self._num_pending >= BLOCK_BYTES:
             self._store_pending()
 
@@ -83,15 +85,20 @@ class IdBuilder:
         Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError,
         and DataError for characters that an alphabet without an unknown symbol does not have.
         """
+        # The whole text was counted, so it is known before the first block whether characters are
+        # missing: most texts need no search for them.
         found = np.flatnonzero(self._counts)
         missing = found[~vocab.knows(found)]
-        if len(missing) and not vocab.has_unknown_symbol:
+        if len(missing) > 0 and not vocab.has_unknown_symbol:
             vocab.check_known(list(map(chr, missing.tolist())))
+
         ids_of = vocab.ids_of(np.arange(len(self._counts)))
         position = 0
         for points in self._all_points():
             ids = ids_of.take(points)
-            at = np.flatnonzero(ids == 0) if len(missing) else np.zeros(0, np.int64)
+            at = np.zeros(0, np.int64)
+            if len(missing) > 0:
+                at = np.flatnonzero(ids == 0)
             unknown = np.empty(len(at), UNKNOWN_TYPE)
             unknown["position"] = at + position
             unknown["code_point"] = points[at]
@@ -111,6 +118,7 @@ class IdBuilder:
 
     def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
         """Return the code points of a block."""
+        # ASCII is its own code points.
         if self._is_bytes or block.isascii():
             return cast(IdArray, np.frombuffer(block, np.uint8))
         return code_points(block.decode("utf-8"))
@@ -119,9 +127,13 @@ class IdBuilder:
         block = b"".join(self._pending)
         self._pending = []
         self._num_pending = 0
+
+        # The array of counts is as long as the largest code point so far asks for.
         counts = np.bincount(self._points(block), minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts
         self._counts = counts
+
+        # The text moves to a file, with everything so far, once it is known to be large.
         self._blocks.append(block)
         self._sizes.append(len(block))
         if self.file is None and self._max_bytes is not None and self.num_bytes > self._max_bytes:

@@ -67,6 +67,7 @@ class RecordedCorpus:
         None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists
         of documents.
         """
+        # Of the whole corpus the share is known.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
         if self.config.documents != "none" or not self._is_small():
@@ -76,6 +77,8 @@ class RecordedCorpus:
         except CharRNNError:
             return None
 
+        # By characters, of the lines that are too long to be in two texts by chance. Everything
+        # before the end of the training part counts.
         training = split_text(corpus.ids, self.config)[0]
         learned = set(as_bytes(corpus.text(0, training.stop)).split(b"\n"))
         num_long = num_learned = 0
@@ -85,7 +88,9 @@ class RecordedCorpus:
                 if line in learned:
                     num_learned += len(line)
         share = num_learned / max(1, num_long)
-        return share if share >= LEAST_SHARE else None
+        if share < LEAST_SHARE:
+            return None
+        return share
 
     def _is_small(self) -> bool:
         """Return whether the corpus consists of files that are here, of MAX_COMPARED bytes at
@@ -117,17 +122,22 @@ class RecordedCorpus:
         config = self.config
         alternative = f" or {instead}" if instead else ""
         # First where it was, then where its name leads. Standard input can be read only once.
-        ways = [self.locations] if "-" in config.corpus else [self.locations, ()]
+        ways = [self.locations]
+        if "-" not in config.corpus:
+            ways.append(())
         tried: list[list[str | None]] = []
         missing: list[NotHereError] = []
         faults: list[DataError] = []
         for locations in ways:
             try:
+                # Both ways often lead to the same files, which are not read twice.
                 origins = self._origins(locations, stdin)
                 where = [origin.location for origin in origins]
                 if where in tried:
                     continue
                 tried.append(where)
+
+                # Its digest says whether it is the same text, before it is encoded.
                 with SourceReader(
                     origins,
                     alphabet=config.alphabet,
@@ -146,6 +156,7 @@ class RecordedCorpus:
             except DataError as error:
                 what = f"The text of {self.run} cannot be read again: {error.marked}{alternative}"
                 faults.append(DataError(what))
+
         # What is wrong with a text that is here says more than that it is not elsewhere.
         if faults:
             raise faults[0]
@@ -157,13 +168,16 @@ class RecordedCorpus:
         sources = self.config.corpus
         order = Order(self.config.order, self.config.order_seed)
         if not sources:
-            folder = locations[0] if locations else None
-            if folder is not None and not os.path.isdir(folder):
-                folder = None
-            return [standard_library(order, folder)]
+            for folder in locations:
+                if folder is not None and os.path.isdir(folder):
+                    return [standard_library(order, folder)]
+            return [standard_library(order)]
+
         origins = []
         for source, location in zip(sources, locations or [None] * len(sources), strict=True):
-            found = None if location is None else origin_at(location, order)
+            found = None
+            if location is not None:
+                found = origin_at(location, order)
             if found is None:
                 found = find_origin(
                     source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
@@ -178,11 +192,13 @@ class RecordedCorpus:
                 f"{self.run} was trained on another version of the {label}: use that"
                 f" Python{alternative}.{reason}"
             )
+
         listed = shortened(", ".join(text.labels))
         message = (
             f"The text of {self.run} has changed since it was trained ({listed}): put it"
             f" back{alternative}.{reason}"
         )
+
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
         if notes:
@@ -203,6 +219,8 @@ class RecordedCorpus:
                 f"The text of {self.run}, {shortened(source)}, is not here: put it"
                 f" back{alternative}.{reason}"
             ]
+
+        # What helps to find it: where it was, and whether it can be fetched.
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {shortened(location)}.")
@@ -224,13 +242,16 @@ def recorded_corpus(
     digest = state.get("corpus_digest")
     if not isinstance(digest, str):
         return None
+
+    # A checkpoint may be damaged or come from somebody else: without locations the names of the
+    # sources still lead to the text.
     locations = state.get("corpus_locations")
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
-    if not all(
-        place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations
-    ):
-        locations = []
+    for place in locations:
+        if place is not None and not (isinstance(place, str) and os.path.isabs(place)):
+            locations = []
+            break
     return RecordedCorpus(
         run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file
     )
