@@ -103,6 +103,7 @@ class Generator:
         self.vocab = vocab
         self.tensors = tensors
         self.name = name
+        # What it was, and what the model returned.
         self._last_primed: tuple[object, PrimedState] | None = None
 
     @cached_property
@@ -119,6 +120,8 @@ class Generator:
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision)
         check_vocab_size(stepper.vocab_size, self.vocab, self.name)
+
+        # Weights that have become nan are found here, and not as a text of one character.
         with np.errstate(all="ignore"):
             check_finite(stepper.read(np.arange(NUM_PROBED) % stepper.vocab_size)[0], "predictions")
         return stepper
@@ -127,7 +130,12 @@ class Generator:
         """Return what predicts the characters, with weights in a precision; a new one if something
         is clamped."""
         if not clamps:
-            return self.stepper if precision == "fp32" else self.int8_stepper
+            if precision == "fp32":
+                return self.stepper
+            return self.int8_stepper
+
+        # A clamp stays in a stepper, so this one is not kept. Cells come first, so that a direction
+        # with one of them is refused.
         stepper = self._make_stepper(precision)
         for what, value in clamps.items():
             if isinstance(what, tuple):
@@ -151,9 +159,12 @@ class Generator:
         prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
         if end_id is None:
-            return self.vocab.encode(prime) if prime else sampling.start_ids(self.vocab)
+            if not prime:
+                return sampling.start_ids(self.vocab)
+            return self.vocab.encode(prime)
+
+        # The state starts anew at an END, so that what is before the last one makes no difference.
         ids = np.concatenate((sampling.start_ids(self.vocab, end_id), self.vocab.encode(prime)))
-        # What is before an END makes no difference.
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
     def known_text(
@@ -172,6 +183,8 @@ class Generator:
                 f" Leave them out, use {named('unknown', 'nearest')}, or train with"
                 f" {named('alphabet', 'byte')}, which knows all."
             )
+
+        # Only characters can be missing, so that bytes are never translated.
         if missing and isinstance(text, str):
             return text.translate({ord(c): self.vocab.nearest(c) for c in missing})
         return text
@@ -209,6 +222,8 @@ class Generator:
         when the first text is asked for.
         """
         options = _with_seed(options)
+
+        # Either the seeds differ or the temperatures.
         if temperatures:
             variants = [replace(options, temperature=temperature) for temperature in temperatures]
         else:
@@ -230,6 +245,8 @@ class Generator:
             if len(group.streams) == 1:
                 yield write_chunks(group.blocks, group.streams[0])
             else:
+                # Their characters are drawn side by side: the second text is complete with the
+                # first one.
                 for record in write_texts(group.blocks, group.streams, group.seeds):
                     yield iter((record.text,))
 
@@ -246,6 +263,8 @@ class Generator:
                     f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of"
                     f" {self.name}. Leave it out."
                 )
+
+        # To a search END is one more stop string.
         end_id = self.config.end_id
         stops = [tuple(self.vocab.encode(stop).tolist()) for stop in options.stops]
         if end_id is not None:
@@ -282,6 +301,8 @@ class Generator:
         check_range("top", top, 1)
         prime = self.encode_prime(text, unknown)
         logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
+
+        # The ids of no character have probability 0, and are left out of the list.
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(), excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
@@ -294,11 +315,16 @@ class Generator:
         `options` are those that it was generated with. With the byte alphabet the text ends before
         bytes of no character.
         """
-        precision = options.precision if isinstance(options, SampleOptions) else "fp32"
+        # The same model as that which wrote the text: a beam search has no precision.
+        precision = "fp32"
+        if isinstance(options, SampleOptions):
+            precision = options.precision
         stepper = self.model_for(precision, options.clamps)
         prime = self.encode_prime(options.prime, options.unknown)
         if self.vocab.kind == "byte":
             text = text.partition("\ufffd")[0]
+
+        # Only the largest are kept of what may be a million places.
         places = self._places(stepper, prime, text, options)
         largest = heapq.nlargest(count, places, attrgetter("entropy"))
         return sorted(largest, key=attrgetter("position"))
@@ -308,11 +334,14 @@ class Generator:
     ) -> Iterator[Hesitation]:
         """Yield every place of a text that was generated after a prime."""
         ids = self.vocab.encode(text)
+
         # Neither END nor the newline for an empty prime is shown.
         shown_prime = prime[:0]
         if options.prime:
             shown_prime = prime[prime != self.config.end_id]
         read = np.concatenate((shown_prime, ids))
+
+        # The model reads the text again: its entropy is not kept while a text is drawn.
         never = self._never_drawn(options.ban)
         logits, state = self._read_prime(stepper, prime)
         for position, id in enumerate(ids.tolist()):
@@ -356,8 +385,9 @@ class Generator:
     def _groups(self, variants: Sequence[SampleOptions]) -> Iterator[_Group]:
         """Yield as many texts as are drawn together; their options differ in the seed or in the
         temperature."""
+        # A text that must match may end before others, and is drawn by itself.
         options = variants[0]
-        size = 1  # A text that must match may end before others.
+        size = 1
         if options.match is None:
             state_bytes = self.model_for(options.precision, {}).initial_state(1).num_bytes
             most = min(GROUP_BYTES // state_bytes, GROUP_CHARS // max(1, options.length))
@@ -376,6 +406,7 @@ class Generator:
     def _draw(self, variants: Sequence[SampleOptions]) -> Iterator[Block]:
         """Check the options against the model, read the prime, and return an iterator over the
         blocks."""
+        # All errors are raised here, before a caller prints the first character.
         options = variants[0]
         stepper = self.model_for(options.precision, options.clamps)
         _check_cell(options.cell, stepper)
@@ -403,6 +434,8 @@ class Generator:
         # banned.
         end_id = self.config.end_id
         banned = self._never_drawn(options.ban)
+
+        # A byte that is no character by itself has a name of several ones, \xNN, and stays "".
         characters = [""] * len(self.vocab)
         for id, character in enumerate(self.vocabulary()):
             if len(character) == 1 and id != end_id and id not in banned:
@@ -422,6 +455,8 @@ class Generator:
                 f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be"
                 " banned."
             )
+
+        # Characters that the model does not know are never drawn anyway.
         known = set(ban) - set(self.vocab.unknown_characters(ban))
         banned_ids = set(self.vocab.encode("".join(sorted(known))).tolist())
         banned = (*sampling.undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
@@ -431,6 +466,7 @@ class Generator:
 
     def _read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
+        # By the ids and by what is clamped, either of which leads to another state.
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
             self._last_primed = key, sampling.prime_model(stepper, prime)
@@ -445,8 +481,7 @@ def _check_cell(cell: tuple[int, int] | None, stepper: CharacterModel) -> None:
         raise UsageError(
             f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
         )
-    layer, unit = cell
-    stepper.check_unit(layer, unit)
+    stepper.check_unit(*cell)
 
 
 def _with_seed(options: SampleOptions) -> SampleOptions:

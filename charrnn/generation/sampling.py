@@ -4,6 +4,7 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 decodes them.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -96,11 +97,14 @@ def compiled_loop(
 ) -> ModuleType | None:
     """Return the module whose compiled `function` (`write`, `read`, `code`) is ready for this
     model; None if NumPy computes instead."""
+    # A mixture is several models, and not every cell is written for the loop.
     if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
         return None
     compiled = _compiled_module(function)
     if compiled is None or not compiled.can_compile(stepper):
         return None
+
+    # Seconds pass here: while machine code is loaded, and ten while it is compiled.
     if compiled.prepare(function, may_compile=engine is Engine.COMPILED) is None:
         return None
     return compiled
@@ -119,16 +123,19 @@ def read_blocks(
         nothing = np.zeros((1, stepper.vocab_size), np.float32)
         primed = PrimedState(nothing, stepper.initial_state(1))
     logits, state = primed
-    compiled = compiled_loop(stepper, choose_engine(sum(map(len, blocks))), "read")
+
+    num_chars = sum(map(len, blocks))
+    compiled = compiled_loop(stepper, choose_engine(num_chars), "read")
     if compiled is None:
         for block in blocks:
             logits, state = stepper.read(block, state)
             yield PrimedState(logits, state)
         return
+
+    # The loop changes logits and state in place, and the caller may keep those of each block.
     weights = compiled.pack(stepper)
     scratch = compiled.make_scratch(weights, 1)
     for block in blocks:
-        # The loop changes both in place.
         logits = logits.copy()
         packed = pack(state).copy()
         compiled.LOOPS["read"](weights, block, packed, logits, scratch)
@@ -138,8 +145,11 @@ def read_blocks(
 
 def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
     """Read the ids (N,) of a prime, N >= 1, from the initial state."""
-    blocks = np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK))
+    num_blocks = math.ceil(len(prime) / LAST_BLOCK)
+    blocks = np.array_split(prime.astype(np.int64), num_blocks)
     results = read_blocks(stepper, blocks)
+
+    # A task that is not shown takes the steps of a short prime.
     reading: Any = nullcontext(Task("reading"))
     if len(prime) > SLOW_PRIME:
         reading = task("reading", len(prime))
@@ -167,6 +177,7 @@ def generator_of(seed: int) -> np.random.Generator:
     The texts of one seed have the independent streams of NumPy's SeedSequence, so that text i is
     the same however many there are.
     """
+    # Text 0 has no key: it is what its seed draws without any other text.
     index, first_seed = divmod(seed, NUM_SEEDS)
     spawn_key = (index,) if index > 0 else ()
     sequence = np.random.SeedSequence(first_seed, spawn_key=spawn_key)
@@ -177,7 +188,7 @@ def draw(weights: Weights, uniform: float) -> int:
     """Draw one id by inverting the running sum of the weights at a uniform number in [0, 1)."""
     target = uniform * weights.total
     drawn = int(np.searchsorted(np.cumsum(weights.values), target, side="right"))
-    # Past the end only by rounding.
+    # Only by rounding it is past the last id that has a weight.
     return min(drawn, int(np.flatnonzero(weights.values)[-1]))
 
 
@@ -219,6 +230,7 @@ def sample_ids(
     stream, a `pattern` lets only characters follow that can lead to a match; where none does, it
     ends.
     """
+    # All streams begin with the state after the prime, which was read once.
     num_streams = len(seeds)
     streams = Streams(
         logits=np.repeat(primed.logits, num_streams, axis=0),
@@ -232,16 +244,22 @@ def sample_ids(
         return
 
     # Compiled code returns no values of a cell.
-    engine = Engine.NUMPY if cell is not None else choose_engine(length * num_streams)
-    if engine is not Engine.NUMPY and not _compiled_module.cache_info().currsize:
+    engine = Engine.NUMPY
+    if cell is None:
+        engine = choose_engine(length * num_streams)
+
+    # The first characters appear before the module is loaded, which takes half a second.
+    is_loaded = _compiled_module.cache_info().currsize > 0
+    if engine is not Engine.NUMPY and not is_loaded:
         num_first = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, num_first)
         length -= num_first
 
+    # Documents may end before compiling pays: then NumPy draws as many characters as would pay for
+    # it, and what is left of the length decides anew.
     if engine is Engine.COMPILED and ends_early:
         compiled = compiled_loop(stepper, Engine.LOADED)
         if compiled is None:
-            # The documents may end before compiling pays.
             num_first = min(length, UNCACHED_FROM // num_streams)
             yield from _numpy_blocks(stepper, streams, num_first)
             length -= num_first
@@ -273,10 +291,12 @@ def _matching_blocks(
     """Draw at most `length` characters in the only stream, one per block, so that they match."""
     matched: State = pattern.start
     for left in range(length, 0, -1):
+        # A character after which more are missing than are left leads to no match.
         can_match = pattern.missing_after(matched) < left
         allowed = np.where(can_match, streams.logits, -np.inf)
         if np.isneginf(allowed).all():
             return
+
         block = _draw_block(stepper, streams, allowed)
         matched = pattern.follow(matched, int(block.ids[0, 0]))
         yield block
@@ -289,21 +309,23 @@ def _draw_block(
     cell: tuple[int, int] | None = None,
 ) -> Block:
     """Draw the next character of each stream from logits (B, V), and let the model read them."""
-    rows = zip(allowed, streams.shapings, streams.generators, strict=True)
-    ids = np.array(
-        [
-            draw(char_weights(row, shaping, streams.banned), generator.random())
-            for row, shaping, generator in rows
-        ]
-    )
+    # Each stream has its own options and random numbers, so that it is the same among others.
+    drawn = []
+    for row, shaping, generator in zip(allowed, streams.shapings, streams.generators, strict=True):
+        weights = char_weights(row, shaping, streams.banned)
+        drawn.append(draw(weights, generator.random()))
+    ids = np.array(drawn)
+
+    # The model's own probabilities, not those of the shaped distribution.
     logprobs = log_softmax(streams.logits)[np.arange(len(ids)), ids, None]
     streams.logits, streams.state = stepper.step(ids, streams.state)
+
     values = np.zeros((len(ids), 1), np.float32)
     if cell is not None:
         assert isinstance(stepper, Stepper), "a mixture has no cells of its own"
         layer, unit = cell
         values = stepper.values(streams.state)[layer, :, unit, None]
-    return Block(ids[:, None], logprobs, values)
+    return Block(ids=ids[:, None], logprobs=logprobs, values=values)
 
 
 def _compiled_blocks(
@@ -312,12 +334,15 @@ def _compiled_blocks(
     """Draw `length` characters in each stream by the compiled loop, in growing blocks."""
     weights = compiled.pack(stepper)
     num_streams = len(streams.generators)
+
     # Streams are independent: each core draws some of them, without waiting for the others.
     groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
     packed = pack(streams.state)
     states = [packed.take(group, axis=2) for group in groups]
     logits = [streams.logits.take(group, axis=0) for group in groups]
     scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
+
+    # The options of all streams of a group in arrays: the loop reads no Python objects.
     drawings = []
     for group in groups:
         shapings = [streams.shapings[stream] for stream in group]
@@ -327,7 +352,12 @@ def _compiled_blocks(
         """Draw the next characters of one group by uniform numbers (B, N)."""
         group = groups[index]
         shape = (len(group), uniforms.shape[1])
-        block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
+        block = Block(
+            ids=np.zeros(shape, np.int64),
+            logprobs=np.zeros(shape),
+            values=np.zeros(shape, np.float32),
+        )
+        # It writes the block, the states and the logits in place.
         compiled.LOOPS["write"](
             weights,
             (states[index], logits[index]),
@@ -339,13 +369,19 @@ def _compiled_blocks(
         )
         return block
 
+    # The random numbers are drawn here, one for each character as NumPy would, so that the ids are
+    # the same.
     size = FIRST_BLOCK
     with ThreadPoolExecutor(len(groups)) as pool:
         while length > 0:
             size = min(size, length)
             uniforms = np.stack([generator.random(size) for generator in streams.generators])
             blocks = list(pool.map(write, range(len(groups)), [uniforms] * len(groups)))
-            yield Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+            yield Block(
+                ids=np.concatenate([block.ids for block in blocks]),
+                logprobs=np.concatenate([block.logprobs for block in blocks]),
+                values=np.concatenate([block.values for block in blocks]),
+            )
             length -= size
             size = min(2 * size, LAST_BLOCK)
 
@@ -360,6 +396,7 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
         return np.array([end_id], np.uint16)
     if vocab.kind == "byte" or not vocab.unknown_characters("\n"):
         return vocab.encode("\n")
+    # Id 0 is no character if it is the unknown symbol.
     first = 1 if vocab.has_unknown_symbol else 0
     return np.array([first], np.uint16)
 
@@ -371,10 +408,12 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     A model without documents (`end_id` None) has END in its alphabet if it started from one with
     documents.
     """
+    # Every byte can be drawn.
+    if vocab.kind == "byte":
+        return ()
     ids = []
-    if vocab.kind == "char":
-        if vocab.has_unknown_symbol:
-            ids.append(0)
-        if end_id is None and END in vocab.characters:
-            ids.append(vocab.characters.index(END))
+    if vocab.has_unknown_symbol:
+        ids.append(0)
+    if end_id is None and END in vocab.characters:
+        ids.append(vocab.characters.index(END))
     return tuple(ids)
