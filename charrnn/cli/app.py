@@ -19,11 +19,10 @@ from charrnn.cli.streams import (
     warn,
     with_flags,
 )
-from charrnn.errors import CharRNNError, OtherProcessError
+from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
 from charrnn.system.process import PARENT, ending_signals_delayed
 from charrnn.system.progress import using
-from charrnn.training.process_group import LOST_CONNECTION
 from charrnn.version import __version__
 
 QUIET = {"-q", "--quiet"}

@@ -5,18 +5,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import typer.core
 import typer.main
 
-from charrnn.cli.command_options import OTHER, command_of
 from charrnn.cli.signals import Signals
-from charrnn.config.options import Option
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import leave_out, load_place, offered
 from charrnn.hooks.specifications import CommandEntry
+
+if TYPE_CHECKING:
+    from charrnn.config.options import Option
 
 _CORE = (
     CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),
@@ -81,9 +82,12 @@ class _Loaded(Mapping[str, Any]):
 
 
 @cache
-def _built(entry: CommandEntry, added: tuple[Option, ...]) -> Any:
+def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     """Build a command with the options that packages add, once for a process that runs several
     command lines."""
+    # The options of commands import settings, which the list of all commands does not need.
+    from charrnn.cli.command_options import command_of
+
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     epilog = load_place(entry.epilog) if entry.epilog else None
     function = command_of(load_place(entry.place), name=entry.name, added=added)
@@ -119,6 +123,8 @@ class Command(typer.core.TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the options without a group, each group, and the options that every
         command has."""
+        from charrnn.cli.command_options import OTHER
+
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

@@ -18,12 +18,11 @@ from datetime import timedelta
 from typing import Any
 
 from charrnn.cli.signals import Signals
-from charrnn.errors import CharRNNError, OtherProcessError, UsageError, named
+from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError, named
 from charrnn.hooks.specifications import ProcessSupport
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import ENDING_SIGNALS, PARENT, num_cores, signal_name
 from charrnn.training.process_group import (
-    LOST_CONNECTION,
     SINGLE,
     ProcessGroup,
     Result,

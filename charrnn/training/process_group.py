@@ -141,9 +141,6 @@ class ProcessGroup:
 
 SINGLE = ProcessGroup()
 """One process on its own."""
-LOST_CONNECTION = 75
-"""Exit code of a process that ends because another one has, when `charrnn train --processes` says
-so for all of them. It is no code of an error, and larger than those."""
 
 
 class Computing(NamedTuple):
