@@ -349,7 +349,11 @@ class CellAnalysis(Extensible):
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
             wanted = [(score, labels[score.detector]) for score in missing]
             parts = choose_passages(
-                self.text.text, wanted, self.half, self.reader(self.network()), self.num_units
+                self.text.text,
+                wanted,
+                self.reader(self.network()),
+                half=self.half,
+                num_units=self.num_units,
             )
             return [(part.start, part.stop) for part in parts]
 

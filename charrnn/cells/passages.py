@@ -61,7 +61,9 @@ def extreme_passages(
     equal values, the one that comes first in it is taken first. A passage that cannot be chosen is
     left out.
     """
+    # A stable sort of the drawn order: equal values stay in the order in which they were drawn.
     order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
+
     is_free = np.ones(len(values), np.bool_)
     for kind, rank, candidates in _candidates(order):
         index = _first_free(candidates, is_free)
@@ -91,6 +93,7 @@ def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
         begin = len(order) * (decile - 1) // NUM_DECILES
         end = len(order) * decile // NUM_DECILES
         middle = (begin + end) // 2
+        # From the middle of the tenth up, then from there down.
         yield "decile", decile, np.concatenate((order[middle:end], order[begin:middle][::-1]))
 
 
@@ -113,18 +116,21 @@ def _first_free(candidates: Indices, is_free: NDArray[np.bool_]) -> int | None:
 def _between_words(text: str, index: int) -> tuple[int, int]:
     """Return begin and end of the passage around a character: between words, if a gap is near
     enough."""
+    # Only shorter, never longer, and never without the character itself.
     begin = max(0, index - CHARS_BEFORE)
     if begin > 0:
         for at in range(begin, min(begin + LARGEST_SNAP, index)):
             if text[at - 1].isspace():
                 begin = at
                 break
+
     end = min(len(text), index + CHARS_AFTER)
     if end < len(text):
         for at in range(end, max(end - LARGEST_SNAP, index + 1), -1):
             if text[at].isspace():
                 end = at
                 break
+
     return begin, end
 
 
@@ -133,9 +139,13 @@ def number_sentences(text: str) -> Indices:
 
     White space after a sentence belongs to the next one.
     """
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    ends.append(len(text))
+
+    # Mark where sentences start, and count the marks so far. A longer one has several.
     starts = np.zeros(len(text) + 1, np.int64)
     begin = 0
-    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
+    for end in ends:
         starts[begin + MAX_SENTENCE : end : MAX_SENTENCE] = 1
         starts[end] = 1
         begin = end
@@ -147,26 +157,31 @@ def read_passages(
 ) -> tuple[records.CellPassage, ...]:
     """Return the passages of a text that are at these places, with values (n,) of each to four
     decimals."""
-    return tuple(
-        records.CellPassage(
-            kind=place.kind,
-            rank=place.rank,
-            value=place.value,
-            index=place.index,
-            begin=place.begin,
-            line=1 + text.count("\n", 0, place.index) + text.count("\0", 0, place.index),
-            text=text[place.begin : place.end],
-            values=tuple(round(value, 4) for value in of_passage.tolist()),
+    passages = []
+    for place, of_passage in zip(places, values, strict=True):
+        # Without a copy of the text before it. A document begins on a new line.
+        num_lines = text.count("\n", 0, place.index) + text.count("\0", 0, place.index)
+        passages.append(
+            records.CellPassage(
+                kind=place.kind,
+                rank=place.rank,
+                value=place.value,
+                index=place.index,
+                begin=place.begin,
+                line=1 + num_lines,
+                text=text[place.begin : place.end],
+                values=tuple(round(value, 4) for value in of_passage.tolist()),
+            )
         )
-        for place, of_passage in zip(places, values, strict=True)
-    )
+    return tuple(passages)
 
 
 def choose_passages(
     text: str,
     shown: Sequence[tuple[records.CellScore, Labels]],
-    half: int,
     read: Read,
+    *,
+    half: int,
     num_units: int,
 ) -> list[slice]:
     """Select a passage of the scoring half for each score with its detector's labels (N,), after
@@ -175,6 +190,7 @@ def choose_passages(
     The agreement of a cell with the labels of a passage is its score there, with the sign of its
     polarity.
     """
+    # The values of the shown cells, from one reading of the scoring half.
     columns = [score.layer * num_units + score.unit for score, _ in shown]
     values = np.empty((len(shown), len(text) - half), np.float32)
     for indices, cells in read(half, len(text)):
@@ -182,13 +198,15 @@ def choose_passages(
 
     chosen = []
     for (score, labels), of_cell in zip(shown, values, strict=True):
-        agreement = partial(_agreement, of_cell, labels[half:], score.polarity, half)
+        agreement = partial(
+            _agreement, values=of_cell, labels=labels[half:], polarity=score.polarity, begin=half
+        )
         chosen.append(choose_passage(text, labels, half, agreement))
     return chosen
 
 
 def _agreement(
-    values: Float32Array, labels: Labels, polarity: int, begin: int, part: slice
+    part: slice, *, values: Float32Array, labels: Labels, polarity: int, begin: int
 ) -> float:
     """Return how well values (n,) follow labels (n,) in a part of a text, of which they are those
     from index `begin` on."""
@@ -210,8 +228,10 @@ def choose_passage(
     place is not searched for.
     """
     candidates = contrasting_passages(text, labels, first)
-    ordered = sorted(candidates, key=agreement) if len(candidates) > 1 else candidates
-    return ordered[(len(ordered) - 1) // 2]
+    if len(candidates) > 1:
+        # Not for a single one, in which the label may never change: it has no agreement.
+        candidates.sort(key=agreement)
+    return candidates[(len(candidates) - 1) // 2]
 
 
 def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
@@ -232,16 +252,20 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
         if contrasts[best] < least:
             break
         chosen.append(slice(int(starts[best]), int(ends[best])))
+        # Those that overlap it, and itself, are out.
         contrasts[(starts < ends[best]) & (ends > starts[best])] = -1.0
     return chosen
 
 
 def _segments(text: str, first: int) -> tuple[Indices, Indices]:
     """Return where every passage (S,) from index `first` on begins and ends."""
+    # A passage begins at each line, and ends with the eighth one. The last character is left out,
+    # so that no line begins at the end of the text.
     line_ends = [first + match.end() for match in _LINE.finditer(text[first:-1])]
     starts = np.array([first, *line_ends])
     ends = np.append(starts[NUM_LINES:], [len(text)] * NUM_LINES)[: len(starts)]
     ends = np.minimum(ends, starts + MAX_LENGTH)
+
     # A passage that reaches the end has fewer lines. Only the first such is kept: one short line
     # would beat all others.
     is_kept = np.append(True, ends[:-1] < len(text))
@@ -270,6 +294,7 @@ def most_changes(labels: Labels, first: int, length: int) -> int:
 
     labels (N,).
     """
+    # changes[i]: how many of the i + 1 labels from `first` on differ from the one before.
     changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
     last = max(1, len(labels) - first - length + 1)
     inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]

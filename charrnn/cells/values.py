@@ -34,14 +34,18 @@ def measure_values(
 
     `correlations` (c, C) are those of `correlate`, if they are known.
     """
-    if cells is None:
-        cells = [divmod(column, activations.num_units) for column in range(activations.num_cells)]
-    columns = np.array([layer * activations.num_units + unit for layer, unit in cells], np.int64)
+    columns = np.arange(activations.num_cells)
+    if cells is not None:
+        of_cells = [layer * activations.num_units + unit for layer, unit in cells]
+        columns = np.array(of_cells, np.int64)
+
+    # All cells at once: each of them needs the values of all others.
     if correlations is None:
         correlations = correlate(activations, columns)
+
     text = _Text(activations)
     measured = []
-    with task("measuring values", len(cells), unit="cells") as advance:
+    with task("measuring values", len(columns), unit="cells") as advance:
         for column, row in zip(columns.tolist(), correlations, strict=True):
             measured.append(_measure(activations, text, column, row))
             advance()
@@ -56,23 +60,27 @@ def correlate(activations: Activations, columns: NDArray[np.int64] | None = None
     """
     num_chars = len(activations.text)
     num_cells = activations.num_cells
-    columns = np.arange(num_cells) if columns is None else columns
+    if columns is None:
+        columns = np.arange(num_cells)
     values = activations.values
     begins = range(0, num_chars, CORRELATED_CHARS)
 
-    # Two passes: a cell may start far from its mean and then stay near it, where squares minus
-    # means lose all digits.
-    sums = sum(
-        values[:, begin : begin + CORRELATED_CHARS].sum(axis=1, dtype=np.float32)
-        for begin in begins
-    )
+    # First pass: the means. A cell may start far from its mean and then stay near it, where the
+    # mean of the squares minus the square of the mean loses all digits.
+    sums = np.zeros(num_cells, np.float32)
+    for begin in begins:
+        sums += values[:, begin : begin + CORRELATED_CHARS].sum(axis=1, dtype=np.float32)
     means = (sums / num_chars)[:, None].astype(np.float32)
+
+    # Second pass: the products of what is left.
     variances = np.zeros(num_cells)
     covariances = np.zeros((len(columns), num_cells))
     for begin in begins:
         part = values[:, begin : begin + CORRELATED_CHARS].astype(np.float32) - means
         variances += np.einsum("ij,ij->i", part, part) / num_chars
         covariances += part[columns] @ part.T / num_chars
+
+    # Constant up to rounding: its correlation with any other cell becomes 0.
     variances[variances < SMALLEST_VARIANCE] = np.inf
     correlations = covariances / np.sqrt(variances[columns][:, None]) / np.sqrt(variances)
     correlations[np.arange(len(columns)), columns] = 1
@@ -107,11 +115,20 @@ def _measure(
     halves = activations.values[column]
     values = halves.astype(np.float32)
 
+    # The mean in float64, because it is taken from every value before they are multiplied.
     mean = float(values.mean(dtype=np.float64))
     autocorrelation = _autocorrelation(values - np.float32(mean))
     decay = _decay(autocorrelation)
-    timescale, timescale_from = _timescale(activations, layer, column, decay)
-    gates = [use for use in activations.gates if use.layer == layer]
+    timescale, timescale_from = _timescale(activations, layer, column=column, decay=decay)
+
+    gates = []
+    for use in activations.gates:
+        if use.layer == layer:
+            gate = records.CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
+            gates.append(gate)
+
+    # In half precision, in which they are sorted as integers.
+    places = extreme_passages(halves, text.text, sentences=text.sentences, drawn=text.drawn)
     return records.CellValues(
         layer=layer,
         unit=unit,
@@ -123,17 +140,15 @@ def _measure(
         decay=decay,
         timescale=timescale,
         timescale_from=timescale_from,
-        gates=tuple(
-            records.CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
-            for use in gates
-        ),
+        gates=tuple(gates),
         after_characters=_after_characters(text, values),
         correlated=_most_correlated(correlations, column, activations.num_units),
-        passages=tuple(extreme_passages(halves, text.text, text.sentences, text.drawn)),
+        passages=tuple(places),
     )
 
 
 def _histogram(values: Float32Array) -> tuple[int, ...]:
+    # np.histogram, which allows bins of any width, takes longer. 1 belongs to the last bin.
     bins = ((values + 1) * (records.NUM_BINS / 2)).astype(np.int64)
     bins = np.minimum(bins, records.NUM_BINS - 1)
     return tuple(np.bincount(bins, minlength=records.NUM_BINS).tolist())
@@ -143,25 +158,25 @@ def _after_characters(text: _Text, values: Float32Array) -> tuple[records.AfterC
     """Return the mean of the values (N,) after each character."""
     sums = np.bincount(text.ids, weights=values)[text.frequent]
     counts = text.counts[text.frequent]
-    rows = zip(text.characters, (sums / counts).tolist(), counts.tolist(), strict=True)
-    return tuple(
-        records.AfterCharacter(character=character, mean=mean, count=count)
-        for character, mean, count in rows
-    )
+    means = (sums / counts).tolist()
+    found = []
+    for character, mean, count in zip(text.characters, means, counts.tolist(), strict=True):
+        found.append(records.AfterCharacter(character=character, mean=mean, count=count))
+    return tuple(found)
 
 
 def _most_correlated(
     correlations: Float32Array, column: int, num_units: int
 ) -> tuple[records.CorrelatedCell, ...]:
     """Return the cells with the largest absolute correlation (C,), without the cell itself."""
-    found: list[records.CorrelatedCell] = []
-    for other in np.argsort(-np.abs(correlations), kind="stable").tolist():
-        if len(found) == NUM_CORRELATED:
-            break
-        if other != column:
-            layer, unit = divmod(other, num_units)
-            correlation = float(correlations[other])
-            found.append(records.CorrelatedCell(layer=layer, unit=unit, correlation=correlation))
+    # The cell itself is not always the first: others may have the same values.
+    order = np.argsort(-np.abs(correlations), kind="stable")
+    others = order[order != column]
+    found = []
+    for other in others[:NUM_CORRELATED].tolist():
+        layer, unit = divmod(other, num_units)
+        correlation = float(correlations[other])
+        found.append(records.CorrelatedCell(layer=layer, unit=unit, correlation=correlation))
     return tuple(found)
 
 
@@ -174,31 +189,40 @@ def _autocorrelation(centred: Float32Array) -> list[float]:
     variance = float(np.dot(centred, centred))
     if variance < SMALLEST_VARIANCE * len(centred):
         return []
-    return [
-        float(np.dot(centred[:-lag], centred[lag:])) / variance
-        for lag in records.LAGS
-        if lag < len(centred)
-    ]
+
+    found = []
+    for lag in records.LAGS:
+        if lag >= len(centred):
+            break
+        found.append(float(np.dot(centred[:-lag], centred[lag:])) / variance)
+    return found
 
 
 def _decay(autocorrelation: Sequence[float]) -> float | None:
     """Return the lag at which it first falls to 1/e, on straight lines between the lags; at lag 0
     it is 1."""
     level = 1 / math.e
-    lag_before, before = 0, 1.0
+    lag_before = 0
+    before = 1.0
+    # The text may be too short for the longest lags.
     for lag, after in zip(records.LAGS, autocorrelation, strict=False):
         if after <= level:
             return lag_before + (lag - lag_before) * (before - level) / (before - after)
-        lag_before, before = lag, after
+        lag_before = lag
+        before = after
     return None
 
 
 def _timescale(
-    activations: Activations, layer: int, column: int, decay: float | None
+    activations: Activations, layer: int, *, column: int, decay: float | None
 ) -> tuple[float | None, str]:
     """Return the timescale of a cell in characters, and where it comes from; see `CellValues`."""
+    # Without a gate that keeps the memory, only the values say how long it lasts.
     if activations.kept is None or activations.keeping_gate is None:
         return decay, records.FROM_AUTOCORRELATION
+
+    # A memory that is multiplied by `kept` at each step is 1/e after -1 / ln kept steps: none for a
+    # gate that is closed, never for one that is open.
     gate = activations.keeping_gate
     kept = float(activations.kept[0][column])
     if kept <= 0:
