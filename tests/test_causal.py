@@ -115,7 +115,7 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: 
         make_text(700),
     )
     begins, cells = [0, 400, 100, 650], [(0, 2), (1, 3), (0, 5), (1, 3)]
-    found = ablate_cells(network, text.ids, begins, 50, cells)
+    found = ablate_cells(network, text.ids, begins=begins, num_chars=50, cells=cells)
     for begin, (layer, unit), (value, changes) in zip(begins, cells, found, strict=True):
         alone = ablate_text(network, text.part(begin, begin + 50), [], layer=layer, unit=unit)
         # A product of several rows adds up in another order.

@@ -230,7 +230,7 @@ OTHER_KINDS = [
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
     labelling = DETECTORS[name].labelling(text)
     assert labelling.labels is None
-    assert labelling.why_not_scored() == NOT_EVERYWHERE[name]
+    assert labelling.absence == NOT_EVERYWHERE[name]
 
 
 def digits(labels: Labels | None) -> str:

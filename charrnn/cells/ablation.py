@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings import Ablation, AblationEffect, Skipped
 from charrnn.cells.trace import score_next, torch_ops
-from charrnn.detectors.detector import Labelling
+from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import MAX_LANES, lanes_of, read_parts
@@ -44,7 +44,9 @@ def ablate_text(
     must have at least 2 characters and is read twice.
     """
     cells = [(layer, unit)]
-    ((value, changes),) = ablate_cells(network, text.ids, [text.first], len(text), cells, at=at)
+    ((value, changes),) = ablate_cells(
+        network, text.ids, begins=[text.first], num_chars=len(text), cells=cells, at=at
+    )
     effects = summarize(changes, labellings)
     return Ablation(layer=layer, unit=unit, at=at, value=value, **effects._asdict())
 
@@ -52,10 +54,10 @@ def ablate_text(
 def ablate_cells(
     network: CharRNN,
     ids: IdArray,
+    *,
     begins: Sequence[int],
     num_chars: int,
     cells: Sequence[tuple[int, int]],
-    *,
     at: str = "mean",
 ) -> list[tuple[float, Float64Array]]:
     """Clamp a cell (layer, unit) in each part of ids (N,), of `num_chars` characters from `begins`
@@ -65,7 +67,8 @@ def ablate_cells(
     loss of each character but the first (num_chars - 1,). Several parts are read at once, each of
     them twice.
     """
-    # With documents, the rows of the batch are pieces of them, not lanes.
+    # As many parts as fit into a batch. With documents, the rows of the batch are pieces of them,
+    # not lanes, so that a part has no rows of its own.
     num_together = 1
     if network.end_id is None:
         num_together = max(1, MAX_LANES // lanes_of(num_chars))
@@ -74,29 +77,38 @@ def ablate_cells(
     with task("ablating", 2 * len(begins) * num_chars) as advance:
         for first in range(0, len(begins), num_together):
             here = cells[first : first + num_together]
-            starts = np.array(begins[first : first + num_together])
-            score = partial(score_parts, network, ids, starts, num_chars, advance=advance)
+            score = partial(
+                score_parts,
+                network,
+                ids,
+                begins=np.array(begins[first : first + num_together]),
+                num_chars=num_chars,
+                advance=advance,
+            )
 
-            # Both readings use the cell's equations step by step, so that a cell without influence
-            # changes nothing.
+            # First reading: the loss and the mean of each cell. Like the second it uses the cell's
+            # equations step by step, so that a cell without influence changes nothing.
             free, moments = score(dict.fromkeys([layer for layer, _ in here], torch_ops()))
 
+            # Second reading: the loss with the cells clamped.
             values = [0.0] * len(here)
             if at == "mean":
                 for part, (layer, unit) in enumerate(here):
                     values[part] = float(moments.means[part, layer, unit])
-            clamped, _ = score(_clamping(network, here, values, lanes_of(num_chars)))
+            clamping = _clamping(network, here, values=values, num_lanes=lanes_of(num_chars))
+            clamped, _ = score(clamping)
             found += zip(values, free - clamped, strict=True)
     return found
 
 
 def _clamping(
-    network: CharRNN, cells: Sequence[tuple[int, int]], values: Sequence[float], num_lanes: int
+    network: CharRNN, cells: Sequence[tuple[int, int]], *, values: Sequence[float], num_lanes: int
 ) -> dict[int, Ops[Tensor]]:
     """Return by layer the functions of torch with the cell of each part (P,) clamped at its value,
     in the rows of the batch that read the part."""
     ops = {}
     for layer in {layer for layer, _ in cells}:
+        # A value is shown as tanh of a memory, for instance; what is clamped is the memory.
         memory = network.recurrent_layers()[layer].cell.memory
         rows: list[int] = []
         units: list[int] = []
@@ -107,12 +119,15 @@ def _clamping(
                     rows.append(part * num_lanes + lane)
                     units.append(unit)
                     memories.append(memory(values[part]))
+
+        # A single cell is clamped in all rows: they may be pieces of documents.
         new = torch.tensor(memories)
         if len(cells) == 1:
             ops[layer] = replacing(units[:1], new[:1].to)
         else:
-            batch_size = len(cells) * num_lanes
-            ops[layer] = replacing_in_rows(rows, units, new, batch_size=batch_size)
+            ops[layer] = replacing_in_rows(
+                rows, units, values=new, batch_size=len(cells) * num_lanes
+            )
     return ops
 
 
@@ -121,6 +136,7 @@ def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) 
     all, (B, k) or (k,)."""
 
     def clamp(memories: Tensor) -> Tensor:
+        # Not in place: the memories may be a view of what the cell still needs.
         new = memories.clone(memory_format=torch.contiguous_format)
         new[:, units] = values(memories)
         return new
@@ -129,7 +145,7 @@ def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) 
 
 
 def replacing_in_rows(
-    rows: Sequence[int], units: Sequence[int], values: Tensor, *, batch_size: int
+    rows: Sequence[int], units: Sequence[int], *, values: Tensor, batch_size: int
 ) -> Ops[Tensor]:
     """Return the functions of torch, with the memory of one unit replaced in each of some rows of
     the batch: by `values` (k,)."""
@@ -165,8 +181,14 @@ def score_with(
     The layers of `ops` compute with these. `advance` is called with the number of characters read
     since its last call.
     """
-    begins = np.array([text.first])
-    scores, moments = score_parts(network, text.ids, begins, len(text), ops, advance=advance)
+    scores, moments = score_parts(
+        network,
+        text.ids,
+        ops,
+        begins=np.array([text.first]),
+        num_chars=len(text),
+        advance=advance,
+    )
     return scores[0], CellMoments(moments.means[0], moments.deviations[0])
 
 
@@ -174,10 +196,10 @@ def score_with(
 def score_parts(
     network: CharRNN,
     ids: IdArray,
-    begins: NDArray[np.int64],
-    num_chars: int,
     ops: Mapping[int, Ops[Tensor]],
     *,
+    begins: NDArray[np.int64],
+    num_chars: int,
     advance: Callable[[int], object],
 ) -> tuple[Float64Array, CellMoments]:
     """Return the log-probabilities (P, num_chars - 1) in nats of all characters but the first of
@@ -185,7 +207,9 @@ def score_parts(
 
     The layers of `ops` compute with these.
     """
-    num_parts, num_lanes = len(begins), lanes_of(num_chars)
+    # A part is read in several lanes, each of which is a row of the batch.
+    num_parts = len(begins)
+    num_lanes = lanes_of(num_chars)
     first_of_row = np.repeat(begins, num_lanes)
     part_of_row = np.repeat(np.arange(num_parts), num_lanes)
     logprobs = np.empty((num_parts, num_chars))
@@ -211,6 +235,7 @@ def score_parts(
         logprobs[parts, indices[has_next] + 1] = score_next(logits, ids, positions)[has_next]
         advance(int(is_part.sum()))
 
+    # Of float64 sums: rounding may make the variance of a constant cell negative.
     means = sums / num_chars
     variances = np.maximum(squares / num_chars - means**2, 0)
     return logprobs[:, 1:], CellMoments(means, np.sqrt(variances))
@@ -233,6 +258,7 @@ def summarize(changes: Float64Array, labellings: Sequence[Labelling]) -> LossRis
     A detector with too few labels is skipped, with the reason.
     """
     change, ci = mean_change(changes, np.ones(len(changes), bool))
+
     effects = []
     skipped = []
     for labelling in labellings:
@@ -241,17 +267,26 @@ def summarize(changes: Float64Array, labellings: Sequence[Labelling]) -> LossRis
             skipped.append(effect)
         else:
             effects.append(effect)
-    return LossRise(change, ci, len(changes), tuple(effects), tuple(skipped))
+    return LossRise(
+        change=change,
+        ci=ci,
+        num_chars=len(changes),
+        effects=tuple(effects),
+        skipped=tuple(skipped),
+    )
 
 
 def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | Skipped:
     """Average changes (N - 1,) inside and outside the spans of a detector, if it has enough
     labels."""
+    if labelling.labels is None:
+        return Skipped(detector=labelling.name, reason=labelling.absence)
+
     # A character is inside if the one before it is labelled: see `AblationEffect`.
-    inside = None if labelling.labels is None else labelling.labels[:-1] > 0
-    reason = replace(labelling, labels=inside).why_not_scored()
-    if reason is not None or inside is None:
-        return Skipped(detector=labelling.name, reason=reason or "")
+    inside = labelling.labels[:-1] > 0
+    reason = why_not_scored(inside)
+    if reason is not None:
+        return Skipped(detector=labelling.name, reason=reason)
 
     change_inside, ci_inside = mean_change(changes, inside)
     change_outside, ci_outside = mean_change(changes, ~inside)
@@ -271,11 +306,13 @@ def mean_change(
 ) -> tuple[float, tuple[float, float]]:
     """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 %
     interval."""
+    # A mean is a quotient of two sums, both of which vary with the blocks that are drawn.
     block, draws = draw_blocks(len(changes))
     num_blocks = draws.shape[1]
     totals = np.bincount(block, weights=changes * where, minlength=num_blocks)
     counts = np.bincount(block, weights=where, minlength=num_blocks)
     num_drawn = draws @ counts
+
     # A resample may have drawn none of these characters.
     has_any = num_drawn > 0
     estimates = (draws @ totals)[has_any] / num_drawn[has_any]

@@ -51,12 +51,14 @@ class Activations:
         """Letter of the gate that the memory before is multiplied with."""
         self._values: NDArray[np.float16] | None = _map_temporary(self.num_cells, len(text))
 
-        counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
+        counter = None
+        if counts_gates and layers[0].cell.gates:
+            counter = GateCounter(network)
         self._read(network, counter)
-        self.gates = counter.uses() if counter is not None else ()
+        self.gates = () if counter is None else counter.uses()
         """How often the gates of each layer are saturated over the text, layer by layer; () without
         any."""
-        self.kept = counter.kept() if counter is not None else None
+        self.kept = None if counter is None else counter.kept()
         """(C,), (C,): the mean of that gate over the text, and of its logarithm; None without such
         a gate."""
 
@@ -83,7 +85,10 @@ class Activations:
         self._values = None
 
     def _read(self, network: CharRNN, counter: GateCounter | None) -> None:
-        ids, first, values = self.text.ids, self.text.first, self.values
+        ids = self.text.ids
+        first = self.text.first
+        values = self.values
+        # Gates can only be counted in a reading that computes step by step, which is slower.
         read = network.trace if counter is None else counter.read
         with torch.inference_mode(), task("reading", len(self.text)) as advance:
             for positions, (_, cells, _) in read_in_lanes(read, network.initial_state, ids, first):
@@ -91,6 +96,7 @@ class Activations:
                 if counter is not None:
                     counter.add(torch.from_numpy(is_text))
                 check_finite(cells, "cell values")
+
                 # (B, C, T): in the order of the file, in which each lane's characters follow each
                 # other.
                 columns = cells.half().flatten(2).permute(1, 2, 0).contiguous().cpu().numpy()
@@ -98,6 +104,8 @@ class Activations:
                     begin = int(positions[0, lane]) - first
                     if num_chars:
                         values[:, begin : begin + num_chars] = columns[lane, :, :num_chars]
+
+                # Written pages would otherwise count as memory of the process until it ends.
                 release_pages(values)
                 advance(int(is_text.sum()))
 
@@ -132,6 +140,8 @@ def _reserve(file: IO[bytes], num_bytes: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
+
+    # Elsewhere, and on file systems that cannot reserve: written bytes have their space.
     for begin in range(0, num_bytes, len(ZEROS)):
         file.write(ZEROS[: num_bytes - begin])
     file.flush()

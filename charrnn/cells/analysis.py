@@ -137,6 +137,9 @@ class CellAnalysis(Extensible):
         """
         found = [self.cache.load(kind, key, result) for _, key in keys]
         missing = [pair for pair, known in zip(keys, found, strict=True) if known is None]
+
+        # Measured together, saved one by one. Then all are looked up again, because two items may
+        # have the same key.
         if missing:
             computed = compute([item for item, _ in missing])
             for (_, key), measured in zip(missing, computed, strict=True):
@@ -184,16 +187,22 @@ class CellAnalysis(Extensible):
         does: `choose_passages`. `detectors` are those that `findings` scored. Raises UsageError if
         one of them is missing.
         """
+        # Which findings, and where in the scoring half each is shown.
         significant = [score for score in findings.scores if score.is_significant]
         shown = sorted(significant, key=lambda score: -score.gain)[:num_passages]
         labels = label_by_name(self.text.text, [score.detector for score in shown], detectors)
+        parts = self._parts(shown, labels)
+
         passages = []
-        for score, part in zip(shown, self._parts(shown, labels), strict=True):
+        for score, part in zip(shown, parts, strict=True):
+            # Only the passage is read again: a trace of the whole half would hold all cells.
             (values,) = self.values([(score.layer, score.unit)], part)
             of_part = labels[score.detector][part]
-            inside = tuple(map(bool, of_part)) if of_part.dtype == bool else ()
+            inside: tuple[bool, ...] = ()
+            if of_part.dtype == bool:
+                inside = tuple(of_part.tolist())
             coloured = records.ColouredText(
-                text=self.text.text[part], values=tuple(map(float, values)), inside=inside
+                text=self.text.text[part], values=tuple(values.tolist()), inside=inside
             )
             passages.append(records.Passage(score=score, begin=part.start, coloured=coloured))
         return RecordTuple(passages)
@@ -213,8 +222,10 @@ class CellAnalysis(Extensible):
 
         def trace(missing: list[tuple[int, int]]) -> list[Floats]:
             traced = trace_text(self.network(), text).cells
+            # Copies, so that the trace of all other cells can be freed.
             return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
 
+        # By the ids up to the end of the part: what follows in the text changes no value.
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
         return self.kept_each("values", keys, Floats, trace)
@@ -253,9 +264,11 @@ class CellAnalysis(Extensible):
         check_length(len(self.text), 2, "ablating a cell")
 
         def ablate() -> records.Ablation:
+            # The labels are those of the whole text: the part may begin inside a span.
             targets, _ = choose_targets(self.text.text, get_detectors(None))
             begin = min(self.half, len(self.text) - 2)
             part = slice(begin, min(begin + CHARS_OF_PAGE, len(self.text)))
+
             text = self.text.part(part.start, part.stop)
             labellings = [target.labelling_of(part) for target in targets]
             return ablate_text(self.network(), text, labellings, layer=layer, unit=unit)
@@ -276,15 +289,19 @@ class CellAnalysis(Extensible):
         """Yield a `page` with passages and values alone, and again with each other part as it is
         measured."""
         check_unit(layer, unit, self.num_layers, self.num_units)
+
+        # The cheapest part is first, so that a screen shows the text at once.
         with _announced("reading"):
             passages = self.passages_of(layer, unit)
             page = records.CellPage(
                 layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit)
             )
         yield page
+
         with _announced("ablating"):
             page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
         yield page
+
         for section in sections():
             with _announced(section.message):
                 found = unless_too_short(partial(section.measure, self, layer, unit))
@@ -325,11 +342,12 @@ class CellAnalysis(Extensible):
 
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
         found = self.kept_each("score", keys, Measured, measure_missing)
-        # Detectors with the same labels share an entry.
-        pairs = zip(found, targets, strict=True)
-        return [
-            replace(one, score=replace(one.score, detector=target.name)) for one, target in pairs
-        ]
+
+        # Detectors with the same labels share an entry, which has the name of one of them.
+        named = []
+        for one, target in zip(found, targets, strict=True):
+            named.append(replace(one, score=replace(one.score, detector=target.name)))
+        return named
 
     def reader(self, network: CharRNN) -> Read:
         """Return what reads parts of the text with a network, for `scores`."""
@@ -343,8 +361,8 @@ class CellAnalysis(Extensible):
         keys = []
         for score in shown:
             target = Target(score.detector, labels[score.detector], self.half)
-            cell: dict[str, JSON] = {"layer": score.layer, "unit": score.unit}
-            keys.append((score, self.target_key(target) | cell | {"polarity": score.polarity}))
+            key = self.target_key(target) | self.cell_key(score.layer, score.unit)
+            keys.append((score, key | {"polarity": score.polarity}))
 
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
             wanted = [(score, labels[score.detector]) for score in missing]
@@ -368,16 +386,21 @@ class CellAnalysis(Extensible):
         length = min(CHARS_ABLATED, len(self.text) - self.half)
         keys = []
         for score, target in zip(scores, targets, strict=True):
-            cell: dict[str, JSON] = {"layer": score.layer, "unit": score.unit}
-            keys.append(((score, target), self.target_key(target) | cell | {"length": length}))
+            key = self.target_key(target) | self.cell_key(score.layer, score.unit)
+            keys.append(((score, target), key | {"length": length}))
 
         def ablate(
             missing: list[tuple[records.CellScore, Target]],
         ) -> list[tuple[float | None, float | None]]:
+            # Where the labels change often there are characters inside and outside. The segments
+            # differ, but may be read side by side.
             begins = [most_changes(target.labels, self.half, length) for _, target in missing]
             firsts = [self.text.first + begin for begin in begins]
             cells = [(score.layer, score.unit) for score, _ in missing]
-            ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
+            ablated = ablate_cells(
+                self.network(), self.text.ids, begins=firsts, num_chars=length, cells=cells
+            )
+
             found: list[tuple[float | None, float | None]] = []
             for (_, target), begin, (_, changes) in zip(missing, begins, ablated, strict=True):
                 effect = effect_of(changes, target.labelling_of(slice(begin, begin + length)))
@@ -388,14 +411,14 @@ class CellAnalysis(Extensible):
             return found
 
         found = self.kept_each("ablation", keys, tuple[float | None, float | None], ablate)
-        pairs = zip(scores, found, strict=True)
-        return [
-            replace(score, ablation_inside=inside, ablation_outside=outside)
-            for score, (inside, outside) in pairs
-        ]
+        ablated = []
+        for score, (inside, outside) in zip(scores, found, strict=True):
+            ablated.append(replace(score, ablation_inside=inside, ablation_outside=outside))
+        return ablated
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model."""
+        # Those of other texts stay, but for the detectors that were scored now: the latest counts.
         before = found_cells(self.cache)
         cells = {one.detector: one for one in before}
         for score in scores:
@@ -407,8 +430,9 @@ class CellAnalysis(Extensible):
                 cells[score.detector] = records.FoundCell(
                     detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain
                 )
-        by_name = [one for _, one in sorted(cells.items())]
-        found = tuple(sorted(by_name, key=lambda one: -one.gain))
+
+        # Not in the order of the commands that found them; of equal gains by name.
+        found = tuple(sorted(cells.values(), key=lambda one: (-one.gain, one.detector)))
         if found != before:
             self.cache.save(FOUND_CELLS, {}, found)
 

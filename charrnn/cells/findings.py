@@ -97,15 +97,20 @@ class CellScore:
         chance level."""
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
+
+        # An AUC has the polarity in it; a rho must have the sign that the choosing half found.
         if self.auc is not None:
             is_apart = self.ci_low > 0.5
+        elif self.polarity > 0:
+            is_apart = self.ci_low > 0
         else:
-            is_apart = self.ci_low > 0 if self.polarity > 0 else self.ci_high < 0
+            is_apart = self.ci_high < 0
         return self.p_value <= CHANCE and is_apart and self.exceeds_chance_level
 
     @property
     def exceeds_chance_level(self) -> bool:
         """Whether the score exceeds the chance level. True if that was not measured."""
+        # The level is an AUC where the score is one, else a strength.
         reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
         return self.null_level is None or reached > self.null_level
 
@@ -130,12 +135,18 @@ class CellScore:
     def _strength_of(self, score: float | None) -> float:
         if score is None:
             return 0.0
-        return max(0.0, association_from_auc(score)) if self.auc is not None else abs(score)
+        # An AUC below chance is no strength: the cell turned round since it was chosen.
+        if self.auc is not None:
+            return max(0.0, float(association_from_auc(score)))
+        return abs(score)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
-        absent = [name for name in ("auc", "spearman") if getattr(self, name) is None]
-        return {name: value for name, value in asdict(self).items() if name not in absent}
+        data = asdict(self)
+        for name in ("auc", "spearman"):
+            if data[name] is None:
+                del data[name]
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -369,13 +380,18 @@ class CellPage(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, each record as its own `to_json` gives it."""
-        parts = {"values": self.values, **self.sections, "ablation": self.ablation}
-        return {
+        data: dict[str, Any] = {
             "layer": self.layer,
             "unit": self.unit,
             "passages": [asdict(passage) for passage in self.passages],
-            **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
+        # What was not measured is null, so that every page has the same keys.
+        parts = {"values": self.values, **self.sections, "ablation": self.ablation}
+        for name, part in parts.items():
+            data[name] = None
+            if part is not None:
+                data[name] = part.to_json()
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,12 +47,14 @@ class FindingsCache:
 
     def load(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
         """Return a saved result; None if there is none, or if its file is damaged."""
+        # Results of this process are used in any case: they were measured by it.
         name = self._name(kind, key)
         if name in self._known:
             return cast(Result, self._known[name])
         if self.identity is None or self.measures_anew:
             return None
 
+        # The first line of a file is the digest of the rest.
         try:
             path = cache_folder() / name
             digest, _, body = path.read_bytes().partition(b"\n")
@@ -77,15 +79,21 @@ class FindingsCache:
         with contextlib.suppress(OSError, RuntimeError):
             folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True)
+            # Renamed when it is whole, so that no other process reads a part of it.
             temporary = folder / f"{name}.{os.getpid()}"
             temporary.write_bytes(_digest(body) + b"\n" + body)
             os.replace(temporary, folder / name)
+            # Once per process: to look at all files takes longer than to write one.
             if not self._is_trimmed:
                 delete_oldest(folder)
                 self._is_trimmed = True
 
     def _name(self, kind: str, key: Mapping[str, JSON]) -> str:
-        parts = [kind, dict(key), self.identity, program_digest() if self.identity else ""]
+        # In memory the program is always the same: its sources need not be read.
+        program = ""
+        if self.identity:
+            program = program_digest()
+        parts = [kind, dict(key), self.identity, program]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
 
@@ -105,6 +113,8 @@ def cache_folder() -> Path:
 
 def delete_oldest(folder: Path) -> None:
     """Delete the oldest files until all together have at most MAX_FOLDER_BYTES. Raises OSError."""
+    # Age is that of the last writing. A file that is read often is as old as one that never is:
+    # to mark it at each reading would make every reading write.
     by_age = []
     for entry in os.scandir(folder):
         found = entry.stat()
@@ -144,27 +154,26 @@ def encode(value: Any) -> JSON:
     return cast(JSON, value)
 
 
-def decode(kind: type[Result], value: JSON) -> Result:
+def decode(kind: Any, value: Any) -> Any:
     """Return the result of a type from its JSON."""
-    return cast(Result, _decode(kind, value))
-
-
-def _decode(kind: Any, value: Any) -> Any:
+    # JSON contains no types: those of the annotations say what each value was.
     if kind in (int, float, str, bool) or value is None:
         return value
     if is_dataclass(kind):
         parts = zip(_field_types(cast(Any, kind)), value, strict=True)
-        return cast(Any, kind)(**{name: _decode(part, one) for (name, part), one in parts})
+        return cast(Any, kind)(**{name: decode(part, one) for (name, part), one in parts})
 
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    arguments = get_args(kind)
     if origin is np.ndarray:
+        # np.ndarray[shape, np.dtype[scalar]]
         return np.array(value, get_args(arguments[1])[0])
     if origin in (Union, UnionType):
         # None was returned above; the other type stands first.
-        return _decode(arguments[0], value)
+        return decode(arguments[0], value)
     if arguments[-1] is ...:
-        return tuple(_decode(arguments[0], part) for part in value)
-    return tuple(_decode(part, one) for part, one in zip(arguments, value, strict=True))
+        return tuple(decode(arguments[0], part) for part in value)
+    return tuple(decode(part, one) for part, one in zip(arguments, value, strict=True))
 
 
 @cache

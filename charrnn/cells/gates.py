@@ -67,14 +67,17 @@ class GateCounter:
         num_gates = len(self._names)
         for index, (layer, calls) in enumerate(zip(self._layers, self._calls, strict=True)):
             for gate, name in enumerate(self._names):
-                # A step of a dilated layer computes several characters at once, in the order of the
-                # text.
+                # A cell computes its gates in the order of their names, step by step. A step of a
+                # dilated layer computes several characters at once, in the order of the text.
                 steps = [values.reshape(-1, values.shape[-1]) for values in calls[gate::num_gates]]
                 values = torch.cat(steps)[order]
+
                 # Counts up to T * B are exact in float32. Padding counts nothing.
                 counted = is_text.flatten().to(values.dtype)
                 self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
                 self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
+
+                # How much of its memory a unit keeps, whose mean logarithm gives a timescale.
                 if name == layer.cell.keeping_gate:
                     # Zoneout keeps a share of the state before, whatever the gate does.
                     kept = layer.zoneout + (1 - layer.zoneout) * values
@@ -117,12 +120,13 @@ class GateCounter:
         """Return where in the flattened window each character is, in the order in which the gates
         were computed."""
         end_id = self._network.end_id
-        is_end = None if end_id is None else (inputs == end_id).cpu().numpy()
-        if is_end is None or not is_end.any():
-            return torch.arange(inputs.numel())
-        # The network reads documents in pieces; these are the same ones.
-        pieces = cut(Fragments.of(is_end), is_end.shape[1])
-        return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
+        if end_id is not None:
+            is_end = (inputs == end_id).cpu().numpy()
+            if is_end.any():
+                # The network reads documents in pieces; these are the same ones.
+                pieces = cut(Fragments.of(is_end), is_end.shape[1])
+                return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
+        return torch.arange(inputs.numel())
 
 
 def recording(calls: list[Tensor]) -> Ops[Tensor]:

@@ -49,6 +49,7 @@ class Target:
         labels = self.labels[:num_chars]
         if self.is_yes_no:
             return labels.astype(np.float64)
+        # About 0, so that a sum of products is a covariance.
         return average_ranks(labels) - (num_chars + 1) / 2
 
 
@@ -61,16 +62,22 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     num_chars = len(text)
     check_length(num_chars, MIN_TEXT, "scoring cells")
     half = num_chars // 2
-    targets, skipped = [], []
+    targets = []
+    skipped = []
     for detector in detectors:
         labelling = detector.labelling(text)
-        reason = labelling.why_not_scored()
-        if reason is None and labelling.labels is not None:
-            labels = labelling.labels
-            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
-            if reason is None:
-                targets.append(Target(detector.name, labels, half))
-        if reason is not None:
+        labels = labelling.labels
+        if labels is None:
+            skipped.append(Skipped(detector=detector.name, reason=labelling.absence))
+            continue
+
+        # Of the whole text first: that there are none at all says more than that a half has none.
+        reason = None
+        for part in (labels, labels[:half], labels[half:]):
+            reason = reason or why_not_scored(part)
+        if reason is None:
+            targets.append(Target(detector.name, labels, half))
+        else:
             skipped.append(Skipped(detector=detector.name, reason=reason))
     return targets, skipped
 
@@ -87,7 +94,9 @@ def label_by_name(
     by_name = {detector.name: detector for detector in get_detectors(detectors)}
     by_detector: dict[str, Labels] = {}
     for name in dict.fromkeys(names):
-        labels = by_name[name].labelling(text).labels if name in by_name else None
+        labels = None
+        if name in by_name:
+            labels = by_name[name].labelling(text).labels
         if labels is None:
             raise UsageError(
                 f"No detector {name!r} applies to this text: give the detectors of the findings."

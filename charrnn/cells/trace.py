@@ -72,10 +72,8 @@ class Trace(Displayable):
             "logprobs": self.logprobs,
             "scored": np.arange(len(self.text)) >= num_chosen_on,
         }
-        arrays |= {
-            f"labels_{detector.name}": detector.labelling(self.text).labels
-            for detector in detectors
-        }
+        for detector in detectors:
+            arrays[f"labels_{detector.name}"] = detector.labelling(self.text).labels
         return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -87,10 +85,16 @@ def trace_text(
     `num_guesses` is the number of next characters kept after each character, at most V;
     `keeps_hidden` keeps the output of every layer.
     """
-    ids, first, num_chars = text.ids, text.first, len(text)
+    ids = text.ids
+    first = text.first
+    num_chars = len(text)
+
+    # Lanes are read side by side, so each window fills places all over these arrays.
     num_guesses = min(num_guesses, network.output.out_features)
     cells = np.empty((num_chars, len(network.recurrent_layers()), network.hidden_size), np.float32)
-    hidden = np.empty_like(cells) if keeps_hidden else None
+    hidden = None
+    if keeps_hidden:
+        hidden = np.empty_like(cells)
     guess_ids = np.zeros((num_chars, num_guesses), np.int64)
     guess_probs = np.zeros((num_chars, num_guesses), np.float32)
     # One more, which the last character predicts.
@@ -101,6 +105,7 @@ def trace_text(
     with torch.inference_mode(), task("reading", num_chars) as advance:
         traced = read_in_lanes(network.trace, network.initial_state, ids, max(0, first - 1))
         for positions, (logits, window_cells, window_hidden) in traced:
+            # Neither the context nor the padding at the end of the last lane.
             is_text = (positions >= first) & (positions < len(ids))
             here = positions[is_text] - first
             cells[here] = window_cells.float().cpu().numpy()[is_text]
@@ -110,6 +115,8 @@ def trace_text(
                 most_likely = logits.float().softmax(-1).topk(num_guesses, dim=-1)
                 guess_ids[here] = most_likely.indices.cpu().numpy()[is_text]
                 guess_probs[here] = most_likely.values.cpu().numpy()[is_text]
+
+            # Each character predicts the next one, also that of the context before the text.
             has_next = positions < len(ids) - 1
             logprobs[positions[has_next] + 1 - first] = score_next(logits, ids, positions)[has_next]
             advance(int(is_text.sum()))
@@ -153,12 +160,12 @@ def stream_cells(
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is
     kept. Raises CheckpointError for values that are not finite.
     """
-    ids, first = text.ids, text.first
+    read = read_in_lanes(network.trace, network.initial_state, text.ids, text.first)
     with torch.inference_mode():
-        for positions, (_, cells, _) in read_in_lanes(
-            network.trace, network.initial_state, ids, first
-        ):
-            is_text = positions < len(ids)
+        for positions, (_, cells, _) in read:
             check_finite(cells, "cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
-            yield positions[is_text] - first, columns[is_text]
+
+            # Without the padding at the end of the last lane.
+            is_text = positions < len(text.ids)
+            yield positions[is_text] - text.first, columns[is_text]

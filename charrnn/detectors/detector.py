@@ -57,7 +57,7 @@ class Detector:
             return Labelling(self.name, None, self.absence)
         labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
-            # END has the label of the second newline of the blank line.
+            # Each END became two newlines, of which the second gives it its label.
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
             ends = np.flatnonzero(codes == 0)
             labels = np.delete(labels, ends + np.arange(len(ends)))
@@ -79,15 +79,10 @@ class Labelling:
         """Whether the labels are counts, not booleans."""
         return self.labels is not None and self.labels.dtype != bool
 
-    def why_not_scored(self) -> str | None:
-        """Return why the labels cannot be scored, or None if they can."""
-        if self.labels is None:
-            return self.absence
-        return why_not_scored(self.labels)
-
 
 def why_not_scored(labels: Labels) -> str | None:
     """Return why these labels (N,) cannot be scored, or None if they can."""
+    # A count must change often, and not only in a few characters.
     if labels.dtype != bool:
         num_changes = int(np.count_nonzero(np.diff(labels)))
         if num_changes == 0:
@@ -95,10 +90,12 @@ def why_not_scored(labels: Labels) -> str | None:
         num_unusual = len(labels) - int(np.unique(labels, return_counts=True)[1].max())
         # A segment with another value is two changes.
         if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-            changes, unusual = counted(num_changes, "change"), counted(num_unusual, "character")
+            changes = counted(num_changes, "change")
+            unusual = counted(num_unusual, "character")
             return f"too few: {changes}, {unusual} with another value than most"
         return None
 
+    # Yes/no labels: one long span tells nothing, as a cell may follow the topic by chance.
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
     if num_inside == 0:
