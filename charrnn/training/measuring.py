@@ -58,6 +58,7 @@ def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -
     They are not measured, so that the same command chooses the same size however busy the machine
     is.
     """
+    # Roots, because threads and processes wait for each other.
     if device.type != "cpu":
         return GPU_RATE * math.sqrt(num_processes)
     rate = CPU_RATE * math.sqrt(_most_threads(config) * num_processes)
@@ -97,11 +98,15 @@ def measure_step(
     The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise
     another process that is busy while this measures would cost the whole run its steps.
     """
+    # A network of its own: the weights of the run must not depend on how many steps were measured.
     trial = _trial_config(config, len(batches.ids), computing)
     # Drawing weights is no faster on several threads, and much slower if other processes use the
     # cores.
     with on_threads(1):
-        trainer = Trainer(trial, batches, vocab_size, computing.device, computing.group)
+        trainer = Trainer(
+            trial, batches, vocab_size=vocab_size, device=computing.device, group=computing.group
+        )
+
     most = _most_threads(config)
     times: dict[int, list[float]] = {
         count: [] for count in _thread_counts(config, batches.batch_size, computing, seconds)
@@ -129,6 +134,7 @@ def measure_step(
             least = seconds if len(times[most]) >= 3 else 2 * seconds
             is_over = computing.group.any(time.perf_counter() - begin >= least)
 
+    # The fastest number of threads; all of them unless another is clearly faster.
     medians = {num_threads: np.median(taken) for num_threads, taken in times.items()}
     chosen = min(medians, key=medians.__getitem__)
     if medians[chosen] * MIN_SPEEDUP >= medians[most]:
@@ -146,6 +152,8 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     dropped = list(recipe.DROPPED)
     if num_read < recipe.DROPOUT_EPOCHS * num_train_chars or config.cell == "irnn":
         dropped.remove("weight_drop")
+
+    # The settings that `choose_steps` fills in only when the steps are known; any number does.
     changes: dict[str, Any] = {name: 0.1 for name in dropped if getattr(config, name) == "auto"}
     return replace(
         config,
@@ -164,6 +172,7 @@ def _thread_counts(
     most = _most_threads(config)
     if config.threads != "auto" or computing.device.type != "cpu" or computing.group.size > 1:
         return [most]
+
     # Fewer threads are not tried for a model that is too large for them.
     operations = OPERATIONS_PER_WEIGHT * num_recurrent_weights(config)
     operations *= batch_size * resolved(config.bptt_length)

@@ -1,8 +1,9 @@
 """Decide everything before the first step: the model, its precision, the steps, the threads.
 
-Precision and threads follow from the shape of the model; for a budget in minutes, steps are
-measured. What a command with a number of steps or epochs chooses does not depend on how busy the
-machine is.
+Precision and threads follow from the shape of the model. Minutes become steps in `plan_steps`: some
+trial steps are measured, and what is left of the budget, less the share of validation, is divided
+by the seconds of one. What a command with a number of steps or epochs chooses does not depend on
+how busy the machine is.
 """
 
 import time
@@ -56,18 +57,24 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
     """
     device, group, _ = computing
     with group.together():
+        # The size, by the text and an assumed speed: a measured one would give the same command
+        # another model on a busy day.
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, len(text.vocab)))
+
         # Sizes that are asked for are those of the model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
         is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
         if is_asked or config.init_from is not None:
             sized = replace(sized, num_members=sized.num_networks)
+
+        # Before anything of that size is allocated.
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.batch_size))
         group.rows(batches.batch_size)
+
         # It is recorded, so that the run continues, and can be repeated, in the precision it
         # started with.
         sized = replace(sized, precision=choose_precision(sized, device))
@@ -82,6 +89,8 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     """
     if config.parameters is None:
         return config
+
+    # The table would take weights from the network that is asked for.
     sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
     rows = 0 if config.ngram_rows == "auto" else config.ngram_rows
     chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers, ngram_rows=rows)
@@ -105,6 +114,7 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
                 f"use it with {named('init_from')}, or leave it out."
             )
         return config, None
+
     run, _ = open_run_to_read(config.init_from, checkpoints)
     loaded = run.load_best()
     config = with_model_of(run.name, loaded.description.config(), config)
@@ -124,6 +134,8 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
             f"{named('parameters')} is {config.parameters:,}, but {named('init_from')} keeps the"
             f" model of {run}. Leave one of them out."
         )
+
+    # Whatever shapes the weights is theirs.
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, there in model.items():
         asked = getattr(config, name)
@@ -133,6 +145,8 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
                 " model."
             )
     same = replace(config, **model)
+
+    # A symbol that ends documents cannot be added to weights that have never seen it.
     if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":
         raise UsageError(
             f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END"
@@ -158,18 +172,21 @@ def plan_steps(
     """
     sizes = (text.num_train, text.num_validation)
     config = computing.group.share_config(config)
+
+    # Steps or epochs: nothing has to be measured.
     if config.minutes is None:
         planned = recipe.choose_steps(config, *sizes)
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
 
-    # Measuring takes seconds, in which a reader can look at what is trained.
+    # Minutes: how long is a step? Measuring takes seconds, in which a reader can look at what is
+    # trained.
     tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
     budget_seconds = 60 * config.minutes
     seconds_per_step, threads = measure_step(
         config, batches, len(text.vocab), computing, measure_seconds(budget_seconds)
     )
 
-    # Steps of one network that fit into the time that is left.
+    # Steps of one network in the time that is left: reading the text and measuring took some of it.
     seconds_left = max(0.0, budget_seconds - (time.perf_counter() - computing.start))
     steps_alone = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 

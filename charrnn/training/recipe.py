@@ -115,13 +115,14 @@ def choose_sizes(
 
     Raises UsageError for a model that cannot be trained.
     """
-    # Raises UsageError where a package provides a cell by the name of a built-in one.
+    # What no size can mend: a package that provides a cell by the name of a built-in one, too.
     find_extension(cell_types, kind="cell", name=config.cell, built_in=CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
             " state from growing without bound. Choose another depth, or another cell."
         )
+
     # The model.
     config = fill_auto(config, cell="lstm", num_layers=1)
     bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
@@ -130,6 +131,7 @@ def choose_sizes(
             config, num_train_chars, operations_per_second, batch_size * bptt_length
         )
         config = replace(config, hidden_size=hidden_size)
+
     embedding_size = choose_embedding_size(config, resolved(config.hidden_size))
     config = replace(config, embedding_size=embedding_size)
     check_ensemble(config)
@@ -140,7 +142,8 @@ def choose_sizes(
         bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
         factor = SHORT_BUDGET_FACTOR
 
-    # The learning rate.
+    # The learning rate. It falls as the number of units rises: an update of so many weights moves
+    # what a unit sums up further.
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
@@ -164,9 +167,11 @@ def choose_ngram_rows(config: Config, vocab_size: int) -> int:
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
     """Return the characters per batch row and step, `window` if they are not given, and the number
     of batch rows."""
+    # A window is at most a quarter of the text, or half of it if it is asked for.
     share = 4 if config.bptt_length == "auto" else 2
     config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
     bptt_length = max(1, min(resolved(config.bptt_length), num_train_chars // share))
+
     # Two windows per batch row at least: shorter ones would read the same text twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
     return bptt_length, min(resolved(config.batch_size), most_rows)
@@ -183,6 +188,8 @@ def choose_hidden_size(
     members = config.num_networks
     chosen = members * min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars, num_per_step)
+
+    # From small to large: the last one that reads enough is chosen.
     for units, least in MIN_READ.items():
         hidden_size = members * units
         if hidden_size > MAX_HIDDEN_SIZE:
@@ -195,6 +202,8 @@ def choose_hidden_size(
         num_weights = num_recurrent_weights(sized)
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
+
+        # What it reads, as far as that is useful.
         if num_steps is None:
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
@@ -266,13 +275,16 @@ def choose_steps(
     A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+
+    # The steps.
     budget = steps_of_budget(config, num_train_chars, chars_per_step)
     if budget is None:
         budget = steps_in_minutes
     assert budget is not None, "a budget in minutes needs a measured step"
     steps = max(1, min(budget, MAX_STEPS))
 
-    # What is dropped, and from that the weight decay.
+    # How much is dropped, and from that the weight decay. Less than three epochs are no danger:
+    # nothing is learned by heart that was read once or twice.
     epochs = steps * chars_per_step / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(
         epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
@@ -281,6 +293,8 @@ def choose_steps(
     if epochs < DROPOUT_EPOCHS:
         auto_dropout = 0.0
     config = fill_auto(config, dropout=auto_dropout)
+
+    # The other shares follow from it, also where it was given.
     dropout = float(config.dropout)
     auto_input = round(dropout / 3, 2)
     if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
@@ -295,17 +309,16 @@ def choose_steps(
         weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
     )
 
-    # How often to validate, and to save.
+    # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
+    # more than its share of the time.
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
     num_read = min(num_val_chars, validation_chars or num_val_chars)
     cost_in_steps = num_read * FORWARD_COST / chars_per_step
-    config = fill_auto(
-        config,
-        evaluate_every=max(
-            1, math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE)
-        ),
-    )
+    auto_every = max(1, math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
+    config = fill_auto(config, evaluate_every=auto_every)
     config = fill_auto(config, save_every=config.evaluate_every)
+
+    # The budget is now a number of steps.
     return replace(
         config,
         minutes=None,
@@ -327,6 +340,7 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     num_validations = NUM_VALIDATIONS
     if config.evaluate_every != "auto":
         num_validations = max(1, steps // config.evaluate_every)
+
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     affordable = int(EVALUATION_SHARE * steps * chars_per_step / FORWARD_COST / num_validations)
     # Whole segments, so that this is the number of characters that are scored.
@@ -343,6 +357,8 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     """
     if config.num_members != "auto":
         return config
+
+    # As many as read enough and step often enough each.
     units = resolved(config.hidden_size)
     num_read = num_steps * resolved(config.batch_size) * resolved(config.bptt_length)
     least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))
@@ -351,6 +367,8 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     )
     if members < 2 or not can_join(config, members, units):
         return replace(config, num_members=1)
+
+    # They are one model, whose sizes are the sums of theirs.
     joined = replace(config, num_members=members, hidden_size=members * units)
     if config.embedding_size == "one-hot":
         return joined
@@ -375,6 +393,8 @@ def num_recurrent_weights(config: Config) -> int:
     embedding_size = 0 if cell.products else min(64, hidden_size)
     if config.embedding_size != "one-hot":
         embedding_size = resolved(config.embedding_size) // config.num_networks
+
+    # The first layer reads the embedding, the others the layer below; all read their own state.
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
     return (
         cell.input_blocks * hidden_size * input_sizes
