@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated import GeneratedText, Prediction
-    from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
+    from charrnn.runs.learning_curves import LearningCurves, learning_curves
+    from charrnn.runs.overview import RunSummary, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -52,7 +53,8 @@ _NAMES = {
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated": "GeneratedText Prediction",
-    "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",
+    "runs.learning_curves": "LearningCurves learning_curves",
+    "runs.overview": "RunSummary run_summaries",
     "training.events": "TrainEvent",
     "training.loop": "resume train",
 }

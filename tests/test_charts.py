@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
+from charrnn.runs.learning_curves import LearningCurve, LearningCurves, LossCurve
 from charrnn.runs.logs import MAX_VALUE
-from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import (
     EMPTY_NOTICE,
     MAX_RISE,

@@ -52,7 +52,8 @@ from charrnn.generation.generated import GeneratedText, Prediction
 from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.reports.long_range import ClosingReport, LongRangeReport
 from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
-from charrnn.runs.overview import LearningCurves, ModelDescription
+from charrnn.runs.learning_curves import LearningCurves
+from charrnn.runs.overview import ModelDescription
 from charrnn.sweeps.report import SweepReport, SweepRow
 from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple

@@ -17,11 +17,10 @@ from charrnn.cli.runs import MAX_CURVES
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
 from charrnn.runs import overview
+from charrnn.runs.learning_curves import learning_curves, read_learning_curve
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import (
     RunSummary,
-    learning_curves,
-    read_learning_curve,
     run_summaries,
     select_runs,
 )

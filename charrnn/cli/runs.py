@@ -91,7 +91,8 @@ def _is_readable(name: str) -> bool:
 
 def _plot(options: RunsOptions) -> None:
     """Draw the learning curves of the runs, or write them as JSON or to a file."""
-    from charrnn.runs.overview import learning_curves, select_runs
+    from charrnn.runs.learning_curves import learning_curves
+    from charrnn.runs.overview import select_runs
     from charrnn.views.charts import learning_chart
 
     check_export(options.export, None, no_arrays="learning curves have")

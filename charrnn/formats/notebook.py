@@ -26,7 +26,8 @@ from charrnn.cells.findings import (
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated import GeneratedText, Prediction
-from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
+from charrnn.runs.learning_curves import LearningCurve, LearningCurves
+from charrnn.runs.overview import ModelDescription, RunSummary
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart

@@ -1,18 +1,19 @@
-"""Summaries and learning curves of runs: of one, of all in a folder, or of those that are named."""
+"""Summaries of runs: of one, of all in a folder, or of those that are named."""
+
+from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
 from charrnn.runs.description import VOCAB, read_alphabet
-from charrnn.runs.logs import LoggedLoss, MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import (
     CHECKPOINTS,
@@ -20,14 +21,13 @@ from charrnn.runs.reader import (
     find_run,
     list_runs_and_sweeps,
     runs_of_sweep,
-    where,
 )
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 
-AGAINST = ("steps", "characters", "seconds")
-"""What learning curves can be drawn against."""
+if TYPE_CHECKING:
+    from charrnn.runs.learning_curves import LearningCurve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,53 +109,19 @@ class ModelDescription(Displayable):
         return [(name, value) for name, value in found if value]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossCurve:
-    """Losses in nats per character, and after how many steps, characters and seconds each was
-    measured."""
-
-    steps: tuple[int, ...]
-    characters: tuple[int, ...] = field(repr=False)
-    """Characters of the training text that were read, all batch rows together."""
-    seconds: tuple[float, ...] = field(repr=False)
-    """Seconds since the start of training, without the time between a stop and a resumption."""
-    nats: tuple[float, ...]
-
-    def against(self, axis: str) -> tuple[float, ...]:
-        """Return the steps, the characters or the seconds: one of AGAINST."""
-        assert axis in AGAINST, axis
-        return cast("tuple[float, ...]", getattr(self, axis))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurve(Displayable):
-    """The losses that a run logged, with an ascending step each."""
-
-    run: str
-    text: str
-    """The corpus in short, as in `RunSummary`."""
-    digest: str | None
-    """SHA-256 of the text; None if no checkpoint says it."""
-    alphabet: str
-    split: tuple[float, ...]
-    validation: LossCurve
-    """The stateful loss on the validation text, at every validation."""
-    training: LossCurve
-    """The mean loss of every optimizer step; empty unless asked for."""
-    warnings: tuple[str, ...] = ()
-    """Damaged lines of its log, which are left out."""
-
-
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for
     each reason."""
     notes = []
-    # Where a run has no digest, the runs are compared by the names of their texts.
+
+    # Another text. Where a run has no digest, the runs are compared by the names of their texts.
     texts: set[str | None] = {run.digest for run in runs}
     if None in texts:
         texts = {run.text for run in runs}
     if len(texts) > 1:
         notes.append("These runs learned different texts: their losses must not be compared.")
+
+    # Another unit, and another part of the text.
     if len({run.alphabet for run in runs}) > 1:
         notes.append("Losses per character and losses per byte must not be compared.")
     if len({run.split for run in runs}) > 1:
@@ -163,33 +129,6 @@ def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, .
             "These runs split their text differently: their validation losses must not be compared."
         )
     return tuple(notes)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurves(Displayable):
-    """The learning curves of several runs, and against what they are drawn: steps, characters or
-    seconds."""
-
-    curves: tuple[LearningCurve, ...]
-    against: str = "steps"
-    skipped: tuple[str, ...] = ()
-    """Why runs are left out, one sentence each."""
-
-    def __iter__(self) -> Iterator[LearningCurve]:
-        return iter(self.curves)
-
-    def __len__(self) -> int:
-        return len(self.curves)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Why some of these losses must not be compared with each other, one sentence for each
-        reason."""
-        return comparison_notes(self.curves)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return one object per run."""
-        return [asdict(curve) for curve in self.curves]
 
 
 WILDCARDS = frozenset("*?[")
@@ -211,6 +150,7 @@ def summarize(folder: RunReader) -> RunSummary:
         if loss.is_validation and loss.nats is not None:
             losses[loss.step or 0] = loss.nats
 
+    # How large the model is, which depends on the alphabet.
     num_weights = None
     try:
         num_weights = num_parameters(config, len(read_alphabet(folder.path / VOCAB)))
@@ -230,11 +170,11 @@ def summarize(folder: RunReader) -> RunSummary:
         num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
         best_nats=min(losses.values(), default=None),
         minutes=seconds / 60,
-        **_about(folder, config, losses, problems),
+        **logged_fields(folder, config, losses, problems),
     )
 
 
-def _about(
+def logged_fields(
     folder: RunReader, config: Config, losses: Mapping[int, float], problems: Sequence[str]
 ) -> dict[str, Any]:
     """Return the fields that a summary and a learning curve share; `losses` are the logged
@@ -246,6 +186,7 @@ def _about(
     state: Mapping[str, JSON] = {}
     with contextlib.suppress(CheckpointError):
         state = folder.newest_state()[0]
+
     digest = state.get("corpus_digest")
     return {
         "text": text_name(config.corpus),
@@ -270,12 +211,14 @@ def loss_problems(
     # A process that was killed may have logged a validation that it did not save.
     num_known = newest if state.get("is_validation_due") is True else newest + 1
     least = min((loss for step, loss in losses.items() if step < num_known), default=nats)
+
     # A smaller loss than the best one contradicts it, and so does another one at its step.
     logged = least
     if least > nats:
         logged = losses.get(checkpoint_step(best), nats)
     if logged == nats:
         return ()
+
     problem = (
         f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in"
         " the newest checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn"
@@ -299,51 +242,6 @@ def text_name(corpus: tuple[str, ...]) -> str:
     if len(corpus) > 1:
         name += f" +{len(corpus) - 1}"
     return name
-
-
-def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
-    """Read the losses that a run logged: of its validations and, if asked for, of every step.
-
-    Raises CheckpointError if the configuration or the log cannot be read.
-    """
-    config = folder.read_config()
-    problems: list[str] = []
-    validations: list[LoggedLoss] = []
-    steps: list[LoggedLoss] = []
-    for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
-        if loss.is_validation:
-            _append(validations, loss)
-        elif training:
-            _append(steps, loss)
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-    losses = {cast(int, one.step): cast(float, one.nats) for one in validations}
-    return LearningCurve(
-        run=folder.name,
-        validation=_loss_curve(validations, chars_per_step),
-        training=_loss_curve(steps, chars_per_step),
-        **_about(folder, config, losses, problems),
-    )
-
-
-def _append(logged: list[LoggedLoss], loss: LoggedLoss) -> None:
-    """Add a loss to those before, with ascending steps; one without a number is left out."""
-    if loss.nats is None or loss.step is None:
-        return
-    # A run that was resumed from an earlier step logs the steps after it again; the later record
-    # counts.
-    while logged and cast(int, logged[-1].step) >= loss.step:
-        logged.pop()
-    logged.append(loss)
-
-
-def _loss_curve(logged: Sequence[LoggedLoss], chars_per_step: int) -> LossCurve:
-    steps = tuple(cast(int, one.step) for one in logged)
-    return LossCurve(
-        steps=steps,
-        characters=tuple(step * chars_per_step for step in steps),
-        seconds=tuple(one.seconds for one in logged),
-        nats=tuple(cast(float, one.nats) for one in logged),
-    )
 
 
 SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {
@@ -378,6 +276,7 @@ def find_runs(
     """
     if not runs:
         return list_runs_and_sweeps(checkpoints)
+
     found: list[RunReader] = []
     for run in runs:
         if is_model_file(run):
@@ -390,6 +289,7 @@ def find_runs(
             found.append(find_run(str(run), checkpoints))
         else:
             found += in_sweep
+
     # A run that is named twice, or by its name and by its sweep, is one.
     return list({folder.path.resolve(): folder for folder in found}.values())
 
@@ -404,6 +304,8 @@ def run_summaries(
     one of those `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that
     is named and does not exist or is damaged.
     """
+    # A run that is named must be there: leaving it out in silence would be an answer to another
+    # question.
     read, skipped = _summarize_each(
         find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs)
     )
@@ -428,59 +330,21 @@ def select_runs(
     many as are named are selected in any case. A problem says why a damaged run is left out. Raises
     UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
     """
+    # All that are named.
     folders = find_runs(runs, checkpoints=checkpoints)
     most = max(most, len(runs))
     # Not summarized: no run has to be chosen.
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
 
+    # The newest, or first, of those with something to draw.
     found, problems = _summarize_each(folders, sort, is_named=False)
     paths = [path for path, run in found if run.best_nats is not None or (training and run.step)]
     selected = paths[-most:] if sort is None else paths[:most]
     return selected, len(paths), problems
 
 
-def learning_curves(
-    runs: Sequence[str | Path] = (),
-    *,
-    against: str = "steps",
-    training: bool = False,
-    checkpoints: Path = CHECKPOINTS,
-) -> LearningCurves:
-    """Read the learning curves of the named runs, or of all in a folder, oldest first.
-
-    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss
-    of every step. A run without a loss is left out, as is a damaged run of a folder: both are among
-    those `skipped`. Raises UsageError for another `against`, CheckpointError for a run that is
-    named and does not exist or is damaged, and if no run has logged a loss.
-    """
-    if against not in AGAINST:
-        near = did_you_mean(against, AGAINST)
-        raise UsageError(
-            f"{named('against')} is {against[:60]!r}; it must be steps, characters or"
-            f" seconds.{near}"
-        )
-    folders = find_runs(runs, checkpoints=checkpoints)
-    if not folders:
-        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
-
-    # A run that has logged no loss is skipped, too.
-    found, skipped = _read_each(
-        folders, partial(read_learning_curve, training=training), is_named=bool(runs)
-    )
-    curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
-    kind = "loss" if training else "validation loss"
-    skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
-    if not curves:
-        what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
-        remedy = "train until the first validation"
-        if not training:
-            remedy += f", or give {named('training')} to draw the losses of the optimizer steps"
-        raise CheckpointError(f"there is nothing to draw: {what} logged no {kind} yet\n{remedy}")
-    return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
-
-
-def _read_each(
+def read_each(
     folders: Sequence[RunReader], read: Callable[[RunReader], Read], *, is_named: bool
 ) -> tuple[list[Read], list[str]]:
     """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for
@@ -509,11 +373,13 @@ def _summarize_each(
         raise UsageError(
             f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}"
         )
-    found, problems = _read_each(
+    found, problems = read_each(
         folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named
     )
+
     if sort is None:
         return found, problems
+
     key = SORT_KEYS[sort]
     # Runs without a value come last.
     found.sort(key=lambda pair: [(value is None, value) for value in key(pair[1])])

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style, StyleType
 from rich.text import Text
 
-from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
+from charrnn.runs.learning_curves import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.svg import (
     COLUMN_WIDTH,
     GRID,

@@ -20,8 +20,9 @@ from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe,
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import VOCAB, read_alphabet
+from charrnn.runs.learning_curves import learning_curves
 from charrnn.runs.logs import MetricsLog, SampleLog
-from charrnn.runs.overview import learning_curves, summarize
+from charrnn.runs.overview import summarize
 from charrnn.runs.reader import RunReader
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab

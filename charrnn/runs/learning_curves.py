@@ -1,0 +1,170 @@
+"""Learning curves of runs: the losses that they logged, against steps, characters or seconds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from charrnn.config.settings import resolved
+from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
+from charrnn.runs.logs import LoggedLoss, MetricsLog
+from charrnn.runs.overview import comparison_notes, find_runs, logged_fields, read_each
+from charrnn.runs.reader import CHECKPOINTS, RunReader, where
+from charrnn.system.display import Displayable
+
+AGAINST = ("steps", "characters", "seconds")
+"""What learning curves can be drawn against."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossCurve:
+    """Losses in nats per character, and after how many steps, characters and seconds each was
+    measured."""
+
+    steps: tuple[int, ...]
+    characters: tuple[int, ...] = field(repr=False)
+    """Characters of the training text that were read, all batch rows together."""
+    seconds: tuple[float, ...] = field(repr=False)
+    """Seconds since the start of training, without the time between a stop and a resumption."""
+    nats: tuple[float, ...]
+
+    def against(self, axis: str) -> tuple[float, ...]:
+        """Return the steps, the characters or the seconds: one of AGAINST."""
+        assert axis in AGAINST, axis
+        return cast("tuple[float, ...]", getattr(self, axis))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningCurve(Displayable):
+    """The losses that a run logged, with an ascending step each."""
+
+    run: str
+    text: str
+    """The corpus in short, as in `RunSummary`."""
+    digest: str | None
+    """SHA-256 of the text; None if no checkpoint says it."""
+    alphabet: str
+    split: tuple[float, ...]
+    validation: LossCurve
+    """The stateful loss on the validation text, at every validation."""
+    training: LossCurve
+    """The mean loss of every optimizer step; empty unless asked for."""
+    warnings: tuple[str, ...] = ()
+    """Damaged lines of its log, which are left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningCurves(Displayable):
+    """The learning curves of several runs, and against what they are drawn: steps, characters or
+    seconds."""
+
+    curves: tuple[LearningCurve, ...]
+    against: str = "steps"
+    skipped: tuple[str, ...] = ()
+    """Why runs are left out, one sentence each."""
+
+    def __iter__(self) -> Iterator[LearningCurve]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why some of these losses must not be compared with each other, one sentence for each
+        reason."""
+        return comparison_notes(self.curves)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return one object per run."""
+        return [asdict(curve) for curve in self.curves]
+
+
+def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
+    """Read the losses that a run logged: of its validations and, if asked for, of every step.
+
+    Raises CheckpointError if the configuration or the log cannot be read.
+    """
+    config = folder.read_config()
+    problems: list[str] = []
+    validations: list[LoggedLoss] = []
+    steps: list[LoggedLoss] = []
+    for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
+        if loss.is_validation:
+            _append(validations, loss)
+        elif training:
+            _append(steps, loss)
+
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+    losses = {cast(int, one.step): cast(float, one.nats) for one in validations}
+    return LearningCurve(
+        run=folder.name,
+        validation=_loss_curve(validations, chars_per_step),
+        training=_loss_curve(steps, chars_per_step),
+        **logged_fields(folder, config, losses, problems),
+    )
+
+
+def _append(logged: list[LoggedLoss], loss: LoggedLoss) -> None:
+    """Add a loss to those before, with ascending steps; one without a number is left out."""
+    if loss.nats is None or loss.step is None:
+        return
+    # A run that was resumed from an earlier step logs the steps after it again; the later record
+    # counts.
+    while logged and cast(int, logged[-1].step) >= loss.step:
+        logged.pop()
+    logged.append(loss)
+
+
+def _loss_curve(logged: Sequence[LoggedLoss], chars_per_step: int) -> LossCurve:
+    steps = tuple(cast(int, one.step) for one in logged)
+    return LossCurve(
+        steps=steps,
+        characters=tuple(step * chars_per_step for step in steps),
+        seconds=tuple(one.seconds for one in logged),
+        nats=tuple(cast(float, one.nats) for one in logged),
+    )
+
+
+def learning_curves(
+    runs: Sequence[str | Path] = (),
+    *,
+    against: str = "steps",
+    training: bool = False,
+    checkpoints: Path = CHECKPOINTS,
+) -> LearningCurves:
+    """Read the learning curves of the named runs, or of all in a folder, oldest first.
+
+    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss
+    of every step. A run without a loss is left out, as is a damaged run of a folder: both are among
+    those `skipped`. Raises UsageError for another `against`, CheckpointError for a run that is
+    named and does not exist or is damaged, and if no run has logged a loss.
+    """
+    if against not in AGAINST:
+        near = did_you_mean(against, AGAINST)
+        raise UsageError(
+            f"{named('against')} is {against[:60]!r}; it must be steps, characters or"
+            f" seconds.{near}"
+        )
+
+    folders = find_runs(runs, checkpoints=checkpoints)
+    if not folders:
+        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
+
+    # A run that has logged no loss is skipped, too.
+    found, skipped = read_each(
+        folders, partial(read_learning_curve, training=training), is_named=bool(runs)
+    )
+    curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
+    kind = "loss" if training else "validation loss"
+    skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
+
+    # An empty chart would not say what is missing.
+    if not curves:
+        what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
+        remedy = "train until the first validation"
+        if not training:
+            remedy += f", or give {named('training')} to draw the losses of the optimizer steps"
+        raise CheckpointError(f"there is nothing to draw: {what} logged no {kind} yet\n{remedy}")
+    return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
