@@ -248,7 +248,7 @@ def test_a_table_lists_some_cells_and_a_file_all(
         level=0.1,
         share_of_variance=0.5,
     )
-    options = SimpleNamespace(values={"--top": top}, suffix=suffix)
+    options = SimpleNamespace(top=top, suffix=suffix)
     subject: Any = SimpleNamespace(model=SimpleNamespace(name="run"), options=options)
     pictures = _show(subject, report).pictures
     assert sum(getattr(one, "row_count", 0) for one in pictures) == num_rows

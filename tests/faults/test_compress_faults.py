@@ -73,7 +73,7 @@ def test_the_sizes_are_printed_as_json(command: Command, gru: TrainedRun) -> Non
 
 def test_a_file_that_includes_its_model_needs_no_run(command: Command, gru: TrainedRun) -> None:
     Path("a").write_bytes(TEXT)
-    compressed = command("compress", gru.path, "a", "--output", "whole.crnn", "--with-model", "-q")
+    compressed = command("compress", gru.path, "a", "--out", "whole.crnn", "--with-model", "-q")
     assert compressed.err == ""
     assert command("decompress", "whole.crnn", "--out", "again").code == 0
     assert Path("again").read_bytes() == TEXT
