@@ -17,6 +17,7 @@ Float64Array = NDArray[np.float64]
 
 def log_softmax(logits: NDArray[Any]) -> Float64Array:
     """Return log-probabilities (B, V) in float64 for logits (B, V)."""
+    # exp of the largest one is 1, so that nothing overflows.
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
@@ -54,18 +55,22 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
     scores = logits.astype(np.float64)
     scores[list(banned)] = -np.inf
     most_likely = int(np.argmax(scores))
+
+    # Greedy: the limit of a falling temperature.
     if shaping.temperature == 0:
         greedy = np.zeros(size)
         greedy[most_likely] = 1.0
-        return Weights(greedy, 1.0)
+        return Weights(greedy, total=1.0)
 
-    # Temperature. A tiny one overflows: it leaves the most likely character.
+    # Temperature. A tiny one overflows: it leaves the most likely character. exact_exp gives the
+    # same bits on every processor, which np.exp does not.
     with np.errstate(over="ignore", invalid="ignore"):
         weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
     weights[most_likely] = 1.0
     total = _sum(weights)
 
-    # Top-k, then top-p of what it leaves.
+    # Top-k, then top-p of what it leaves: a character is kept if those before it do not reach p
+    # yet. The most likely one always is.
     top_k = min(shaping.top_k or size, size)
     if top_k < size or shaping.top_p is not None:
         order = np.argsort(-scores, kind="stable")
@@ -78,6 +83,7 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
             total = _sum(ordered)
         weights[order] = ordered
 
+    # Min-p, relative to the most likely character, which has weight 1.
     if shaping.min_p:
         weights[weights < shaping.min_p * weights[most_likely]] = 0.0
         total = _sum(weights)

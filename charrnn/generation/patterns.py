@@ -83,6 +83,7 @@ class Pattern:
         self.lacking: set[str] = set()
         """Characters of the expression that are not among those of the model."""
 
+        # Each place knows what remains after it, so the expression is read from its end.
         tree = _parser.parse(expression)
         self._last = MATCHED
         if end_id is not None:
@@ -125,6 +126,7 @@ class Pattern:
 
     def _follow_all(self) -> None:
         """Find, from the start on, what each place takes and which places follow it."""
+        # Python's matcher is asked once for each item: [a-z]{200} has 200 places of one item.
         masks: dict[Any, NDArray[np.bool_]] = {}
         waiting = deque(self.start)
         while waiting:
@@ -132,9 +134,12 @@ class Pattern:
             place = self._places[number]
             if place is None or number in self._followers:
                 continue
+
             key = place.item, place.flags
             if key not in masks:
                 masks[key] = self._taken(place)
+
+            # What comes after a character that the model does not have is never reached.
             self._takes[number] = masks[key]
             self._followers[number] = frozenset()
             if masks[key].any():
@@ -148,7 +153,8 @@ class Pattern:
         for place, followers in self._followers.items():
             for follower in followers:
                 before[follower].append(place)
-        # Backwards from the match, the nearest places first.
+
+        # Backwards from the match, the nearest places first, so that the first count is the least.
         missing = {MATCHED: 0}
         waiting = deque([MATCHED])
         while waiting:
@@ -161,6 +167,7 @@ class Pattern:
 
     def _place(self, items: Sequence[Any], flags: int, after: int) -> int:
         """Return the place where some items come before those that remain `after` them."""
+        # Equal remainders are one place, which keeps (a|b)* finite.
         for item in reversed(items):
             place = _Place(item, flags, after)
             if place not in self._numbers:
@@ -178,15 +185,21 @@ class Pattern:
         seen = {place}
         waiting = [place]
         while waiting:
+            # Nested repeats multiply: a few characters of an expression may ask for millions.
             self._num_steps += 1
             if self._num_steps > MAX_STEPS:
                 raise OverflowError
+
             number = waiting.pop()
             one = self._places[number]
-            skipped = None if one is None else self._skipped(one, is_start=is_start)
+            skipped = None
+            if one is not None:
+                skipped = self._skipped(one, is_start=is_start)
             if skipped is None:
                 taking.add(number)
                 continue
+
+            # (a*)* leads back to itself without a character.
             for after in skipped:
                 if after not in seen:
                     seen.add(after)
@@ -209,12 +222,16 @@ class Pattern:
                     flags &= ~_parser.TYPE_FLAGS
                 return [self._place(items, (flags | added) & ~removed, after)]
             case (("MAX_REPEAT" | "MIN_REPEAT"), (least, most, items)):
-                reached = [] if least > 0 else [after]
+                # a{2,5} is a and then a{1,4}; a* is a and then a*, or nothing.
+                reached = []
+                if least == 0:
+                    reached.append(after)
                 if most > 0:
                     fewer = most if most == _parser.MAXREPEAT else most - 1
                     rest = operator, (max(least - 1, 0), fewer, items)
                     reached.append(self._place((*items, rest), flags, after))
                 return reached
+            # ^ at the start and $ at the end change nothing, because the text matches as a whole.
             case "AT", where if str(where).startswith("AT_BEGINNING") and not flags & re.MULTILINE:
                 return [after] if is_start else []
             case "AT", where if str(where).startswith("AT_END") and after == self._last:
@@ -228,9 +245,13 @@ class Pattern:
         operator, argument = place.item
         if operator == END_OF_DOCUMENT:
             return np.asarray(np.arange(len(self._characters)) == argument)
+
+        # The item alone, compiled as an expression.
         item = _parser.SubPattern(_parser.State(), [place.item])
         matcher = _compiler.compile(item, place.flags)
         matches = [matcher.fullmatch(character) is not None for character in self._characters]
+
+        # For the message, if the text cannot match.
         if str(operator) == "LITERAL" and not any(matches):
             self.lacking.add(chr(argument))
         return np.array(matches, np.bool_)
@@ -253,6 +274,7 @@ def match_text(
     Raises UsageError for an expression that is none, has a part that cannot be followed or is too
     large, and for one that no text of at most `length` of these characters matches.
     """
+    # Shortened: an expression may have thousands of characters.
     what = f"{named('match')} is {reprlib.repr(expression)}"
     try:
         with warnings.catch_warnings():
@@ -270,13 +292,15 @@ def match_text(
             where = f" (character {error.pos + 1}). Give a regular expression of Python."
         raise UsageError(f"{what}: {error.msg}{where}") from None
     except (OverflowError, RecursionError, ValueError) as error:
-        if "incompatible" in str(error):  # flags
+        # A ValueError says that flags are incompatible, or that a count has more digits than `int`
+        # reads.
+        if "incompatible" in str(error):
             raise UsageError(f"{what}: {error}. Leave one of them out.") from None
-        # Another ValueError: a count of more digits than `int` reads.
         raise UsageError(
             f"{what}, which has more than {MAX_STEPS:,} steps. Repeat less of it."
         ) from None
 
+    # Before anything is drawn: a text of `length` characters must be able to match.
     missing = pattern.missing(pattern.start)
     if missing == np.inf:
         why = "Write another one."

@@ -86,17 +86,27 @@ class Shaping:
         _check(
             "temperature",
             self.temperature,
-            math.isfinite(self.temperature) and self.temperature >= 0,
-            f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.",
+            is_right=math.isfinite(self.temperature) and self.temperature >= 0,
+            wanted=f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.",
         )
-        _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
+        _check(
+            "top_k",
+            self.top_k,
+            is_right=self.top_k is None or self.top_k >= 1,
+            wanted="at least 1.",
+        )
         _check(
             "top_p",
             self.top_p,
-            self.top_p is None or 0 < self.top_p <= 1,
-            "more than 0 and at most 1.",
+            is_right=self.top_p is None or 0 < self.top_p <= 1,
+            wanted="more than 0 and at most 1.",
         )
-        _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
+        _check(
+            "min_p",
+            self.min_p,
+            is_right=self.min_p is None or 0 <= self.min_p <= 1,
+            wanted="between 0 and 1.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,23 +158,29 @@ class TextOptions:
     call."""
 
     def __post_init__(self) -> None:
+        # A single string is a sequence too, of its characters, which is never what was meant.
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
+
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(
                 f"{named('stops')} has an empty string; it must be at least 1 character, or left"
                 " out."
             )
+
+        # An empty expression matches only the empty text. A stop string could cut the text where it
+        # does not match.
         _check(
             "match",
             repr(self.match),
-            self.match is None or (isinstance(self.match, str) and self.match != ""),
-            "a string with a regular expression, such as 'ab*'.",
+            is_right=self.match is None or (isinstance(self.match, str) and self.match != ""),
+            wanted="a string with a regular expression, such as 'ab*'.",
         )
         if self.stops:
             self._check_without_match("stops")
-        _check("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more.")
+
+        _check("seed", self.seed, is_right=self.seed is None or self.seed >= 0, wanted="0 or more.")
 
     def _check_without_match(self, name: str) -> None:
         """Raise UsageError for an option that may end or change a text which must match."""
@@ -196,7 +212,7 @@ class SampleOptions(TextOptions, Shaping):
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
         Shaping.__post_init__(self)
-        _check("length", self.length, self.length >= 0, "0 or more.")
+        _check("length", self.length, is_right=self.length >= 0, wanted="0 or more.")
         check_word("precision", self.precision, PRECISIONS)
 
 
@@ -221,10 +237,17 @@ class SearchOptions(TextOptions):
         _check(
             "width",
             self.width,
-            1 <= self.width <= MAX_WIDTH,
-            f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.",
+            is_right=1 <= self.width <= MAX_WIDTH,
+            wanted=f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.",
         )
-        _check("length", self.length, self.length >= 1, "at least 1 in a beam search.")
+        _check(
+            "length",
+            self.length,
+            is_right=self.length >= 1,
+            wanted="at least 1 in a beam search.",
+        )
+
+        # Each may be large, but not both.
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
                 f"{named('width', self.width)} with {named('length', self.length)} would keep "
@@ -233,10 +256,15 @@ class SearchOptions(TextOptions):
             )
         if self.no_repeat is not None:
             self._check_without_match("no_repeat")
-            _check("no_repeat", self.no_repeat, self.no_repeat >= 1, "at least 1. Try 20.")
+            _check(
+                "no_repeat",
+                self.no_repeat,
+                is_right=self.no_repeat >= 1,
+                wanted="at least 1. Try 20.",
+            )
 
 
-def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
+def _check(name: str, value: object, *, is_right: bool, wanted: str) -> None:
     """Raise UsageError that names the option and its value unless it `is_right`: as it is
     `wanted`."""
     if not is_right:

@@ -57,15 +57,17 @@ class TextStream:
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
         END, has none."""
-        if id == self._end_id:
-            released = self._flush()
-            if not self.is_done:
-                self.is_done = True
-                self.has_ended = True
-                released.append(Piece("", logprob, value))
-            return released
-        self._pending.append(Piece(self._decoder.feed(id), logprob, value))
-        return self._release()
+        if id != self._end_id:
+            self._pending.append(Piece(self._decoder.feed(id), logprob, value))
+            return self._release()
+
+        # A stop string in what was pending ends the text before END does.
+        released = self._flush()
+        if not self.is_done:
+            self.is_done = True
+            self.has_ended = True
+            released.append(Piece("", logprob, value))
+        return released
 
     @property
     def is_plain(self) -> bool:
@@ -93,10 +95,13 @@ class TextStream:
 
     def _flush(self) -> list[Piece]:
         """Return what is pending, which no stop string can follow any more."""
+        # Bytes that wait for more of their character become U+FFFD.
         rest = self._decoder.finish()
         if rest:
             last = self._pending[-1]
             self._pending[-1] = last._replace(text=last.text + rest)
+
+        # What looked like the start of a stop string belongs to the text.
         released = self._release()
         if not self.is_done:
             released += self._pending
@@ -113,10 +118,15 @@ class TextStream:
             begin, self.stop = min(found, key=lambda item: (item[0], len(item[1])))
             return self._cut(begin)
 
-        # Keep the first id of an unfinished character: if the text ends here, `finish` adds its
-        # text to that piece.
-        num_kept = 1 if self._decoder.is_amid_character else 0
-        num_certain = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
+        # Of an unfinished character the last id stays: if the text ends here, `finish` adds its
+        # text to that piece. What may be the start of a stop string stays, too.
+        num_kept = 0
+        if self._decoder.is_amid_character:
+            num_kept = 1
+        overlaps = [_overlap(text, stop) for stop in self._stops]
+        num_certain = len(text) - max(overlaps, default=0)
+
+        # A piece of several characters is certain when all of them are.
         released: list[Piece] = []
         while len(self._pending) > num_kept:
             num_certain -= len(self._pending[0].text)
@@ -145,6 +155,7 @@ def text_of(pieces: Iterable[Piece]) -> str:
 
 def _overlap(text: str, stop: str) -> int:
     """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
+    # Downwards, because the longest one holds back the most.
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
@@ -154,10 +165,11 @@ def _overlap(text: str, stop: str) -> int:
 def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
     """Yield the pieces of the only stream of `blocks`, as soon as they are certain."""
     for block in blocks:
-        for id, logprob, value in zip(
-            block.ids[0].tolist(), block.logprobs[0].tolist(), block.values[0], strict=True
-        ):
-            yield from stream.feed(id, logprob, float(value))
+        ids = block.ids[0].tolist()
+        logprobs = block.logprobs[0].tolist()
+        values = block.values[0].tolist()
+        for id, logprob, value in zip(ids, logprobs, values, strict=True):
+            yield from stream.feed(id, logprob, value)
             if stream.is_done:
                 return
     yield from stream.finish()
@@ -183,10 +195,12 @@ class _WrittenText:
 
     def add(self, ids: list[int], logprobs: list[float]) -> None:
         """Add drawn ids until the text ends."""
+        # A whole block at once, if nothing can end the text inside it.
         if self.stream.is_plain:
             self._text.write(self.stream.feed_all(ids))
             self._logprobs.extend(logprobs)
             return
+
         for id, logprob in zip(ids, logprobs, strict=True):
             if self.stream.is_done:
                 break
@@ -221,6 +235,8 @@ def write_texts(
             text.add(ids.tolist(), logprobs.tolist())
         if all(stream.is_done for stream in streams):
             break
+
+    # In their order, and not in that in which they have ended.
     for text, seed in zip(texts, seeds, strict=True):
         yield text.finish(seed)
 
@@ -249,17 +265,20 @@ class TextSearch:
         for ids in self._search:
             if text := stream.feed_all(ids):
                 yield text
-        rest = "" if stream.is_done else text_of(stream.finish())
-        if rest:
+        if not stream.is_done and (rest := text_of(stream.finish())):
             yield rest
+
+        # The others are not cut character by character: the search says where each one ends.
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
     def _text_of(self, beam: Beam) -> GeneratedText:
         length = len(beam.ids) - beam.stop_length
         text = self._vocab.decode(beam.ids[:length])
+
+        # END is no part of the text, but its log-probability is.
         if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
-            # END is no part of the text, but its log-probability is.
             return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
+
         return GeneratedText(
             text=text,
             logprobs=beam.logprobs[:length],
@@ -295,6 +314,7 @@ def find_loop(text: Sequence[object]) -> Loop | None:
     anywhere. Up to `MAX_AFTER` characters may follow it, as few as possible.
     """
     for after in range(min(MAX_AFTER, len(text) - MIN_CHARS) + 1):
+        # Read backwards: the loop is at the end, and its last repeat may be cut.
         reverse = text[: len(text) - after][::-1]
         for period in range(1, len(reverse) // MIN_REPEATS + 1):
             # This is not quadratic: if a text agrees with itself for m characters at two distances
@@ -303,6 +323,8 @@ def find_loop(text: Sequence[object]) -> Loop | None:
             agreed = 0
             while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
                 agreed += 1
+
+            # The first period has nothing before it with which it agrees.
             repeats = (period + agreed) // period
             if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
                 return Loop(period, repeats, after)
