@@ -14,7 +14,6 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
@@ -95,15 +94,18 @@ class Completion(BaseModel):
     @classmethod
     def _leave_out_neutral(cls, data: Any) -> Any:
         """Leave out values by which clients say that there is none."""
-        if isinstance(data, dict):
-            if data.get("stop") == "":
-                data = data | {"stop": None}
-            if data.get("top_k") in (0, -1):
-                data = data | {"top_k": None}
+        # Anything but an object is refused later, by Pydantic.
+        if not isinstance(data, dict):
+            return data
+        if data.get("stop") == "":
+            data = data | {"stop": None}
+        if data.get("top_k") in (0, -1):
+            data = data | {"top_k": None}
         return data
 
     def texts(self) -> "list[DrawnText]":
         """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
+        # Limited together: one request must not keep the model busy for minutes.
         length = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens
         count = self.n or 1
         num_texts = count * len(self.prompt)
@@ -114,9 +116,13 @@ class Completion(BaseModel):
                 f" be {MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with"
                 " the prompts."
             )
+
+        # One set of options checks the ranges, those of the distribution too.
         given = self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
         seed = fresh_seed() if self.seed is None else self.seed
         options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
+
+        # The texts of a prompt stand side by side, as OpenAI's API numbers them.
         texts: list[DrawnText] = []
         for prompt in self.prompt:
             for _ in range(count):
@@ -164,12 +170,19 @@ class DrawnText:
         self, asked: Completion, index: int, pieces: list[Piece], *, is_last: bool
     ) -> dict[str, Any]:
         """Return the next pieces as OpenAI's API does; `index` is that of the text."""
-        begin = str(self.options.prime) if asked.echo and self.num_drawn == 0 else ""
-        *offsets, num_chars = accumulate(
-            (len(piece.text) for piece in pieces), initial=self.num_chars
-        )
-        self.num_chars = num_chars
+        # The prompt stands before the first piece, if it is wanted.
+        begin = ""
+        if asked.echo and self.num_drawn == 0:
+            begin = str(self.options.prime)
+
+        # Where each piece begins, counted over all events of a stream.
+        offsets = []
+        for piece in pieces:
+            offsets.append(self.num_chars)
+            self.num_chars += len(piece.text)
         self.num_drawn += len(pieces)
+
+        # A piece is what the API calls a token.
         logprobs = None
         if asked.logprobs is not None:
             logprobs = {
@@ -186,9 +199,11 @@ class DrawnText:
         }
 
     def _finish_reason(self) -> str:
+        # A document may end by itself after `length` characters, so it says whether it was cut.
+        is_cut = self.num_drawn >= self.options.length
         if self.is_document:
-            return "length" if self.is_cut else "stop"
-        return "length" if self.num_drawn >= self.options.length else "stop"
+            is_cut = self.is_cut
+        return "length" if is_cut else "stop"
 
 
 @dataclass(frozen=True)
@@ -230,6 +245,9 @@ class Server:
         expected = self.token
         if scheme.lower() == "basic":
             expected = b64encode(f"{USER}:{self.token}".encode()).decode()
+
+        # In a time that does not depend on how much of the token is right. The challenge makes a
+        # browser ask for it.
         if not secrets.compare_digest(shown.strip().encode(), expected.encode()):
             challenge = {"WWW-Authenticate": 'Basic realm="charrnn"'}
             raise HTTPException(401, "This server needs its token.", headers=challenge)
@@ -262,7 +280,8 @@ class Server:
         self._check_token(request)
         asked = _parse(await _read_body(request))
 
-        # Reading the prompts finds what is wrong with them, before the first byte of an answer.
+        # Reading the prompts finds what is wrong with them, before the first byte of an answer. In
+        # threads, so that other requests are answered meanwhile.
         texts = asked.texts()
         drawn = []
         for text in texts:
@@ -280,6 +299,9 @@ class Server:
         if asked.stream:
             events = self._events(asked, texts, drawn, answer)
             return StreamingResponse(events, media_type="text/event-stream")
+
+        # Drawn in parts, too, so that the texts of other requests have their turns, and nothing is
+        # drawn for a client that has gone.
         choices = []
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
             whole: list[Piece] = []
@@ -288,6 +310,8 @@ class Server:
                 whole += some
                 some = await asyncio.to_thread(self._next, pieces)
             choices.append(text.choice(asked, index, whole, is_last=True))
+
+        # The texts are cut then, and must not look complete.
         if self.is_over():
             raise HTTPException(503, "The server ends.")
         return _answer(answer | {"choices": choices, "usage": self._usage(asked, texts)})
@@ -299,6 +323,8 @@ class Server:
     def _next(self, pieces: Iterator[Piece]) -> list[Piece]:
         """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the
         end."""
+        # The threads of all requests share one model, so one draws at a time; after each chunk
+        # another one has its turn.
         drawn: list[Piece] = []
         end = time.monotonic() + CHUNK_SECONDS
         with self.lock:
@@ -306,7 +332,9 @@ class Server:
                 drawn.append(piece)
                 if time.monotonic() > end:
                     break
-        return [] if self.is_over() else drawn
+        if self.is_over():
+            return []
+        return drawn
 
     async def _events(
         self,
@@ -325,14 +353,17 @@ class Server:
                 is_last = not some
                 choice = text.choice(asked, index, some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
+
+        # The usage is an event of its own, without a choice, if the client has asked for it.
         if (asked.stream_options or {}).get("include_usage"):
             yield f"data: {json.dumps(answer | {'usage': self._usage(asked, texts)})}\n\n"
         yield "data: [DONE]\n\n"
 
     def _usage(self, asked: Completion, texts: list[DrawnText]) -> dict[str, int]:
-        num_read = 0
-        for prompt in asked.prompt:
-            num_read += len(prompt.encode() if self.model.vocab.kind == "byte" else prompt)
+        # A token is a character; of the byte alphabet, a byte.
+        num_read = sum(map(len, asked.prompt))
+        if self.model.vocab.kind == "byte":
+            num_read = sum(len(prompt.encode()) for prompt in asked.prompt)
         num_drawn = sum(text.num_drawn for text in texts)
         return {
             "prompt_tokens": num_read,
@@ -344,10 +375,12 @@ class Server:
 async def _read_body(request: Request) -> bytes:
     """Return the body of a request. Refuses one that is not JSON, is too long or does not
     arrive."""
+    # A form of another page cannot send this type without asking the server first.
     media_type, *_ = request.headers.get("content-type", "").split(";")
     if media_type.strip().lower() != "application/json":
         raise HTTPException(415, "The content type must be application/json.")
 
+    # Counted as it arrives: a client may send more than it has announced.
     async def read() -> bytes:
         body = b""
         async for part in request.stream():
@@ -368,6 +401,7 @@ def _parse(body: bytes) -> Completion:
     try:
         return CompletionRequest.model_validate_json(body)
     except ValidationError as error:
+        # The first problem only, whose value may be as long as the body.
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))[:60] or "body"
         known = ", ".join(CompletionRequest.model_fields)

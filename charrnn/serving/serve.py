@@ -28,6 +28,7 @@ STOP_SECONDS = 2
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises UsageError if there can be none."""
+    # Only an IPv6 address has colons.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -77,6 +78,7 @@ def serve(options: ServeOptions) -> None:
 
     from charrnn.serving.completions import Server
 
+    # The port is taken first: loading a model in vain would take seconds.
     host = options.host
     token = os.environ.get(TOKEN) or None
     with bind(host, options.port) as listening:
@@ -84,22 +86,32 @@ def serve(options: ServeOptions) -> None:
             raise UsageError(
                 f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
             )
+
+        # Who can reach the server can use it, and read the model.
         is_local = is_loopback(host)
         if not is_local and token is None:
             raise UsageError(
                 f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use"
                 " 127.0.0.1."
             )
+
+        # Damaged weights are found before the address is printed: it raises CheckpointError for
+        # those that predict nothing finite.
         model = load_model(options.run, quiet=options.quiet)
-        # Raises CheckpointError for weights that predict nothing finite.
         model.generator.model_for("int8", {})
+
+        # The server says when it ends; it is made below, before the first request.
         served = Server(model, token, is_over=lambda: server.should_exit)
         name = f"[{host}]" if ":" in host else host
         print_path(f"http://{name}:{listening.getsockname()[1]}")
         if not options.quiet:
             write_aside(f"{model.name} is served; Ctrl-C ends it")
+
+        # Requests from this machine must name it: a page of another site that leads its own name to
+        # this machine (DNS rebinding) is refused. For others the token does that.
+        hosts = (*OWN_NAMES, name) if is_local else ("*",)
         config = uvicorn.Config(
-            served.app((*OWN_NAMES, name) if is_local else ("*",)),
+            served.app(hosts),
             log_level="error" if options.debug else "critical",
             access_log=False,
             server_header=False,
