@@ -182,6 +182,8 @@ class Model(Generating, Displayable, Extensible):
         Raises DataError if the corpus is not there any more, came from standard input, or has
         changed; UsageError if the run has no such part; CharRNNError if the ids of a large corpus
         cannot be written to a disk.
+
+        >>> charrnn.evaluate(model, model.held_out()).bpc
         """
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
@@ -199,6 +201,9 @@ class Model(Generating, Displayable, Extensible):
         context).
 
         Raises as `held_out`.
+
+        >>> text, context = model.held_out_text()
+        >>> trace = model.trace(text[:5000], context=context)
         """
         found = self.held_out(part)
         return found[:], found.context
@@ -236,12 +241,15 @@ class Model(Generating, Displayable, Extensible):
         ]
 
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context the model reads before it, once for several measurements.
+        r"""Encode a text and the context the model reads before it, once for several measurements.
 
         For a model of documents, END (U+0000) stands between the documents of a text, and a text
         without context begins a document. A text that is encoded already is returned as it is.
         Raises DataError for an empty text, UsageError for bytes where the model reads characters
         and for a text that another alphabet has encoded.
+
+        >>> text = model.encode("ROMEO: what is it?", context="\n")
+        >>> model.trace(text).bits.mean()
         """
         if not isinstance(text, EncodedText):
             if self.config.end_id is not None and not context:
@@ -272,6 +280,9 @@ class Model(Generating, Displayable, Extensible):
 
         `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses`
         and `keeps_hidden` add the optional parts of a `Trace`. Raises DataError for an empty text.
+
+        >>> trace = model.trace("ROMEO: what is it?")
+        >>> trace.cells[:, 0, 17]  # of cell 0:17, after each character
         """
         from charrnn.cells.trace import trace_text
 
@@ -285,6 +296,9 @@ class Model(Generating, Displayable, Extensible):
         part of a trace.
 
         The list is empty if the trace was made without `num_guesses`.
+
+        >>> trace = model.trace("ROMEO: what is it?", num_guesses=5)
+        >>> model.guesses(trace)[0]  # five pairs (character, probability)
         """
         if trace.guess_ids is None or trace.guess_probs is None:
             return []
@@ -305,6 +319,8 @@ class Model(Generating, Displayable, Extensible):
         trace has them.
 
         Raises UsageError for an unknown cell.
+
+        >>> model.coloured_text(model.trace("ROMEO: what is it?"), 0, 17).values
         """
         self.stepper.check_unit(layer, unit)
         return records.ColouredText(
@@ -329,6 +345,8 @@ class Model(Generating, Displayable, Extensible):
         The rise is measured over the whole text, and inside and outside the spans of each named
         detector (all, if none is named). The text is read after `context`, twice. Raises UsageError
         for an unknown cell, detector or `at`, DataError for a text under 2 characters.
+
+        >>> model.ablate(0, 17, text, detectors=["quote"]).change  # nats per character
         """
         from charrnn.cells.ablation import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
@@ -362,6 +380,9 @@ class Model(Generating, Displayable, Extensible):
 
         With `cached`, measurements are looked up in the user's cache folder and saved there (see
         docs/formats.md). Raises UsageError, DataError.
+
+        >>> for score in model.survey(text, detectors=["quote", "line-position"]).scores:
+        ...     print(score.detector, score.layer, score.unit)
         """
         study = self.study(text, context=context, cached=cached)
         return study.findings(detectors, untrained=untrained, ablations=ablations)
@@ -374,6 +395,9 @@ class Model(Generating, Displayable, Extensible):
 
         With `cached` each result is saved in the user's cache folder. Raises DataError for an empty
         text.
+
+        >>> study = model.study(text, cached=True)
+        >>> study.passages(study.findings())
         """
         from charrnn.cells.analysis import CellAnalysis
 
@@ -397,6 +421,9 @@ def load(
     directly in the current folder; where none was, the newest, which is one of its `warnings`. With
     `step`, the checkpoint of that step. Raises CheckpointError if there is no such run or step, or
     nothing in it can be verified.
+
+    >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
+    >>> model.step, model.val_nats
     """
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
     model = _model_of(found, found.load_best() if step is None else found.load_step(step))

@@ -176,6 +176,8 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
     The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and
     `outputs_of`. Descriptions and effects are None for a text too short for them. Raises DataError
     for a text too short for findings.
+
+    >>> study.atlas().cells[0].values.mean
     """
     findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
@@ -209,6 +211,9 @@ def model_atlas(
 
     With `cached` the findings, the descriptions, the inputs and the outputs are saved in the user's
     cache folder.
+
+    >>> atlas = model.atlas(text)
+    >>> len(atlas.cells), atlas.findings.scores[0]
     """
     return atlas(model.study(text, context=context, cached=cached))
 

@@ -270,6 +270,8 @@ def direction(
     The best cell of `findings` is its first. It is fitted on the choosing half and scored on the
     other half. Raises UsageError for an unknown detector or a `size` out of range, DataError if the
     detector cannot be scored.
+
+    >>> study.direction("quote", size=8).score
     """
     num_cells = analysis.num_cells
     if size is None:
@@ -299,6 +301,9 @@ def model_direction(
 
     It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
     the user's cache folder. Raises UsageError, and DataError as `Model.held_out`.
+
+    >>> direction = model.direction("quote")
+    >>> model.sample(clamps={direction: direction.high}, length=100).text
     """
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
@@ -314,6 +319,8 @@ def ablate_direction(
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
     as `direction`.
+
+    >>> study.ablate_direction(study.direction("quote")).ablation.change
     """
     # The direction's own detector comes first. A pattern is known by its name only where it is
     # among those that are given.
@@ -347,7 +354,10 @@ def direction_text(
     analysis: CellAnalysis, direction: Direction, part: slice = slice(None)
 ) -> DirectionText:
     """Return a part of the text, all of it by default, with the output of a direction at each
-    character."""
+    character.
+
+    >>> study.direction_text(study.direction("quote"), slice(0, 200))
+    """
     outputs = outputs_of(direction, analysis.values(direction.cells, part))
     values = tuple(scaled_outputs(direction, outputs).tolist())
     coloured = records.ColouredText(text=analysis.text.text[part], values=values)

@@ -75,6 +75,9 @@ def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateRe
     """Count how often each gate of each unit is saturated in `text`, read after `context`.
 
     Raises UsageError for a cell type without gates, DataError for an empty text.
+
+    >>> for gate in model.gates(text).gates:
+    ...     print(gate.layer, gate.gate, max(gate.right))  # the unit that is open most often
     """
     return count_gates(model.network, model.encode(text, context=context), name=model.name)
 

@@ -118,6 +118,9 @@ def model_history(
 
     The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a
     run, and as that.
+
+    >>> for history in model.history(text, detectors=["quote"]):
+    ...     print(history)
     """
     networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
     analysis = model.study(text, context=context, cached=cached)

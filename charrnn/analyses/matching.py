@@ -247,9 +247,12 @@ def match_cells(
 
     Each model reads the text in its own alphabet. Every pair of models is compared beside a null of
     rotated activations, and the best cell for each detector (all, if none is named) is listed by
-    model. With `cached`, results are looked up in the folders of the runs and saved there. Raises
+    model. With `cached`, results are looked up in the user's cache folder and saved there. Raises
     UsageError for fewer than two models and for an unknown detector, DataError for a text that one
     of the models cannot read.
+
+    >>> report = charrnn.match_cells([model, charrnn.load("other")], raw)
+    >>> report.num_sharing()  # how many cells of the first 0, 1, … other models have
     """
     if len(models) < 2:
         raise UsageError(

@@ -219,6 +219,9 @@ def model_numbers(
     For a model of documents the text is the beginning of one. Raises UsageError for more than
     MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
     as `Model.sample` does.
+
+    >>> numbers = charrnn.load("tiny").numbers("hel")
+    >>> numbers.steps[0].layers[0].row("h").values
     """
     config = model.config
     ids = model.generator.encode_prime(text, unknown)

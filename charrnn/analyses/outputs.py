@@ -83,6 +83,8 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
     """Rank the characters that each of the C cells promotes and suppresses, to first order.
 
     Raises DataError for a text too short.
+
+    >>> study.outputs()[17].promoted[0].character
     """
     return analysis.kept(
         "outputs",
@@ -93,7 +95,10 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
 
 
 def outputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellOutputs:
-    """Return what `outputs` finds of one cell."""
+    """Return what `outputs` finds of one cell.
+
+    >>> study.outputs_of(0, 17).suppressed[0]
+    """
     return outputs(analysis)[layer * analysis.num_units + unit]
 
 

@@ -156,6 +156,8 @@ def patch(
     then all of `text` is read; `cached` is that of `study`. Raises UsageError for an unknown cell
     or position, and for a layer without passages, DataError for an empty text and for characters
     outside the alphabet.
+
+    >>> model.patch([(0, 17)], source="He said: (no", target="He said: no").characters
     """
     chosen = _chosen_cells(model, cells)
     whole = None if text is None else model.encode(text, context=context)

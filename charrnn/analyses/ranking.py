@@ -36,6 +36,8 @@ def ranking(
     them.
 
     Raises UsageError for an unknown detector, DataError for a text too short.
+
+    >>> best, second, *_ = study.ranking(["quote"])["quote"]
     """
     targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
     measured = analysis.measure(targets)

@@ -165,6 +165,9 @@ class CellAnalysis(Extensible):
 
         `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the
         scoring half. Raises UsageError for an unknown detector, DataError for a text too short.
+
+        >>> findings = study.findings(["quote", "line-position"])
+        >>> findings.scores[0]
         """
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self.measure(targets, untrained=untrained)]
@@ -186,6 +189,9 @@ class CellAnalysis(Extensible):
         measured. In each passage the label changes and the cell follows it as well as it typically
         does: `choose_passages`. `detectors` are those that `findings` scored. Raises UsageError if
         one of them is missing.
+
+        >>> for passage in study.passages(study.findings()):
+        ...     print(passage.score.detector, passage.coloured.text)
         """
         # Which findings, and where in the scoring half each is shown.
         significant = [score for score in findings.scores if score.is_significant]
@@ -217,7 +223,10 @@ class CellAnalysis(Extensible):
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of
-        all by default."""
+        all by default.
+
+        >>> values = study.values([(0, 17)])[0]  # one number for each character of the text
+        """
         text = self.text.part(part.start or 0, part.stop)
 
         def trace(missing: list[tuple[int, int]]) -> list[Floats]:
@@ -281,6 +290,9 @@ class CellAnalysis(Extensible):
         sections of rooms.
 
         What the text is too short for is None. Raises UsageError if there is no such cell.
+
+        >>> page = study.page(0, 17)
+        >>> page.values.mean, page.ablation.change
         """
         *_, page = self.page_in_parts(layer, unit)
         return page

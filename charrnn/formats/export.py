@@ -170,6 +170,9 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
     folder. Raises UsageError for another suffix, for a folder or a package that is missing, and for
     a file that exists unless `force`; CheckpointError for a step that stands for a damaged one,
     unless `load` got its number; CharRNNError if it cannot be written.
+
+    >>> model.export("model.zip", force=True)
+    >>> charrnn.load("model.zip").step
     """
     write_model(model, Path(path), force=force)
     return Path(path)

@@ -525,7 +525,10 @@ class Generating:
     """Generates text, with options in a dataclass."""
 
     def sample(self, **options: Any) -> GeneratedText:
-        """Draw a text: `model.sample(length=200, prime="Once", temperature=0.8, seed=1).text`."""
+        """Draw a text: `model.sample(length=200, prime="Once", temperature=0.8, seed=1).text`.
+
+        >>> model.sample(length=200, prime="Once", temperature=0.8, seed=1).text
+        """
         return self.generator.sample(SampleOptions(**options))
 
     def samples(
@@ -535,6 +538,9 @@ class Generating:
         `model.samples(3, length=200)`.
 
         Text i is the same however many there are: that which `sample` draws with its `seed`.
+
+        >>> [drawn.text for drawn in model.samples(3, length=40, seed=1)]
+        >>> model.samples(2, length=40, temperatures=[0.2, 1.0])
         """
         return RecordList(
             self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures)
@@ -546,20 +552,34 @@ class Generating:
 
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are
         complete.
+
+        >>> for character, logprob, _ in model.stream(length=20, seed=1):
+        ...     print(repr(character), logprob)
         """
         return self.generator.stream(SampleOptions(**options))
 
     def write(self, **options: Any) -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn."""
+        r"""Yield the text of `stream` in larger chunks, as fast as it can be drawn.
+
+        >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
+        ...     print(chunk, end="")
+        """
         return self.generator.write(SampleOptions(**options))
 
     def search(self, **options: Any) -> TextSearch:
-        """Return a beam search to iterate over: it yields the best text as far as it is certain."""
+        """Return a beam search to iterate over: it yields the best text as far as it is certain.
+
+        >>> for piece in model.search(width=4, length=40):
+        ...     print(piece, end="")
+        """
         return self.generator.search(SearchOptions(**options))
 
     def beam(self, **options: Any) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first:
-        `model.beam(width=4, length=80)[0].text`."""
+        `model.beam(width=4, length=80)[0].text`.
+
+        >>> [found.text for found in model.beam(width=4, length=40)]
+        """
         return self.generator.beam(SearchOptions(**options))
 
     def predict(
@@ -571,5 +591,7 @@ class Generating:
         An empty text stands for a newline. The unknown symbol is left out; the probabilities of all
         others sum to 1. Raises UsageError for a `top` under 1, DataError for a text with characters
         outside the vocabulary, unless `unknown` is `nearest`.
+
+        >>> model.predict("Th", top=3)[0].character
         """
         return RecordList(self.generator.predict(text, top=top, unknown=unknown))

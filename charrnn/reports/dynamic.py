@@ -109,6 +109,9 @@ def adapted(
     is not saved. `unknown` is that of `Model.sample`. Raises DataError for a text of one segment or
     less and for characters outside the vocabulary, UsageError for bytes where the model reads
     characters, NonFiniteError if the weights diverge.
+
+    >>> letters = model.adapted("What is the king to me? " * 20)
+    >>> letters.sample(length=100, seed=1).text
     """
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":

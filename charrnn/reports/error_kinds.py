@@ -462,6 +462,8 @@ def error_kinds(
 
     The text is that of `evaluate_runs`, the training text is that of the first run, which is read
     again. Options and errors are those of `compare_with_training`.
+
+    >>> charrnn.error_kinds([model]).models[0].num_errors
     """
     comparison, training = compare_with_training(models, text, **options)
     first = comparison.runs[0]

@@ -76,6 +76,8 @@ def losses_by_line(
 
     The options and errors are those of `score_text`; the text is decoded block by block. Lines that
     are cut by the ends of segments are left out.
+
+    >>> max(charrnn.losses_by_line([model]), key=lambda line: line.excess).text
     """
     return score_text(models, text, **options).iter_lines()
 

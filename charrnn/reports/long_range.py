@@ -238,6 +238,8 @@ def long_range(
     It is averaged by the distance to the opening one and compared with n-grams of the training text
     of the first run, which are counted only where something is closed in the scored text. Options
     and errors are those of `compare_with_training`.
+
+    >>> [closing.closing for closing in charrnn.long_range([model]).closings]
     """
     comparison, training = compare_with_training(models, text, **options)
     first = comparison.runs[0]

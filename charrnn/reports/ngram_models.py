@@ -243,6 +243,8 @@ def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
 
     Raises DataError if the training text is missing, changed or shorter than `order`, UsageError
     for an order out of range.
+
+    >>> model.ngram_model(5).order
     """
     return _fit(model.training_text(), order)
 
@@ -262,6 +264,9 @@ def evaluate_ngrams(
     The characters that are scored are those of `evaluate`. Orders longer than the training text are
     left out. Raises UsageError for an order out of range or a `max_chars` under 1, DataError for a
     text too short, and as `Model.training_text`.
+
+    >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
+    ...     print(report.protocol, report.nats_per_char)
     """
     measured = measured_text(model, text, context)
     measured.check_stateful(max_chars)

@@ -303,6 +303,8 @@ def run_summaries(
     A run without the value it is sorted by comes last. A damaged run of a folder is left out and is
     one of those `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that
     is named and does not exist or is damaged.
+
+    >>> charrnn.run_summaries(sort="loss")[0].best_nats
     """
     # A run that is named must be there: leaving it out in silence would be an answer to another
     # question.

@@ -93,6 +93,10 @@ def sweep(
     Errors are raised when the first event is requested: UsageError for settings that cannot be
     swept, or if the folder has a sweep with other settings; RunInUseError if another process runs
     the sweep, or runs that a killed one started.
+
+    >>> config = charrnn.Config(corpus=("shakespeare.txt",), steps=100)
+    >>> for event in charrnn.sweep(config, {"cell": ["lstm", "gru"]}, seeds=2, out="cells"):
+    ...     print(event)
     """
     plan = plan_sweep(config, axes, num_seeds=seeds)
     check_range("jobs", jobs, 1, MAX_JOBS)
@@ -133,6 +137,8 @@ def read_sweep(folder: str | Path) -> SweepReport:
     runs it.
 
     Raises CheckpointError if there is no sweep, or if its file is damaged.
+
+    >>> charrnn.read_sweep("cells").rows[0].values  # the best setting
     """
     plan = read_plan(Path(folder))
     return report_sweep(

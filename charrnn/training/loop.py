@@ -62,6 +62,11 @@ def train(
     Errors are raised when the first event is requested: DataError for an unusable corpus,
     UsageError for unusable settings. NonFiniteError is raised when training diverges; the last
     checkpoint stays good.
+
+    >>> config = charrnn.Config(corpus=("shakespeare.txt",), steps=100)
+    >>> for event in charrnn.train(config):
+    ...     if event.event == "evaluation":
+    ...         print(event.step, event.val_nats)
     """
     start = time.perf_counter()
     with ExitStack() as stack:
@@ -186,6 +191,9 @@ def resume(
     missing or damaged, DataError if its text changed, UsageError for any other change,
     RunInUseError if another process trains it. Every process of `group`, which is chosen as by
     `train`, reads the run's folder; the first one locks it and writes there.
+
+    >>> for event in charrnn.resume("shakespeare", {"steps": 200}):
+    ...     print(event.event)
     """
     start = time.perf_counter()
     with ExitStack() as stack:

@@ -31,6 +31,8 @@ def descriptions(
     conditions (all, if None).
 
     Raises UsageError for an unknown detector, DataError for a text too short.
+
+    >>> study.descriptions().descriptions[0].text
     """
     conditions = build_conditions(analysis.text, analysis.half, detectors)
 
@@ -53,6 +55,8 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     baseline.
 
     Raises DataError for a text too short.
+
+    >>> study.description_of(0, 17).text
     """
 
     def describe() -> Description:

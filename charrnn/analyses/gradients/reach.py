@@ -80,6 +80,9 @@ def gradients_with(
     DataError for a text too short.
 
         first, untrained, *others = model.gradients_with([charrnn.load("gru")], text)
+
+    >>> first, untrained, *others = model.gradients_with([charrnn.load("other")], raw)
+    >>> first.norms[0][50]  # of layer 0, 50 characters back
     """
 
     reaches = []

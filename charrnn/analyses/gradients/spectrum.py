@@ -76,6 +76,8 @@ def training_spectrum(
     gradient norms.
 
     `run` and what is raised as for `load_steps`.
+
+    >>> charrnn.training_spectrum("shakespeare").matrices[0].largest_singular_values
     """
     folder = open_folder(run, checkpoints)
     config = folder.load_best().description.config()

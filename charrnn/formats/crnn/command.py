@@ -126,6 +126,9 @@ def compress_text(model: Model, data: bytes, *, with_model: bool = False, order:
     With the same model, `decompress` restores them on every machine. With an order N up to 6, what
     followed the last N characters before in the text is a guess of the next one. Raises UsageError
     for another order, and for a cell type that could compute other numbers on another machine.
+
+    >>> coded = model.compress(b"What is the king to me?")
+    >>> model.decompress(coded)
     """
     return b"".join(compressor_of(model, with_model=with_model, order=order)(io.BytesIO(data)))
 
@@ -134,6 +137,8 @@ def decompress_text(model: Model, data: bytes) -> bytes:
     """Restore what `Model.compress` of the same model compressed: `Model.decompress`.
 
     Raises DataError for damaged data, CheckpointError for those of another model.
+
+    >>> model.decompress(model.compress(b"What is the king to me?"))
     """
     source, name = io.BytesIO(data), "the data"
     coder = _coder_for(container.read_header(source, name), model, name)

@@ -454,6 +454,9 @@ def continuations(
     One of five comes from a beam search, the others are samples. Characters that the model does not
     know are read as `substitutions` says. Fewer are returned only if there are no others. Without a
     seed a new one is drawn. Raises UsageError for an option out of range.
+
+    >>> for found in model.continuations("What is the ", until="word", seed=1):
+    ...     print(found.text)
     """
     options = ContinuationOptions(
         until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
