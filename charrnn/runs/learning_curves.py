@@ -140,6 +140,9 @@ def learning_curves(
     of every step. A run without a loss is left out, as is a damaged run of a folder: both are among
     those `skipped`. Raises UsageError for another `against`, CheckpointError for a run that is
     named and does not exist or is damaged, and if no run has logged a loss.
+
+    >>> for curve in charrnn.learning_curves(["shakespeare", "other"], against="seconds"):
+    ...     print(curve.run, curve.validation.nats[-1])
     """
     if against not in AGAINST:
         near = did_you_mean(against, AGAINST)
