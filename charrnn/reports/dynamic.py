@@ -113,6 +113,7 @@ def adapted(
     >>> letters = model.adapted("What is the king to me? " * 20)
     >>> letters.sample(length=100, seed=1).text
     """
+    # Characters outside the alphabet are dealt with as in the prime of a sample.
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":
         known = model.generator.known_text(text, unknown, what="text to adapt to")
@@ -121,16 +122,20 @@ def adapted(
                 f"{model.name} knows no character of the text to adapt to. Give another one."
             )
         text = known
+
     encoded = model.encode(text)
     if len(encoded) <= settings.segment_length:
         raise DataError(
             f"The text to adapt to has {counted(len(encoded), 'character')}; it needs at least "
             f"{settings.segment_length + 1}."
         )
+
+    # Both losses are those of the same characters, in the same precision.
     ids = encoded.ids
     first = max(1, encoded.first, len(ids) - MAX_ADAPTED)
     static = char_losses(model.network, ids, first, precision="fp32")
     learned = adapt(model.network, ids, first, scale=gradient_scale(model), settings=settings)
+
     return type(model)(
         model.config,
         model.vocab,
@@ -158,7 +163,9 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
         ids = model.training_text(part).ids
     else:
         drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
-        between = "" if model.config.end_id is None else END
+        between = ""
+        if model.config.end_id is not None:
+            between = END
         ids = model.vocab.encode(between.join(text.text for text in drawn) or "\n")
     return root_mean_square_gradients(model.network, ids, DynamicSettings().segment_length)
 
@@ -185,6 +192,8 @@ def root_mean_square_gradients(
     starts = np.arange(num_stretches, dtype=np.int64) * max(0, len(ids) - length) // num_stretches
     states = learner.read(ids[starts + np.arange(warm_up)[:, None]])
 
+    # The sum of the squares, one place after the other: a gradient of several rows together would
+    # be that of their mean.
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
     with task("measuring gradients", len(starts), unit="places") as advance:
@@ -194,11 +203,13 @@ def root_mean_square_gradients(
                 segment = ids[begin : begin + segment_length + 1]
                 if len(segment) < 2:
                     break
+
                 _, gradients, state = learner.gradients(segment, state)
                 for name, gradient in gradients.items():
                     totals[name].addcmul_(gradient, gradient)
                 num_segments += 1
             advance()
+
     return {name: (total / num_segments).sqrt_() for name, total in totals.items()}
 
 
@@ -224,7 +235,7 @@ def adapt(
     learner = _Learner(network)
     trained = {name: parameter.detach().clone() for name, parameter in learner.parameters.items()}
 
-    # The learning rate and the decay of each weight, by its usual gradient.
+    # The learning rate and the decay of each weight, by its usual gradient (Krause et al. 2018).
     num_weights = sum(part.numel() for part in scale.values())
     total = sum(part.sum(dtype=torch.float64).item() for part in scale.values())
     # A network whose output does not depend on its weights has nothing to learn; 1 avoids 0 / 0.
@@ -243,7 +254,8 @@ def adapt(
             # The losses of a segment count before it is learned from.
             segment = ids[begin - 1 : begin + settings.segment_length]
             losses, gradients, state = learner.gradients(segment, state)
-            found = nats[begin - first : begin - first + len(losses)]
+            place = begin - first
+            found = nats[place : place + len(losses)]
             found[:] = losses.float().cpu().numpy()
             if not np.isfinite(found).all():
                 raise NonFiniteError(
@@ -258,6 +270,7 @@ def adapt(
                     if name in gradients:
                         parameter.addcmul_(gradients[name], rates[name], value=-1)
             advance(len(losses))
+
     return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
 
 
@@ -293,12 +306,15 @@ class _Learner:
         logits, state = self._network(text[:-1, None], state)
         losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
 
+        # `autograd.grad`, which leaves the `grad` of the weights alone; None for those without one.
         weights = list(self.parameters.values())
         found = torch.autograd.grad(losses.mean(), weights, allow_unused=True)
         gradients = {}
         for name, gradient in zip(self.parameters, found, strict=True):
             if gradient is not None:
                 gradients[name] = gradient
+
+        # The next segment does not propagate back into this one.
         return losses.detach(), gradients, state.map(torch.detach)
 
     def _tensor(self, ids: IdArray) -> Tensor:
@@ -311,6 +327,7 @@ def _measure(
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic
     evaluation."""
     part = content if isinstance(content, CorpusPart) else None
+
     ids = text.ids
     if max_chars is not None:
         ids = ids[: text.first_scored + max_chars]
@@ -338,10 +355,14 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     """
     text = run.text
     network = cast("CharRNN", run.network)
-    most = comparison.max_chars if comparison.has_limit else MAX_DYNAMIC
+    most: int | None = MAX_DYNAMIC
+    if comparison.has_limit:
+        most = comparison.max_chars
     ids = text.ids
     if most is not None:
         ids = ids[: text.first_scored + most]
+
+    # The difference is one of the same characters in the same precision.
     static = char_losses(network, ids, text.first_scored, precision="fp32")
     losses = adapt(network, ids, text.first_scored, scale=scale).losses
 
@@ -350,6 +371,7 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
         name = f"{run.name}[:{len(ids) - text.first}]"
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
+
     report = text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
     difference = paired_difference(losses, static)
     comparison.add(report, name=name, step=run.step, difference=difference)

@@ -26,7 +26,7 @@ vocabulary.
 import math
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -382,20 +382,24 @@ def _memory_kind(text: str, begin: int, end: int) -> int | None:
     # Documents are read by themselves: the memory begins with the document.
     earliest = max(0, begin - MEMORY_LENGTHS[-1])
     earliest = max(earliest, text.rfind(END, earliest, begin) + 1)
+
+    # The last occurrence is the nearest one, which the shortest memory holds.
     place = text.rfind(text[begin:end], earliest, begin)
     if place < 0:
         return None
-    length = next(length for length in MEMORY_LENGTHS if begin - place <= length)
-    return KINDS.index(f"memory-{length}")
+    index = bisect_left(MEMORY_LENGTHS, begin - place)
+    return KINDS.index(f"memory-{MEMORY_LENGTHS[index]}")
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
     """Return the kinds (M,) of the model with the losses `nats` (M,): boosts where no other oracle
     applies."""
+    # An error of another model may be none of this one.
     kinds = np.where(nats > ERROR_NATS, kinds, NO_ERROR).astype(np.int8)
     left = np.flatnonzero(kinds == _UNDECIDED)
-    missing = 0.5 - np.exp(-nats[left].astype(np.float64))
+
     # The first boost that is at least what is missing.
+    missing = 0.5 - np.exp(-nats[left].astype(np.float64))
     kinds[left] = KINDS.index(f"boost-{BOOSTS[0]}") + np.searchsorted(BOOSTS, missing)
     return kinds
 
@@ -404,21 +408,24 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
     """Count the errors of a model, whose characters have `kinds` (M,), and add up their losses."""
     counts = np.bincount(kinds, minlength=NO_ERROR + 1)
     nats = np.bincount(kinds, losses.nats.astype(np.float64), minlength=NO_ERROR + 1) / len(kinds)
+
+    # Of errors that there are none of, the shares are 0.
     num_errors = int(counts[:NO_ERROR].sum())
+    found = []
+    for index, kind in enumerate(KINDS):
+        one = ErrorKind(
+            kind=kind,
+            num_errors=int(counts[index]),
+            share=int(counts[index]) / max(1, num_errors),
+            nats=float(nats[index]),
+        )
+        found.append(one)
     return ModelErrors(
         run=run,
         num_errors=num_errors,
         share=num_errors / len(kinds),
         nats_per_char=losses.mean,
-        kinds=tuple(
-            ErrorKind(
-                kind=kind,
-                num_errors=int(counts[index]),
-                share=int(counts[index]) / max(1, num_errors),
-                nats=float(nats[index]),
-            )
-            for index, kind in enumerate(KINDS)
-        ),
+        kinds=tuple(found),
     )
 
 
@@ -427,6 +434,7 @@ def best_ngram_nats(
 ) -> NDArray[np.float32]:
     """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text,
     in nats."""
+    # One order at a time: all of them together are nine arrays of the length of the text.
     best = np.zeros(len(positions))
     for _, probabilities in model.by_order(ids, positions):
         np.maximum(best, probabilities, out=best)

@@ -58,9 +58,12 @@ class CommonAlphabet:
                     " they have no common alphabet.\nMix runs that were trained with the same kind"
                     " of alphabet."
                 )
+
+        # The usual case: runs on one text, which keep their unknown symbol.
         if all(vocab == first for vocab in vocabs):
             return cls(first, tuple(np.arange(len(first)) for _ in vocabs))
 
+        # The unknown symbol of one alphabet stands for other characters than that of another.
         shared = set(first.characters)
         for vocab in vocabs[1:]:
             shared.intersection_update(vocab.characters)
@@ -71,6 +74,7 @@ class CommonAlphabet:
                 f" needs at least {MIN_COMMON}.\nMix runs whose texts are written in the same"
                 " script."
             )
+
         common = Vocab("char", tuple(sorted(shared)))
         points = code_points("".join(common.characters))
         return cls(common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
@@ -93,7 +97,11 @@ def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixt
     """
     if not models:
         raise UsageError("There is no model to mix: give at least one.")
-    shares = [1 / len(models)] * len(models) if weights is None else list(weights)
+
+    # Weights are not normalized: a sum that is not 1 is more likely a mistake.
+    shares = [1 / len(models)] * len(models)
+    if weights is not None:
+        shares = list(weights)
     if len(shares) != len(models):
         raise UsageError(
             f"There are {counted(len(models), 'model')} and {counted(len(shares), 'weight')}."
@@ -106,6 +114,7 @@ def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixt
     if abs(math.fsum(shares) - 1) > ROUNDING:
         raise UsageError(f"The weights have the sum {math.fsum(shares):g}; it must be 1.")
 
+    # A model without weight would be computed for nothing, and limit the common alphabet.
     kept_models = []
     kept_shares = []
     for model, share in zip(models, shares, strict=True):
@@ -131,17 +140,22 @@ class Mixture(Generating):
         self.models = tuple(models)
         self.weights = tuple(weights)
         self.name = "mixture"
-        first = models[0]
         _check_documents(models)
         self.alphabet = CommonAlphabet.of(
             [model.vocab for model in models], [model.name for model in models]
         )
+
+        first = models[0]
         self.vocab = self.alphabet.vocab
         self.config = first.config
         if self.vocab != first.vocab:
             # The characters that different alphabets have in common come without an unknown symbol.
             self.config = replace(first.config, alphabet="exact")
-        self.generator = first.generator if len(models) == 1 else MixedGenerator(self)
+
+        # One model alone generates as it does without a mixture, bit for bit.
+        self.generator = first.generator
+        if len(models) > 1:
+            self.generator = MixedGenerator(self)
         self.warnings = self._warnings()
 
     def __repr__(self) -> str:
@@ -167,7 +181,9 @@ class Mixture(Generating):
     @cached_property
     def network(self) -> Predictor:
         """The mixture as a torch module; the network of the model itself, if there is only one."""
-        return self.models[0].network if len(self.models) == 1 else MixedNetwork(self)
+        if len(self.models) == 1:
+            return self.models[0].network
+        return MixedNetwork(self)
 
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it in the common alphabet.
@@ -183,6 +199,8 @@ class Mixture(Generating):
                     f"The text has characters that one of the mixed runs does not know: {shown}.\n"
                     "Give a text that all of them know."
                 )
+
+        # A text of documents is read as one of them.
         if self.config.end_id is not None and not context:
             context = END
         return encode_text(self.vocab, text, context)
@@ -197,6 +215,7 @@ class Mixture(Generating):
                 lacking.append(f"{num_lacking:,} of {model.name}")
         if not lacking or self.vocab == self.models[0].vocab:
             return ()
+
         known = counted(len(self.vocab), "character")
         message = f"the {self.name} chooses among the {known} that all runs know; left out: "
         return (message + ", ".join(lacking),)
@@ -284,12 +303,16 @@ class MixedStepper(_MixedModels):
     ) -> tuple[Any, MixedState]:
         """Call a method of every model with its part of a state; mix the logits over the common
         alphabet."""
+        # Each model is normalized over the common alphabet before it is weighed: what it gives to
+        # characters that the others do not know would otherwise be lost from its share.
         scores = []
         states = []
         for call, places, own in zip(calls, self._places, state.parts, strict=True):
             logits, after = call(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
+
+        # ln sum of w_i p_i, from logarithms: a probability may be too small for a float.
         log_weights = np.log(self._weights)[:, None, None]
         mixed = np.logaddexp.reduce(np.stack(scores) + log_weights)
         return mixed, MixedState(tuple(states))
@@ -309,7 +332,9 @@ class MixedGenerator(Generator):
             raise UsageError(
                 f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out."
             )
-        precision = "fp32" if precision == "fp32" else "int8"
+        # Every other precision generates with int8 weights.
+        if precision != "fp32":
+            precision = "int8"
         if precision not in self._steppers:
             steppers = [model.generator.model_for(precision, {}) for model in self._mixture.models]
             self._steppers[precision] = MixedStepper(self._mixture, steppers)
@@ -326,12 +351,16 @@ class MixedNetwork(_MixedModels):
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__(mixture, [model.network for model in mixture.models])
+        # The END of the common alphabet is found by where it is in the first one.
         end = self.parts[0].end_id
-        self.end_id = None if end is None else self._places[0].tolist().index(end)
+        self.end_id = None
+        if end is not None:
+            self.end_id = self._places[0].tolist().index(end)
         self.device: torch.device = self.parts[0].device
 
     def __call__(self, ids: torch.Tensor, state: MixedState) -> tuple[torch.Tensor, MixedState]:
         """Read ids (T, B) with every network, and mix what they predict, in float32."""
+        # As `MixedStepper`, for many characters at once.
         scores = []
         states = []
         for network, places, own in zip(self.parts, self._places, state.parts, strict=True):
@@ -339,6 +368,7 @@ class MixedNetwork(_MixedModels):
             logits, after = network(ids_there[ids], own)
             scores.append(logits.float()[..., ids_there].log_softmax(-1))
             states.append(after)
+
         log_weights = torch.tensor(self._weights, device=ids.device).log().float()
         mixed = (torch.stack(scores, -1) + log_weights).logsumexp(-1)
         return mixed, MixedState(tuple(states))

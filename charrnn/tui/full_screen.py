@@ -79,7 +79,8 @@ class Work:
         self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]
     ) -> None:
         """Call `on_failure` with what a job raises, except Cancelled, in the job's thread."""
-        self.call_later, self._on_failure = call_later, on_failure
+        self.call_later = call_later
+        self._on_failure = on_failure
         self._changed = threading.Condition()
         """Whoever changes what follows notifies who waits for it."""
         self._jobs: list[Job] = []
@@ -95,6 +96,8 @@ class Work:
             self._latest[kind] = job
             self._jobs.append(job)
             self._changed.notify_all()
+
+        # A daemon: a job that never pauses cannot keep the process.
         threading.Thread(target=self._run, args=(job,), daemon=True).start()
 
     def stop(self, kind: str) -> None:
@@ -125,6 +128,7 @@ class Work:
         def may_go_on() -> bool:
             return self._running is None and self._jobs[-1] is job
 
+        # Newer jobs run meanwhile; a job that is replaced ends here, wherever it is in its work.
         with self._changed:
             self._yield_turn(job)
             self._changed.wait_for(lambda: may_go_on() or not self.is_wanted(job))
@@ -133,6 +137,7 @@ class Work:
             self._running = job
 
     def _yield_turn(self, job: Job) -> None:
+        # A job that has not begun has no turn to yield.
         if self._running is job:
             self._running = None
         self._changed.notify_all()
@@ -212,10 +217,12 @@ class FullScreenApp(App[Result]):
         self.theme = "ansi-dark"
         self._signals = Signals()
         self._failure: Exception | None = None
+
         # An interface that has ended has no widgets any more.
-        self.work = Work(
-            lambda function: self.call_later(lambda: self.is_running and function()), self.fail
-        )
+        def call_while_running(function: Callable[[], object]) -> None:
+            self.call_later(lambda: self.is_running and function())
+
+        self.work = Work(call_while_running, self.fail)
 
     def get_driver_class(self) -> type[Driver]:
         """Return what reads the keyboard and writes to the terminal; U+FFFD stands for each byte
@@ -253,6 +260,8 @@ class FullScreenApp(App[Result]):
         signals.defers = True
         self._signals = signals
         result = self.run()
+
+        # Only now, with the terminal restored: an error can be printed.
         self.finish()
         return result
 
@@ -274,12 +283,14 @@ class FullScreenApp(App[Result]):
 
         def work(job: Job) -> None:
             def show_task(task: Task) -> None:
+                # Progress is reported often, whatever is computed: the place to let others run.
                 job.pause()
                 progress = "..."
                 if task.total and task.done:
                     progress = f"{min(1, task.done / task.total):.0%}"
                 job.show(say, f"{task.label} {progress}")
 
+            # An error of charrnn is an answer; any other one closes the interface.
             message = ""
             try:
                 with using(CallbackProgress(show_task)):
@@ -300,6 +311,7 @@ class FullScreenApp(App[Result]):
     def fail(self, error: Exception) -> None:
         """Close the interface for an error in another thread, which calls this; `finish` raises
         it."""
+        # Not raised here: no one waits for this thread.
         self._failure = error
         self.call_later(self.exit)
 
@@ -314,7 +326,8 @@ class Question(ModalScreen[None]):
     def __init__(self, question: str, answer: Callable[[str], object]) -> None:
         """Ask. `answer` raises UsageError for an invalid answer."""
         super().__init__()
-        self._question, self._answer = question, answer
+        self._question = question
+        self._answer = answer
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
@@ -341,7 +354,8 @@ class KeyQuestion(ModalScreen[None]):
     ) -> None:
         """Ask. `answers` maps a key to what it says and what it does."""
         super().__init__()
-        self._question, self._answers = question, answers
+        self._question = question
+        self._answers = answers
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
@@ -352,11 +366,13 @@ class KeyQuestion(ModalScreen[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Answer with a key."""
+        # No key reaches the screen below, whose bindings would obey it, too.
         event.stop()
         if event.key == "escape":
             self.dismiss()
         elif event.key in self._answers:
             _, function = self._answers[event.key]
+            # Closed first, as what follows may ask again.
             self.dismiss()
             self.app.call_later(function)
 
@@ -369,7 +385,8 @@ class Help(ModalScreen[None]):
     def __init__(self, keys: Sequence[Keys], notes: Sequence[str]) -> None:
         """Show `keys`, and `notes`, a paragraph each."""
         super().__init__()
-        self._keys, self._notes = keys, notes
+        self._keys = keys
+        self._notes = notes
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box"):

@@ -121,6 +121,7 @@ def to_svg(
 
     By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
+    # Everything is laid out for the most columns; the picture is then made as narrow as it can be.
     num_columns = columns or MIN_FITTED_COLUMNS
     most = columns or COLUMNS
     console = Console(file=StringIO(), width=most, **RECORDING)
@@ -133,6 +134,7 @@ def to_svg(
             top += drawn_height
             num_columns = most
             continue
+
         for line in console.render_lines(renderable, pad=False):
             num_columns = max(num_columns, Segment.get_line_length(line))
             elements += _draw_line(line, top)
@@ -140,6 +142,8 @@ def to_svg(
 
     width = _number(num_columns * COLUMN_WIDTH + 2 * MARGIN)
     height = _number(top + 2 * MARGIN)
+
+    # Only the colours that occur, of more than fifty.
     used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -159,6 +163,7 @@ def _dark_style(used: Set[str]) -> str:
 
     Viewers that know no such preference show the colours of the attributes.
     """
+    # By attribute, as every colour is one: classes would colour nothing in viewers without CSS.
     rules = ""
     for light, dark in ON_DARK.items():
         if light in used:
@@ -209,6 +214,7 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     words: list[str] = []
     column = 0
     for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
+        # Neighbours of one style are one piece, however the text was put together.
         text = "".join(segment.text for segment in segments if not segment.control)
         width = cell_len(text)
         ink = _ink(style).hex
@@ -224,6 +230,9 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
 
         for piece in _PIECES.findall(text):
             width = cell_len(piece)
+
+            # Blocks are shapes, because fonts leave gaps between them; the text below is there to
+            # be copied, and not seen.
             if piece[0] in _FILLED:
                 below, height = _FILLED[piece[0]]
                 rectangles.append(_rectangle(column, top + below, width, height, ink))
@@ -236,6 +245,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
 
     if rectangles:
         yield f'<g shape-rendering="crispEdges">{"".join(rectangles)}</g>'
+
+    # Spaces at the end of a line show nothing.
     while words and not words[-1].strip():
         words.pop()
     if words:
@@ -245,6 +256,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
 def _word(text: str, column: int, width: int, style: Style) -> str:
     x = _number(column * COLUMN_WIDTH)
     length = _number(width * COLUMN_WIDTH)
+
+    # Stretched to the columns it has in a terminal, whatever the font.
     attributes = f' x="{x}" textLength="{length}" lengthAdjust="spacingAndGlyphs"'
     ink = _ink(style)
     if ink != LIGHT.foreground_color:
@@ -264,6 +277,7 @@ def _rectangle(column: float, top: float, num_columns: float, height: float, fil
 
 
 def _ink(style: Style) -> ColorTriplet:
+    # A style that names no colour has those of the page.
     ink = (style.color or Color.default()).get_truecolor(LIGHT)
     paper = (style.bgcolor or Color.default()).get_truecolor(LIGHT, foreground=False)
     if style.reverse:
@@ -279,6 +293,7 @@ def _escape(text: str) -> str:
 
 
 def _number(value: float) -> str:
+
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -291,6 +306,7 @@ def to_png(svg: str) -> bytes:
     for its text."""
     import resvg_py
 
+    # The first two are those of the whole picture.
     sizes = re.findall('(?:width|height)="([0-9.]+)"', svg)
     width = round(ZOOM * float(sizes[0]))
     height = round(ZOOM * float(sizes[1]))
@@ -299,6 +315,8 @@ def to_png(svg: str) -> bytes:
             f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the"
             " most.\nChoose less text, or export a .svg."
         )
+
+    # Without a font resvg draws no text, and says nothing.
     if not _has_font():
         raise UsageError(
             "Drawing a .png needs a font, and this machine has none: install a monospaced one, such"
@@ -337,13 +355,22 @@ would cover the previous line."""
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    parts = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
+    parts = {
+        "ink": INK,
+        "paper": PAPER,
+        "dark_ink": ON_DARK[INK],
+        "dark_paper": ON_DARK[PAPER],
+    }
+
+    # Text stays text, which can be searched and folded; one drawing makes all of it a picture.
     if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
         template = DRAWING_PAGE
         parts["svg"] = to_svg(renderables, title)
     else:
         template = TEXT_PAGE
         console = print_all(renderables)
+
+        # rich makes the style sheet and the text; the page has a second sheet for dark paper.
         html = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
         parts["light"], parts["code"] = html.split("\0", 1)
         parts["dark"] = re.sub("#[0-9a-f]{6}", _on_dark, parts["light"])

@@ -142,6 +142,8 @@ def background_of(environment: Mapping[str, str]) -> Background:
         return "dark"
     if named == "light":
         return "light"
+
+    # Two numbers, or three with one for what lies between.
     last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
     if not last.isdecimal() or int(last) > 15:
         return "unknown"
@@ -167,8 +169,13 @@ def dark_colours() -> dict[str, str]:
     likewise."""
     light = PAPERS["light"]
     dark = PAPERS["dark"]
+
     # Shades whose text is black or white on light paper carry white text on dark paper.
-    by_light = {light.paper: dark.paper, light.ink: dark.ink, "#000000": "#ffffff"}
+    by_light = {
+        light.paper: dark.paper,
+        light.ink: dark.ink,
+        "#000000": "#ffffff",
+    }
     for hue, step in product(HUES, range(1, NUM_SHADES + 1)):
         by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
     return by_light
@@ -180,10 +187,14 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     from the paper."""
     paper = PAPERS[background]
     full = HUES[hue]
+
+    # Lightness and chroma go together, so that the steps look equally far apart.
     share = step / NUM_SHADES
     begin, _, _ = to_oklab(paper.paper)
     lightness = begin + (paper.lightness - begin) * share
     coloured = from_oklch(lightness, full.chroma * share, full.degrees)
+
+    # The ink of the page as long as it is legible, then black or white.
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
     return coloured, max("#000000", "#ffffff", key=lambda ink: contrast(coloured, ink))
@@ -233,6 +244,8 @@ def block(value: float, *, ascii_only: bool = False) -> str:
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     if math.isnan(value):
         value = 0.0
+
+    # Parts of equal size: +1 itself belongs to the last one.
     share = (min(1.0, max(-1.0, value)) + 1) / 2
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
@@ -293,8 +306,11 @@ def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
     if depth == "truecolor":
         paper, ink = shade(background, hue, step)
         return Style(color=ink, bgcolor=paper)
+
+    # Of 256 colours the ramp has a few, each for several shades.
     ramp = HUES[hue].ramps[background]
     number = ramp[(step - 1) * len(ramp) // NUM_SHADES]
+
     black = 16
     white = 231
     text = max(black, white, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
@@ -304,6 +320,7 @@ def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
 def xterm_colour(number: int) -> str:
     """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green
     and blue."""
+    # The levels are those of xterm: the first step is larger than the others.
     levels = (0, 95, 135, 175, 215, 255)
     place = number - 16
     red = levels[place // 36]
@@ -374,10 +391,12 @@ def visible(character: str) -> str:
     if character == "\t":
         return "→".ljust(TAB_WIDTH)
     code = ord(character)
+    # Unicode has pictures of the control characters of ASCII.
     if code < 32:
         return chr(0x2400 + code)
     if code == 127:
         return "␡"
+
     # The last two code points of every plane are no characters: XML, and so an exported picture,
     # does not allow them.
     if cell_len(character) == 0 or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
@@ -408,6 +427,8 @@ def short_number(value: float) -> str:
         return f"{value:.4g}"
     if abs(value) < 10_000:
         return f"{value:,.0f}"
+
+    # Not 1,000k: from 999.5 on three digits round to the next unit.
     for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
         if abs(value) < 999.5 * size:
             return f"{value / size:.3g}{unit}"

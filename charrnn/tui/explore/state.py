@@ -35,8 +35,10 @@ from charrnn.views.theme import FULL_SCALE, Scale, scale_of
 
 CellIndex = tuple[int, int]
 """(layer, unit)"""
-ALL, BEST = "all cells", "best cell for each detector"
-"""Orders of the list of cells that need no detector."""
+ALL = "all cells"
+"""The order of the list that is there before anything is scored."""
+BEST = "best cell for each detector"
+"""The order of the list that comes first once it is."""
 NUM_GUESSES = 5
 """Next characters that are shown for the cursor."""
 MAX_TYPED = 2_000
@@ -86,10 +88,13 @@ class TypedText(_ViewedText):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+
+        # As a sample begins: after the END of a document, if the model has documents.
         self._start = model.stepper.initial_state(1)
         end_id = model.config.end_id
         if end_id is not None:
             _, self._start = model.stepper.read(start_ids(model.vocab, end_id))
+
         self._read: list[PrimedState] = []
         """The logits (1, V) and the state (L, S, 1, H) after each id."""
         self._cells: list[Float32Array] = []
@@ -107,18 +112,24 @@ class TypedText(_ViewedText):
         stepper = self.model.stepper
         ids = self.model.vocab.encode(character)
         for place in range(len(ids)):
-            state = self._read[-1].state if self._read else self._start
+            state = self._start
+            if self._read:
+                state = self._read[-1].state
             logits, state = stepper.step(ids[place : place + 1], state)
             self._read.append(PrimedState(logits, state))
             self._cells.append(stepper.values(state)[:, 0])
+
         self._ends.append(len(self._read))
         self.text += decode_each(self.model.vocab, ids)
         self.cursor = len(self.text) - 1
 
     def delete_last(self) -> None:
         """Delete the last character, if there is one."""
+        # The states are kept, so that nothing is read again.
         del self._ends[-1:]
-        end = self._ends[-1] if self._ends else 0
+        end = 0
+        if self._ends:
+            end = self._ends[-1]
         del self._read[end:]
         del self._cells[end:]
         self.text = self.text[:end]
@@ -130,6 +141,8 @@ class TypedText(_ViewedText):
     def guesses(self) -> list[tuple[str, float]]:
         if not self.text:
             return []
+
+        # Of equally likely characters the first: the same on every machine.
         probs = next_char_probs(self._read[self.cursor].logits, Shaping())[0]
         best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
         return [(self.model.character(id), float(probs[id])) for id in best]
@@ -153,6 +166,7 @@ class Row:
         score = self.score
         if score is None:
             return [name, "", "", "", ""]
+
         sorted_by = choosing_score_text(score)
         if order == BEST:
             sorted_by = f"{score.strength:.3f}"
@@ -227,6 +241,7 @@ class Exploration:
     ) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells
         for each."""
+        # In the order in which `turn` goes through them: the best, by detector, and all.
         all_cells = self.orders[ALL]
         self.orders = {}
         if findings.scores:
@@ -257,6 +272,7 @@ class Exploration:
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
+
         cell = (int(match[1]), int(match[2]))
         self.model.stepper.check_unit(*cell)
         if cell not in [row.cell for row in self.rows]:
@@ -311,6 +327,7 @@ class Clamp:
         return clamped, free
 
     def _generate(self, model: Model, clamps: Clamps, pause: Callable[[], object]) -> GeneratedSide:
+        # Before the first character, too: the prime may be long.
         pause()
         pieces = model.stream(
             length=NUM_GENERATED,
@@ -324,6 +341,8 @@ class Clamp:
         )
         text = ""
         values: list[float] = []
+
+        # The value of a piece is that of each of its characters.
         for piece in pieces:
             text += piece.text
             values += [piece.value] * len(piece.text)
@@ -336,6 +355,8 @@ class Clamp:
             number = float(value)
         except ValueError:
             number = math.nan
+
+        # nan is not in the range either.
         if not -1 <= number <= 1:
             raise UsageError("Write a number from -1 to 1.")
         return cls(exploration.viewed.before_cursor(), exploration.cell, number)

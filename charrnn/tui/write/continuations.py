@@ -60,12 +60,14 @@ def end_of(text: str, until: str, before: str = "") -> int | None:
     the character before the text: a sentence whose last word is there may end with the full stop
     that the text begins with.
     """
+    # The character before only matters where a full stop may follow its word.
     if until != "sentence" or not before.isalnum():
         before = ""
     searched = before + text
     match = _PATTERNS[until].search(searched)
     if match is not None and match.end() <= len(before):
         match = _PATTERNS[until].search(searched, len(before))
+
     if match is None:
         return None
     return match.end() - len(before)
@@ -107,8 +109,10 @@ themselves."""
 _BEAM_SHARE = 0.2
 """Share of each offer that comes from a beam search: one of five, the most likely one. The texts of
 several beams differ little."""
-_WIDTH, _MAX_WIDTH = 4, 256
-"""Beams of the first search, and of the last one that is tried where samples repeat each other."""
+_WIDTH = 4
+"""Beams of the first search."""
+_MAX_WIDTH = 256
+"""Beams of the last search that is tried where samples repeat each other."""
 _NO_REPEAT = 8
 """Length of n-grams that occur once in the text of a beam: the most likely long texts say the same
 words again and again."""
@@ -175,6 +179,8 @@ class Continuations:
         UsageError for a count out of range.
         """
         check_range("count", count, 1, MAX_CONTINUATIONS)
+
+        # The most likely text, then samples: as different as the model is unsure.
         found = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
         for _ in range(_BATCHES):
             if len(found) < count:
@@ -192,9 +198,11 @@ class Continuations:
         them."""
         new: list[Continuation] = []
         for candidate in candidates:
+            # A reader does not see where a line is folded.
             key = candidate.text
-            if self.options.until != "line":  # a reader does not see where a line is folded
+            if self.options.until != "line":
                 key = re.sub(r"\s+", " ", key)
+
             if len(new) < most and key.strip() and key not in self._seen:
                 self._seen.add(key)
                 new.append(candidate)
@@ -207,13 +215,16 @@ class Continuations:
             length=min(MAX_CHARS[self.options.until], MAX_BEAM_CHARS),
             no_repeat=_NO_REPEAT,
         )
+        stops: tuple[tuple[int, ...], ...] = ()
+        if self._end_id is not None:
+            stops = ((self._end_id,),)
         search = BeamSearch(
             self._stepper,
             np.zeros(0, np.int64),
             options,
             lambda num_chars: on_step(),
             read_prime=lambda: self._primed,
-            stops=() if self._end_id is None else ((self._end_id,),),
+            stops=stops,
             banned=self._banned,
             find_ends=self._find_ends,
         )
@@ -222,6 +233,7 @@ class Continuations:
 
         found = []
         for beam in search.beams:
+            # A document that ends completes the text; END itself is a stop, which is cut off.
             cut = self._cut(beam.ids)
             if cut is not None or beam.ids[-1:] == (self._end_id,):
                 cut = beam.stop_length
@@ -230,6 +242,7 @@ class Continuations:
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
         """Draw the next samples, all together."""
+        # Random numbers of their own for each text, whatever was drawn together.
         streams = range(self._num_streams, self._num_streams + _ROWS)
         seeds = [sampling.seed_of_text(self.options.seed, stream) for stream in streams]
         self._num_streams += _ROWS
@@ -253,18 +266,28 @@ class Continuations:
                         break
                     sample.ids.append(id)
                     sample.logprobs.append(logprob)
-                    sample.cut = 1 if id == self._end_id else self._cut(sample.ids)
+                    if id == self._end_id:
+                        sample.cut = 1
+                    else:
+                        sample.cut = self._cut(sample.ids)
             if all(sample.cut is not None for sample in samples):
                 break
 
-        return [
-            self._continuation(sample.ids, sample.logprobs, how="sample", cut=sample.cut)
-            for sample in samples
-        ]
+        found = []
+        for sample in samples:
+            one = self._continuation(
+                sample.ids,
+                sample.logprobs,
+                how="sample",
+                cut=sample.cut,
+            )
+            found.append(one)
+        return found
 
     def _cut(self, ids: Sequence[int]) -> int | None:
         """Return how many of the last ids do not belong to the word, line or sentence; None if it
         has not ended."""
+        # U+FFFD after the end: the last bytes are the first ones of a character.
         text = self._vocab.decode(ids)
         end = end_of(text, self.options.until, self._before)
         if end is None or REPLACEMENT in text[end:]:
@@ -281,11 +304,15 @@ class Continuations:
     ) -> Continuation:
         """Make a continuation without the last `cut` ids; None if it has not ended."""
         num_ids = len(ids) - (cut or 0)
+        temperature = None
+        if how == "sample":
+            temperature = self.options.temperature
+
         return Continuation(
             text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
             logprobs=tuple(logprobs[:num_ids]),
             how=how,
-            temperature=self.options.temperature if how == "sample" else None,
+            temperature=temperature,
             is_complete=cut is not None,
         )
 
@@ -320,6 +347,7 @@ def _nearest(vocab: Vocab, character: str) -> str:
     nearest = vocab.nearest(character)
     if nearest or unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return nearest
+
     if vocab.has_unknown_symbol:
         return character
     return ""
@@ -363,6 +391,7 @@ class DraftReader:
         text = self._take(ids)
         place = len(ids)
 
+        # The state that is kept nearest before the place.
         states = self._states | self._last
         begin = max((known for known in states if known <= place), default=0)
         primed = states.get(begin) or self._start(text)
@@ -387,8 +416,11 @@ class DraftReader:
         """Forget the states after the first id that has changed, and return the text, which may go
         on after `ids`."""
         length = min(len(ids), len(self._ids))
+        common = length
         differs = np.flatnonzero(self._ids[:length] != ids[:length])
-        common = int(differs[0]) if len(differs) else length
+        if len(differs):
+            common = int(differs[0])
+
         # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
             known = self._states | self._last

@@ -89,8 +89,10 @@ HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q qu
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
-OFFERS, NOTES = "offers", "notes"
-"""Kinds of the jobs of the editor."""
+OFFERS = "offers"
+"""The kind of the job that looks for continuations."""
+NOTES = "notes"
+"""The kind of the job that reads the whole draft."""
 LOOKING = "looking for continuations ..."
 """The message while continuations are looked for."""
 
@@ -148,10 +150,14 @@ class Editor(TextArea):
         `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why
         a change is not made.
         """
+        # Before the widget, which asks for the text when it is made.
         self._text: str | None = None
         self._draft: str | None = None
         super().__init__(
-            hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False
+            hide(text),
+            soft_wrap=True,
+            max_checkpoints=MAX_UNDO,
+            highlight_cursor_line=False,
         )
         self.cursor_blink = False
         self.match_cursor_bracket = False
@@ -188,16 +194,20 @@ class Editor(TextArea):
 
     def edit(self, edit: Edit) -> EditResult:
         """Make a change, unless it makes a line too long."""
+        # The widget folds a whole line again at every key.
         length = self._longest_line_after(edit)
         if length > drafts.MAX_LINE_CHARS:
             limit = f"a line would have {length:,} characters; at most {drafts.MAX_LINE_CHARS:,}"
             self._refuse(f"not changed: {limit}. Enter begins a new line.")
             return EditResult(end_location=self.selection.end, replaced_text="")
+
         self._forget_text()
         return super().edit(edit)
 
     def _longest_line_after(self, edit: Edit) -> int:
         """Return the length of the longest line that a change makes."""
+        # The first line begins with what is left before the change, the last ends with what is left
+        # after it.
         row, column = edit.bottom
         lengths = [len(line) for line in edit.text.split("\n")]
         lengths[0] += edit.top[1]
@@ -234,8 +244,10 @@ class Editor(TextArea):
             self._insert(hide_copied(self.app.clipboard))
 
     def _insert(self, text: str) -> None:
-        begin, end = self.selection
+        # Between two checkpoints, so that neither the letters typed before nor those after it are
+        # undone with it.
         self.history.checkpoint()
+        begin, end = self.selection
         replaced = self.replace(text, begin, end, maintain_selection_offset=False)
         self.move_cursor(replaced.end_location)
         self.history.checkpoint()
@@ -254,6 +266,7 @@ class Editor(TextArea):
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
+        # Not by the widget, which would insert what a terminal interprets.
         event.prevent_default()
         event.stop()
         self._insert(hide_pasted(event.text))
@@ -298,6 +311,7 @@ class DraftScreen(FullScreen):
     def on_mount(self) -> None:
         """Show the draft with the cursor before the last line end, and let the model read it
         meanwhile."""
+        # Where one goes on writing: a file ends with a newline.
         self.editor.focus()
         row, column = self.editor.document.end
         if column == 0 and row > 0:
@@ -312,11 +326,15 @@ class DraftScreen(FullScreen):
         """Draw everything but the draft."""
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.put("settings", Text(settings))
-        name = "unnamed" if self.file.path is None else self.file.path.name
+
+        name = "unnamed"
+        if self.file.path is not None:
+            name = self.file.path.name
         if self.is_unsaved:
             name = f"* {name}"
         self.put("title", one_line(name, self.model.name))
 
+        # The hint names the keys that do something now.
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
         hint = HINT
@@ -331,16 +349,21 @@ class DraftScreen(FullScreen):
 
     def action_offer(self) -> None:
         """Look for five continuations, or for five others where some are offered already."""
+        # What the thread needs is taken here: it must not ask widgets.
         model = self.model
         options = self.options
         text = self.editor.before_cursor()
-        known = self._continuations if self.offered else None
+        known = None
+        if self.offered:
+            known = self._continuations
 
         def search(job: Job) -> None:
             continuations = known
             if continuations is None:
                 with task("reading the draft", len(text)) as advance:
                     continuations = assistant.continue_text(model, text, options, on_read=advance)
+
+            # In place of the progress of the reading.
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
@@ -385,12 +408,15 @@ class DraftScreen(FullScreen):
     def _answer(self, key: str) -> bool:
         """Insert a continuation by its number, or dismiss them all; return False if there are
         none."""
+        # Dismissed first: what is inserted changes the text to which they belong.
         offered = self.offered
         if not offered and not self.is_looking:
             return False
         self._dismiss()
         if key == "escape":
             return True
+
+        # A digit without a continuation is a character of the draft.
         number = int(key)
         if number <= len(offered):
             self.editor.insert_continuation(offered[number - 1].text)
@@ -407,6 +433,7 @@ class DraftScreen(FullScreen):
 
     def on_text_area_selection_changed(self) -> None:
         """Dismiss the continuations once the cursor is elsewhere."""
+        # Not otherwise: dismissing draws everything.
         if self.offered or self.is_looking:
             self._dismiss()
 
@@ -418,15 +445,18 @@ class DraftScreen(FullScreen):
 
     def action_until(self) -> None:
         """Continue to the next of word, line and sentence."""
-        words = [*assistant.MAX_CHARS]
-        self._change(until=words[(words.index(self.options.until) + 1) % len(words)])
+        words = list(assistant.MAX_CHARS)
+        place = words.index(self.options.until) + 1
+        self._change(until=words[place % len(words)])
 
     def action_temperature(self) -> None:
         """Take the next higher temperature, after the highest the lowest."""
+        # Not by its place: --temperature may be any other.
         higher = [one for one in TEMPERATURES if one > self.options.temperature]
-        self._change(temperature=(higher or TEMPERATURES)[0])
+        self._change(temperature=min(higher or TEMPERATURES))
 
     def _change(self, **changes: Any) -> None:
+        # Continuations of the old settings are replaced by those of the new ones.
         is_offering = bool(self.offered) or self.is_looking
         self._dismiss()
         self.options = replace(self.options, **changes)
@@ -444,6 +474,8 @@ class DraftScreen(FullScreen):
         def measure(job: Job) -> None:
             unknown = assistant.substitutions(model.vocab, text)
             job.show(self._take_note, drafts.describe_reading(unknown, model.name))
+
+            # So that the first Tab does not wait for a long draft to be read.
             ids = assistant.read_as_known(model.vocab, text)
             assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
 
@@ -455,6 +487,7 @@ class DraftScreen(FullScreen):
         self.app.measure(NOTES, measure, say)
 
     def _take_note(self, note: str) -> None:
+        # A message of the continuations is not replaced: the help shows the note, too.
         self.note = note
         if note and not self.offered and not self.is_looking:
             self.say(note)
@@ -480,6 +513,7 @@ class DraftScreen(FullScreen):
         if path is None and self.file.path is None:
             self.action_save_as(then)
             return
+
         text = self.editor.draft
         try:
             self.file.save(text, path, overwrite=overwrite)
@@ -502,6 +536,8 @@ class DraftScreen(FullScreen):
         """Ask for a name, and save under it."""
 
         def answer(name: str) -> None:
+            # The question stays for a name that cannot be; it is closed before the file is written,
+            # which may ask the next one.
             path = drafts.parse_path(name)
             self.app.call_later(lambda: self.action_save(path, then=then))
 
@@ -519,7 +555,10 @@ class DraftScreen(FullScreen):
         if not self.is_unsaved:
             self._leave()
             return
-        name = "The draft" if self.file.path is None else str(self.file.path)
+
+        name = "The draft"
+        if self.file.path is not None:
+            name = str(self.file.path)
         answers = {
             "s": ("save and quit", lambda: self.action_save(then=self._leave)),
             "d": ("discard and quit", self._leave),
@@ -536,12 +575,17 @@ def offer_table(offered: Sequence[assistant.Continuation], console: Console, wid
     for style in ("bold", "", ""):
         table.add_column(style=style, no_wrap=True)
     table.add_column(ratio=1)
+
+    # As much of each as two lines hold; what is cut is inserted all the same.
     for number, one in enumerate(offered, start=1):
         lines = Text(drafts.shown_continuation(one)).wrap(console, max(20, width - 20))
         if len(lines) > 2:
             lines[1].append(" …")
         text = Text("\n").join(lines[:2])
-        source = "beam" if one.temperature is None else f"T {one.temperature:g}"
+
+        source = "beam"
+        if one.temperature is not None:
+            source = f"T {one.temperature:g}"
         table.add_row(str(number), source, f"{one.nats_per_char:.2f}", text)
     return table
 
