@@ -200,7 +200,8 @@ class Model(Generating, Displayable, Extensible):
         """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
         context).
 
-        Raises as `held_out`.
+        Raises DataError if the corpus is missing or has changed, UsageError if the run has no such
+        part.
 
         >>> text, context = model.held_out_text()
         >>> trace = model.trace(text[:5000], context=context)
@@ -212,8 +213,8 @@ class Model(Generating, Displayable, Extensible):
         """Return the run's training text in its corpus, which is read again unless it is that of
         `part`.
 
-        `instead` is another way for the message if it cannot be read. Raises DataError as
-        `held_out` does.
+        `instead` is another way for the message if it cannot be read. Raises DataError if it is
+        missing or has changed.
         """
         if part is None or part.corpus.vocab != self.vocab:
             return self.read_parts(
@@ -223,8 +224,8 @@ class Model(Generating, Displayable, Extensible):
         return CorpusPart(part.corpus, training.start, training.stop)
 
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
-        """Read the parts of the run's text. Raises DataError if it is missing or changed; see
-        `RecordedCorpus.read`."""
+        """Read the parts of the run's text: training, validation and, if it has one, test. Raises
+        DataError if it is missing or changed."""
         if "-" in self.config.corpus:
             remedy = instead or "train on a file instead"
             raise DataError(

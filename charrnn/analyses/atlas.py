@@ -207,7 +207,8 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
 def model_atlas(
     model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
 ) -> Atlas:
-    """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
+    """Measure all cells over `text`, read after `context`: values, places on a map, descriptions,
+    inputs, outputs and findings. Raises DataError for a text too short for findings.
 
     With `cached` the findings, the descriptions, the inputs and the outputs are saved in the user's
     cache folder.

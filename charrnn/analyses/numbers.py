@@ -218,7 +218,7 @@ def model_numbers(
 
     For a model of documents the text is the beginning of one. Raises UsageError for more than
     MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
-    as `Model.sample` does.
+    for characters outside the vocabulary unless `unknown` is `nearest`.
 
     >>> numbers = charrnn.load("tiny").numbers("hel")
     >>> numbers.steps[0].layers[0].row("h").values

@@ -161,7 +161,8 @@ class CellAnalysis(Extensible):
         untrained: bool = True,
         ablations: bool = False,
     ) -> records.CellFindings:
-        """Find the best cell for each detector (all, if none is named), as `score_cells` does.
+        """Find the best cell for each detector (all, if none is named): chosen on the first half of
+        the text, scored on the second, strongest first.
 
         `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the
         scoring half. Raises UsageError for an unknown detector, DataError for a text too short.
@@ -240,7 +241,7 @@ class CellAnalysis(Extensible):
         return self.kept_each("values", keys, Floats, trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
-        """Return what the values of a cell look like, as `measure_values` finds."""
+        """Measure what the values of a cell look like: histogram, timescale, gates, passages."""
         return self.kept(
             "values of",
             self.cell_key(layer, unit),

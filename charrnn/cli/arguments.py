@@ -131,7 +131,8 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 
     RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default, if
-    stderr is a terminal. Raises CheckpointError as `api.load` does.
+    stderr is a terminal. Raises CheckpointError if there is no such run or step, or nothing in it
+    can be verified.
     """
     from charrnn.api import load
 
@@ -162,7 +163,7 @@ def is_run(text: str) -> bool:
 
 
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[Model]":
-    """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
+    """Load runs, by default the newest one, and print their warnings."""
     return [load_model(run, quiet=quiet) for run in runs or (None,)]
 
 

@@ -99,7 +99,8 @@ class SampleOutput:
         self._show_places("".join(piece.text for piece in kept))
 
     def export_values(self, options: SampleOptions, export: Path) -> None:
-        """Write one text to a file, coloured as `show_values` does, with the scale."""
+        """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
+        scale."""
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
         has_ended = None
@@ -401,7 +402,8 @@ def write_coloured(
     bits.
 
     A line is broken between words and, without colours, has a row of blocks below it, so that it
-    must be whole. The prime has neither. Off a terminal the text is written as `write` does.
+    must be whole. The prime has neither. Off a terminal the text is written without
+    colours.
     """
     console = result_console()
     if not console.is_terminal:

@@ -115,7 +115,8 @@ def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end
 
 @_compiled
 def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
-    """Set parts (V,) of 2^SYMBOL_BITS as `rows.frequencies` does; powers (V,) is overwritten."""
+    """Set parts (V,) to the frequencies of the characters, of sum 2^SYMBOL_BITS: those of
+    `rows.frequencies`, bit for bit. powers (V,) is overwritten."""
     most_likely = 0
     best = -np.inf
     for char in range(len(logits)):
@@ -248,7 +249,8 @@ __all__ = ["LOOPS", "can_compile", "make_scratch", "pack", "prepare"]
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
-    """Return the compiled loop `code`, as `compiled.prepare` does."""
+    """Return the compiled loop `code`; None if it is not on disk and not `may_compile`, or cannot
+    be compiled."""
     weights, _, state, logits, scratch = compiled.arguments_of("read")
     whole = np.zeros(1, np.int64)
     symbols = np.zeros((1, 1), np.int32)

@@ -692,7 +692,8 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
-    """Return the loop `read` or `write`, as `prepare_loop` does."""
+    """Return the loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot
+    be compiled."""
     return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
 
 

@@ -197,7 +197,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     """Connect with the other processes, as the variables that torchrun sets describe them;
     disconnect at the end.
 
-    Raises UsageError as `launched` does, CharRNNError if the others cannot be reached.
+    Raises UsageError if the variables do not let the processes find each other, CharRNNError if the
+    others cannot be reached.
     """
     group = launched(environment)
     if group.size == 1:

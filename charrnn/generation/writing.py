@@ -251,7 +251,7 @@ class TextSearch:
     def __init__(
         self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
     ) -> None:
-        """Cut every text before `stops` and `end_id`, as `TextStream` does. `search` has them as
+        """Cut every text before the first of `stops` and before `end_id`, which `search` has as
         ids."""
         self.texts: list[GeneratedText] = []
         self._search = search

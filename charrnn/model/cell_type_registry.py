@@ -23,7 +23,7 @@ from charrnn.model.cell_types import CELLS, Cell, Ops
 from charrnn.model.portable_math import NUMPY, Float32Array
 
 Call = Callable[..., Any]
-"""(function, *arguments): calls code of another package, as `manager.Extension.run` does."""
+"""(function, *arguments): calls code of another package; what it raises becomes a UsageError."""
 
 NUM_ROWS, HIDDEN_SIZE = 3, 8
 """B and H of the check: different, and H even, as the unitary cell needs it."""
@@ -128,8 +128,8 @@ class _Trial:
     """A cell with small random weights, and a record of what its `step` calls."""
 
     def __init__(self, cell: type[Cell], call: Call) -> None:
-        """Draw the weights. Raises _BrokenPromise, and UsageError, as `call` does, where the cell's
-        code fails."""
+        """Draw the weights. Raises _BrokenPromise where the cell breaks a rule, UsageError where
+        its code fails."""
         self.cell = cell
         self.call = call
         self.num_clamped = self.num_gates = 0

@@ -84,8 +84,11 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
-    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`. Raises UsageError
-    as it does."""
+    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`.
+
+    Raises UsageError for any other precision than these and `auto`, and for `bf16` on a CPU that
+    cannot compute in it.
+    """
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():

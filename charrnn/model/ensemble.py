@@ -73,7 +73,8 @@ class Ensemble(nn.Module):
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
-        """Build the networks. Raises UsageError as `check_ensemble` does."""
+        """Build the networks. Raises UsageError for a cell or sizes that cannot be divided among
+        them."""
         super().__init__()
         check_ensemble(config)
         self.config = config

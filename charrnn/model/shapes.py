@@ -89,7 +89,7 @@ def config_of_member(config: Config, index: int = 0) -> Config:
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
-    """Count the trained values of a model without building it, as `CharRNN.num_parameters` does.
+    """Count the trained values of a model from its shapes alone, without building it.
 
     Of several networks, which share the table of n-grams, zeros outside the blocks of each are not
     counted.

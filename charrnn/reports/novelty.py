@@ -646,14 +646,15 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
 
 
 def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-    """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
+    """Find what `text` copies from the run's training text, which is read again:
+    segments of at least `min_length` characters.
 
     `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line
     ends or, for the byte alphabet, as bytes. Characters outside the model's alphabet are compared
     like any other. `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation
     text share with the training text: names, idioms and licences recur without any copying. A share
-    near it is no sign of copying. Raises DataError as `Model.held_out` does and for a text too
-    long, UsageError for a `min_length` under 1.
+    near it is no sign of copying. Raises DataError if the run's text is missing or changed and
+    for a text too long, UsageError for a `min_length` under 1.
 
     >>> found = model.novelty(model.sample(length=2000).text)
     >>> found.share_copied, found.held_out_share

@@ -255,7 +255,8 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
 
 
 def read_state(folder: Path) -> Mapping[str, JSON]:
-    """Read `training.json` of a checkpoint. Raises as `read_checkpoint` does."""
+    """Read `training.json` of a checkpoint. Raises CheckpointError naming a damaged file,
+    NewerFormatError."""
     return _state_of(_open(folder))
 
 

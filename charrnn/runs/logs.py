@@ -72,7 +72,7 @@ class MetricsLog:
     def losses(self, problems: list[str]) -> Iterator[LoggedLoss]:
         """Yield the loss of every record in order, and add the `problems` of the others to a list.
 
-        Raises as `read` does.
+        Raises CheckpointError if the file cannot be read.
         """
         seconds = 0.0
         for _, record in self._records(problems):
@@ -90,15 +90,16 @@ class MetricsLog:
             )
 
     def steps(self, event: str) -> list[JSON]:
-        """List the steps of the records of an event, in order. Raises as `read` does."""
+        """List the steps of the records of an event, in order. Raises CheckpointError if the file
+        cannot be read."""
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
         """Remove the records after `step`, damaged lines and a cut-off last line; list the damaged
         lines.
 
-        A resumed run then logs each step once. Raises as `read` does, CharRNNError if the file
-        cannot be written.
+        A resumed run then logs each step once. Raises CheckpointError if the file cannot be read,
+        CharRNNError if it cannot be written.
         """
         problems: list[str] = []
         records = list(self._records(problems))

@@ -124,12 +124,13 @@ class RunReader:
         return {}, problem
 
     def is_validated(self) -> bool:
-        """Whether a checkpoint was validated. Raises as `newest_state` does."""
+        """Whether a checkpoint was validated. Raises CheckpointError if the folder cannot be read,
+        NewerFormatError."""
         return best_checkpoint(self.newest_state()[0]) is not None
 
     def is_imported(self) -> bool:
-        """Whether the newest checkpoint is a model that another program trained. Raises as
-        `newest_state` does."""
+        """Whether the newest checkpoint is a model that another program trained. Raises
+        CheckpointError if the folder cannot be read, NewerFormatError."""
         return self.newest_state()[0].get("is_imported") is True
 
     def _wanted(self, which: str) -> _Wanted:
@@ -145,7 +146,7 @@ class RunReader:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
         validated.
 
-        Raises as `load_checkpoint` does.
+        Raises CheckpointError if no checkpoint can be loaded or a newer charrnn made it.
         """
         which = "best" if self.is_validated() else "latest"
         return self.load_checkpoint(which, with_training=False)
@@ -278,7 +279,8 @@ def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
 
 
 def choose_run(run: str | None, checkpoints: Path) -> RunReader:
-    """Open a run as `open_run` does, even if it has no checkpoint yet."""
+    """Open the run at path `run` or of that name in `checkpoints`, even if it has no checkpoint
+    yet; None is the run that saved last. Raises CheckpointError if there is no such run."""
     if run is None:
         return _saved_runs(checkpoints)[-1]
     return find_run(run, checkpoints)
@@ -291,7 +293,8 @@ def open_run_to_read(
     imported.
 
     Also return a warning if none was. A run that has just started, or was stopped at once, is newer
-    than the one that the user means. Raises CheckpointError as `open_run` does.
+    than the one that the user means. Raises CheckpointError if there is no such run, or if it has
+    no checkpoint yet.
     """
     if run is not None and is_model_file(run):
         return ModelFile(Path(run)), None

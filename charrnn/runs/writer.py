@@ -312,7 +312,7 @@ identifies it, goes last."""
 def clear_unsaved(path: Path) -> None:
     """Empty the folder `path` if it belongs to a run that was killed before its first save.
 
-    Raises UsageError, as `RunWriter.create_at` does, if anything else exists there; RunInUseError
+    Raises UsageError if anything else exists there; RunInUseError
     if that run is starting now.
     """
     if _is_unsaved(path):

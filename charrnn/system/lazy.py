@@ -47,7 +47,8 @@ def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameter
 
 
 def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function as `inference_mode` does: its results may take part in the computation of
+    """Decorate a function, not a generator, to run in `torch.no_grad()` without importing torch
+    before: unlike those of inference mode, its results may take part in the computation of
     gradients."""
     return _in_mode("no_grad", function)
 

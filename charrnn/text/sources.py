@@ -277,7 +277,8 @@ def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
     """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it
     into `corpora_dir`.
 
-    Raises DataError as `fetch` does, for a file in any of the folders.
+    Raises DataError for a file of that name with another digest, in any of the folders, and if the
+    download fails.
     """
     for folder in _corpora_folders(corpora_dir):
         if os.path.exists(folder / entry.file):

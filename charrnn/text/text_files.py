@@ -98,8 +98,8 @@ def read_stream(label: str, stream: BinaryIO) -> bytes:
 def stream_blocks(
     label: str, stream: BinaryIO, encoding: str | None, tally: Tally
 ) -> Iterator[bytes]:
-    """Yield the content of a stream as `clean_blocks` does. Raises DataError if it cannot be read
-    or used."""
+    """Yield the content of a stream, block by block, as UTF-8 with LF (unchanged if `encoding` is
+    None). Raises DataError if it cannot be read or used."""
     try:
         yield from clean_blocks(label, stream, encoding, tally)
     except OSError as error:
@@ -109,7 +109,8 @@ def stream_blocks(
 def file_blocks(
     path: Path, encoding: str | None, tally: Tally, *, needs_regular: bool
 ) -> Iterator[bytes]:
-    """Yield the content of a file, decompressed if it is named .gz, as `clean_blocks` does.
+    """Yield the content of a file, decompressed if it is named .gz, block by block, as UTF-8 with
+    LF (unchanged if `encoding` is None).
 
     Raises DataError if the file cannot be read or used or, with `needs_regular`, is a pipe or a
     device; TextChangedError if it changes before its last block was read.

@@ -125,7 +125,8 @@ class Vocab:
         max_size: int = MAX_CHARACTERS,
         is_exact: bool = False,
     ) -> "Vocab":
-        """Collect the characters of a text that was counted, as `from_text` does."""
+        """Collect the characters of a text that was counted, by code point, without the rare ones
+        (with `is_exact`, all)."""
         if is_exact:
             if len(counted.code_points) > max_size:
                 raise DataError(

@@ -75,7 +75,8 @@ def training_spectrum(
     """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its
     gradient norms.
 
-    `run` and what is raised as for `load_steps`.
+    Without `run`, of the newest one. Raises UsageError for a model file, which has one step,
+    CheckpointError if there is no such run.
 
     >>> charrnn.training_spectrum("shakespeare").matrices[0].largest_singular_values
     """

@@ -109,7 +109,8 @@ def compressor_of(
 ) -> Callable[..., Iterator[bytes]]:
     """Return `container.compress` for files of a model, which includes it or not.
 
-    Raises as `coder_of` does, and UsageError for an order out of range.
+    Raises UsageError for a cell type that could compute other numbers on another machine, and for
+    an order out of range.
     """
     if not 0 <= order <= rows.MAX_ORDER:
         raise UsageError(

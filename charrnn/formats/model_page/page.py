@@ -58,7 +58,8 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     """Return the page of a model. It opens on the first of `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are
-    not finite, and for a page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
+    not finite, and for a page of more than `MAX_BYTES`; CheckpointError for weights that are
+    missing or misshapen.
     """
     config = model.config
     for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
