@@ -21,7 +21,13 @@ from charrnn.cli.signals import Signals
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError, named
 from charrnn.hooks.specifications import ProcessSupport
 from charrnn.system.lazy import Tensor, torch
-from charrnn.system.process import ENDING_SIGNALS, PARENT, num_cores, signal_name
+from charrnn.system.process import (
+    ENDING_SIGNALS,
+    PARENT,
+    child_environment,
+    num_cores,
+    signal_name,
+)
 from charrnn.training.process_group import (
     SINGLE,
     ProcessGroup,
@@ -51,6 +57,8 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
     """
     if "WORLD_SIZE" not in environment:
         return SINGLE
+
+    # Where the others are.
     size = _number(environment, "WORLD_SIZE", least=1, most=1 << 20)
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if not environment.get(name):
@@ -60,11 +68,13 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
                 " WORLD_SIZE to train in one process"
             )
     _number(environment, "MASTER_PORT", least=1, most=65535)
+
     if environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         raise UsageError(
             "torchrun has started the processes again, which would train another run\n"
             f"leave out --max-restarts, and continue the run with {named('resume')}"
         )
+
     return ProcessGroup(
         rank=_number(environment, "RANK", least=0, most=size - 1),
         size=size,
@@ -157,9 +167,11 @@ class ConnectedProcesses(ProcessGroup):
 
     def of_first(self, value: Result) -> Result:
         """Return the `value` of the first process: a sum to which the others add zeros."""
+        # The length first, since all processes must exchange tensors of one shape.
         data = json.dumps(value).encode("ascii") if self.is_first else b""
         length = torch.tensor(len(data))
         self._sum(length)
+
         message = torch.zeros(int(length), dtype=torch.uint8)
         if data:
             message = torch.frombuffer(bytearray(data), dtype=torch.uint8)
@@ -170,6 +182,8 @@ class ConnectedProcesses(ProcessGroup):
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Run a block in every process; the first one in which it fails raises its error."""
+        # An error waits until all know of it: a process that left at once would break the others'
+        # connection, and they would report that instead.
         error: Exception | None = None
         try:
             yield
@@ -204,6 +218,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     if group.size == 1:
         yield SINGLE
         return
+
     torch.set_num_threads(num_threads(group, environment))
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     try:
@@ -219,6 +234,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         raise CharRNNError(
             f"process {group.rank} cannot reach the other {group.size - 1} at {where}: {reason}"
         ) from error
+
     yield ConnectedProcesses(group.rank, group.size, group.local_rank, group.local_size)
     # Not after an error: the connection ends with the process, once it has printed that.
     torch.distributed.destroy_process_group()
@@ -259,6 +275,8 @@ def launch(
 
     if not is_debugging:
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+
+    # The processes meet in this one's store, at a port that the system chooses.
     store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
         "127.0.0.1", 0, is_master=True, wait_for_workers=False
     )
@@ -278,6 +296,7 @@ def launch(
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
+    # Until all have ended, or a signal asks for it.
     signals.defers = True
     try:
         while not signals.number:
@@ -286,6 +305,7 @@ def launch(
                 return exit_code(result.failures)
             if signals.pop_save_request():
                 os.kill(processes.pids()[0], signal.SIGUSR1)
+
         # Every process saves and ends; after 30 seconds, torch kills those that do not.
         processes.close(signal.Signals(signals.number))
         return 128 + signals.number
@@ -305,12 +325,8 @@ def process_environment(num_processes: int, port: int, *, is_debugging: bool) ->
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
-        PARENT: str(os.getpid()),
+        **child_environment(),
     }
-    if sys.path and sys.path[0] not in ("", os.getcwd()):
-        # `python -m` would import modules from the current folder, which the command `charrnn`
-        # does not.
-        environment["PYTHONSAFEPATH"] = "1"
     if sys.platform == "linux":
         # One machine: nothing needs its name or its network, which may change or be missing.
         environment["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
@@ -326,6 +342,8 @@ def exit_code(failures: Mapping[int, Any]) -> int:
     """
     if not failures:
         return 0
+
+    # A process that was killed cannot say so itself.
     first = min(failure.timestamp for failure in failures.values())
     for rank, failure in sorted(failures.items()):
         # torch ends the others by SIGTERM, and later kills what does not end.

@@ -102,6 +102,8 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
         out=options.out,
         should_stop=lambda: invocation.signals.number,
     )
+
+    # The progress on stderr, the table on stdout.
     view = SweepView(invocation.signals, quiet=options.quiet)
     report = view.show(events)
     if options.json:
@@ -109,6 +111,7 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
     elif any(row.mean is not None for row in report.rows):
         result_console().print(reporting.sweep_view(report))
     view.explain(report)
+
     if invocation.signals.number:
         return 128 + invocation.signals.number
     return int(any(run.status == "failed" for run in report.runs))
@@ -127,7 +130,9 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
         texts[name] = f"{texts[name]},{new}" if name in texts else new
         return parse_axis(name, texts[name])
 
+    # A setting with several values is an axis; each is checked on its own.
     given = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
+
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     config, _ = configure(
         options.corpus,
@@ -135,6 +140,7 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
         options.settings.recipe,
     )
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
+
     # What follows from the first value is left open with it.
     open_fields = list(axes)
     if "column" in axes:
@@ -202,6 +208,8 @@ class SweepView:
             return
         for note in report.notes:
             self._print(f"note: {with_flags(Message(note))}", style="yellow")
+
+        # What to do next: continue, or look at the best run.
         finished = [run for run in report.runs if run.nats_per_char is not None]
         best = [run for run in finished if run.values == report.rows[0].values]
         if self._signals.number:

@@ -97,6 +97,7 @@ class SweepPlan:
         exclude each other."""
         try:
             config = replace(self.config, seed=seed, **setting)
+            # A field that another one overrides would give the same run under two names.
             for name, value in setting.items():
                 if getattr(config, name) != value:
                     raise UsageError(f"{named(name)} has no effect with the others. Leave it out.")
@@ -132,6 +133,7 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) ->
     Raises UsageError for a field that does not exist or cannot be swept, a value out of range,
     values that exclude each other, and numbers out of range.
     """
+    # The values of each field.
     parsed = {
         check_field_name(name): parse_axis(check_field_name(name), values)
         for name, values in axes.items()
@@ -141,22 +143,31 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) ->
     if "seed" in parsed:
         other = f"{named('seeds')} says how many there are"
         raise UsageError(f"{named('seed')} cannot be swept: {other}.")
+
+    # The seeds, which follow each other.
     check_range("seeds", num_seeds, 1, MAX_SEEDS)
     if config.seed + num_seeds > 2**32:
         raise UsageError(
             f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32."
         )
+
     if "-" in config.corpus:
         raise UsageError(
             "A sweep reads its text in every run, and standard input only once: give a file."
         )
+
+    # The number of runs, which is a product and soon larger than anybody meant.
     num_runs = math.prod(map(len, parsed.values())) * num_seeds
     if num_runs > MAX_RUNS:
         raise UsageError(
             f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds."
         )
+
+    # In the order of `Config`, so that names of runs do not depend on how the command was typed.
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds)
+
+    # Every combination now: the last of a hundred runs should not be the first to be refused.
     for setting in plan.settings():
         plan.config_of(setting, config.seed)
     return plan
@@ -173,6 +184,7 @@ def parse_axis(name: str, values: object) -> Axis:
         given = values.split(",")
     if not given or any(isinstance(value, str) and not value.strip() for value in given):
         raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
+
     parsed: list[Any] = []
     for value in given:
         found = parse_alone(name, value)
@@ -210,6 +222,7 @@ def setting_arguments(config: Config) -> list[str]:
 def _slug(value: object) -> str:
     """Return a value as part of a folder's name, with a digest where characters of it are left
     out."""
+    # What every file system and every shell takes as it is.
     text = format_value(value)
     plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
     if plain == text:

@@ -35,14 +35,6 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
     itself. Another number of jobs leaves the number of threads as it was. Raises UsageError that
     names the first difference, CheckpointError for a damaged file.
     """
-    recorded = _recorded(folder)
-    if recorded is not None:
-        threads = recorded["threads"]
-        if difference := _difference(plan, recorded):
-            raise UsageError(
-                f"{folder} is a sweep with other settings: {difference}\n"
-                f"repeat its settings to continue it, or give {named('out')} another folder"
-            )
     entry: dict[str, Any] = {
         "format": FORMAT,
         "axes": {name: to_json(axis) for name, axis in plan.axes.items()},
@@ -50,9 +42,22 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
         "threads": threads,
         "settings": changed_settings(plan.config),
     }
+
+    # An earlier start. Its number of threads stays, because sums on another number differ in their
+    # last digits: the runs of both starts are to be compared.
+    recorded = _recorded(folder)
+    if recorded is not None:
+        entry["threads"] = recorded["threads"]
+        if difference := _difference(entry, recorded):
+            raise UsageError(
+                f"{folder} is a sweep with other settings: {difference}\n"
+                f"repeat its settings to continue it, or give {named('out')} another folder"
+            )
+
     if entry != recorded:
         files.write_atomically(folder / SWEEP, files.json_to_bytes(entry))
-    return threads
+    num_threads: int = entry["threads"]
+    return num_threads
 
 
 def read_plan(folder: Path) -> SweepPlan:
@@ -76,6 +81,8 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     path = folder / SWEEP
     if not path.exists():
         return None
+
+    # The types of the entries only: `read_plan` checks their values as those of a command.
     content = files.parse_json(path, files.read_capped(path, max_bytes=files.MAX_TEXT_BYTES))
     kinds = {"axes": dict, "num_seeds": int, "threads": int, "settings": dict}
     if not isinstance(content, dict) or not all(
@@ -90,18 +97,14 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     return recorded
 
 
-def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
-    """Name the first setting, but those that both vary, in which the plan is another sweep; "" if
-    none is."""
+def _difference(entry: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
+    """Name the first setting, but those that both vary, in which an entry is of another sweep; ""
+    if none is."""
     default = {name: to_json(value) for name, value in asdict(Config()).items()}
     was = default | recorded["settings"] | recorded["axes"]
-    now = (
-        default
-        | changed_settings(plan.config)
-        | {name: to_json(axis) for name, axis in plan.axes.items()}
-    )
+    now = default | entry["settings"] | entry["axes"]
     for name in FIELD_NAMES:
-        is_varied = name in recorded["axes"] and name in plan.axes
+        is_varied = name in recorded["axes"] and name in entry["axes"]
         if was[name] != now[name] and not is_varied:
             return f"{named(name)} was {_shown(was[name])} and is now {_shown(now[name])}"
     return ""
@@ -116,6 +119,7 @@ def _shown(value: Any) -> str:
 def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
     """Return a run as far as it is on disk: finished, failed because no loss was finite, stopped,
     or waiting."""
+    # What it has saved, if anything.
     reader = RunReader(folder / run.name)
     try:
         if not reader.path.is_dir() or not reader.checkpoints():
@@ -124,7 +128,8 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
         config = reader.read_config()
     except CheckpointError:
         return replace(run, status=STOPPED)  # Resuming repairs it, or says what is wrong.
-    best = loaded.state.get("best_nats")
+
+    # How far it came.
     num_steps = config.steps or 0
     run = replace(
         run,
@@ -135,8 +140,12 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
     )
     if loaded.step < num_steps or loaded.state.get("is_validation_due") is True:
         return replace(run, status=STOPPED)
+
+    # How well it did.
+    best = loaded.state.get("best_nats")
     if not isinstance(best, float) or not math.isfinite(best):
         return replace(run, status=FAILED, message="no validation gave a finite loss")
+
     message = None
     asked = plan.config_of(run.values, run.seed).learning_rate
     if isinstance(asked, float) and config.learning_rate != asked:

@@ -88,14 +88,18 @@ class SweepReport(Displayable):
 
 def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> SweepReport:
     """Build the table of a sweep from its runs, finished or not."""
+    # A row per setting, best first. A dict of values is no key, its text is.
     groups: dict[str, list[SweepRun]] = {}
     for run in runs:
         groups.setdefault(repr(run.values), []).append(run)
     rows = [(_row(group), group) for group in groups.values()]
     rows.sort(key=lambda pair: _order(pair[0]))
+
+    # Each against the first.
     _, best = rows[0]
     compared = [_with_difference(row, group, best) for row, group in rows]
 
+    # What else differs than what was swept.
     notes = list(plan.notes())
     texts = {run.text_digest for run in runs if run.status == FINISHED}
     if len(texts) > 1 and plan.axes.keys().isdisjoint(TEXT_FIELDS):
@@ -153,10 +157,14 @@ def _with_difference(
     reference = _losses(first)
     if group is first or not losses or not reference:
         return row
+
+    # Two runs with one seed share what its weights and batches make of the loss: in a pair, that is
+    # subtracted.
     changed = {name for name, value in row.values.items() if value != first[0].values[name]}
     sizes = {run.num_parameters for run in (*group, *first) if run.num_parameters is not None}
     common = sorted(losses.keys() & reference.keys())
     is_paired = not changed & UNPAIRED_FIELDS and len(sizes) == 1 and len(common) > 1
+
     if is_paired:
         estimate = mean_interval([losses[seed] - reference[seed] for seed in common])
     else:
@@ -177,6 +185,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     mean = fmean(values) if num else math.nan
     if num < 2:
         return Estimate(mean=mean)
+
     half = t_quantile(num - 1) * stdev(values) / math.sqrt(num)
     return Estimate(mean=mean, low=mean - half, high=mean + half)
 
@@ -187,10 +196,13 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     difference = fmean(values) - fmean(reference)
     if min(len(values), len(reference)) < 2:
         return Estimate(mean=difference)
+
+    # Seeds that make no difference leave nothing to estimate.
     squares = [stdev(group) ** 2 / len(group) for group in (values, reference)]
     total = sum(squares)
     if not total:
         return Estimate(mean=difference, low=difference, high=difference)
+
     freedom = total**2 / (
         squares[0] ** 2 / (len(values) - 1) + squares[1] ** 2 / (len(reference) - 1)
     )
@@ -201,11 +213,13 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
 def sweep_view(report: SweepReport) -> RenderableType:
     """Draw the table of a sweep, one row per setting, best first, and below it what its columns
     mean."""
+    # The columns; failures only where there are some.
     columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
     has_failures = any(row.num_failed for row in report.rows)
     if has_failures:
         columns.append("failed")
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
+
     for row in report.rows:
         values = [format_value(row.values[name]) for name in report.fields]
         cells = [
@@ -222,6 +236,7 @@ def sweep_view(report: SweepReport) -> RenderableType:
             cells.append(str(row.num_failed or ""))
         table.add_row(*cells, style="bold" if row is report.rows[0] else None)
 
+    # What they mean.
     caption = "Validation loss in nats per character: lower is better. "
     counts = [row.num_finished for row in report.rows if row.spread is not None]
     if counts:

@@ -27,7 +27,7 @@ from charrnn.sweeps.plan import (
 from charrnn.sweeps.record import read_plan, record_plan, run_state
 from charrnn.sweeps.report import SweepReport, report_sweep
 from charrnn.system import files
-from charrnn.system.process import PARENT, num_cores, signal_name
+from charrnn.system.process import child_environment, num_cores, signal_name
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -98,10 +98,13 @@ def sweep(
     >>> for event in charrnn.sweep(config, {"cell": ["lstm", "gru"]}, seeds=2, out="cells"):
     ...     print(event)
     """
+    # Everything that can be wrong, before hours are spent.
     plan = plan_sweep(config, axes, num_seeds=seeds)
     check_range("jobs", jobs, 1, MAX_JOBS)
     folder = Path(out) if out is not None else default_folder(config)
     check_folder(folder)
+
+    # Two starts at once would train the same runs.
     with contextlib.ExitStack() as stack:
         with files.convert_os_errors("create", folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +182,7 @@ def _events(
                 runs[run.name] = run
                 if run.status in (FINISHED, FAILED):
                     yield RunEndEvent(run=run, is_new=True)
+
     report = report_sweep(plan, folder, [*runs.values()])
     yield SweepEndEvent(report=report, is_complete=not runner.is_stopped)
 
@@ -201,6 +205,7 @@ class _Runner:
         """Train a run, or continue it, and wait for its end; return what became of it."""
         if self.is_stopped:
             return run
+
         process = subprocess.Popen(
             [sys.executable, "-m", "charrnn", "train", *self._arguments(run)],
             env=run_environment(os.environ) | {"OMP_NUM_THREADS": str(self.threads)},
@@ -214,12 +219,15 @@ class _Runner:
             pass_fds=() if sys.platform == "win32" else (self.lock,),
         )
         self.processes.append(process)
-        if self.is_stopped:  # since it was started
+        # A stop since it was started did not find it in the list.
+        if self.is_stopped:
             process.terminate()
+
         _, messages = process.communicate()
         return self._ended(run, process.returncode, messages)
 
     def _arguments(self, run: SweepRun) -> list[str]:
+        # As a user would type them, so every run of a sweep can be repeated and continued by hand.
         folder = self.folder / run.name
         if folder.is_dir() and RunReader(folder).checkpoints():
             return ["--resume", "--", str(folder)]
@@ -228,6 +236,7 @@ class _Runner:
 
     def _ended(self, run: SweepRun, code: int, messages: str) -> SweepRun:
         """Return a run whose process has ended: finished, stopped, or failed."""
+        # What is on disk decides, not the exit code: a run may fail after its last save.
         run = run_state(self.folder, self.plan, run)
         if run.status == FINISHED:
             _, _, warning = messages.rpartition("warning: ")
@@ -253,12 +262,8 @@ def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run's process: without settings, which its command line
     contains."""
     settings = {f"CHARRNN_{name.upper()}" for name in FIELD_NAMES}
-    own = {PARENT: str(os.getpid())}
-    if sys.path and sys.path[0] not in ("", os.getcwd()):
-        # `python -m` would import modules from the current folder, which the command `charrnn`
-        # does not.
-        own["PYTHONSAFEPATH"] = "1"
-    return {name: value for name, value in environment.items() if name not in settings} | own
+    kept = {name: value for name, value in environment.items() if name not in settings}
+    return kept | child_environment()
 
 
 def error_text(code: int, messages: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -45,6 +46,16 @@ def is_orphan() -> bool:
     return os.environ.get(PARENT, parent) != parent
 
 
+def child_environment() -> dict[str, str]:
+    """Return the variables of a `python -m charrnn` that this process starts."""
+    variables = {PARENT: str(os.getpid())}
+    # `python -m` would import modules from the current folder, which the command `charrnn` does
+    # not.
+    if sys.path and sys.path[0] not in ("", os.getcwd()):
+        variables["PYTHONSAFEPATH"] = "1"
+    return variables
+
+
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGKILL."""
     try:
@@ -60,6 +71,7 @@ def ending_signals_delayed() -> Iterator[None]:
     # Handlers rather than a signal mask, which would bind this thread only.
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS if is_main}
+
     received: list[int] = []
     try:
         for number, handler in before.items():
@@ -67,6 +79,7 @@ def ending_signals_delayed() -> Iterator[None]:
                 signal.signal(number, lambda number, _: received.append(number))
         yield
     finally:
+        # As it was, and then what came meanwhile.
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
