@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, DataError
-from charrnn.text.vocab import MAX_CHARACTERS, REPLACEMENT, UNKNOWN, CharacterCounts, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, REPLACEMENT, UNKNOWN, CharacterCounts, Decoder, Vocab
 
 ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
 
@@ -29,12 +29,12 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
 @settings(max_examples=50)
 def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
     vocab = Vocab.of_bytes()
-    decoder = vocab.decoder()
+    decoder = Decoder(vocab)
     assert "".join([decoder.feed(id) for id in data] + [decoder.finish()]) == vocab.decode(data)
 
 
 def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> None:
-    decoder = Vocab.of_bytes().decoder()
+    decoder = Decoder(Vocab.of_bytes())
     fed = [(decoder.feed(id), decoder.is_amid_character) for id in "aé".encode()]
     assert fed == [("a", False), ("", True), ("é", False)]
     assert (decoder.feed(0xC3), decoder.finish()) == ("", REPLACEMENT)

@@ -184,7 +184,7 @@ class BeamSearch:
         (W, V) allow."""
         totals = live.totals[:, None] + self._allowed(logprobs, live)
         rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
-        return live.write(rows, chars, logprobs[rows, chars])
+        return live.write(rows=rows, chars=chars, logprobs=logprobs[rows, chars])
 
     def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating[Any]], Any]:
         """Let the model read the last characters; return its logits (W, V) and its next state."""
@@ -218,7 +218,7 @@ class BeamSearch:
                 stop_lengths[ends] = len(stop)
         goes_on = stop_lengths < 0
         for row in np.flatnonzero(~goes_on).tolist():
-            self._add(live, row, int(stop_lengths[row]))
+            self._add(live, row, stop_length=int(stop_lengths[row]))
 
         # More characters make no text more likely, so one that is worse than all beams is lost.
         if len(self.beams) == self._options.width:

@@ -39,7 +39,7 @@ def next_char_probs(
     """
     rows = []
     for row in logits:
-        weights = char_weights(row, shaping, banned)
+        weights = char_weights(row, shaping, banned=banned)
         rows.append(weights.values / weights.total)
     return np.stack(rows)
 

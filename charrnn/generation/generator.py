@@ -118,8 +118,8 @@ class Generator:
         return self._make_stepper("int8")
 
     def _make_stepper(self, precision: str) -> Stepper:
-        stepper = Stepper(self.config, self.tensors, precision)
-        check_vocab_size(stepper.vocab_size, self.vocab, self.name)
+        stepper = Stepper(self.config, self.tensors, precision=precision)
+        check_vocab_size(stepper.vocab_size, self.vocab, name=self.name)
 
         # Weights that have become nan are found here, and not as a text of one character.
         with np.errstate(all="ignore"):
@@ -174,7 +174,7 @@ class Generator:
 
         `what` names the text in the message of the DataError.
         """
-        check_word("unknown", unknown, UNKNOWN_CHOICES)
+        check_word("unknown", unknown, words=UNKNOWN_CHOICES)
         missing = self.vocab.unknown_characters(text)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
@@ -229,7 +229,7 @@ class Generator:
         else:
             variants = _variants(count, options)
         for group in self._groups(variants):
-            yield from write_texts(group.blocks, group.streams, group.seeds)
+            yield from write_texts(group.blocks, group.streams, seeds=group.seeds)
 
     def draw_ids(self, options: SampleOptions) -> Ids:
         """Draw the ids (length,) of one text; after the END of a document another one begins."""
@@ -247,7 +247,7 @@ class Generator:
             else:
                 # Their characters are drawn side by side: the second text is complete with the
                 # first one.
-                for record in write_texts(group.blocks, group.streams, group.seeds):
+                for record in write_texts(group.blocks, group.streams, seeds=group.seeds):
                     yield iter((record.text,))
 
     def search(self, options: SearchOptions) -> TextSearch:
@@ -270,15 +270,15 @@ class Generator:
         if end_id is not None:
             stops.append((end_id,))
         search = BeamSearch(
-            self.model_for("fp32", options.clamps),
-            self.encode_prime(options.prime, options.unknown),
-            options,
-            options.on_draw,
+            stepper=self.model_for("fp32", options.clamps),
+            prime=self.encode_prime(options.prime, options.unknown),
+            options=options,
+            on_step=options.on_draw,
             stops=stops,
             banned=self._never_drawn(options.ban),
             pattern=self._pattern(options),
         )
-        return TextSearch(search, self.vocab, options.stops, end_id=end_id)
+        return TextSearch(search, self.vocab, stops=options.stops, end_id=end_id)
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first; options and errors are
@@ -298,13 +298,13 @@ class Generator:
         one. The unknown symbol is left out; the probabilities of all others sum to 1. Raises
         UsageError for a `top` under 1.
         """
-        check_range("top", top, 1)
+        check_range("top", top, low=1)
         prime = self.encode_prime(text, unknown)
         logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
 
         # The ids of no character have probability 0, and are left out of the list.
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
-        probs = next_char_probs(logits, Shaping(), excluded)[0]
+        probs = next_char_probs(logits, Shaping(), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [self._prediction(id, probs[id]) for id in most_likely.tolist()]
 
@@ -325,7 +325,7 @@ class Generator:
             text = text.partition("\ufffd")[0]
 
         # Only the largest are kept of what may be a million places.
-        places = self._places(stepper, prime, text, options)
+        places = self._places(stepper, prime, text=text, options=options)
         largest = heapq.nlargest(count, places, attrgetter("entropy"))
         return sorted(largest, key=attrgetter("position"))
 
@@ -413,10 +413,10 @@ class Generator:
         banned = self._never_drawn(options.ban)
         prime = self.encode_prime(options.prime, options.unknown)
         blocks = sampling.sample_ids(
-            stepper,
-            self._read_prime(stepper, prime),
-            variants,
-            _seeds(variants),
+            stepper=stepper,
+            primed=self._read_prime(stepper, prime),
+            shapings=variants,
+            seeds=_seeds(variants),
             length=options.length,
             banned=banned,
             cell=options.cell,

@@ -87,8 +87,8 @@ class Pattern:
         tree = _parser.parse(expression)
         self._last = MATCHED
         if end_id is not None:
-            self._last = self._place([(END_OF_DOCUMENT, end_id)], 0, MATCHED)
-        first = self._place(_frozen(tree), tree.state.flags, self._last)
+            self._last = self._place([(END_OF_DOCUMENT, end_id)], flags=0, after=MATCHED)
+        first = self._place(_frozen(tree), flags=tree.state.flags, after=self._last)
         self.start = self._reached(first, is_start=True)
         """The state of an empty text."""
 
@@ -169,7 +169,7 @@ class Pattern:
         """Return the place where some items come before those that remain `after` them."""
         # Equal remainders are one place, which keeps (a|b)* finite.
         for item in reversed(items):
-            place = _Place(item, flags, after)
+            place = _Place(item=item, flags=flags, after=after)
             if place not in self._numbers:
                 self._numbers[place] = len(self._places)
                 self._places.append(place)
@@ -215,12 +215,13 @@ class Pattern:
             case (("LITERAL" | "NOT_LITERAL" | "ANY" | "IN" | "END"), _):
                 return None
             case "BRANCH", (_, branches):
-                return [self._place(branch, flags, after) for branch in branches]
+                return [self._place(branch, flags=flags, after=after) for branch in branches]
             case "SUBPATTERN", (_, added, removed, items):
                 # (?a:...) takes the place of Unicode, and the other way round.
                 if added & _parser.TYPE_FLAGS:
                     flags &= ~_parser.TYPE_FLAGS
-                return [self._place(items, (flags | added) & ~removed, after)]
+                flags = (flags | added) & ~removed
+                return [self._place(items, flags=flags, after=after)]
             case (("MAX_REPEAT" | "MIN_REPEAT"), (least, most, items)):
                 # a{2,5} is a and then a{1,4}; a* is a and then a*, or nothing.
                 reached = []
@@ -229,7 +230,7 @@ class Pattern:
                 if most > 0:
                     fewer = most if most == _parser.MAXREPEAT else most - 1
                     rest = operator, (max(least - 1, 0), fewer, items)
-                    reached.append(self._place((*items, rest), flags, after))
+                    reached.append(self._place((*items, rest), flags=flags, after=after))
                 return reached
             # ^ at the start and $ at the end change nothing, because the text matches as a whole.
             case "AT", where if str(where).startswith("AT_BEGINNING") and not flags & re.MULTILINE:
@@ -281,7 +282,7 @@ def match_text(
             # Python's parser warns of what other languages mean in another way, such as
             # [[:alpha:]].
             warnings.simplefilter("error", FutureWarning)
-            pattern = Pattern(expression, characters, end_id)
+            pattern = Pattern(expression, characters, end_id=end_id)
     except FutureWarning as warning:
         raise UsageError(
             f"{what}: {warning}. Write \\ before a character that stands for itself."

@@ -162,7 +162,7 @@ class TextOptions:
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
 
-        check_word("unknown", self.unknown, UNKNOWN_CHOICES)
+        check_word("unknown", self.unknown, words=UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(
                 f"{named('stops')} has an empty string; it must be at least 1 character, or left"
@@ -213,7 +213,7 @@ class SampleOptions(TextOptions, Shaping):
         TextOptions.__post_init__(self)
         Shaping.__post_init__(self)
         _check("length", self.length, is_right=self.length >= 0, wanted="0 or more.")
-        check_word("precision", self.precision, PRECISIONS)
+        check_word("precision", self.precision, words=PRECISIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

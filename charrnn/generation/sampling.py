@@ -125,7 +125,7 @@ def read_blocks(
     logits, state = primed
 
     num_chars = sum(map(len, blocks))
-    compiled = compiled_loop(stepper, choose_engine(num_chars), "read")
+    compiled = compiled_loop(stepper, choose_engine(num_chars), function="read")
     if compiled is None:
         for block in blocks:
             logits, state = stepper.read(block, state)
@@ -240,7 +240,7 @@ def sample_ids(
         banned=banned,
     )
     if pattern is not None:
-        yield from _matching_blocks(stepper, streams, length, pattern)
+        yield from _matching_blocks(stepper, streams, length=length, pattern=pattern)
         return
 
     # Compiled code returns no values of a cell.
@@ -252,7 +252,7 @@ def sample_ids(
     is_loaded = _compiled_module.cache_info().currsize > 0
     if engine is not Engine.NUMPY and not is_loaded:
         num_first = min(length, BEFORE_LOADING // num_streams)
-        yield from _numpy_blocks(stepper, streams, num_first)
+        yield from _numpy_blocks(stepper, streams, length=num_first)
         length -= num_first
 
     # Documents may end before compiling pays: then NumPy draws as many characters as would pay for
@@ -261,17 +261,17 @@ def sample_ids(
         compiled = compiled_loop(stepper, Engine.LOADED)
         if compiled is None:
             num_first = min(length, UNCACHED_FROM // num_streams)
-            yield from _numpy_blocks(stepper, streams, num_first)
+            yield from _numpy_blocks(stepper, streams, length=num_first)
             length -= num_first
             compiled = compiled_loop(stepper, choose_engine(length * num_streams))
     else:
         compiled = compiled_loop(stepper, engine)
 
     if compiled is None:
-        yield from _numpy_blocks(stepper, streams, length, cell)
+        yield from _numpy_blocks(stepper, streams, length=length, cell=cell)
     else:
         assert isinstance(stepper, Stepper), "only that is compiled"
-        yield from _compiled_blocks(compiled, stepper, streams, length)
+        yield from _compiled_blocks(compiled, stepper, streams=streams, length=length)
 
 
 def _numpy_blocks(
@@ -282,7 +282,7 @@ def _numpy_blocks(
 ) -> Iterator[Block]:
     """Draw `length` characters in each stream, one per block."""
     for _ in range(length):
-        yield _draw_block(stepper, streams, streams.logits, cell)
+        yield _draw_block(stepper, streams, allowed=streams.logits, cell=cell)
 
 
 def _matching_blocks(
@@ -297,7 +297,7 @@ def _matching_blocks(
         if np.isneginf(allowed).all():
             return
 
-        block = _draw_block(stepper, streams, allowed)
+        block = _draw_block(stepper, streams, allowed=allowed)
         matched = pattern.follow(matched, int(block.ids[0, 0]))
         yield block
 
@@ -312,7 +312,7 @@ def _draw_block(
     # Each stream has its own options and random numbers, so that it is the same among others.
     drawn = []
     for row, shaping, generator in zip(allowed, streams.shapings, streams.generators, strict=True):
-        weights = char_weights(row, shaping, streams.banned)
+        weights = char_weights(row, shaping, banned=streams.banned)
         drawn.append(draw(weights, generator.random()))
     ids = np.array(drawn)
 

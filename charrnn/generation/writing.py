@@ -10,7 +10,7 @@ from typing import NamedTuple
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.generated import GeneratedText
 from charrnn.generation.sampling import Block
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Decoder, Vocab
 
 
 class Piece(NamedTuple):
@@ -42,7 +42,7 @@ class TextStream:
         `on_cut` is called if `finish` ends a document before its END.
         """
         self._vocab = vocab
-        self._decoder = vocab.decoder()
+        self._decoder = Decoder(vocab)
         self._stops = tuple(stops)
         self._end_id = end_id
         self._on_cut = on_cut
@@ -58,7 +58,7 @@ class TextStream:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
         END, has none."""
         if id != self._end_id:
-            self._pending.append(Piece(self._decoder.feed(id), logprob, value))
+            self._pending.append(Piece(text=self._decoder.feed(id), logprob=logprob, value=value))
             return self._release()
 
         # A stop string in what was pending ends the text before END does.
@@ -66,7 +66,7 @@ class TextStream:
         if not self.is_done:
             self.is_done = True
             self.has_ended = True
-            released.append(Piece("", logprob, value))
+            released.append(Piece(text="", logprob=logprob, value=value))
         return released
 
     @property
@@ -83,7 +83,7 @@ class TextStream:
         for id in ids:
             if self.is_done:
                 break
-            released += self.feed(id, 0.0, 0.0)
+            released += self.feed(id, logprob=0.0, value=0.0)
         return text_of(released)
 
     def finish(self) -> list[Piece]:
@@ -169,7 +169,7 @@ def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
         logprobs = block.logprobs[0].tolist()
         values = block.values[0].tolist()
         for id, logprob, value in zip(ids, logprobs, values, strict=True):
-            yield from stream.feed(id, logprob, value)
+            yield from stream.feed(id, logprob=logprob, value=value)
             if stream.is_done:
                 return
     yield from stream.finish()
@@ -204,7 +204,7 @@ class _WrittenText:
         for id, logprob in zip(ids, logprobs, strict=True):
             if self.stream.is_done:
                 break
-            self._keep(self.stream.feed(id, logprob, 0.0))
+            self._keep(self.stream.feed(id, logprob=logprob, value=0.0))
 
     def finish(self, seed: int) -> GeneratedText:
         """End the text, which was drawn with a seed."""
@@ -327,5 +327,5 @@ def find_loop(text: Sequence[object]) -> Loop | None:
             # The first period has nothing before it with which it agrees.
             repeats = (period + agreed) // period
             if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
-                return Loop(period, repeats, after)
+                return Loop(period=period, repeats=repeats, after=after)
     return None

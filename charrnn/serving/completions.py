@@ -297,7 +297,7 @@ class Server:
             "choices": [],
         }
         if asked.stream:
-            events = self._events(asked, texts, drawn, answer)
+            events = self._events(asked, texts=texts, drawn=drawn, answer=answer)
             return StreamingResponse(events, media_type="text/event-stream")
 
         # Drawn in parts, too, so that the texts of other requests have their turns, and nothing is
@@ -309,7 +309,7 @@ class Server:
             while some and not await request.is_disconnected():
                 whole += some
                 some = await asyncio.to_thread(self._next, pieces)
-            choices.append(text.choice(asked, index, whole, is_last=True))
+            choices.append(text.choice(asked, index=index, pieces=whole, is_last=True))
 
         # The texts are cut then, and must not look complete.
         if self.is_over():
@@ -351,7 +351,7 @@ class Server:
                 if self.is_over():  # without the event that says that all is there
                     return
                 is_last = not some
-                choice = text.choice(asked, index, some, is_last=is_last)
+                choice = text.choice(asked, index=index, pieces=some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
 
         # The usage is an event of its own, without a choice, if the client has asked for it.
@@ -414,7 +414,7 @@ def _parse(body: bytes) -> Completion:
 
 def _answer_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _answer(_to_json(error.detail), error.status_code, error.headers)
+    return _answer(_to_json(error.detail), status=error.status_code, headers=error.headers)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
@@ -436,4 +436,6 @@ def _to_json(message: str) -> dict[str, Any]:
 
 def _answer(value: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
     # In ASCII: the name of a folder may have characters that UTF-8 cannot write.
-    return Response(json.dumps(value), status, headers, media_type="application/json")
+    return Response(
+        json.dumps(value), status_code=status, headers=headers, media_type="application/json"
+    )

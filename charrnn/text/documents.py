@@ -115,7 +115,7 @@ class Documents:
             whole = np.concatenate(ids)
 
         # The unknown characters are few, so they are moved at once, at the end.
-        layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
+        layout = _Layout(whole, end_id=int(vocab.encode(END)[0]), order=self.order)
         for block in layout.blocks(whole):
             yield block, unknown[0][:0]
             release_pages(whole)
@@ -143,7 +143,7 @@ def end_documents(
     checked = _without_nul(blocks, label)
     if kind == "column":
         assert column is not None, "the configuration checks that a column is named"
-        for value in _values(checked, column, label):
+        for value in _values(checked, column=column, label=label):
             yield from _whole((value,))
     elif kind == "lines":
         for lines in _complete_lines(checked):

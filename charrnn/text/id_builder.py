@@ -89,7 +89,7 @@ class IdBuilder:
         # missing: most texts need no search for them.
         found = np.flatnonzero(self._counts)
         missing = found[~vocab.knows(found)]
-        if len(missing) > 0 and not vocab.has_unknown_symbol:
+        if not vocab.has_unknown_symbol:
             vocab.check_known(list(map(chr, missing.tolist())))
 
         ids_of = vocab.ids_of(np.arange(len(self._counts)))

@@ -145,7 +145,9 @@ class RecordedCorpus:
                     documents=Documents.of(config),
                 ) as text:
                     if text.digest != self.digest:
-                        faults.append(DataError(self._changed(text, alternative, reason)))
+                        faults.append(
+                            DataError(self._changed(text, alternative=alternative, reason=reason))
+                        )
                         continue
                     if vocab is None:
                         is_exact = config.alphabet == "exact"
@@ -160,7 +162,7 @@ class RecordedCorpus:
         # What is wrong with a text that is here says more than that it is not elsewhere.
         if faults:
             raise faults[0]
-        raise DataError(self._not_here(missing[0].source, instead, reason)) from None
+        raise DataError(self._not_here(missing[0].source, instead=instead, reason=reason)) from None
 
     def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises

@@ -142,7 +142,7 @@ class SourceReader:
             if self._documents is None:
                 return mapped(blocks, vocab)
             with tempfile.TemporaryFile() as scratch:
-                return mapped(self._documents.arrange(blocks, vocab, scratch), vocab)
+                return mapped(self._documents.arrange(blocks, vocab, scratch=scratch), vocab)
         except OSError as error:
             raise self._write_error(error) from error
 
@@ -165,7 +165,7 @@ class SourceReader:
         """What was left out and changed in each source, one sentence each."""
         notes: list[str] = []
         for origin, tally in zip(self.origins, self._tallies, strict=True):
-            notes += _notes(origin, tally, self._encoding)
+            notes += _notes(origin, tally, encoding=self._encoding)
 
         # Many short files are often poems or letters, whose ends the model would not learn.
         num_used = sum(tally.num_used for tally in self._tallies)
@@ -191,7 +191,7 @@ class SourceReader:
                 builder.add(block)
                 advance(len(block))
         if tally.num_used == 0:
-            raise _no_file(origin, tally, self._encoding)
+            raise _no_file(origin, tally, encoding=self._encoding)
         return tally
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
@@ -204,7 +204,9 @@ class SourceReader:
         if origin.stream is not None:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
-            content = stream_blocks(origin.label, origin.stream, self._encoding, tally)
+            content = stream_blocks(
+                origin.label, origin.stream, encoding=self._encoding, tally=tally
+            )
             yield self._documents_in(content, origin.label)
         elif origin.skips_unusable:
             yield from self._usable_files(origin, tally)
@@ -212,7 +214,7 @@ class SourceReader:
             for path in origin.paths:
                 if path.is_fifo() and not origin.needs_regular:
                     tell(f"Waiting for a program that writes a text into the pipe {path} ...")
-                yield self._file(path, origin, tally)
+                yield self._file(path, origin, tally=tally)
 
     def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
         """Yield the blocks of each usable file of a folder or a pattern, as `_files` does."""
@@ -221,7 +223,7 @@ class SourceReader:
             # Its last byte decides whether a file is skipped, so it is read to its end first. A
             # short one, of one block, is kept; a long one is read twice.
             changes = Tally()
-            blocks = self._file(path, origin, changes)
+            blocks = self._file(path, origin, tally=changes)
             try:
                 first_block = next(blocks)
                 is_long = next(blocks, None) is not None
@@ -238,7 +240,7 @@ class SourceReader:
             tally.num_marks += changes.num_marks
             tally.num_line_ends += changes.num_line_ends
             if is_long:
-                yield self._file(path, origin, Tally())
+                yield self._file(path, origin, tally=Tally())
             else:
                 yield iter((first_block,))
 
@@ -250,7 +252,9 @@ class SourceReader:
                 raise first_fault
 
     def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
-        blocks = file_blocks(path, self._encoding, tally, needs_regular=origin.needs_regular)
+        blocks = file_blocks(
+            path, encoding=self._encoding, tally=tally, needs_regular=origin.needs_regular
+        )
         return self._documents_in(blocks, str(path))
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
@@ -286,7 +290,7 @@ def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
 
 
 def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
-    if skipped := _skipped(origin, tally, encoding):
+    if skipped := _skipped(origin, tally, encoding=encoding):
         return DataError(
             f"{origin.label} has no file to learn from (skipped: {skipped}): give one with text"
         )
@@ -296,7 +300,7 @@ def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
 
 
 def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
-    skipped = _skipped(origin, tally, encoding)
+    skipped = _skipped(origin, tally, encoding=encoding)
     if skipped:
         fault = f" (first: {tally.fault})" if tally.fault else ""
         yield f"skipped {skipped} in {origin.label}{fault}"

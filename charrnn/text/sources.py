@@ -94,7 +94,7 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with replacing(target) as partial:
-                _download(entry, partial, timeout_seconds)
+                _download(entry, partial, timeout_seconds=timeout_seconds)
         finally:
             if is_new:
                 with suppress(OSError):  # not empty
@@ -259,9 +259,9 @@ def find_origin(
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
     if path is not None:
-        return _path(path, str(path), order, needs_regular=is_named_by_run)
+        return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
     if glob.has_magic(source):
-        return _pattern(source, source, order)
+        return _pattern(source, label=source, order=order)
 
     # Last the catalogue. A run may come from somebody else: it does not start a download.
     entry = find_entry(source)
@@ -270,7 +270,7 @@ def find_origin(
     if is_named_by_run:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
     path = fetch(entry, corpora_dir)
-    return _path(path, str(path), order, needs_regular=False)
+    return _path(path, label=str(path), order=order, needs_regular=False)
 
 
 def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
@@ -296,14 +296,14 @@ def origin_at(location: str, order: Order) -> Origin | None:
         return None
     try:
         if _is_there(location):
-            return _path(Path(location), _label(location), order, needs_regular=True)
+            return _path(Path(location), label=_label(location), order=order, needs_regular=True)
     except OSError as error:
         raise unreadable(location, error) from error
 
     # It was a pattern if no file has the name.
     if glob.has_magic(location):
         with suppress(NotHereError):
-            return _pattern(_label(location), location, order)
+            return _pattern(location, label=_label(location), order=order)
     return None
 
 
@@ -363,9 +363,9 @@ def _is_there(path: str | Path) -> bool:
     return True
 
 
-def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origin:
+def _path(path: Path, *, label: str, order: Order, needs_regular: bool) -> Origin:
     if path.is_dir():
-        return _folder(path, label, order)
+        return _folder(path, label=label, order=order)
     return Origin(
         label=label,
         names=(_stem(path),),
@@ -375,7 +375,7 @@ def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origi
     )
 
 
-def _pattern(label: str, pattern: str, order: Order) -> Origin:
+def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
     try:
         found = glob.glob(pattern, recursive=True)
     except (ValueError, RecursionError):
@@ -420,7 +420,7 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     return _several(paths, keys=keys, label=label, names=names, order=order, location=location)
 
 
-def _folder(folder: Path, label: str, order: Order) -> Origin:
+def _folder(folder: Path, *, label: str, order: Order) -> Origin:
     """Return all text files below a folder. A named pipe or a dangling link is none: it would block
     or fail.
 

@@ -101,7 +101,7 @@ def stream_blocks(
     """Yield the content of a stream, block by block, as UTF-8 with LF (unchanged if `encoding` is
     None). Raises DataError if it cannot be read or used."""
     try:
-        yield from clean_blocks(label, stream, encoding, tally)
+        yield from clean_blocks(label, stream, encoding=encoding, tally=tally)
     except OSError as error:
         raise unreadable(label, error) from error
 
@@ -129,7 +129,7 @@ def file_blocks(
         # again.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
-            yield from clean_blocks(str(path), file, encoding, tally)
+            yield from clean_blocks(str(path), file, encoding=encoding, tally=tally)
             after = os.fstat(file.fileno())
             if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
                 raise TextChangedError(
@@ -161,7 +161,7 @@ def clean_blocks(
     # Each generator takes the blocks of the one before: nothing is read as a whole.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if encoding is not None:
-        utf8 = _as_utf8(label, blocks, encoding)
+        utf8 = _as_utf8(label, blocks, encoding=encoding)
         blocks = _normalized(_checked(label, utf8), tally)
 
     # Empty is also a file of only a byte-order mark, so the last result is asked.

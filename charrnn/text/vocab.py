@@ -293,10 +293,6 @@ class Vocab:
             return bytes(map(int, ids)).decode("utf-8", "replace")
         return "".join(self.characters[id] or REPLACEMENT for id in ids)
 
-    def decoder(self) -> "Decoder":
-        """Return a decoder that takes one id at a time."""
-        return Decoder(self)
-
     def to_json(self) -> dict[str, object]:
         """Return the content of `vocab.json`. Write it as ASCII: lone surrogates have no UTF-8."""
         return {"kind": self.kind, "characters": list(self.characters)}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import DataError
 from charrnn.text.corpus import MIN_LENGTH, read_corpus
-from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Decoder, Vocab
 
 NASTY = (
     b"\xff",
@@ -74,7 +74,7 @@ def check_bytes(path: Path, content: bytes) -> None:
     vocab = Vocab.of_bytes()
     ids = vocab.encode(corpus.content)
     assert bytes(ids.astype(np.uint8)) == content and len(vocab) == 256
-    decoder = vocab.decoder()
+    decoder = Decoder(vocab)
     assert (
         "".join(map(decoder.feed, ids)) + decoder.finish()
         == vocab.decode(ids)
