@@ -31,7 +31,9 @@ def custom_detector(spec: str, name: str | None = None) -> Detector:
     beside it. Raises UsageError, here or when it labels, with the file and the line at fault.
     """
     found = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
-    return found if name is None else replace(found, name=name)
+    if name is not None:
+        found = replace(found, name=name)
+    return found
 
 
 def plugin_detector(plugin: Extension) -> Detector:
@@ -42,18 +44,26 @@ def plugin_detector(plugin: Extension) -> Detector:
     and the line at fault.
     """
     loaded = plugin.load()
+    what = f"The {plugin}"
+
+    # The package may offer a whole detector …
     if isinstance(loaded, Detector):
-        label = _checked(f"The {plugin}", plugin.run, loaded.label, may_be_none=True)
+        label = _checked(what, plugin.run, loaded.label, may_be_none=True)
         return replace(loaded, name=plugin.name, label=label)
+
+    # … or only its function.
     if not callable(loaded):
         raise UsageError(
-            f"The {plugin} is neither a Detector nor a function label(text), but"
+            f"{what} is neither a Detector nor a function label(text), but"
             f" {type(loaded).__name__}.\nLeave it out, or install a version of the package in which"
             " it is one."
         )
     description = (loaded.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    label = _checked(f"The {plugin}", plugin.run, loaded, may_be_none=True)
-    return Detector(plugin.name, description or f"label() of the package {plugin.package}", label)
+    return Detector(
+        plugin.name,
+        description or f"label() of the package {plugin.package}",
+        label=_checked(what, plugin.run, loaded, may_be_none=True),
+    )
 
 
 def _from_pattern(spec: str) -> Detector:
@@ -78,7 +88,7 @@ def _from_pattern(spec: str) -> Detector:
         # An empty match is an empty span.
         return label_spans(len(text), (match.span() for match in pattern.finditer(text)))
 
-    return Detector(spec, f"inside matches of {spec}", label)
+    return Detector(spec, f"inside matches of {spec}", label=label)
 
 
 def _from_file(path: Path) -> Detector:
@@ -90,6 +100,8 @@ def _from_file(path: Path) -> Detector:
             f"The detector {path} cannot be read: {error.strerror}. Give a Python file, or a"
             " regular expression."
         ) from None
+
+    # A module of its own that is not imported by name: the folder may have others of this name.
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 
@@ -105,7 +117,9 @@ def _from_file(path: Path) -> Detector:
     if not callable(function):
         raise UsageError(f"{what} has no function label(text), which it must define.")
     return Detector(
-        path.name, f"label() of {path}", _checked(what, run, function, may_be_none=False)
+        path.name,
+        f"label() of {path}",
+        label=_checked(what, run, function, may_be_none=False),
     )
 
 
@@ -119,6 +133,7 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
     # It may be slow, and the same text is labelled to choose a cell, to score and to draw it.
     @lru_cache(maxsize=2)
     def label(text: str) -> Labels | None:
+        # Twice: a cell must not be chosen by other labels than those that score it.
         first = label_once(text)
         second = label_once(text)
         is_same = first is second
@@ -137,13 +152,17 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
 
 def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     """Return the labels as an array (N,) of bool or int64. Raises UsageError for anything else."""
+    # One label for each character …
     wanted = f"{what} must return a bool or an int for each of the {len(text)} characters"
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
         raise UsageError(f"{wanted}, not {type(labels).__name__}.")
     if (num_labels := run(len, labels)) != len(text):
         raise UsageError(f"{wanted}; it returned {num_labels}.")
+    # An empty list has no type.
     if not text:
         return np.zeros(0, bool)
+
+    # … of which each is a bool or an int that fits.
     try:
         array = np.asarray(labels)
     except Exception as error:  # The labels may be of a class of the same file.
@@ -151,8 +170,12 @@ def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     if array.dtype == object and all(isinstance(label, int) for label in labels):
         raise UsageError(f"{wanted}, of at most 64 bits.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
-        others = [one for one in labels if not isinstance(one, int | np.integer | np.bool_)]
-        odd = others[0] if others else labels
+        # Name the first label that is wrong; all of them, if each by itself is right.
+        odd = labels
+        for label in labels:
+            if not isinstance(label, int | np.integer | np.bool_):
+                odd = label
+                break
         raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
     # A copy, because the function may use one array for all calls.
     return array.astype(bool if array.dtype == bool else np.int64)

@@ -30,6 +30,7 @@ def _is(codes: NDArray[np.uint8], characters: str) -> Flags:
 
 def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Counts:
     """Sum `steps` (N,) since the last newline, whose own step is left out."""
+    # What was counted up to here, minus what was counted up to the last newline.
     is_newline = codes == ord("\n")
     total = np.cumsum(np.where(is_newline, 0, steps), dtype=np.int64)
     last_newline = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
@@ -42,9 +43,12 @@ def _abc(text: str) -> NDArray[np.uint8] | None:
     codes = _codes_within(text, "abc")
     if codes is None or "ab" not in text:
         return None
+    # Only a newline may be followed by a letter that comes earlier.
     is_newline = codes == ord("\n")
     is_descent = (codes[1:] < codes[:-1]) & ~is_newline[1:] & ~is_newline[:-1]
-    return None if is_descent.any() else codes
+    if is_descent.any():
+        return None
+    return codes
 
 
 def _balance(codes: NDArray[np.uint8], opening: str, closing: str) -> Counts:
@@ -105,10 +109,14 @@ def label_copy_position(text: str) -> Counts | None:
     codes = _codes_within(text, "abcd=")
     if codes is None or "=" not in text:
         return None
+
+    # The first and the last line may be cut.
     for line in text.split("\n")[1:-1]:
         word, _, copied = line.partition("=")
         if word != copied:
             return None
+
+    # Once = is read, every character of the line but itself is copied.
     is_equals = codes == ord("=")
     is_copied = (_counted_on_line(codes, is_equals.astype(np.int64)) > 0) & ~is_equals
     return _counted_on_line(codes, is_copied.astype(np.int64))

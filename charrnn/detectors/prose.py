@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.source import looks_like_source
+from charrnn.detectors.source import count_lines, looks_like_source
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -26,6 +26,7 @@ _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3})
 def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
     """Return labels (num_chars,) that are true inside the spans [begin, end), which must not
     overlap."""
+    # One more place, for a span that ends with the text. An empty span changes nothing.
     changes = np.zeros(num_chars + 1, np.int8)
     for begin, end in spans:
         changes[begin] += 1
@@ -40,6 +41,10 @@ def _where(text: str, condition: Callable[[str], bool]) -> Flags:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     different, index = np.unique(codes, return_inverse=True)
     return np.array([condition(chr(code)) for code in different], bool)[index]
+
+
+def _is_newline(text: str) -> Flags:
+    return _where(text, "\n".__eq__)
 
 
 def _last_index(marked: Flags) -> Counts:
@@ -75,13 +80,14 @@ def label_quotes(text: str) -> Flags:
 
 def label_line_position(text: str) -> Counts:
     """Characters of this line read so far: 1 after its first character, 0 after the newline."""
-    return np.arange(len(text)) - _last_index(_where(text, "\n".__eq__))
+    return np.arange(len(text)) - _last_index(_is_newline(text))
 
 
 def label_line_length(text: str) -> Counts:
     """Characters left before the next newline: after a newline, the length of the next line."""
-    newlines = np.flatnonzero(_where(text, "\n".__eq__))
+    newlines = np.flatnonzero(_is_newline(text))
     index = np.arange(len(text))
+    # The last line ends with the text, where it may have been cut.
     line_ends = np.append(newlines, len(text))[np.searchsorted(newlines, index, side="right")]
     return np.asarray(line_ends - index - 1)
 
@@ -89,13 +95,14 @@ def label_line_length(text: str) -> Counts:
 def label_newline_next(text: str) -> Flags:
     """True where the next character is a newline; false for the last character, whose successor is
     unknown."""
-    return np.append(_where(text, "\n".__eq__)[1:], np.zeros(min(1, len(text)), bool))
+    return np.append(_is_newline(text), False)[1:]
 
 
 def label_indentation(text: str) -> Counts:
     """Spaces and tabs that this line starts with; while they are read, their number so far."""
+    # Where the line of each character begins, and where white space ends after that.
     index = np.arange(len(text))
-    line_starts = _last_index(np.append(True, _where(text, "\n".__eq__)[:-1])[: len(text)])
+    line_starts = _last_index(np.append(True, _is_newline(text))[:-1])
     stops = np.append(np.flatnonzero(~_where(text, " \t".__contains__)), len(text))
     widths = stops[np.searchsorted(stops, line_starts)] - line_starts
     return np.asarray(np.minimum(widths, index - line_starts + 1))
@@ -104,10 +111,13 @@ def label_indentation(text: str) -> Counts:
 def _words(text: str) -> Flags:
     """True for letters, combining marks, digits, underscores, and an apostrophe right after one of
     these."""
-    is_letter = _where(
-        text, lambda character: character == "_" or unicodedata.category(character)[0] in "LMN"
-    )
-    follows = np.append(False, is_letter[:-1])[: len(text)]
+
+    def is_in_word(character: str) -> bool:
+        return character == "_" or unicodedata.category(character)[0] in "LMN"
+
+    # An apostrophe after a letter is in the word also at its end: what follows is not known yet.
+    is_letter = _where(text, is_in_word)
+    follows = np.append(False, is_letter)[:-1]
     return is_letter | (follows & _where(text, "'’".__contains__))
 
 
@@ -123,13 +133,14 @@ def label_capitals(text: str) -> Flags:
     The first capital is left out: it may begin a sentence or a name, and can be recognized without
     memory. The space between two words in capitals is outside.
     """
+    # How many letters of a category the word has so far: all so far, minus those before the word.
     words = _words(text)
     before = _last_index(~words)
 
     def num_in_word(*categories: str) -> Counts:
-        counts = np.cumsum(
-            _where(text, lambda character: unicodedata.category(character) in categories)
-        )
+        is_one = _where(text, lambda character: unicodedata.category(character) in categories)
+        counts = np.cumsum(is_one)
+        # The index -1, for no character before, is the 0 at the end.
         return np.asarray(counts - np.append(counts, 0)[before])
 
     return np.asarray(words & (num_in_word("Lu", "Lt") >= 2) & (num_in_word("Ll") == 0))
@@ -149,8 +160,12 @@ def label_urls(text: str) -> Flags:
 
     def spans() -> Iterable[tuple[int, int]]:
         for match in _URL.finditer(text):
-            closing = "" if "(" in match.group() else ")"
-            yield match.start(), match.start() + len(match.group().rstrip(".,;:!?'’*]" + closing))
+            # A closing bracket ends the sentence around it, unless the address has an opening one.
+            url = match.group()
+            punctuation = ".,;:!?'’*]"
+            if "(" not in url:
+                punctuation += ")"
+            yield match.start(), match.start() + len(url.rstrip(punctuation))
 
     return label_spans(len(text), spans())
 
@@ -159,10 +174,12 @@ def is_play(text: str) -> bool:
     """Return whether enough lines name a speaker, and the names repeat: a heading such as
     `Contents:` occurs once."""
     names = [match["name"] for match in _speakers(text)]
-    num_lines = sum(1 for line in text.splitlines() if line.strip())
     if not 0 < 2 * len(set(names)) <= len(names):
         return False
-    return len(names) >= MIN_SPEAKER_SHARE * num_lines and not looks_like_source(text)
+
+    # Labels such as `default:` name no speakers; that is looked at last, because it takes longest.
+    has_enough = len(names) >= MIN_SPEAKER_SHARE * count_lines(text)
+    return has_enough and not looks_like_source(text)
 
 
 def label_speakers(text: str) -> Flags:

@@ -14,36 +14,40 @@ from charrnn.hooks.specifications import detectors
 
 def _for_source(name: str, looks_for: str, label: Label) -> Detector:
     absence = "this text is not source code"
-    return Detector(name, looks_for, label, absence, source.looks_like_source)
+    return Detector(
+        name, looks_for, label=label, absence=absence, is_of_kind=source.looks_like_source
+    )
 
 
 def _formal(name: str, looks_for: str, label: Label) -> Detector:
-    return Detector(name, looks_for, label, "this text is not of that formal language")
+    return Detector(
+        name, looks_for, label=label, absence="this text is not of that formal language"
+    )
 
 
 _BUILT_IN = (
-    Detector("quote", "inside double quotation marks", prose.label_quotes),
-    Detector("line-position", "characters read on this line", prose.label_line_position),
-    Detector("line-length", "characters left on this line", prose.label_line_length),
-    Detector("newline-next", "the next character is a newline", prose.label_newline_next),
-    Detector("indentation", "spaces this line starts with", prose.label_indentation),
-    Detector("word-position", "characters read of this word", prose.label_word_position),
-    Detector("capital", "inside a word in capitals", prose.label_capitals),
-    Detector("digit", "inside a number", prose.label_digits),
-    Detector("url", "inside a web address", prose.label_urls),
+    Detector("quote", "inside double quotation marks", label=prose.label_quotes),
+    Detector("line-position", "characters read on this line", label=prose.label_line_position),
+    Detector("line-length", "characters left on this line", label=prose.label_line_length),
+    Detector("newline-next", "the next character is a newline", label=prose.label_newline_next),
+    Detector("indentation", "spaces this line starts with", label=prose.label_indentation),
+    Detector("word-position", "characters read of this word", label=prose.label_word_position),
+    Detector("capital", "inside a word in capitals", label=prose.label_capitals),
+    Detector("digit", "inside a number", label=prose.label_digits),
+    Detector("url", "inside a web address", label=prose.label_urls),
     Detector(
         "speaker",
         "inside a speaker's name in a play",
-        prose.label_speakers,
-        "this text is not a play",
-        prose.is_play,
+        label=prose.label_speakers,
+        absence="this text is not a play",
+        is_of_kind=prose.is_play,
     ),
     Detector(
         "latex-math",
         "inside LaTeX mathematics",
-        source.label_latex_math,
-        "this text is not LaTeX",
-        source.looks_like_latex,
+        label=source.label_latex_math,
+        absence="this text is not LaTeX",
+        is_of_kind=source.looks_like_latex,
     ),
     _for_source("string", "inside a string of source code", source.label_strings),
     _for_source("comment", "inside a comment of source code", source.label_comments),

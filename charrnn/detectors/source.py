@@ -58,18 +58,26 @@ def _scan(
     regions = np.zeros(len(text), np.int8)
     changes = np.zeros(len(text), np.int64)
     depth = 0
-    ends = [name for name in tokens.groupindex if name.endswith("_end")]
+    closing_marks = [name for name in tokens.groupindex if name.endswith("_end")]
     for token in tokens.finditer(text):
         begin, end = token.span()
         if token.lastgroup in _REGIONS:
-            regions[begin : end - any(token[name] for name in ends)] = _REGIONS[token.lastgroup]
+            if any(token[name] for name in closing_marks):
+                end -= 1
+            regions[begin:end] = _REGIONS[token.lastgroup]
         elif token.lastgroup == "bracket":
-            # A definition is never inside brackets: those that are open were not closed, or the
-            # text was cut.
-            closed = min(1, depth) if text[begin] in ")]}" else depth
-            change = 1 if text[begin] in "([{" else -closed
-            changes[begin] += change
+            if text[begin] in "([{":
+                change = 1
+            elif text[begin] in ")]}":
+                change = -min(1, depth)
+            else:
+                # A definition is never inside brackets: those that are open were not closed, or the
+                # text was cut.
+                change = -depth
+            changes[begin] = change
             depth += change
+
+    # Without the opener, which stands before the text only here.
     return regions[len(opener) :], np.cumsum(changes)[len(opener) :]
 
 
@@ -98,17 +106,19 @@ def scan_c(text: str) -> SourceLabels:
     An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own
     bracket depth: its condition and its body, but neither `else` nor `#if`.
     """
+    # Does the text begin in code or in a comment? The first edge of a comment says it, mostly.
     edge = _COMMENT_EDGE.search(text)
     openers = [""]
     if edge is not None and edge.group() == "*/":
-        # The text begins inside a comment, unless this end stands in a string or a pattern of code.
+        # In a comment, unless this end stands in a string or a pattern of code.
         openers = ["/*"]
-        before = text[text.rfind("\n", 0, edge.start()) + 1 : edge.start()]
+        before = text[: edge.start()].rpartition("\n")[2]
         if before.strip(" \t*"):
-            openers = ["/*", ""]
+            openers.append("")
     opener = _open_at_start(text, _C_TOKEN, C_LINE, openers)
     regions, depths = _scan(_C_TOKEN, text, opener)
 
+    # No parser: an if-statement ends at the first semicolon or brace that is no deeper than it.
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
@@ -117,10 +127,12 @@ def scan_c(text: str) -> SourceLabels:
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
             continue
-        ends = token.group() in (";", "}")
-        if outermost is not None and ends and depths[begin] <= outermost[1]:
+        is_end = token.group() in (";", "}")
+        if outermost is not None and is_end and depths[begin] <= outermost[1]:
             in_if[outermost[0] : begin] = True
             outermost = None
+
+    # The text may be cut inside of one.
     if outermost is not None:
         in_if[outermost[0] :] = True
     return SourceLabels(regions, depths, in_if)
@@ -149,10 +161,12 @@ def scan_python(text: str) -> SourceLabels:
 
     A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
-    openers = ["", *(marks for marks in ('"""', "'''") if marks in text[:NUM_SNIFFED])]
-    regions, depths = _scan(
-        _PYTHON_TOKEN, text, _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers)
-    )
+    openers = [""]
+    for marks in ('"""', "'''"):
+        if marks in text[:NUM_SNIFFED]:
+            openers.append(marks)
+    opener = _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers)
+    regions, depths = _scan(_PYTHON_TOKEN, text, opener)
     return SourceLabels(regions, depths, _label_if(text, regions, depths))
 
 
@@ -169,15 +183,16 @@ def _open_at_start(
 
     def num_code_lines(opener: str) -> int:
         regions, _ = _scan(tokens, head, opener)
-        starts = [
-            match.start()
-            for match in code_line.finditer(head)
-            if regions[match.start()] == Region.CODE
-        ]
-        return sum(
-            head[head.rfind("\n", 0, at) + 1 : at + 99].lstrip()[:1] != "*" for at in starts
-        )  # none of a comment
+        count = 0
+        for match in code_line.finditer(head):
+            at = match.start()
+            line = head[head.rfind("\n", 0, at) + 1 : at + 99]
+            # A line that starts with a star is in a comment, whatever the opener makes of it.
+            if regions[at] == Region.CODE and line.lstrip()[:1] != "*":
+                count += 1
+        return count
 
+    # If one is wrong, what is code and what is not are exchanged in all that follows.
     return max(openers, key=num_code_lines)
 
 
@@ -187,15 +202,17 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
 
     `else` branches and conditional expressions do not count.
     """
+    # Where logical lines end: newlines outside strings and brackets, without a backslash before,
+    # which at the end of a comment does not continue the line.
+    ends = []
+    for match in _NEWLINE.finditer(text):
+        newline = match.end() - 1
+        is_continued = match["carries_on"] and regions[match.start()] != Region.COMMENT
+        if regions[newline] == Region.CODE and depths[match.start()] == 0 and not is_continued:
+            ends.append(newline)
+
+    # A body ends before the first line that is indented no more than its `if`.
     inside = np.zeros(len(text), bool)
-    ends = [
-        match.end() - 1
-        for match in _NEWLINE.finditer(text)
-        if regions[match.end() - 1] == Region.CODE
-        and depths[match.start()] == 0
-        # A backslash at the end of a comment does not continue the line.
-        and (match["carries_on"] is None or regions[match.start()] == Region.COMMENT)
-    ]
     # Start and indentation of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
     body_end = 0
@@ -211,6 +228,8 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
         if outermost is None and line["keyword"]:
             outermost = line.start("keyword"), indent
         body_end = end
+
+    # The text may be cut inside of one.
     if outermost is not None:
         inside[outermost[0] : body_end] = True
     return inside
@@ -247,6 +266,7 @@ def label_if_statements(text: str) -> NDArray[np.bool_]:
 
 
 def _prose_depths(text: str) -> NDArray[np.int64]:
+    # A bracket that is never closed must not count for the rest of a book.
     changes = np.zeros(len(text), np.int64)
     depth = 0
     for match in _BRACKET.finditer(text):
@@ -262,8 +282,14 @@ def _prose_depths(text: str) -> NDArray[np.int64]:
     return changes.cumsum()
 
 
+def count_lines(text: str) -> int:
+    """Count the lines that are not blank."""
+    return sum(1 for line in text.splitlines() if line.strip())
+
+
 def _shares(text: str) -> tuple[float, float]:
-    num_lines = max(1, sum(1 for line in text.splitlines() if line.strip()))
+    """Return which share of the lines that are not blank look like Python, and like C."""
+    num_lines = max(1, count_lines(text))
     return len(PYTHON_LINE.findall(text)) / num_lines, len(C_LINE.findall(text)) / num_lines
 
 
@@ -316,10 +342,9 @@ _LATEX_CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 @lru_cache(maxsize=1)
 def looks_like_latex(text: str) -> bool:
     """Return whether the text has enough LaTeX commands for its number of lines."""
-    num_commands = sum(1 for _ in _LATEX_COMMAND.finditer(text))
-    return num_commands > 0 and num_commands >= MIN_COMMANDS * sum(
-        1 for line in text.splitlines() if line.strip()
-    )
+    # An empty text has as many commands as it needs.
+    num_commands = len(_LATEX_COMMAND.findall(text))
+    return num_commands > 0 and num_commands >= MIN_COMMANDS * count_lines(text)
 
 
 def label_latex_math(text: str) -> NDArray[np.bool_]:
@@ -333,9 +358,12 @@ def label_latex_math(text: str) -> NDArray[np.bool_]:
     begin = 0
     for match in _LATEX_EDGE.finditer(text):
         mark, end = match.group(), match.end()
+        # Without the star of `equation*`, so that either end closes either beginning.
         if environment := match["environment"]:
             mark = rf"\{match['edge']}{{{environment}}}"
+
         if not closer:
+            # Outside: a mark that begins nothing leaves `closer` empty.
             begin = match.start()
             if match["edge"] == "begin":
                 closer = rf"\end{{{environment}}}"
@@ -348,6 +376,8 @@ def label_latex_math(text: str) -> NDArray[np.bool_]:
             # The first dollar closes a formula, the second opens the next.
             inside[begin : end - 2] = True
             begin = end - 1
+
+    # The text may be cut inside of one.
     if closer:
         inside[begin:] = True
     return inside
