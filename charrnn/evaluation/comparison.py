@@ -159,6 +159,8 @@ def evaluate(
     >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
     measured = measured_text(model, text, context)
+
+    # A protocol of a room reports by itself; the two of the core give sums by blocks.
     if protocol == WINDOWED:
         reason = measured.why_not_windowed()
         if reason is not None:
@@ -178,12 +180,15 @@ def evaluate(
         report = _report_of_room(protocol)
         measured.check_stateful(max_chars)
         return report(model, text, measured, max_chars)
+
+    # Where `auto` is asked for, the report says what was used.
     used_precision = chosen_precision(model.network.device, precision)
     return measured.report(blocks, protocol=protocol, precision=used_precision)
 
 
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
     """Return what measures a protocol that a room adds. Raises UsageError if there is none."""
+    # Only some of the extra rows are protocols, by which one model is measured.
     names = []
     for rows in offered(evaluations, ExtraRows):
         if rows.report is not None:
@@ -251,9 +256,11 @@ def evaluate_runs(
         value = extra_rows.pop(rows.name, None)
         if value:
             prepared.append(rows.prepare(comparison, value))
+    # What is left belongs to no room.
     for name in extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
 
+    # The runs first: other rows are compared with them.
     comparison.measure_runs()
     for add_rows in prepared:
         add_rows()
@@ -319,14 +326,18 @@ class Comparison:
     ) -> Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
         limit = records.MAX_SCORED if max_chars == "auto" else max_chars
+        # A text that is given is the same for all; their own parts may be in different alphabets.
         contents, common_bytes = _contents(models, text, part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context)
             measured.check_stateful(limit)
+
+            # Of a part that was held out nothing was trained on.
             trained_share = None
             if text is not None and model.recorded_corpus is not None:
                 trained_share = model.recorded_corpus.trained_share(text)
+
             runs.append(
                 MeasuredRun(
                     name=name,
@@ -356,11 +367,13 @@ class Comparison:
         first = self.models[0]
         content = self.contents[0]
         for mixture in mixtures:
+            # A member that is no run of the comparison may have another held-out text.
             for member in mixture.models:
                 _check_same_documents(first, member)
                 if isinstance(content, CorpusPart) and member not in self.models:
                     _check_same_alphabet(first, member)
                     _check_same_part(first, content, member, member.held_out(self.part or ""))
+
             self.runs.append(
                 MeasuredRun(
                     name=mixture.name,
@@ -378,9 +391,12 @@ class Comparison:
         the N characters of Unicode outside its alphabet it is.
         """
         for place, run in enumerate(self.runs):
+            # Runs with one alphabet do not know the same characters: their losses compare as is.
             has_other_alphabet = any(other.vocab != run.vocab for other in self.runs)
             if not run.text.num_unknown or not has_other_alphabet:
                 continue
+
+            # All are equally likely, which needs no model of the rare ones.
             escape_nats = math.log(NUM_UNICODE - (len(run.vocab) - 1))
             self.runs[place] = replace(run, escape_nats=escape_nats)
             what = counted(run.text.num_unknown, "character")
@@ -392,6 +408,7 @@ class Comparison:
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
         ids = run.text.ids
+        # Each character has its own loss, because other rows are compared with these.
         losses = char_losses(
             run.network,
             ids,
@@ -408,6 +425,7 @@ class Comparison:
 
         Raises DataError if it cannot be read; `instead` says in its message what else to give.
         """
+        # The corpus of a part is read already, and is not read again.
         content = self.contents[0]
         part = content if isinstance(content, CorpusPart) else None
         return self.models[0].training_text(part, instead=instead)
@@ -422,6 +440,7 @@ class Comparison:
         byte_difference: Difference | None = None,
     ) -> None:
         """Add the row of a predictor."""
+        # Rows of other predictors of a run, as of dynamic evaluation, have its share as well.
         trained_share = None
         for run in self.runs:
             if run.name == name and run.step == step:
@@ -440,6 +459,7 @@ class Comparison:
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
+        # Differences are per character, or per byte where one of the two reads bytes.
         first_run = self.runs[0]
         for run in self.runs:
             losses = self.losses_of(run)
@@ -459,6 +479,8 @@ class Comparison:
             if reason is not None:
                 self.skipped.append(records.SkippedRow(protocol=WINDOWED, reason=reason))
                 continue
+
+            # Without the context: windows start from a zero state.
             ids = run.text.ids[run.text.first :]
             blocks = windowed_block_sums(
                 run.network, ids, precision=self.precision, escape_nats=run.escape_nats
@@ -495,6 +517,7 @@ class Comparison:
 
         None for segments of a longer text, which are not the same ones.
         """
+        # Segments of equal numbers of characters and of bytes are different places of the text.
         pair = ((self.runs[0], self.losses[0]), (run, losses))
         for one, scored in pair:
             if len(scored) != len(one.text.ids) - one.text.first_scored:
@@ -510,6 +533,8 @@ class Comparison:
 
         # Nothing predicts the first character, of which a model of bytes predicts all but one byte.
         num_skipped = int(sizes[0]) if run.text.first == 0 else 0
+
+        # Blocks of equal numbers of bytes, by which both are summed.
         num_blocks = num_blocks_of(num_bytes)
         edges = -(-np.arange(num_blocks + 1) * num_bytes // num_blocks)
         counts = np.diff(edges).astype(np.float64)
@@ -517,6 +542,7 @@ class Comparison:
 
         found = []
         for one, scored in pair:
+            # A character is in the block of its first byte.
             places = scored.positions - one.text.first
             if one.text.unit == "character":
                 places = starts[places]
@@ -543,10 +569,13 @@ class Comparison:
         for run in self.runs:
             if run.trained_share is not None:
                 share = f"{100 * run.trained_share:.0f} % of this text"
+                # Its loss is too low by what it remembers, which the figure does not show.
                 yield Message(
                     f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
                     " of the rest."
                 )
+
+        # A byte is easier to predict than a character of several bytes.
         first = self.runs[0]
         for run in self.runs:
             if run.text.unit != first.text.unit:
@@ -563,6 +592,7 @@ class Comparison:
 
     def _notes_of_part(self) -> Iterator[str]:
         """Yield which part of the text was scored, and whether anything was chosen by it."""
+        # The first character of a text without context is never scored, which needs no note.
         text = self.runs[0].text
         num_scored = self.rows[0].loss.num_chars
         if self.max_chars is not None and num_scored < text.num_chars - 1:
@@ -574,6 +604,8 @@ class Comparison:
                 f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"
                 f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
             )
+
+        # The lowest of many validation losses is too low, by chance.
         if self.part == "validation":
             remedy = f"give {named('part', 'test')}"
             if len(self.models[0].config.split) <= 2:
@@ -588,6 +620,8 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
     """Return a text as a model reads it. Raises UsageError for a part with a context or in another
     alphabet."""
     unit = "byte" if model.vocab.kind == "byte" else "character"
+
+    # A part of a corpus was encoded when it was read, and may be too long for memory.
     if isinstance(text, CorpusPart):
         if context:
             raise UsageError("A part of a corpus contains its context: leave the context out.")
@@ -599,6 +633,8 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
         return MeasuredText(
             text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown, unit=unit
         )
+
+    # A text is encoded here; its bytes are those of UTF-8, whatever the alphabet.
     num_bytes = len(as_bytes(text))
     encoded = model.encode(text, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
@@ -613,6 +649,7 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
 
     The first of these forms in which they differ is taken.
     """
+    # The shortest form is enough for most of them, so each group of equal names has its own.
     names = []
     for model in models:
         same = [other for other in models if other.name == model.name]
@@ -654,10 +691,14 @@ def _contents(
     """
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
+
+    # Models in memory have no path, and nothing says that two of them are the same.
     checkpoints = [(model.path, model.step) for model in models if model.path is not None]
     for path, step in checkpoints:
         if checkpoints.count((path, step)) > 1:
             raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
+
+    # The same bytes with and without END are different texts.
     for model in models[1:]:
         _check_same_documents(models[0], model)
     if text is not None:
@@ -678,6 +719,7 @@ def _contents(
 def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
     """Return what several parts of one text, some in bytes and some in characters, have in common,
     and its bytes."""
+    # In bytes of the whole text: a share of its characters ends elsewhere than that of its bytes.
     begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
     end = min(part.corpus.num_bytes(0, part.end) for part in parts)
 
@@ -694,6 +736,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
             f" {named('text')}."
         )
 
+    # All parts, cut at the same characters. To a byte alphabet an index is a byte.
     first_byte = chars.corpus.num_bytes(0, first)
     last_byte = chars.corpus.num_bytes(0, last)
     common = []
@@ -739,12 +782,15 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
 
 def describe_alphabets(first: Vocab, other: Vocab) -> str:
     """Return how two alphabets differ, in words."""
+    # By their sizes, if these say it; else by a character that one of them has.
     sizes = [_describe_size(first), _describe_size(other)]
     if sizes[0] != sizes[1]:
         return f"{' and '.join(sizes)}, without the unknown symbol for rare ones"
+
     different = sorted(set(first.characters) ^ set(other.characters))
     if not different:
         return f"{sizes[0]}, in another order"
+
     # The unknown symbol is the empty string, which sorts before all characters.
     name = repr(different[-1]) if different[-1] else "the unknown symbol"
     return f"{sizes[0]}, {name} in one of them only"
@@ -766,11 +812,14 @@ def check_comparable(
     that which character an unknown one is has its price (`Comparison.count_escapes`).
     """
     first = runs[0]
+    # Counted without the first character, which is not scored.
     if needs_interval and len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
         raise DataError(
             f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
         )
+
+    # An unknown symbol stands for many characters, so that it is easier to predict than any.
     if has_escapes:
         return
     for run in runs[1:]:

@@ -83,6 +83,7 @@ class EvaluationRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as one object; what does not apply to it is left out."""
+        # Flat, so that a table of rows needs no path to the loss.
         data = {"name": self.name, "step": self.step, **asdict(self.loss)}
         if self.trained_share is not None:
             data["trained_share"] = self.trained_share
@@ -124,6 +125,7 @@ class Evaluation(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
+        # The first row stands on top as well, for readers of one run.
         first = self.rows[0]
         data: dict[str, Any] = {"run": first.name, "step": first.step}
         if self.part is not None:

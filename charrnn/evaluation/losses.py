@@ -94,6 +94,7 @@ def char_losses(
 
     The result needs 12 bytes per scored character.
     """
+    # The readers yield several places of the text at once; its rank says where a character goes.
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
     segments = _segments(len(ids), first, max_chars)
@@ -113,6 +114,7 @@ def stateful_block_sums(
 ) -> BlockSums:
     """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the
     text."""
+    # Block k has the characters with the ranks from k * M / K on, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
@@ -129,6 +131,7 @@ def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
     more."""
     if max_chars is None or num_chars <= max_chars:
         return num_chars
+    # Segments of equal length: a few characters fewer.
     num_segments, length = segments_of(max_chars)
     return num_segments * length
 
@@ -154,6 +157,7 @@ def consecutive_ranges(
 
     With `longest`, a range of more indices is divided.
     """
+    # A new segment begins where a position does not follow the one before.
     edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
     for first, last in pairwise(edges):
         step = longest or max(1, last - first)
@@ -170,6 +174,7 @@ class _Segments(NamedTuple):
 
     def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the index in `scored_positions` of each scored position."""
+        # Characters of all segments before its own, and of its own before it.
         segment = np.searchsorted(self.starts, positions, side="right") - 1
         return np.asarray(segment * self.length + positions - self.starts[segment])
 
@@ -198,6 +203,7 @@ def iter_char_losses(
     rows. The arguments and errors are those of `char_losses`.
     """
     _check_first(len(ids), first)
+    # Parameters may have another precision than the computation.
     device = network.device
 
     def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -217,6 +223,9 @@ def iter_char_losses(
                 read = next(reading, None)
                 if read is None:
                     return
+
+                # What is read at a place predicts the character after it. Its loss is computed in
+                # float32, also from logits in bf16.
                 places, logits = read
                 positions = (places + 1).ravel()
                 scores = logits.float().flatten(0, 1)
@@ -249,13 +258,18 @@ def windowed_block_sums(
     """
     if len(ids) <= WINDOWED_LENGTH:
         raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
+
+    # The same windows for every model, so that the difference of two losses is a paired one.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
+
+    # A block is at least as long as a window, whose characters are then in one or two.
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
     found = BlockSums.zeros(num_blocks)
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats = losses_from_start(network, ids, targets, precision)
+            nats = losses_from_start(network, ids, targets, precision=precision)
+            # The unknown symbol has the id 0; without one, `escape_nats` is 0.
             nats = np.where(ids[targets] == 0, nats + np.float32(escape_nats), nats)
             found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
@@ -264,15 +278,18 @@ def windowed_block_sums(
 
 @inference_mode
 def losses_from_start(
-    network: Predictor, ids: IdArray, positions: NDArray[np.int64], precision: str
+    network: Predictor, ids: IdArray, positions: NDArray[np.int64], *, precision: str
 ) -> NDArray[np.float32]:
     """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each
     from a zero state."""
+    # Each window is a row of the batch.
     device = network.device
     inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
     targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
     with autocast(device, precision):
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
+
+    # One by one, because they are summed by place in the text or in the window.
     losses = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none"
     )
@@ -328,11 +345,13 @@ class MeasuredText:
 
     def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
         """Build the report of losses that are summed by blocks of this text."""
+        # A value that is not finite is a fault of the weights, not a loss.
         nats = blocks.mean
         check_finite(nats, "losses")
         interval = blocks.interval()
         chars_per_byte = self.num_chars / self.num_bytes
 
+        # The units differ by constant factors, and so do the ends of the intervals.
         def scaled(factor: float) -> tuple[float, float] | None:
             if interval is None:
                 return None
@@ -367,6 +386,7 @@ def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference |
 
 def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
     """Compute `paired_difference` from the sums of both predictors by the same blocks."""
+    # An interval of the differences, not of the two losses: both find the same passages hard.
     differences = blocks - reference
     interval = differences.interval()
     if interval is None:

@@ -176,7 +176,7 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
     with task("reading", num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
-            losses = losses_from_start(network, ids, targets, precision)
+            losses = losses_from_start(network, ids, targets, precision=precision)
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
             # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
             found.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
