@@ -147,6 +147,7 @@ DECODED_CHARS = 1 << 20
 WORD = "w"
 """The class of a part of a word."""
 SPACE = "s"
+"""The class of a space."""
 NEWLINE = "n"
 """The class of line ends and the END of a document."""
 QUOTE = "q"

@@ -20,9 +20,9 @@ from small_runs import until
 import charrnn
 from charrnn.distributed import processes
 from charrnn.distributed.processes import check_processes, connect, exit_code, launched, num_threads
-from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
 from charrnn.runs.writer import lock_folder
-from charrnn.training.process_group import LOST_CONNECTION, SINGLE, ProcessGroup
+from charrnn.training.process_group import SINGLE, ProcessGroup
 
 pytest_plugins = ("shared",)
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
