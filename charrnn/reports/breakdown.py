@@ -58,9 +58,16 @@ def class_name(character: str) -> str:
         return "newlines"
     if character.isspace():
         return "spaces"
+
+    # Some categories are a class, other classes are groups of categories.
     category = unicodedata.category(character)
     # Cs is the "surrogateescape" of a byte that belongs to no character.
-    categories = {"Lu": "upper case", "Lt": "upper case", "Ll": "lower case", "Cs": "other bytes"}
+    categories = {
+        "Lu": "upper case",
+        "Lt": "upper case",
+        "Ll": "lower case",
+        "Cs": "other bytes",
+    }
     groups = {
         "L": "other letters",
         "M": "combining marks",
@@ -107,19 +114,24 @@ class GroupSums:
             blocks = self._blocks(index)
             if not blocks.num_values:
                 continue
+
             difference = None
             if reference is not None:
                 difference = block_difference(blocks, reference._blocks(index))
-            found.append(
-                LossGroup(
-                    name=name,
-                    num_chars=blocks.num_values,
-                    nats_per_char=blocks.mean,
-                    share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
-                    nats_ci=blocks.interval(),
-                    difference=difference,
-                )
+
+            # A model that is always sure has no loss to share.
+            share = 0.0
+            if total:
+                share = float(blocks.sums.sum() / total)
+            group = LossGroup(
+                name=name,
+                num_chars=blocks.num_values,
+                nats_per_char=blocks.mean,
+                share_of_loss=share,
+                nats_ci=blocks.interval(),
+                difference=difference,
             )
+            found.append(group)
         return tuple(found)
 
     def _blocks(self, index: int) -> BlockSums:
@@ -129,6 +141,7 @@ class GroupSums:
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
+    # The class of each id, once; then that of each character by its id.
     characters: Sequence[str] = vocab.characters
     if vocab.kind == "byte":
         # All bytes above 127 have one class, that of a lone surrogate.
@@ -136,6 +149,7 @@ def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     classes = [CLASSES.index(class_name(character)) for character in characters]
     groups = np.array(classes, np.uint8)[ids[losses.positions]]
 
+    # Blocks of the text, of which the intervals are computed.
     num_blocks = num_blocks_of(len(losses))
     blocks = np.arange(len(losses)) * num_blocks // len(losses)
     found = GroupSums.zeros(CLASSES, num_blocks)
@@ -149,9 +163,11 @@ def context_length(num_chars: int) -> int:
 
     Raises DataError for a text with too few characters for any interval.
     """
+    # Windows with less than 16 characters tell nothing of what a model remembers.
     length = MAX_CONTEXT
     while length * 2 * MIN_BLOCKS > num_chars and length > 16:
         length //= 2
+
     if length * MIN_BLOCKS > num_chars:
         raise DataError(
             f"The text has {counted(num_chars, 'character')}; loss by position needs at least "
@@ -172,11 +188,13 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
     starts = np.arange(num_windows) * (len(ids) - length) // num_windows
     num_blocks = num_blocks_of(len(ids), length)
+
     found = GroupSums.zeros(position_names(length), num_blocks)
     with task("reading", num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
             losses = losses_from_start(network, ids, targets, precision=precision)
+
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
             # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
             found.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
@@ -190,6 +208,8 @@ def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np
     index = np.arange(len(ids))[:, None]
     if end_id is None:
         return np.broadcast_to(index + 1, ids.shape)
+
+    # 0, the beginning of the window, until there is an END.
     last_end = np.maximum.accumulate(np.where(ids == end_id, index, 0), axis=0)
     return index - last_end + 1
 
@@ -220,6 +240,8 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     def add_breakdowns() -> None:
         first: dict[str, GroupSums] = {}
         for run, losses in zip(comparison.runs, comparison.losses, strict=True):
+            # By class the losses that were measured are enough; by position the text is read anew,
+            # in windows.
             text = run.text
             found: list[tuple[str, str, GroupSums]] = []
             if "class" in by:
@@ -235,11 +257,14 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
                 if text.unit == comparison.runs[0].text.unit:
                     reference = first.get(way)
                 first.setdefault(way, sums)
-                comparison.breakdowns.append(
-                    LossBreakdown(
-                        name=run.name, by=way, protocol=protocol, groups=sums.groups(reference)
-                    )
+
+                breakdown = LossBreakdown(
+                    name=run.name,
+                    by=way,
+                    protocol=protocol,
+                    groups=sums.groups(reference),
                 )
+                comparison.breakdowns.append(breakdown)
 
     return add_breakdowns
 

@@ -7,6 +7,7 @@ Shapes: N characters of context and text, M scored characters, V vocabulary, P p
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -135,11 +136,14 @@ def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pair
         text = decode_each(vocab, ids[begin:last])
         if vocab.kind == "byte":
             text = text.translate(_WITHOUT_BYTES)
+
         for opened, closed in _pairs_of(text, may_be_inside=begin > 0):
             if begin + closed >= first and closed - opened <= MAX_DISTANCE:
                 closings.append(text[closed])
                 found.append((begin + opened, begin + closed))
         release_pages(ids)
+
+    # (P, 2), also of no pair.
     pairs = np.array(found, np.int64).reshape(-1, 2)
     return Pairs("".join(closings), opened=pairs[:, 0], closed=pairs[:, 1])
 
@@ -171,11 +175,14 @@ def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
                 continue
             may_be_inside = False
 
+        # What is open last is closed first, as brackets of different kinds are nested.
         nearest = max(
             (still_open[character] for character in OPENERS.get(token, "")),
             key=lambda offsets: offsets[-1] if offsets else -1,
             default=[],
         )
+
+        # `"` opens where it closes nothing.
         if nearest:
             yield nearest.pop(), offset
         elif token in _OPENING:
@@ -189,29 +196,32 @@ def report_closings(
     character and distance."""
     characters = np.array(list(pairs.closings))
     bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
+
+    # The most frequent one first; equally frequent ones in an order that does not vary.
     reports = []
-    for closing in sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one)):
+    for closing, _ in sorted(Counter(pairs.closings).items(), key=lambda item: (-item[1], item[0])):
         is_closing = characters == closing
+
         bins = []
         for number, (low, above) in enumerate(pairwise((*DISTANCES, MAX_DISTANCE + 1))):
             is_in_bin = is_closing & (bin_of == number)
-            if is_in_bin.any():
-                bins.append(
-                    ClosingBin(
-                        low=low,
-                        high=above - 1,
-                        num_pairs=int(is_in_bin.sum()),
-                        probabilities=_means(probabilities, is_in_bin),
-                    )
-                )
-        reports.append(
-            ClosingReport(
-                closing=closing,
-                num_pairs=int(is_closing.sum()),
-                probabilities=_means(probabilities, is_closing),
-                bins=tuple(bins),
+            if not is_in_bin.any():
+                continue
+            one = ClosingBin(
+                low=low,
+                high=above - 1,
+                num_pairs=int(is_in_bin.sum()),
+                probabilities=_means(probabilities, is_in_bin),
             )
+            bins.append(one)
+
+        report = ClosingReport(
+            closing=closing,
+            num_pairs=int(is_closing.sum()),
+            probabilities=_means(probabilities, is_closing),
+            bins=tuple(bins),
         )
+        reports.append(report)
     return tuple(reports)
 
 
@@ -224,6 +234,7 @@ def _means(
 def estimate_mean(values: NDArray[Any]) -> Estimate:
     """Compute the mean of values (P,) in the order of the text; its interval takes neighbours
     together."""
+    # Neighbours are not independent: pairs of one page have one style.
     blocks = BlockSums.of(values, min(MAX_BLOCKS, len(values)))
     low, high = blocks.interval() or (None, None)
     return Estimate(mean=blocks.mean, low=low, high=high)
@@ -241,6 +252,7 @@ def long_range(
 
     >>> [closing.closing for closing in charrnn.long_range([model]).closings]
     """
+    # All models read the whole text; the losses of closing characters are a few of theirs.
     comparison, training = compare_with_training(models, text, **options)
     first = comparison.runs[0]
     ids = first.text.ids
@@ -256,8 +268,10 @@ def long_range(
         ngrams = NgramModel.fit(training, len(first.vocab), orders[-1])
         probabilities += list(ngrams.char_probabilities(ids, pairs.closed, orders))
 
+    predictors = [run.name for run in comparison.runs]
+    predictors += [f"{order}-gram" for order in orders]
     return LongRangeReport(
-        predictors=(*(run.name for run in comparison.runs), *(f"{order}-gram" for order in orders)),
+        predictors=tuple(predictors),
         closings=report_closings(pairs, probabilities),
         num_chars=len(positions),
         text_length=first.text.num_chars,
@@ -271,6 +285,7 @@ MIN_PAIRS = 20
 def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:
     """Build a table of the mean probabilities by distance, those of the runs with their
     intervals."""
+    # Intervals of the n-grams would make the table wider than 80 columns.
     has_interval = [not name.endswith("-gram") for name in report.predictors]
     headers = [f"closing {closing.closing}", "pairs"]
     for name, is_run in zip(report.predictors, has_interval, strict=True):

@@ -92,9 +92,8 @@ class NgramModel:
 
         The orders are ascending. Errors are those of `by_order`.
         """
-        return np.array(
-            [probabilities for _, probabilities in self.by_order(ids, positions, orders)]
-        )
+        found = [probabilities for _, probabilities in self.by_order(ids, positions, orders)]
+        return np.array(found)
 
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
@@ -106,11 +105,16 @@ class NgramModel:
         a million characters take about five seconds and 0.2 GB. Raises UsageError for an order that
         the model does not have, ValueError for a position outside the text.
         """
-        chosen = range(1, self.order + 1) if orders is None else orders
+        # Checked here, not in the generator, which would raise only when it is read.
+        chosen = orders
+        if chosen is None:
+            chosen = range(1, self.order + 1)
         for order in chosen:
             check_range("order", order, 1, self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
+
+        # Only the part of the text that decides is sorted with the training text.
         first = max(0, int(positions.min(initial=len(ids))) - self.order)
         return self._by_order(ids[first : positions.max(initial=0) + 1], positions - first, chosen)
 
@@ -124,6 +128,7 @@ class NgramModel:
         chars = np.concatenate((start, training, mark, ids.astype(np.int64) + 1))
         scored = positions + len(training) + 2
 
+        # q_0, then q_1 … by the continuation counts; p_n by the counts, from q_(n-1).
         most = max(orders)
         ends = _EndsOfNgrams(chars, num_training=len(training), most=most)
         lower = np.full(len(positions), 1 / self.vocab_size)
@@ -162,6 +167,8 @@ class _EndsOfNgrams:
                 key[back:] |= chars[: len(chars) - back]
             keys.append(key)
         keys.reverse()
+
+        # `lexsort` sorts by the last key first: that of the last characters.
         self._places = np.lexsort(keys)
         self._numbers = np.zeros(len(chars), np.int64)
         self._begins = self._changes(1)
@@ -171,6 +178,7 @@ class _EndsOfNgrams:
         changes; before the text, START repeats."""
         first = np.zeros(len(self._chars), np.int64)
         first[length - 1 :] = self._chars[: len(self._chars) - length + 1]
+
         first = first[self._places]
         return np.append(True, first[1:] != first[:-1])
 
@@ -232,10 +240,19 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     """
     if min(n1, n2, n3) == 0:
         return FALLBACK_DISCOUNTS
+
     share = n1 / (n1 + 2 * n2)
-    discounts = (1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3)
-    is_usable = all(0 < discount <= count for count, discount in enumerate(discounts, start=1))
-    return discounts if is_usable else FALLBACK_DISCOUNTS
+    discounts = (
+        1 - 2 * share * n2 / n1,
+        2 - 3 * share * n3 / n2,
+        3 - 4 * share * n4 / n3,
+    )
+
+    # Counts of a small text need not fall as the equation supposes.
+    for count, discount in enumerate(discounts, start=1):
+        if not 0 < discount <= count:
+            return FALLBACK_DISCOUNTS
+    return discounts
 
 
 def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
@@ -268,12 +285,17 @@ def evaluate_ngrams(
     >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
     ...     print(report.protocol, report.nats_per_char)
     """
+    # The characters that the model is scored on, from the corpus of the text.
     measured = measured_text(model, text, context)
     measured.check_stateful(max_chars)
     training = model.training_text(text if isinstance(text, CorpusPart) else None)
     positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
-    rows = _losses_by_order(training, usable_orders(orders, training), measured.ids, positions)
-    return tuple(measured.report(losses.blocks, protocol=f"{order}-gram") for order, losses in rows)
+
+    usable = usable_orders(orders, training)
+    reports = []
+    for order, losses in _losses_by_order(training, usable, measured.ids, positions):
+        reports.append(measured.report(losses.blocks, protocol=f"{order}-gram"))
+    return tuple(reports)
 
 
 def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
@@ -284,6 +306,7 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     """
     for order in orders:
         check_range("order", order, 1, MOST_ORDER)
+
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:
         raise DataError(
@@ -319,6 +342,7 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
                 name=NGRAM,
                 difference=paired_difference(losses, reference),
             )
+
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(
                 f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"

@@ -55,10 +55,12 @@ NUM_ABLATED = 4
 
 def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
+    # Always there.
     where = f"Where cell {page.layer}:{page.unit} is high and low"
     pictures = passages_pictures(where, page.passages, has_sparkline=has_sparkline)
     pictures += [Text(), *values_pictures(page.values)]
 
+    # The ablation and the results of analyses, which know their places.
     by_place = []
     if page.ablation is not None:
         by_place.append((PLACE_OF_ABLATION, ablation_pictures(page.ablation)))
@@ -66,18 +68,21 @@ def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> lis
         result = page.sections.get(section.name)
         if result is None:
             continue
+
         drawn = result.view()
         if section.title:
             drawn = [Text(section.title, style="bold"), *drawn]
         by_place.append((section.place, drawn))
+
+    # By the place alone: drawings have no order.
     by_place.sort(key=lambda pair: pair[0])
     for _, drawn in by_place:
         if drawn:
             pictures += [Text(), *drawn]
 
-    correlated = [
-        f"{one.layer}:{one.unit} {one.correlation:+.2f}" for one in page.values.correlated
-    ]
+    correlated = []
+    for one in page.values.correlated:
+        correlated.append(f"{one.layer}:{one.unit} {one.correlation:+.2f}")
     pictures += [Text(), Text("Most correlated cells", style="bold")]
     pictures.append(Text(f"  {'   '.join(correlated) or 'none'}"))
     return pictures
@@ -103,6 +108,7 @@ def summary_pictures(page: records.CellPage, detector: str | None = None) -> lis
     The contribution is also that inside the spans of `detector`, or else of the one where it is
     largest.
     """
+    # One line each: the summary stays on the screen above the page.
     grid = Table.grid(padding=(0, 2, 0, 0))
     if page.ablation is not None:
         grid.add_row("ablated", Text(contribution_text(page.ablation, detector)))
@@ -123,22 +129,31 @@ def contribution_text(ablation: records.Ablation, detector: str | None = None) -
     if not ablation.effects:
         return whole
 
+    # Without the detector that is asked for, that of the largest contribution.
     effect = max(ablation.effects, key=lambda one: one.change_inside)
     for one in ablation.effects:
         if one.detector == detector:
             effect = one
+
+    # A count has no spans: it is 0 or more.
     name = all_visible(effect.detector)
-    inside = f"{name} over 0" if effect.is_count else f"inside {name}"
-    outside = "at 0" if effect.is_count else "outside"
+    inside = f"inside {name}"
+    outside = "outside"
+    if effect.is_count:
+        inside = f"{name} over 0"
+        outside = "at 0"
     return f"{whole}; {inside} {effect.change_inside:+.4f}, {outside} {effect.change_outside:+.4f}"
 
 
 def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
     """Draw how much the loss rises while a cell is clamped, over all characters and at the
     detectors with the most."""
-    largest = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))[:NUM_ABLATED]
+    # A loss that falls is as remarkable as one that rises.
+    effects = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))
+    largest = replace(ablation, effects=tuple(effects[:NUM_ABLATED]))
+
     title = f"Ablated: rise of the loss over {ablation.num_chars:,} characters"
-    return [Text(title, style="bold"), ablation_table(replace(ablation, effects=tuple(largest)))]
+    return [Text(title, style="bold"), ablation_table(largest)]
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,8 @@ class PassageList:
 def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many lines, which are broken
     at spaces."""
+    # Lines that are broken at spaces hold less than they are wide; how much less depends on the
+    # words. One line is never broken.
     for num_columns in range(width * num_lines, width, -1):
         shown = clipped(passage, num_columns)
         characters = zip(shown.text, shown.values, strict=True)
@@ -192,6 +209,7 @@ def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.
 def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many columns, its line ends as
     marks."""
+    # How each character is shown, and the columns that it takes.
     shown = []
     widths = []
     for place, character in enumerate(passage.text):
@@ -201,15 +219,17 @@ def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredT
         shown.append(mark if character in (*LINE_ENDS, "\r") else character)
         widths.append(cell_len(mark))
 
+    # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
+    # as there are any.
     begin = passage.index - passage.begin
     end = begin
     used = 0
     before = 0
-    # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
-    # as there are any.
     while begin > 0 or end < len(shown):
         goes_back = begin > 0 and (end == len(shown) or before < SHARE_BEFORE * used)
-        place = begin - 1 if goes_back else end
+        place = end
+        if goes_back:
+            place = begin - 1
         if used + widths[place] > num_columns:
             break
         used += widths[place]
@@ -219,6 +239,7 @@ def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredT
         else:
             end = place + 1
 
+    # One value per character that is drawn: a mark may have several.
     values: list[float] = []
     for place in range(begin, end):
         values += [passage.values[place]] * len(shown[place])
@@ -255,11 +276,15 @@ class ValueCharts:
             *bars(counts, max(counts, default=0), blocks),
             "-1" + "0".center(records.NUM_BINS - 4) + "+1",
         ]
+
         # A bar of height 0 is no correlation or a negative one, which the numbers of the record
         # show.
         curve = ["autocorrelation by lag", *bars(self.values.autocorrelation, 1.0, blocks)]
         lags = self.values.lags
-        curve.append(f"1{lags[-1]:>{len(lags) - 1}}" if len(lags) > 4 else "")
+        below = ""
+        if len(lags) > 4:
+            below = f"1{lags[-1]:>{len(lags) - 1}}"
+        curve.append(below)
 
         left = Text("\n".join(histogram), no_wrap=True)
         right = Text("\n".join(curve), no_wrap=True)
@@ -275,11 +300,15 @@ class ValueCharts:
 def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
     """Return the lines of a chart of bars, one column each, as high as numbers (n,) from 0 to the
     largest. A negative number has no bar."""
+    # In blocks of all lines; rounded up, so that no positive number is without a bar.
     heights = []
     for number in numbers:
-        share = min(1.0, max(0.0, number / largest)) if largest > 0 else 0.0
+        share = 0.0
+        if largest > 0:
+            share = min(1.0, max(0.0, number / largest))
         heights.append(math.ceil(len(blocks) * BARS_HEIGHT * share))
 
+    # From the top: of each bar what is above the lines below.
     lines = []
     drawn = " " + blocks
     for level in range(BARS_HEIGHT - 1, -1, -1):
@@ -304,9 +333,14 @@ def timescale_text(values: records.CellValues) -> str:
         source = "from the autocorrelation"
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
+
     if values.timescale is None:
-        why = "longer than can be measured" if values.autocorrelation else "of a constant cell"
+        why = "of a constant cell"
+        if values.autocorrelation:
+            why = "longer than can be measured"
         return f"timescale {why} ({source})"
+
+    # Of a timescale from a gate, what the values themselves show, too.
     said = f"timescale {characters_text(values.timescale)} ({source})"
     if values.timescale_from != records.FROM_AUTOCORRELATION and values.decay is not None:
         said += f"; the autocorrelation falls to 1/e after {characters_text(values.decay)}"
@@ -324,6 +358,7 @@ def gates_text(values: records.CellValues) -> str:
 
 def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]:
     """Draw the characters after which the mean is highest, and those after which it is lowest."""
+    # The mean of a few values would often be an extreme one by chance.
     frequent = [one for one in after if one.count >= MIN_AFTER]
     frequent.sort(key=lambda one: -one.mean)
     lowest_first = frequent[::-1]

@@ -69,6 +69,7 @@ class HeatMap:
         def underline_of(drawn: _DrawnValue) -> str:
             return underline if drawn.is_inside else " "
 
+        # Lazily: only the characters that are drawn are placed.
         text = self.coloured.text
         places = map(self.scale.place, self.coloured.values)
         inside = self.coloured.inside or repeat(False, len(text))
@@ -182,9 +183,11 @@ def _styled(
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
         text = _text_of(run)
         words = text.lstrip(" ")
+
         # Separate, because some viewers of an exported picture drop spaces before a word.
-        if len(words) < len(text):
-            yield Segment(" " * (len(text) - len(words)), style)
+        num_spaces = len(text) - len(words)
+        if num_spaces:
+            yield Segment(" " * num_spaces, style)
         if words:
             yield Segment(words, style)
 
@@ -207,6 +210,7 @@ def fold(
         shown = all_visible(character, ascii_only=ascii_only)
         needed = cell_len(shown)
 
+        # Break the line; what comes after its last word may still be too long with the character.
         while line and used + needed > width:
             if width_before < MIN_FILL * width:
                 num_before = len(line)
@@ -219,6 +223,8 @@ def fold(
 
         line.append((shown, value))
         used += needed
+
+        # The line can be broken after a space, and must be after a line end.
         if character == " ":
             num_before = len(line)
             width_before = used
@@ -238,10 +244,15 @@ def without_carriage_returns(
     """Yield all characters but each carriage return before a newline: ↵ stands for both."""
     held: tuple[str, Value] | None = None
     for item in characters:
-        if held is not None and item[0] != "\n":
+        character, _ = item
+        if held is not None and character != "\n":
             yield held
-        held = item if item[0] == "\r" else None
-        if held is None:
+
+        # Held until the next character shows what it is.
+        held = None
+        if character == "\r":
+            held = item
+        else:
             yield item
     if held is not None:
         yield held
@@ -280,14 +291,21 @@ class Legend:
         yield Segment(f"{low} ")
         for index in range(length):
             share = index / (length - 1)
-            style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
-            drawn = block(2 * share - 1, ascii_only=options.ascii_only) if plain else " "
+            value = 2 * share - 1
+            style = palette.value(value)
+            if self.hue:
+                style = palette.share(self.hue, share)
+            drawn = " "
+            if plain:
+                drawn = block(value, ascii_only=options.ascii_only)
             yield Segment(drawn, style)
         yield Segment(f" {high}")
+
         if not self.underlined:
             yield Segment.line()
             return
 
+        # What is underlined, in the same line if both fit.
         mark = "underlined:"
         if plain:
             mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
@@ -349,11 +367,15 @@ class GuessMap:
             for shown, (value, _) in line:
                 yield Segment(shown, palette.value(value))
             yield Segment.line()
+
+            # Blocks stand for the colours.
             if is_plain(console):
                 for shown, (value, _) in line:
                     yield Segment(block(value, ascii_only=options.ascii_only) * cell_len(shown))
                 yield Segment.line()
 
+            # A row for the best guesses of all characters, one for the second best, … as far as
+            # any is likely.
             likely = [list(filter(_is_likely, guesses)) for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
@@ -377,6 +399,8 @@ def _shown_guess(guess: str, width: int, *, ascii_only: bool) -> str:
     text = all_visible(guess, ascii_only=ascii_only)
     if guess == " ":
         text = "_" if ascii_only else "␣"
+
+    # The guesses stay in the columns of the text, however wide they are.
     while cell_len(text) > width:
-        text = text[:-1] if len(text) > 1 else "·"
+        text = text[:-1] or "·"
     return text + " " * (width - cell_len(text))

@@ -138,12 +138,19 @@ def to_html_page(page: HeatMapPage) -> str:
     """Return the page as HTML. The data adds only text to the template: no markup, scripts or
     control characters."""
     data = _PageEncoder(page).data()
-    encoded = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    encoded = json.dumps(
+        data,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
     # A character that can be printed takes a third of the space of its escape.
     encoded = re.sub(r"[^ -~]", _escape_unprintable, encoded)
     # Without "<" no value ends the script.
     encoded = encoded.replace("<", "\\u003c")
 
+    # SHADES first: the data may contain the word.
     html = TEMPLATE.read_text(encoding="utf-8")
     html = html.replace("SHADES", shade_rules(), 1)
     return html.replace("DATA", encoded, 1)
@@ -173,10 +180,13 @@ class _PageEncoder:
     """
 
     def __init__(self, page: HeatMapPage) -> None:
+        # Without a table of all cells, those of the findings.
         self.page = page
         self.entries = {entry.cell: entry for entry in page.entries}
         self.cells = list(self.entries or dict.fromkeys(row.cell for row in page.rows))
-        self.num_bits = 8 if len(self.cells) <= FEW_CELLS else 4
+        self.num_bits = 4
+        if len(self.cells) <= FEW_CELLS:
+            self.num_bits = 8
         self.cell_numbers = {cell: number for number, cell in enumerate(self.cells)}
         self.names: _Numbers[str] = _Numbers()
         self.headings: _Numbers[tuple[str, str, str]] = _Numbers()
@@ -184,11 +194,16 @@ class _PageEncoder:
 
     def data(self) -> dict[str, Any]:
         """Return the data by its name in the script."""
-        page = self.page
         # First what numbers names and headings, then the lists of them.
+        page = self.page
         cells = list(map(self._cell, self.cells))
         guesses = list(map(self._guesses, page.guesses))
         source, marks = _one_code_point_each(page.source or page.text)
+
+        labels = {}
+        for name, of_chars in page.labels.items():
+            labels[shown_character(name)] = _pack(of_chars)
+
         return {
             "title": shown_character(page.title),
             "shows": page.shows,
@@ -208,9 +223,7 @@ class _PageEncoder:
             "columns": _show_all(page.columns),
             "rows": list(map(self._row, page.rows)),
             "notes": _show_all(page.notes),
-            "labels": {
-                shown_character(name): _pack(labels) for name, labels in page.labels.items()
-            },
+            "labels": labels,
             "names": list(self.names),
         }
 
@@ -218,6 +231,7 @@ class _PageEncoder:
         layer, unit = cell
         values = self.page.cells[:, layer, unit]
         data: dict[str, Any] = {"name": f"{layer}:{unit}"}
+
         # 8 bits for values of [-1, 1], 4 for those of the range that the cell reaches.
         if self.num_bits == 8:
             data["values"] = _pack(127 * values)
@@ -228,6 +242,8 @@ class _PageEncoder:
         entry = self.entries.get(cell)
         if entry is None:
             return data
+
+        # What a cell does not have is missing, because there are thousands of cells.
         data["shown"] = list(map(_text_or_number, entry.shown))
         data["sections"] = list(map(self._section, entry.sections))
         if entry.label:
@@ -249,10 +265,12 @@ class _PageEncoder:
                 return shown_character(content)
             case "histogram":
                 low, high, counts = content
+                # Small counts stay as they are.
                 unit = max(1, max(counts, default=0) / MOST_COUNTS)
                 heights = [round(count / unit) for count in counts]
                 return {"low": _number(low), "high": _number(high), "counts": heights}
             case "cells":
+                # A cell that is not on the page cannot be gone to.
                 numbers = self.cell_numbers
                 return [[numbers[cell], _number(one)] for cell, one in content if cell in numbers]
             case "passages":
@@ -321,6 +339,7 @@ def _one_code_point_each(text: str) -> tuple[str, dict[str, str]]:
     marks: dict[str, str] = {}
     known: dict[str, str] = {}
     for character in dict.fromkeys(text):
+        # A character of the private use area becomes a mark, too: it could be one.
         shown = visible(character)
         if len(shown) != 1 or MARK <= ord(shown) < MARK + NUM_MARKS:
             mark = chr(MARK + len(marks) % NUM_MARKS)
@@ -346,9 +365,12 @@ def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
     There are two in a byte, the first in its upper half. The scale is the largest absolute value,
     to four digits.
     """
+    # An odd number of values gets one more level, 0, which the script does not read.
     scale = float(np.abs(values).max(initial=0))
     levels = np.zeros(len(values) + len(values) % 2, np.int8)
     if scale > 0:
         levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
+
+    # Two's complement: the lower half needs a mask, the upper one is shifted.
     pairs = (levels[::2] << 4) | (levels[1::2] & 15)
     return _pack(pairs), _number(scale)

@@ -98,10 +98,10 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     """
     container.check_portable(model.config)
     container.check_weights(model.tensors, model.name)
+
     stepper = model.generator.int8_stepper
-    return rows.RowCoder(stepper, model.vocab), container.digest_of(
-        model.config, model.vocab, stepper
-    )
+    digest = container.digest_of(model.config, model.vocab, stepper)
+    return rows.RowCoder(stepper, model.vocab), digest
 
 
 def compressor_of(
@@ -116,8 +116,11 @@ def compressor_of(
         raise UsageError(
             f"{named('order', order)} is not 1 to {rows.MAX_ORDER} characters, or 0 for no guesses."
         )
+
     coder, digest = coder_of(model)
-    packed = container.pack_model(model) if with_model else b""
+    packed = b""
+    if with_model:
+        packed = container.pack_model(model)
     return partial(container.compress, coder, container.Header(digest, packed, order))
 
 
@@ -131,7 +134,8 @@ def compress_text(model: Model, data: bytes, *, with_model: bool = False, order:
     >>> coded = model.compress(b"What is the king to me?")
     >>> model.decompress(coded)
     """
-    return b"".join(compressor_of(model, with_model=with_model, order=order)(io.BytesIO(data)))
+    compressor = compressor_of(model, with_model=with_model, order=order)
+    return b"".join(compressor(io.BytesIO(data)))
 
 
 def decompress_text(model: Model, data: bytes) -> bytes:
@@ -141,12 +145,14 @@ def decompress_text(model: Model, data: bytes) -> bytes:
 
     >>> model.decompress(model.compress(b"What is the king to me?"))
     """
-    source, name = io.BytesIO(data), "the data"
+    source = io.BytesIO(data)
+    name = "the data"
     coder = _coder_for(container.read_header(source, name), model, name)
     return b"".join(container.decompress(coder, source, name))
 
 
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
+    # Before anything is decoded: another model makes other text of the same bytes.
     coder, digest = coder_of(model)
     container.check_model(header, digest, file=name, run=model.name)
     coder.order = header.order
@@ -182,17 +188,19 @@ def compress(options: CompressOptions) -> None:
     if len(options.words) < 2:
         raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
     run, *names = options.words
-    order = options.order
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
     files = _files(names, options.output, defaults, force=options.force, as_json=options.json)
+
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one
     # restores the files.
     compressor = compressor_of(
-        load_model(run, quiet=False), with_model=options.with_model, order=order
+        load_model(run, quiet=False),
+        with_model=options.with_model,
+        order=options.order,
     )
 
     def convert(source: _Source) -> Iterator[bytes]:
-        source.order = order
+        source.order = options.order
         return compressor(source, source.num_bytes)
 
     _convert(files, convert, restores=False, as_json=options.json, quiet=options.quiet)
@@ -216,12 +224,15 @@ def decompress(options: DecompressOptions) -> None:
     file that is damaged, or of another model, is refused, and nothing is written under the name of
     the text.
     """
+    # A first word without the suffix of a compressed file is a run.
     run = None
     names = list(options.words)
     if len(names) > 1 and names[0] != STREAM and not names[0].endswith(SUFFIX):
         run = names.pop(0)
     targets = [name.removesuffix(SUFFIX) for name in names]
     files = _files(names, options.output, targets, force=options.force, as_json=options.json)
+
+    # Several files of one model need it once.
     coders: dict[bytes, rows.RowCoder] = {}
 
     def restore(source: _Source) -> Iterator[bytes]:
@@ -233,6 +244,8 @@ def decompress(options: DecompressOptions) -> None:
             else:
                 model = load_model(run, quiet=options.quiet)
             coders[header.digest] = _coder_for(header, model, name)
+
+        # Each file has an order of its own.
         source.order = header.order
         coders[header.digest].order = header.order
         return container.decompress(coders[header.digest], source, name)
@@ -262,6 +275,8 @@ def _convert(
                 raise
             print_error(with_flags(error.message))
             failed.append(error)
+
+    # The exit code is that of the first error.
     if failed:
         raise type(failed[0])(f"{len(failed)} of {len(files)} files failed.")
 
@@ -278,7 +293,11 @@ def _files(
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
-    targets = defaults if output is None else [output]
+
+    # All targets are checked before the model is loaded.
+    targets = defaults
+    if output is not None:
+        targets = [output]
     files = dict(zip(names, targets, strict=True))
     for name, target in files.items():
         if target == STREAM:
@@ -308,6 +327,8 @@ def _check_target(target: str, name: str, names: list[str], *, force: bool) -> N
         raise UsageError(
             f"{target!r} is a folder or no name of a file. Name a file with {named('output')}."
         )
+
+    # Under another name, too: a link, or the same folder written differently.
     read = [one for one in names if os.path.exists(one)]
     if os.path.exists(target) and any(os.path.samefile(one, target) for one in read):
         raise UsageError(
@@ -340,6 +361,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
         if target != STREAM:
             stack.enter_context(convert_os_errors("write", Path(target)))
         file = stack.enter_context(_into(target, source))
+
         for part in parts:
             num_bytes += file.write(part)
             num_chars += count_chars(part)
@@ -355,13 +377,18 @@ def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -
     else:
         num_chars = source.num_chars
         num_coded = written.num_bytes
+
+    # Bytes that are no text have no characters.
+    bpc = None
+    if num_chars:
+        bpc = 8 * num_coded / num_chars
     return {
         "file": source.name,
         "output": target,
         "order": source.order,
         "bytes_in": source.num_read,
         "bytes_out": written.num_bytes,
-        "bpc": 8 * num_coded / num_chars if num_chars else None,
+        "bpc": bpc,
         "seconds": round(written.seconds, 3),
         "chars_per_second": num_chars / written.seconds,
     }
@@ -373,6 +400,8 @@ def _print_sizes(source: _Source, target: str, written: _Written, *, quiet: bool
     num_read = source.num_read
     if quiet or num_read == 0:
         return
+
+    # A share of more than 1,000 % tells nothing: that of a file of a few bytes with its model.
     message = f"{num_read:,} bytes to {written.num_bytes:,}"
     if written.num_bytes < 10 * num_read:
         message += f" ({written.num_bytes / num_read:.1%})"
@@ -389,14 +418,19 @@ def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
     if target == STREAM:
         yield sys.stdout.buffer
         return
+
+    # A pipe or a device is written to, not replaced.
     path = behind_links(Path(target))
-    if path.exists() and not path.is_file():  # a pipe or a device
+    if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
         return
-    has_source = os.path.isfile(source.name)
+
     # Private until it has the permissions of the source.
-    mode = 0o600 if has_source else 0o666
+    has_source = os.path.isfile(source.name)
+    mode = 0o666
+    if has_source:
+        mode = 0o600
     with replacing(path) as temporary, os.fdopen(os.open(temporary, _NEW, mode), "wb") as file:
         if has_source:
             shutil.copymode(source.name, temporary)
