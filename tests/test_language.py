@@ -1,6 +1,7 @@
 """Check the documentation: short sentences, links that work, docstrings of constants."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -8,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from environment import REPOSITORY
+
+import charrnn
+from charrnn.generation.generator import Generating
+from charrnn.hooks.manager import Names, find_named, offered_names
+from charrnn.hooks.specifications import analysis_methods, model_methods, package_functions
 
 pytestmark = pytest.mark.docs
 
@@ -129,6 +135,26 @@ def test_every_public_constant_has_a_docstring() -> None:
     assert {
         str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names
     } == {}
+
+
+def without_example(functions: dict[str, object]) -> list[str]:
+    """List the functions, classes left out, whose docstring does not show a call."""
+    return [
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function) and ">>> " not in (function.__doc__ or "")
+    ]
+
+
+@pytest.mark.parametrize("hook", [package_functions, model_methods, analysis_methods])
+def test_what_a_room_adds_to_python_shows_how_it_is_called(hook: Names) -> None:
+    assert without_example({name: find_named(hook, name) for name in offered_names(hook)}) == []
+
+
+def test_the_public_functions_show_how_they_are_called() -> None:
+    own = {name: getattr(charrnn, name) for name in charrnn.__all__}
+    drawing = {name: way for name, way in vars(Generating).items() if not name.startswith("_")}
+    assert without_example(own | drawing) == []
 
 
 def test_the_glossary_defines_options_and_terms_for_beginners() -> None:

@@ -158,6 +158,8 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
 
     The gradients are those on the training text in the corpus of `part` or, without one, on
     `SCALE_TEXTS` texts that the model draws, the same ones at every call: so no corpus is needed.
+
+    >>> model.gradient_scale()["output.weight"].mean()
     """
     if part is not None:
         ids = model.training_text(part).ids

@@ -667,6 +667,9 @@ def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
+
+    >>> names = [drawn.text for drawn in model.samples(100)]
+    >>> model.document_novelty(names).num_new
     """
     if model.config.end_id is None:
         raise UsageError(
@@ -680,6 +683,9 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
 
     Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
     too long to be compared.
+
+    >>> reference = model.novelty_reference(length=500)
+    >>> [reference.compare(drawn.text).share_copied for drawn in model.samples(3, length=500)]
     """
     # Checked before the text is generated, which takes longer than this message.
     longest = MAX_CHARS
