@@ -138,12 +138,15 @@ class BeamSearch:
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Search, and yield the ids of the best text."""
+        # What follows the live texts starts anew, so that a search can be iterated over again.
         self.beams = []
         if self._pattern is not None:
             self._matching = _Matching(self._pattern, self._options.length)
             self._find_ends = self._matching.find_ends
         if self._options.no_repeat is not None:
             self._ngrams = SeenNgrams(self._options.no_repeat, self._prime, num_texts=1)
+
+        # At first one text without a character.
         nothing = np.zeros((1, 0))
         live = _LiveTexts(
             texts=nothing.astype(np.int32),
@@ -151,6 +154,7 @@ class BeamSearch:
             totals=np.zeros(1),
             parents=np.zeros(1, np.int64),
         )
+
         logits, state = self._read_prime()
         num_yielded = 0
         while True:
@@ -171,7 +175,8 @@ class BeamSearch:
                 break
             logits, state = self._read(live, state)
 
-        # Texts that were stopped are better than those that `no_repeat` and `banned` left nothing.
+        # Those that have the whole length. Others, to which nothing could be added, count only if
+        # no text has ended.
         if live.num_chars == self._options.length or not self.beams:
             for row in range(len(live)):
                 self._add(live, row, stop_length=0)
@@ -208,7 +213,7 @@ class BeamSearch:
     def _collect(self, live: _LiveTexts) -> _LiveTexts:
         """Keep the texts that end here; return those that continue and may still be among the
         best."""
-        # By a stop string, which counts before any other end.
+        # Stop strings come last: where a text ends in two ways, they say what is cut.
         stop_lengths = np.full(len(live), -1)
         if self._find_ends is not None:
             stop_lengths = self._find_ends(live.texts)
@@ -231,7 +236,7 @@ class BeamSearch:
         """Add a text to `beams` if it is among the best; of equals, the first one stays better."""
         total = live.totals[row]
 
-        # From the worst beam upwards: past the better ones and past equals.
+        # From the worst beam upwards, past those that are worse.
         place = len(self.beams)
         while place > 0 and self.beams[place - 1].total < total:
             place -= 1

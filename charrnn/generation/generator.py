@@ -175,6 +175,8 @@ class Generator:
         `what` names the text in the message of the DataError.
         """
         check_word("unknown", unknown, words=UNKNOWN_CHOICES)
+
+        # A few of them are named: a text in another script has hundreds.
         missing = self.vocab.unknown_characters(text)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
@@ -257,6 +259,7 @@ class Generator:
         for an option out of range or a stop string with characters outside the vocabulary,
         DataError for such a prime.
         """
+        # A search stops at ids: a stop string that has none could never appear.
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
@@ -389,6 +392,7 @@ class Generator:
         options = variants[0]
         size = 1
         if options.match is None:
+            # As many as the states and the characters of all of them may take of the memory.
             state_bytes = self.model_for(options.precision, {}).initial_state(1).num_bytes
             most = min(GROUP_BYTES // state_bytes, GROUP_CHARS // max(1, options.length))
             size = max(1, most)

@@ -77,21 +77,16 @@ class BatchRows:
 
 
 def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
-    """Split `num` ids into contiguous parts, in order, of the given shares (normalised to sum to
-    1).
+    """Split `num` ids into contiguous parts, in order, of the given shares (positive; normalised to
+    sum to 1).
 
     Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's split,
     train = ids[: int(0.9 * num)]; the last part ends at `num`.
 
-    Raises DataError if a share is not positive or a part would be empty.
+    Raises DataError if a part would be empty.
     """
-    total = math.fsum(fractions)
-    if not fractions or min(fractions) <= 0 or not math.isfinite(total):
-        raise DataError(
-            f"cannot split a text by {tuple(fractions)}: give a positive share for each part"
-        )
-
     # Of the first k shares: one sum each, because running sums would round in another way.
+    total = math.fsum(fractions)
     edges = [0]
     for k in range(1, len(fractions)):
         edges.append(int(math.fsum(fractions[:k]) / total * num))
