@@ -10,12 +10,12 @@ import torch
 from hand_built import small_config
 
 from charrnn.config.architectures import CELLS, DEPTHS
-from charrnn.config.settings import Config
+from charrnn.config.settings import Config, config_of_member
 from charrnn.errors import UsageError
 from charrnn.model.ensemble import Ensemble, tensors_of
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.noise import Noise
-from charrnn.model.shapes import config_of_member, num_parameters
+from charrnn.model.shapes import num_parameters
 from charrnn.text.batches import BatchRows
 from charrnn.training.trainer import Trainer
 

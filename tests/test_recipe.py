@@ -30,7 +30,7 @@ def resolve(config: Config, num_chars: int, steps_in_minutes: int = 1710) -> Con
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
-    sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, 90))
+    sized = recipe.choose_table(sized, 90)
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 
@@ -218,9 +218,9 @@ def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:
     sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
     sizes = {64: 65_521, 65: 64_527, 256: 16_384, 2_048: 2_048, 2_049: 0}
     assert {
-        vocab_size: recipe.choose_ngram_rows(sized, vocab_size) for vocab_size in sizes
+        vocab_size: recipe.choose_table(sized, vocab_size).ngram_rows for vocab_size in sizes
     } == sizes
-    assert recipe.choose_ngram_rows(replace(sized, hidden_size=127), 65) == 0, (
+    assert recipe.choose_table(replace(sized, hidden_size=127), 65).ngram_rows == 0, (
         "none for a network to look at"
     )
 

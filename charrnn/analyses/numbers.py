@@ -22,8 +22,9 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
-from charrnn.model.ngram_table import HISTORY_LENGTH, rows_of
+from charrnn.model.ngram_table import rows_of
 from charrnn.model.portable_math import NUMPY, attend
+from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable

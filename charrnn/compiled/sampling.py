@@ -44,8 +44,8 @@ from charrnn.compiled.dot_products import (
 from charrnn.generation.sample_options import Shaping
 from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math
-from charrnn.model.ngram_table import HISTORY_LENGTH
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
+from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop
 from charrnn.system.progress import tell, warn

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import reprlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from encodings.aliases import aliases
 from fractions import Fraction
 from types import NoneType, UnionType
@@ -35,6 +35,14 @@ BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 WIDTHS = ("hidden_size", "parameters")
 """Fields that say how many units a layer has; at most one is set."""
+ALONE: dict[str, Any] = {"num_members": 1, "ngram_rows": 0}
+"""Fields of a single network without a table of n-grams: what they are where nothing chooses
+them."""
+ADDED_PARTS = {"ngram_rows": "n-gram rows"}
+"""Fields that give a network another part, 0 for none, and what they count."""
+MEMBER_SEED_STEP = 1_000_003
+"""Difference of the seeds of two networks that are trained side by side, so that runs with the
+seeds 0, 1, 2 have none in common."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
 """Fields that say how large a model is."""
 MAX_STEPS = 10**9
@@ -446,6 +454,22 @@ def resolved(value: int | Auto | OneHot) -> int:
     """Return a size that is a number. An `auto` or `one-hot` here is a bug."""
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
+
+
+def config_of_member(config: Config, index: int = 0) -> Config:
+    """Return the configuration of one of `num_members` networks, whose units are an equal share of
+    `config.hidden_size`."""
+    members = config.num_networks
+    embedding_size = config.embedding_size
+    if embedding_size != "one-hot":
+        embedding_size = resolved(embedding_size) // members
+    return replace(
+        config,
+        num_members=1,
+        hidden_size=resolved(config.hidden_size) // members,
+        embedding_size=embedding_size,
+        seed=(config.seed + index * MEMBER_SEED_STEP) % 2**32,
+    )
 
 
 def _hint(name: str, value: Any) -> str:

@@ -23,7 +23,7 @@ from charrnn.cli.arguments import read_text
 from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable
 from charrnn.config.options import argument, option
-from charrnn.config.settings import Config
+from charrnn.config.settings import ALONE, Config
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.shapes import weight_shapes
 from charrnn.system.files import (
@@ -219,8 +219,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         num_layers=len(layers),
         hidden_size=hidden_size,
         embedding_size=input_size if "embedding.weight" in matched else "one-hot",
-        num_members=1,
-        ngram_rows=0,
+        **ALONE,
         dropout=0.0,
         input_dropout=0.0,
         weight_drop=0.0,

@@ -30,8 +30,8 @@ from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
-from charrnn.model.ngram_table import BASE, HISTORY_LENGTH, SHORTEST
-from charrnn.model.recurrent_state import pack
+from charrnn.model.ngram_table import BASE, SHORTEST
+from charrnn.model.recurrent_state import HISTORY_LENGTH, pack
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk

@@ -11,21 +11,21 @@ vocabulary; state as in `model.network`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import Config, config_of_member, resolved
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.model.shapes import config_of_member, weight_shapes
+from charrnn.model.shapes import weight_shapes
 
 
 def check_ensemble(config: Config) -> None:
@@ -83,11 +83,11 @@ class Ensemble(nn.Module):
             for index in range(config.num_networks)
         )
         for network in self.networks[1:]:
-            network.ngrams = self.networks[0].ngrams
+            network.share_table_of(self.networks[0])
 
     @property
     def networks(self) -> list[CharRNN]:
-        """The networks, each with parameters of its own but for `ngrams`."""
+        """The networks, each with parameters of its own but for the `sparse_table`."""
         return list(self.members)  # type: ignore[arg-type]  # ModuleList has no element type
 
     @property
@@ -99,6 +99,11 @@ class Ensemble(nn.Module):
     def vocab_size(self) -> int:
         """V: characters of the alphabet."""
         return self.networks[0].vocab_size
+
+    @property
+    def sparse_table(self) -> nn.Embedding | None:
+        """The table of n-grams that all networks share, None without one."""
+        return self.networks[0].sparse_table
 
     @property
     def end_id(self) -> int | None:
@@ -137,12 +142,15 @@ def _side_by_side(states: Sequence[RecurrentState[Tensor]]) -> RecurrentState[Te
     return RecurrentState(vectors, states[0].history)
 
 
-def networks_of(network: CharRNN | Ensemble) -> list[CharRNN]:
+TrainedNetwork: TypeAlias = CharRNN | Ensemble
+
+
+def networks_of(network: TrainedNetwork) -> list[CharRNN]:
     """Return the networks of an ensemble, or the network that is alone."""
     return network.networks if isinstance(network, Ensemble) else [network]
 
 
-def build_network(config: Config, vocab_size: int) -> CharRNN | Ensemble:
+def build_network(config: Config, vocab_size: int) -> TrainedNetwork:
     """Build what `config.num_members` asks for."""
     return CharRNN(config, vocab_size) if config.num_networks == 1 else Ensemble(config, vocab_size)
 
@@ -155,7 +163,7 @@ def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     }
 
 
-def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
+def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
     """Return copies of the weights of a network, or of the one network that an ensemble is."""
     if not isinstance(network, Ensemble):
         return numpy_tensors(network.state_dict())
@@ -164,12 +172,12 @@ def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
     joined = {}
     for name, shape in weight_shapes(network.config, network.vocab_size).items():
         parts = [member[name] for member in members]
-        if name == "ngrams.weight":  # which they share
-            joined[name] = parts[0]
-        elif name == "output.weight":
+        if name == "output.weight":
             joined[name] = np.concatenate(parts, axis=1) / np.float32(len(parts))
         elif name == "output.bias":
             joined[name] = np.mean(parts, axis=0)
+        elif parts[0].shape == shape:  # the sparse table, which they share
+            joined[name] = parts[0]
         elif len(parts[0]) == shape[0]:  # an embedding (V, E), a learned state (L, S, H)
             joined[name] = np.concatenate(parts, axis=-1)
         else:

@@ -20,10 +20,10 @@ from charrnn.config.settings import Auto, Config
 from charrnn.model.cell_types import Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
-from charrnn.model.ngram_table import HISTORY_LENGTH, rows_of
+from charrnn.model.ngram_table import rows_of
 from charrnn.model.noise import Noise
 from charrnn.model.reading import Fragments, cut
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
+from charrnn.model.recurrent_state import HISTORY_LENGTH, RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
 
@@ -31,6 +31,8 @@ Traced = tuple[Tensor, Tensor, Tensor]
 """Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
 LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
+SPARSE_TABLE = "ngrams.weight"
+"""The name of the table of n-grams, of which a step of training changes few rows."""
 HIGHWAY_BIAS = -1.0
 """Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava
 2015)."""
@@ -201,6 +203,15 @@ class CharRNN(nn.Module):
     def num_parameters(self) -> int:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def sparse_table(self) -> nn.Embedding | None:
+        """The module of `SPARSE_TABLE`, None without one."""
+        return self.ngrams
+
+    def share_table_of(self, other: "CharRNN") -> None:
+        """Use the sparse table of another network instead of a table of its own."""
+        self.ngrams = other.ngrams
 
     def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
         """Return the initial state of a text: zero, or the learned one, with gradients."""

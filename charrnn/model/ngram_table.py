@@ -21,8 +21,6 @@ BASE = 1009
 """Factor between the characters in the hash."""
 SHORTEST = 3
 """Characters of the shortest n-gram."""
-HISTORY_LENGTH = 4
-"""N: characters before the last one that choose rows: one fewer than the longest n-gram has."""
 
 
 def next_row(row: Any, older: Any, num_rows: int) -> Any:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.model.cell_types import A
-from charrnn.model.ngram_table import HISTORY_LENGTH
 from charrnn.system.lazy import Tensor, torch
 
+HISTORY_LENGTH = 4
+"""N: one fewer than the characters of the longest n-gram that the table of n-grams knows."""
 B = TypeVar("B", bound=Any)
 """Another array type."""
 

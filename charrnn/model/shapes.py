@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.settings import MAX_HIDDEN_SIZE, Config, OneHot, resolved
+from charrnn.config.settings import MAX_HIDDEN_SIZE, Config, OneHot, config_of_member, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Lstm
@@ -23,9 +23,6 @@ needs."""
 TRAINING_COPIES = 6
 """Values that training stores per weight: weight, gradient, two moments, average, and one for
 temporary results."""
-MEMBER_SEED_STEP = 1_000_003
-"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have
-none in common."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
@@ -70,22 +67,6 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     if config.initial_state == "learned":
         shapes["learned_state"] = (network.num_layers, network.num_packed, size)
     return shapes
-
-
-def config_of_member(config: Config, index: int = 0) -> Config:
-    """Return the configuration of a network of an ensemble, whose units are an equal share of
-    `config.hidden_size`."""
-    members = config.num_networks
-    embedding_size = config.embedding_size
-    return replace(
-        config,
-        num_members=1,
-        hidden_size=resolved(config.hidden_size) // members,
-        embedding_size=(
-            embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members
-        ),
-        seed=(config.seed + index * MEMBER_SEED_STEP) % 2**32,
-    )
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:

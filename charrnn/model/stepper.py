@@ -15,9 +15,9 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.ngram_table import HISTORY_LENGTH, add_ngrams
+from charrnn.model.ngram_table import add_ngrams
 from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
-from charrnn.model.recurrent_state import RecurrentState
+from charrnn.model.recurrent_state import HISTORY_LENGTH, RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -133,6 +133,11 @@ class Stepper:
                 table = exact_product(vectors, weight) + bias
             self.tables[name] = table.astype(np.float32)
         return np.asarray(table)
+
+    @property
+    def added_tables(self) -> dict[str, Float32Array]:
+        """The tables (R, V) whose rows are added to the logits, by name (`model.walk`)."""
+        return {} if self.ngrams is None else {"ngrams": self.ngrams}
 
     @property
     def changes(self) -> str:

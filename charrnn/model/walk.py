@@ -76,6 +76,11 @@ class Architecture:
         `Depth.span`."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
+    @property
+    def optional_settings(self) -> dict[str, int]:
+        """The settings of parts that not every model has, for those that this one has."""
+        return {"ngram_rows": self.ngram_rows} if self.ngram_rows else {}
+
     def extras_of(
         self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
     ) -> dict[str, Any]:
@@ -109,6 +114,14 @@ class Architecture:
                 weight = self.cell.effective_weight(weight)
             found[f"{part}.{product}"] = (weight, tensors[f"{part}.bias_{product}_l0"])
         return found
+
+
+def added_tables(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the tables (R, V) of `model.safetensors` whose rows are added to the logits, by their
+    names without `.weight`."""
+    if "ngrams.weight" not in tensors:
+        return {}
+    return {"ngrams": tensors["ngrams.weight"]}
 
 
 class Walk(Generic[A]):

@@ -12,9 +12,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
-from charrnn.model.ensemble import Ensemble, networks_of
+from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
-from charrnn.model.network import CharRNN
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1
@@ -314,9 +313,7 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(
-    network: CharRNN | Ensemble, config: Config, text_length: int
-) -> list[Optimizer]:
+def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -> list[Optimizer]:
     """Build the configured optimizers for a training text of so many characters.
 
     Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights
@@ -340,8 +337,8 @@ def make_optimizers(
 
     # All other weights but the table. Biases and gains do not decay: they are too few to learn a
     # text by heart.
-    ngrams = networks_of(network)[0].ngrams
-    table = None if ngrams is None else ngrams.weight
+    sparse = network.sparse_table
+    table = None if sparse is None else sparse.weight
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for weight in network.parameters():

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from charrnn.config.settings import MAX_STEPS, MODEL_FIELDS, Config, resolved
+from charrnn.config.settings import ALONE, MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.model.device import chosen_precision, has_fast_bf16
 from charrnn.model.shapes import (
@@ -61,13 +61,13 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
         # another model on a busy day.
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
-        sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, len(text.vocab)))
+        sized = recipe.choose_table(sized, len(text.vocab))
 
         # Sizes that are asked for are those of the model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
         is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
         if is_asked or config.init_from is not None:
-            sized = replace(sized, num_members=sized.num_networks)
+            sized = recipe.fill_auto(sized, **ALONE)
 
         # Before anything of that size is allocated.
         check_multiple(sized)
@@ -92,8 +92,8 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
 
     # The table would take weights from the network that is asked for.
     sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
-    rows = 0 if config.ngram_rows == "auto" else config.ngram_rows
-    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers, ngram_rows=rows)
+    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
+    chosen = recipe.fill_auto(chosen, **ALONE)
     hidden_size = fit_parameters(
         chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size)
     )

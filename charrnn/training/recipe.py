@@ -153,15 +153,13 @@ def choose_sizes(
     return replace(config, bptt_length=bptt_length, batch_size=batch_size)
 
 
-def choose_ngram_rows(config: Config, vocab_size: int) -> int:
-    """Return the rows of the table of n-grams for a model of resolved size and an alphabet of
+def choose_table(config: Config, vocab_size: int) -> Config:
+    """Choose the rows of the table of n-grams for a model of resolved size and an alphabet of
     `vocab_size`."""
-    if config.ngram_rows != "auto":
-        return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
     if vocab_size > MAX_NGRAM_ALPHABET or units_of_network(config) < min(MIN_READ):
-        return 0
-    return min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size)
+        return fill_auto(config, ngram_rows=0)
+    return fill_auto(config, ngram_rows=min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size))
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
+from charrnn.model.network import SPARSE_TABLE
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
 from charrnn.text.batches import BatchRows
@@ -98,13 +99,13 @@ class Trainer:
 
         # The table of n-grams.
         self._networks = networks_of(self.network)
-        self._table = self._networks[0].ngrams
+        self._table = self.network.sparse_table
         if self._table is not None:
             # A step changes few of its rows, which are not worth an average. Processes add dense
             # gradients.
             self._table.sparse = group.size == 1
             for averaged in networks_of(self.averaged):
-                averaged.ngrams = self._table
+                averaged.share_table_of(self._networks[0])
 
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {
@@ -283,7 +284,9 @@ class Trainer:
 
         # It has the table of n-grams, which the weights and their averages share.
         if is_averaged or is_ensemble:
-            tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
+            tensors = {
+                name: value for name, value in tensors.items() if not name.endswith(SPARSE_TABLE)
+            }
 
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
@@ -359,7 +362,7 @@ class Trainer:
             copies = [_fit(value, training, name) for name, value in self._tensors().items()]
             if len(self._networks) > 1:
                 if self._table is not None:
-                    copies.append(_fit(self._table.weight, model, TABLE))
+                    copies.append(_fit(self._table.weight, model, SPARSE_TABLE))
             elif self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
         except _DoesNotFit as reason:
@@ -376,8 +379,6 @@ class Trainer:
         self.cursor = cursor
 
 
-TABLE = "ngrams.weight"
-"""The name of the table of n-grams among a network's weights."""
 Copy: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """A tensor to be overwritten, and the tensor of the same shape with its new values."""
 
@@ -388,7 +389,7 @@ def _is_count(value: object) -> bool:
 
 def _dense_weights(network: nn.Module) -> list[Tensor]:
     """Return the weights of a network but its table of n-grams."""
-    return [weight for name, weight in network.named_parameters() if name != TABLE]
+    return [weight for name, weight in network.named_parameters() if name != SPARSE_TABLE]
 
 
 class _DoesNotFit(Exception):

@@ -49,7 +49,7 @@ from charrnn.model.portable_math import Matrix
 from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.model.walk import Architecture
+from charrnn.model.walk import Architecture, added_tables
 from charrnn.runs.description import RunDescription
 from charrnn.system.files import MAX_TEXT_BYTES
 from charrnn.system.process import memory_bytes
@@ -125,9 +125,8 @@ def pack_model(model: Model) -> bytes:
         if product.bits:
             weight, _ = linear[name]
             matrices[id(weight)] = product
-    ngrams = tensors.get("ngrams.weight")
-    if ngrams is not None:
-        matrices[id(ngrams)] = Matrix(ngrams, is_int8=True)
+    for table in added_tables(tensors).values():
+        matrices[id(table)] = Matrix(table, is_int8=True)
 
     for name in weight_shapes(config, len(vocab)):
         matrix = matrices.get(id(tensors[name]))
@@ -263,9 +262,8 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
         arrays[f"{name} values"] = matrix.values
         arrays[f"{name} scale"] = matrix.scale
         arrays[f"{name} bias"] = bias
-    if stepper.ngrams is not None:
-        settings["ngram_rows"] = len(stepper.ngrams)
-        arrays["ngrams"] = stepper.ngrams
+    settings |= stepper.architecture.optional_settings
+    arrays |= stepper.added_tables
     for layer, extras in enumerate(stepper.extras):
         arrays |= {f"{layer} {name}": values for name, values in extras.items()}
 

@@ -31,6 +31,7 @@ from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Linear, Stepper
+from charrnn.model.walk import added_tables
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
@@ -169,9 +170,9 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
             )
         arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
     arrays |= _input_arrays(stepper, model.tensors)
-    if "ngrams.weight" in model.tensors:
-        table = Matrix(model.tensors["ngrams.weight"], is_int8=True)
-        arrays |= {"ngrams": table.values, "ngrams.scale": table.scale}
+    for name, weight in added_tables(model.tensors).items():
+        table = Matrix(weight, is_int8=True)
+        arrays |= {name: table.values, f"{name}.scale": table.scale}
     if model.config.initial_state == "learned":
         arrays["learned_state"] = pack(stepper.initial_state(1))
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
