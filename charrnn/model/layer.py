@@ -91,13 +91,18 @@ def choose_implementation(
     """
     if is_changed:
         return Implementation.EQUATIONS
+
+    # Where this version of torch lacks the function of a library, CUDA runs what a CPU would.
     chosen = (CUDA if device.type == "cuda" else CPU).get(cell_name)
     if chosen is Implementation.LIBRARY and not has_library(cell_name):
         chosen = CPU.get(cell_name, Implementation.EQUATIONS)
     if chosen is not None:
         return chosen
-    is_linear = issubclass(cell_type(cell_name), LinearCell)
-    return Implementation.SCAN if is_linear else Implementation.EQUATIONS
+
+    # Cell types without an implementation of their own, those of other packages among them.
+    if issubclass(cell_type(cell_name), LinearCell):
+        return Implementation.SCAN
+    return Implementation.EQUATIONS
 
 
 class LayerRead(NamedTuple):
@@ -147,12 +152,16 @@ class RecurrentLayer(nn.Module):
         self.dilation = dilation
         self.weight_drop = weight_drop
         self.zoneout = zoneout
+
+        # Named as in `torch.nn`, where every product has a bias of its own.
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
             rows = num_blocks * hidden_size
             columns = input_size if name == "ih" else hidden_size
             self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
             self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
+
+        # What else the cell type has. A permutation is drawn once and not trained.
         for name, (shape, kind) in self.cell.extras(hidden_size).items():
             if kind == "permutation":
                 self.register_buffer(name, torch.arange(shape[0]))
@@ -166,6 +175,7 @@ class RecurrentLayer(nn.Module):
         Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz
         2015). The recurrent weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
         """
+        # Block by block: the bounds of a draw follow from the shape of what is drawn.
         for block in self.weight("ih").chunk(self.cell.input_blocks):
             nn.init.xavier_uniform_(block, generator=generator)
         for name, num_blocks in self.cell.products.items():
@@ -177,12 +187,15 @@ class RecurrentLayer(nn.Module):
                     # A constant input then adds up to itself: the sum of IRNN_SCALE^t is 1 / (1 -
                     # IRNN_SCALE).
                     self.weight("ih").mul_(1 - IRNN_SCALE)
+
+        # The biases. An open forget gate lets gradients through from the first step on.
         for name in ("ih", *self.cell.products):
             nn.init.zeros_(self.bias(name))
         if self.cell.forget_block is not None:
-            nn.init.constant_(
-                self.bias("ih").chunk(self.cell.input_blocks)[self.cell.forget_block], forget_bias
-            )
+            blocks = self.bias("ih").chunk(self.cell.input_blocks)
+            nn.init.constant_(blocks[self.cell.forget_block], forget_bias)
+
+        # What else the cell type has.
         for name, (shape, kind) in self.cell.extras(self.hidden_size).items():
             value: Tensor = getattr(self, name)
             with torch.no_grad():
@@ -228,43 +241,52 @@ class RecurrentLayer(nn.Module):
         the columns of the weight. With `ops`, the cell's equations are computed with these
         functions, and no faster implementation is used.
         """
-        how = _How(embedding, noise, ops, keeps_cells)
+        how = _How(embedding=embedding, noise=noise, ops=ops, keeps_cells=keeps_cells)
+
+        # Dropped here, once: all characters of a window are read with the same weights.
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
+
         if self.dilation == 1:
-            return self._read_sequences(inputs, weights, state, how)
-        return self._read_interleaved(inputs, weights, state, how)
+            return self._read_sequences(inputs, weights=weights, state=state, how=how)
+        return self._read_interleaved(inputs, weights=weights, state=state, how=how)
 
     def _read_interleaved(
         self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
     ) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
         together: T / D characters of all D, then one character of some."""
+        # The whole rounds of D characters, and what is left of the last round.
         num_steps, batch_size = inputs.shape[:2]
         num_rest = num_steps % self.dilation
         folds = [(num_steps - num_rest, self.dilation), (num_rest, num_rest)]
+
         reads = []
         begin = 0
         for length, num_rows in folds:
             if length == 0:
                 continue
+
             # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1,
             # and so on.
             piece = inputs[begin : begin + length]
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            read = self._read_sequences(folded, weights, first, how)
+            read = self._read_sequences(folded, weights=weights, state=first, how=how)
             reads.append(read)
+
+            # The states that were continued are the oldest: the new ones join the end of the queue.
             last = read.state.reshape(-1, num_rows, batch_size, self.hidden_size)
             state = torch.cat((rows[:, num_rows:], last), dim=1).reshape(state.shape)
             begin += length
 
+        # Characters are in the order of the text again once the folded axis is split.
         def unfold(parts: list[Tensor]) -> Tensor:
             return torch.cat([part.reshape(-1, batch_size, self.hidden_size) for part in parts])
 
         outputs = unfold([read.outputs for read in reads])
         cells = [read.cells for read in reads if read.cells is not None]
-        return LayerRead(outputs, unfold(cells) if cells else None, state)
+        return LayerRead(outputs, cells=unfold(cells) if cells else None, state=state)
 
     def _read_sequences(
         self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
@@ -275,12 +297,18 @@ class RecurrentLayer(nn.Module):
             inputs.device,
             is_changed=how.ops is not None or self.zoneout > 0,
         )
+
+        # A library computes the input products itself.
         if implementation is Implementation.LIBRARY:
-            return self._run_library(inputs, state, weights["hh"], how)
+            return self._run_library(inputs, state=state, weight_hh=weights["hh"], how=how)
+
+        # The input products do not depend on the state: one product for the whole window.
         if inputs.is_floating_point():
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
             x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
+
+        # The recurrence.
         run = {
             Implementation.FUSED: self._run_fused,
             Implementation.SCAN: self._run_scan,
@@ -289,8 +317,8 @@ class RecurrentLayer(nn.Module):
         is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             with on_threads(1):
-                return run(x, weights, state, how)
-        return run(x, weights, state, how)
+                return run(x, weights=weights, state=state, how=how)
+        return run(x, weights=weights, state=state, how=how)
 
     def _run_fused(
         self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
@@ -299,17 +327,22 @@ class RecurrentLayer(nn.Module):
         run = gru if self.cell_name == "gru" else rnn
         arguments = [part.to(x.dtype) for part in (state[0], weights["hh"], self.bias("hh"))]
         outputs = run(x, *arguments)
-        return LayerRead(outputs, outputs if how.keeps_cells else None, outputs[-1:])
+
+        # The cell values of both are their outputs.
+        cells = outputs if how.keeps_cells else None
+        return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _run_scan(
         self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
     ) -> LayerRead:
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
+        # Neither coefficient depends on the state, so those of all steps are computed at once.
         a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
         outputs = scan(a, b, state[0])
+
         cells = self.cell.value(TORCH, (outputs,)) if how.keeps_cells else None
-        return LayerRead(outputs, cells, outputs[-1:])
+        return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _input_table(
         self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)
@@ -317,7 +350,9 @@ class RecurrentLayer(nn.Module):
         """Compute the input product (V, R) of every character, with some rows of the weight and a
         bias (R,)."""
         weight = self.weight("ih")[rows]
-        return weight.t() + bias if embedding is None else linear(embedding, weight, bias)
+        if embedding is None:
+            return weight.t() + bias
+        return linear(embedding, weight, bias)
 
     def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
@@ -330,12 +365,15 @@ class RecurrentLayer(nn.Module):
     ) -> LayerRead:
         """Apply the cell's equations to one input product of x (T, B, X*H) after the other."""
         ops = how.ops or TORCH
+
+        # What stays the same from step to step.
+        num_steps, batch_size, _ = x.shape
         products = {
             name: RecurrentProduct(
                 self.cell.effective_weight(weight).to(x.dtype),
-                self.bias(name).to(x.dtype),
-                x.shape[1],
-                x.shape[0],
+                bias=self.bias(name).to(x.dtype),
+                batch_size=batch_size,
+                num_steps=num_steps,
             )
             for name, weight in weights.items()
         }
@@ -344,6 +382,7 @@ class RecurrentLayer(nn.Module):
             return products[name](h)
 
         extras = self._extras()
+
         # Elementwise operations in the precision of the state: only matrix products gain from bf16.
         x = x.to(state.dtype)
         current: CellState[Tensor] = tuple(state)
@@ -356,9 +395,11 @@ class RecurrentLayer(nn.Module):
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
             states.append(current if how.keeps_cells else current[:1])
+
+        # Only the cell values need a memory c of every step.
         stacked = tuple(torch.stack(part) for part in zip(*states, strict=True))
         cells = self.cell.value(ops, stacked) if how.keeps_cells else None
-        return LayerRead(stacked[0], cells, torch.stack(current))
+        return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
     def _zone_out(
         self, old: CellState[Tensor], new: CellState[Tensor], noise: Noise | None
@@ -370,32 +411,44 @@ class RecurrentLayer(nn.Module):
                 before + (1 - self.zoneout) * (after - before)
                 for before, after in zip(old, new, strict=True)
             )
-        drawn = [noise.for_one_step(part.shape, self.zoneout) for part in new]
-        taken = [
-            to_device(mask, part.device, part.dtype) for mask, part in zip(drawn, new, strict=True)
-        ]
-        return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
+
+        # One mask for each part of the state (Krueger 2017).
+        zoned = []
+        for before, after in zip(old, new, strict=True):
+            mask = noise.for_one_step(after.shape, self.zoneout)
+            taken = to_device(mask, after.device, dtype=after.dtype)
+            zoned.append(before + taken * (after - before))
+        return tuple(zoned)
 
     def _run_library(
         self, inputs: Tensor, state: Tensor, weight_hh: Tensor, how: _How
     ) -> LayerRead:
         """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
-        # Not by indexing, whose gradient takes four times as long.
+
+        # Libraries read vectors. Not by indexing, whose gradient takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
         elif how.embedding is None:
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
             vectors = nn.functional.embedding(inputs, how.embedding)
-        outputs, last = run_library(self.cell_name, vectors, state, weights)
+        outputs, last = run_library(self.cell_name, vectors, state=state, weights=weights)
+
+        # They return no c but the last one.
         if not how.keeps_cells:
-            return LayerRead(outputs, None, last)
+            return LayerRead(outputs, cells=None, state=last)
         if self.cell_name == "lstm":
-            cells = self._lstm_cells(inputs, state, weight_hh, outputs, how.embedding)
+            cells = self._lstm_cells(
+                inputs,
+                state=state,
+                weight_hh=weight_hh,
+                outputs=outputs,
+                embedding=how.embedding,
+            )
         else:
             cells = self.cell.value(TORCH, (outputs,))
-        return LayerRead(outputs, cells, last)
+        return LayerRead(outputs, cells=cells, state=last)
 
     def _lstm_cells(
         self,
@@ -417,18 +470,19 @@ class RecurrentLayer(nn.Module):
         def compute_gates(rows: slice) -> Tensor:
             """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at
             once."""
-            bias, recurrent = (
-                self.bias("ih")[rows] + self.bias("hh")[rows],
-                linear(h_before, weight_hh[rows]),
-            )
+            bias = self.bias("ih")[rows] + self.bias("hh")[rows]
+            recurrent = linear(h_before, weight_hh[rows])
             if inputs.is_floating_point():
                 return recurrent + linear(inputs, self.weight("ih")[rows], bias)
             return recurrent + self._input_table(embedding, bias, rows)[inputs]
 
+        # The short way, by the output gate alone.
         if outputs.dtype == torch.float32:
             o = compute_gates(slice(-self.hidden_size, None)).sigmoid_()
             if o.amin() >= SMALLEST_OUTPUT_GATE:
                 return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
+
+        # The long way, in float32 at least: c adds up over all steps.
         gates = compute_gates(slice(3 * self.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell = state[1]

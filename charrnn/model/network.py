@@ -98,11 +98,15 @@ class CharRNN(nn.Module):
     def __init__(self, config: Config, vocab_size: int) -> None:
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
+
+        # The sizes.
         network = Architecture.of(config)
         num_layers = network.num_layers
         hidden_size = network.hidden_size
         input_size = input_size_of(config, vocab_size)
-        # `auto` is allowed here: a network that is not trained needs no dropout.
+
+        # What `forward` needs of the configuration. `auto` is allowed here: a network that is not
+        # trained needs no dropout.
         self.dropout = _share(config.dropout)
         self.input_dropout = _share(config.input_dropout)
         self.depth = network.depth
@@ -111,11 +115,14 @@ class CharRNN(nn.Module):
         self._num_states = network.num_states
         self.kept_outputs = network.kept_outputs
 
-        # torch initializes modules from its global generator; `_draw_weights` overwrites that. The
-        # order of the modules is that of the parameters, which checkpoints and optimizers keep.
+        # How many modules the depth has between the layers.
         num_gates = num_layers - 1 if self.depth.has_gates else 0
         num_heads = num_layers if self.depth.span else 0
         num_grids = num_layers if self.depth.has_lstm else 0
+
+        # The modules of torch. It initializes them from its global generator, which must not move:
+        # `_draw_weights` overwrites what it drew. The order of the modules is that of the
+        # parameters, which checkpoints and optimizers keep.
         with torch.random.fork_rng(devices=[]):
             self.embedding: nn.Embedding | None = None
             if config.embedding_size != "one-hot":
@@ -132,6 +139,9 @@ class CharRNN(nn.Module):
             self.ngrams: nn.Embedding | None = None
             if network.ngram_rows:
                 self.ngrams = nn.Embedding(network.ngram_rows, vocab_size)
+
+        # The modules of this package, which only allocate their parameters. Below a grid there is a
+        # projection, so that its first layer reads H numbers as all others do.
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
@@ -146,6 +156,8 @@ class CharRNN(nn.Module):
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_grids)
         )
+
+        # Zeros begin like a state that is not learned.
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             learned = torch.zeros(num_layers, network.num_packed, hidden_size)
@@ -153,11 +165,16 @@ class CharRNN(nn.Module):
         self._draw_weights(config.seed, config.forget_bias)
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:
+        """Draw all weights, in an order that must stay: each draw depends on those before it."""
         generator = torch.Generator().manual_seed(seed)
+
+        # Below the layers: the entries of a vector of a character have a mean square of 1 / E.
         if self.embedding is not None:
             nn.init.normal_(
                 self.embedding.weight, std=self.embedding.embedding_dim**-0.5, generator=generator
             )
+
+        # The layers, and what the depth has between them.
         for layer in self.recurrent_layers():
             layer.draw_weights(generator, forget_bias)
         for highway in self.highways:
@@ -171,6 +188,8 @@ class CharRNN(nn.Module):
             nn.init.zeros_(self.bottom.bias)
         for grid in self.grid_layers():
             grid.draw_weights(generator, forget_bias)
+
+        # Above the layers. A table of zeros adds nothing until a step of training has changed it.
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
         if self.ngrams is not None:
@@ -221,6 +240,8 @@ class CharRNN(nn.Module):
         else:
             learned = self.learned_state[:, : self._num_states]
             vectors = learned.unsqueeze(2).repeat(1, 1, batch_size, 1)
+
+        # Zeros in the history stand for no character.
         if self.ngrams is None:
             return RecurrentState(vectors)
         history = torch.zeros(batch_size, HISTORY_LENGTH, dtype=torch.int64, device=self.device)
@@ -243,10 +264,12 @@ class CharRNN(nn.Module):
         functions, which can clamp a unit or record gates; the others use their fastest
         implementation.
         """
+        # Drawn before the masks of the layers: a run repeats its draws in this order.
         scale: Tensor | float = 1.0
         if noise is not None and self.ngrams is not None:
             kept = noise.for_characters(len(ids), self.dropout)
             scale = to_device(kept / (1 - self.dropout), ids.device)
+
         read, state = self.read_documents(ids, state, noise=noise, ops=ops)
         return self._logits(read, scale), state
 
@@ -280,6 +303,8 @@ class CharRNN(nn.Module):
         """
         below = self.vectors(ids)
         links = _Links(self, below, state.vectors)
+
+        # The walk of `read_window`, with outputs that are known instead of computed.
         inputs = []
         for index, output in enumerate(outputs.unbind(2)):
             if links.along_depth is not None:
@@ -310,10 +335,13 @@ class CharRNN(nn.Module):
         initial state, cut into pieces (`model.reading.cut`).
         """
         read_window = partial(self.read_window, noise=noise, ops=ops, keeps_cells=keeps_cells)
+
+        # Most windows have no END, and are read in one piece.
         is_end = self._find_ends(ids)
         if is_end is None:
             if noise is not None and self.end_id is not None:
-                # The rows of another process may have an END.
+                # The rows of another process may have an END. It then draws by pieces, and no
+                # process may draw from the common generator what another one does not.
                 noise.start_piece(torch.arange(ids.shape[1]))
             return read_window(ids, state)
 
@@ -326,10 +354,12 @@ class CharRNN(nn.Module):
         states = state.map(partial(torch.index_select, dim=-2, index=indices(fragments.lanes)))
         states = reset_rows(
             states,
-            self.initial_state(len(fragments.lanes)),
-            indices(is_end[fragments.begins, fragments.lanes]),
+            initial=self.initial_state(len(fragments.lanes)),
+            is_reset=indices(is_end[fragments.begins, fragments.lanes]),
         )
 
+        # Pieces of equal length are read side by side. Each continues from the rows of its
+        # fragments, and leaves its last states there for the next piece.
         reads = []
         positions = []
         for piece in cut(fragments, num_lanes):
@@ -344,7 +374,7 @@ class CharRNN(nn.Module):
             positions.append(where.flatten())
             states = states.map(partial(_replace_rows, rows), last)
 
-        # The place of every character among the outputs of all pieces.
+        # The outputs are in the order of the pieces: sort them into that of the window.
         order = torch.cat(positions).argsort()
 
         def in_order(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -356,6 +386,8 @@ class CharRNN(nn.Module):
 
         features, ngram_rows, cells, outputs = map(in_order, zip(*reads, strict=True))
         assert features is not None
+
+        # The state of a lane is that of its last fragment.
         last_of_lanes = indices(fragments.last_of_lanes)
         return (
             Read(features, ngram_rows, cells, outputs),
@@ -379,6 +411,7 @@ class CharRNN(nn.Module):
         keeps_cells: bool,
     ) -> tuple[Read, RecurrentState[Tensor]]:
         """Read ids (T, B), or vectors (T, B, E), on from a state, without a reset."""
+        # Below the first layer.
         is_vectors = ids.is_floating_point()
         drops_inputs = noise is not None and self.input_dropout > 0
         # Without input dropout, the first layer looks up its input products in a table of V rows.
@@ -388,6 +421,7 @@ class CharRNN(nn.Module):
             below = _drop(self.vectors(ids), self.input_dropout, noise)
         links = _Links(self, below, state.vectors)
 
+        # Up the layers, each of which reads the whole window at once.
         all_cells = []
         all_outputs = []
         joined = []
@@ -398,6 +432,7 @@ class CharRNN(nn.Module):
             if links.along_depth is not None:
                 # A separate view for each use, so that gradients add up in the order of the layers.
                 below = links.along_depth[0]
+
             table = None
             if takes_ids and index == 0 and self.embedding is not None:
                 table = self.embedding.weight
@@ -411,23 +446,29 @@ class CharRNN(nn.Module):
             )
             all_cells.append(found.cells)
             all_outputs.append(found.outputs)
+
             dropped = _drop(found.outputs, self.dropout, noise)
             below = self.depth.join(links, index, below, dropped)
             joined.append(below)
+
             # A layer with a smaller dilation than the last one leaves vectors unused.
             rest = vectors[len(used) + self.depth.span :]
             last = found.state.to(vectors.dtype)
             new_vectors.append(torch.cat((last, links.kept[index], rest)))
 
-        features = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
+        # What the output layer reads.
+        features = below
+        if self.sum_outputs:
+            features = sum(joined[1:], start=joined[0])
         rows = None
         history = state.history
         if self.ngrams is not None and not is_vectors:
             rows, history = self._ngram_rows(ids, state)
-        read = Read(features, rows, None, None)
+        read = Read(features, ngram_rows=rows, cells=None, outputs=None)
         if keeps_cells:
-            read = Read(
-                features, rows, torch.stack(all_cells, dim=2), torch.stack(all_outputs, dim=2)
+            read = read._replace(
+                cells=torch.stack(all_cells, dim=2),
+                outputs=torch.stack(all_outputs, dim=2),
             )
         return read, RecurrentState(torch.stack(new_vectors), history)
 
@@ -436,6 +477,9 @@ class CharRNN(nn.Module):
         after them."""
         assert self.ngrams is not None and state.history is not None
         read = torch.cat((state.history.T, ids + 1))
+
+        # The rows of all characters at once: shifted by n, the text gives every character the one n
+        # before it.
         shifted = [read[place : len(ids) + place] for place in range(HISTORY_LENGTH + 1)]
         rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings), dim=-1)
         return rows, read[-HISTORY_LENGTH:].T
@@ -476,6 +520,8 @@ class _Links:
     def climb(self, layer: int, x: Tensor) -> Tensor:
         assert self.along_depth is not None, "this depth has no LSTM"
         grid = self._network.grid_layers()[layer]
+
+        # Along depth there is no time: all T * B characters are rows of one step.
         read = grid(x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
         along_depth: Tensor = read.state.view(self.along_depth.shape)
         self.along_depth = along_depth
@@ -484,19 +530,30 @@ class _Links:
     def attend(self, layer: int, y: Tensor) -> Tensor:
         query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
         span = self._network.depth.span
+
+        # The outputs before the window are part of the state; its last ones become that part.
         past = torch.cat((self.kept[layer].to(y.dtype), y))
         self.kept[layer] = past[-span:].to(self.kept[layer].dtype)
+
+        # Blocks of `span` characters: a mask for a whole window would grow with the square of its
+        # length, and most of it would be empty.
         reads = []
         for begin in range(0, len(y), span):
             near = past[begin : begin + 2 * span - 1]
             queries = query[begin : begin + span]
+
             # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those
             # before it.
             every = torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device)
             is_read = every.triu().tril(span - 1)
+
+            # The function of torch wants the batch first. Outputs are keys and values.
             near = near.transpose(0, 1)
             read_near = scaled_dot_product_attention(
-                queries.transpose(0, 1), near, near, attn_mask=is_read
+                query=queries.transpose(0, 1),
+                key=near,
+                value=near,
+                attn_mask=is_read,
             )
             reads.append(read_near.transpose(0, 1))
         read: Tensor = gate.sigmoid() * torch.cat(reads)
@@ -512,6 +569,8 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
     to keep the mean."""
     if noise is None or share == 0:
         return values
+
+    # Scaled up here, so that no other pass over a text has to scale anything down.
     kept = noise.for_rows(values.shape[-1], share)
     return values * to_device(kept / (1 - share), values.device, values.dtype)
 

@@ -45,6 +45,8 @@ class RepeatedProduct:
         """Pack the weight if that makes `num_steps` products with x of `batch_size` rows faster."""
         self._transposed = weight.t()
         self._packed: Tensor | None = None
+
+        # Packing pays for large weights and many steps, where this version of torch has it.
         is_faster = weight.dtype == torch.bfloat16 or (
             weight.dtype == torch.float32 and weight.numel() >= LEAST_FP32_TO_PACK
         )
@@ -59,18 +61,18 @@ class RepeatedProduct:
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Compute the product (B, N), plus bias (N,)."""
         if self._packed is not None:
-            return cast(
-                Tensor, torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
-            )
-        return x @ self._transposed if bias is None else torch.addmm(bias, x, self._transposed)
+            # The operators take no keywords: "none" is the function applied to the product.
+            product = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
+            return cast(Tensor, product)
+        if bias is None:
+            return x @ self._transposed
+        return torch.addmm(bias, x, self._transposed)
 
     def plus(self, x: Tensor, added: Tensor) -> Tensor:
         """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
-            return cast(
-                Tensor,
-                torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add"),
-            )
+            pointwise = torch.ops.mkldnn._linear_pointwise
+            return cast(Tensor, pointwise.binary(x, added, self._packed, None, "add"))
         return torch.addmm(added, x, self._transposed)
 
 
@@ -81,6 +83,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
     The operators are those that torch's own compiler calls.
     """
+    # Products of ones: a sum of three for each row and column, plus one.
     x = torch.ones(2, 3, dtype=dtype)
     weight = torch.ones(4, 3, dtype=dtype)
     ones = torch.ones(2, 4, dtype=dtype)
@@ -89,7 +92,9 @@ def can_pack(dtype: torch.dtype) -> bool:
         product = torch.ops.mkldnn._linear_pointwise(x, packed, ones[0], "none", [], "")
         total = torch.ops.mkldnn._linear_pointwise.binary(x, ones, packed, None, "add")
     except (AttributeError, RuntimeError, TypeError):
+        # The operator is missing, takes other arguments, or has no kernel for this processor.
         return False
+
     return torch.equal(product, 4 * ones) and torch.equal(total, 4 * ones)
 
 
@@ -102,12 +107,19 @@ class RecurrentProduct:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
-        self._window = _Window(weight.detach(), bias.detach(), batch_size, num_steps)
+        self._window = _Window(
+            weight.detach(),
+            bias=bias.detach(),
+            batch_size=batch_size,
+            num_steps=num_steps,
+        )
+
         # Every step depends on this token, so autograd reaches `_Enter` after the last of them.
         self._token: Tensor = _Enter.apply(weight, bias, self._window)  # type: ignore[no-untyped-call]
 
     def __call__(self, h: Tensor) -> Tensor:
         """Compute the product (B, G*H) of h (B, H), in the weight's precision."""
+        # Without gradients there is nothing to record.
         if not torch.is_grad_enabled():
             return self._window.forward(h.to(self._window.weight.dtype), self._window.bias)
         return _Step.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
@@ -127,10 +139,14 @@ class _Window:
 
     @cached_property
     def backward(self) -> RepeatedProduct:
+        """Multiplies with the transpose. It is packed when the first step of a backward pass needs
+        it: validation needs none."""
         return RepeatedProduct(self.weight.t(), self.batch_size, self.num_steps)
 
 
 class _Enter(Function):
+    """The start of a window: passes weight and bias in, and the gradients of both out."""
+
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, window: _Window) -> Tensor:
         ctx.window = window
@@ -138,6 +154,7 @@ class _Enter(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        # All steps are on the tape now: their rows make one product.
         d_products = torch.cat([d_product for d_product, _ in ctx.window.tape])
         hs = torch.cat([h for _, h in ctx.window.tape])
         ctx.window.tape.clear()
@@ -145,6 +162,8 @@ class _Enter(Function):
 
 
 class _Step(Function):
+    """One step, whose backward pass records what the gradient of the weight needs."""
+
     @staticmethod
     def forward(ctx: Any, h: Tensor, token: Tensor, window: _Window) -> Tensor:
         ctx.h = h.to(window.weight.dtype)
@@ -155,6 +174,8 @@ class _Step(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         d_product = grads[0].to(ctx.h.dtype)
         ctx.window.tape.append((d_product, ctx.h))
+
+        # The token has no value; its gradient only makes autograd go on to `_Enter`.
         return ctx.window.backward(d_product), d_product.new_zeros(()), None
 
 
@@ -196,13 +217,16 @@ class _Gru(Function):
         gates = blocks[..., :num_gates].unbind()
         x_n = x[..., num_gates:].unbind()
         steps = hs.unbind()
-        product = RepeatedProduct(weight, batch_size, num_steps)
+        product = RepeatedProduct(weight, batch_size=batch_size, num_steps=num_steps)
+
+        # Forward in time. `blocks` keeps the gates, which the backward pass needs.
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
             total = product.plus(steps[t], block)
             torch.sigmoid(total[:, :num_gates], out=gates[t])
             u_n[t].copy_(total[:, num_gates:])
             torch.addcmul(x_n[t], r[t], u_n[t], out=n_t).tanh_()
             torch.lerp(n_t, steps[t], z[t], out=steps[t + 1])
+
         ctx.save_for_backward(hs, blocks, n, weight)
         return hs[1:]
 
@@ -221,7 +245,7 @@ class _Gru(Function):
         torch.mul(by_n, r, out=by_blocks[2])
 
         # Backward in time: the error of h_t, times these derivatives, and carried on to h_(t-1).
-        product = RepeatedProduct(weight.t(), batch_size, num_steps)
+        product = RepeatedProduct(weight.t(), batch_size=batch_size, num_steps=num_steps)
         d_products = d_product.unbind()
         kept = z.unbind()
         d_outputs = grads[0].unbind()
@@ -236,9 +260,11 @@ class _Gru(Function):
             errors.append(product.plus(d_products[t], carried))
         d_h = errors.pop()
 
+        # The gradients of the weights: one product for all steps.
         flat = d_product.flatten(0, 1)
         d_weight = flat.t() @ hs[:-1].flatten(0, 1)
         d_bias = flat.sum(0)
+
         # The gradient of x differs from that of the product only in block n.
         torch.mul(torch.stack(errors[::-1]), by_n, out=by_blocks[2])
         return d_product, d_h, d_weight, d_bias
@@ -253,15 +279,20 @@ def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Rnn(Function):
+    """h_t = tanh(x_t + W h_(t-1) + b), with as few operations per character as `_Gru`."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # Row t + 1 is x_t + b at first, from which the loop computes h_t in place.
         hs = x.new_empty(x.shape[0] + 1, *h.shape)
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
-        product = RepeatedProduct(weight, h.shape[0], x.shape[0])
+
+        product = RepeatedProduct(weight, batch_size=h.shape[0], num_steps=x.shape[0])
         before, *steps = hs.unbind()
         for step in steps:
             before = torch.tanh(product.plus(before, step), out=step)
+
         ctx.save_for_backward(hs, weight)
         return hs[1:]
 
@@ -271,15 +302,21 @@ class _Rnn(Function):
         num_steps = len(hs) - 1
         batch_size = hs.shape[1]
         d_x = torch.empty_like(hs[1:])
+
+        # Views of every step, so that the loop makes none.
         d_xs = d_x.unbind()
         steps = hs.unbind()
         d_outputs = grads[0].unbind()
-        product = RepeatedProduct(weight.t(), batch_size, num_steps)
+
+        # Backward in time: the error of h_t, through tanh, and carried on to h_(t-1).
+        product = RepeatedProduct(weight.t(), batch_size=batch_size, num_steps=num_steps)
         error = d_outputs[-1]
         for t in range(num_steps - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
             d_output = d_outputs[t - 1] if t > 0 else torch.zeros_like(error)
             error = product.plus(d_xs[t], d_output)
+
+        # The gradients of the weights: one product for all steps.
         flat = d_x.flatten(0, 1)
         d_weight = flat.t() @ hs[:-1].flatten(0, 1)
         return d_x, error, d_weight, flat.sum(0)
@@ -295,6 +332,8 @@ def scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
 
 
 class _Scan(Function):
+    """One operation per character, forward and, the other way round, backward."""
+
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
         hs = b.new_empty(len(b) + 1, *h.shape)
@@ -308,11 +347,15 @@ class _Scan(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, hs = ctx.saved_tensors
+
+        # The error of h_t is the gradient of b_t: that of the output, and a_(t+1) times the next
+        # one. A copy, as the gradient that comes in is not ours to change.
         d_b = grads[0].clone(memory_format=torch.contiguous_format)
         steps = d_b.unbind()
         kept = a.unbind()
         for t in range(len(steps) - 1, 0, -1):
             steps[t - 1].addcmul_(kept[t], steps[t])
+
         return d_b * hs[:-1], d_b, d_b[0] * a[0]
 
 
@@ -337,17 +380,23 @@ def run_library(
     function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
     device = inputs.device
     dtype = autocast_dtype(device, weights[0].dtype)
+
     if not _casts(device, dtype):
-        return _call(function, inputs, state, weights)
+        return _call(function, inputs=inputs, state=state, weights=weights)
     with torch.autocast(device.type, enabled=False):
         return _call(
-            function, inputs.to(dtype), state.to(dtype).contiguous(), _in_one_buffer(weights, dtype)
+            function,
+            inputs=inputs.to(dtype),
+            state=state.to(dtype).contiguous(),
+            weights=_in_one_buffer(weights, dtype),
         )
 
 
 def _casts(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and in
-    fp16 on a CPU calls kernels of oneDNN that few processors have.
+    """Return whether arguments are converted here, instead of by torch's autocast.
+
+    It takes fp16 for bf16 on CUDA, and in fp16 on a CPU calls kernels of oneDNN that few processors
+    have.
     """
     return device.type == "cuda" or dtype == torch.float16
 
@@ -365,6 +414,8 @@ def _call(
         "bidirectional": False,
         "batch_first": False,
     }
+
+    # Only an LSTM has two states, which the function takes and returns as a pair.
     if len(state) == 2:
         outputs, h, c = function(input=inputs, hx=tuple(state.chunk(2)), **options)
         return outputs, torch.cat((h, c))
