@@ -21,6 +21,7 @@ def pick_device(name: str) -> torch.device:
 
     Raises UsageError if the device is not available.
     """
+    # Fastest first: `auto` takes the first one that is here.
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -30,6 +31,7 @@ def pick_device(name: str) -> torch.device:
         name = next(candidate for candidate, is_here in available.items() if is_here)
     if not available[name]:
         raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
+
     if name == "cuda":
         # cuBLAS reads it when it is first used. Without it, older versions may add up in another
         # order at every call.
@@ -42,8 +44,13 @@ def has_fast_bf16(device: torch.device) -> bool:
     use them)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+
+    # Emulated bf16 is slower than fp32. oneDNN emulates it where the processor has no instructions
+    # for it, and where its user has forbidden them.
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    if device.type != "cpu" or not any(word in cap for word in CAPS_WITH_BF16):
+    if not any(word in cap for word in CAPS_WITH_BF16):
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
@@ -56,8 +63,11 @@ def cpu_computes_bf16() -> bool:
     PyTorch asks the processor, but computes with oneDNN. If ONEDNN_MAX_CPU_ISA limits oneDNN to
     fewer instructions, PyTorch chooses a kernel that oneDNN does not have.
     """
+    # Its weights are drawn from the global generator, which must not move.
     with torch.random.fork_rng(devices=[]):
         lstm = torch.nn.LSTM(1, 1)
+
+    # Nothing but trying tells.
     try:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             lstm(torch.zeros(1, 1, 1))
@@ -75,11 +85,11 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
     `bf16` on a CPU that cannot compute in it.
     """
     chosen = chosen_precision(device, precision)
-    lower = getattr(torch, DTYPES["bf16" if chosen == "fp32" else chosen])
-    with (
-        exact_arithmetic(device),
-        torch.autocast(device.type, dtype=lower, enabled=chosen != "fp32"),
-    ):
+    is_lower = chosen != "fp32"
+
+    # A context that is not enabled wants a lower dtype all the same.
+    lower = getattr(torch, DTYPES[chosen if is_lower else "bf16"])
+    with exact_arithmetic(device), torch.autocast(device.type, dtype=lower, enabled=is_lower):
         yield
 
 
@@ -91,10 +101,13 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+
+    # Who names it gets it, even where it is slow, but not where it fails.
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
         raise UsageError(
             "precision is 'bf16', but oneDNN cannot compute in it on this CPU. Use auto or fp32."
         )
+
     if precision == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return precision
@@ -103,9 +116,9 @@ def chosen_precision(device: torch.device, precision: str) -> str:
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of matrix products in the present autocast context: `dtype` itself outside
     of one."""
-    return (
-        torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
-    )
+    if not torch.is_autocast_enabled(device.type):
+        return dtype
+    return torch.get_autocast_dtype(device.type)
 
 
 @contextmanager
@@ -120,22 +133,29 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    # Their types do not declare these attributes.
+
+    # What is changed. The types do not declare these attributes.
     rnn: Any = torch.backends.cudnn.rnn
     matmul: Any = torch.backends.cuda.matmul
     uninitialized: Any = torch.utils.deterministic
-    precisions = rnn.fp32_precision, matmul.fp32_precision
+    changed = (rnn, matmul)
+
+    # What it was: the program around this one may have chosen something else.
+    precisions = [part.fp32_precision for part in changed]
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     was_filled = uninitialized.fill_uninitialized_memory
-    rnn.fp32_precision = matmul.fp32_precision = "ieee"
+
+    for part in changed:
+        part.fp32_precision = "ieee"
     torch.use_deterministic_algorithms(True, warn_only=True)
     # The deterministic mode fills every `torch.empty`, which nothing here reads.
     uninitialized.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        rnn.fp32_precision, matmul.fp32_precision = precisions
+        for part, before in zip(changed, precisions, strict=True):
+            part.fp32_precision = before
         torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
         uninitialized.fill_uninitialized_memory = was_filled
 
@@ -147,6 +167,7 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     kernels before it.
     """
     if device.type == "cuda":
+        # Converted first, which may make it smaller.
         return tensor.to(dtype or tensor.dtype).pin_memory().to(device, non_blocking=True)
     return tensor.to(device, dtype or tensor.dtype)
 
@@ -174,7 +195,9 @@ def keep_freed_memory() -> None:
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        # Older versions reject more than 32 MiB.
+
+        # Blocks of up to a GiB come from the heap, which keeps what is freed up to 2 GiB at its
+        # end. Older versions reject more than 32 MiB.
         if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
             mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 

@@ -52,7 +52,13 @@ def read_in_lanes(
     positions[t, b] is the character's index in `ids`; one that is >= N is padding. Characters
     before `first` are context only.
     """
-    yield from read_parts(step, initial_state, ids, np.array([first]), len(ids) - first)
+    yield from read_parts(
+        step,
+        initial_state=initial_state,
+        ids=ids,
+        begins=np.array([first]),
+        num_chars=len(ids) - first,
+    )
 
 
 def read_parts(
@@ -64,10 +70,18 @@ def read_parts(
     Each is read in as many lanes, with the characters before it as context: B is P times
     `lanes_of(num_chars)`.
     """
+    # Rounded up: the last lanes may go on beyond the end of a part.
     num_lanes = lanes_of(num_chars)
     lane_length = -(-num_chars // num_lanes)
     starts = (begins[:, None] + lane_length * np.arange(num_lanes)).ravel()
-    yield from _read_from(step, initial_state, ids, starts, lane_length)
+
+    yield from _read_from(
+        step,
+        initial_state=initial_state,
+        ids=ids,
+        starts=starts,
+        length=lane_length,
+    )
 
 
 def lanes_of(num_chars: int) -> int:
@@ -86,9 +100,17 @@ def read_segments(
     Raises ValueError unless `max_chars` is in 1..N - first.
     """
     _, length = segments_of(max_chars)
-    starts = segment_starts(len(ids), first, max_chars)
+    starts = segment_starts(len(ids), first=first, max_chars=max_chars)
+
+    # No more segments at once than there are lanes: the memory is bounded whatever is read.
     for begin in range(0, len(starts), MAX_LANES):
-        yield from _read_from(step, initial_state, ids, starts[begin : begin + MAX_LANES], length)
+        yield from _read_from(
+            step,
+            initial_state=initial_state,
+            ids=ids,
+            starts=starts[begin : begin + MAX_LANES],
+            length=length,
+        )
 
 
 def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64]:
@@ -100,6 +122,8 @@ def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64
     num_chars = num_ids - first
     if not 1 <= max_chars <= num_chars:
         raise ValueError(f"max_chars must be in 1..{num_chars}, not {max_chars}")
+
+    # Multiplied before it is divided, so that the rounding does not add up along the text.
     num_segments, _ = segments_of(max_chars)
     return first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
 
@@ -107,7 +131,9 @@ def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64
 def segments_of(max_chars: int) -> tuple[int, int]:
     """Return the number and the length of the segments that have at most `max_chars` characters in
     all."""
-    num_segments = max(1, max_chars // SEGMENT_LENGTH, min(MAX_LANES, max_chars // (4 * WARM_UP)))
+    # Few characters make segments shorter than SEGMENT_LENGTH, so that they still fill the lanes.
+    num_lanes = min(MAX_LANES, max_chars // (4 * WARM_UP))
+    num_segments = max(1, max_chars // SEGMENT_LENGTH, num_lanes)
     return num_segments, max_chars // num_segments
 
 
@@ -116,18 +142,28 @@ def _read_from(
 ) -> Iterator[tuple[Indices, Output]]:
     """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before
     them."""
-    warm_up = WARM_UP if len(starts) > 1 else min(WARM_UP, int(starts[0]))
+    # Times count from the first character that is scored: those of the warm-up are negative.
+    warm_up = WARM_UP
+    if len(starts) == 1:
+        warm_up = min(WARM_UP, int(starts[0]))
+
     # A lane may have less text before it than the others: its state is reset where the text begins.
     text_begins = np.maximum(0, warm_up - starts) - warm_up
+
+    # A window ends where a lane is reset, where the warm-up ends, and after WINDOW characters.
     cuts = sorted({-warm_up, *text_begins.tolist(), *range(0, length, WINDOW), length})
     state = initial_state(len(starts))
     for begin, end in pairwise(cuts):
         if begin in text_begins:
             is_begin = torch.from_numpy(text_begins == begin).to(state.device)
-            state = reset_rows(state, initial_state(len(starts)), is_begin)
+            state = reset_rows(state, initial=initial_state(len(starts)), is_reset=is_begin)
+
+        # Places before and after the text hold any character: a reset forgets the first, and
+        # whoever scores leaves out the last.
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)
+
         if begin >= 0:
             yield positions, output
 
@@ -150,12 +186,16 @@ class Fragments:
     @classmethod
     def of(cls, is_end: NDArray[np.bool_]) -> Fragments:
         """Divide a window in which is_end (T, B) marks the ENDs."""
+        # Transposed, so that the places found are in the order of the lanes.
         starts = is_end.T.copy()
         starts[:, 0] = True
         lanes, begins = np.nonzero(starts)
+
+        # A fragment ends where the next one begins. The last one of a lane is followed by a lane
+        # that begins at step 0, and ends with the window.
         ends = np.append(begins[1:], 0)
         ends[ends == 0] = len(is_end)
-        return cls(lanes, begins, ends)
+        return cls(lanes=lanes, begins=begins, ends=ends)
 
     @property
     def last_of_lanes(self) -> Indices:
@@ -175,17 +215,21 @@ class Piece(NamedTuple):
 
 def cut(fragments: Fragments, num_lanes: int) -> list[Piece]:
     """Cut fragments into pieces, in the order in which they are to be read."""
+    # The pieces of a fragment: whole ones, and a power of two for each bit of the rest.
     lengths = fragments.ends - fragments.begins
     num_whole, rest = np.divmod(lengths, MAX_PIECE)
-    done = np.zeros_like(lengths)
     powers = [MAX_PIECE >> shift for shift in range(1, MAX_PIECE.bit_length())]
     sizes = [(MAX_PIECE, num_whole > number) for number in range(int(num_whole.max()))]
     sizes += [(power, (rest & power) > 0) for power in powers]
+
+    # Longest first, and what is `done` of each fragment says where its next piece begins.
     pieces = []
+    done = np.zeros_like(lengths)
     for size, is_chosen in sizes:
         chosen = np.flatnonzero(is_chosen)
         if len(chosen):
             times = (fragments.begins + done)[chosen] + np.arange(size)[:, None]
-            pieces.append(Piece(chosen, times * num_lanes + fragments.lanes[chosen]))
+            positions = times * num_lanes + fragments.lanes[chosen]
+            pieces.append(Piece(fragments=chosen, positions=positions))
             done[chosen] += size
     return pieces

@@ -39,18 +39,24 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     size = network.hidden_size
     input_size = input_size_of(config, vocab_size)
     shapes: dict[str, tuple[int, ...]] = {}
+
+    # Below and above the layers: one row per character.
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
     if network.ngram_rows:
         shapes["ngrams.weight"] = (network.ngram_rows, vocab_size)
+
     for index in range(network.num_layers):
+        # The layer itself. Only the first one reads characters, if there is no projection below it.
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
             columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
             shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
             shapes[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
         for name, (shape, _) in cell.extras(size).items():
             shapes[f"layers.{index}.{name}"] = shape
+
+        # What joins its outputs with those of the layers below.
         if depth.has_gates and index:
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
@@ -64,6 +70,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
             for name in ("ih", "hh"):
                 shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
+
     if config.initial_state == "learned":
         shapes["learned_state"] = (network.num_layers, network.num_packed, size)
     return shapes
@@ -75,13 +82,17 @@ def num_parameters(config: Config, vocab_size: int) -> int:
     Of several networks, which share the table of n-grams, zeros outside the blocks of each are not
     counted.
     """
+    # Each of several networks has its own weights, but for the table.
     members = config.num_networks
     if members > 1:
         table = Architecture.of(config).ngram_rows * vocab_size
-        return members * (num_parameters(config_of_member(config), vocab_size) - table) + table
+        of_one = num_parameters(config_of_member(config), vocab_size)
+        return members * (of_one - table) + table
+
     # A permutation is drawn and kept: it is not trained.
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
+
     total = 0
     for name, shape in weight_shapes(config, vocab_size).items():
         if name.rpartition(".")[2] not in fixed:
@@ -105,7 +116,10 @@ def fit_parameters(
     def count(multiples: int) -> int:
         size = multiples * multiple
         sized = replace(
-            config, hidden_size=size, embedding_size=embedding_size(size), parameters=None
+            config,
+            hidden_size=size,
+            embedding_size=embedding_size(size),
+            parameters=None,
         )
         return num_parameters(sized, vocab_size)
 
@@ -123,7 +137,8 @@ def fit_parameters(
             f" the memory of this machine. {named('num_layers')} and {named('embedding_size')}"
             " change that."
         )
-    # The count rises with the number of units.
+
+    # The count rises with the number of units, so that halving finds the last one that fits.
     return multiple * multiples[bisect_right(multiples, config.parameters, key=count) - 1]
 
 
@@ -150,15 +165,15 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     Training stores the weights, their averages and two moments per weight.
     """
     network = Architecture.of(config)
-    state = (
-        network.num_layers * network.num_packed * resolved(config.batch_size) * network.hidden_size
-    )
+    batch_size = resolved(config.batch_size)
+    state = network.num_layers * network.num_packed * batch_size * network.hidden_size
+
     # Several networks have an output bias each, where the model has one.
     biases = 4 * (config.num_networks - 1) * vocab_size
-    return (
-        4 * (weight_bytes(config, vocab_size) + state + biases)
-        + config.num_networks * MAX_HEADER_BYTES
-    )
+
+    # And more tensors, which the header lists.
+    headers = config.num_networks * MAX_HEADER_BYTES
+    return 4 * (weight_bytes(config, vocab_size) + state + biases) + headers
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
@@ -177,9 +192,12 @@ def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None =
 
 
 def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
+    # Its shape gives V, from which the others follow.
     if "output.weight" not in tensors or len(tensors["output.weight"].shape) != 2:
         yield "output.weight is missing"
         return
+
+    # The names and the shapes.
     expected = weight_shapes(config, tensors["output.weight"].shape[0])
     for name, shape in expected.items():
         if name in tensors and tuple(tensors[name].shape) != shape:
@@ -188,6 +206,8 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name} is missing"
     for name in sorted(tensors.keys() - expected.keys()):
         yield f"{name} does not belong to it"
+
+    # The values, as far as whoever loads them relies on them.
     for name, tensor in tensors.items():
         if name.endswith(".permutation"):
             if sorted(tensor.tolist()) != list(range(len(tensor))):
@@ -243,15 +263,18 @@ def extend_rows(
     The mean of the old rows is no better a start (benchmarks/LOG.md), and would make all new
     characters the same.
     """
+    # The tensors with an entry per character.
     axes = dict(AXES)
     if "embedding.weight" not in model:
         # One-hot vectors: what reads them first has a column per character.
         first = "bottom.weight" if "bottom.weight" in model else "layers.0.weight_ih_l0"
         axes[first] = 1
+
+    # The new characters are the last ones of the alphabet.
     num_known = len(model["output.bias"])
     extended = dict(model)
     for name, axis in axes.items():
         if name in model:
-            _, new = np.split(drawn[name], [num_known], axis)
-            extended[name] = np.concatenate((model[name], new), axis)
+            _, new = np.split(drawn[name], [num_known], axis=axis)
+            extended[name] = np.concatenate((model[name], new), axis=axis)
     return extended

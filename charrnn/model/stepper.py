@@ -76,6 +76,7 @@ class Stepper:
     ) -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has
         another shape."""
+        # What the configuration says.
         self.vocab_size = check_shapes(config, tensors)
         architecture = Architecture.of(config)
         self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
@@ -86,18 +87,24 @@ class Stepper:
         self.hidden_size = architecture.hidden_size
         self.precision = precision
         self.end_id = config.end_id
+
+        # What computes: in int8, functions that round alike on every machine.
         weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         self._learned_state = weights.get("learned_state")
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
+
+        # What is clamped, nothing at first.
         self.clamped: dict[int, dict[int, float]] = {}
         """Layer to unit to the value of its memory."""
         self.clamped_sums: dict[int, list[ClampedSum]] = {}
         """Layer to the weighted sums of its cells that are clamped."""
+
+        # The products with the vectors of characters, of which there are only V: they are computed
+        # here, once. Without an embedding, characters are one-hot vectors, whose products are the
+        # columns of the weight.
         linear = architecture.linear_weights(weights)
         self.tables: dict[str, Float32Array] = {}
-        # Without an embedding, characters are one-hot vectors, whose products are the columns of
-        # the weight.
         vectors = None
         if config.embedding_size != "one-hot":
             vectors = weights["embedding.weight"].astype(np.float64)
@@ -105,13 +112,18 @@ class Stepper:
             table = self._add_table("bottom", vectors, linear.pop("bottom"))
             # The first layer of a grid reads the h of this state.
             vectors = table[:, : self.hidden_size]
+
         self._add_table("layers.0.ih", vectors, linear.pop("layers.0.ih"))
 
+        # The table of n-grams: its rows are only added, so that it is float32 again after it was
+        # rounded.
         self.ngrams: Float32Array | None = weights.get("ngrams.weight")
         """(R, V) logits; see `model.ngram_table`."""
         if is_int8 and self.ngrams is not None:
             rounded = Matrix(self.ngrams, is_int8=True)
             self.ngrams = rounded.values * rounded.scale[:, None]
+
+        # All other weights.
         self.products = {
             name: Linear(Matrix(weight, is_int8=is_int8), bias)
             for name, (weight, bias) in linear.items()
@@ -125,6 +137,7 @@ class Stepper:
     ) -> NDArray[Any]:
         """Compute the products of all characters, and keep them in float32; `vectors` (V, E) are
         None for one-hot vectors."""
+        # In float64 and in a fixed order, so that float32 rounds to the same table everywhere.
         weight, bias = linear
         with np.errstate(over="ignore"):  # in a model whose training diverged
             if vectors is None:
@@ -151,6 +164,7 @@ class Stepper:
         Raises UsageError for a layer or unit that does not exist, or a value outside [-1, 1].
         """
         self.check_unit(layer, unit)
+
         if not -1 <= value <= 1:
             raise UsageError(
                 f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1"
@@ -163,9 +177,11 @@ class Stepper:
 
         Raises UsageError for a unit that does not exist or that another clamp has already.
         """
+        # The units of this layer that follow another clamp.
         taken = set(self.clamped.get(layer, {}))
         for other in self.clamped_sums.get(layer, ()):
             taken.update(other.units)
+
         for unit in clamped.units:
             self.check_unit(layer, unit)
             if unit in taken:
@@ -181,10 +197,12 @@ class Stepper:
 
     def ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
+        # Most layers have no clamp, and no function to pay for.
         clamped = self.clamped.get(layer, {})
         sums = self.clamped_sums.get(layer, [])
         if not clamped and not sums:
             return self.ops
+
         units = np.array(list(clamped), np.int64)
         values = np.array(list(clamped.values()), np.float32)
 
@@ -218,7 +236,10 @@ class Stepper:
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
         vectors = np.zeros(shape, np.float32)
         if self._learned_state is not None:
+            # Its last vector may be the place of the history in a packed state.
             vectors[:] = self._learned_state[:, : shape[1], None]
+
+        # Zeros in the history stand for no character.
         if self.ngrams is None:
             return RecurrentState(vectors)
         return RecurrentState(vectors, np.zeros((batch_size, HISTORY_LENGTH), np.int64))
@@ -232,9 +253,13 @@ class Stepper:
         """
         if self.end_id is not None:
             state = self._reset_at_end(ids, state)
+
         # The walk changes the vectors in place.
         vectors = state.vectors.copy()
-        logits = self.products["output"].product(_Walk(self, ids, vectors).read(ids))
+        walk = _Walk(self, ids=ids, state=vectors)
+        logits = self.products["output"].product(walk.read(ids))
+
+        # The table changes the logits in place.
         if self.ngrams is None:
             return logits, RecurrentState(vectors)
         assert state.history is not None, "the table reads it"
@@ -248,6 +273,7 @@ class Stepper:
         is_end = (np.asarray(ids) == self.end_id)[:, None]
         if not is_end.any():
             return state
+
         initial = self.initial_state(len(ids))
         return state.map(lambda old, new: np.where(is_end, new, old), initial)
 
@@ -261,6 +287,9 @@ class Stepper:
         """
         if len(ids) == 0:
             raise ValueError("the text is empty")
+
+        # The logits of all characters but the last are computed and dropped: they cost little
+        # beside the layers.
         state = self.initial_state(1) if state is None else state
         logits = np.zeros((1, self.vocab_size), np.float32)
         for char in ids:
@@ -283,6 +312,7 @@ class _Walk(Walk[Any]):
         return self._stepper.ops_of(layer)
 
     def product(self, name: str, x: NDArray[Any]) -> Float32Array:
+        # The first product is looked up: x stands for the vectors of the ids.
         table = self._stepper.tables.get(name)
         if table is not None:
             return np.asarray(table[self._ids])
@@ -295,6 +325,7 @@ class _Walk(Walk[Any]):
         return tuple(self._stepper.queue(self._state, layer)[:, 0])
 
     def append(self, layer: int, latest: CellState[Float32Array]) -> None:
+        # In place: the queue is a view of the state.
         queue = self._stepper.queue(self._state, layer)
         queue[:, :-1] = queue[:, 1:]
         for part, value in zip(queue, latest, strict=True):
@@ -304,6 +335,8 @@ class _Walk(Walk[Any]):
         query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
         kept = self._state[layer, self.architecture.kept_outputs]
         read = np.asarray(self.ops.sigmoid(gate) * attend(query, kept))
+
+        # Only now: a character does not attend to itself. The copy, because the ranges overlap.
         kept[:-1] = kept[1:].copy()
         kept[-1] = y
         return read
