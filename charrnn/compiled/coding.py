@@ -69,6 +69,7 @@ def _narrow(
 
     After the `end` of data, the bytes that are read are zeros.
     """
+    # The new interval. A decoder keeps the code less the low end, which falls as that rises.
     part = coder[RANGE] // np.uint64(num_parts)
     offset = part * np.uint64(begin)
     low = coder[LOW] - offset if decodes else coder[LOW] + offset
@@ -99,13 +100,17 @@ def _narrow(
 @_compiled
 def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end: Any) -> Any:
     """Code which of two kinds comes next, by how often each followed the context, and return it."""
+    # The share of the kind 1 in 2^16, as if each kind had been seen half a time before
+    # (Krichevsky & Trofimov 1981).
     counts = coder[COUNTS + 2 * context :]
     zeros = counts[0]
     ones = counts[1]
     share = max(1, np.int64((TWO * ones + ONE << SIXTEEN) // (TWO * (zeros + ones) + TWO)))
+
     if decodes:
         kind = int(_target(coder, ALL_KINDS) < share)
     counts[kind] += ONE
+
     # The kind 1 comes first.
     begin = 0 if kind else share
     size = share if kind else ALL_KINDS - share
@@ -117,6 +122,7 @@ def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end
 def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     """Set parts (V,) to the frequencies of the characters, of sum 2^SYMBOL_BITS: those of
     `rows.frequencies`, bit for bit. powers (V,) is overwritten."""
+    # The powers of the logits, without branches, so that the loop is vectorized.
     most_likely = 0
     best = -np.inf
     for char in range(len(logits)):
@@ -128,6 +134,9 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     total = 0.0
     for char in range(len(logits)):
         total += powers[char]
+
+    # One part for each character, so that all can be coded, and the others by the powers. What the
+    # rounding leaves goes to the most likely one, which it changes least.
     scale = np.float64((1 << SYMBOL_BITS) - len(logits)) / max(total, 1.0)
     for char in range(len(logits)):
         parts[char] = 1 + np.int64(powers[char] * scale)
@@ -146,16 +155,22 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
     """
     begin = np.int64(0)
     num_parts = np.int64(1) << SYMBOL_BITS
+
     # A slot has the guessed symbol, and in three bits how often it was right.
     slot = np.int64(coder[HASH]) >> (32 - SLOT_BITS)
     guess = np.int64(slots[slot]) >> 3
     count = np.int64(slots[slot]) & 7
-    if count and _code_kind(
-        coder, 8 * count + (parts[guess] >> (SYMBOL_BITS - 3)), int(symbol == guess), *place
-    ):
+
+    # Whether the guess is right, by how often it was, and by what the model thinks of it.
+    is_guessed = False
+    if count:
+        context = 8 * count + (parts[guess] >> (SYMBOL_BITS - 3))
+        is_guessed = _code_kind(coder, context, int(symbol == guess), *place) == 1
+    if is_guessed:
         symbol = guess
     else:
-        if count:  # a wrong guess keeps one part
+        # The symbol by its part. A wrong guess keeps a part of one, as no part may be empty.
+        if count:
             num_parts += 1 - parts[guess]
             parts[guess] = 1
         if place[0]:
@@ -171,8 +186,12 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
 
     # Learn from the symbol, and add it to the hash.
     if order:
-        count = min(count + 1, 7) if guess == symbol else count >> 1
+        if guess == symbol:
+            count = min(count + 1, 7)
+        else:
+            count >>= 1
         slots[slot] = guess << 3 | count if count else symbol << 3 | 1
+
         # So far that older characters leave the hash.
         shifted = np.int64(coder[HASH]) << (31 + order) // order
         coder[HASH] = np.uint64((shifted + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF)
@@ -201,12 +220,15 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
     """
     weights, state, logits, end_id, initial, widths, order, scratch = model
     coders, left, slots, symbols, data, ends = rows
+
+    # Addresses, and room that all characters use.
     vocab_size = logits.shape[1]
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
     ids = np.zeros(len(symbols), np.int64)
     powers = np.empty(vocab_size)
     parts = np.empty(vocab_size, np.int64)
+
     for _ in range(num_steps):
         # Code the symbols of each row up to its next character.
         for row in range(len(symbols)):
@@ -217,18 +239,24 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                 if not decodes and np.int64(coder[NUM_BYTES]) >= ends[row]:
                     left[row] = 0
                     break
+
+                # Whether it is a character or an escaped byte, by which of them came before.
                 at = np.int64(coder[AT])
                 symbol = np.int64(symbols[row, at])
-                coder[CONTEXT] = kind = _code_kind(
-                    coder, np.int64(coder[CONTEXT]), int(symbol < 0), *place
-                )
+                context = np.int64(coder[CONTEXT])
+                kind = _code_kind(coder, context, int(symbol < 0), *place)
+                coder[CONTEXT] = kind
                 coder[AT] += ONE
+
+                # An escaped byte: all are alike, and the model reads none.
                 if kind == 1:
                     byte = _target(coder, ALL_BYTES) if decodes else -1 - symbol
                     _narrow(coder, byte, 1, ALL_BYTES, *place)
                     symbols[row, at] = -1 - byte
                     left[row] -= 1
                     continue
+
+                # A character, which ends the turn of this row.
                 _count_parts(logits[row], powers, parts)
                 symbol = _code_symbol(coder, slots[row], order, parts, symbol, place)
                 symbols[row, at] = ids[row] = symbol
@@ -262,5 +290,5 @@ def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
         symbols.astype(np.uint8),
         whole,
     )
-    model = weights, state, logits, 0, state, whole, 0, scratch
+    model = (weights, state, logits, 0, state, whole, 0, scratch)
     return compiled.prepare_loop(LOOPS[name], (model, 0, False, rows), may_compile=may_compile)

@@ -167,6 +167,8 @@ def drawing_of(shapings: Sequence[Shaping], banned: Sequence[int], vocab_size: i
     """Return how each of B streams is drawn; ids that are `banned` never are."""
     top_k = [min(one.top_k or vocab_size, vocab_size) for one in shapings]
     top_p = [math.inf if one.top_p is None else one.top_p for one in shapings]
+
+    # Numbers for what is switched off, because compiled arrays have no None.
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
     return Drawing(
@@ -197,7 +199,9 @@ def pack(stepper: Stepper) -> Weights:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
     num_layers = stepper.num_layers
     table = stepper.tables["layers.0.ih"]
-    # The first layer reads a row of the table.
+
+    # The matrices by role and layer, each described by numbers and indices of parts. The first
+    # layer reads a row of the table.
     by_role = {
         INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
         RECURRENT: [f"layers.{layer}.hh" for layer in range(num_layers)],
@@ -208,15 +212,19 @@ def pack(stepper: Stepper) -> Weights:
     for role, names in by_role.items():
         for index, name in enumerate(names):
             matrix, bias = stepper.products[name]
+
             # Indices of parts, which are replaced by addresses below.
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
     if stepper.ngrams is not None:
         parts.append(stepper.ngrams)
+
+    # One block of memory, whose addresses are known now.
     memory = dot_products.Memory([part.nbytes for part in parts])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
+
     plan = Plan(
         kind=KINDS.index(stepper.cell_name),
         is_residual=stepper.depth_name == "residual",
@@ -231,12 +239,14 @@ def pack(stepper: Stepper) -> Weights:
         ngrams=memory.addresses[-1],
         ngram_rows=stepper.architecture.ngram_rows,
     )
-    return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
+    return Weights(plan, memory=memory.bytes, most_rows=int(matrices[..., NUM_ROWS].max()))
 
 
 def make_scratch(weights: Weights, num_streams: int) -> Scratch:
-    """Allocate the scratch buffers of `_step`."""
+    """Allocate the scratch buffers of `step`."""
     plan = weights.plan
+
+    # Rows of sums and inputs end where a whole register of numbers ends (`dot_products`).
     sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
     row = FLOAT * num_streams
     num_columns = dot_products.padded(plan.size, COLUMN_MULTIPLE)
@@ -248,6 +258,7 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
         "sums": sum_stride * num_streams,
         "factors": row,
     }
+
     memory = dot_products.Memory(list(num_bytes.values()))
     addresses = dict(zip(num_bytes, memory.addresses, strict=True))
     return Scratch(Places(**addresses, sum_stride=sum_stride), memory.bytes)
@@ -255,6 +266,7 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
 
 @_compiled
 def _tanh(x: Any) -> Any:
+    """Compute `exact_tanh`: the same operations in the same order."""
     x = min(max(x, -LIMIT), LIMIT)
     square = x * x
     top = (((P4 * square + P3) * square + P2) * square + P1) * square + P0
@@ -264,6 +276,7 @@ def _tanh(x: Any) -> Any:
 
 @_compiled
 def _sigmoid(x: Any) -> Any:
+    """Compute 1 / (1 + exp(-x)) as a tanh, whose polynomials are vectorized."""
     return HALF * _tanh(HALF * x) + HALF
 
 
@@ -283,6 +296,7 @@ def _exponent(at: Any, size: Any) -> Any:
 @_compiled
 def _power_of_two(exponent: Any) -> Any:
     """Compute 2^exponent in float64, from -1022 to 1023."""
+    # The exponent of a double is in the bits from 52 on, with 1023 added.
     return dot_products.double_of_bits((np.int64(exponent) + 1023) << 52)
 
 
@@ -292,9 +306,12 @@ def _power_of_two(exponent: Any) -> Any:
 @_compiled
 def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     """Round (C,) to integers for `dot_products` and return their scale."""
+    # Of all inputs the largest decides, so that it gets all the bits.
     x = floats_at(at, size)
     exponent = _exponent(at, size)
     up = np.float32(_power_of_two(bits - exponent))
+
+    # The instructions multiply either bytes without a sign, so that an offset is added, or shorts.
     if SPLITS_INPUTS:
         low = bytes_at(inputs_at, size)
         high = bytes_at(
@@ -309,11 +326,14 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
         shorts = shorts_at(inputs_at, size)
         for column in range(size):
             shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
+
     return np.float32(_power_of_two(exponent - bits))
 
 
 @_compiled
 def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
+    """Turn sums of integers (R,) to products, with the scales of the rows and of the inputs, and
+    add the bias."""
     num_rows = fields[NUM_ROWS]
     scale = floats_at(fields[SCALE], num_rows)
     bias = floats_at(fields[BIAS], num_rows)
@@ -328,23 +348,26 @@ def products(
     plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any
 ) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
-    fields = longs_at(
-        plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS
-    )
+    # Where everything is.
+    number = role * plan.num_layers + layer
+    fields = longs_at(plan.matrices + number * NUM_FIELDS * LONG, NUM_FIELDS)
     factors = floats_at(places.factors, num_streams)
     num_rows = fields[NUM_ROWS]
     size = plan.size
     num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
     input_stride = 2 * num_columns
     sum_stride = places.sum_stride
+
+    # Inputs to integers.
     for stream in range(num_streams):
         at = x_at + stream * FLOAT * size
         factors[stream] = _round_to_inputs(
             at, size, fields[BITS], places.inputs + stream * input_stride
         )
+
+    # Sums of their products. All streams multiply with one group of rows, which stays in the cache,
+    # before the next group is loaded.
     together = num_streams - num_streams % STREAMS
-    # All streams multiply with one group of rows, which stays in the cache, before the next group
-    # is loaded.
     for first_row in range(0, num_rows, ROWS):
         weights = fields[VALUES] + first_row * num_columns
         start = fields[START] + FLOAT * first_row
@@ -357,6 +380,8 @@ def products(
             at = places.inputs + stream * input_stride
             sums_at = sums + stream * sum_stride
             _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+
+    # Back to floats.
     for stream in range(num_streams):
         _scale_sums(
             fields,
@@ -429,6 +454,8 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     """
     size = plan.size
     row = FLOAT * size
+
+    # Gates i, f, g, o: c = f * c + i * g, h = o * tanh(c).
     if plan.kind == LSTM:
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
@@ -437,12 +464,17 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
         return
+
+    # Gates r, z and the new state n: h = n + z * (h - n).
     if plan.kind == GRU:
         _sigmoids(x, u, 2 * size)
         _multiply(u, u + 2 * row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _interpolate(u + 2 * row, u + row, h, size)
-    else:
+        return
+
+    # h = tanh(x + u).
+    if plan.kind == RNN:
         _tanhs(x, u, size)
         _copy(u, h, size)
 
@@ -451,17 +483,22 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
 def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
     the output layer."""
+    # Bytes of a row of one stream.
     num_streams = len(ids)
     size = plan.size
     row = FLOAT * size
     input_row = FLOAT * plan.input_width
     recurrent_row = FLOAT * plan.recurrent_width
+
     for layer in range(plan.num_layers):
+        # The products of all streams.
         h = state_at + layer * plan.state_width * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
         products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+
+        # The equations, stream by stream. What the first layer reads is in the table of characters.
         for stream in range(num_streams):
             if layer == 0:
                 x = plan.table + ids[stream] * input_row
@@ -469,6 +506,8 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
                 x = places.x + stream * input_row
             at = stream * row
             _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
+
+            # The depth.
             if layer > 0 and plan.is_residual:
                 _add(h + at, places.below + at, size)
             else:
@@ -483,6 +522,8 @@ def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> 
     """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the
     state."""
     products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
+
+    # The table of n-grams. The history of a stream begins the last vector of the first layer.
     if plan.ngram_rows == 0:
         return
     fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
@@ -492,7 +533,9 @@ def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> 
         before = floats_at(
             state_at + ((plan.state_width - 1) * len(ids) + stream) * row, HISTORY_LENGTH
         )
-        place = latest = ids[stream] + 1
+        # The row of each n-gram follows from that of the one that is a character shorter.
+        latest = ids[stream] + 1
+        place = latest
         for length in range(2, HISTORY_LENGTH + 2):
             place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
             if length >= ngrams.SHORTEST:
@@ -501,6 +544,7 @@ def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> 
                     logits_at + stream * FLOAT * vocab_size,
                     vocab_size,
                 )
+
         before[:-1] = before[1:]
         before[-1] = np.float32(latest)
 
@@ -514,11 +558,16 @@ E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
 @_compiled
 def exp(x: Any) -> Any:
     """Compute `exact_exp`, without branches, so that loops vectorize."""
+    # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts, of
+    # which the product with the high one is exact.
     inside = max(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     r = (inside - power * LN2_HIGH) - power * LN2_LOW
+
+    # The Taylor series of exp(r).
     high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
     total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
+
     scaled = total * _power_of_two(power)
     return scaled if x >= EXP_LIMIT else 0.0
 
@@ -538,14 +587,18 @@ def _most_likely(scores: Any, is_banned: Any) -> Any:
 @_compiled
 def _keep_top(scores: Any, is_banned: Any, top_k: Any, top_p: Any, probs: Any) -> Any:
     """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the others."""
+    # A stable sort, so that of equal scores the first ids come first.
     size = len(scores)
     falling = np.empty(size)
     for char in range(size):
         falling[char] = np.inf if is_banned[char] else -scores[char]
     order = np.argsort(falling, kind="mergesort")
+
+    # Top-k.
     for rank in range(top_k, size):
         probs[order[rank]] = 0.0
-    # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
+
+    # Top-p. Most likely first, as in `char_weights`, so that the same ids are kept at the border.
     total = 0.0
     for char in order:
         total += probs[char]
@@ -564,6 +617,7 @@ def _keep_top(scores: Any, is_banned: Any, top_k: Any, top_p: Any, probs: Any) -
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
     """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
     overwritten."""
+    # Temperature 0 draws nothing.
     size = len(scores)
     is_banned = drawing.is_banned
     temperature = drawing.temperature[stream]
@@ -571,12 +625,16 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     if temperature == 0:
         return most_likely
 
+    # Powers of the scores. Their sum has a loop of its own: with it, this one would not be
+    # vectorized.
     best = scores[most_likely]
     for char in range(size):
         probs[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
     for char in range(size):
         total += probs[char]
+
+    # Shaping, in the order of `char_weights`.
     top_k = drawing.top_k[stream]
     top_p = drawing.top_p[stream]
     min_p = drawing.min_p[stream]
@@ -608,6 +666,8 @@ def _log_sum(scores: Any, powers: Any) -> Any:
     largest = -np.inf
     for score in scores:
         largest = max(largest, score)
+
+    # The largest power is 1, so that none overflows.
     for char in range(len(scores)):
         powers[char] = exp(scores[char] - largest)
     total = 0.0
@@ -623,6 +683,8 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
+
+    # The logits of all characters are computed, as `Stepper.read` does; the last ones stay.
     for index in range(len(ids)):
         step(plan, ids[index : index + 1], state_at, places)
         predict(plan, ids[index : index + 1], state_at, places, logits_at)
@@ -636,6 +698,7 @@ def write(
     The arrays of `streams`, state (L, S, B, H) and logits (B, V), change in place; ids (B, N) and
     their log-probabilities (B, N) in nats before any shaping are written.
     """
+    # Addresses, and room that all characters use.
     num_streams, num_chars = uniforms.shape
     state, logits = streams
     plan = weights.plan
@@ -645,13 +708,18 @@ def write(
     scores = np.empty(logits.shape[1])
     probs = np.empty(logits.shape[1])
     drawn_now = np.empty(num_streams, np.int64)
+
     for index in range(num_chars):
+        # Draw from the logits, in float64 as NumPy does.
         for stream in range(num_streams):
             for char in range(len(scores)):
                 scores[char] = logits[stream, char]
             drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
-            drawn_now[stream] = ids[stream, index] = drawn
+            drawn_now[stream] = drawn
+            ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
+
+        # Read what was drawn.
         step(plan, drawn_now, state_at, places)
         predict(plan, drawn_now, state_at, places, logits_at)
 
@@ -668,27 +736,22 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 def arguments_of(name: str) -> tuple[Any, ...]:
     """Make arguments of a loop with the types of every call: no characters, one stream, a model
     without layers."""
+    # Only the types matter: the loops are compiled for them.
     nothing = np.zeros(1, np.uint8)
     numbers: dict[str, Any] = {
         name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()
     }
-    weights = Weights(Plan(**numbers), nothing, 0)
+    weights = Weights(Plan(**numbers), memory=nothing, most_rows=0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
     state = np.zeros((0, 1, 1, 1), np.float32)
     logits = np.zeros((1, 1), np.float32)
-    ids = np.zeros(1, np.int64)
+
     if name == "read":
-        return weights, ids, state, logits, scratch
+        return weights, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    return (
-        weights,
-        (state, logits),
-        uniforms,
-        drawing_of([Shaping()], (), 1),
-        scratch,
-        np.zeros((1, 0), np.int64),
-        uniforms,
-    )
+    drawing = drawing_of([Shaping()], banned=(), vocab_size=1)
+    drawn = np.zeros((1, 0), np.int64)
+    return weights, (state, logits), uniforms, drawing, scratch, drawn, uniforms
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
@@ -704,22 +767,24 @@ def prepare_loop(
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None
+
     try:
         if loop.load(arguments):
             return loop
         if not may_compile:
             return None
+
         # Compiling pays even for this text alone: `may_compile` is only set for texts that take
         # NumPy longer.
         tell(COMPILING)
         loop.compile(arguments)
-    except (
-        Exception
-    ) as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
+    except Exception as error:
+        # Whatever another version of numba or LLVM raises: NumPy generates the same text.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warn(
             f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes"
             " longer."
         )
         return None
+
     return loop

@@ -123,6 +123,8 @@ def fit_parameters(
         )
         return num_parameters(sized, vocab_size)
 
+    # What is possible: a table of n-grams keeps its history in the state, which needs 4 units, and
+    # the weights have to fit in the memory while they are trained.
     least_size = 1 if config.ngram_rows in ("auto", 0) else 4
     multiples = range(-(-least_size // multiple), MAX_HIDDEN_SIZE // multiple + 1)
     least = count(multiples[0])
