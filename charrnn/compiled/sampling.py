@@ -43,7 +43,7 @@ from charrnn.compiled.dot_products import (
 )
 from charrnn.generation.sample_options import Shaping
 from charrnn.model import ngram_table as ngrams
-from charrnn.model import portable_math
+from charrnn.model import portable_math, recurrent_state
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.stepper import Stepper
@@ -724,10 +724,8 @@ def write(
         predict(plan, drawn_now, state_at, places, logits_at)
 
 
-SOURCES = [
-    Path(str(module.__file__))
-    for module in (sys.modules[__name__], dot_products, portable_math, ngrams)
-]
+PARTS = (sys.modules[__name__], dot_products, portable_math, ngrams, recurrent_state)
+SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """The files of all that is compiled into the loops."""
 LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
