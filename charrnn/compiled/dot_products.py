@@ -115,13 +115,18 @@ def padded(size: int, multiple: int) -> int:
 
 def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
     """Reorder a matrix with 0 < bits <= MOST_BITS."""
+    # Zeros fill up the last group of rows and the last block of columns.
     num_rows, num_columns = matrix.values.shape
     shape = padded(num_rows, chosen.rows), padded(num_columns, COLUMN_MULTIPLE)
     values = np.zeros(shape, np.int8)
     values[:num_rows, :num_columns] = matrix.values
+
+    # Inputs of two bytes have an offset of 2^bits, so that they are never negative.
     start = np.zeros(shape[0], np.int32)
     if chosen.splits_inputs:
         start[:] = -(2**matrix.bits) * values.sum(axis=1, dtype=np.int64)
+
+    # In the order of the loop, which then reads the memory from one end to the other.
     blocks = values.reshape(-1, VECTORS, chosen.lanes, shape[1] // chosen.depth, chosen.depth)
     return Packed(blocks.transpose(0, 3, 1, 2, 4).ravel(), start)
 
@@ -132,6 +137,7 @@ class Memory:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         """Allocate zeros for arrays of `sizes` bytes."""
+        # NumPy aligns to less than a line: a line more, of which the first bytes are left out.
         ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
         unaligned = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
         begin = -unaligned.ctypes.data % ALIGNMENT
@@ -142,9 +148,8 @@ class Memory:
         """Copy the arrays."""
         for address, part in zip(self.addresses, parts, strict=True):
             begin = address - self.bytes.ctypes.data
-            self.bytes[begin : begin + part.nbytes] = (
-                np.ascontiguousarray(part).view(np.uint8).ravel()
-            )
+            values = np.ascontiguousarray(part).view(np.uint8)
+            self.bytes[begin : begin + part.nbytes] = values.ravel()
 
 
 def make_view(dtype: Any) -> Any:
@@ -225,6 +230,8 @@ class _Emitter:
         self.builder = builder
         self.chosen = chosen
         self.num_streams = num_streams
+
+        # The types of a register: sums, bytes of weights, and the same widened.
         self.sums = ir.VectorType(INT32, chosen.lanes)
         self.bytes = ir.VectorType(INT8, chosen.lanes * chosen.depth)
         self.shorts = ir.VectorType(INT16, chosen.lanes * 2)
@@ -232,7 +239,10 @@ class _Emitter:
 
     def _multiply_add_function(self) -> Callable[[Any, Any, Any], Any]:
         """Return a function that emits one instruction: (sum, input, weights) to the new sum."""
-        builder, name = self.builder, self.chosen.function
+        builder = self.builder
+        name = self.chosen.function
+
+        # Four bytes times four bytes, added to a sum.
         if self.chosen.splits_inputs:
             # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of
             # older ones.
@@ -240,19 +250,23 @@ class _Emitter:
             return lambda total, x, w: builder.call(
                 function, (total, x, builder.bitcast(w, self.sums))
             )
+
+        # Two int16 times two int16, whose sum is added by another instruction.
         if name:
             function = self._declare(name, (self.shorts, self.shorts))
             return lambda total, x, w: builder.add(
                 total, builder.call(function, (w, builder.bitcast(x, self.shorts)))
             )
+
+        # The same by what every processor has.
         wide = ir.VectorType(INT32, 2 * self.chosen.lanes)
 
         def add_pairs(total: Any, x: Any, w: Any) -> Any:
-            product = builder.mul(
-                builder.sext(w, wide), builder.sext(builder.bitcast(x, self.shorts), wide)
-            )
-            even = self._shuffle(product, list(range(0, 2 * self.chosen.lanes, 2)), wide)
-            odd = self._shuffle(product, list(range(1, 2 * self.chosen.lanes, 2)), wide)
+            wide_x = builder.sext(builder.bitcast(x, self.shorts), wide)
+            product = builder.mul(builder.sext(w, wide), wide_x)
+            places = list(range(2 * self.chosen.lanes))
+            even = self._shuffle(product, order=places[::2], kind=wide)
+            odd = self._shuffle(product, order=places[1::2], kind=wide)
             return builder.add(total, builder.add(even, odd))
 
         return add_pairs
@@ -279,7 +293,7 @@ class _Emitter:
         vector = self.builder.insert_element(
             ir.Constant(self.sums, ir.Undefined), self._load(INT32, address), zero
         )
-        return self._shuffle(vector, [0] * self.chosen.lanes, self.sums)
+        return self._shuffle(vector, order=[0] * self.chosen.lanes, kind=self.sums)
 
     def emit(
         self,
@@ -292,6 +306,7 @@ class _Emitter:
         sum_stride: Any,
     ) -> None:
         """Emit the loop and, after it, the stores."""
+        # Where the inputs of each stream are, and the sums from which it starts.
         builder = self.builder
         streams = []
         initial = []
@@ -312,23 +327,35 @@ class _Emitter:
         after = builder.append_basic_block("dot_end")
         builder.branch(loop)
         builder.position_at_end(loop)
+
+        # The number of the block and the sums: what they were before, or what the loop left.
         block = builder.phi(INT64)
         block.add_incoming(ir.Constant(INT64, 0), before)
         totals = [builder.phi(self.sums) for _ in initial]
         for total, value in zip(totals, initial, strict=True):
             total.add_incoming(value, before)
-        new = self._add_block(totals, block, weights, num_columns, streams)
+
+        new = self._add_block(
+            totals,
+            block=block,
+            weights=weights,
+            num_columns=num_columns,
+            streams=streams,
+        )
         next_block = self._offset(block, 1)
         block.add_incoming(next_block, loop)
         for total, value in zip(totals, new, strict=True):
             total.add_incoming(value, loop)
+
         builder.cbranch(builder.icmp_signed("<", next_block, num_blocks), loop, after)
         builder.position_at_end(after)
-        self._store(new, sums, sum_stride)
+        self._store(new, sums=sums, sum_stride=sum_stride)
 
     def _add_block(
         self, totals: list[Any], block: Any, weights: Any, num_columns: Any, streams: list[Any]
     ) -> list[Any]:
+        """Emit the products of a column block, and return the new sums."""
+        # The weights of all rows, each loaded once.
         builder = self.builder
         chosen = self.chosen
         num_bytes = chosen.lanes * chosen.depth
@@ -339,6 +366,8 @@ class _Emitter:
         ]
         if chosen.function and not chosen.splits_inputs:
             loaded = [builder.sext(w, self.shorts) for w in loaded]
+
+        # The same for each stream with its inputs, in the order of the sums.
         at = builder.mul(block, ir.Constant(INT64, 4))
         new: list[Any] = []
         for stream in streams:
@@ -352,6 +381,7 @@ class _Emitter:
         return new
 
     def _store(self, totals: list[Any], sums: Any, sum_stride: Any) -> None:
+        """Emit the stores of the sums, those of the high bytes joined to those of the low ones."""
         builder = self.builder
         remaining = iter(totals)
         eight = ir.Constant(self.sums, [8] * self.chosen.lanes)

@@ -36,12 +36,20 @@ class ClampedSum:
 
         Cells that need not move keep their memory exactly.
         """
+        # From memories to values: the sum is one of values.
         before = memories.astype(np.float64)
         is_value = cell.shows == "h"
         values = before if is_value else np.tanh(before)
+
         moved = _move(
-            values, np.array(self.weights), np.array(self.moves), self.value, limit_of(cell)
+            values,
+            weights=np.array(self.weights),
+            moves=np.array(self.moves),
+            target=self.value,
+            limit=limit_of(cell),
         )
+
+        # And back, but for cells that did not move: the way there and back rounds.
         is_moved = moved != values
         if not is_value:
             moved = np.arctanh(np.where(is_moved, moved, 0))
@@ -72,14 +80,21 @@ def _move(
     cell reaches its limit. Newton's steps therefore never pass the target, and each but the last
     lets a cell reach its limit.
     """
+    # A cell that is beyond its limit already may stay there.
     high = np.maximum(values, limit)
     low = np.minimum(values, -limit)
     tolerance = EXACTNESS * np.abs(weights).sum()
+
     for _ in range(len(weights) + 1):
         missing = target - (values * weights).sum(axis=-1)
         if (np.abs(missing) <= tolerance).all():
             break
-        steps = np.where(np.sign(missing)[:, None] * moves > 0, values < high, values > low) * moves
+
+        # Only the cells that are not at the end of the way move on.
+        is_upwards = np.sign(missing)[:, None] * moves > 0
+        steps = np.where(is_upwards, values < high, values > low) * moves
+
+        # Newton's step: the multiple of the moves that would close the gap if no cell met a limit.
         gains = (steps * weights).sum(axis=-1)
         shares = np.divide(missing, gains, out=np.zeros_like(missing), where=gains > 0)
         values = np.clip(values + shares[:, None] * steps, low, high)

@@ -27,12 +27,15 @@ class Noise:
     ) -> None:
         """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
         of that number."""
+        # Whose masks they are.
         self._generator = generator
         self._num_lanes = num_lanes
         self._own = own
         self._num_own = len(range(num_lanes)[own])
         self._number = number
         self._num_others = 0
+
+        # The masks of the window so far, and which of them the present piece requests next.
         self._masks: list[Tensor] = []
         self._next = 0
         self._lanes: Tensor | None = None
@@ -41,7 +44,12 @@ class Noise:
     def another(self) -> "Noise":
         """Return noise for another network, whose masks are drawn from the same generator."""
         self._num_others += 1
-        return Noise(self._generator, self._num_lanes, self._own, self._num_others)
+        return Noise(
+            self._generator,
+            num_lanes=self._num_lanes,
+            own=self._own,
+            number=self._num_others,
+        )
 
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""
@@ -54,19 +62,22 @@ class Noise:
             # not meet.
             seed = (self._generator.initial_seed() + SEED_STEP * (first + 1)) % (1 << 32)
             self._generator_of_pieces = Generator().manual_seed(seed)
+
+        # From the first mask of the window on, again.
         self._next = 0
         self._lanes = lanes
 
     def for_characters(self, length: int, share: float) -> Tensor:
         """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before
         its first piece."""
-        return _draw((length, self._num_lanes, 1), share, self._generator)[:, self._own]
+        mask = _draw((length, self._num_lanes, 1), share=share, generator=self._generator)
+        return mask[:, self._own]
 
     def for_window(self, shape: Sequence[int], share: float) -> Tensor:
         """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the
         window."""
         if self._next == len(self._masks):
-            self._masks.append(_draw(shape, share, self._generator))
+            self._masks.append(_draw(shape, share=share, generator=self._generator))
         self._next += 1
         return self._masks[self._next - 1]
 
@@ -74,7 +85,9 @@ class Noise:
         """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of
         a lane."""
         mask = self.for_window((self._num_lanes, size), share)[self._own]
-        return mask if self._lanes is None else mask[self._lanes]
+        if self._lanes is None:
+            return mask
+        return mask[self._lanes]
 
     def for_one_step(self, shape: Sequence[int], share: float) -> Tensor:
         """Draw a mask (D * B, N), or in a piece (R, N), of independent entries, which is not kept.
@@ -83,10 +96,14 @@ class Noise:
         to batch row b.
         """
         if self._lanes is not None or self._num_own == self._num_lanes:
-            return _draw(shape, share, self._generator_of_pieces)
+            return _draw(shape, share=share, generator=self._generator_of_pieces)
+
+        # For all lanes of the step, of which this process takes its own.
         num_folded = shape[0] // self._num_own
-        drawn = _draw((num_folded * self._num_lanes, *shape[1:]), share, self._generator)
-        return drawn.view(num_folded, self._num_lanes, *shape[1:])[:, self._own].reshape(*shape)
+        whole = (num_folded * self._num_lanes, *shape[1:])
+        drawn = _draw(whole, share=share, generator=self._generator)
+        by_lane = drawn.view(num_folded, self._num_lanes, *shape[1:])
+        return by_lane[:, self._own].reshape(*shape)
 
 
 def _draw(shape: Sequence[int], share: float, generator: Generator) -> Tensor:

@@ -61,12 +61,13 @@ def _polynomial(coefficients: Sequence[float], x: NDArray[Any]) -> NDArray[Any]:
 
 def exact_exp(x: Doubles) -> Doubles:
     """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; 0 for nan."""
+    # exp(x) = 2^power * exp(rest), where |rest| is at most ln(2) / 2.
     inside = np.fmax(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
-    return np.where(
-        x >= EXP_LIMIT, np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64)), 0.0
-    )
+
+    scaled = np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64))
+    return np.where(x >= EXP_LIMIT, scaled, 0.0)
 
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
@@ -82,9 +83,13 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     weight = np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
         return np.asarray(x @ weight.T)
+
+    # Half of the bits that a product may have, less those that a sum of K products adds.
     num_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, x.shape[1])))) // 2
     x_high, x_low, x_exponent = _split(x, num_bits)
     w_high, w_low, w_exponent = _split(weight, num_bits)
+
+    # Four products of integers, of which each is exact, and then sums of single numbers.
     high = x_high @ w_high.T
     middle = x_high @ w_low.T + x_low @ w_high.T
     low = x_low @ w_low.T
@@ -119,12 +124,19 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
     2^-52."""
     angle = np.asarray(angle, np.float64)
     turns = np.rint(angle * (2 / math.pi))
+
+    # The angle less whole quarters of a turn. A quarter is a sum of parts, of which the products
+    # with all but the last one are exact (Cody & Waite 1980).
     rest = angle
     for part in HALF_PI:
         rest = rest - turns * part
+
+    # The Taylor series of the rest.
     square = rest * rest
     sine = _polynomial(SINE, square) * rest
     cosine = _polynomial(COSINE, square)
+
+    # By the quarter, sine and cosine change places and signs.
     quarter = np.mod(turns, 4)
     is_swapped = np.mod(turns, 2) == 1
     cos = np.where(is_swapped, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
@@ -220,30 +232,40 @@ class Matrix:
     def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
         """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights
         are finite."""
+        # Without rounding, the values are the weights.
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
         self.scale: Float32Array = np.ones(len(weight), np.float32)
         self.bits = 0
+
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
             scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST))
             self.scale = scale.astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
+
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
             largest_sum = max(1.0, float(np.abs(rounded).sum(axis=1).max()))
             self.bits = SUM_BITS - math.ceil(math.log2(largest_sum))
+
+        # In float32 all the same: the BLAS of NumPy has no products of integers.
         self._transposed = self.values.astype(np.float32).T
 
     def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T, (B, R)."""
         if self.bits == 0:
             return np.asarray(x @ self._transposed)
+
+        # Each row of inputs becomes integers of so many bits, by the largest of them.
         _, exponent = np.frexp(np.maximum.reduce(np.abs(x), axis=-1, keepdims=True))
         exponent = np.maximum(exponent, SMALLEST_EXPONENT)
         rounded = np.rint(np.ldexp(x, self.bits - exponent))
-        return np.asarray((rounded @ self._transposed) * np.ldexp(self.scale, exponent - self.bits))
+
+        # Sums of integers are exact in any order; one product each brings them back to floats.
+        sums = rounded @ self._transposed
+        return np.asarray(sums * np.ldexp(self.scale, exponent - self.bits))
 
 
 def exact_tanh(x: Float32Array) -> Float32Array:

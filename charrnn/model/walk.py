@@ -106,10 +106,14 @@ class Architecture:
             match = LINEAR.fullmatch(name)
             if match is None or name in TABLES:
                 continue
+
+            # A linear map between layers: its weight is named by itself.
             part, product = match.groups()
             if product is None:
                 found[part] = (weight, tensors[f"{part}.bias"])
                 continue
+
+            # A product of a layer. Those of a grid are an LSTM's, which are effective as they are.
             if part.startswith("layers.") and product != "ih":
                 weight = self.cell.effective_weight(weight)
             found[f"{part}.{product}"] = (weight, tensors[f"{part}.bias_{product}_l0"])
@@ -179,24 +183,37 @@ class Walk(Generic[A]):
         """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names
         with that prefix."""
         inputs = self.product(f"{prefix}.ih", x)
-        return cell.step(
-            ops, inputs, lambda name, h: self.product(f"{prefix}.{name}", h), state, extras
-        )
+
+        def product(name: str, h: A) -> A:
+            return self.product(f"{prefix}.{name}", h)
+
+        # By position: a cell of another package may name its arguments otherwise.
+        return cell.step(ops, inputs, product, state, extras)
 
     def read(self, x: A) -> A:
         """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
+        # Below the first layer of a grid is a projection to the state of the LSTM along depth.
         network = self.architecture
         below = x
-        outputs = []
         if network.depth.has_lstm:
             self.along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
             below = self.along_depth[0]
+
+        outputs = []
         for layer in range(network.num_layers):
+            # The equations.
             ops = self.ops_of(layer)
             before = self.oldest(layer)
             latest = self.step_cell(
-                network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer)
+                network.cell,
+                prefix=f"layers.{layer}",
+                ops=ops,
+                x=below,
+                state=before,
+                extras=self.extras_of(layer),
             )
+
+            # Zoneout, which generating replaces by its mean.
             if network.kept != 1:
                 latest = tuple(
                     old + network.kept * (new - old)
@@ -205,11 +222,17 @@ class Walk(Generic[A]):
                 # Zoneout moved a clamped unit only part of the way.
                 latest = (*latest[:-1], ops.clamp(latest[-1]))
             self.append(layer, latest)
-            below = network.depth.join(self, layer, below, latest[0])
+
+            # What the next layer reads.
+            below = network.depth.join(self, layer=layer, x=below, y=latest[0])
             self.pass_on(layer, below)
             outputs.append(below)
-        top: A = sum(outputs[1:], start=outputs[0]) if network.sums_outputs else below
-        return top
+
+        # What the output layer reads. From the first one on, because 0 is no value of every
+        # library.
+        if network.sums_outputs:
+            below = sum(outputs[1:], start=outputs[0])
+        return below
 
     def gate(self, layer: int, x: A) -> A:
         """Compute the gate of a highway; see `model.depths.Links`."""
@@ -217,7 +240,14 @@ class Walk(Generic[A]):
 
     def climb(self, layer: int, x: A) -> A:
         """Feed x to the LSTM along depth; see `model.depths.Links`."""
-        self.along_depth = self.step_cell(Lstm, f"grids.{layer}", self.ops, x, self.along_depth, {})
+        self.along_depth = self.step_cell(
+            Lstm,
+            prefix=f"grids.{layer}",
+            ops=self.ops,
+            x=x,
+            state=self.along_depth,
+            extras={},
+        )
         return self.along_depth[0]
 
     def attend(self, layer: int, y: A) -> A:
