@@ -62,7 +62,13 @@ def _target(coder: Any, num_parts: Any) -> Any:
 
 @_compiled
 def _narrow(
-    coder: Any, begin: Any, size: Any, num_parts: Any, decodes: Any, data: Any, end: Any
+    coder: Any,
+    begin: Any,
+    size: Any,
+    num_parts: Any,
+    decodes: Any,
+    data: Any,
+    end: Any,
 ) -> None:
     """Go on with `size` of the parts of the interval from `begin`: write bytes to data (M,), or
     read them from it.
@@ -98,7 +104,14 @@ def _narrow(
 
 
 @_compiled
-def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end: Any) -> Any:
+def _code_kind(
+    coder: Any,
+    context: Any,
+    kind: Any,
+    decodes: Any,
+    data: Any,
+    end: Any,
+) -> Any:
     """Code which of two kinds comes next, by how often each followed the context, and return it."""
     # The share of the kind 1 in 2^16, as if each kind had been seen half a time before
     # (Krichevsky & Trofimov 1981).
@@ -147,7 +160,14 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
 
 
 @_compiled
-def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, place: Any) -> Any:
+def _code_symbol(
+    coder: Any,
+    slots: Any,
+    order: Any,
+    parts: Any,
+    symbol: Any,
+    place: Any,
+) -> Any:
     """Code a symbol: whether it is the one that slots (2^SLOT_BITS,) guess, or else by its part of
     parts (V,).
 

@@ -74,12 +74,54 @@ class InstructionSet(NamedTuple):
 
 
 INSTRUCTION_SETS = (
-    InstructionSet("avx512-vnni", "avx512vnni", "llvm.x86.avx512.vpdpbusd.512", 16, 4, 2),
-    InstructionSet("avx-vnni", "avxvnni", "llvm.x86.avx512.vpdpbusd.256", 8, 4, 2),
-    InstructionSet("avx512", "avx512bw", "llvm.x86.avx512.pmaddw.d.512", 16, 2, 4),
-    InstructionSet("avx2", "avx2", "llvm.x86.avx2.pmadd.wd", 8, 2, 2),
-    InstructionSet("sse2", "sse2", "llvm.x86.sse2.pmadd.wd", 4, 2, 2),
-    InstructionSet("generic", "", "", 4, 2, 2),
+    InstructionSet(
+        name="avx512-vnni",
+        feature="avx512vnni",
+        function="llvm.x86.avx512.vpdpbusd.512",
+        lanes=16,
+        depth=4,
+        streams=2,
+    ),
+    InstructionSet(
+        name="avx-vnni",
+        feature="avxvnni",
+        function="llvm.x86.avx512.vpdpbusd.256",
+        lanes=8,
+        depth=4,
+        streams=2,
+    ),
+    InstructionSet(
+        name="avx512",
+        feature="avx512bw",
+        function="llvm.x86.avx512.pmaddw.d.512",
+        lanes=16,
+        depth=2,
+        streams=4,
+    ),
+    InstructionSet(
+        name="avx2",
+        feature="avx2",
+        function="llvm.x86.avx2.pmadd.wd",
+        lanes=8,
+        depth=2,
+        streams=2,
+    ),
+    InstructionSet(
+        name="sse2",
+        feature="sse2",
+        function="llvm.x86.sse2.pmadd.wd",
+        lanes=4,
+        depth=2,
+        streams=2,
+    ),
+    InstructionSet(
+        name="generic",
+        feature="",
+        function="",
+        lanes=4,
+        depth=2,
+        streams=2,
+    ),
 )
 """Instruction sets, best first. `pmaddubsw` is not used, because its sums of int16 saturate."""
 
@@ -160,7 +202,12 @@ def make_view(dtype: Any) -> Any:
     def view(typing_context: Any, address: Any, size: Any) -> Any:
         vector = types.Array(dtype, 1, "C")
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def generate(
+            context: Any,
+            builder: Any,
+            signature: Any,
+            arguments: Any,
+        ) -> Any:
             at, length = arguments
             array = context.make_array(vector)(context, builder)
             num_bytes = context.get_abi_sizeof(context.get_data_type(dtype))
@@ -183,7 +230,12 @@ floats_at = make_view(types.float32)
 
 @intrinsic
 def _double_of_bits(typing_context: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: Any,
+        builder: Any,
+        signature: Any,
+        arguments: Any,
+    ) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
@@ -214,8 +266,17 @@ def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
         sums: Any,
         sum_stride: Any,
     ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _Emitter(builder, chosen, num_streams).emit(*arguments)
+        def generate(
+            context: Any,
+            builder: Any,
+            signature: Any,
+            arguments: Any,
+        ) -> Any:
+            _Emitter(
+                builder,
+                chosen=chosen,
+                num_streams=num_streams,
+            ).emit(*arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 7), generate
@@ -352,7 +413,12 @@ class _Emitter:
         self._store(new, sums=sums, sum_stride=sum_stride)
 
     def _add_block(
-        self, totals: list[Any], block: Any, weights: Any, num_columns: Any, streams: list[Any]
+        self,
+        totals: list[Any],
+        block: Any,
+        weights: Any,
+        num_columns: Any,
+        streams: list[Any],
     ) -> list[Any]:
         """Emit the products of a column block, and return the new sums."""
         # The weights of all rows, each loaded once.

@@ -239,7 +239,11 @@ def pack(stepper: Stepper) -> Weights:
         ngrams=memory.addresses[-1],
         ngram_rows=stepper.architecture.ngram_rows,
     )
-    return Weights(plan, memory=memory.bytes, most_rows=int(matrices[..., NUM_ROWS].max()))
+    return Weights(
+        plan,
+        memory=memory.bytes,
+        most_rows=int(matrices[..., NUM_ROWS].max()),
+    )
 
 
 def make_scratch(weights: Weights, num_streams: int) -> Scratch:
@@ -345,7 +349,13 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
 
 @_compiled
 def products(
-    plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any
+    plan: Any,
+    role: Any,
+    layer: Any,
+    places: Any,
+    num_streams: Any,
+    x_at: Any,
+    out_at: Any,
 ) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
     # Where everything is.
@@ -446,7 +456,14 @@ _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 
 @_compiled
-def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
+def _step_units(
+    plan: Any,
+    layer: Any,
+    x: Any,
+    u: Any,
+    h: Any,
+    c: Any,
+) -> None:
     """Apply the equations of `model.cell_types`: h and c (H,) change in place, x is (X*H,), u
     (P*H,) is overwritten.
 
@@ -518,7 +535,13 @@ _next_row = _compiled(ngrams.next_row)
 
 
 @_compiled
-def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
+def predict(
+    plan: Any,
+    ids: Any,
+    state_at: Any,
+    places: Any,
+    logits_at: Any,
+) -> None:
     """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the
     state."""
     products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
@@ -585,7 +608,13 @@ def _most_likely(scores: Any, is_banned: Any) -> Any:
 
 
 @_compiled
-def _keep_top(scores: Any, is_banned: Any, top_k: Any, top_p: Any, probs: Any) -> Any:
+def _keep_top(
+    scores: Any,
+    is_banned: Any,
+    top_k: Any,
+    top_p: Any,
+    probs: Any,
+) -> Any:
     """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the others."""
     # A stable sort, so that of equal scores the first ids come first.
     size = len(scores)
@@ -691,7 +720,13 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
 
 
 def write(
-    weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any
+    weights: Any,
+    streams: Any,
+    uniforms: Any,
+    drawing: Any,
+    scratch: Any,
+    ids: Any,
+    logprobs: Any,
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 

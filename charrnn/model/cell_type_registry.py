@@ -56,7 +56,12 @@ def cell_type(name: str) -> type[Cell]:
         return CELLS[name]
 
     # A cell of an installed package, or else the reasons why there is none.
-    plugin = find_extension(cell_types, kind="cell", name=name, built_in=CELLS)
+    plugin = find_extension(
+        cell_types,
+        kind="cell",
+        name=name,
+        built_in=CELLS,
+    )
     if plugin is None:
         reasons = "".join(f"\n{reason}" for reason in LEFT_OUT)
         raise UsageError(f"No installed package provides the cell {name!r}.{reasons}")

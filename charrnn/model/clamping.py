@@ -72,7 +72,11 @@ def limit_of(cell: type[Cell]) -> float:
 
 
 def _move(
-    values: Float64Array, weights: Float64Array, moves: Float64Array, target: float, limit: float
+    values: Float64Array,
+    weights: Float64Array,
+    moves: Float64Array,
+    target: float,
+    limit: float,
 ) -> Float64Array:
     """Return values (B, k) that are moved along `moves` (k,) until their weighted sum is `target`.
 
@@ -96,6 +100,11 @@ def _move(
 
         # Newton's step: the multiple of the moves that would close the gap if no cell met a limit.
         gains = (steps * weights).sum(axis=-1)
-        shares = np.divide(missing, gains, out=np.zeros_like(missing), where=gains > 0)
+        shares = np.divide(
+            missing,
+            gains,
+            out=np.zeros_like(missing),
+            where=gains > 0,
+        )
         values = np.clip(values + shares[:, None] * steps, low, high)
     return values

@@ -89,7 +89,14 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
     # A context that is not enabled wants a lower dtype all the same.
     lower = getattr(torch, DTYPES[chosen if is_lower else "bf16"])
-    with exact_arithmetic(device), torch.autocast(device.type, dtype=lower, enabled=is_lower):
+    with (
+        exact_arithmetic(device),
+        torch.autocast(
+            device.type,
+            dtype=lower,
+            enabled=is_lower,
+        ),
+    ):
         yield
 
 

@@ -39,7 +39,11 @@ def check_ensemble(config: Config) -> None:
                 f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of"
                 f" {members}."
             )
-    if members > 1 and not can_join(config, members, resolved(config.hidden_size) // members):
+    if members > 1 and not can_join(
+        config,
+        members=members,
+        size=resolved(config.hidden_size) // members,
+    ):
         raise UsageError(
             f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the"
             f" depth {config.depth} do not make up one of {config.hidden_size} units. Use"
@@ -54,9 +58,12 @@ def can_join(config: Config, members: int, size: int) -> bool:
     cell of another package, whose equations may mix units in other ways, nor with one attention
     head for all units.
     """
+    # What is known without looking at the weights.
     cell = cell_type(config.cell)
     if DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn."):
         return False
+
+    # Further parameters must grow with the units along every axis.
     of_one = cell.extras(size)
     for name, (shape, kind) in cell.extras(members * size).items():
         joined_shape = tuple(members * length for length in of_one[name][0])
@@ -123,14 +130,21 @@ class Ensemble(nn.Module):
         With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
         * B, V): those of the first network first.
         """
+        # Each network reads its own part of the state.
         logits = []
         states = []
         parts = state.vectors.chunk(len(self.networks), dim=-1)
         for network, vectors in zip(self.networks, parts, strict=True):
             own_noise = None if noise is None else noise.another()
-            own_logits, own_state = network(ids, RecurrentState(vectors, state.history), own_noise)
+            own_logits, own_state = network(
+                ids,
+                state=RecurrentState(vectors, state.history),
+                noise=own_noise,
+            )
             logits.append(own_logits)
             states.append(own_state)
+
+        # In training each network has a loss of its own, else they would learn to share the work.
         if noise is None:
             return torch.stack(logits).mean(0), _side_by_side(states)
         return torch.cat(logits, dim=1), _side_by_side(states)
@@ -167,6 +181,7 @@ def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
     """Return copies of the weights of a network, or of the one network that an ensemble is."""
     if not isinstance(network, Ensemble):
         return numpy_tensors(network.state_dict())
+
     size = network.networks[0].hidden_size
     members = [numpy_tensors(member.state_dict()) for member in network.networks]
     joined = {}
@@ -181,7 +196,7 @@ def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
         elif len(parts[0]) == shape[0]:  # an embedding (V, E), a learned state (L, S, H)
             joined[name] = np.concatenate(parts, axis=-1)
         else:
-            joined[name] = _join_rows(parts, shape, size)
+            joined[name] = _join_rows(parts, shape=shape, size=size)
     return joined
 
 
@@ -190,6 +205,7 @@ def _join_rows(parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int)
 
     Its rows (G * H, ...) are G blocks, each of which has the rows of every network.
     """
+    # The blocks of each: one per gate, or one in all where the rows are not units.
     num_rows = len(parts[0])
     num_blocks = num_rows // size if num_rows % size == 0 else 1
     matrices = [part.reshape(num_blocks, num_rows // num_blocks, -1) for part in parts]
@@ -198,6 +214,8 @@ def _join_rows(parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int)
     joined = np.zeros(
         (num_blocks, len(parts), num_rows // num_blocks, num_joined_columns), parts[0].dtype
     )
+
+    # Zeros stay where units of one network would read those of another.
     for index, matrix in enumerate(matrices):
         # All networks read the columns of a bias and of one-hot characters, and each reads units of
         # its own.

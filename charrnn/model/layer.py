@@ -241,17 +241,36 @@ class RecurrentLayer(nn.Module):
         the columns of the weight. With `ops`, the cell's equations are computed with these
         functions, and no faster implementation is used.
         """
-        how = _How(embedding=embedding, noise=noise, ops=ops, keeps_cells=keeps_cells)
+        how = _How(
+            embedding=embedding,
+            noise=noise,
+            ops=ops,
+            keeps_cells=keeps_cells,
+        )
 
         # Dropped here, once: all characters of a window are read with the same weights.
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
 
         if self.dilation == 1:
-            return self._read_sequences(inputs, weights=weights, state=state, how=how)
-        return self._read_interleaved(inputs, weights=weights, state=state, how=how)
+            return self._read_sequences(
+                inputs,
+                weights=weights,
+                state=state,
+                how=how,
+            )
+        return self._read_interleaved(
+            inputs,
+            weights=weights,
+            state=state,
+            how=how,
+        )
 
     def _read_interleaved(
-        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+        self,
+        inputs: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
         together: T / D characters of all D, then one character of some."""
@@ -272,7 +291,12 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            read = self._read_sequences(folded, weights=weights, state=first, how=how)
+            read = self._read_sequences(
+                folded,
+                weights=weights,
+                state=first,
+                how=how,
+            )
             reads.append(read)
 
             # The states that were continued are the oldest: the new ones join the end of the queue.
@@ -286,10 +310,18 @@ class RecurrentLayer(nn.Module):
 
         outputs = unfold([read.outputs for read in reads])
         cells = [read.cells for read in reads if read.cells is not None]
-        return LayerRead(outputs, cells=unfold(cells) if cells else None, state=state)
+        return LayerRead(
+            outputs,
+            cells=unfold(cells) if cells else None,
+            state=state,
+        )
 
     def _read_sequences(
-        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+        self,
+        inputs: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Read inputs, of which each continues from the one before, from a state (S, B, H)."""
         implementation = choose_implementation(
@@ -300,11 +332,16 @@ class RecurrentLayer(nn.Module):
 
         # A library computes the input products itself.
         if implementation is Implementation.LIBRARY:
-            return self._run_library(inputs, state=state, weight_hh=weights["hh"], how=how)
+            return self._run_library(
+                inputs,
+                state=state,
+                weight_hh=weights["hh"],
+                how=how,
+            )
 
         # The input products do not depend on the state: one product for the whole window.
         if inputs.is_floating_point():
-            x = linear(inputs, self.weight("ih"), self.bias("ih"))
+            x = linear(inputs, weight=self.weight("ih"), bias=self.bias("ih"))
         else:
             x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
 
@@ -317,11 +354,25 @@ class RecurrentLayer(nn.Module):
         is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             with on_threads(1):
-                return run(x, weights=weights, state=state, how=how)
-        return run(x, weights=weights, state=state, how=how)
+                return run(
+                    x,
+                    weights=weights,
+                    state=state,
+                    how=how,
+                )
+        return run(
+            x,
+            weights=weights,
+            state=state,
+            how=how,
+        )
 
     def _run_fused(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
         run = gru if self.cell_name == "gru" else rnn
@@ -333,13 +384,17 @@ class RecurrentLayer(nn.Module):
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _run_scan(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
         # Neither coefficient depends on the state, so those of all steps are computed at once.
         a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
-        outputs = scan(a, b, state[0])
+        outputs = scan(a, b=b, h=state[0])
 
         cells = self.cell.value(TORCH, (outputs,)) if how.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
@@ -352,16 +407,21 @@ class RecurrentLayer(nn.Module):
         weight = self.weight("ih")[rows]
         if embedding is None:
             return weight.t() + bias
-        return linear(embedding, weight, bias)
+        return linear(embedding, weight=weight, bias=bias)
 
     def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
             return weight
         kept = noise.for_window(weight.shape, self.weight_drop)
-        return weight * to_device(kept / (1 - self.weight_drop), weight.device, weight.dtype)
+        scaled = kept / (1 - self.weight_drop)
+        return weight * to_device(scaled, weight.device, dtype=weight.dtype)
 
     def _run_equations(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _How
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Apply the cell's equations to one input product of x (T, B, X*H) after the other."""
         ops = how.ops or TORCH
@@ -390,7 +450,7 @@ class RecurrentLayer(nn.Module):
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
             if self.zoneout:
-                new = self._zone_out(current, new, how.noise)
+                new = self._zone_out(current, new=new, noise=how.noise)
                 # Zoneout moved a clamped unit only part of the way.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
@@ -421,7 +481,11 @@ class RecurrentLayer(nn.Module):
         return tuple(zoned)
 
     def _run_library(
-        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, how: _How
+        self,
+        inputs: Tensor,
+        state: Tensor,
+        weight_hh: Tensor,
+        how: _How,
     ) -> LayerRead:
         """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
@@ -433,7 +497,12 @@ class RecurrentLayer(nn.Module):
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
             vectors = nn.functional.embedding(inputs, how.embedding)
-        outputs, last = run_library(self.cell_name, vectors, state=state, weights=weights)
+        outputs, last = run_library(
+            self.cell_name,
+            vectors,
+            state=state,
+            weights=weights,
+        )
 
         # They return no c but the last one.
         if not how.keeps_cells:
@@ -473,8 +542,10 @@ class RecurrentLayer(nn.Module):
             bias = self.bias("ih")[rows] + self.bias("hh")[rows]
             recurrent = linear(h_before, weight_hh[rows])
             if inputs.is_floating_point():
-                return recurrent + linear(inputs, self.weight("ih")[rows], bias)
-            return recurrent + self._input_table(embedding, bias, rows)[inputs]
+                x = linear(inputs, weight=self.weight("ih")[rows], bias=bias)
+            else:
+                x = self._input_table(embedding, bias=bias, rows=rows)[inputs]
+            return recurrent + x
 
         # The short way, by the output gate alone.
         if outputs.dtype == torch.float32:

@@ -145,8 +145,8 @@ class CharRNN(nn.Module):
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
-                hidden_size if index > 0 or self.depth.has_lstm else input_size,
-                hidden_size,
+                input_size=hidden_size if index > 0 or self.depth.has_lstm else input_size,
+                hidden_size=hidden_size,
                 dilation=dilation,
                 weight_drop=_share(config.weight_drop),
                 zoneout=config.zoneout,
@@ -154,7 +154,8 @@ class CharRNN(nn.Module):
             for index, dilation in enumerate(network.dilations)
         )
         self.grids = nn.ModuleList(
-            RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_grids)
+            RecurrentLayer("lstm", input_size=hidden_size, hidden_size=hidden_size)
+            for _ in range(num_grids)
         )
 
         # Zeros begin like a state that is not learned.
@@ -171,7 +172,9 @@ class CharRNN(nn.Module):
         # Below the layers: the entries of a vector of a character have a mean square of 1 / E.
         if self.embedding is not None:
             nn.init.normal_(
-                self.embedding.weight, std=self.embedding.embedding_dim**-0.5, generator=generator
+                self.embedding.weight,
+                std=self.embedding.embedding_dim**-0.5,
+                generator=generator,
             )
 
         # The layers, and what the depth has between them.
@@ -244,7 +247,12 @@ class CharRNN(nn.Module):
         # Zeros in the history stand for no character.
         if self.ngrams is None:
             return RecurrentState(vectors)
-        history = torch.zeros(batch_size, HISTORY_LENGTH, dtype=torch.int64, device=self.device)
+        history = torch.zeros(
+            batch_size,
+            HISTORY_LENGTH,
+            dtype=torch.int64,
+            device=self.device,
+        )
         return RecurrentState(vectors, history)
 
     def forward(
@@ -270,7 +278,12 @@ class CharRNN(nn.Module):
             kept = noise.for_characters(len(ids), self.dropout)
             scale = to_device(kept / (1 - self.dropout), ids.device)
 
-        read, state = self.read_documents(ids, state, noise=noise, ops=ops)
+        read, state = self.read_documents(
+            ids,
+            state,
+            noise=noise,
+            ops=ops,
+        )
         return self._logits(read, scale), state
 
     def features(
@@ -289,7 +302,12 @@ class CharRNN(nn.Module):
         Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of
         them is an END.
         """
-        read, state = self.read_documents(ids, state, ops=ops, keeps_cells=True)
+        read, state = self.read_documents(
+            ids,
+            state,
+            ops=ops,
+            keeps_cells=True,
+        )
         assert read.cells is not None and read.outputs is not None, "they are kept"
         return (self._logits(read), read.cells, read.outputs), state
 
@@ -302,7 +320,7 @@ class CharRNN(nn.Module):
         The state is that before them.
         """
         below = self.vectors(ids)
-        links = _Links(self, below, state.vectors)
+        links = _Links(self, vectors=below, state=state.vectors)
 
         # The walk of `read_window`, with outputs that are known instead of computed.
         inputs = []
@@ -310,7 +328,12 @@ class CharRNN(nn.Module):
             if links.along_depth is not None:
                 below = links.along_depth[0]
             inputs.append(below)
-            below = self.depth.join(links, index, below, output)
+            below = self.depth.join(
+                links,
+                layer=index,
+                x=below,
+                y=output,
+            )
         return inputs
 
     def vectors(self, ids: Tensor) -> Tensor:
@@ -390,7 +413,12 @@ class CharRNN(nn.Module):
         # The state of a lane is that of its last fragment.
         last_of_lanes = indices(fragments.last_of_lanes)
         return (
-            Read(features, ngram_rows, cells, outputs),
+            Read(
+                features,
+                ngram_rows=ngram_rows,
+                cells=cells,
+                outputs=outputs,
+            ),
             states.map(partial(torch.index_select, dim=-2, index=last_of_lanes)),
         )
 
@@ -418,8 +446,8 @@ class CharRNN(nn.Module):
         takes_ids = not (is_vectors or drops_inputs or self.depth.has_lstm)
         below = ids
         if not takes_ids and not is_vectors:
-            below = _drop(self.vectors(ids), self.input_dropout, noise)
-        links = _Links(self, below, state.vectors)
+            below = _drop(self.vectors(ids), share=self.input_dropout, noise=noise)
+        links = _Links(self, vectors=below, state=state.vectors)
 
         # Up the layers, each of which reads the whole window at once.
         all_cells = []
@@ -447,8 +475,13 @@ class CharRNN(nn.Module):
             all_cells.append(found.cells)
             all_outputs.append(found.outputs)
 
-            dropped = _drop(found.outputs, self.dropout, noise)
-            below = self.depth.join(links, index, below, dropped)
+            dropped = _drop(found.outputs, share=self.dropout, noise=noise)
+            below = self.depth.join(
+                links,
+                layer=index,
+                x=below,
+                y=dropped,
+            )
             joined.append(below)
 
             # A layer with a smaller dilation than the last one leaves vectors unused.
@@ -464,7 +497,12 @@ class CharRNN(nn.Module):
         history = state.history
         if self.ngrams is not None and not is_vectors:
             rows, history = self._ngram_rows(ids, state)
-        read = Read(features, ngram_rows=rows, cells=None, outputs=None)
+        read = Read(
+            features,
+            ngram_rows=rows,
+            cells=None,
+            outputs=None,
+        )
         if keeps_cells:
             read = read._replace(
                 cells=torch.stack(all_cells, dim=2),
@@ -544,7 +582,12 @@ class _Links:
 
             # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those
             # before it.
-            every = torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device)
+            every = torch.ones(
+                len(queries),
+                len(near),
+                dtype=torch.bool,
+                device=y.device,
+            )
             is_read = every.triu().tril(span - 1)
 
             # The function of torch wants the batch first. Outputs are keys and values.
@@ -572,7 +615,7 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
 
     # Scaled up here, so that no other pass over a text has to scale anything down.
     kept = noise.for_rows(values.shape[-1], share)
-    return values * to_device(kept / (1 - share), values.device, values.dtype)
+    return values * to_device(kept / (1 - share), values.device, dtype=values.dtype)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

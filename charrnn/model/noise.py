@@ -23,7 +23,11 @@ class Noise:
     """
 
     def __init__(
-        self, generator: Generator, num_lanes: int, own: slice = slice(None), number: int = 0
+        self,
+        generator: Generator,
+        num_lanes: int,
+        own: slice = slice(None),
+        number: int = 0,
     ) -> None:
         """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
         of that number."""
@@ -70,14 +74,24 @@ class Noise:
     def for_characters(self, length: int, share: float) -> Tensor:
         """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before
         its first piece."""
-        mask = _draw((length, self._num_lanes, 1), share=share, generator=self._generator)
+        mask = _draw(
+            (length, self._num_lanes, 1),
+            share=share,
+            generator=self._generator,
+        )
         return mask[:, self._own]
 
     def for_window(self, shape: Sequence[int], share: float) -> Tensor:
         """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the
         window."""
         if self._next == len(self._masks):
-            self._masks.append(_draw(shape, share=share, generator=self._generator))
+            self._masks.append(
+                _draw(
+                    shape,
+                    share=share,
+                    generator=self._generator,
+                )
+            )
         self._next += 1
         return self._masks[self._next - 1]
 

@@ -179,16 +179,16 @@ def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32
     # n = outer * n1 + n2, k = k1 + inner * k2: first over n1.
     real = re.astype(np.float64).reshape(batch, inner, 1, outer)
     imaginary = im.astype(np.float64).reshape(batch, inner, 1, outer)
-    w_real, w_imaginary = _powers_of_unity(inner, inner, inner)
-    real, imaginary = _times(real, imaginary, (w_real[:, :, None], w_imaginary[:, :, None]))
+    w_real, w_imaginary = _powers_of_unity(inner, rows=inner, columns=inner)
+    real, imaginary = _times(real, imaginary, w=(w_real[:, :, None], w_imaginary[:, :, None]))
     real = real.sum(axis=1)
     imaginary = imaginary.sum(axis=1)
 
     # Then over n2.
-    real, imaginary = _times(real, imaginary, _powers_of_unity(size, inner, outer))
-    real, imaginary = _times(
-        real[..., None], imaginary[..., None], _powers_of_unity(outer, outer, outer)
-    )
+    twiddles = _powers_of_unity(size, rows=inner, columns=outer)
+    real, imaginary = _times(real, imaginary, w=twiddles)
+    powers = _powers_of_unity(outer, rows=outer, columns=outer)
+    real, imaginary = _times(real[..., None], imaginary[..., None], w=powers)
 
     def collect(part: Doubles) -> Float32Array:
         total = part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size)
@@ -259,7 +259,13 @@ class Matrix:
             return np.asarray(x @ self._transposed)
 
         # Each row of inputs becomes integers of so many bits, by the largest of them.
-        _, exponent = np.frexp(np.maximum.reduce(np.abs(x), axis=-1, keepdims=True))
+        _, exponent = np.frexp(
+            np.maximum.reduce(
+                np.abs(x),
+                axis=-1,
+                keepdims=True,
+            )
+        )
         exponent = np.maximum(exponent, SMALLEST_EXPONENT)
         rounded = np.rint(np.ldexp(x, self.bits - exponent))
 

@@ -44,7 +44,10 @@ Indices = NDArray[np.int64]
 
 
 def read_in_lanes(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int
+    step: Step[Output],
+    initial_state: InitialState,
+    ids: IdArray,
+    first: int,
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
@@ -62,7 +65,11 @@ def read_in_lanes(
 
 
 def read_parts(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, begins: Indices, num_chars: int
+    step: Step[Output],
+    initial_state: InitialState,
+    ids: IdArray,
+    begins: Indices,
+    num_chars: int,
 ) -> Iterator[tuple[Indices, Output]]:
     """Read parts of `num_chars` characters of ids (N,), which begin at `begins` (P,), at once, as
     `read_in_lanes`.
@@ -90,7 +97,11 @@ def lanes_of(num_chars: int) -> int:
 
 
 def read_segments(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int, max_chars: int
+    step: Step[Output],
+    initial_state: InitialState,
+    ids: IdArray,
+    first: int,
+    max_chars: int,
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from
     index `first` on.
@@ -138,7 +149,11 @@ def segments_of(max_chars: int) -> tuple[int, int]:
 
 
 def _read_from(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, starts: Indices, length: int
+    step: Step[Output],
+    initial_state: InitialState,
+    ids: IdArray,
+    starts: Indices,
+    length: int,
 ) -> Iterator[tuple[Indices, Output]]:
     """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before
     them."""
@@ -156,7 +171,11 @@ def _read_from(
     for begin, end in pairwise(cuts):
         if begin in text_begins:
             is_begin = torch.from_numpy(text_begins == begin).to(state.device)
-            state = reset_rows(state, initial=initial_state(len(starts)), is_reset=is_begin)
+            state = reset_rows(
+                state,
+                initial=initial_state(len(starts)),
+                is_reset=is_begin,
+            )
 
         # Places before and after the text hold any character: a reset forgets the first, and
         # whoever scores leaves out the last.

@@ -106,7 +106,13 @@ class RecurrentProduct:
     forward and one backward pass.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        batch_size: int,
+        num_steps: int,
+    ) -> None:
         self._window = _Window(
             weight.detach(),
             bias=bias.detach(),
@@ -129,19 +135,34 @@ class _Window:
     """State shared by the steps of one window: products with the weight and its transpose, and the
     recorded inputs."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        batch_size: int,
+        num_steps: int,
+    ) -> None:
         self.weight = weight
         self.bias = bias
         self.batch_size = batch_size
         self.num_steps = num_steps
-        self.forward = RepeatedProduct(weight, batch_size, num_steps)
+        self.forward = RepeatedProduct(
+            weight,
+            batch_size=batch_size,
+            num_steps=num_steps,
+        )
         self.tape: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def backward(self) -> RepeatedProduct:
         """Multiplies with the transpose. It is packed when the first step of a backward pass needs
         it: validation needs none."""
-        return RepeatedProduct(self.weight.t(), self.batch_size, self.num_steps)
+        transposed = self.weight.t()
+        return RepeatedProduct(
+            transposed,
+            batch_size=self.batch_size,
+            num_steps=self.num_steps,
+        )
 
 
 class _Enter(Function):
@@ -198,7 +219,13 @@ class _Gru(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
         num_steps, batch_size, _ = x.shape
         hidden_size = h.shape[-1]
         num_gates = 2 * hidden_size  # columns of r and z
@@ -217,7 +244,11 @@ class _Gru(Function):
         gates = blocks[..., :num_gates].unbind()
         x_n = x[..., num_gates:].unbind()
         steps = hs.unbind()
-        product = RepeatedProduct(weight, batch_size=batch_size, num_steps=num_steps)
+        product = RepeatedProduct(
+            weight,
+            batch_size=batch_size,
+            num_steps=num_steps,
+        )
 
         # Forward in time. `blocks` keeps the gates, which the backward pass needs.
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
@@ -245,7 +276,11 @@ class _Gru(Function):
         torch.mul(by_n, r, out=by_blocks[2])
 
         # Backward in time: the error of h_t, times these derivatives, and carried on to h_(t-1).
-        product = RepeatedProduct(weight.t(), batch_size=batch_size, num_steps=num_steps)
+        product = RepeatedProduct(
+            weight.t(),
+            batch_size=batch_size,
+            num_steps=num_steps,
+        )
         d_products = d_product.unbind()
         kept = z.unbind()
         d_outputs = grads[0].unbind()
@@ -282,13 +317,23 @@ class _Rnn(Function):
     """h_t = tanh(x_t + W h_(t-1) + b), with as few operations per character as `_Gru`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
         # Row t + 1 is x_t + b at first, from which the loop computes h_t in place.
         hs = x.new_empty(x.shape[0] + 1, *h.shape)
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
 
-        product = RepeatedProduct(weight, batch_size=h.shape[0], num_steps=x.shape[0])
+        product = RepeatedProduct(
+            weight,
+            batch_size=h.shape[0],
+            num_steps=x.shape[0],
+        )
         before, *steps = hs.unbind()
         for step in steps:
             before = torch.tanh(product.plus(before, step), out=step)
@@ -309,7 +354,11 @@ class _Rnn(Function):
         d_outputs = grads[0].unbind()
 
         # Backward in time: the error of h_t, through tanh, and carried on to h_(t-1).
-        product = RepeatedProduct(weight.t(), batch_size=batch_size, num_steps=num_steps)
+        product = RepeatedProduct(
+            weight.t(),
+            batch_size=batch_size,
+            num_steps=num_steps,
+        )
         error = d_outputs[-1]
         for t in range(num_steps - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
@@ -370,7 +419,10 @@ def has_library(cell_name: str) -> bool:
 
 
 def run_library(
-    cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
+    cell_name: str,
+    inputs: Tensor,
+    state: Tensor,
+    weights: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state
     (S, B, H).
@@ -382,7 +434,12 @@ def run_library(
     dtype = autocast_dtype(device, weights[0].dtype)
 
     if not _casts(device, dtype):
-        return _call(function, inputs=inputs, state=state, weights=weights)
+        return _call(
+            function,
+            inputs=inputs,
+            state=state,
+            weights=weights,
+        )
     with torch.autocast(device.type, enabled=False):
         return _call(
             function,
@@ -402,7 +459,10 @@ def _casts(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _call(
-    function: Callable[..., Any], inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
+    function: Callable[..., Any],
+    inputs: Tensor,
+    state: Tensor,
+    weights: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     options = {
         "params": list(weights),

@@ -109,11 +109,19 @@ class Stepper:
         if config.embedding_size != "one-hot":
             vectors = weights["embedding.weight"].astype(np.float64)
         if "bottom" in linear:
-            table = self._add_table("bottom", vectors, linear.pop("bottom"))
+            table = self._add_table(
+                "bottom",
+                vectors=vectors,
+                linear=linear.pop("bottom"),
+            )
             # The first layer of a grid reads the h of this state.
             vectors = table[:, : self.hidden_size]
 
-        self._add_table("layers.0.ih", vectors, linear.pop("layers.0.ih"))
+        self._add_table(
+            "layers.0.ih",
+            vectors=vectors,
+            linear=linear.pop("layers.0.ih"),
+        )
 
         # The table of n-grams: its rows are only added, so that it is float32 again after it was
         # rounded.
@@ -193,7 +201,12 @@ class Stepper:
 
     def check_unit(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
-        check_unit(layer, unit, self.num_layers, self.hidden_size)
+        check_unit(
+            layer,
+            unit,
+            num_layers=self.num_layers,
+            num_units=self.hidden_size,
+        )
 
     def ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
@@ -263,7 +276,12 @@ class Stepper:
         if self.ngrams is None:
             return logits, RecurrentState(vectors)
         assert state.history is not None, "the table reads it"
-        history = add_ngrams(logits, self.ngrams, ids, state.history)
+        history = add_ngrams(
+            logits,
+            table=self.ngrams,
+            ids=ids,
+            history=state.history,
+        )
         return logits, RecurrentState(vectors, history)
 
     def _reset_at_end(

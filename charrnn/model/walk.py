@@ -224,7 +224,12 @@ class Walk(Generic[A]):
             self.append(layer, latest)
 
             # What the next layer reads.
-            below = network.depth.join(self, layer=layer, x=below, y=latest[0])
+            below = network.depth.join(
+                self,
+                layer=layer,
+                x=below,
+                y=latest[0],
+            )
             self.pass_on(layer, below)
             outputs.append(below)
 
