@@ -168,19 +168,15 @@ def argument(metavar: str, help: str, *, default: Any = MISSING) -> Any:
     return field(default=default, metadata={_KEY: declared})
 
 
-def option_group(owner: type[Owner]) -> Owner:
+def option_group(owner: type[Any]) -> Any:
     """Make a dataclass field for the options of another class, which become an object of it."""
-    declared: Any = field(default_factory=owner, metadata={_KEY: _Group(owner)})
-    group: Owner = declared
-    return group
+    return field(default_factory=owner, metadata={_KEY: _Group(owner)})
 
 
-def option_texts(owner: type[Any], *names: str) -> Mapping[str, Sequence[str]]:
+def option_texts(owner: type[Any], *names: str) -> Any:
     """Make a dataclass field with what was typed for the options of another class, by the names of
     its fields; "true" for an option without a value. With `names`, these options only."""
-    texts: Any = field(default_factory=dict, metadata={_KEY: _Texts(owner, names)})
-    found: Mapping[str, Sequence[str]] = texts
-    return found
+    return field(default_factory=dict, metadata={_KEY: _Texts(owner, names)})
 
 
 def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:

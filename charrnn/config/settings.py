@@ -359,6 +359,8 @@ class Config:
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
+        # Each field on its own: its type, and its range. Values are converted here, so that no
+        # caller can hold a configuration with a text where a number belongs.
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
@@ -371,6 +373,8 @@ class Config:
                 f"{named(name)} is {_format(value)}; it must be"
                 f" {allowed.words}.{_hint(name, value)}"
             )
+
+        # Which fields go with each other.
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
         if (conflict := self._conflict()) is not None:
@@ -384,6 +388,7 @@ class Config:
     def _conflict(self) -> tuple[str, str] | None:
         """Return a field that does not go with another one, and what to do about it; None if there
         is none."""
+        # The text.
         if self.alphabet == "byte" and self.encoding != "utf-8":
             return "encoding", "the byte alphabet takes bytes as they are. Leave one out."
         if self.documents == "column" and self.column is None:
@@ -393,6 +398,8 @@ class Config:
                 "column",
                 f"its values are the documents: leave {named('documents', self.documents)} out.",
             )
+
+        # The layers.
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             return "hidden_size", "a unitary cell needs an even one."
         if self.weight_drop not in (0, "auto") and self.cell == "irnn":
@@ -409,6 +416,8 @@ class Config:
             )
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
+
+        # The sizes, of one network and of several.
         least = 4 * self.num_networks
         if (
             self.ngram_rows not in ("auto", 0)
@@ -416,22 +425,12 @@ class Config:
             and self.hidden_size < least
         ):
             return "ngram_rows", f"it needs {named('hidden_size', least)} or more."
-        if self.num_members not in ("auto", 1) and self.init_from is not None:
-            return (
-                "num_members",
-                (
-                    f"with {named('init_from')} a single network is trained: use 1, or leave one of"
-                    " them out."
-                ),
-            )
-        if self.num_members not in ("auto", 1) and self.parameters is not None:
-            return (
-                "num_members",
-                (
-                    f"{named('parameters')} fits a single network: give {named('hidden_size')}"
-                    " instead."
-                ),
-            )
+        if self.num_networks > 1 and self.init_from is not None:
+            alone = f"with {named('init_from')} a single network is trained"
+            return "num_members", f"{alone}: use 1, or leave one of them out."
+        if self.num_networks > 1 and self.parameters is not None:
+            alone = f"{named('parameters')} fits a single network"
+            return "num_members", f"{alone}: give {named('hidden_size')} instead."
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
         return None
@@ -482,6 +481,8 @@ def _hint(name: str, value: Any) -> str:
         return ""
     if name != "cell":
         return did_you_mean(value, allowed.choices)
+
+    # Cells of installed packages are choices, too.
     installed = offered_names(cell_types)
     near = did_you_mean(value, (*allowed.choices, *installed))
     if not installed:
@@ -543,11 +544,14 @@ def parse_value(name: str, value: object) -> Any:
     kinds = _KINDS[check_field_name(name)]
     if isinstance(value, str):
         value = value.strip()
+
+    # The words of the field.
     if NoneType in kinds and value in (None, "", "null", "none"):
         return None
     for word in (Auto, OneHot):
         if word in kinds and value in get_args(word):
             return value
+
     try:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
@@ -573,6 +577,7 @@ def _converted(name: str, value: Any) -> Any:
     if str in kinds:
         return _checked(value, str)
 
+    # A list: the shares of the split, or the files of the corpus.
     if name == "split":
         shares = value.replace(",", "/").split("/") if isinstance(value, str) else value
         return tuple(float(_checked(share, str, int, float)) for share in shares)

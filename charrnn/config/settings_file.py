@@ -33,6 +33,7 @@ def merge_settings(
     does a number of units or of weights. Raises UsageError that names the source, unless it is a
     flag.
     """
+    # The sources, from the lowest priority to the highest.
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
     variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
@@ -40,18 +41,25 @@ def merge_settings(
         variables[key]: value for key, value in (environment or {}).items() if key in variables
     }
     sources = {file_name: file or {}, "environment": in_environment, "flag": flags}
+
     for origin, given in sources.items():
+        # Each value on its own, so that an error names where it was given.
         parsed = {}
         for name, value in given.items():
             with _naming_source(origin, name):
                 parsed[name] = parse_alone(name, value)
+
+        # A budget replaces one of another kind, which would contradict it.
         for exclusive in (BUDGETS, WIDTHS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:
                     values.pop(name, None)
                     origins[name] = "default"
+
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
+
+    # All of them together: which go with each other.
     return Config(**values), origins
 
 
@@ -59,6 +67,7 @@ def parse_alone(name: str, value: object) -> Any:
     """Return the value of a field, checked without the other fields. Raises UsageError that names
     the field."""
     alone: dict[str, Any] = {check_field_name(name): value}
+    # The one value that needs another field.
     if alone == {"documents": "column"}:
         alone["column"] = "any"
     return getattr(Config(**alone), name)
@@ -108,13 +117,17 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
     """
     import yaml
 
+    # In C where there is one, which is much faster.
     parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if "\\u" in text:  # The parser in C refuses the escapes of file names that are no UTF-8.
         parser = yaml.SafeLoader
+
+    # What was read so far: the field whose value is expected, and the list that is open.
     values: dict[str, FlatValue] = {}
     name: str | None = None
     items: list[str | None] | None = None
-    has_begun = is_open = False
+    has_begun = False
+    is_open = False
     for event in yaml.parse(text, parser):
         is_plain = getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
         mark: Any = event.start_mark

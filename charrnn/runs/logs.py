@@ -54,6 +54,8 @@ class MetricsLog:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in record.items()
         }
+
+        # In one write and without a sync: what a crash cuts off is a last line, which is skipped.
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
         with (
             convert_os_errors("write", self.path, num_bytes=len(line)),
@@ -79,9 +81,12 @@ class MetricsLog:
             is_validation = "val_nats" in record
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             step = _finite(record.get("step"))
+
+            # A record without a time has that of the one before.
             elapsed = _finite(record.get("seconds"))
             if elapsed is not None and elapsed >= 0:
                 seconds = elapsed
+
             yield LoggedLoss(
                 is_validation=is_validation,
                 step=None if step is None else int(step),
@@ -137,6 +142,8 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
         record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         return None
+
+    # Such a record would move the end of every learning curve.
     if not isinstance(record, dict):
         return None
     step = record.get("step")
@@ -179,6 +186,7 @@ class SampleLog:
     def rewind(self, step: int) -> None:
         """Remove the samples after `step`, so that a resumed run writes each once. Raises as
         `steps` and `append`."""
+        # From the first later one on: sections are in order.
         text = self._read()
         later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
         if later:

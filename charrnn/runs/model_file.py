@@ -19,7 +19,13 @@ from charrnn.errors import CheckpointError
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
 from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, check_regular, parse_json
+from charrnn.system.files import (
+    JSON,
+    MAX_TEXT_BYTES,
+    check_regular,
+    convert_os_errors,
+    parse_json,
+)
 
 MODEL_FILE_SUFFIX = ".zip"
 """Suffix of a model file."""
@@ -55,21 +61,13 @@ class ModelFile:
         """
         path = self.path
         try:
-            check_regular(path)
-            with zipfile.ZipFile(path) as archive:
-                return _read_archive(path, archive)
-        except OSError as error:
-            raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+            with convert_os_errors("read", path, kind=CheckpointError):
+                check_regular(path)
+                with zipfile.ZipFile(path) as archive:
+                    return _read_archive(path, archive)
         # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in
         # another way.
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is damaged, or charrnn export did not write it: {error}"
             ) from error
@@ -103,10 +101,13 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         with archive.open(name) as file:
             return file.read(max_bytes + 1)  # No more is unpacked than is expected.
 
+    # What the file is.
     names = archive.namelist()
     if MANIFEST not in names:
         raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
     manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
+
+    # Its format, and its files.
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if type(version) is int and version > MODEL_FILE_VERSION:
         raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
@@ -117,6 +118,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
             f"{path} is damaged: its format or its files are not those of charrnn export"
         )
 
+    # The model, as that of a checkpoint.
     state = _state_of(path, manifest)
     files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
     description = files.description()

@@ -37,7 +37,7 @@ from charrnn.runs.description import (
     read_config,
 )
 from charrnn.runs.model_file import ModelFile, is_model_file
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, read_capped
+from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
@@ -81,15 +81,15 @@ class RunReader:
     def checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder
         cannot be read."""
-        try:
-            with os.scandir(self.path) as entries:
-                names = [
-                    entry.name
-                    for entry in entries
-                    if is_checkpoint_name(entry.name) and entry.is_dir(follow_symlinks=False)
-                ]
-        except OSError as error:
-            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
+        with (
+            convert_os_errors("read", self.path, kind=CheckpointError),
+            os.scandir(self.path) as entries,
+        ):
+            names = [
+                entry.name
+                for entry in entries
+                if is_checkpoint_name(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
         return sorted(names, key=checkpoint_step)
 
     def saved_checkpoints(self) -> list[str]:

@@ -56,8 +56,7 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
 
     if entry != recorded:
         files.write_atomically(folder / SWEEP, files.json_to_bytes(entry))
-    num_threads: int = entry["threads"]
-    return num_threads
+    return int(entry["threads"])
 
 
 def read_plan(folder: Path) -> SweepPlan:

@@ -143,10 +143,9 @@ def read_sweep(folder: str | Path) -> SweepReport:
 
     >>> charrnn.read_sweep("cells").rows[0].values  # the best setting
     """
-    plan = read_plan(Path(folder))
-    return report_sweep(
-        plan, Path(folder), [run_state(Path(folder), plan, run) for run in plan.runs()]
-    )
+    folder = Path(folder)
+    plan = read_plan(folder)
+    return report_sweep(plan, folder, [run_state(folder, plan, run) for run in plan.runs()])
 
 
 def _events(
@@ -156,7 +155,7 @@ def _events(
     # What an earlier start has done.
     folder, plan = runner.folder, runner.plan
     runs = {run.name: run_state(folder, plan, run) for run in plan.runs()}
-    has_ended = {name: run.status in (FINISHED, FAILED) for name, run in runs.items()}
+    ended = {name for name, run in runs.items() if run.status in (FINISHED, FAILED)}
     yield SweepStartEvent(
         folder=str(folder),
         num_runs=len(runs),
@@ -165,13 +164,13 @@ def _events(
         threads=runner.threads,
     )
     for name, run in runs.items():
-        if has_ended[name]:
+        if name in ended:
             yield RunEndEvent(run=run, is_new=False)
 
     # What is left: a thread of the executor waits for the process of each run.
     with ThreadPoolExecutor(jobs) as executor, contextlib.closing(runner):
         pending: set[Future[SweepRun]] = {
-            executor.submit(runner.train, run) for name, run in runs.items() if not has_ended[name]
+            executor.submit(runner.train, run) for name, run in runs.items() if name not in ended
         }
         while pending:
             if not runner.is_stopped and should_stop():

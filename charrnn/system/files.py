@@ -44,6 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
     """
+    # In the same folder, since only within one file system a rename is atomic.
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -71,6 +72,9 @@ def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
     # run.
     if mode is not None:
         path.touch(mode, exist_ok=False)
+
+    # Into the disk, not only its queue: a rename that reached the disk first would name an empty
+    # file after a power failure.
     with path.open("xb" if mode is None else "wb") as file:
         file.write(data)
         file.flush()
@@ -100,6 +104,7 @@ def make_folder(path: Path) -> None:
     if not path.parent.exists():
         with contextlib.suppress(FileExistsError):  # Another process may make it.
             make_folder(path.parent)
+
     path.mkdir()
     try:
         fsync_folder(path.parent)
@@ -111,6 +116,7 @@ def make_folder(path: Path) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes left in a folder. Raises
     OSError."""
+    # Of any process: the caller holds the folder's lock, so none is at work there.
     for entry in list(folder.iterdir()):
         if _TEMPORARY_NAME.fullmatch(entry.name):
             if entry.is_dir() and not entry.is_symlink():
@@ -129,16 +135,17 @@ def encode_text(text: str) -> bytes:
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
     """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too
     large."""
-    try:
+    with convert_os_errors("read", path, kind=CheckpointError):
         check_regular(path)
+
+        # The size before the content, which could fill the memory.
         size = path.lstat().st_size
         if size > max_bytes:
             raise CheckpointError(
                 f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
             )
+
         return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def check_regular(path: Path) -> None:
@@ -173,17 +180,24 @@ def json_to_bytes(value: JSON) -> bytes:
 
 
 @contextlib.contextmanager
-def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Convert an OSError into a CharRNNError with the action, the path, the reason and, of a full
-    disk, the size."""
+def convert_os_errors(
+    action: str,
+    path: Path,
+    *,
+    num_bytes: int | None = None,
+    kind: type[CharRNNError] = CharRNNError,
+) -> Iterator[None]:
+    """Convert an OSError into a CharRNNError, or one of that kind, with the action, the path, the
+    reason and, of a full disk, the size."""
     try:
         yield
     except OSError as error:
         problem = f"cannot {action} {path}: {error.strerror or error}"
+        # How much to make room for.
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if is_full and num_bytes is not None:
             problem += f" ({counted(num_bytes, 'byte')} needed)"
-        raise CharRNNError(problem) from error
+        raise kind(problem) from error
 
 
 # Locks of the operating system, which end with the process.

@@ -193,7 +193,13 @@ class TrainingSession:
                 is_best = evaluation.is_best
                 yield evaluation
                 if not math.isfinite(evaluation.val_nats):
-                    yield self._unbounded_state_warning(evaluation.val_nats)
+                    rate = named("learning_rate", f"{float(trainer.config.learning_rate) / 2:.2g}")
+                    yield WarningEvent(
+                        message=(
+                            f"the loss of the validation text is {evaluation.val_nats} at step"
+                            f" {trainer.step}: a state grew without bound. Try {rate}."
+                        )
+                    )
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
 
             # Once in a while: what the model writes by now.
@@ -224,15 +230,6 @@ class TrainingSession:
         if self.group.size > 1:
             return self._is_save_asked or is_due
         return self.should_save() or is_due
-
-    def _unbounded_state_warning(self, val_nats: float) -> WarningEvent:
-        rate = named("learning_rate", f"{float(self.trainer.config.learning_rate) / 2:.2g}")
-        return WarningEvent(
-            message=(
-                f"the loss of the validation text is {val_nats} at step {self.trainer.step}: a"
-                f" state grew without bound. Try {rate}."
-            )
-        )
 
     def _done(self) -> DoneEvent:
         state = self.state
