@@ -217,7 +217,7 @@ def score_parts(
     squares = np.zeros_like(sums)
 
     step = partial(network.trace, ops=ops)
-    read = read_parts(step, network.initial_state, ids, begins, num_chars)
+    read = read_parts(step, network.initial_state, ids=ids, begins=begins, num_chars=num_chars)
     for positions, (logits, cells, _) in read:
         indices = positions - first_of_row
         is_part = indices < num_chars

@@ -91,7 +91,9 @@ class Activations:
         # Gates can only be counted in a reading that computes step by step, which is slower.
         read = network.trace if counter is None else counter.read
         with torch.inference_mode(), task("reading", len(self.text)) as advance:
-            for positions, (_, cells, _) in read_in_lanes(read, network.initial_state, ids, first):
+            for positions, (_, cells, _) in read_in_lanes(
+                read, network.initial_state, ids=ids, first=first
+            ):
                 is_text = positions < len(ids)
                 if counter is not None:
                     counter.add(torch.from_numpy(is_text))

@@ -238,15 +238,15 @@ class CellAnalysis(Extensible):
         # By the ids up to the end of the part: what follows in the text changes no value.
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
-        return self.kept_each("values", keys, Floats, trace)
+        return self.kept_each("values", keys, result=Floats, compute=trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
         """Measure what the values of a cell look like: histogram, timescale, gates, passages."""
         return self.kept(
             "values of",
             self.cell_key(layer, unit),
-            records.CellValues,
-            lambda: measure_values(self.activations(), [(layer, unit)])[0],
+            result=records.CellValues,
+            compute=lambda: measure_values(self.activations(), [(layer, unit)])[0],
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
@@ -257,8 +257,8 @@ class CellAnalysis(Extensible):
         values = self.kept(
             "passages of",
             self.cell_key(layer, unit),
-            tuple[Floats, ...],
-            lambda: tuple(
+            result=tuple[Floats, ...],
+            compute=lambda: tuple(
                 self.activations().of(layer, unit)[place.begin : place.end] for place in places
             ),
         )
@@ -284,7 +284,7 @@ class CellAnalysis(Extensible):
             return ablate_text(self.network(), text, labellings, layer=layer, unit=unit)
 
         key = self.cell_key(layer, unit) | {"detectors": detectors_key()}
-        return self.kept("ablation of", key, records.Ablation, ablate)
+        return self.kept("ablation of", key, result=records.Ablation, compute=ablate)
 
     def page(self, layer: int, unit: int) -> records.CellPage:
         """Return everything that is measured of a cell: passages, values, ablation, and the
@@ -354,7 +354,7 @@ class CellAnalysis(Extensible):
             )
 
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
-        found = self.kept_each("score", keys, Measured, measure_missing)
+        found = self.kept_each("score", keys, result=Measured, compute=measure_missing)
 
         # Detectors with the same labels share an entry, which has the name of one of them.
         named = []
@@ -373,7 +373,7 @@ class CellAnalysis(Extensible):
         scoring half."""
         keys = []
         for score in shown:
-            target = Target(score.detector, labels[score.detector], self.half)
+            target = Target(name=score.detector, labels=labels[score.detector], half=self.half)
             key = self.target_key(target) | self.cell_key(score.layer, score.unit)
             keys.append((score, key | {"polarity": score.polarity}))
 
@@ -388,7 +388,7 @@ class CellAnalysis(Extensible):
             )
             return [(part.start, part.stop) for part in parts]
 
-        found = self.kept_each("passage", keys, tuple[int, int], choose)
+        found = self.kept_each("passage", keys, result=tuple[int, int], compute=choose)
         return [slice(*part) for part in found]
 
     def _ablate(
@@ -407,7 +407,9 @@ class CellAnalysis(Extensible):
         ) -> list[tuple[float | None, float | None]]:
             # Where the labels change often there are characters inside and outside. The segments
             # differ, but may be read side by side.
-            begins = [most_changes(target.labels, self.half, length) for _, target in missing]
+            begins = [
+                most_changes(target.labels, first=self.half, length=length) for _, target in missing
+            ]
             firsts = [self.text.first + begin for begin in begins]
             cells = [(score.layer, score.unit) for score, _ in missing]
             ablated = ablate_cells(
@@ -423,7 +425,9 @@ class CellAnalysis(Extensible):
                     found.append((effect.change_inside, effect.change_outside))
             return found
 
-        found = self.kept_each("ablation", keys, tuple[float | None, float | None], ablate)
+        found = self.kept_each(
+            "ablation", keys, result=tuple[float | None, float | None], compute=ablate
+        )
         ablated = []
         for score, (inside, outside) in zip(scores, found, strict=True):
             ablated.append(replace(score, ablation_inside=inside, ablation_outside=outside))

@@ -132,7 +132,7 @@ class ChoosingHalf:
         cell = self._visible(index, strongest(associations).cell)
         polarity = polarity_of(associations[cell])
         if self._targets[index].is_yes_no:
-            threshold = self._found.histograms.best_threshold(cell, index, polarity)
+            threshold = self._found.histograms.best_threshold(cell, label=index, polarity=polarity)
             return Choice(cell, polarity, threshold=threshold)
         return Choice(cell, polarity, line=self._sums.line(cell, index))
 
@@ -176,7 +176,9 @@ class ChoosingHalf:
             scale = np.full(self._num_cells, 2 / (self._num_chars * max(variation, TINY)))
         else:
             scale = 1 / np.maximum(self._norms * np.sqrt(variation), TINY)
-        return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
+        return best_by_chance(
+            self._sampled, target=target.astype(np.float32), scale=scale.astype(np.float32)
+        )
 
     def probes(self, choices: Sequence[Choice]) -> list[Probes]:
         """Return the linear probes of each target, whose first cell is that of its choice."""

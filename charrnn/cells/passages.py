@@ -201,7 +201,7 @@ def choose_passages(
         agreement = partial(
             _agreement, values=of_cell, labels=labels[half:], polarity=score.polarity, begin=half
         )
-        chosen.append(choose_passage(text, labels, half, agreement))
+        chosen.append(choose_passage(text, labels, first=half, agreement=agreement))
     return chosen
 
 
@@ -211,7 +211,7 @@ def _agreement(
     """Return how well values (n,) follow labels (n,) in a part of a text, of which they are those
     from index `begin` on."""
     here = slice(part.start - begin, part.stop - begin)
-    score = measure_score(values[here], labels[here], polarity)
+    score = measure_score(values[here], labels[here], polarity=polarity)
     if labels.dtype == bool:
         return score
     return polarity * score
@@ -244,7 +244,7 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
     most NUM_CANDIDATES, none with less than MIN_CONTRAST of the contrast of the first.
     """
     starts, ends = _segments(text, first)
-    contrasts = _contrasts(labels, starts, ends)
+    contrasts = _contrasts(labels, starts=starts, ends=ends)
     chosen: list[slice] = []
     least = MIN_CONTRAST * float(contrasts.max())
     while len(chosen) < NUM_CANDIDATES:

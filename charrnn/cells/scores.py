@@ -245,8 +245,8 @@ class TargetScorer:
 
         # The polarity is that of the choosing half: a cell whose direction turns scores below
         # chance.
-        reached = measure_score(values, labels, choice.polarity)
-        low, high = percentiles(resample_score(values, labels, choice.polarity))
+        reached = measure_score(values, labels, polarity=choice.polarity)
+        low, high = percentiles(resample_score(values, labels, polarity=choice.polarity))
         auc = spearman = None
         if self.target.is_yes_no:
             auc = reached
@@ -289,7 +289,7 @@ class TargetScorer:
         inside = self._labels[is_interior]
         if min(inside.sum(), (~inside).sum()) < MIN_INTERIOR:
             return None
-        return measure_score(self._values[is_interior], inside, self.choice.polarity)
+        return measure_score(self._values[is_interior], inside, polarity=self.choice.polarity)
 
     def _score_probes(self) -> tuple[tuple[int, float], ...]:
         """Return the number of cells of each probe, and its AUC or R²."""
@@ -348,5 +348,5 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
         values[:, indices] = cells[:, chosen].T
     scores = {}
     for target, choice, of_cell in zip(scored, choices, values, strict=True):
-        scores[target] = measure_score(of_cell, target.labels[scoring], choice.polarity)
+        scores[target] = measure_score(of_cell, target.labels[scoring], polarity=choice.polarity)
     return scores

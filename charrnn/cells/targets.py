@@ -76,7 +76,7 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
         for part in (labels, labels[:half], labels[half:]):
             reason = reason or why_not_scored(part)
         if reason is None:
-            targets.append(Target(detector.name, labels, half))
+            targets.append(Target(name=detector.name, labels=labels, half=half))
         else:
             skipped.append(Skipped(detector=detector.name, reason=reason))
     return targets, skipped

@@ -103,7 +103,9 @@ def trace_text(
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
     with torch.inference_mode(), task("reading", num_chars) as advance:
-        traced = read_in_lanes(network.trace, network.initial_state, ids, max(0, first - 1))
+        traced = read_in_lanes(
+            network.trace, network.initial_state, ids=ids, first=max(0, first - 1)
+        )
         for positions, (logits, window_cells, window_hidden) in traced:
             # Neither the context nor the padding at the end of the last lane.
             is_text = (positions >= first) & (positions < len(ids))
@@ -160,7 +162,7 @@ def stream_cells(
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is
     kept. Raises CheckpointError for values that are not finite.
     """
-    read = read_in_lanes(network.trace, network.initial_state, text.ids, text.first)
+    read = read_in_lanes(network.trace, network.initial_state, ids=text.ids, first=text.first)
     with torch.inference_mode():
         for positions, (_, cells, _) in read:
             check_finite(cells, "cell values")

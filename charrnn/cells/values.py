@@ -47,7 +47,7 @@ def measure_values(
     measured = []
     with task("measuring values", len(columns), unit="cells") as advance:
         for column, row in zip(columns.tolist(), correlations, strict=True):
-            measured.append(_measure(activations, text, column, row))
+            measured.append(_measure(activations, text, column=column, correlations=row))
             advance()
     return tuple(measured)
 
@@ -142,7 +142,7 @@ def _measure(
         timescale_from=timescale_from,
         gates=tuple(gates),
         after_characters=_after_characters(text, values),
-        correlated=_most_correlated(correlations, column, activations.num_units),
+        correlated=_most_correlated(correlations, column=column, num_units=activations.num_units),
         passages=tuple(places),
     )
 

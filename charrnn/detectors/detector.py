@@ -54,14 +54,14 @@ class Detector:
         stood there."""
         with_blank_lines = text.replace("\0", "\n\n")
         if self.is_of_kind is not None and not self.is_of_kind(with_blank_lines):
-            return Labelling(self.name, None, self.absence)
+            return Labelling(name=self.name, labels=None, absence=self.absence)
         labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
             # Each END became two newlines, of which the second gives it its label.
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
             ends = np.flatnonzero(codes == 0)
             labels = np.delete(labels, ends + np.arange(len(ends)))
-        return Labelling(self.name, labels, self.absence)
+        return Labelling(name=self.name, labels=labels, absence=self.absence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

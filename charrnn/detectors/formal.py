@@ -63,7 +63,7 @@ def label_a_minus_b(text: str) -> Counts | None:
     codes = _abc(text)
     if codes is None:
         return None
-    return _balance(codes, "a", "b")
+    return _balance(codes, opening="a", closing="b")
 
 
 def label_b_minus_c(text: str) -> Counts | None:
@@ -72,7 +72,7 @@ def label_b_minus_c(text: str) -> Counts | None:
     codes = _abc(text)
     if codes is None or "bc" not in text:
         return None
-    return _balance(codes, "b", "c")
+    return _balance(codes, opening="b", closing="c")
 
 
 def label_dyck_depth(text: str) -> Counts | None:
@@ -81,7 +81,7 @@ def label_dyck_depth(text: str) -> Counts | None:
     codes = _codes_within(text, _OPENING + _CLOSING)
     if codes is None or not _is(codes, _OPENING).any():
         return None
-    return _balance(codes, _OPENING, _CLOSING)
+    return _balance(codes, opening=_OPENING, closing=_CLOSING)
 
 
 def label_parity(text: str) -> Flags | None:

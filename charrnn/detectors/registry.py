@@ -49,15 +49,17 @@ _BUILT_IN = (
         absence="this text is not LaTeX",
         is_of_kind=source.looks_like_latex,
     ),
-    _for_source("string", "inside a string of source code", source.label_strings),
-    _for_source("comment", "inside a comment of source code", source.label_comments),
-    _for_source("bracket-depth", "open brackets of source code", source.label_bracket_depth),
-    _for_source("if-statement", "in the condition or body of an if", source.label_if_statements),
-    _formal("a-minus-b", "a's minus b's of this string", formal.label_a_minus_b),
-    _formal("b-minus-c", "b's minus c's of this string", formal.label_b_minus_c),
-    _formal("dyck-depth", "open brackets of this string", formal.label_dyck_depth),
-    _formal("parity", "after an odd number of ones", formal.label_parity),
-    _formal("copy-position", "characters copied so far", formal.label_copy_position),
+    _for_source("string", "inside a string of source code", label=source.label_strings),
+    _for_source("comment", "inside a comment of source code", label=source.label_comments),
+    _for_source("bracket-depth", "open brackets of source code", label=source.label_bracket_depth),
+    _for_source(
+        "if-statement", "in the condition or body of an if", label=source.label_if_statements
+    ),
+    _formal("a-minus-b", "a's minus b's of this string", label=formal.label_a_minus_b),
+    _formal("b-minus-c", "b's minus c's of this string", label=formal.label_b_minus_c),
+    _formal("dyck-depth", "open brackets of this string", label=formal.label_dyck_depth),
+    _formal("parity", "after an odd number of ones", label=formal.label_parity),
+    _formal("copy-position", "characters copied so far", label=formal.label_copy_position),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 """The detectors that come with charrnn, by name."""

@@ -115,8 +115,8 @@ def scan_c(text: str) -> SourceLabels:
         before = text[: edge.start()].rpartition("\n")[2]
         if before.strip(" \t*"):
             openers.append("")
-    opener = _open_at_start(text, _C_TOKEN, C_LINE, openers)
-    regions, depths = _scan(_C_TOKEN, text, opener)
+    opener = _open_at_start(text, tokens=_C_TOKEN, code_line=C_LINE, openers=openers)
+    regions, depths = _scan(_C_TOKEN, text, opener=opener)
 
     # No parser: an if-statement ends at the first semicolon or brace that is no deeper than it.
     in_if = np.zeros(len(text), bool)
@@ -135,7 +135,7 @@ def scan_c(text: str) -> SourceLabels:
     # The text may be cut inside of one.
     if outermost is not None:
         in_if[outermost[0] :] = True
-    return SourceLabels(regions, depths, in_if)
+    return SourceLabels(regions=regions, depths=depths, in_if=in_if)
 
 
 PYTHON_LINE = re.compile(
@@ -165,9 +165,13 @@ def scan_python(text: str) -> SourceLabels:
     for marks in ('"""', "'''"):
         if marks in text[:NUM_SNIFFED]:
             openers.append(marks)
-    opener = _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers)
-    regions, depths = _scan(_PYTHON_TOKEN, text, opener)
-    return SourceLabels(regions, depths, _label_if(text, regions, depths))
+    opener = _open_at_start(text, tokens=_PYTHON_TOKEN, code_line=PYTHON_LINE, openers=openers)
+    regions, depths = _scan(_PYTHON_TOKEN, text, opener=opener)
+    return SourceLabels(
+        regions=regions,
+        depths=depths,
+        in_if=_label_if(text, regions=regions, depths=depths),
+    )
 
 
 def _open_at_start(
@@ -182,7 +186,7 @@ def _open_at_start(
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
-        regions, _ = _scan(tokens, head, opener)
+        regions, _ = _scan(tokens, head, opener=opener)
         count = 0
         for match in code_line.finditer(head):
             at = match.start()

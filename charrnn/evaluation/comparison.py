@@ -158,7 +158,7 @@ def evaluate(
     >>> model = charrnn.load("shakespeare")
     >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
-    measured = measured_text(model, text, context)
+    measured = measured_text(model, text, context=context)
 
     # A protocol of a room reports by itself; the two of the core give sums by blocks.
     if protocol == WINDOWED:
@@ -172,7 +172,7 @@ def evaluate(
         blocks = stateful_block_sums(
             model.network,
             measured.ids,
-            measured.first_scored,
+            first=measured.first_scored,
             precision=precision,
             max_chars=max_chars,
         )
@@ -330,7 +330,7 @@ class Comparison:
         contents, common_bytes = _contents(models, text, part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
-            measured = measured_text(model, content, context)
+            measured = measured_text(model, content, context=context)
             measured.check_stateful(limit)
 
             # Of a part that was held out nothing was trained on.
@@ -372,7 +372,8 @@ class Comparison:
                 _check_same_documents(first, member)
                 if isinstance(content, CorpusPart) and member not in self.models:
                     _check_same_alphabet(first, member)
-                    _check_same_part(first, content, member, member.held_out(self.part or ""))
+                    own = member.held_out(self.part or "")
+                    _check_same_part(first, content, other=member, other_part=own)
 
             self.runs.append(
                 MeasuredRun(
@@ -380,7 +381,7 @@ class Comparison:
                     step=None,
                     vocab=mixture.vocab,
                     network=mixture.network,
-                    text=measured_text(mixture, content, context),
+                    text=measured_text(mixture, content, context=context),
                 )
             )
 
@@ -412,7 +413,7 @@ class Comparison:
         losses = char_losses(
             run.network,
             ids,
-            run.text.first_scored,
+            first=run.text.first_scored,
             precision=self.precision,
             max_chars=self.max_chars,
         )
@@ -470,7 +471,13 @@ class Comparison:
                 byte_difference = self._byte_difference(run, losses)
             elif run is not first_run:
                 difference = paired_difference(losses, self.losses[0])
-            self._add_run(run, STATEFUL, losses.blocks, difference, byte_difference)
+            self._add_run(
+                run,
+                STATEFUL,
+                blocks=losses.blocks,
+                difference=difference,
+                byte_difference=byte_difference,
+            )
 
         # The first run that is long enough for windows is what the others differ from.
         reference: tuple[MeasuredRun, BlockSums] | None = None
@@ -490,7 +497,7 @@ class Comparison:
                 reference = (run, blocks)
             elif reference[0].text.unit == run.text.unit:  # else the windows are not the same ones
                 difference = block_difference(blocks, reference[1])
-            self._add_run(run, WINDOWED, blocks, difference)
+            self._add_run(run, WINDOWED, blocks=blocks, difference=difference)
 
     def _add_run(
         self,
@@ -548,7 +555,9 @@ class Comparison:
                 places = starts[places]
             is_common = places >= num_skipped
             blocks = places[is_common] * num_blocks // num_bytes
-            bits = np.bincount(blocks, scored.nats[is_common] / math.log(2), num_blocks)
+            bits = np.bincount(
+                blocks, weights=scored.nats[is_common] / math.log(2), minlength=num_blocks
+            )
             found.append(BlockSums(bits.astype(np.float64), counts))
         return block_difference(found[1], found[0])
 
@@ -712,7 +721,7 @@ def _contents(
         return _common_parts(parts)
 
     for model, own in zip(models[1:], parts[1:], strict=True):
-        _check_same_part(models[0], parts[0], model, own)
+        _check_same_part(models[0], parts[0], other=model, other_part=own)
     return parts, None
 
 

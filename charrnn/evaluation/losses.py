@@ -78,7 +78,9 @@ def stateful_nats(
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same
     ones at every call (`num_scored_chars` in all). Raises ValueError if there is nothing to score.
     """
-    return stateful_block_sums(network, ids, first, precision=precision, max_chars=max_chars).mean
+    return stateful_block_sums(
+        network, ids, first=first, precision=precision, max_chars=max_chars
+    ).mean
 
 
 def char_losses(
@@ -95,10 +97,10 @@ def char_losses(
     The result needs 12 bytes per scored character.
     """
     # The readers yield several places of the text at once; its rank says where a character goes.
-    positions = scored_positions(len(ids), first, max_chars)
+    positions = scored_positions(len(ids), first=first, max_chars=max_chars)
     nats = np.empty(len(positions), np.float32)
-    segments = _segments(len(ids), first, max_chars)
-    computed = iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars)
+    segments = _segments(len(ids), first=first, max_chars=max_chars)
+    computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
     for scored, losses in computed:
         nats[segments.ranks(scored)] = losses.cpu().numpy()
     return CharLosses(positions, nats)
@@ -118,8 +120,8 @@ def stateful_block_sums(
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
-    segments = _segments(len(ids), first, max_chars)
-    computed = iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars)
+    segments = _segments(len(ids), first=first, max_chars=max_chars)
+    computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
     for scored, losses in computed:
         blocks = segments.ranks(scored) * num_blocks // num_scored
         found.add(losses.cpu().numpy(), blocks)
@@ -145,7 +147,7 @@ def scored_positions(
     evenly over the text. Raises ValueError if there is nothing to score.
     """
     _check_first(num_ids, first)
-    segments = _segments(num_ids, first, max_chars)
+    segments = _segments(num_ids, first=first, max_chars=max_chars)
     return (segments.starts[:, None] + np.arange(segments.length)).ravel()
 
 
@@ -183,7 +185,7 @@ def _segments(num_ids: int, first: int, max_chars: int | None) -> _Segments:
     if max_chars is None or num_ids - first <= max_chars:
         return _Segments(np.array([first]), num_ids - first)
     # The readers count from the input, which is the character before the one that is scored.
-    starts = 1 + segment_starts(num_ids - 1, first - 1, max_chars)
+    starts = 1 + segment_starts(num_ids - 1, first=first - 1, max_chars=max_chars)
     _, length = segments_of(max_chars)
     return _Segments(starts, length)
 
@@ -213,9 +215,11 @@ def iter_char_losses(
     # A long text in batch rows, or in segments; the prediction of ids[n + 1] is made at ids[n].
     inputs = ids[:-1]
     if max_chars is not None and max_chars < len(ids) - first:
-        reading = read_segments(step, network.initial_state, inputs, first - 1, max_chars)
+        reading = read_segments(
+            step, network.initial_state, ids=inputs, first=first - 1, max_chars=max_chars
+        )
     else:
-        reading = read_in_lanes(step, network.initial_state, inputs, first - 1)
+        reading = read_in_lanes(step, network.initial_state, ids=inputs, first=first - 1)
 
     with task("reading", num_scored_chars(len(ids) - first, max_chars)) as advance:
         while True:
