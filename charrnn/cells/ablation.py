@@ -297,7 +297,7 @@ def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | S
         change_outside=change_outside,
         ci_outside=ci_outside,
         num_inside=int(inside.sum()),
-        is_count=labelling.is_count,
+        is_count=labelling.labels.dtype != bool,
     )
 
 

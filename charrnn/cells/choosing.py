@@ -48,12 +48,13 @@ class Associations:
 
     def __init__(self, targets: Sequence[Target], num_chars: int) -> None:
         self._targets = targets
-        self._ranks = np.stack([target.ranks(num_chars) for target in targets], axis=1)
+        self.ranks = np.stack([target.ranks(num_chars) for target in targets], axis=1)
+        """(N, D): 0 or 1 for a yes/no label, or the centred rank of a count."""
         self.histograms = LabelledHistograms()
 
     def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
         """Count the cells (n, C) at characters (n,)."""
-        self.histograms.add(cells, self._ranks[indices])
+        self.histograms.add(cells, self.ranks[indices])
 
     def finish(self) -> list[Float64Array]:
         """Return the associations (C,) of each target, after all characters were added."""
@@ -61,7 +62,7 @@ class Associations:
         self.histograms.finish()
         found = []
         for index, target in enumerate(self._targets):
-            ranks = self._ranks[:, index]
+            ranks = self.ranks[:, index]
             if target.is_yes_no:
                 num_inside = float(ranks.sum())
                 pairs = num_inside * (len(ranks) - num_inside)
@@ -70,10 +71,6 @@ class Associations:
                 variation = float((ranks**2).sum())
                 found.append(self.histograms.rank_correlations(index, variation))
         return found
-
-    def ranks(self, index: int) -> Float64Array:
-        """Return the label of a target (N,): 0 or 1, or the centred rank of a count."""
-        return self._ranks[:, index]
 
 
 def strongest(associations: Float64Array) -> Choice:
@@ -167,7 +164,7 @@ class ChoosingHalf:
         """Return the p-value of the strongest cell of a target, and the strength that the strongest
         one stays below in 95 % by chance: see `best_by_chance`."""
         # `scale` turns a product of the sampled ranks and the target into an association.
-        target = self._found.ranks(index)[:: self._stride]
+        target = self._found.ranks[:: self._stride, index]
         target = target - target.mean()
         variation = (target**2).sum()
         if self._targets[index].is_yes_no:

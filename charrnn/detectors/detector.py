@@ -74,11 +74,6 @@ class Labelling:
     absence: str = "it does not apply to this text"
     """Why there are none."""
 
-    @property
-    def is_count(self) -> bool:
-        """Whether the labels are counts, not booleans."""
-        return self.labels is not None and self.labels.dtype != bool
-
 
 def why_not_scored(labels: Labels) -> str | None:
     """Return why these labels (N,) cannot be scored, or None if they can."""
