@@ -371,8 +371,8 @@ class Model(Generating, Displayable, Extensible):
         ablations: bool = False,
         cached: bool = False,
     ) -> "records.CellFindings":
-        """Find the best cell for each named detector (all, if none is named), as `find_cells`, but
-        without a trace.
+        """Find the best cell for each named detector (all, if none is named), strongest first:
+        chosen on the first half of the text, scored on the second.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an
         untrained baseline unless `untrained` is false. `ablations` adds the contribution of each of
@@ -436,10 +436,10 @@ def load(
 def load_steps(
     run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
 ) -> Iterator[Model]:
-    """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is
-    raised as for `load`.
+    """Load every checkpoint of a run that is whole, from the first to the last; without `run`,
+    of the newest run that was validated.
 
-    Raises UsageError for a model file, which has one only.
+    Raises CheckpointError if there is no such run, UsageError for a model file, which has one step.
 
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another
     one by now.

@@ -300,7 +300,8 @@ def model_direction(
     """Fit a direction for a detector on the beginning of the run's validation text.
 
     It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
-    the user's cache folder. Raises UsageError, and DataError as `Model.held_out`.
+    the user's cache folder. Raises UsageError for an unknown detector or a `size` out
+    of range, DataError if the text is missing or the detector cannot be scored.
 
     >>> direction = model.direction("quote")
     >>> model.sample(clamps={direction: direction.high}, length=100).text
@@ -318,7 +319,7 @@ def ablate_direction(
 
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
-    as `direction`.
+    UsageError for an unknown detector, DataError if it cannot be scored.
 
     >>> study.ablate_direction(study.direction("quote")).ablation.change
     """

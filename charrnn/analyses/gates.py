@@ -85,7 +85,8 @@ def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateRe
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
     """Count the share of characters at which each gate of each unit is saturated.
 
-    Raises UsageError for a cell type without gates, CharRNNError as `Activations`.
+    Raises UsageError for a cell type without gates, CharRNNError if there is no
+    room on the disk.
     """
     layer = network.recurrent_layers()[0]
     if not layer.cell.gates:

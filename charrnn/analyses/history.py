@@ -117,7 +117,7 @@ def model_history(
     """Score the best cell for each detector at every checkpoint of the run of a model.
 
     The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a
-    run, and as that.
+    run and for an unknown detector, DataError for a text too short.
 
     >>> for history in model.history(text, detectors=["quote"]):
     ...     print(history)

@@ -108,7 +108,8 @@ def characters_of(text: EncodedText) -> dict[int, str]:
 
 
 def states_of(analysis: CellAnalysis) -> SampledStates:
-    """Return the states of an analysis, which are read once. Raises as `sample_states`."""
+    """Return the states of an analysis, which are read once. Raises DataError for a text under 2
+    characters, CheckpointError for values or predictions that are not finite."""
     return analysis.shared(
         "sampled states", lambda: sample_states(analysis.network(), analysis.text)
     )

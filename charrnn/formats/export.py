@@ -132,7 +132,8 @@ _FORMAT_LIST = " or ".join(
 def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
     """Return the format of the suffix of `path`.
 
-    Raises UsageError as `check_target`, and for a file that exists if `is_replaced` is False.
+    Raises UsageError for an unknown suffix, a missing package or folder, and for a file that exists
+    if `is_replaced` is False.
     """
     found = check_target(path, FORMATS)
     # A link may name a file that does not exist.

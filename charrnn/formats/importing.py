@@ -370,8 +370,11 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
 
 
 def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) -> Path:
-    """Write a run folder with one checkpoint, at step 0, and return its path. Raises as `RunWriter`
-    does."""
+    """Write a run folder with one checkpoint, at step 0, and return its path.
+
+    Raises UsageError if `out` exists and is not an empty folder, CharRNNError if it cannot be
+    written.
+    """
     from charrnn.runs.description import RunDescription
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run

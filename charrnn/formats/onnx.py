@@ -473,7 +473,8 @@ def _body(walk: _Walk) -> GraphProto:
 def onnx_to_bytes(model: Model) -> bytes:
     """Return the content of an .onnx file. The same model gives the same bytes.
 
-    Raises UsageError for a model that is too large for the format, and as `onnx_graph`.
+    Raises CheckpointError if a weight is missing or has another shape, UsageError for a model that
+    is too large for the format, the depths dilated and attention, and some cells of other packages.
     """
     num_bytes = 4 * sum(array.size for array in model.tensors.values())
     if num_bytes > MAX_BYTES:

@@ -280,7 +280,7 @@ def evaluate_ngrams(
     The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`).
     The characters that are scored are those of `evaluate`. Orders longer than the training text are
     left out. Raises UsageError for an order out of range or a `max_chars` under 1, DataError for a
-    text too short, and as `Model.training_text`.
+    text too short, and if the training text is missing or changed.
 
     >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
     ...     print(report.protocol, report.nats_per_char)

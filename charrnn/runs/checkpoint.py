@@ -188,7 +188,7 @@ class VerifiedFiles:
         return data
 
     def description(self) -> RunDescription:
-        """Read the configuration and the alphabet. Raises as `read`."""
+        """Read the configuration and the alphabet. Raises CheckpointError if a file is damaged."""
         return RunDescription(self.place, self.read(CONFIG), self.read(VOCAB))
 
     def model(self, description: RunDescription) -> tuple[Tensors, str]:

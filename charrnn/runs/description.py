@@ -62,7 +62,8 @@ class RunDescription:
         return {CONFIG: self.config_yaml, VOCAB: self.vocab_json}
 
     def config(self) -> Config:
-        """Parse the configuration. Raises as `parse_config`."""
+        """Parse the configuration. Raises CheckpointError if it is damaged, NewerFormatError if a
+        newer charrnn wrote it."""
         return parse_config(self.folder / CONFIG, self.config_yaml)
 
     def vocab(self) -> Vocab:

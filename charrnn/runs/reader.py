@@ -93,8 +93,8 @@ class RunReader:
         return sorted(names, key=checkpoint_step)
 
     def saved_checkpoints(self) -> list[str]:
-        """List the checkpoints, at least one. Raises CheckpointError as `checkpoints`, and if
-        nothing is saved yet."""
+        """List the checkpoints, at least one. Raises CheckpointError if the folder cannot be
+        read, and if nothing is saved yet."""
         saved_names = self.checkpoints()
         if not saved_names:
             raise CheckpointError(
@@ -353,7 +353,7 @@ def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
     """List the runs in a folder and those of the sweeps there, oldest first.
 
     Runs and sweeps directly in the current folder are included if `checkpoints` is the default.
-    Raises as `list_runs`.
+    Raises CheckpointError if `checkpoints` exists but cannot be read.
     """
     found = _with_those_here(list_runs(checkpoints), checkpoints)
     folders = _subfolders(checkpoints)

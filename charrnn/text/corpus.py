@@ -62,8 +62,8 @@ class Corpus:
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
-        """Encode a text that was read. Raises DataError as `Vocab.encode`, CharRNNError if ids
-        cannot be written."""
+        """Encode a text that was read. Raises DataError for characters outside an alphabet
+        without an unknown symbol, CharRNNError if ids cannot be written."""
         ids, unknown = text.encode(vocab)
         return cls(
             name=corpus_name([name for origin in text.origins for name in origin.names]),

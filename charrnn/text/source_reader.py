@@ -217,7 +217,8 @@ class SourceReader:
                 yield self._file(path, origin, tally=tally)
 
     def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
-        """Yield the blocks of each usable file of a folder or a pattern, as `_files` does."""
+        """Yield the blocks of each file of a folder or a pattern, without those that are no
+        text."""
         first_fault: DataError | None = None
         for path in origin.paths:
             # Its last byte decides whether a file is skipped, so it is read to its end first. A

@@ -178,7 +178,7 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 def launched_process() -> ProcessGroup:
     """Return this process as one of those that were started together, before they are connected.
 
-    Raises UsageError as `connected`.
+    Raises UsageError if the variables of torchrun are wrong.
     """
     if "WORLD_SIZE" not in os.environ:
         return SINGLE

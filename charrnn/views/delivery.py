@@ -176,8 +176,8 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
 
 
 def check_target(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
-    """Return the format of a file that is to be written. Raises UsageError as `find_format`, and
-    without its folder."""
+    """Return the format of a file that is to be written. Raises UsageError for an unknown suffix,
+    a missing package or a missing folder."""
     found = find_format(path, formats)
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
