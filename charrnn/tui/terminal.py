@@ -79,6 +79,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
     if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
+    # Importing the interface takes longer than one waits without a word.
     if not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     from charrnn.tui.explore.app import Explorer
@@ -92,6 +93,8 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
         num_scored=CHARS_SCORED,
     )
     explorer.run_until_signal(context.obj.signals)
+
+    # Once more, where they stay: those on the screen are gone with it.
     warn(tuple(explorer.warnings), quiet=options.quiet)
     return explorer.exit_code(context.obj.signals.number)
 
@@ -137,6 +140,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved
     unasked: Ctrl-S saves, F5 saves under another name. F1 lists the keys.
     """
+    # The last word is the draft; the run stands before it, or in its option.
     *runs, draft = options.words or (None,)
     if len(runs) > 1:
         raise UsageError(
@@ -148,6 +152,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
             f"The run is given twice, as {runs[0]} and by --run {options.run}. Leave one of them"
             " out."
         )
+
     check_full_screen(
         "charrnn write", "`charrnn sample --prime @DRAFT` continues a text without one."
     )
@@ -156,9 +161,13 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     from charrnn.tui.write.drafts import Draft, read_draft
 
     # Checked before a large draft is read.
-    seed = fresh_seed() if options.seed is None else options.seed
+    seed = options.seed
+    if seed is None:
+        seed = fresh_seed()
     continuation = ContinuationOptions(
-        until=options.until, temperature=options.temperature, seed=seed
+        until=options.until,
+        temperature=options.temperature,
+        seed=seed,
     )
     read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
@@ -167,6 +176,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
 
     signals: Signals = context.obj.signals
     writer = Writer(model, read, continuation)
+    # Whatever ends the editor, nobody is left with the belief that the text is saved.
     is_left = False
     is_over = threading.Event()
     threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()

@@ -69,6 +69,7 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
                 f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a"
                 " .zip instead."
             )
+
     stepper = Stepper(config, model.tensors, "int8")
     arrays = _arrays(stepper, model)
     # Not compressed first, because a large model takes long; weights compress by a tenth.
@@ -76,23 +77,30 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     _check_size(model.name, len(weights))
 
     described = _describe_network(stepper, model, arrays) | _describe_model(model)
+
+    # The page numbers cells through all layers.
+    cells = []
+    for one in found:
+        cell = one.layer * stepper.hidden_size + one.unit
+        cells.append({"name": one.detector, "cell": cell})
+
+    # The weights are these arrays one after the other.
+    types = []
+    for name, array in arrays.items():
+        types.append({"name": name, "type": str(array.dtype), "length": array.size})
     described |= {
-        "found": [
-            {"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit}
-            for one in found
-        ],
+        "found": cells,
         "num_shades": NUM_SHADES,
         "digest": digest_of(config, model.vocab, stepper).hex(),
-        "arrays": [
-            {"name": name, "type": str(array.dtype), "length": array.size}
-            for name, array in arrays.items()
-        ],
+        "arrays": types,
     }
+
     # ASCII without "<", so that no value can end the script element.
     encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    page = _fill(
-        encoded.replace("<", "\\u003c"), base64.b64encode(zlib.compress(weights, 9)).decode("ascii")
-    )
+    encoded = encoded.replace("<", "\\u003c")
+
+    packed = base64.b64encode(zlib.compress(weights, 9))
+    page = _fill(encoded, packed.decode("ascii"))
     _check_size(model.name, len(page))
     return page
 
@@ -136,10 +144,12 @@ def _describe_model(model: Model) -> dict[str, Any]:
         # The unknown symbol and END are not listed.
         listed = [character for character in vocab.characters if character not in ("", END)]
         symbols = f"{len(listed):,} characters"
+
     # How a command names the model; a run by the step, too, because it may save a better one.
     run = f"{model.name}{MODEL_FILE_SUFFIX}"
     if model.path:
         run = f"{RunReader(model.path).name}@{model.step}"
+
     rows = dict(model.description.rows())
     rows["alphabet"] = symbols
     return {
@@ -164,17 +174,25 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
     """Return the arrays of a model by name: those of float32, then those of int8."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, (matrix, bias) in _matrices(stepper).items():
+        # A matrix has no bits where a weight is nan or infinite.
         if not matrix.bits or not np.isfinite(bias).all():
             raise UsageError(
                 "The weights of this model are not finite: its training diverged. Train it again."
             )
-        arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
+        arrays |= {
+            name: matrix.values,
+            f"{name}.scale": matrix.scale,
+            f"{name}.bias": bias,
+        }
+
     arrays |= _input_arrays(stepper, model.tensors)
     for name, weight in added_tables(model.tensors).items():
         table = Matrix(weight, is_int8=True)
         arrays |= {name: table.values, f"{name}.scale": table.scale}
     if model.config.initial_state == "learned":
         arrays["learned_state"] = pack(stepper.initial_state(1))
+
+    # Arrays of four bytes must begin at a multiple of four in the page.
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
 
 
@@ -183,7 +201,10 @@ def _describe_network(
 ) -> dict[str, Any]:
     """Return what `model_network.js` reads of a model beside its arrays."""
     config = model.config
-    embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
+    embedding_size = 1
+    if "embedding" in arrays:
+        embedding_size = arrays["embedding"].shape[1]
+
     # Products of two numbers of so many bits are added without rounding.
     table_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2
     # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in

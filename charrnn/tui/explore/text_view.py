@@ -44,13 +44,16 @@ class TextView(ScrollView, can_focus=False):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        # To fold a text takes longer than to draw it.
+        # Only a text or a width that is new: to fold a text takes longer than to draw it.
         width = max(1, self.scrollable_content_region.width - GUTTER)
         if self._folded != (self._characters, width):
             self._folded = (self._characters, width)
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
-            self.virtual_size = Size(width + GUTTER, len(self._lines) * self.rows_per_line)
+            shown = without_carriage_returns(indexed)
+            self._lines = list(fold(shown, width, ascii_only=False))
+            num_rows = len(self._lines) * self.rows_per_line
+            self.virtual_size = Size(width + GUTTER, num_rows)
+
         self._scroll_to_cursor()
         self.refresh()
 
@@ -58,6 +61,8 @@ class TextView(ScrollView, can_focus=False):
         height = self.scrollable_content_region.height
         if self._cursor is None or height == 0:
             return
+
+        # As little as it takes: the text stands still while the cursor is in view.
         top = self.scroll_offset.y
         first = self.current_line * self.rows_per_line
         last = first + self.rows_per_line - 1
@@ -75,6 +80,8 @@ class TextView(ScrollView, can_focus=False):
     @property
     def current_line(self) -> int:
         """Which line the cursor is on."""
+        # The first line that ends at the cursor or after it, which carriage returns that are not
+        # shown are on, too.
         for number, line in enumerate(self._lines):
             _, last = line[-1]
             if last >= (self._cursor or 0):
@@ -85,9 +92,13 @@ class TextView(ScrollView, can_focus=False):
         """The character so many lines down from the cursor, in the same place of its line."""
         if not self._lines:
             return 0
-        _, begin = self._lines[self.current_line][0]
+        current = self.current_line
+        _, begin = self._lines[current][0]
         place = (self._cursor or 0) - begin
-        line = self._lines[min(len(self._lines) - 1, max(0, self.current_line + by))]
+
+        # A shorter line is left at its end.
+        number = min(len(self._lines) - 1, max(0, current + by))
+        line = self._lines[number]
         _, index = line[min(place, len(line) - 1)]
         return index
 
@@ -101,14 +112,17 @@ class TextView(ScrollView, can_focus=False):
         return blocks
 
     def render_line(self, y: int) -> Strip:
+        # Without colours every second row is one of blocks.
         number, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
         if number >= len(self._lines):
             return Strip.blank(self.size.width)
         if is_below:
             return Strip([Segment(self.sparkline(number))]).adjust_cell_length(self.size.width)
 
-        has_cursor = self._cursor is not None and number == self.current_line
-        segments = [Segment("▸ " if has_cursor else "  ")]
+        gutter = " " * GUTTER
+        if self._cursor is not None and number == self.current_line:
+            gutter = "▸ "
+        segments = [Segment(gutter)]
         for style, run in groupby(self._lines[number], lambda item: self._style_at(item[1])):
             segments.append(Segment("".join(shown for shown, _ in run), style))
         return Strip(segments).adjust_cell_length(self.size.width)
@@ -117,6 +131,7 @@ class TextView(ScrollView, can_focus=False):
         style = Style()
         if self._values is not None and not self.app.no_color:
             style = palette_of(self.app.console).value(self._values[index])
+        # Swapped colours are seen on any colour.
         if index == self._cursor:
             style += Style(reverse=True)
         return style

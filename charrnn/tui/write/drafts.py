@@ -54,6 +54,8 @@ class Draft:
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
+
+        # What `read_draft` would refuse is not written.
         content = text.replace("\n", self.newline)
         found = _UNREADABLE.search(content)
         if found:
@@ -67,6 +69,7 @@ class Draft:
             status = _status_of(target, file)
             if status is not None and not overwrite:
                 self._check_unchanged(target, file)
+
             with replacing(file) as temporary:
                 if status is None:
                     write_synced(temporary, data)
@@ -77,11 +80,13 @@ class Draft:
                     write_synced(temporary, data, mode=permissions | 0o600)
                     temporary.chmod(permissions)
 
+        # Only once it is written: an error leaves the draft as unsaved as it was.
         self.digest = sha256(data).hexdigest()
         self.path = target
         self.text = text
 
     def _check_unchanged(self, target: Path, file: Path) -> None:
+        # A new name, or a file that has appeared since the draft was begun.
         if target != self.path or self.digest is None:
             raise ChangedOnDiskError(f"{target} exists already")
         if sha256(file.read_bytes()).hexdigest() != self.digest:
@@ -106,6 +111,8 @@ def read_draft(path: Path) -> Draft:
         raise DataError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file."
         ) from None
+
+    # Before it is read: a device may never end.
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
             f"{path} is a folder: give a text file. A model is named by {named('run')}."
@@ -117,6 +124,7 @@ def read_draft(path: Path) -> Draft:
             f"{path} has {counted(status.st_size, 'byte')}; a draft has at most"
             f" {MAX_DRAFT_BYTES:,}: give a part of it, such as a chapter"
         )
+
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -136,6 +144,8 @@ def _decode(path: Path, data: bytes) -> Draft:
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}. "
             "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
         ) from None
+
+    # The editor knows one line end; a save writes that of the file again.
     newline = _line_end_of(text)
     text = text.replace(newline, "\n")
     for number, line in enumerate(text.split("\n"), start=1):
@@ -165,6 +175,9 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
         status = target.stat()
     except FileNotFoundError:
         return None
+
+    # What the system would refuse with less to go by, or, of a read-only file in a folder that can
+    # be written, would not refuse.
     if stat.S_ISDIR(status.st_mode):
         raise CharRNNError(f"cannot write {path}: it is a folder")
     if not stat.S_ISREG(status.st_mode):
@@ -189,6 +202,7 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
         elif other != char:
             shown += f" (read as {_shown(other)})"
         listed.append(shown)
+
     if not listed:
         return ""
     if len(listed) > _LISTED:
