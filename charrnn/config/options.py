@@ -10,7 +10,7 @@ class from what was typed (`cli.command_options`). A field may be an `option_gro
 object, or `option_texts`: what was typed for the fields of another class.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -223,11 +223,11 @@ def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
     return owner(**values)
 
 
-def _texts(value: Any) -> Sequence[str]:
+def _texts(value: Any) -> Any:
+    """Return what was typed, as texts: True stands for an option without a value."""
     if value is True:
         return ("true",)
-    texts: Sequence[str] = value
-    return texts
+    return value
 
 
 def _type_of(owner: type[Any], one: "Field[Any]") -> Any:

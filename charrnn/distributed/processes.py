@@ -28,11 +28,7 @@ from charrnn.system.process import (
     num_cores,
     signal_name,
 )
-from charrnn.training.process_group import (
-    SINGLE,
-    ProcessGroup,
-    Result,
-)
+from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 
 MAX_PROCESSES = 1024
 """Processes that --processes starts at most."""

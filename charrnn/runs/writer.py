@@ -157,9 +157,8 @@ class RunWriter(RunReader):
         state: Mapping[str, files.JSON],
         description: RunDescription,
         keep: int,
-    ) -> Path:
-        """Save a checkpoint, update the pointers and prune; return its folder. Raises as these
-        three do."""
+    ) -> None:
+        """Save a checkpoint, update the pointers and prune. Raises as these three do."""
         payloads = checkpoint_to_bytes(
             step=step, model=model, training=training, state=state, description=description
         )
@@ -167,7 +166,6 @@ class RunWriter(RunReader):
         # The checkpoint counts now; what follows can fail, or be done again by the next process.
         self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
-        return path
 
     def check_in_place(self) -> None:
         """Raise CharRNNError if another process moved or removed the run: what is saved would not

@@ -92,8 +92,7 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         )
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    recorded: dict[str, Any] = content
-    return recorded
+    return content
 
 
 def _difference(entry: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:

@@ -85,6 +85,7 @@ class ProcessGroup:
         with self.together():
             if self.local_rank == 0:
                 result = read()
+
         with self.together():
             return read() if result is None else result
 
