@@ -7,7 +7,7 @@ per step reorders their states.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,19 @@ from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.stepper import CharacterModel
 
 Indices = NDArray[np.int64]
-FindEnds = Callable[[NDArray[np.int32]], Indices]
-"""Maps texts (W, N) to (W,): how many of its last ids a text that has ended is cut by, and -1 for
-one that goes on."""
+
+
+class Ends(NamedTuple):
+    """Which of W texts have ended."""
+
+    has_ended: NDArray[np.bool_]
+    """(W,)."""
+    num_cut: Indices
+    """(W,): how many of its last ids a text that has ended is cut by."""
+
+
+FindEnds = Callable[[NDArray[np.int32]], Ends]
+"""Says of texts (W, N) which have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +223,19 @@ class BeamSearch:
     def _collect(self, live: _LiveTexts) -> _LiveTexts:
         """Keep the texts that end here; return those that continue and may still be among the
         best."""
-        # Stop strings come last: where a text ends in two ways, they say what is cut.
-        stop_lengths = np.full(len(live), -1)
+        ends = Ends(np.zeros(len(live), np.bool_), np.zeros(len(live), np.int64))
         if self._find_ends is not None:
-            stop_lengths = self._find_ends(live.texts)
+            ends = self._find_ends(live.texts)
+
+        # Stop strings come last: where a text ends in two ways, they say what is cut.
         for stop in self._stops:
             if len(stop) <= live.num_chars:
-                ends = (live.texts[:, -len(stop) :] == stop).all(axis=1)
-                stop_lengths[ends] = len(stop)
-        goes_on = stop_lengths < 0
-        for row in np.flatnonzero(~goes_on).tolist():
-            self._add(live, row, stop_length=int(stop_lengths[row]))
+                has_stop = (live.texts[:, -len(stop) :] == stop).all(axis=1)
+                ends.has_ended[has_stop] = True
+                ends.num_cut[has_stop] = len(stop)
+        for row in np.flatnonzero(ends.has_ended).tolist():
+            self._add(live, row, stop_length=int(ends.num_cut[row]))
+        goes_on = ~ends.has_ended
 
         # More characters make no text more likely, so one that is worse than all beams is lost.
         if len(self.beams) == self._options.width:
@@ -309,9 +321,10 @@ class _Matching:
         # A character is a dead end if what is missing after it does not fit into the rest.
         return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
 
-    def find_ends(self, texts: NDArray[np.int32]) -> Indices:
-        """Return 0 for each of the texts (W, N) that nothing can follow, -1 for the others."""
-        return np.where(self.dead_ends(texts).all(axis=1), 0, -1)
+    def find_ends(self, texts: NDArray[np.int32]) -> Ends:
+        """Return which of the texts (W, N) nothing can follow; nothing of them is cut."""
+        has_ended = np.asarray(self.dead_ends(texts).all(axis=1))
+        return Ends(has_ended, np.zeros(len(texts), np.int64))
 
 
 class SeenNgrams:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from charrnn.api import Model
 from charrnn.errors import UsageError, check_range, named
 from charrnn.generation import sampling
-from charrnn.generation.beam import BeamSearch
+from charrnn.generation.beam import BeamSearch, Ends
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
@@ -294,10 +294,11 @@ class Continuations:
             return None
         return len(self._vocab.encode(text[end:]))
 
-    def _find_ends(self, texts: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return `_cut` of texts (B, N) as a beam search needs it: -1 where one has not ended."""
-        cuts = map(self._cut, texts.tolist())
-        return np.array([-1 if cut is None else cut for cut in cuts], np.int64)
+    def _find_ends(self, texts: NDArray[np.int32]) -> Ends:
+        """Return which of the texts (B, N) have ended, and how many ids are cut: `_cut`."""
+        cuts = [self._cut(text) for text in texts.tolist()]
+        has_ended = np.array([cut is not None for cut in cuts])
+        return Ends(has_ended, np.array([cut or 0 for cut in cuts], np.int64))
 
     def _continuation(
         self, ids: Sequence[int], logprobs: Sequence[float], *, how: str, cut: int | None
