@@ -760,8 +760,9 @@ def write(
 
 
 PARTS = (sys.modules[__name__], dot_products, portable_math, ngrams, recurrent_state)
+"""The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
-"""The files of all that is compiled into the loops."""
+"""Their files: a change in one makes the compiled code out of date."""
 LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
