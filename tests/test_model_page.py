@@ -223,7 +223,7 @@ def test_an_exported_page_generates_what_its_command_does(
 ) -> None:
     words = shlex.split(text_of(exported, "command"))
     options = "--temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
-    assert words == ["charrnn", "sample", alphabet_run.name, *options.split()]
+    assert words == ["charrnn", "sample", f"{alphabet_run.name}@1", *options.split()]
     written = text_of(exported, "written")
     assert len(written) == 403
     ran = command("sample", alphabet_run, *options.split())
@@ -374,7 +374,7 @@ def test_dropped_files_are_restored(
 def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
     model = MODELS["bytes"]()
     found = run_in_page(tmp_path, to_model_page(model), "command")
-    usual = "charrnn sample made --temp 0.8 --seed 1 --length"
+    usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
     stopped = re.fullmatch(rf"{re.escape(usual)} (\d+) --prime=ab", found["stopped"])
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     length = int(stopped[1])
