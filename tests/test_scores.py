@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labelled import label
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import CHANCE, CellFindings, CellScore
+from charrnn.cells.findings import MAX_P_VALUE, CellFindings, CellScore
 from charrnn.cells.scores import find_cells, interior, score_cells
 from charrnn.cells.trace import Read, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
@@ -474,8 +474,8 @@ def test_the_strength_is_the_same_scale_for_both_kinds() -> None:
 
 @FINDINGS
 def test_a_p_value_above_chance_is_no_finding(score: CellScore) -> None:
-    assert replace(score, p_value=CHANCE).is_significant
-    assert not replace(score, p_value=CHANCE + 1e-9).is_significant
+    assert replace(score, p_value=MAX_P_VALUE).is_significant
+    assert not replace(score, p_value=MAX_P_VALUE + 1e-9).is_significant
     assert not replace(score, p_value=None).is_significant
 
 

@@ -39,9 +39,10 @@ def test_the_ablation_uses_the_half_that_did_not_choose(
     ablated: list[tuple[int, int]] = []
     real = analysis.ablate_cells
 
-    def ablate_cells(network: Any, ids: Any, begins: list[int], num_chars: int, cells: Any) -> Any:
-        ablated.extend((begin - study.text.first, num_chars) for begin in begins)
-        return real(network, ids, begins, num_chars, cells)
+    def ablate_cells(network: Any, ids: Any, **options: Any) -> Any:
+        for begin in options["begins"]:
+            ablated.append((begin - study.text.first, options["num_chars"]))
+        return real(network, ids, **options)
 
     monkeypatch.setattr(analysis, "ablate_cells", ablate_cells)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.cells.targets import Target
 from charrnn.cells.trace import Float32Array, Read
 from charrnn.statistics.agreement import association_from_auc, resample_score
-from charrnn.statistics.chance import best_by_chance
+from charrnn.statistics.chance import Chance, best_by_chance
 from charrnn.statistics.histograms import LabelledHistograms
 from charrnn.statistics.intervals import Float64Array, percentiles
 from charrnn.statistics.probes import Probes, ProbeSums
@@ -160,9 +160,11 @@ class ChoosingHalf:
             return best
         return int(np.where(is_candidate, strengths, -1).argmax())
 
-    def chance(self, index: int) -> tuple[float, float]:
-        """Return the p-value of the strongest cell of a target, and the strength that the strongest
-        one stays below in 95 % by chance: see `best_by_chance`."""
+    def chance(self, index: int) -> Chance:
+        """Return what the strongest cell of a target reaches by chance, as a strength.
+
+        It is that of the strongest cell, even where `choose` takes a visible one in its place.
+        """
         # `scale` turns a product of the sampled ranks and the target into an association.
         target = self._found.ranks[:: self._stride, index]
         target = target - target.mean()

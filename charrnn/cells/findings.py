@@ -9,7 +9,7 @@ from charrnn.system.display import Displayable
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on, unless a text is given."""
-CHANCE = 0.05
+MAX_P_VALUE = 0.05
 """Largest p-value of a significant score."""
 NUM_BINS = 40
 """Bins of a histogram of cell values, of equal width over [-1, 1]."""
@@ -93,7 +93,7 @@ class CellScore:
 
     @property
     def is_significant(self) -> bool:
-        """Whether p is at most CHANCE, the interval excludes chance, and the score exceeds the
+        """Whether p is at most MAX_P_VALUE, the interval excludes chance, and the score exceeds the
         chance level."""
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
@@ -105,7 +105,7 @@ class CellScore:
             is_apart = self.ci_low > 0
         else:
             is_apart = self.ci_high < 0
-        return self.p_value <= CHANCE and is_apart and self.exceeds_chance_level
+        return self.p_value <= MAX_P_VALUE and is_apart and self.exceeds_chance_level
 
     @property
     def exceeds_chance_level(self) -> bool:

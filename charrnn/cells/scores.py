@@ -193,15 +193,17 @@ def measure(
             chosen_on = score_from_association(
                 float(associations[choice.cell]), choice.polarity, is_yes_no=target.is_yes_no
             )
-            p_value, null_level = choosing.chance(index)
+            # Chance is measured on the choosing half: of the strongest of all cells there.
+            chance = choosing.chance(index)
+            null_level = chance.level
             if target.is_yes_no:
-                null_level = auc_from_association(null_level)
+                null_level = auc_from_association(chance.level)
 
             score = replace(
                 scorer.score(num_units),
                 chosen_on=chosen_on,
                 untrained=untrained.get(target),
-                p_value=p_value,
+                p_value=chance.p_value,
                 null_level=null_level,
             )
             measured.append(Measured(score, associations))

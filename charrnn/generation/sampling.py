@@ -166,8 +166,8 @@ keeps them exactly."""
 
 
 def seed_of_text(seed: int, index: int) -> int:
-    """Return the seed of text `index` of several that are drawn with one seed: it draws this text
-    alone."""
+    """Return the seed that draws text `index` of several alone: seed + index * 2^32, which
+    `generator_of` takes apart again."""
     return seed + index * NUM_SEEDS
 
 

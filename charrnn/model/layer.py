@@ -92,10 +92,14 @@ def choose_implementation(
     if is_changed:
         return Implementation.EQUATIONS
 
-    # Where this version of torch lacks the function of a library, CUDA runs what a CPU would.
-    chosen = (CUDA if device.type == "cuda" else CPU).get(cell_name)
+    chosen = CPU.get(cell_name)
+    if device.type == "cuda" and cell_name in CUDA:
+        chosen = CUDA[cell_name]
     if chosen is Implementation.LIBRARY and not has_library(cell_name):
-        chosen = CPU.get(cell_name, Implementation.EQUATIONS)
+        # This version of torch lacks its function: CUDA runs what is written here for a CPU.
+        chosen = CPU.get(cell_name)
+        if chosen is not Implementation.FUSED:
+            return Implementation.EQUATIONS
     if chosen is not None:
         return chosen
 

@@ -354,8 +354,9 @@ class CharRNN(nn.Module):
     ) -> tuple[Read, RecurrentState[Tensor]]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
-        Returns what was read and the state. The fragments between two ENDs are read from the
-        initial state, cut into pieces (`model.reading.cut`).
+        Returns what was read and the state. A window is divided into fragments, each of which
+        begins with an END, the first character of its document, or with the window. They are read
+        in pieces (`model.reading.cut`).
         """
         read_window = partial(self.read_window, noise=noise, ops=ops, keeps_cells=keeps_cells)
 
@@ -371,15 +372,9 @@ class CharRNN(nn.Module):
         def indices(values: NDArray[Any]) -> Tensor:
             return to_device(torch.from_numpy(values), ids.device)
 
-        # Each fragment has a row of the state: that of its lane, or the initial one after an END.
         num_steps, num_lanes = is_end.shape
         fragments = Fragments.of(is_end)
-        states = state.map(partial(torch.index_select, dim=-2, index=indices(fragments.lanes)))
-        states = reset_rows(
-            states,
-            initial=self.initial_state(len(fragments.lanes)),
-            is_reset=indices(is_end[fragments.begins, fragments.lanes]),
-        )
+        states = self._states_of_fragments(state, fragments, is_end)
 
         # Pieces of equal length are read side by side. Each continues from the rows of its
         # fragments, and leaves its last states there for the next piece.
@@ -420,6 +415,19 @@ class CharRNN(nn.Module):
                 outputs=outputs,
             ),
             states.map(partial(torch.index_select, dim=-2, index=last_of_lanes)),
+        )
+
+    def _states_of_fragments(
+        self, state: RecurrentState[Tensor], fragments: Fragments, is_end: NDArray[np.bool_]
+    ) -> RecurrentState[Tensor]:
+        """Return the state from which each fragment is read, one row each: the initial one where it
+        begins with an END, else that of its lane."""
+        lanes = to_device(torch.from_numpy(fragments.lanes), self.device)
+        begins_with_end = is_end[fragments.begins, fragments.lanes]
+        return reset_rows(
+            state.map(partial(torch.index_select, dim=-2, index=lanes)),
+            initial=self.initial_state(len(fragments.lanes)),
+            is_reset=to_device(torch.from_numpy(begins_with_end), self.device),
         )
 
     def _find_ends(self, ids: Tensor) -> NDArray[np.bool_] | None:

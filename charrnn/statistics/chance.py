@@ -7,6 +7,8 @@ lengths of their spans and lose what they have to do with the values.
 Shapes: N values, C columns, K shifts.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +19,19 @@ MIN_SHIFT = 0.05
 themselves."""
 
 
+class Chance(NamedTuple):
+    """What the best of many columns reaches by chance."""
+
+    p_value: float
+    """Share of the shifts at which the best column is as strong as for the labels themselves."""
+    level: float
+    """The strength that the best column stays below at 95 % of the shifts."""
+
+
 def best_by_chance(
     ranks: NDArray[np.float32], target: NDArray[np.float32], scale: NDArray[np.float32]
-) -> tuple[float, float]:
-    """Compute the p-value of the best column's strength, and the 95 % quantile of that strength
-    under shifted labels.
+) -> Chance:
+    """Compute what the best column reaches by chance, from labels that are shifted.
 
     ranks (N, C) are the centred ranks of the columns, target (N,) the centred label or ranks; scale
     (C,) times their product is an association. The observed strength counts as one of the shifts,
@@ -42,4 +52,4 @@ def best_by_chance(
 
     # Equal up to the rounding of float32 counts as reached.
     p_value = (strengths >= strengths[0] * (1 - 1e-6)).mean()
-    return float(p_value), float(min(1.0, np.quantile(strengths[1:], 0.95)))
+    return Chance(float(p_value), level=float(min(1.0, np.quantile(strengths[1:], 0.95))))
