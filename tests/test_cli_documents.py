@@ -96,7 +96,9 @@ def test_a_loop_is_compiled_only_when_a_document_is_long(
     asked: list[Engine] = []
     monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
-    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, engine, *_: asked.append(engine))
+    monkeypatch.setattr(
+        sampling, "compiled_loop", lambda stepper, engine, **_: asked.append(engine)
+    )
     assert command("sample", chain("lines"), "--length", 200).code == 0
     assert Engine.LOADED in asked
     assert Engine.COMPILED not in asked

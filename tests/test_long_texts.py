@@ -76,15 +76,7 @@ def test_several_long_texts_are_written_in_little_memory(
 ) -> None:
     drawn_together: list[int] = []
 
-    def draw(
-        stepper: object,
-        reading: object,
-        shapings: Sequence[object],
-        seeds: object,
-        *,
-        length: int,
-        **_: Any,
-    ) -> Iterator[Block]:
+    def draw(*, shapings: Sequence[object], length: int, **_: Any) -> Iterator[Block]:
         """Make characters as fast as they can be made."""
         drawn_together.append(len(shapings))
         for start in range(0, length, 1024):
