@@ -22,22 +22,21 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 286_000,
-    "tokens of the core": 173_000,
-    "tokens of the tests": 285_000,
+    "tokens": 284_000,
+    "tokens of the core": 173_500,
+    "tokens of the tests": 282_700,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
-    "tokens per line": 9.1,
-    "lines per comment": 50,
-    "lines of functions per blank line": 110,
-    "arguments per keyword": 6.7,
-    "conditional expressions per 1,000 lines": 38,
-    "comprehensions per 1,000 lines": 48,
-    "tuple assignments per 1,000 lines": 20,
+    "tokens per line": 8.6,
+    "lines per comment": 15.6,
+    "lines of functions per blank line": 20,
+    "arguments per keyword": 5.3,
+    "conditional expressions per 1,000 lines": 20,
+    "comprehensions per 1,000 lines": 30,
+    "tuple assignments per 1,000 lines": 5,
 }
 """None may be larger. A feature pays for itself with a deletion, never with density."""
-HIDDEN_BRANCHES = {PACKAGE: 170, TESTS: 120}
-MAX_STATEMENTS = 48
+MAX_STATEMENTS = 40
 parse = cache(ast.parse)
 """Parse a source once for all tests."""
 
@@ -129,8 +128,7 @@ def test_no_expression_hides_a_branch(folder: Path) -> None:
         for path in sorted(folder.rglob("*.py"))
         for line, form in hidden_branches(parse(read(path)))
     ]
-    print("\n".join(found))
-    assert len(found) <= HIDDEN_BRANCHES[folder]
+    assert found == []
 
 
 def test_no_function_has_more_than_40_statements() -> None:
