@@ -103,12 +103,12 @@ class BeamSearch:
 
     Iterating yields ids as soon as all texts that may still become the best have them in common:
     together they are the best text. Then `beams` has up to `width` different texts, best first. The
-    search ends when the live texts have `length` characters, or when none of them can enter `beams`
-    any more.
+    search ends
 
-    A text is dropped if `no_repeat` and `banned` leave it no character. If all are dropped, the
-    search ends with the texts that were stopped or, if there are none, with the live ones as they
-    are.
+    - when no character is allowed after any live text: with the texts that have ended or, if there
+      are none, with the live ones as they are;
+    - when no text is live: all have ended, or are worse than `width` that have;
+    - when the live texts have `length` characters, with which they count as ended.
     """
 
     def __init__(

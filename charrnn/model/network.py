@@ -431,7 +431,7 @@ class CharRNN(nn.Module):
         )
 
     def _find_ends(self, ids: Tensor) -> NDArray[np.bool_] | None:
-        """Return where ids (T, B) are END, after which the state is reset; None if nowhere."""
+        """Return where ids (T, B) are END, each read from the initial state; None if nowhere."""
         if self.end_id is None or ids.is_floating_point():
             return None
         is_end: NDArray[np.bool_] = ids.eq(self.end_id).cpu().numpy()

@@ -3,7 +3,8 @@
 A commit writes to the disk, in this order:
 
 1. the files of the checkpoint, into a temporary folder, the manifest last;
-2. the name: the folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts;
+2. the name: the folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts. One that
+   is there already is set aside before, and put back if a kill comes between the two;
 3. `latest` and `best`, which only people and other programs read;
 4. the removal of checkpoints that are no longer kept.
 

@@ -81,9 +81,9 @@ def choose_threads(config: Config) -> int:
 
 def measure_seconds(budget_seconds: float) -> float:
     """Return for how long to measure steps that are to fit into a budget."""
-    most = min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget_seconds)
+    longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget_seconds))
     wanted = max(MIN_MEASURE_SECONDS, MEASURE_SHARE * budget_seconds)
-    return min(max(MEASURE_SECONDS, most), wanted)
+    return min(longest, wanted)
 
 
 def measure_step(

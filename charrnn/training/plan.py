@@ -186,17 +186,18 @@ def plan_steps(
         config, batches, len(text.vocab), computing, measure_seconds(budget_seconds)
     )
 
-    # Steps of one network in the time that is left: reading the text and measuring took some of it.
+    # Steps of what was measured in the time that is left: reading the text and measuring took some.
     seconds_left = max(0.0, budget_seconds - (time.perf_counter() - computing.start))
-    steps_alone = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
+    steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
-    # Several networks share that time; no more steps than are useful.
+    # If several networks are chosen in place of the measured one, each step takes so many times as
+    # long. No more steps than are useful.
     timed = recipe.choose_members(
-        replace(config, threads=threads), int(steps_alone), text.num_train
+        replace(config, threads=threads), int(steps_as_measured), text.num_train
     )
     most_steps = MAX_STEPS
     if may_end_early:
         most_steps = recipe.most_useful_steps(timed, text.num_train)
-    steps_together = steps_alone * config.num_networks / timed.num_networks
-    planned = recipe.choose_steps(timed, *sizes, int(min(most_steps, steps_together)))
+    steps_in_time = steps_as_measured * config.num_networks / timed.num_networks
+    planned = recipe.choose_steps(timed, *sizes, int(min(most_steps, steps_in_time)))
     return computing.group.share_config(planned)
