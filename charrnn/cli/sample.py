@@ -142,6 +142,7 @@ def _draw(
     """Print the drawn text or texts in the form that was asked for."""
     from charrnn.generation.generator import fresh_seed
 
+    # At temperature 0 nothing is random, so that a seed would say nothing.
     seed = options.drawing.seed
     if seed is None:
         seed = fresh_seed()
@@ -163,6 +164,7 @@ def _draw(
         on_cut=output.count_cut,
     )
 
+    # Novelty comes first: --count and --json change what it prints, too.
     count = options.count
     if options.novelty and count is None:
         output.show_novelty(drawing)
@@ -182,6 +184,7 @@ def _draw(
 
 def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -> None:
     """Print the best texts of a beam search."""
+    # What a search shares with drawing: it has no temperature, and no seed.
     shared = {one.name: getattr(options.drawing, one.name) for one in fields(TextOptions)}
     shared |= {
         "length": output.length,
@@ -191,9 +194,12 @@ def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -
     }
     searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
 
+    # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
     count = options.count
     if count is None:
-        count = width if options.json and not options.novelty else 1
+        count = 1
+        if options.json and not options.novelty:
+            count = width
     output.show_search(count, searching)
 
 
@@ -209,11 +215,14 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
     text, run = options.temperature, options.run or ""
     if text is None:
         return (SAMPLE_TEMPERATURE,)
+
+    # `--temp 0.2 0.5`: the second number is taken for the run.
     if re.fullmatch(r"[\d.]+", run) and not arguments.is_run(run):
         raise UsageError(
             f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp"
             f" {text},{run}."
         )
+
     try:
         return tuple(map(float, text.split(",")))
     except ValueError:
@@ -229,6 +238,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
     arguments.parse_mix(options.mix)
+
     cell = options.cell or SURPRISE
     if cell != SURPRISE and not arguments.is_cell(cell):
         raise UsageError(
@@ -236,6 +246,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
         )
     check_export(options.export, None, no_arrays="a text has")
 
+    # Several temperatures print several texts, and all of these are about one.
     beside = {
         "--count": options.count is not None,
         "--color": options.cell is not None,
@@ -248,6 +259,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
                 f"{flag} does not go with several temperatures, each of which has a text. Give one"
                 " --temp."
             )
+
     width, count = options.width, options.count
     if width is not None and count is not None and not 1 <= count <= width:
         raise UsageError(
@@ -260,6 +272,8 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
 def _check_length(options: SampleCommandOptions) -> None:
     """Raise UsageError for a text that is too long to be read again, or to be one JSON object."""
     length = options.length or 0
+
+    # These read the text again once it is drawn, so that it is kept in memory.
     reading = None
     if options.alternatives is not None:
         reading = "--alternatives"
@@ -270,6 +284,7 @@ def _check_length(options: SampleCommandOptions) -> None:
             f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,}"
             " characters."
         )
+
     # A search has a limit of its own.
     if options.json and options.width is None and length > MAX_JSON_CHARS:
         raise UsageError(
@@ -292,11 +307,19 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     if options.novelty and options.count is not None and not writes_documents:
         whose = "of a beam search, and of a run that was not trained on documents"
         raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
+
     length = options.length
     if length is None:  # A search keeps all its texts.
-        length = DOCUMENT_LENGTH if writes_documents else DEFAULT_LENGTH
-    reference = first.novelty_reference(length=length) if options.novelty else None
+        length = DEFAULT_LENGTH
+        if writes_documents:
+            length = DOCUMENT_LENGTH
 
+    # Copies are looked for in the training text of the run, not in that of --adapt.
+    reference = None
+    if options.novelty:
+        reference = first.novelty_reference(length=length)
+
+    # Adapted before it is mixed: the text teaches the first model alone.
     learned = None
     if options.adapt is not None:
         learned = arguments.read_text(options.adapt, first.config)
@@ -308,12 +331,14 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         model = arguments.load_mixture(first, options.mix, quiet=options.quiet)
         warn(model.warnings, quiet=options.quiet)
 
+    # @FILE is read; @@ stands for a text that begins with @.
     typed = options.prime
     if typed.startswith("@") and not typed.startswith("@@"):
         prime = _read_prime(typed, model)
         typed = ""  # what is in a file is not printed
     else:
-        typed = typed.removeprefix("@") if typed.startswith("@@") else typed
+        if typed.startswith("@@"):
+            typed = typed.removeprefix("@")
         prime = arguments.to_content(typed, model.vocab.kind)
         if learned is not None and not typed:
             prime = learned
@@ -366,12 +391,17 @@ def _read_prime(typed: str, model: Any) -> str | bytes:
         raise DataError(
             f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
         ) from None
+
     # A file ends with a newline, which is no part of a document that is a line.
     ends_in_newline = model.config.documents == "lines"
     if isinstance(text, bytes):
-        return text.rstrip(b"\r\n") if ends_in_newline else text
+        if ends_in_newline:
+            return text.rstrip(b"\r\n")
+        return text
     text = text.replace("\r\n", "\n")
-    return text.rstrip("\n") if ends_in_newline else text
+    if ends_in_newline:
+        return text.rstrip("\n")
+    return text
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
@@ -379,7 +409,11 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
 
     The direction of a detector is fitted on the run's held-out text, or looked up in the run.
     """
-    what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
+    what = text
+    number = ""
+    if "=" in text:
+        what, _, number = text.rpartition("=")
+
     if arguments.is_cell(what):
         try:
             cell, value = arguments.parse_cell("--clamp", what, model), float(number)
@@ -390,17 +424,27 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         if not -1 <= value <= 1:
             raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
         return cell, value
+
+    # Anything else is the direction of a detector, which a room fits.
     if not has_room("analyses"):
         raise UsageError(
             f"--clamp {text} needs the package charrnn.analyses, which is not installed. Clamp a"
             " cell, such as 0:17=1."
         )
     detector, size = arguments.parse_direction("--clamp", what)
+
+    # The number is read before the direction, which is slow to fit; high and low need it.
+    output = 0.0
     try:
-        output = 0.0 if number in ("high", "low") else float(number)
+        if number not in ("high", "low"):
+            output = float(number)
     except ValueError:
         raise UsageError(
             f"--clamp {text}: write high, low or a number after the =, such as quote=high."
         ) from None
     direction = model.direction(detector, size)
-    return direction, {"high": direction.high, "low": direction.low}.get(number, output)
+    if number == "high":
+        output = direction.high
+    elif number == "low":
+        output = direction.low
+    return direction, output

@@ -103,6 +103,7 @@ class SampleOutput:
         scale."""
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
+
         has_ended = None
         if self.model.config.end_id is not None:
             has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
@@ -112,6 +113,7 @@ class SampleOutput:
             GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended)
         )
 
+        # The prime has no value, and therefore no colour.
         coloured = [Piece(self.typed, 0.0, math.nan)]
         if options.cell is None:
             name = "Surprise"
@@ -121,6 +123,7 @@ class SampleOutput:
             name = f"Cell {layer}:{unit}"
             coloured += pieces
             data["values"] = [piece.value for piece in pieces]
+
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         if places := self._places(text):
             pictures += [rich_text.Text(), tables.hesitation_table(places)]
@@ -162,19 +165,21 @@ class SampleOutput:
         many are new."""
         with self._drawing(options, count) as options:
             texts = [*self.model.generator.iter_samples(count, options)]
+
         # Of a prime of several documents, only the last one is continued.
         beginning = _decoded(self.prime).rpartition(END)[2]
         novelty = self.reference.compare_documents([beginning + text.text for text in texts])
+
         console = result_console()
         for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
             if self.show_as_json:
                 print_json(self._as_json(text) | {"is_new": is_new})
                 continue
             sys.stdout.write(separator(self.model.config.documents, index, count))
-            mark = rich_text.Text("" if is_new else "  (in the training text)", style="dim")
-            console.print(
-                rich_text.Text(printable(self.typed + text.text, IN_TEXT)) + mark, soft_wrap=True
-            )
+            shown = rich_text.Text(printable(self.typed + text.text, IN_TEXT))
+            if not is_new:
+                shown.append("  (in the training text)", style="dim")
+            console.print(shown, soft_wrap=True)
         if not self.show_as_json:
             console.print(*novelty.view())
 
@@ -187,7 +192,8 @@ class SampleOutput:
             if is_streamed:
                 self._write_places([self.typed], search)
             else:
-                deque(search, maxlen=0)
+                deque(search, maxlen=0)  # The search has its texts once it is read to the end.
+
         texts = search.texts[:count]
         self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
         if self.reference is not None:
@@ -203,6 +209,7 @@ class SampleOutput:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
                 self._write_places([_heading(index, name), self.typed], [text.text])
+
         remedy = f"--temp {SAMPLE_TEMPERATURE}"
         if options.match is None:
             remedy = f"--no-repeat 20, or {remedy}"
@@ -224,7 +231,12 @@ class SampleOutput:
         """
         self.drawn_with = options
         num_chars = num_texts * options.length
-        is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
+
+        # A search computes each character once for every beam.
+        num_computed = num_chars
+        if isinstance(options, SearchOptions):
+            num_computed *= options.width
+        is_long = num_computed > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
         with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
 
@@ -239,7 +251,9 @@ class SampleOutput:
 
     def _warn_of_cuts(self, num_cut: int) -> None:
         if num_cut:
-            were = "document was" if num_cut == 1 else "documents were"
+            were = "documents were"
+            if num_cut == 1:
+                were = "document was"
             warn(
                 (f"{num_cut:,} {were} cut before the end: give a larger --length",),
                 quiet=self.quiet,
@@ -282,11 +296,14 @@ class SampleOutput:
         if self.show_as_json:
             print_json(self._as_json(text) | {"novelty": found.to_json()})
             return
+
         console = result_console()
         if self.typed:
             sys.stdout.write(printable(self.typed, IN_TEXT) + "\n")
         for page in found.pages():
             console.print(page)
+
+        # Nothing is marked in so short a text, which looks as if all of it were new.
         if len(found.text) < found.min_length:
             has = f"the text has {counted(len(found.text), 'character')}"
             need = f"copies of {found.min_length} or more count: give a larger --length"
@@ -298,6 +315,7 @@ class SampleOutput:
         loops = [loop for loop in found if loop is not None]
         if not loops:
             return
+
         what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
         which = f"the text ends in a loop: {what}"
         if len(texts) > 1:
@@ -314,12 +332,17 @@ class SampleOutput:
             "prime": _decoded(self.prime),
             "seed": text.seed,
         }
+
+        # A search has no temperature, and not every text has a pattern to match.
         options: dict[str, Any] = {"length": self.drawn_with.length}
         for name in ("temperature", "match"):
             value = getattr(self.drawn_with, name, None)
             if value is not None:
                 options[name] = value
-        details = beams or {"logprobs": text.logprobs, **self._details(text)}
+
+        details = beams
+        if not beams:
+            details = {"logprobs": text.logprobs, **self._details(text)}
         return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
 
     def _details(self, text: GeneratedText) -> dict[str, Any]:
@@ -333,13 +356,18 @@ class SampleOutput:
             details["alternatives"] = [asdict(place) for place in self._places(text.text)]
         if text.has_ended is not None:
             details["has_ended"] = text.has_ended
+
+        details["loop"] = None
         loop = find_loop(text.text[-LOOP_CHARS:])
-        details["loop"] = None if loop is None else asdict(loop)
+        if loop is not None:
+            details["loop"] = asdict(loop)
         return details
 
 
 def _decoded(prime: str | bytes) -> str:
-    return prime.decode("utf-8", "replace") if isinstance(prime, bytes) else prime
+    if isinstance(prime, bytes):
+        return prime.decode("utf-8", "replace")
+    return prime
 
 
 def _begun(parts: Iterable[Part]) -> Iterator[Part]:
@@ -351,7 +379,9 @@ def _begun(parts: Iterable[Part]) -> Iterator[Part]:
 
 def _heading(index: int, name: str) -> str:
     heading = f"--- {name} ---\n"
-    return heading if index == 0 else "\n" + heading
+    if index > 0:
+        heading = "\n" + heading
+    return heading
 
 
 def separator(documents: str, index: int, count: int) -> str:
@@ -361,8 +391,12 @@ def separator(documents: str, index: int, count: int) -> str:
     heading; all else is separated by a blank line.
     """
     if documents in ("files", "column"):
-        return f"--- {index + 1} of {count} ---\n" if count > 1 else ""
-    return "" if documents == "lines" or index == 0 else "\n"
+        if count == 1:
+            return ""
+        return f"--- {index + 1} of {count} ---\n"
+    if documents == "lines" or index == 0:
+        return ""
+    return "\n"
 
 
 def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
@@ -375,9 +409,11 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     end = ""
     is_terminal = sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
-        sys.stdout.write(printable(chunk, IN_TEXT) if is_terminal else chunk)
         if is_terminal:
+            sys.stdout.write(printable(chunk, IN_TEXT))
             sys.stdout.flush()
+        else:
+            sys.stdout.write(chunk)
         end = (end + chunk)[-LOOP_CHARS:]
     if (end or ends_line) and not end.endswith("\n"):
         sys.stdout.write("\n")
@@ -389,7 +425,9 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
     held = ""
     for chunk in chunks:
         text = held + chunk
-        held = "\r" if text.endswith("\r") else ""
+        held = ""
+        if text.endswith("\r"):
+            held = "\r"
         yield text.removesuffix("\r")
     if held:
         yield held
@@ -411,12 +449,14 @@ def write_coloured(
         where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
         warn((f"--color shows colours on {where}",), quiet=quiet)
         return
+
     if shows_surprise:
         console.print(heatmap.SURPRISE_LEGEND)
         pieces = _with_surprise(pieces)
-    for line in _lines_of(
-        chain([Piece(prime, 0.0, math.nan)], pieces), MAX_LINE_ROWS * console.width
-    ):
+
+    # The prime has no value, and therefore no colour.
+    with_prime = chain([Piece(prime, 0.0, math.nan)], pieces)
+    for line in _lines_of(with_prime, MAX_LINE_ROWS * console.width):
         console.print(coloured_pictures(line, shows_surprise=shows_surprise)[-1], end="")
         sys.stdout.flush()
 

@@ -132,6 +132,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
     stdout, everything else on stderr.
     """
+    # What was typed is checked first: an error in it should appear before anything slow.
     num_processes = 1
     if options.processes is not None:
         num_processes = process_support().check_number(options.processes)
@@ -148,7 +149,9 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             raise UsageError(
                 f"--resume takes one run, not {len(options.corpus)}: charrnn train --resume RUN"
             )
-        run = options.corpus[0] if options.corpus else None
+        run = None  # the newest
+        if options.corpus:
+            run = options.corpus[0]
         begin = partial(_resume, view, run, changes)
     else:
         config, origins = configure(options.corpus, changes, options.settings.recipe)
@@ -157,6 +160,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             return 0
         ProcessGroup(size=num_processes).check_corpus(config.corpus)
         begin = partial(_start, view, config, options.out)
+
+    # The launched processes run the same command line, and come to `begin` themselves.
     if num_processes > 1:
         return process_support().launch(
             num_processes,
@@ -184,6 +189,8 @@ def parse_settings(
     message.
     """
     parsed = {name: parse(name, texts) for name, texts in options.texts.items()}
+
+    # After the options, so that --set wins over an option of the same field.
     for assignment in options.assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -203,7 +210,9 @@ def configure(
     comes from."""
     if corpus:
         flags["corpus"] = tuple(corpus)
-    file = read_recipe(recipe) if recipe is not None else None
+    file = None
+    if recipe is not None:
+        file = read_recipe(recipe)
     return merge_settings(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
 
 
@@ -223,10 +232,10 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
     """Train a new run; return the exit code."""
     from charrnn.runs.writer import clear_unsaved
 
+    # Before torch is imported, which takes seconds: an error should appear at once.
     if out is not None and view.is_first:
-        clear_unsaved(
-            out
-        )  # Before torch is imported, which takes seconds: an error should appear at once.
+        clear_unsaved(out)
+
     view.announce("Reading the text and measuring the machine ...")
     from charrnn.training import loop  # Imports torch, too.
 
@@ -241,9 +250,11 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
     from charrnn.runs.reader import CHECKPOINTS, choose_run
     from charrnn.runs.writer import lock_folder
 
+    # An error about a run in use should appear at once, too: the lock is tried, not kept.
     if view.is_first:
         with lock_folder(choose_run(run, CHECKPOINTS).path):
-            pass  # An error about a run in use should appear at once, too.
+            pass
+
     view.announce("Reading the text and the checkpoint ...")
     from charrnn.training import loop
 
@@ -311,15 +322,19 @@ class TrainingView:
         output."""
         if is_orphan():
             self.signals.number = self.signals.number or signal.SIGTERM
+
+        # A long validation asks from time to time: the bar's clock goes on.
         if getattr(self._bar, "postfix", None) == VALIDATING:
-            self._bar.refresh()  # A long validation asks from time to time: the bar's clock goes on.  # noqa: E501
+            self._bar.refresh()
         return self.signals.number != 0
 
     def show(self, stream: Generator[events.TrainEvent, None, None]) -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with
         everything saved."""
         failure: OSError | None = None
-        is_complete, is_shown = True, self.is_first
+        is_complete = True
+        is_shown = self.is_first
+
         # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes
         # temporary files.
         with ExitStack() as last, closing(stream), ExitStack() as stack:
@@ -330,9 +345,8 @@ class TrainingView:
                 # command.
                 self.signals.defers = True
                 if isinstance(event, events.StartEvent):
-                    stack.enter_context(
-                        using(Progress())
-                    )  # The text is read; training has a bar of its own.
+                    # The text is read; training has a bar of its own.
+                    stack.enter_context(using(Progress()))
                 elif isinstance(event, events.DoneEvent):
                     is_complete = event.is_complete
                 try:
@@ -346,16 +360,21 @@ class TrainingView:
                     self.signals.number = self.signals.number or READER_GONE
                     is_shown = False
                     discard_output()
+
+        # Only now, when everything is saved and the run is unlocked.
         if failure is not None:
             raise failure
         # The signal may have reached another process only.
         return 0 if is_complete else 128 + (self.signals.number or signal.SIGTERM)
 
     def _draw(self, event: events.TrainEvent) -> None:
+        # Messages of the library name fields; a user of the command line types flags.
         if isinstance(event, events.StartEvent):
             event = replace(event, notes=tuple(map(with_flags, event.notes)))
         elif isinstance(event, events.WarningEvent):
             event = replace(event, message=with_flags(event.message))
+
+        # The end is shown without a console, too: it prints the path of the run on stdout.
         if self.show_as_json:
             print_json(event.to_json())
         elif isinstance(event, events.DoneEvent):
@@ -405,6 +424,8 @@ class TrainingView:
         """Print the first `num_facts` of FACTS that were not printed before."""
         if self._console is None:
             return
+
+        # How much of the text the alphabet covers.
         num_known = values["vocab_size"]
         unit = "bytes"
         if values["alphabet"] != "byte":
@@ -414,10 +435,13 @@ class TrainingView:
         known = added = ""
         if num_known < values["num_distinct_chars"]:
             known = f", {num_known:,} in the alphabet"
+
+        # Parts of the model that rooms add.
         for name, counted_things in ADDED_PARTS.items():
             if values[name]:
                 added += f", {values[name]:,} {counted_things}"
 
+        # The first facts were perhaps shown while the run was planned; each appears once.
         words = values | {"unit": unit, "known": known, "added": added}
         for number, (name, fact) in enumerate(FACTS.items()):
             if self._num_facts <= number < num_facts:
@@ -437,13 +461,18 @@ class TrainingView:
         """Return how often the training text is read in as many steps."""
         assert self._start is not None
         config = self._start.config
-        epochs = (
-            num_steps * config["batch_size"] * config["bptt_length"] / self._start.num_train_chars
-        )
-        return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.2f}"
+        num_chars = num_steps * config["batch_size"] * config["bptt_length"]
+        epochs = num_chars / self._start.num_train_chars
+
+        # With one digit, the first rows of a long run would all be 0.0.
+        if epochs < 1:
+            return f"{epochs:.2f}"
+        return f"{epochs:.1f}"
 
     def _show_step(self, event: events.StepEvent) -> None:
         self._losses.append(event.train_nats)
+
+        # A moving average: the rate of a single step jumps too much to be read.
         if self._rate == 0:
             self._rate = event.chars_per_second
         self._rate = 0.95 * self._rate + 0.05 * event.chars_per_second
@@ -455,13 +484,17 @@ class TrainingView:
         )
         self._bar.update(event.step - self._bar.n)
 
-        # The next event is a validation.
-        every = self._start.config["evaluate_every"] if self._start is not None else 0
+        # The next event is a validation, which the bar should say before it begins.
+        every = 0
+        if self._start is not None:
+            every = self._start.config["evaluate_every"]
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str(VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
+
+        # The mean since the last validation, not since the start: it is to compare with `val`.
         train_nats = float("nan")
         if self._losses:
             train_nats = sum(self._losses) / len(self._losses)
@@ -472,10 +505,13 @@ class TrainingView:
             "minutes": minutes,
             "seconds": seconds,
         }
+
+        # Once, and only now: below the facts, samples could come between it and the first row.
         if not self._has_header:
             self._has_header = True
             names = [f"{name:>{width}}" for name, (width, _) in COLUMNS.items()]
             self._print(" ".join(names), style="bold")
+
         row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
         if event.is_best:
             row += BEST
@@ -487,11 +523,9 @@ class TrainingView:
         if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
-        self._print(
-            "\n".join(printable(event.text, IN_TEXT).split("\n")[:SAMPLE_LINES]),
-            style="cyan",
-            soft_wrap=True,
-        )
+
+        lines = printable(event.text, IN_TEXT).split("\n")
+        self._print("\n".join(lines[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 
     def _show_warning(self, event: events.WarningEvent) -> None:
@@ -503,13 +537,21 @@ class TrainingView:
         if self._console is not None:
             folder = Path(event.run)
             is_at_home = folder.parent == Path("checkpoints")
-            run = shlex.quote(printable(folder.name if is_at_home else event.run))
+            name = event.run
+            if is_at_home:
+                name = folder.name
+            run = shlex.quote(printable(name))
+
+            # The standard input of the next command is another one: it needs the text again.
             piped = ""
             if self._start is not None and "-" in self._start.config["corpus"]:
                 piped = "cat TEXT | "
             if event.is_complete:
                 # The newest run in checkpoints/ need not be named.
-                self._show_end(event, named="" if is_at_home else f" {run}", piped=piped)
+                named_run = ""
+                if not is_at_home:
+                    named_run = f" {run}"
+                self._show_end(event, named=named_run, piped=piped)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
@@ -525,7 +567,9 @@ class TrainingView:
             )
 
         # Standard input is gone, and a short text has too little to score.
-        other = " --text FILE" if piped else ""
+        other = ""
+        if piped:
+            other = " --text FILE"
         to_visualize = other
         if self._start is not None and is_too_short_to_score(self._start):
             to_visualize = " --text FILE"
@@ -538,6 +582,7 @@ class TrainingView:
             ]
         )
 
+        # A recipe holds every setting and seed, but not the number of processes.
         if event.recipe is not None:
             again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}"
             if self._launched.size > 1:
@@ -555,10 +600,15 @@ def readable(text: str) -> str:
     from charrnn.text.vocab import REPLACEMENT
 
     words = text.replace(END, " ¶ ").split()
+
+    # A run of unreadable characters is shown as one dot: how many there are tells nothing.
     shown = []
     for one in " ".join(words):
         can_be_read = one.isprintable() and one != REPLACEMENT
-        shown.append(one if can_be_read else "·")
+        if can_be_read:
+            shown.append(one)
+        else:
+            shown.append("·")
     return re.sub("·+", "·", "".join(shown))
 
 
@@ -569,13 +619,19 @@ def _best_loss(event: events.DoneEvent) -> str:
     best = (
         f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
     )
-    return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
+
+    # Where the best step is not the last one, a user may wonder which of them is used.
+    if event.best_step == event.step:
+        return f"{best}."
+    return f"{best},\nwhich every command uses."
 
 
 def is_too_short_to_score(start: events.StartEvent) -> bool:
     """Return whether the validation text has too few characters for `visualize` to score cells."""
     from charrnn.cells.targets import MIN_TEXT
 
+    # What is not trained on is the validation text, and the test text if there is one.
     _, validation, *test = start.config["split"]
-    num_chars = (start.num_chars - start.num_train_chars) * validation / (validation + sum(test))
+    num_held_out = start.num_chars - start.num_train_chars
+    num_chars = num_held_out * validation / (validation + sum(test))
     return bool(num_chars < MIN_TEXT)

@@ -128,7 +128,10 @@ def _num_chars_read(analysis: Analysis[Any, Any], options: VisualizeOptions, own
     """Return how many characters of the text are read. Raises UsageError for a --text that is not
     read."""
     if analysis.reads_text(own):
-        return (options.chars or CHARS_SHOWN) if analysis.colours_text else CHARS_SCORED
+        if not analysis.colours_text:
+            return CHARS_SCORED
+        return options.chars or CHARS_SHOWN
+
     if options.text is not None:
         given = _given_flags(options)
         others = [flag for flag in given if flag in analysis.applying - analysis.takes]
@@ -160,6 +163,8 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
     own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
+
+    # Scores are listed by name, so that no two detectors may share one.
     taken = {*DETECTORS, *names}
     for detector in own:
         if detector.name in taken:
@@ -168,6 +173,8 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
                 " NAME=REGEX."
             )
         taken.add(detector.name)
+
+    # Who defines a detector asks about that one, not about all the built-in ones.
     if own and not names:
         return own
     return [*get_detectors(names), *own]
@@ -176,8 +183,13 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
 def _own_detector(spec: str) -> Detector:
     """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises
     UsageError."""
-    named = None if spec.endswith(".py") else re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
-    return custom_detector(spec) if named is None else custom_detector(named[2], named[1])
+    # A path may have a = in it, too.
+    named = None
+    if not spec.endswith(".py"):
+        named = re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
+    if named is None:
+        return custom_detector(spec)
+    return custom_detector(named[2], named[1])
 
 
 def _prepare(
@@ -195,7 +207,12 @@ def _prepare(
     if analysis.reads_more and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
 
-    model = load_model(options.runs[0] if options.runs else None, quiet=options.quiet)
+    run = None  # the newest
+    if options.runs:
+        run = options.runs[0]
+    model = load_model(run, quiet=options.quiet)
+
+    # An analysis that reads no text gets an empty one.
     read: str | bytes = ""
     context: str | bytes = ""
     num_available = 0
@@ -204,6 +221,7 @@ def _prepare(
         read, context, num_available = read_passage(model, options.text, num_read)
         warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
         whole = model.encode(read, context=context)
+
     if options.recompute:
         model.findings.measures_anew = True
     return Subject(
@@ -236,7 +254,10 @@ class FoundCells:
 def find_best_cells(subject: Subject[Any]) -> CellFindings:
     """Find the best cell for each detector. Raises DataError if none of those chosen can be
     scored."""
-    options, findings = subject.options, subject.study.findings(subject.detectors)
+    options = subject.options
+    findings = subject.study.findings(subject.detectors)
+
+    # All built-in detectors are another matter: none of them was asked for by name.
     if (options.detectors or options.detect) and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
@@ -253,18 +274,26 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
 
     A page shows the beginning of the scoring half, and every cell.
     """
-    findings, options, study = find_best_cells(subject), subject.options, subject.study
-    num_passages = NUM_PASSAGES if options.top is None else options.top
+    findings = find_best_cells(subject)
+    options = subject.options
+    study = subject.study
+
+    # JSON and the contributions show no passages, which take time to choose.
+    num_passages = NUM_PASSAGES
+    if options.top is not None:
+        num_passages = options.top
     if options.json:
         num_passages = 0
     if options.find:
         findings = study.findings(subject.detectors, ablations=True)
         num_passages = 0
     found = FoundCells(findings, study.passages(findings, subject.detectors, num_passages))
+
     # The atlas of all cells is a method that a room adds.
     measure_atlas = getattr(study, "atlas", None)
     if options.find or not (findings.scores or measure_atlas):
         return found
+
     if options.suffix == ".html":
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
@@ -282,8 +311,13 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
 def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     """Draw the ranked table of the best cells, that of their contributions if asked for, and the
     passages."""
-    model, options, findings = subject.model, subject.options, found.findings
-    of = "" if subject.num_available == findings.num_chars else f" of {subject.num_available:,}"
+    model = subject.model
+    options = subject.options
+    findings = found.findings
+
+    of = ""
+    if subject.num_available != findings.num_chars:
+        of = f" of {subject.num_available:,}"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
         " characters; chosen on the first half, scored on the second"
@@ -291,7 +325,10 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     tables = findings_pictures(title, findings, has_contributions=options.find)
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
     passages = passage_pictures(found.passages, looks_for, has_sparkline=options.sparkline)
-    page = None if found.trace is None else _findings_page(model, found, found.trace, title)
+
+    page = None
+    if found.trace is not None:
+        page = _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
@@ -299,6 +336,8 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
             "run": model.name,
             "shows": cell_type(model.config.cell).shows,
         } | found.atlas.to_json()
+
+    # A slide has room for one passage, without the tables.
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
         pictures = passage_slides(found.passages, has_sparkline=options.sparkline)
@@ -314,12 +353,20 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
         for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
     ]
     notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
-    num_cells = len(rows) if atlas is None else trace.cells[0].size
+
+    # With the atlas the page holds the values of every cell, and therefore fewer characters.
+    num_cells = len(rows)
+    if atlas is not None:
+        num_cells = trace.cells[0].size
     page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, num_cells)
+
+    # Only labels that are yes or no can be underlined.
     part = slice(0, len(page.text))
     labels = {name: labels[part] for name, labels in found.labels.items() if labels.dtype == bool}
     page = replace(page, labels=labels, notes=notes)
-    return page if atlas is None else atlas.added_to(page)
+    if atlas is not None:
+        page = atlas.added_to(page)
+    return page
 
 
 def _page(
@@ -372,7 +419,8 @@ class ShownCells:
 
 
 def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
-    options, model = subject.options, subject.model
+    options = subject.options
+    model = subject.model
     indices = list(dict.fromkeys(parse_cell("--cell", cell, model) for cell in options.cells))
     trace = None
     if options.guesses or options.suffix == ".html":
@@ -407,7 +455,9 @@ def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
 
 def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
     rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in indices]
-    name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
+    name = f"Cells of {model.name}"
+    if len(rows) == 1:
+        name = f"A cell of {model.name}"
     return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
 
 
@@ -454,6 +504,7 @@ def _cells_to_json(
     for cell in cells:
         index = {"layer": cell.page.layer, "unit": cell.page.unit}
         drawn.append(index | {"values": [*cell.text.values], "page": cell.page.to_json()})
+
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
     data = {"run": subject.model.name, **first, "text": subject.text.text, "cells": drawn}
     if guesses:
@@ -467,7 +518,9 @@ def _title_of(subject: Subject[NoOptions], cell: ShownCell) -> str:
 
 def _scale_of(cell: ShownCell, guesses: Guesses) -> Scale:
     """Return the scale of the colours; below guesses, cells have the common one."""
-    return Scale() if guesses else scale_of(cell.text.values)
+    if guesses:
+        return Scale()
+    return scale_of(cell.text.values)
 
 
 def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> RenderableType:
@@ -501,16 +554,11 @@ def export_arrays(subject: Subject[Any], export: Path) -> None:
     """Write the trace of the text to `export`, and the labels of the detectors."""
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
-    num_chosen_on = len(trace.text) if subject.options.cells else subject.study.half
-    deliver(
-        Shown(
-            "",
-            (),
-            None,
-            arrays=trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on),
-        ),
-        export,
-    )
+    num_chosen_on = subject.study.half
+    if subject.options.cells:
+        num_chosen_on = len(trace.text)
+    arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
+    deliver(Shown("", (), None, arrays=arrays), export)
 
 
 CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
