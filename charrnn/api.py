@@ -82,13 +82,17 @@ class Model(Generating, Displayable, Extensible):
 
     def __repr__(self) -> str:
         found = self.description
-        loss = "" if found.val_nats is None else f", {found.val_nats:.4f} nats per character"
+        loss = ""
+        if found.val_nats is not None:
+            loss = f", {found.val_nats:.4f} nats per character"
         size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
         return f"<Model {found.name}: {size}, step {found.step:,}{loss}>"
 
     def origin(self) -> dict[str, Any]:
         """Return the text that the model was adapted to, for JSON; nothing for another model."""
-        return {} if self.adaptation is None else {"adaptation": asdict(self.adaptation)}
+        if self.adaptation is None:
+            return {}
+        return {"adaptation": asdict(self.adaptation)}
 
     @property
     def description(self) -> "overview.ModelDescription":
@@ -142,33 +146,42 @@ class Model(Generating, Displayable, Extensible):
         from charrnn.model.network import load_network
 
         check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
-        return load_network(
-            self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()}
-        )
+        tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+        return load_network(self.config, len(self.vocab), tensors)
 
     def untrained_baseline(self) -> "CharRNN":
         """Build the same network, or the same several, with newly drawn weights."""
         from charrnn.model.ensemble import build_network, tensors_of
 
+        # Another seed: with that of the run, the weights would be those that it began with.
         config = replace(self.config, seed=(self.config.seed + 1) % 2**32)
-        return replace(
-            self, config=config, tensors=tensors_of(build_network(config, len(self.vocab)))
-        ).network
+        tensors = tensors_of(build_network(config, len(self.vocab)))
+        return replace(self, config=config, tensors=tensors).network
 
     def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
         """Return warnings about characters outside the vocabulary, and about bytes that are parts
         of characters."""
         if isinstance(text, bytes):
+            # Every byte from 128 on is a part of a longer character in UTF-8.
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
+            if not num_parts:
+                return ()
             warning = (
                 f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
                 " as Latin-1."
             )
-            return (warning,) if num_parts else ()
+            return (warning,)
+
+        # A few unknown characters change no figure that is shown.
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
-        is_or_are, it_or_each = ("is", "it") if num_unknown == 1 else ("are", "each of them")
+
+        is_or_are = "are"
+        it_or_each = "each of them"
+        if num_unknown == 1:
+            is_or_are = "is"
+            it_or_each = "it"
         unknown = (
             f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to"
             f" {self.name}"
@@ -231,10 +244,14 @@ class Model(Generating, Displayable, Extensible):
             raise DataError(
                 f"{self.name} learned from standard input, which is gone: {remedy}.{reason}"
             )
+
         # Without a digest, the run of a stranger could name any file of this disk.
         if self.recorded_corpus is None:
-            remedy = f": {instead}" if instead else ""
+            remedy = ""
+            if instead:
+                remedy = f": {instead}"
             raise DataError(f"{self.name} does not record the digest of its text{remedy}.{reason}")
+
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
         return [
             CorpusPart(corpus, part.start, part.stop)
@@ -256,6 +273,8 @@ class Model(Generating, Displayable, Extensible):
             if self.config.end_id is not None and not context:
                 context = END
             return encode_text(self.vocab, text, context)
+
+        # An encoded text may come from another model, whose ids stand for other characters.
         if context:
             raise UsageError("An encoded text contains its context: leave the context out.")
         if len(text) == 0:
@@ -303,15 +322,15 @@ class Model(Generating, Displayable, Extensible):
         """
         if trace.guess_ids is None or trace.guess_probs is None:
             return []
-        return [
-            [
-                (self.character(char), probability)
-                for char, probability in zip(ids, probs, strict=True)
-            ]
-            for ids, probs in zip(
-                trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True
-            )
-        ]
+
+        # Lists at once: reading single elements of an array is many times slower.
+        all_ids = trace.guess_ids[part].tolist()
+        all_probs = trace.guess_probs[part].tolist()
+        guesses = []
+        for ids, probs in zip(all_ids, all_probs, strict=True):
+            characters = map(self.character, ids)
+            guesses.append(list(zip(characters, probs, strict=True)))
+        return guesses
 
     def coloured_text(
         self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
@@ -471,6 +490,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         name, model_file, path = found.name, found.path.name, None
     else:
         name, model_file, path = found.path.name, "", found.path.absolute()
+
     model = Model(
         config,
         loaded.description.vocab(),
@@ -484,7 +504,10 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )
-    check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
+
+    # An error about a damaged file should name it now, not in the middle of a measurement.
+    vocab_size = check_shapes(model.config, model.tensors, found.path)
+    check_vocab_size(vocab_size, model.vocab, model.name)
     return model
 
 

@@ -84,7 +84,12 @@ def parse_direction(
     known = {detector.name: detector.for_any_text() for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
         return known[text], NUM_CELLS
-    name, at, size = text.rpartition("@") if "@" in text else (text, "", "")
+
+    # The last @ counts, as in RUN@STEP.
+    name = text
+    at = size = ""
+    if "@" in text:
+        name, at, size = text.rpartition("@")
     if at and size != "all" and re.fullmatch(r"[1-9]\d{0,8}", size) is None:
         raise UsageError(
             f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all."
@@ -94,6 +99,7 @@ def parse_direction(
         num_cells = None
     elif at:
         num_cells = int(size)
+
     if name in known:
         return known[name], num_cells
     from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner
@@ -119,7 +125,10 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
             f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17. Without a"
             " number `charrnn visualize` finds the cells that follow quotations, lines and more."
         )
-    layer, unit = int(match[1]), int(match[2])
+
+    # The form is right; whether there is such a cell depends on the model.
+    layer = int(match[1])
+    unit = int(match[2])
     try:
         model.stepper.check_unit(layer, unit)
     except UsageError as error:
@@ -138,6 +147,8 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
 
     name, step = _split_step(run)
     model = load(name) if step is None else load(name, step=step)
+
+    # Who named a run knows it; the log of a script need not have it.
     if run is None and not quiet and sys.stderr.isatty():
         write_aside(f"Run: {printable(model.name)}")
     warn(model.warnings, quiet=quiet)
@@ -148,7 +159,11 @@ def _split_step(run: str | None) -> tuple[str | None, int | None]:
     """Split RUN@STEP into the run and the step; the step is None where there is none or a run has
     that name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
-    return (run, None) if match is None or is_run(match[0]) else (match[1], int(match[2]))
+
+    # A folder may be named so; then the whole is the run.
+    if match is None or is_run(match[0]):
+        return run, None
+    return match[1], int(match[2])
 
 
 def is_run(text: str) -> bool:
@@ -176,11 +191,17 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     """
     names, weights = [], []
     for text in mix:
+        # The name of a run or of a file may have a = in it, too.
         is_whole = "=" not in text or os.path.isfile(text) or is_run(_split_step(text)[0] or "")
-        name, equals, number = (text, "", "") if is_whole else text.rpartition("=")
+        name = text
+        equals = number = ""
+        if not is_whole:
+            name, equals, number = text.rpartition("=")
         names.append(name)
         if not equals:
             continue
+
+        # What is no number fails the comparison below, as NaN does.
         try:
             weights.append(float(number))
         except ValueError:
@@ -189,6 +210,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
             raise UsageError(
                 f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
             )
+
     if not weights:
         return names, None
     if len(weights) < len(names):
@@ -196,6 +218,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
             "Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are"
             " equal."
         )
+    # Three times 1/3, rounded, may be a little more than 1.
     if sum(weights) > 1 + 1e-9:
         raise UsageError(
             f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first"

@@ -71,7 +71,10 @@ class _Loaded(Mapping[str, Any]):
         function = load_place(entry.place)
         if isinstance(function, typer.Typer):
             return typer.main.get_command(function)
-        added = load_place(entry.added_options)() if entry.added_options else ()
+
+        added = ()
+        if entry.added_options:
+            added = load_place(entry.added_options)()
         return _built(entry, tuple(added))
 
     def __iter__(self) -> Iterator[str]:
@@ -89,7 +92,9 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     from charrnn.cli.command_options import command_of
 
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    epilog = load_place(entry.epilog) if entry.epilog else None
+    epilog = None
+    if entry.epilog:
+        epilog = load_place(entry.epilog)
     function = command_of(load_place(entry.place), name=entry.name, added=added)
     alone.command(entry.name, cls=Command, epilog=epilog)(function)
     return typer.main.get_command(alone)
@@ -134,26 +139,33 @@ class Command(typer.core.TyperCommand):
             if is_argument := parameter.param_type_name == "argument":
                 # As in the usage, without the braces of a required one: the record has the type of
                 # the annotation.
-                name = re.sub(
-                    r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx))
-                )
+                usage = " ".join(parameter.get_usage_pieces(ctx))
+                name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", usage)
+
             # A default that is given as a string has brackets.
             record = name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
-            panel = (
-                OTHER
-                if parameter.name == "help"
-                else getattr(parameter, "rich_help_panel", None) or "Options"
-            )
-            groups.setdefault("Arguments" if is_argument else panel, []).append(record)
+
+            # --help is an option of click's own, which knows no panels.
+            panel = getattr(parameter, "rich_help_panel", None) or "Options"
+            if parameter.name == "help":
+                panel = OTHER
+            if is_argument:
+                panel = "Arguments"
+            groups.setdefault(panel, []).append(record)
+
+        # What every command has comes last, in a group of its own only where there are several.
         others = groups.pop(OTHER)
         has_groups = len(groups) > 2
-        groups.setdefault(OTHER if has_groups else "Options", []).extend(others)
+        last = "Options"
+        if has_groups:
+            last = OTHER
+        groups.setdefault(last, []).extend(others)
+
         # One width for the names of all groups, so that their texts are aligned.
-        width = (
-            max(len(name) for records in groups.values() for name, _ in records)
-            if has_groups
-            else 0
-        )
+        width = 0
+        if has_groups:
+            width = max(len(name) for records in groups.values() for name, _ in records)
+
         for title, records in groups.items():
             if records:
                 with formatter.section(title):

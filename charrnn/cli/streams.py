@@ -66,8 +66,14 @@ def _flag(named: str, command: str | None) -> str:
     for one in dict.fromkeys((command, TRAIN, *commands())):
         options = _options(one or "")
         if name in options:
-            return f"{options[name]} {value}" if equals else options[name]
-    return f"--set {named}" if equals and name in FIELD_NAMES else named
+            if equals:
+                return f"{options[name]} {value}"
+            return options[name]
+
+    # --set takes a value, so that a bare name stays as it is.
+    if equals and name in FIELD_NAMES:
+        return f"--set {named}"
+    return named
 
 
 @cache
@@ -92,7 +98,9 @@ def result_console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     # COLUMNS is 0 on the terminals of some services; None: rich measures the width.
-    width = 80 if os.environ.get("COLUMNS", "").strip() == "0" else None
+    width = None
+    if os.environ.get("COLUMNS", "").strip() == "0":
+        width = 80
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
@@ -105,7 +113,9 @@ def print_json(value: Any) -> None:
 def print_path(path: str) -> None:
     """Print a path on one line of stdout: unchanged for programs; on a terminal with control
     characters escaped."""
-    sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
+    if sys.stdout.isatty():
+        path = printable(path)
+    sys.stdout.write(path + "\n")
     sys.stdout.flush()
 
 
@@ -121,6 +131,8 @@ def check_export(export: Path | None, text: str | None, *, no_arrays: str | None
         check_target(export)
     except UsageError as error:
         raise UsageError(f"--export {error}") from None
+
+    # The suffix is known by now; what is left depends on the place and on the command.
     problem = None
     if export.is_dir():
         problem = "that is a folder. Give the name of a file."
@@ -142,11 +154,12 @@ def deliver(shown: Shown, export: Path | None) -> None:
         for picture in shown.pictures:
             console.print(picture)
         return
+
+    # The whole file is made before the old one is touched.
     data = find_format(export).write(shown)
     try:
-        if (
-            export.exists() and not export.is_file()
-        ):  # a pipe or a device, which must not be replaced
+        # A pipe or a device must not be replaced.
+        if export.exists() and not export.is_file():
             export.write_bytes(data)
         else:
             write_atomically(behind_links(export), data)
@@ -169,7 +182,9 @@ def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
     `MAX_MESSAGE`; the remedy."""
     message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
-    colon = ": " if message else ""
+    colon = ""
+    if message:
+        colon = ": "
     return (
         f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
     )
@@ -212,8 +227,5 @@ def supports_cursor_control(stream: TextIO) -> bool:
 def can_animate(stream: TextIO) -> bool:
     """Return whether to draw progress bars on a stream: not under CI, where the terminal is a
     log."""
-    return supports_cursor_control(stream) and os.environ.get("CI", "").lower() in (
-        "",
-        "0",
-        "false",
-    )
+    is_log = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return supports_cursor_control(stream) and not is_log

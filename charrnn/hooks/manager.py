@@ -157,6 +157,7 @@ def find_extension(
     Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the
     names in `built_in`.
     """
+    # A built-in thing is never hidden by that of a package, nor one package by another in silence.
     found = [one for one in offered_by_name(specification, kind) if one.name == name]
     owners = [f"the package {one.package}" for one in found]
     if name in built_in:
@@ -166,7 +167,10 @@ def find_extension(
             f"The {kind} {name!r} is offered twice: by {' and by '.join(owners)}.\n"
             "Uninstall one of the packages, or rename it."
         )
-    return found[0] if found else None
+
+    if not found:
+        return None
+    return found[0]
 
 
 def find_named(specification: Names, name: str) -> Any:
@@ -200,6 +204,7 @@ class Extensible:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return an added method. Raises MissingExtensionError, an AttributeError."""
+        # Python itself looks for names with underscores, such as to copy an object.
         function = None
         if not name.startswith("_"):
             function = find_named(type(self).METHODS, name)
@@ -226,11 +231,16 @@ def run_foreign(
             return function(*arguments)
     # Whatever code that is not of charrnn raises: its fault, in one error.
     except (Exception, SystemExit) as error:
-        message, where = str(error), ""
+        message = str(error)
+        where = ""
+
+        # The place of a syntax error is in no frame: its file was not run.
         if isinstance(error, SyntaxError):
             message = error.msg
             if error.filename:
                 where = f" in {error.filename}, line {error.lineno}"
+
+        # The last frame of theirs: the line that failed, or that called a library wrongly.
         for frame, line in walk_tb(error.__traceback__):
             if is_theirs(frame):
                 where = f" in {frame.f_code.co_filename}, line {line}"
@@ -252,6 +262,8 @@ def _loaded() -> _Loaded:
     """Import the rooms and the modules that other packages name, and register their hooks."""
     manager = pluggy.PluginManager("charrnn")
     manager.add_hookspecs(specifications)
+
+    # An error of a room is a bug of charrnn, and is not caught.
     sources = {}
     for room in ROOMS:
         if has_room(room):
@@ -263,6 +275,7 @@ def _loaded() -> _Loaded:
         source = _source_of(entry_point)
         if source.extension in sources:
             continue
+
         try:
             module = _run_of_package(f"The {source.extension}", entry_point.value, entry_point.load)
             _register(manager, module, source)
@@ -280,6 +293,8 @@ def _register(manager: pluggy.PluginManager, module: Any, source: Source) -> Non
     except pluggy.PluginValidationError as error:
         manager.unregister(name=source.extension)
         raise UsageError(f"The {source.extension} has a wrong hook: {error}") from None
+
+    # pluggy takes a hook without a specification, which nothing would ever call.
     for caller in manager.get_hookcallers(module) or ():
         if not caller.has_spec():
             manager.unregister(name=source.extension)
@@ -306,12 +321,14 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
         if source.is_own:
             results.append((source, hook.function()))
             continue
+
         what = f"The {source.extension}"
         try:
             result = _run_of_package(what, hook.function.__module__, hook.function)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
             continue
+
         if not isinstance(result, kind):
             leave_out(f"{what} is left out: its `{name}` returns no {kind.__name__.lower()}")
             continue
