@@ -60,12 +60,16 @@ def install_command(extra: str = "") -> str:
 def counted(num: int, noun: str) -> str:
     """Return a number and its noun, in the singular or the plural: 1 character, 2,000
     characters."""
-    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+    if num == 1:
+        return f"{num} {noun}"
+    return f"{num:,} {noun}s"
 
 
 def shortened(text: str, most: int = 200) -> str:
     """Return a text for a message, cut to `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
@@ -75,7 +79,9 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
     # In lower case, because the case is what is wrong with `QUOTE`.
     near = difflib.get_close_matches(word.lower(), words, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    if not near:
+        return ""
+    return f" Did you mean {near[0]}?"
 
 
 def warn(message: str) -> None:
@@ -164,7 +170,9 @@ def check_range(name: str, value: int, low: int, high: int | None = None, remedy
     """Raise UsageError for a parameter below `low` or above `high`, if there is one; `remedy` ends
     the message."""
     if value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"between {low} and {high:,}"
+        allowed = f"at least {low}"
+        if high is not None:
+            allowed = f"between {low} and {high:,}"
         raise UsageError(f"{named(name)} is {value}; it must be {allowed}.{remedy}")
 
 

@@ -86,9 +86,12 @@ def check_rules(command: str, values: Mapping[str, object]) -> None:
         option = _first_of(rule.options, given)
         if option is None:
             continue
+
         other = _first_of(rule.beside, given)
         if other is not None:
-            why = f", {rule.why}" if rule.why else ""
+            why = ""
+            if rule.why:
+                why = f", {rule.why}"
             raise UsageError(f"{option} does not go with {other}{why}. Leave one of them out.")
         if rule.without and _first_of(rule.without, given) is None:
             raise UsageError(f"{option} needs {rule.without}: add it, or leave {option} out.")
@@ -167,6 +170,7 @@ def command_of(
     It checks the rules of the command `name`. `added` are options of rooms and other packages for
     `ExtensibleOptions.extra`.
     """
+    # An option of a package never takes the place of one of the command's own.
     hints = get_type_hints(function)
     owner = hints["options"]
     own = list(parameters_of(owner))
@@ -175,7 +179,10 @@ def command_of(
     by_flag = {one.name: one.flag for one in parameters if isinstance(one, Option)}
 
     def call(**typed: Any) -> Any:
-        context = {"context": typed.pop("context")} if "context" in typed else {}
+        context = {}
+        if "context" in typed:
+            context["context"] = typed.pop("context")
+
         # A list is empty, a flag false and all else None if it was not given.
         given = {
             key: value
@@ -183,11 +190,14 @@ def command_of(
             if value is not None and value is not False and value != []
         }
         check_rules(name, {flag: given.get(key) for key, flag in by_flag.items()})
+
+        # Only what was given: the defaults are those of the dataclass.
         options = make(owner, given)
         if isinstance(options, ExtensibleOptions):
             options = replace(options, extra=given)
         return function(**context, options=options)
 
+    # typer reads the options from the signature and the help from the docstring.
     signature = [_to_parameter(one) for one in parameters]
     if "context" in hints:
         signature.insert(0, _by_name("context", typer.Context))
@@ -222,6 +232,8 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
         show_default=declared.shown_default or True,
         rich_help_panel=declared.panel,
     )
+
+    # None where nothing was given, so that what was typed can be told from a default.
     if declared.kind is bool:
         return _by_name(declared.name, Annotated[bool, taken], default=False)
     if declared.is_required:

@@ -102,10 +102,14 @@ def evaluate(options: EvaluateOptions) -> None:
     check_export(options.export, options.text, no_arrays="an evaluation has")
     parse_mix(options.mix)
     models = load_models(options.runs, quiet=options.quiet)
+
     # Read once for all models: as characters, if one of them reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
-    content = None if options.text is None else read_text(options.text, reader.config)
+    content = None
+    if options.text is not None:
+        content = read_text(options.text, reader.config)
 
+    # A listing or a report takes the place of the losses.
     listings = _chosen(offered(evaluations, Listing), options)
     reports = _chosen(offered(evaluations, Report), options)
     if listings:
@@ -113,6 +117,7 @@ def evaluate(options: EvaluateOptions) -> None:
             models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
         )
         return
+
     if reports:
         shown = _measure_reports(reports, models, content, options)
     else:
@@ -130,7 +135,9 @@ def _measure_reports(
     options: EvaluateOptions,
 ) -> Shown:
     """Measure what is printed in place of the losses."""
-    data: dict[str, Any] = {} if content is not None else {"part": options.part}
+    data: dict[str, Any] = {}
+    if content is None:
+        data["part"] = options.part
     pictures: list[RenderableType] = []
     for report in reports:
         result = report.measure(models, content, **_settings(options))
@@ -146,9 +153,11 @@ def _measure_losses(
     extra = {rows.name: rows.value for rows in _chosen(offered(evaluations, ExtraRows), options)}
     if options.by:
         extra["by"] = options.by
+
     mixtures = []
     if options.mix:
         mixtures.append(load_mixture(models[0], options.mix, quiet=options.quiet))
+
     evaluation = evaluate_runs(
         models,
         content,
@@ -162,7 +171,9 @@ def _measure_losses(
 
     unknown = evaluation.first.num_unknown
     if unknown and not options.json:  # JSON has the number
-        is_or_are = "is" if unknown == 1 else "are"
+        is_or_are = "are"
+        if unknown == 1:
+            is_or_are = "is"
         what = f"{counted(unknown, 'character')} of this text {is_or_are}"
         warn((f"{what} unknown to the model and read as one symbol",), quiet=options.quiet)
     return Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
