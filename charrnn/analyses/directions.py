@@ -332,6 +332,8 @@ def ablate_direction(
             own = detector
         else:
             others.append(detector)
+
+    # The detector of the direction comes first, and must be scorable: others may be skipped.
     own_target = _target(analysis, own)
     targets, skipped = choose_targets(analysis.text.text, others)
     targets = [own_target, *targets]
@@ -345,6 +347,7 @@ def ablate_direction(
         contribution = compare_ablations(analysis.network(), text, labellings, direction)
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
+    # The key holds the skipped detectors, too: the kept result names them.
     of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
     of_targets += [[one.detector, one.reason] for one in skipped]
     key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
@@ -413,6 +416,8 @@ def fit_direction(
     estimates = resample_score(outputs, scoring, 1)
     sign = 1 if target.is_yes_no else best.polarity
     of_cell = sign * resample_score(values, scoring, best.polarity)
+
+    # Percentiles, not extremes: one outlier would make the colours of a picture pale.
     low, high = np.percentile(outputs, PERCENTILES)
     return Direction(
         detector=target.name,
@@ -486,6 +491,7 @@ def compare_ablations(
             effects=rise.effects,
         )
 
+    # The text is read freely, then with the direction, its best cell, and each random one clamped.
     with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
         free, moments = score_with(network, text, step_by_step, advance)
         return DirectionContribution(
