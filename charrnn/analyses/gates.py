@@ -60,6 +60,8 @@ class GateReport(Displayable):
             f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)",
             style="bold",
         )
+
+        # The plots of a layer share a row, as wide as the terminal allows.
         for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
             uses = list(of_layer)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
@@ -105,11 +107,15 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
+
+    # Frame the dots: a scale at the left, marked only at its ends.
     side, corner, floor = "|+-" if ascii_only else "│└─"
     lines = [Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold")]
     scale = {0: "1", canvas.height - 1: "0"}
     for row, line in enumerate(canvas.lines()):
         lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
+
+    # Below the dots: the axis, and the means that a cloud of dots does not show.
     means = f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
     lines += [
         Text(f"  {corner}{floor * canvas.width}"),
