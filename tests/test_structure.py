@@ -22,13 +22,13 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 284_000,
-    "tokens of the core": 173_500,
+    "tokens": 283_000,
+    "tokens of the core": 172_800,
     "tokens of the tests": 282_700,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
-    "tokens per line": 8.6,
-    "lines per comment": 15.6,
+    "tokens per line": 8.5,
+    "lines per comment": 15.1,
     "lines of functions per blank line": 20,
     "arguments per keyword": 5.3,
     "conditional expressions per 1,000 lines": 20,
