@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.generation.distribution import Weights, next_char_probs
+from charrnn.generation.distribution import CharWeights, next_char_probs
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import (
     draw,
@@ -200,7 +200,7 @@ def test_the_impossible_is_never_drawn_even_at_the_edges(
     weights: list[float], uniform: float
 ) -> None:
     probs = np.array(weights) / sum(weights)
-    assert probs[draw(Weights(probs, float(np.cumsum(probs)[-1])), uniform)] > 0
+    assert probs[draw(CharWeights(probs, float(np.cumsum(probs)[-1])), uniform)] > 0
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])

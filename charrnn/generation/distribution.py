@@ -22,7 +22,7 @@ def log_softmax(logits: NDArray[Any]) -> Float64Array:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-class Weights(NamedTuple):
+class CharWeights(NamedTuple):
     """Probabilities up to a factor."""
 
     values: Float64Array
@@ -44,7 +44,7 @@ def next_char_probs(
     return np.stack(rows)
 
 
-def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()) -> Weights:
+def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()) -> CharWeights:
     """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
 
     Characters are kept by rank, because tied logits would keep more than k of them. Every operation
@@ -60,7 +60,7 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
     if shaping.temperature == 0:
         greedy = np.zeros(size)
         greedy[most_likely] = 1.0
-        return Weights(greedy, total=1.0)
+        return CharWeights(greedy, total=1.0)
 
     # Temperature. A tiny one overflows: it leaves the most likely character. exact_exp gives the
     # same bits on every processor, which np.exp does not.
@@ -87,7 +87,7 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
     if shaping.min_p:
         weights[weights < shaping.min_p * weights[most_likely]] = 0.0
         total = _sum(weights)
-    return Weights(weights, total)
+    return CharWeights(weights, total)
 
 
 def _sum(values: Float64Array) -> float:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Weights, char_weights, log_softmax
+from charrnn.generation.distribution import CharWeights, char_weights, log_softmax
 from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Shaping
 from charrnn.hooks.manager import find_named
@@ -184,7 +184,7 @@ def generator_of(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def draw(weights: Weights, uniform: float) -> int:
+def draw(weights: CharWeights, uniform: float) -> int:
     """Draw one id by inverting the running sum of the weights at a uniform number in [0, 1)."""
     target = uniform * weights.total
     drawn = int(np.searchsorted(np.cumsum(weights.values), target, side="right"))

@@ -1,6 +1,6 @@
 """Random masks: dropout, weight-drop and zoneout, the same however many processes train.
 
-Shapes: T time, B batch, N entries, D dilation, R rows of a piece (`model.reading.Piece`).
+Shapes: T time, B batch, N entries, D dilation, R rows of a piece (`model.reading.FragmentPiece`).
 """
 
 from collections.abc import Sequence

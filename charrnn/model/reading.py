@@ -222,7 +222,7 @@ class Fragments:
         return np.flatnonzero(np.append(np.diff(self.lanes), 1))
 
 
-class Piece(NamedTuple):
+class FragmentPiece(NamedTuple):
     """The pieces of R fragments that are read together; each continues the fragment's piece before
     it."""
 
@@ -232,7 +232,7 @@ class Piece(NamedTuple):
     """(length, R): where each character is in the flattened window (T * B)."""
 
 
-def cut(fragments: Fragments, num_lanes: int) -> list[Piece]:
+def cut(fragments: Fragments, num_lanes: int) -> list[FragmentPiece]:
     """Cut fragments into pieces, in the order in which they are to be read."""
     # The pieces of a fragment: whole ones, and a power of two for each bit of the rest.
     lengths = fragments.ends - fragments.begins
@@ -249,6 +249,6 @@ def cut(fragments: Fragments, num_lanes: int) -> list[Piece]:
         if len(chosen):
             times = (fragments.begins + done)[chosen] + np.arange(size)[:, None]
             positions = times * num_lanes + fragments.lanes[chosen]
-            pieces.append(Piece(fragments=chosen, positions=positions))
+            pieces.append(FragmentPiece(fragments=chosen, positions=positions))
             done[chosen] += size
     return pieces
