@@ -162,7 +162,9 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
             ):
                 pass
             case _:
-                shown = text.splitlines()[mark.line].strip()[:40]
+                # The parser may stand behind the last line: `--- ` has nothing more.
+                lines = text.splitlines()
+                shown = lines[min(mark.line, len(lines) - 1)].strip()[:40]
                 raise DataError(
                     f"{where} is {shown!r}. Write `field: value`, where the value is a word, a"
                     " number or a list of them."
