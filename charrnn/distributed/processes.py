@@ -339,6 +339,12 @@ def exit_code(failures: Mapping[int, Any]) -> int:
     if not failures:
         return 0
 
+    # An error of a text, a setting or a checkpoint is the cause, whatever became of the others.
+    causes = [failure.exitcode for failure in failures.values() if 1 < failure.exitcode < 10]
+    if causes:
+        cause: int = min(causes)
+        return cause
+
     # A process that was killed cannot say so itself.
     first = min(failure.timestamp for failure in failures.values())
     for rank, failure in sorted(failures.items()):
