@@ -282,28 +282,9 @@ def test_the_command_reads_standard_input(
 ) -> None:
     found = command("sample", chain_run, "--adapt", "-", "--prime", "@-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
-    read = command(
-        "sample",
-        chain_run,
-        "--adapt",
-        "-",
-        "--unknown",
-        "nearest",
-        "--length",
-        5,
-        stdin=b"abcdxyz" * 20,
-    )
+    words = ("--adapt", "-", "--unknown", "nearest", "--length", 5)
+    read = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert read.code == 0 and read.err.startswith("adapted to 79 characters")
     monkeypatch.setattr("charrnn.cli.sample_output.LONG", 70)
-    again = command(
-        "sample",
-        chain_run,
-        "--adapt",
-        "-",
-        "--unknown",
-        "nearest",
-        "--length",
-        5,
-        stdin=b"abcdxyz" * 20,
-    )
+    again = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert again.err.startswith("adapting to - ...\nadapted to 79 characters")
