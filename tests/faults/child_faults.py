@@ -2,17 +2,14 @@
 chosen moment."""
 
 import atexit
-import contextlib
 import importlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from charrnn import __main__
 from charrnn.runs import writer
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
@@ -163,43 +160,6 @@ def die_within_a_line(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     MetricsLog.append = append_or_die  # type: ignore[method-assign]
-
-
-class ForkedPopen(subprocess.Popen[bytes]):
-    """Runs `python -m charrnn` in forks of this process, with torch imported and one thread: one at
-    a time."""
-
-    def __init__(
-        self, command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **options: Any
-    ) -> None:
-        kept: list[object] = []  # The old stream objects, whose end would close the new streams.
-
-        def become() -> None:
-            for number in {*range(3, 256)} - {*pass_fds}:
-                with contextlib.suppress(OSError):
-                    os.close(number)
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-            os.environ.clear()
-            os.environ.update(env)
-            sys.argv = ["charrnn", *command[3:]]
-            kept.extend([sys.stdin, sys.stdout, sys.stderr])
-            sys.stdin, sys.stdout, sys.stderr = (
-                open(0),  # noqa: SIM115
-                open(1, "w"),  # noqa: SIM115
-                open(2, "w", buffering=1),  # noqa: SIM115
-            )
-            try:
-                __main__.main()
-            except SystemExit as leaving:
-                sys.stdout.flush()
-                os._exit(int(leaving.code or 0))
-
-        super().__init__(command, env=env, pass_fds=pass_fds, preexec_fn=become, **options)
-
-
-def fork_processes() -> None:
-    """Fork the processes that this one starts."""
-    subprocess.Popen = ForkedPopen  # type: ignore[misc]
 
 
 def use_pipe(path: str, stream: int) -> None:

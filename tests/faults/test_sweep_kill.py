@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> Child:
-    """Start a sweep of two runs, which are forks of the sweep if they run one at a time."""
+    """Start a sweep of two runs."""
     settings = [
         part
         for name, value in {**SETTINGS, **changes}.items()
@@ -53,8 +53,7 @@ def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> C
         out,
         "--json",
     )
-    prepare = "child_faults:fork_processes" if jobs == 1 else ""
-    return fork_server.spawn(*arguments, *settings, prepare=prepare)
+    return fork_server.spawn(*arguments, *settings)
 
 
 def last_state(run: Path) -> bytes:
@@ -78,7 +77,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
             log = folder / f"{cell}_seed-0" / "metrics.jsonl"
             until(lambda log=log: log.exists() and log.read_text())
         else:  # within the time that two runs take: before a run, in its start, its training or its saves
-            time.sleep(dice.uniform(0.1, 1) if jobs == 1 else dice.uniform(2, 12))
+            time.sleep(dice.uniform(2, 12))
         if number % 3 == 1:
             for path in folder.glob("*/lock"):  # first a run, then the sweep
                 with path.open("r+b") as lock:
