@@ -22,9 +22,9 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 283_000,
-    "tokens of the core": 172_800,
-    "tokens of the tests": 282_700,
+    "tokens": 290_000,
+    "tokens of the core": 177_000,
+    "tokens of the tests": 295_000,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
     "tokens per line": 8.5,
