@@ -88,6 +88,7 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
     failed.
     """
 
+    # Several processes of one command would each train all runs.
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError(
             "A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE."
@@ -108,6 +109,7 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
     report = view.show(events)
     if options.json:
         print_json(report.to_json())
+    # Of a sweep without a finished run there is nothing to tabulate.
     elif any(row.mean is not None for row in report.rows):
         result_console().print(reporting.sweep_view(report))
     view.explain(report)
@@ -126,20 +128,23 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
     texts: dict[str, str] = {}
 
     def parse(name: str, added: Sequence[str]) -> Axis:
-        new = ",".join(added)
-        texts[name] = f"{texts[name]},{new}" if name in texts else new
+        # An option and a --set of one field add up, and so does an option that is repeated.
+        if name in texts:
+            added = (texts[name], *added)
+        texts[name] = ",".join(added)
         return parse_axis(name, texts[name])
 
     # A setting with several values is an axis; each is checked on its own.
     given = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
 
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    config, _ = configure(
-        options.corpus,
-        {name: axis[0] for name, axis in given.items()},
-        options.settings.recipe,
-    )
-    axes = {name: axis for name, axis in given.items() if len(axis) > 1}
+    firsts = {}
+    axes = {}
+    for name, axis in given.items():
+        firsts[name] = axis[0]
+        if len(axis) > 1:
+            axes[name] = axis
+    config, _ = configure(options.corpus, firsts, options.settings.recipe)
 
     # What follows from the first value is left open with it.
     open_fields = list(axes)
@@ -155,9 +160,12 @@ class SweepView:
     def __init__(self, signals: Signals, *, quiet: bool) -> None:
         self._signals = signals
         signals.is_quiet = quiet
-        self._console: Any = None if quiet else result_console(stderr=True)
+        self._console: Any = None
+        if not quiet:
+            self._console = result_console(stderr=True)
         self._bar: Any = None
-        self._num_runs = self._num_ended = 0
+        self._num_runs = 0
+        self._num_ended = 0
 
     def show(
         self, events: "Generator[sweeping.AnySweepEvent, None, None]"
@@ -167,6 +175,7 @@ class SweepView:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
             with closing(events):
                 for event in events:
+                    # From the first event on, a signal stops the runs, not this process.
                     self._signals.defers = True
                     if isinstance(event, sweeping.SweepEndEvent):
                         return event.report
@@ -183,21 +192,34 @@ class SweepView:
 
     def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
         self._num_runs = event.num_runs
-        done = f", {event.num_finished} of them finished" if event.num_finished else ""
+        said = f"{counted(event.num_runs, 'run')} in {event.folder}"
+        if event.num_finished:
+            said += f", {event.num_finished} of them finished"
         threads = counted(event.threads, "thread")
-        jobs = f"{event.jobs} at a time on {threads} each" if event.jobs > 1 else f"on {threads}"
-        self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
+        if event.jobs > 1:
+            said += f", {event.jobs} at a time on {threads} each"
+        else:
+            said += f", on {threads}"
+        self._print(said)
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
     def _show_end(self, event: "sweeping.RunEndEvent") -> None:
         run = event.run
         self._num_ended += 1
         self._bar.update(1)
-        if event.is_new or run.status == "failed":
-            state = "failed" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
-            note = f"; {run.message}" if run.message else ""
-            line = f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}"
-            self._print(line, style="yellow" if note else None)
+        # What an earlier start has finished was said then.
+        if not event.is_new and run.status != "failed":
+            return
+        line = f"{self._num_ended}/{self._num_runs}  {run.name}: "
+        if run.nats_per_char is None:
+            line += "failed"
+        else:
+            line += f"{run.nats_per_char:.4f} nats/char"
+        style = None
+        if run.message:
+            line += with_flags(f"; {run.message}")
+            style = "yellow"
+        self._print(line, style=style)
 
     def _print(self, text: str, **style: Any) -> None:
         print_above_bars(self._console, printable(text), soft_wrap=True, **style)
@@ -210,16 +232,19 @@ class SweepView:
             self._print(f"note: {with_flags(Message(note))}", style="yellow")
 
         # What to do next: continue, or look at the best run.
-        finished = [run for run in report.runs if run.nats_per_char is not None]
-        best = [run for run in finished if run.values == report.rows[0].values]
         if self._signals.number:
-            num_ended = len(finished) + sum(run.status == "failed" for run in report.runs)
+            num_ended = sum(row.num_finished + row.num_failed for row in report.rows)
             ended = f"{num_ended} of {self._num_runs} runs have ended"
             self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
-        elif best:
-            folder = Path(report.folder)
-            name = min(best, key=lambda run: run.nats_per_char or 0.0).name
-            path = str(folder / name)
-            if folder.parent == Path("checkpoints"):
-                path = f"{folder.name}/{name}"
-            self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")
+            return
+
+        # The best run of the best setting, by the name that commands find it by.
+        losses = {}
+        for run in report.runs:
+            if run.nats_per_char is not None and run.values == report.rows[0].values:
+                losses[run.name] = run.nats_per_char
+        if losses:
+            path = Path(report.folder) / min(losses, key=losses.__getitem__)
+            if path.parts[:-2] == ("checkpoints",):
+                path = path.relative_to("checkpoints")
+            self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(str(path)))}")

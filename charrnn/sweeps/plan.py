@@ -47,10 +47,6 @@ class SweepRun:
     nats_per_char: float | None = None
     """Lowest validation loss of a finished run: that of its best step, which every command loads.
     """
-    best_step: int | None = None
-    step: int = 0
-    num_steps: int | None = None
-    """Steps of its budget; None before it was planned."""
     num_parameters: int | None = None
     text_digest: str | None = None
     """SHA-256 of its text."""
@@ -74,23 +70,18 @@ class SweepPlan:
 
     def settings(self) -> list[dict[str, Any]]:
         """Return the swept values of each setting: all combinations."""
-        return [
-            dict(zip(self.axes, values, strict=True))
-            for values in itertools.product(*self.axes.values())
-        ]
+        combinations = itertools.product(*self.axes.values())
+        return [dict(zip(self.axes, values, strict=True)) for values in combinations]
 
     def runs(self) -> list[SweepRun]:
         """Return all runs: every setting with the first seed, then with the next."""
-        settings = self.settings()
-        return [
-            SweepRun(
-                name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]),
-                values=setting,
-                seed=seed,
-            )
-            for seed in range(self.config.seed, self.config.seed + self.num_seeds)
-            for setting in settings
-        ]
+        # Seed by seed, so that a sweep that is stopped early has compared all settings already.
+        runs = []
+        for seed in range(self.config.seed, self.config.seed + self.num_seeds):
+            for setting in self.settings():
+                name = "_".join([*map(_slug, setting.values()), f"seed-{seed}"])
+                runs.append(SweepRun(name=name, values=setting, seed=seed))
+        return runs
 
     def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
         """Return the configuration of a run. Raises UsageError that names a setting whose values
@@ -108,18 +99,18 @@ class SweepPlan:
 
     def notes(self) -> Iterator[str]:
         """Yield what limits the comparison of the settings."""
-        texts = [name for name in self.axes if name in TEXT_FIELDS]
+        # A loss per character depends on the characters, and on what counts as one.
+        texts = [named(name) for name in self.axes if name in TEXT_FIELDS]
         if texts:
-            changed = ", ".join(map(named, texts))
+            changed = ", ".join(texts)
             yield (
                 f"{changed}: the settings are validated on other characters, so their losses do not"
                 " compare"
             )
-        is_counted = any(
-            name in self.axes or getattr(self.config, name) is not None
-            for name in ("steps", "epochs")
-        )
-        if not is_counted:
+
+        # A faster cell takes more steps in the same minutes.
+        counted = (self.config.steps, self.config.epochs)
+        if counted == (None, None) and self.axes.keys().isdisjoint(("steps", "epochs")):
             yield (
                 "a budget in minutes gives each run as many steps as the machine allows:"
                 f" {named('steps')} or {named('epochs')} gives all the same"
@@ -133,11 +124,10 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) ->
     Raises UsageError for a field that does not exist or cannot be swept, a value out of range,
     values that exclude each other, and numbers out of range.
     """
-    # The values of each field.
-    parsed = {
-        check_field_name(name): parse_axis(check_field_name(name), values)
-        for name, values in axes.items()
-    }
+    # The values of each field. Each has a range of its own, and a message that names it.
+    parsed = {}
+    for name, values in axes.items():
+        parsed[check_field_name(name)] = parse_axis(name, values)
     if "corpus" in parsed:
         raise UsageError(f"{named('corpus')} cannot be swept: give the text itself.")
     if "seed" in parsed:
@@ -179,12 +169,16 @@ def parse_axis(name: str, values: object) -> Axis:
     In a text, commas part the values. Raises UsageError for a value that the field cannot have, an
     empty one, and one given twice.
     """
-    given: Sequence[object] = values if isinstance(values, list | tuple) else [values]
+    # From the command line it is text, from Python mostly a list.
+    given: Sequence[object] = [values]
     if isinstance(values, str):
         given = values.split(",")
+    elif isinstance(values, list | tuple):
+        given = values
     if not given or any(isinstance(value, str) and not value.strip() for value in given):
         raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
 
+    # The same value twice, in whatever spelling, would be two runs with one name.
     parsed: list[Any] = []
     for value in given:
         found = parse_alone(name, value)
@@ -204,8 +198,11 @@ def format_value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return "/".join(map(format_value, value))
-    if isinstance(value, float) and float(short := f"{value:.6g}") == value:
-        return short
+    if isinstance(value, float):
+        # 1e-05 and 0.003 are shorter than what `str` writes, but must be the same number.
+        short = f"{value:.6g}"
+        if float(short) == value:
+            return short
     return str(value)
 
 
@@ -241,4 +238,6 @@ def changed_settings(config: Config) -> dict[str, Any]:
 
 def to_json(value: Any) -> Any:
     """Return a value with lists in place of tuples, as JSON has it."""
-    return [to_json(entry) for entry in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return [to_json(entry) for entry in value]
+    return value

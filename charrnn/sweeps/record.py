@@ -65,11 +65,12 @@ def read_plan(folder: Path) -> SweepPlan:
     recorded = _recorded(folder)
     if recorded is None:
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
+    # Checked as what a user types: somebody may have edited the file.
     try:
-        config = Config(
-            **{name: parse_value(name, value) for name, value in recorded["settings"].items()}
-        )
-        return plan_sweep(config, recorded["axes"], num_seeds=recorded["num_seeds"])
+        settings = {}
+        for name, value in recorded["settings"].items():
+            settings[name] = parse_value(name, value)
+        return plan_sweep(Config(**settings), recorded["axes"], num_seeds=recorded["num_seeds"])
     except UsageError as error:
         raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
 
@@ -84,20 +85,20 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     # The types of the entries only: `read_plan` checks their values as those of a command.
     content = files.parse_json(path, files.read_capped(path, max_bytes=files.MAX_TEXT_BYTES))
     kinds = {"axes": dict, "num_seeds": int, "threads": int, "settings": dict}
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(name), kind) for name, kind in kinds.items()
-    ):
+    entries = content if isinstance(content, dict) else {}
+    if not all(isinstance(entries.get(name), kind) for name, kind in kinds.items()):
         raise CheckpointError(
             f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again"
         )
-    if content.get("format") != FORMAT:
+    if entries.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    return content
+    return entries
 
 
 def _difference(entry: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
     """Name the first setting, but those that both vary, in which an entry is of another sweep; ""
     if none is."""
+    # A field is fixed or swept: both stand in one table, a default where neither names it.
     default = {name: to_json(value) for name, value in asdict(Config()).items()}
     was = default | recorded["settings"] | recorded["axes"]
     now = default | entry["settings"] | entry["axes"]
@@ -109,6 +110,7 @@ def _difference(entry: Mapping[str, Any], recorded: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    """Return a value, or the values of a swept field, for a message."""
     if isinstance(value, list):
         return ",".join(map(format_value, value)) or "not given"
     return format_value(value) or "not given"
@@ -127,26 +129,24 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
     except CheckpointError:
         return replace(run, status=STOPPED)  # Resuming repairs it, or says what is wrong.
 
-    # How far it came.
-    num_steps = config.steps or 0
+    # How far it came. It may have taken its last step, and not yet validated it.
     run = replace(
         run,
-        step=loaded.step,
-        num_steps=num_steps,
         num_parameters=num_parameters(config, len(loaded.description.vocab())),
         text_digest=cast("str | None", loaded.state.get("corpus_digest")),
     )
+    num_steps = config.steps or 0
     if loaded.step < num_steps or loaded.state.get("is_validation_due") is True:
         return replace(run, status=STOPPED)
 
-    # How well it did.
+    # How well it did: by its best step, which every command loads.
     best = loaded.state.get("best_nats")
     if not isinstance(best, float) or not math.isfinite(best):
         return replace(run, status=FAILED, message="no validation gave a finite loss")
 
+    # A run that diverged has gone on by itself, with other settings than the sweep compares.
     message = None
     asked = plan.config_of(run.values, run.seed).learning_rate
     if isinstance(asked, float) and config.learning_rate != asked:
         message = f"diverged once and continued with a learning rate of {config.learning_rate:g}"
-    best_step = cast("int | None", loaded.state.get("best_step"))
-    return replace(run, status=FINISHED, nats_per_char=best, best_step=best_step, message=message)
+    return replace(run, status=FINISHED, nats_per_char=best, message=message)

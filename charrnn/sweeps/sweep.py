@@ -119,12 +119,15 @@ def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
     `checkpoints`."""
     from charrnn.text.corpus import corpus_name
 
-    stems = [Path(source).name.removesuffix(".gz").rsplit(".", 1)[0] for source in config.corpus]
+    stems = []
+    for source in config.corpus:
+        stems.append(Path(source).name.removesuffix(".gz").rsplit(".", 1)[0])
     return checkpoints / f"sweep-{corpus_name(stems or ['python'])}"
 
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError if a folder exists that is neither empty nor that of a sweep."""
+    # A lock alone is what a sweep leaves that was refused before it wrote anything.
     is_foreign = folder.exists() and not folder.is_dir()
     if folder.is_dir() and not (folder / SWEEP).exists():
         with files.convert_os_errors("read", folder):
@@ -143,9 +146,11 @@ def read_sweep(folder: str | Path) -> SweepReport:
 
     >>> charrnn.read_sweep("cells").rows[0].values  # the best setting
     """
+    # What is on disk: the processes that train write nothing else.
     folder = Path(folder)
     plan = read_plan(folder)
-    return report_sweep(plan, folder, [run_state(folder, plan, run) for run in plan.runs()])
+    runs = [run_state(folder, plan, run) for run in plan.runs()]
+    return report_sweep(plan, folder, runs)
 
 
 def _events(
@@ -153,25 +158,32 @@ def _events(
 ) -> Generator[AnySweepEvent, None, None]:
     """Train the runs that are not finished, and yield what happens."""
     # What an earlier start has done.
-    folder, plan = runner.folder, runner.plan
-    runs = {run.name: run_state(folder, plan, run) for run in plan.runs()}
-    ended = {name for name, run in runs.items() if run.status in (FINISHED, FAILED)}
+    folder = runner.folder
+    plan = runner.plan
+    runs = {}
+    ended = []
+    waiting = []
+    for planned in plan.runs():
+        run = run_state(folder, plan, planned)
+        runs[run.name] = run
+        if run.status in (FINISHED, FAILED):
+            ended.append(run)
+        else:
+            waiting.append(run)
     yield SweepStartEvent(
         folder=str(folder),
         num_runs=len(runs),
-        num_finished=sum(run.status == FINISHED for run in runs.values()),
+        num_finished=sum(run.status == FINISHED for run in ended),
         jobs=jobs,
         threads=runner.threads,
     )
-    for name, run in runs.items():
-        if name in ended:
-            yield RunEndEvent(run=run, is_new=False)
+    for run in ended:
+        yield RunEndEvent(run=run, is_new=False)
 
-    # What is left: a thread of the executor waits for the process of each run.
+    # What is left: a thread of the executor waits for the process of each run. They are looked at
+    # again and again, because a signal interrupts no wait of a thread.
     with ThreadPoolExecutor(jobs) as executor, contextlib.closing(runner):
-        pending: set[Future[SweepRun]] = {
-            executor.submit(runner.train, run) for name, run in runs.items() if name not in ended
-        }
+        pending: set[Future[SweepRun]] = {executor.submit(runner.train, run) for run in waiting}
         while pending:
             if not runner.is_stopped and should_stop():
                 runner.stop()
@@ -226,6 +238,7 @@ class _Runner:
         return self._ended(run, process.returncode, messages)
 
     def _arguments(self, run: SweepRun) -> list[str]:
+        """Return what trains a run, or continues it."""
         # As a user would type them, so every run of a sweep can be repeated and continued by hand.
         folder = self.folder / run.name
         if folder.is_dir() and RunReader(folder).checkpoints():
@@ -238,8 +251,7 @@ class _Runner:
         # What is on disk decides, not the exit code: a run may fail after its last save.
         run = run_state(self.folder, self.plan, run)
         if run.status == FINISHED:
-            _, _, warning = messages.rpartition("warning: ")
-            return replace(run, message=run.message or warning.partition("\n")[0] or None)
+            return run
         if self.is_stopped:
             return replace(run, status=STOPPED)
         return replace(run, status=FAILED, message=error_text(code, messages))
@@ -260,16 +272,21 @@ class _Runner:
 def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run's process: without settings, which its command line
     contains."""
-    settings = {f"CHARRNN_{name.upper()}" for name in FIELD_NAMES}
-    kept = {name: value for name, value in environment.items() if name not in settings}
-    return kept | child_environment()
+    kept = dict(environment) | child_environment()
+    for name in FIELD_NAMES:
+        kept.pop(f"CHARRNN_{name.upper()}", None)
+    return kept
 
 
 def error_text(code: int, messages: str) -> str:
     """Return why a process failed: its error message, or the signal that killed it."""
+    # A process that is killed says nothing; by SIGKILL it was mostly the system, out of memory.
     if code < 0:
         hint = " (is there enough memory?)" if code == -signal.SIGKILL else ""
         return f"killed by {signal_name(-code)}{hint}"
+    # An error has three lines at most, the last of which says what to do.
     _, separator, error = messages.rpartition("error: ")
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    return " ".join(lines[:3]) if separator and lines else f"exit code {code}"
+    if not separator or not error.strip():
+        return f"exit code {code}"
+    lines = error.strip().splitlines()[:3]
+    return " ".join(map(str.strip, lines))
