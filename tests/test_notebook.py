@@ -19,12 +19,7 @@ from test_tables import FINDINGS, QUOTE
 
 import charrnn
 from charrnn.analyses.descriptions import Description, DescriptionReport
-from charrnn.analyses.directions import (
-    Direction,
-    DirectionAblation,
-    DirectionContribution,
-    DirectionText,
-)
+from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution
 from charrnn.analyses.gates import GateReport
 from charrnn.analyses.gradients.reach import GradientReach
 from charrnn.analyses.gradients.spectrum import MatrixSpectrum, TrainingSpectrum
@@ -99,7 +94,7 @@ NUMBERS: dict[str, Any] = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviati
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
 NORMS: dict[str, Any] = {"gradient_steps": (1, 2), "gradient_norms": (0.5, 3.0)}
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
-COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION, "random": (CONTRIBUTION,)}
+COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION}
 REACHES = RecordTuple(
     [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
 )
@@ -122,7 +117,6 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     ),
     "ablation": (example(Ablation, at="zero", value=0.0, ci=(0.2, 0.3)), "clamped at 0"),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
-    "direction text": (DirectionText(direction=DIRECTION, coloured=COLOURED), "background-color"),
     "direction ablation": (DirectionContribution(direction=DIRECTION, **COSTS), "cell 0:1"),
     "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "gradient": (REACHES[0], "<svg"),

@@ -65,7 +65,6 @@ def analysis_methods() -> Mapping[str, str]:
         "description_of": "charrnn.analyses.descriptions:description_of",
         "descriptions": "charrnn.analyses.descriptions:descriptions",
         "direction": "charrnn.analyses.directions:direction",
-        "direction_text": "charrnn.analyses.directions:direction_text",
         "inputs": "charrnn.analyses.inputs:inputs",
         "inputs_of": "charrnn.analyses.inputs:inputs_of",
         "outputs": "charrnn.analyses.outputs:outputs",

@@ -13,17 +13,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from operator import mul
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells import findings as records
-from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
+from charrnn.cells.ablation import LossRise, replacing, score_with, summarize
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
@@ -40,7 +38,7 @@ from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.statistics.agreement import measure_score, resample_score
 from charrnn.statistics.intervals import percentiles
-from charrnn.statistics.probes import LEAST_SPREAD, ProbeSums
+from charrnn.statistics.probes import ProbeSums
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
@@ -53,9 +51,6 @@ CHARS_OF_DIRECTION = 32_768
 """Characters of the scoring half on which a direction is ablated, at most."""
 LEAST_GAIN = 0.01
 """A direction is shown beside the best cell if its score is higher by at least this much."""
-NUM_RANDOM = 3
-"""Random directions that are ablated beside a direction."""
-
 PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""
 MOST_CELLS = 8
@@ -225,18 +220,25 @@ class DirectionAblation:
     num_chars: int
     effects: tuple[records.AblationEffect, ...] = ()
 
+    @classmethod
+    def of(cls, direction: Direction, rise: LossRise) -> DirectionAblation:
+        """Return the rise of the loss while a direction is clamped."""
+        return cls(
+            cells=direction.cells,
+            change=rise.change,
+            ci=rise.ci,
+            num_chars=rise.num_chars,
+            effects=rise.effects,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
-    """What a direction contributes to the prediction, beside its best cell and random directions.
-
-    Each random direction has as many cells of each layer, drawn at random like their weights.
-    """
+    """What a direction contributes to the prediction, beside its best cell alone."""
 
     direction: Direction
     ablation: DirectionAblation
     best_cell: DirectionAblation
-    random: tuple[DirectionAblation, ...]
     skipped: tuple[records.Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -246,19 +248,6 @@ class DirectionContribution(Displayable):
     def view(self) -> Sequence[RenderableType]:
         """Return the direction, and the table of its contribution."""
         return contribution_pictures(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DirectionText(Displayable):
-    """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each
-    character."""
-
-    direction: Direction
-    coloured: records.ColouredText
-
-    def parts(self) -> Sequence[object]:
-        """Return the direction and the coloured text."""
-        return self.direction, self.coloured
 
 
 def direction(
@@ -314,8 +303,7 @@ def model_direction(
 def ablate_direction(
     analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
 ) -> DirectionContribution:
-    """Measure the contribution of a direction of this analysis, beside its best cell and random
-    directions.
+    """Measure the contribution of a direction of this analysis, beside its best cell.
 
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
@@ -352,20 +340,6 @@ def ablate_direction(
     of_targets += [[one.detector, one.reason] for one in skipped]
     key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
     return analysis.kept("direction ablation", key, DirectionContribution, ablate)
-
-
-def direction_text(
-    analysis: CellAnalysis, direction: Direction, part: slice = slice(None)
-) -> DirectionText:
-    """Return a part of the text, all of it by default, with the output of a direction at each
-    character.
-
-    >>> study.direction_text(study.direction("quote"), slice(0, 200))
-    """
-    outputs = outputs_of(direction, analysis.values(direction.cells, part))
-    values = tuple(scaled_outputs(direction, outputs).tolist())
-    coloured = records.ColouredText(text=analysis.text.text[part], values=values)
-    return DirectionText(direction=direction, coloured=coloured)
 
 
 def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
@@ -438,32 +412,14 @@ def fit_direction(
     )
 
 
-def outputs_of(direction: Direction, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Return the output (N,) of a direction from the values (N,) of each of its cells."""
-    outputs = np.full(len(values[0]), direction.intercept)
-    for weight, of_cell in zip(direction.weights, values, strict=True):
-        outputs += weight * of_cell
-    return outputs
-
-
-def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale outputs (N,) for a picture: -1 at the direction's `low`, 1 at its `high`, and none
-    beyond."""
-    spread = max(direction.high - direction.low, np.finfo(np.float64).tiny)
-    return np.asarray(np.clip(2 * (outputs - direction.low) / spread - 1, -1, 1))
-
-
 def compare_ablations(
     network: CharRNN, text: EncodedText, labellings: Sequence[Labelling], direction: Direction
 ) -> DirectionContribution:
-    """Measure how much the loss rises when a direction, its best cell, or a random direction is
-    clamped at its mean.
+    """Measure how much the loss rises when a direction, or its best cell, is clamped at its mean.
 
     The mean is that over `text`. Of a direction over cells of several layers, the part in each
     layer is clamped at its mean. The text must have at least 2 characters; see `ablate_text`.
     """
-    generator = np.random.default_rng(0)
-    skipped: list[records.Skipped] = []
     # All readings use the cells' equations step by step, also those of layers without a clamp.
     step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
     best = replace(
@@ -475,57 +431,24 @@ def compare_ablations(
         is_all=False,
     )
 
-    def ablate(one: Direction) -> DirectionAblation:
+    def rise_with(one: Direction) -> LossRise:
         clamps = dict(step_by_step)
         for layer in one.layers:
             cell = network.recurrent_layers()[layer].cell
-            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
+            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, means[layer]))
         clamped, _ = score_with(network, text, clamps, advance)
-        rise = summarize(free - clamped, labellings)
-        skipped[:] = rise.skipped
-        return DirectionAblation(
-            cells=one.cells,
-            change=rise.change,
-            ci=rise.ci,
-            num_chars=rise.num_chars,
-            effects=rise.effects,
-        )
+        return summarize(free - clamped, labellings)
 
-    # The text is read freely, then with the direction, its best cell, and each random one clamped.
-    with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
-        free, moments = score_with(network, text, step_by_step, advance)
-        return DirectionContribution(
-            direction=direction,
-            ablation=ablate(direction),
-            best_cell=ablate(best),
-            random=tuple(
-                ablate(_random_direction(direction, moments, generator)) for _ in range(NUM_RANDOM)
-            ),
-            skipped=tuple(skipped),
-        )
-
-
-def _random_direction(
-    direction: Direction, moments: CellMoments, generator: np.random.Generator
-) -> Direction:
-    """Draw as many cells of each layer as a direction has, and their weights per standard
-    deviation.
-
-    Cells that hardly move are not drawn: clamping them would change nothing.
-    """
-    cells: list[tuple[int, int]] = []
-    for layer in direction.layers:
-        num_cells = sum(at == layer for at, _ in direction.cells)
-        moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
-        drawn = generator.choice(moving, min(num_cells, len(moving)), replace=False)
-        cells += [(layer, unit) for unit in drawn.tolist()]
-    deviations = [float(moments.deviations[cell]) for cell in cells]
-    return replace(
-        direction,
-        cells=tuple(cells),
-        weights=tuple(float(generator.normal()) / deviation for deviation in deviations),
-        means=tuple(float(moments.means[cell]) for cell in cells),
-        deviations=tuple(deviations),
+    # The text is read freely, then with the direction clamped, then with its best cell.
+    with task("ablating", 3 * len(text)) as advance:
+        free, means = score_with(network, text, step_by_step, advance)
+        of_direction = rise_with(direction)
+        of_best = rise_with(best)
+    return DirectionContribution(
+        direction=direction,
+        ablation=DirectionAblation.of(direction, of_direction),
+        best_cell=DirectionAblation.of(best, of_best),
+        skipped=of_direction.skipped,
     )
 
 
@@ -569,20 +492,12 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
-    """Draw a direction, and the table of its contribution beside its best cell and random
-    directions, on average."""
-    of_random = []
-    for same in zip(*(one.effects for one in found.random), strict=True):
-        inside = fmean(one.change_inside for one in same)
-        outside = fmean(one.change_outside for one in same)
-        of_random.append(replace(same[0], change_inside=inside, change_outside=outside))
-
+    """Draw a direction, and the table of its contribution beside its best cell."""
     layer, unit = found.best_cell.cells[0]
-    headings = ("direction", f"cell {layer}:{unit}", "random")
+    headings = ("direction", f"cell {layer}:{unit}")
     changes = [
         (found.ablation.change, found.ablation.effects),
         (found.best_cell.change, found.best_cell.effects),
-        (fmean(one.change for one in found.random), of_random),
     ]
     pictures = [
         *direction_pictures(found.direction, title),

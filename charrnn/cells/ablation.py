@@ -6,7 +6,7 @@ Shapes: N characters, P parts of a text, B batch rows, L layers, H units per lay
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -88,13 +88,13 @@ def ablate_cells(
 
             # First reading: the loss and the mean of each cell. Like the second it uses the cell's
             # equations step by step, so that a cell without influence changes nothing.
-            free, moments = score(dict.fromkeys([layer for layer, _ in here], torch_ops()))
+            free, means = score(dict.fromkeys([layer for layer, _ in here], torch_ops()))
 
             # Second reading: the loss with the cells clamped.
             values = [0.0] * len(here)
             if at == "mean":
                 for part, (layer, unit) in enumerate(here):
-                    values[part] = float(moments.means[part, layer, unit])
+                    values[part] = float(means[part, layer, unit])
             clamping = _clamping(network, here, values=values, num_lanes=lanes_of(num_chars))
             clamped, _ = score(clamping)
             found += zip(values, free - clamped, strict=True)
@@ -160,28 +160,19 @@ def replacing_in_rows(
     return replace(torch_ops(), clamp=clamp)
 
 
-@dataclass(frozen=True, slots=True)
-class CellMoments:
-    """Mean and standard deviation (L, H) of each cell over a text, or (P, L, H) over each of its
-    parts."""
-
-    means: Float64Array
-    deviations: Float64Array
-
-
 def score_with(
     network: CharRNN,
     text: EncodedText,
     ops: Mapping[int, Ops[Tensor]],
     advance: Callable[[int], object],
-) -> tuple[Float64Array, CellMoments]:
-    """Return the log-probabilities (N - 1,) in nats of all characters but the first, and the
-    moments of all cells.
+) -> tuple[Float64Array, Float64Array]:
+    """Return the log-probabilities (N - 1,) in nats of all characters but the first, and the mean
+    (L, H) of each cell over the text.
 
     The layers of `ops` compute with these. `advance` is called with the number of characters read
     since its last call.
     """
-    scores, moments = score_parts(
+    scores, means = score_parts(
         network,
         text.ids,
         ops,
@@ -189,7 +180,7 @@ def score_with(
         num_chars=len(text),
         advance=advance,
     )
-    return scores[0], CellMoments(moments.means[0], moments.deviations[0])
+    return scores[0], means[0]
 
 
 @inference_mode
@@ -201,9 +192,9 @@ def score_parts(
     begins: NDArray[np.int64],
     num_chars: int,
     advance: Callable[[int], object],
-) -> tuple[Float64Array, CellMoments]:
+) -> tuple[Float64Array, Float64Array]:
     """Return the log-probabilities (P, num_chars - 1) in nats of all characters but the first of
-    parts of ids (N,), from `begins` (P,) on, and the moments of all cells.
+    parts of ids (N,), from `begins` (P,) on, and the mean (P, L, H) of each cell over them.
 
     The layers of `ops` compute with these.
     """
@@ -214,7 +205,6 @@ def score_parts(
     part_of_row = np.repeat(np.arange(num_parts), num_lanes)
     logprobs = np.empty((num_parts, num_chars))
     sums = np.zeros((num_parts, len(network.recurrent_layers()), network.hidden_size))
-    squares = np.zeros_like(sums)
 
     step = partial(network.trace, ops=ops)
     read = read_parts(step, network.initial_state, ids=ids, begins=begins, num_chars=num_chars)
@@ -222,12 +212,11 @@ def score_parts(
         indices = positions - first_of_row
         is_part = indices < num_chars
 
-        # The moments, without the padding at the end of the last lane.
+        # The means, without the padding at the end of the last lane.
         values = cells.float().cpu().numpy().astype(np.float64)
         values[~is_part] = 0
         values = values.reshape(len(values), num_parts, -1, *values.shape[2:])
         sums += values.sum(axis=(0, 2))
-        squares += (values**2).sum(axis=(0, 2))
 
         # Each character predicts the next one of its part.
         has_next = indices < num_chars - 1
@@ -235,10 +224,7 @@ def score_parts(
         logprobs[parts, indices[has_next] + 1] = score_next(logits, ids, positions)[has_next]
         advance(int(is_part.sum()))
 
-    # Of float64 sums: rounding may make the variance of a constant cell negative.
-    means = sums / num_chars
-    variances = np.maximum(squares / num_chars - means**2, 0)
-    return logprobs[:, 1:], CellMoments(means, np.sqrt(variances))
+    return logprobs[:, 1:], sums / num_chars
 
 
 class LossRise(NamedTuple):
