@@ -219,20 +219,6 @@ def test_a_selectivity_above_the_score_says_why(
     assert str(found.view()[-1]).endswith(shown)
 
 
-def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best(
-    on_space: np.ndarray,
-) -> None:
-    noise = np.random.default_rng(5).normal(size=(3, len(on_space)))
-    baseline = cells_of(noise[1], on_space + noise[2])
-    report = describe_cells(cells_of(on_space + 0.1 * noise[0]), TEXT, baseline=baseline)
-    (found,) = report.descriptions
-    best = baseline.values[1].astype(np.float64)
-    expected = scored_r2(best[:HALF], best[HALF:], on_space[:HALF], on_space[HALF:])
-    assert found.untrained == pytest.approx(expected, abs=1e-5)
-    assert report.untrained_share_explained == 0.5
-    assert report.share_explained == 1.0
-
-
 @pytest.mark.parametrize(
     ("top", "suffix", "num_rows"),
     [(None, "", NUM_LISTED), (None, ".svg", NUM_LISTED + 1), (3, "", 3)],

@@ -56,7 +56,7 @@ SAME_MARK = "="
 ABOUT_PAIRS = (
     "null: the best |r| with the other run's activations, each layer rotated at random; p: the"
     " cells whose best |r| is above 95 and 99 % of their own null; excess: those that exceed it by"
-    f" {LARGE_EXCESS:g}; mutual: those whose best cell is theirs one to one"
+    f" {LARGE_EXCESS:g}"
 )
 """The columns of the table of pairs, in short."""
 ABOUT_PROPERTIES = (
@@ -82,9 +82,6 @@ class CellMatch:
     p_value: float
     """Share of the rotations for which the best |r| is at least as large; no rotation counts as one
     of them."""
-    partner: tuple[int, int] | None
-    """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first;
-    None if none is left."""
 
     @property
     def is_shared(self) -> bool:
@@ -116,7 +113,7 @@ class PairMatch(Displayable):
     null_95: float
     """The |r| that 95 % of them stay below."""
     null_99: float
-    DERIVED = ("median", "share_95", "share_99", "share_excess", "share_mutual")
+    DERIVED = ("median", "share_95", "share_99", "share_excess")
 
     @property
     def median(self) -> float:
@@ -139,14 +136,6 @@ class PairMatch(Displayable):
     def share_excess(self) -> float:
         """The share of the cells whose excess correlation is above LARGE_EXCESS."""
         return statistics.fmean(match.excess > LARGE_EXCESS for match in self.matches)
-
-    @property
-    def share_mutual(self) -> float:
-        """The share of the cells whose best cell is assigned to them, so that no other cell claims
-        it."""
-        return statistics.fmean(
-            match.partner == (match.other_layer, match.other_unit) for match in self.matches
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -386,26 +375,6 @@ def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
     return np.asarray(orthogonal * np.sign(np.diag(triangular)))
 
 
-def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
-    """Assign each row of strengths (C, D) a column of its own, the strongest pairs first; -1 where
-    none is left.
-
-    Pairs of strength 0 are not assigned. Greedy: at least half the sum of the best assignment.
-    """
-    num_rows, num_columns = strengths.shape
-    assigned = np.full(num_rows, -1)
-    is_taken = np.zeros(num_columns, bool)
-    remaining = min(num_rows, num_columns)
-    for pair in np.argsort(-strengths, axis=None, kind="stable").tolist():
-        row, column = divmod(pair, num_columns)
-        if remaining == 0 or strengths[row, column] <= 0:
-            break
-        if assigned[row] < 0 and not is_taken[column]:
-            assigned[row], is_taken[column] = column, True
-            remaining -= 1
-    return assigned
-
-
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
     pairs = list(combinations(range(len(studies)), 2))
@@ -486,8 +455,7 @@ def match_pair(
     `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single
     precision.
     """
-    strengths = np.abs(correlations)
-    best = strengths.argmax(axis=1)
+    best = np.abs(correlations).argmax(axis=1)
     reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
     # A rotation that reaches as much up to rounding counts as one that does.
     num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
@@ -495,8 +463,7 @@ def match_pair(
     numbers = np.stack([reached, null.mean(axis=0), p_values], axis=1).astype(np.float32).tolist()
 
     matches = []
-    partners = assign_one_to_one(strengths).tolist()
-    for cell, (column, partner) in enumerate(zip(best.tolist(), partners, strict=True)):
+    for cell, column in enumerate(best.tolist()):
         correlation, of_null, p_value = numbers[cell]
         match = CellMatch(
             layer=cell // num_units,
@@ -506,7 +473,6 @@ def match_pair(
             correlation=correlation,
             null=of_null,
             p_value=p_value,
-            partner=None if partner < 0 else divmod(partner, num_others),
         )
         matches.append(match)
     median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
@@ -551,7 +517,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
     """Build the table of pairs of runs: the best correlations of the first one's cells, beside
     their null."""
-    columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
+    columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess")
     table = plain_table("runs", *columns, right=columns)
     for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
         table.add_row(
@@ -562,7 +528,6 @@ def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
             f"{pair.share_95:.1%}",
             f"{pair.share_99:.1%}",
             f"{pair.share_excess:.1%}",
-            f"{pair.share_mutual:.1%}",
         )
     return table
 

@@ -34,11 +34,11 @@ class Activations:
     however it ends; `close` removes it earlier.
     """
 
-    def __init__(self, network: CharRNN, text: EncodedText, *, counts_gates: bool = True) -> None:
+    def __init__(self, network: CharRNN, text: EncodedText) -> None:
         """Read the text once.
 
-        Without `counts_gates`, `gates` is () and `kept` is None. Raises CharRNNError if there is no
-        room for 2 * N * C bytes, CheckpointError for values that are not finite.
+        Raises CharRNNError if there is no room for 2 * N * C bytes, CheckpointError for values that
+        are not finite.
         """
         layers = network.recurrent_layers()
         self.text = text
@@ -52,7 +52,7 @@ class Activations:
         self._values: NDArray[np.float16] | None = _map_temporary(self.num_cells, len(text))
 
         counter = None
-        if counts_gates and layers[0].cell.gates:
+        if layers[0].cell.gates:
             counter = GateCounter(network)
         self._read(network, counter)
         self.gates = () if counter is None else counter.uses()

@@ -14,7 +14,6 @@ from charrnn.analyses.descriptions.results import (
     DescriptionReport,
     description_pictures,
 )
-from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import CellAnalysis, CellSection, detectors_key
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.config.options import option
@@ -27,8 +26,7 @@ from charrnn.views.theme import all_visible
 def descriptions(
     analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None
 ) -> DescriptionReport:
-    """Describe all cells by rules in words, beside the untrained baseline; `detectors` give
-    conditions (all, if None).
+    """Describe all cells by rules in words; `detectors` give conditions (all, if None).
 
     Raises UsageError for an unknown detector, DataError for a text too short.
 
@@ -37,22 +35,14 @@ def descriptions(
     conditions = build_conditions(analysis.text, analysis.half, detectors)
 
     def describe() -> DescriptionReport:
-        activations = analysis.activations()
-        baseline = Activations(analysis.untrained_baseline(), analysis.text, counts_gates=False)
-        try:
-            return describe_cells(
-                activations, analysis.text, baseline=baseline, conditions=conditions
-            )
-        finally:
-            baseline.close()
+        return describe_cells(analysis.activations(), analysis.text, conditions=conditions)
 
-    key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
+    key = analysis.text_key | {"conditions": conditions.digest}
     return analysis.kept("descriptions", key, DescriptionReport, describe)
 
 
 def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description:
-    """Describe a cell by a rule in words: as `descriptions` did, if called before, else without a
-    baseline.
+    """Describe a cell by a rule in words: as `descriptions` did, if called before.
 
     Raises DataError for a text too short.
 
@@ -62,7 +52,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     def describe() -> Description:
         conditions = build_conditions(analysis.text, analysis.half)
         column = layer * analysis.num_units + unit
-        key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
+        key = analysis.text_key | {"conditions": conditions.digest}
         report = analysis.cache.load("descriptions", key, DescriptionReport)
         if report is not None:
             return report.descriptions[column]

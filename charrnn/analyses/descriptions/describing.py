@@ -214,52 +214,50 @@ def describe_cells(
     text: EncodedText,
     *,
     cells: Sequence[int] | None = None,
-    baseline: Activations | None = None,
     conditions: Conditions | None = None,
 ) -> DescriptionReport:
     """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half
     of a text.
 
-    The same search runs for the `baseline`, the untrained network over the same text, and for
-    control values: those of each cell, shifted along the text. `conditions` are those of
-    `build_conditions` if None. Raises DataError for a text that is too short.
+    The same search runs for control values: those of each cell, shifted along the text.
+    `conditions` are those of `build_conditions` if None. Raises DataError for a text that is too
+    short.
     """
     fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
     columns = range(len(activations.values)) if cells is None else cells
     num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
-    num_searches = len(columns) * (1 + num_shifts)
-    if baseline is not None:
-        num_searches += len(baseline.values)
-
-    with task("searching rules", num_searches, unit="cells") as advance:
+    with task("searching rules", len(columns) * (1 + num_shifts), unit="cells") as advance:
         scored = _score_cells(fitter, activations, columns, advance)
 
         # What rules reach for values that follow nothing in the text is chance.
         controls = _score_controls(fitter, activations, columns, num_shifts, advance)
-        control_level = 0.0
-        if len(columns):
-            control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
-        level = max(MIN_SCORE, control_level)
+    control_level = 0.0
+    if len(columns):
+        control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
+    level = max(MIN_SCORE, control_level)
 
-        descriptions = []
-        for column, one, control in zip(columns, scored, controls, strict=True):
-            found = _describe(fitter, activations, column, one)
-            if one.fit is not None:
-                mean = float(np.mean(control))
-                is_explained = one.exceeds(max(level, mean))
-                found = replace(found, control=mean, explained=is_explained)
-            descriptions.append(found)
-        report = DescriptionReport(
-            descriptions=tuple(descriptions),
-            num_chars=len(text),
-            num_conditions=len(fitter.conditions.conditions),
-            control_level=control_level,
-            level=level,
-            share_of_variance=_share_of_variance(scored, [one.explained for one in descriptions]),
-        )
-        if baseline is None:
-            return report
-        return _beside_baseline(fitter, report, scored, baseline, advance)
+    # In words. A cell that a rule explains no better than its own control is not explained.
+    descriptions = []
+    total = 0.0
+    reached = 0.0
+    for column, one, control in zip(columns, scored, controls, strict=True):
+        found = _describe(fitter, activations, column, one)
+        total += one.variance
+        if one.fit is not None:
+            mean = float(np.mean(control))
+            is_explained = one.exceeds(max(level, mean))
+            found = replace(found, control=mean, explained=is_explained)
+            if is_explained:
+                reached += one.variance * one.score
+        descriptions.append(found)
+    return DescriptionReport(
+        descriptions=tuple(descriptions),
+        num_chars=len(text),
+        num_conditions=len(fitter.conditions.conditions),
+        control_level=control_level,
+        level=level,
+        share_of_variance=reached / total if total > 0 else 0.0,
+    )
 
 
 def _score_cells(
@@ -304,17 +302,6 @@ def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32
     least = max(1, int(len(values) * MIN_SHIFT))
     most = max(least + 1, len(values) - least)
     return np.roll(values, int(np.random.default_rng(seed).integers(least, most)))
-
-
-def _share_of_variance(scored: Sequence[ScoredFit], is_explained: Sequence[bool]) -> float:
-    """Return which share of the variance of all cells the rules of the explained ones account
-    for."""
-    total = reached = 0.0
-    for one, is_told in zip(scored, is_explained, strict=True):
-        total += one.variance
-        if is_told:
-            reached += one.variance * one.score
-    return reached / total if total > 0 else 0.0
 
 
 def _describe(
@@ -367,69 +354,3 @@ def _describe(
         mean_inside=inside,
         mean_outside=outside,
     )
-
-
-def _beside_baseline(
-    fitter: Fitter,
-    report: DescriptionReport,
-    scored: Sequence[ScoredFit],
-    baseline: Activations,
-    advance: Advance,
-) -> DescriptionReport:
-    """Add what the same search explains of the baseline, and how well its best cell follows the
-    rule of each cell.
-
-    A cell of the baseline has no control values of its own: it counts as explained if it would be
-    with a control of 0. This can only make the baseline appear better.
-    """
-    of_baseline = _score_cells(fitter, baseline, range(len(baseline.values)), advance)
-    is_explained = [one.exceeds(report.level) for one in of_baseline]
-    keys = dict.fromkeys(one.fit.key for one in scored if one.fit is not None)
-    followed = _follow(fitter, list(keys), baseline)
-    descriptions = []
-    for description, one in zip(report.descriptions, scored, strict=True):
-        if one.fit is not None:
-            description = replace(description, untrained=followed[one.fit.key])
-        descriptions.append(description)
-    return replace(
-        report,
-        descriptions=tuple(descriptions),
-        untrained_share_explained=sum(is_explained) / max(1, len(is_explained)),
-        untrained_share_of_variance=_share_of_variance(of_baseline, is_explained),
-    )
-
-
-def _follow(fitter: Fitter, keys: Sequence[Key], baseline: Activations) -> dict[Key, float]:
-    """Return the score that the baseline's cell which follows each rule or count best reaches with
-    it.
-
-    That cell is chosen on the sample of the search.
-    """
-    if not keys:
-        return {}
-    # With their groups as one-hot columns, the sums of all keys are one product.
-    one_hots = []
-    for key in keys:
-        _, groups = np.unique(fitter.groups(key)[fitter.sample], return_inverse=True)
-        one_hots.append(np.eye(int(groups.max()) + 1, dtype=np.float32)[groups])
-    together = np.concatenate(one_hots, axis=1)
-    sizes = [one_hot.sum(axis=0, dtype=np.float64) for one_hot in one_hots]
-    ends = np.cumsum([len(of_key) for of_key in sizes])
-
-    best = dict.fromkeys(keys, (0.0, 0))
-    for begin in range(0, len(baseline.values), CELLS_AT_ONCE):
-        values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)
-        sums = rules.standardized(values[:, fitter.sample]) @ together
-        parts = np.split(sums.astype(np.float64), ends[:-1], axis=1)
-        for key, of_key, group_sizes in zip(keys, parts, sizes, strict=True):
-            _, gains = rules.fit_monotone(of_key, group_sizes)
-            place = int(gains.argmax())
-            if gains[place] > best[key][0]:
-                best[key] = (float(gains[place]), begin + place)
-
-    scores = {}
-    for key, (_, cell) in best.items():
-        values = np.asarray(baseline.values[cell], np.float32)
-        (fit,) = fitter.fit_with(key, values[None, : fitter.half])
-        scores[key] = fitter.score(fit, values).score
-    return scores

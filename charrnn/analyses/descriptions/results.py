@@ -8,15 +8,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.system.display import Displayable
-from charrnn.views.tables import ends_text, number_text, plain_table
+from charrnn.views.tables import ends_text, plain_table
 from charrnn.views.theme import all_visible
 
 NUM_LISTED = 20
 """Cells that the table lists, unless another number is asked for."""
 LEGEND = (
     "R²: share of the cell's variance that the rule predicts, chosen on the first half and scored"
-    " on the second; untrained: R² of the same rule for the cell of the untrained baseline that"
-    " follows it best"
+    " on the second"
 )
 """What the columns of the table mean."""
 
@@ -52,9 +51,6 @@ class Description(Displayable):
     """Kind `count`: Spearman's ρ of values and count."""
     chosen_on: float | None = None
     """R² on the choosing half."""
-    untrained: float | None = None
-    """R² that the same conditions reach for the cell of the untrained baseline that follows them
-    best."""
     control: float | None = None
     """R² of the best rule for control values: those of the cell, shifted along the text."""
     share: float | None = None
@@ -102,8 +98,6 @@ class Description(Displayable):
             parts.append(f"AUC {self.auc:.3f}")
         if self.spearman is not None:
             parts.append(f"ρ {self.spearman:+.3f}")
-        if self.untrained is not None:
-            parts.append(f"untrained {self.untrained:.3f}")
         if self.control is not None:
             parts.append(f"selectivity {self.selectivity:.3f}")
             if self.control < 0:  # else a selectivity above R² looks like an error
@@ -113,8 +107,7 @@ class Description(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescriptionReport(Displayable):
-    """The descriptions of cells, and how much of them their rules explain, beside the untrained
-    baseline."""
+    """The descriptions of cells, and how much of them their rules explain."""
 
     descriptions: tuple[Description, ...] = field(repr=False)
     """In the order of the cells."""
@@ -127,9 +120,6 @@ class DescriptionReport(Displayable):
     """The score that an explained cell exceeds: `control_level`, or 0.1 if that is higher."""
     share_of_variance: float
     """The share of the variance of all cells that the rules of the explained cells account for."""
-    untrained_share_explained: float | None = None
-    """The same share of explained cells in the untrained baseline, None without one."""
-    untrained_share_of_variance: float | None = None
     DERIVED = ("num_explained", "share_explained")
 
     @property
@@ -167,14 +157,13 @@ def description_pictures(
 
     All cells are listed if `num_listed` is None; those that no rule explains are dim.
     """
-    numbers = ("cell", "R²", "interval", "untrained")
+    numbers = ("cell", "R²", "interval")
     table = plain_table(*numbers, "rule", right=numbers, narrow=True)
     for one in report.by_score()[:num_listed]:
         table.add_row(
             f"{one.layer}:{one.unit}",
             "" if one.kind == "none" else f"{one.score:.3f}",
             ends_text(one.ci_low, one.ci_high, ".2f"),
-            number_text(one.untrained),
             one.text,
             style=None if one.explained else "dim",
         )
@@ -188,19 +177,10 @@ def description_pictures(
 
 
 def _shares_text(report: DescriptionReport) -> str:
-    """Say how many cells a rule explains, and which share of the variance, beside the untrained
-    baseline."""
-    said = (
+    """Say how many cells a rule explains, which share of the variance, and what is chance."""
+    return (
         f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells"
         f" ({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of all"
-        " cells"
-    )
-    if report.untrained_share_explained is not None:
-        said += (
-            f"; of the untrained baseline {report.untrained_share_explained:.0%}"
-            f" and {report.untrained_share_of_variance:.0%}"
-        )
-    return (
-        f"{said}. Of rules for the same values, shifted along the text, 95% have R² below"
+        " cells. Of rules for the same values, shifted along the text, 95% have R² below"
         f" {report.control_level:.3f}."
     )
