@@ -3,6 +3,7 @@ how it ends."""
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -34,12 +35,19 @@ class Served:
     address: str
     model: charrnn.Model
 
-    def complete(self, token: str = "none", prompt: str | list[str] = "a", **options: Any) -> Any:
+    def complete(self, token: str = "none", prompt: Any = "a", **options: Any) -> Any:
         client = pytest.importorskip("openai").OpenAI(
             base_url=f"{self.address}/v1", api_key=token, max_retries=0, timeout=600
         )
         assert [model.id for model in client.models.list()] == [self.model.name]
         return client.completions.create(model="any", prompt=prompt, **options)
+
+    def choices(self, *, stream: bool = False, **options: Any) -> list[Any]:
+        """Return the choices of an answer, or those of all events of a stream."""
+        answer = self.complete(stream=stream, **options)
+        if not stream:
+            return list(answer.choices)
+        return [event.choices[0] for event in answer]
 
     def ask(
         self, path: str, content: bytes | None = None, **headers: str
@@ -80,7 +88,9 @@ def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served: Served) -
     expected = served.model.sample(prime="a", length=40, seed=7, temperature=0.8)
     assert choice.text == expected.text
     assert choice.finish_reason == "length"
-    assert choice.logprobs.token_logprobs == pytest.approx(expected.logprobs)
+    assert choice.logprobs.token_logprobs == pytest.approx(
+        _logprobs(served.model, choice.text, context="a"), abs=1e-4
+    )
     assert "".join(choice.logprobs.tokens) == expected.text
     events = list(served.complete(stream=True, stream_options={"include_usage": True}, **options))
     assert "".join(event.choices[0].text for event in events[:-1]) == expected.text
@@ -102,6 +112,91 @@ def test_a_text_ends_before_a_stop_string(served: Served) -> None:
     [choice] = served.complete(stop=[expected[9]], max_tokens=30, seed=1).choices
     assert choice.text == expected.partition(expected[9])[0]
     assert choice.finish_reason == "stop"
+
+
+def _logprobs(model: charrnn.Model, text: str, context: str = "") -> list[float]:
+    """Return the model's log-probability of each character of a text, as torch computes it."""
+    trace = model.trace(text, context=context)
+    return [-bits * math.log(2) for bits in trace.bits.tolist()]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("max_tokens", [0, 3])
+def test_echo_gives_the_likelihood_of_a_prompt(
+    served: Served, max_tokens: int, *, stream: bool
+) -> None:
+    options = {"echo": True, "logprobs": 2, "max_tokens": max_tokens, "seed": 1}
+    logprobs: dict[str, list[Any]] = {}
+    for choice in served.choices(prompt="and the word", stream=stream, **options):
+        for name, values in choice.logprobs.model_dump().items():
+            logprobs[name] = logprobs.get(name, []) + values
+    text = "".join(logprobs["tokens"])
+    assert text.startswith("and the word")
+    assert logprobs["text_offset"] == list(range(12 + max_tokens))
+    assert logprobs["token_logprobs"][0] is logprobs["top_logprobs"][0] is None
+    expected = _logprobs(served.model, text[1:], context=text[0])
+    assert logprobs["token_logprobs"][1:] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_most_likely_characters_are_those_of_predict(served: Served) -> None:
+    [choice] = served.choices(prompt="and", echo=True, logprobs=5, max_tokens=1, temperature=0)
+    found = choice.logprobs.top_logprobs[-1]
+    expected = served.model.predict("and", top=5)
+    assert list(found) == [one.character for one in expected]
+    assert list(found.values()) == pytest.approx(
+        [math.log(one.probability) for one in expected], abs=0.01
+    )
+    assert choice.logprobs.token_logprobs[-1] == max(found.values())
+
+
+def test_a_token_stands_in_its_list_however_unlikely_it_is(served: Served) -> None:
+    [choice] = served.choices(prompt="azq", echo=True, logprobs=0, max_tokens=0)
+    assert choice.finish_reason == "length"
+    for token, logprob, top in list(
+        zip(
+            choice.logprobs.tokens,
+            choice.logprobs.token_logprobs,
+            choice.logprobs.top_logprobs,
+            strict=True,
+        )
+    )[1:]:
+        assert top == {token: logprob}
+
+
+def test_a_document_is_measured_after_its_end_symbol(
+    train_run: Callable[..., TrainedRun],
+) -> None:
+    run = train_run("lines-001", steps=20, hidden_size=8, documents="lines")
+    for served in _start(charrnn.load(run.path), None):
+        asked = {"echo": True, "logprobs": 0, "max_tokens": 0}
+        [alone] = served.choices(prompt="and", **asked)
+        [after_end] = served.choices(prompt="\0and", **asked)
+        expected = _logprobs(served.model, "and")
+        assert after_end.logprobs.token_logprobs[1:] == pytest.approx(expected, abs=1e-4)
+        assert alone.logprobs.token_logprobs[1:] == pytest.approx(expected[1:], abs=1e-4)
+
+
+def test_ids_of_characters_are_a_prompt(served: Served) -> None:
+    ids = served.model.vocab.encode("and").tolist()
+    options = {"max_tokens": 9, "seed": 2, "echo": True}
+    [of_text] = served.choices(prompt="and", **options)
+    for prompt in (ids, [ids]):
+        [of_ids] = served.choices(prompt=prompt, **options)
+        assert of_ids.text == of_text.text
+
+
+def test_a_tokenizer_counts_characters(served: Served) -> None:
+    def ask(path: str, **asked: Any) -> Any:
+        return json.loads(served.ask(path, json.dumps(asked).encode())[1])
+
+    assert json.loads(served.ask("/tokenizer_info")[1])["bos_token"] == "\n"
+    tokens = ask("/tokenize", prompt="and \u0416", add_special_tokens=False)["tokens"]
+    assert tokens == served.model.vocab.encode("and \u0416").tolist()
+    assert ask("/detokenize", tokens=tokens) == {"prompt": "and \ufffd"}
+
+    # The unknown symbol is measured, too, so that the tokens are as many as were asked for.
+    [choice] = served.choices(prompt=tokens, echo=True, logprobs=0, max_tokens=0)
+    assert len(choice.logprobs.token_logprobs) == 5
 
 
 @pytest.mark.parametrize(
@@ -175,6 +270,9 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
             "max_tokens is 50001: Input should be less than or equal to 50000",
         ),
         (b'{"temperature": -1}', "`temperature` is -1"),
+        (b'{"logprobs": 21}', "logprobs is 21: Input should be less than or equal to 20"),
+        (b'{"prompt": [1, 9999]}', "`prompt` has the token 9999"),
+        (b'{"prompt": [1, "a"]}', "prompt.0"),
         (b'{"stop": [""]}', "stop.0 is '': String should have at least 1 character"),
         (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
         (

@@ -16,7 +16,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
-from charrnn.generation.distribution import log_softmax, next_char_probs
+from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.generated import GeneratedText, Hesitation, Prediction
 from charrnn.generation.patterns import Pattern, match_text
 from charrnn.generation.sample_options import (
@@ -346,9 +346,9 @@ class Generator:
 
         # The model reads the text again: its entropy is not kept while a text is drawn.
         never = self._never_drawn(options.ban)
-        logits, state = self._read_prime(stepper, prime)
-        for position, id in enumerate(ids.tolist()):
-            logprobs = log_softmax(logits)[0]
+        primed = self._read_prime(stepper, prime)
+        each = sampling.logprobs_of_each(stepper, primed, ids.tolist())
+        for position, (id, logprobs) in enumerate(zip(ids.tolist(), each, strict=True)):
             probs = np.exp(logprobs)
             ranked = np.argsort(-logprobs, kind="stable").tolist()
             others = [other for other in ranked if other != id and other not in never]
@@ -364,7 +364,6 @@ class Generator:
                     self._prediction(other, probs[other]) for other in others[:NUM_ALTERNATIVES]
                 ),
             )
-            logits, state = stepper.step(np.array([id]), state)
 
     def _prediction(self, id: int, probability: Any) -> Prediction:
         return Prediction(character=self.character(id), probability=float(probability))

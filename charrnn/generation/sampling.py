@@ -5,7 +5,7 @@ decodes them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -17,7 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import CharWeights, char_weights, log_softmax
+from charrnn.generation.distribution import (
+    CharWeights,
+    Float64Array,
+    char_weights,
+    log_softmax,
+)
 from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Shaping
 from charrnn.hooks.manager import find_named
@@ -158,6 +163,17 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
             primed = next(results)
             advance(len(block))
     return primed
+
+
+def logprobs_of_each(
+    stepper: CharacterModel, primed: PrimedState, ids: Iterable[int]
+) -> Iterator[Float64Array]:
+    """Yield the model's log-probabilities (V,) in nats of what follows, before it reads each of
+    `ids`; these may be drawn meanwhile."""
+    logits, state = primed
+    for id in ids:
+        yield log_softmax(logits)[0]
+        logits, state = stepper.step(np.array([id]), state)
 
 
 NUM_SEEDS = 1 << 32

@@ -15,11 +15,12 @@ from charrnn.text.vocab import Decoder, Vocab
 
 class Piece(NamedTuple):
     """Text of one drawn id ("" within a character of several bytes), its log-probability in nats,
-    and the value of the shown cell after it."""
+    the value of the shown cell after it, and the id; None: text that was not drawn."""
 
     text: str
     logprob: float
     value: float
+    id: int | None = None
 
 
 class TextStream:
@@ -58,7 +59,7 @@ class TextStream:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
         END, has none."""
         if id != self._end_id:
-            self._pending.append(Piece(text=self._decoder.feed(id), logprob=logprob, value=value))
+            self._pending.append(Piece(self._decoder.feed(id), logprob, value=value, id=id))
             return self._release()
 
         # A stop string in what was pending ends the text before END does.
@@ -66,7 +67,7 @@ class TextStream:
         if not self.is_done:
             self.is_done = True
             self.has_ended = True
-            released.append(Piece(text="", logprob=logprob, value=value))
+            released.append(Piece("", logprob, value=value, id=id))
         return released
 
     @property

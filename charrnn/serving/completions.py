@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -39,7 +39,7 @@ from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.generator import fresh_seed
 from charrnn.generation.sample_options import SampleOptions, Shaping
 from charrnn.generation.sampling import seed_of_text
-from charrnn.generation.writing import Piece, text_of
+from charrnn.serving.tokens import Prompt, Token, continue_prompt, ids_of, tokenizer_info
 
 MAX_BODY = 1_000_000
 """Bytes of a request at most."""
@@ -51,6 +51,8 @@ MAX_STOP = 100
 """Characters of a stop string at most: so many are held back."""
 BODY_SECONDS = 30
 """Time in which the body of a request must have arrived."""
+MAX_TOP = 20
+"""Most likely characters that are listed for a token, at most."""
 MAX_TEXTS = 128
 """Texts of a request at most: prompts times n."""
 CHUNK_SECONDS = 0.03
@@ -60,8 +62,16 @@ USER = "charrnn"
 
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 _AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_AsPrompts = BeforeValidator(
+    lambda value: [value] if isinstance(value, str) or _is_tokens(value) else value
+)
 _Zero = Annotated[float | None, Field(ge=0, le=0)]
 _One = Annotated[int | None, Field(ge=1, le=1)]
+
+
+def _is_tokens(value: object) -> bool:
+    """Return whether a prompt is one list of ids, and not a list of prompts."""
+    return isinstance(value, list) and value != [] and isinstance(value[0], int)
 
 
 class Completion(BaseModel):
@@ -70,13 +80,13 @@ class Completion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    prompt: Annotated[list[str], _AsList] = Field([""], min_length=1)
+    prompt: Annotated[list[Prompt], _AsPrompts] = Field([""], min_length=1)
     max_tokens: int | None = Field(None, ge=0, le=MAX_CHARS)
     n: int | None = Field(None, ge=1, le=MAX_TEXTS)
     seed: int | None = None
     stop: Annotated[list[_Stop] | None, _AsList] = Field(None, max_length=16)
     unknown: str | None = None
-    logprobs: int | None = None
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
     echo: bool | None = None
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
@@ -127,8 +137,7 @@ class Completion(BaseModel):
         for prompt in self.prompt:
             for _ in range(count):
                 text_seed = seed_of_text(seed, len(texts))
-                one = replace(options, prime=prompt, seed=text_seed)
-                texts.append(DrawnText(one, num_chars=len(prompt) if self.echo else 0))
+                texts.append(DrawnText(self, prompt, replace(options, seed=text_seed)))
         return texts
 
 
@@ -142,61 +151,92 @@ CompletionRequest: type[Completion] = create_model(
 """A `Completion` with the fields of `Shaping`."""
 
 
+class Tokenize(BaseModel):
+    """The body of POST /tokenize; what else clients send changes nothing here."""
+
+    prompt: str
+
+
+class Detokenize(BaseModel):
+    """The body of POST /detokenize."""
+
+    tokens: list[int]
+
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
 @dataclass
 class DrawnText:
     """A text that is drawn."""
 
+    asked: Completion
+    prompt: Prompt
     options: SampleOptions
-    num_chars: int
-    """Characters that were sent; those of a prompt that is repeated are counted from the beginning.
-    """
-    num_drawn: int = 0
+    num_sent: int = 0
+    """Characters that were sent, those of a prompt that is repeated among them."""
+    num_read: int = 0
+    """Tokens of the prompt."""
+    num_tokens: int = 0
+    """Tokens that were sent."""
     is_document: bool = False
     is_cut: bool = False
     """Whether it is a document that ended before its END."""
 
-    def start(self, model: Model) -> Iterator[Piece]:
-        """Read the prompt, and return an iterator over the text. Raises DataError for unknown
-        characters."""
+    def start(self, model: Model) -> Iterator[Token]:
+        """Read the prompt, and return an iterator over the tokens. Raises DataError for unknown
+        characters, UsageError for a token that is none."""
 
         def on_cut() -> None:
             self.is_cut = True
 
+        # Of ids the client knows which one is the unknown symbol, and may mean it.
         self.is_document = model.config.end_id is not None
-        model.generator.known_text(self.options.prime, self.options.unknown, what="prompt")
-        return model.generator.stream(replace(self.options, on_cut=on_cut))
+        prompt = self.prompt
+        if isinstance(prompt, str):
+            known = model.generator.known_text(prompt, self.options.unknown, what="prompt")
+            assert isinstance(known, str), "a str stays one"
+            prompt = known
+        ids = ids_of(model.vocab, prompt, model.name)
+        self.num_read = len(ids)
+        return continue_prompt(
+            model.generator,
+            ids,
+            options=replace(self.options, on_cut=on_cut),
+            is_echoed=bool(self.asked.echo),
+            num_top=self.asked.logprobs,
+        )
 
-    def choice(
-        self, asked: Completion, index: int, pieces: list[Piece], *, is_last: bool
-    ) -> dict[str, Any]:
-        """Return the next pieces as OpenAI's API does; `index` is that of the text."""
-        # The prompt stands before the first piece, if it is wanted.
-        begin = ""
-        if asked.echo and self.num_drawn == 0:
-            begin = str(self.options.prime)
-
-        # Where each piece begins, counted over all events of a stream.
+    def choice(self, index: int, tokens: list[Token], *, is_last: bool) -> dict[str, Any]:
+        """Return the next tokens as OpenAI's API does; `index` is that of the text."""
+        # Where each token begins, counted over all events of a stream.
         offsets = []
-        for piece in pieces:
-            offsets.append(self.num_chars)
-            self.num_chars += len(piece.text)
-        self.num_drawn += len(pieces)
+        for token in tokens:
+            offsets.append(self.num_sent)
+            self.num_sent += len(token.text)
+        self.num_tokens += len(tokens)
 
-        # A piece is what the API calls a token.
         logprobs = None
-        if asked.logprobs is not None:
+        if self.asked.logprobs is not None:
             logprobs = {
-                "tokens": [piece.text for piece in pieces],
-                "token_logprobs": [piece.logprob for piece in pieces],
-                "top_logprobs": None,
+                "tokens": [token.text for token in tokens],
+                "token_logprobs": [token.logprob for token in tokens],
+                "top_logprobs": [token.top for token in tokens],
                 "text_offset": offsets,
             }
         return {
             "index": index,
-            "text": begin + text_of(pieces),
+            "text": "".join(token.text for token in tokens),
             "logprobs": logprobs,
             "finish_reason": self._finish_reason() if is_last else None,
         }
+
+    @property
+    def num_drawn(self) -> int:
+        """Tokens that were drawn and sent."""
+        if self.asked.echo:
+            return self.num_tokens - self.num_read
+        return self.num_tokens
 
     def _finish_reason(self) -> str:
         # A document may end by itself after `length` characters, so it says whether it was cut.
@@ -229,6 +269,9 @@ class Server:
             Route("/", self.get_page),
             Route("/v1/models", self.get_models),
             Route("/v1/completions", self.post_completions, methods=["POST"]),
+            Route("/tokenizer_info", self.get_tokenizer_info),
+            Route("/tokenize", self.post_tokenize, methods=["POST"]),
+            Route("/detokenize", self.post_detokenize, methods=["POST"]),
             Route("/v1/{other:path}", self.refuse_other, methods=["GET", "POST"]),
         ]
         return Starlette(
@@ -266,6 +309,25 @@ class Server:
         model = {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
         return _answer({"object": "list", "data": [model]})
 
+    async def get_tokenizer_info(self, request: Request) -> Response:
+        """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two."""
+        self._check_token(request)
+        return _answer(tokenizer_info(self.model.vocab, self.model.config.end_id))
+
+    async def post_tokenize(self, request: Request) -> Response:
+        """Answer POST /tokenize: the ids of a text, as vLLM's server does."""
+        self._check_token(request)
+        asked = _parse(await _read_body(request), Tokenize)
+        ids = ids_of(self.model.vocab, asked.prompt, self.model.name).tolist()
+        return _answer({"tokens": ids, "count": len(ids), "max_model_len": MAX_CHARS})
+
+    async def post_detokenize(self, request: Request) -> Response:
+        """Answer POST /detokenize: the text of ids."""
+        self._check_token(request)
+        asked = _parse(await _read_body(request), Detokenize)
+        ids = ids_of(self.model.vocab, asked.tokens, self.model.name)
+        return _answer({"prompt": self.model.vocab.decode(ids)})
+
     async def refuse_other(self, request: Request) -> Response:
         """Answer a request for anything else of OpenAI's API, such as /v1/chat/completions."""
         self._check_token(request)
@@ -278,7 +340,7 @@ class Server:
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
         self._check_token(request)
-        asked = _parse(await _read_body(request))
+        asked = _parse(await _read_body(request), CompletionRequest)
 
         # Reading the prompts finds what is wrong with them, before the first byte of an answer. In
         # threads, so that other requests are answered meanwhile.
@@ -304,28 +366,28 @@ class Server:
         # drawn for a client that has gone.
         choices = []
         for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
-            whole: list[Piece] = []
+            whole: list[Token] = []
             some = await asyncio.to_thread(self._next, pieces)
             while some and not await request.is_disconnected():
                 whole += some
                 some = await asyncio.to_thread(self._next, pieces)
-            choices.append(text.choice(asked, index=index, pieces=whole, is_last=True))
+            choices.append(text.choice(index, whole, is_last=True))
 
         # The texts are cut then, and must not look complete.
         if self.is_over():
             raise HTTPException(503, "The server ends.")
         return _answer(answer | {"choices": choices, "usage": self._usage(asked, texts)})
 
-    def _start(self, text: DrawnText) -> Iterator[Piece]:
+    def _start(self, text: DrawnText) -> Iterator[Token]:
         with self.lock:
             return text.start(self.model)
 
-    def _next(self, pieces: Iterator[Piece]) -> list[Piece]:
+    def _next(self, pieces: Iterator[Token]) -> list[Token]:
         """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the
         end."""
         # The threads of all requests share one model, so one draws at a time; after each chunk
         # another one has its turn.
-        drawn: list[Piece] = []
+        drawn: list[Token] = []
         end = time.monotonic() + CHUNK_SECONDS
         with self.lock:
             for piece in pieces:
@@ -340,7 +402,7 @@ class Server:
         self,
         asked: Completion,
         texts: list[DrawnText],
-        drawn: list[Iterator[Piece]],
+        drawn: list[Iterator[Token]],
         answer: dict[str, Any],
     ) -> AsyncIterator[str]:
         """Yield the events of a stream: the pieces of each text, the usage, and the end."""
@@ -351,7 +413,7 @@ class Server:
                 if self.is_over():  # without the event that says that all is there
                     return
                 is_last = not some
-                choice = text.choice(asked, index=index, pieces=some, is_last=is_last)
+                choice = text.choice(index, some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
 
         # The usage is an event of its own, without a choice, if the client has asked for it.
@@ -360,10 +422,8 @@ class Server:
         yield "data: [DONE]\n\n"
 
     def _usage(self, asked: Completion, texts: list[DrawnText]) -> dict[str, int]:
-        # A token is a character; of the byte alphabet, a byte.
-        num_read = sum(map(len, asked.prompt))
-        if self.model.vocab.kind == "byte":
-            num_read = sum(len(prompt.encode()) for prompt in asked.prompt)
+        # The texts of one prompt stand side by side: it counts once.
+        num_read = sum(text.num_read for text in texts[:: asked.n or 1])
         num_drawn = sum(text.num_drawn for text in texts)
         return {
             "prompt_tokens": num_read,
@@ -396,15 +456,15 @@ async def _read_body(request: Request) -> bytes:
         raise HTTPException(408, what) from error
 
 
-def _parse(body: bytes) -> Completion:
+def _parse(body: bytes, kind: type[_Body]) -> _Body:
     """Return what a body asks for. Refuses one with a wrong or an unknown field."""
     try:
-        return CompletionRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         # The first problem only, whose value may be as long as the body.
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))[:60] or "body"
-        known = ", ".join(CompletionRequest.model_fields)
+        known = ", ".join(kind.model_fields)
         raise HTTPException(
             400,
             f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are"

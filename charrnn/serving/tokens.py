@@ -1,0 +1,142 @@
+"""The characters of a prompt and of the text after it as the tokens of OpenAI's API, and how likely
+each was.
+
+A token is a character, of the byte alphabet a byte. V is the size of the vocabulary.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, tee
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from charrnn.errors import UsageError, named
+from charrnn.generation import sampling
+from charrnn.generation.generator import Generator
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.writing import Piece, TextStream
+from charrnn.text.vocab import Vocab
+
+Prompt = str | list[int]
+"""A text, or the ids of its characters."""
+
+
+class Token(NamedTuple):
+    """A character with what the model expected in its place."""
+
+    text: str
+    """"" within a character of several bytes."""
+    logprob: float | None = None
+    """In nats; None where it is not asked for, or nothing stands before it."""
+    top: dict[str, float] | None = None
+    """The log-probabilities of the most likely characters, and of the one that is there."""
+
+
+def ids_of(vocab: Vocab, prompt: Prompt, name: str) -> sampling.Ids:
+    """Return the ids of a prompt. Raises UsageError for ids that the alphabet of run `name` has
+    not, DataError for characters where it has no unknown symbol."""
+    if isinstance(prompt, str):
+        return vocab.encode(prompt)
+    for id in prompt:
+        if not 0 <= id < len(vocab):
+            raise UsageError(
+                f"{named('prompt')} has the token {id}; the alphabet of {name} has those from 0 to"
+                f" {len(vocab) - 1}."
+            )
+    return np.array(prompt, np.int64)
+
+
+def tokenizer_info(vocab: Vocab, end_id: int | None) -> dict[str, Any]:
+    """Return which characters stand before and after a text, as vLLM's server does."""
+    # What the model reads where there is no prompt: a client measures a whole text after it.
+    end = None if end_id is None else vocab.characters[end_id]
+    begin = vocab.decode(sampling.start_ids(vocab, end_id))
+    return {"tokenizer_class": "charrnn", "bos_token": begin, "eos_token": end}
+
+
+def continue_prompt(
+    generator: Generator,
+    prompt: sampling.Ids,
+    options: SampleOptions,
+    *,
+    is_echoed: bool,
+    num_top: int | None,
+) -> Iterator[Token]:
+    """Return an iterator over the tokens that are drawn after a prompt, with `is_echoed` those of
+    the prompt before them.
+
+    With `num_top`, each has its log-probability and so many most likely characters. Raises
+    UsageError for an option that does not fit the model.
+    """
+    # Drawing reads the prime as `charrnn sample` does, which cannot read the unknown symbol. Errors
+    # are raised here, before the first token.
+    vocab = generator.vocab
+    known = prompt
+    if vocab.has_unknown_symbol:
+        known = prompt[prompt > 0]
+    prime: str | bytes = vocab.decode(known)
+    if vocab.kind == "byte":
+        prime = bytes(known.tolist())
+    drawn = generator.stream(replace(options, prime=prime))
+
+    shown = drawn
+    if is_echoed:
+        shown = chain(_pieces(vocab, prompt), drawn)
+    if num_top is None:
+        return (Token(piece.text) for piece in shown)
+
+    # From the weights as trained, and not in the 8 bits that draw: these are the figures of
+    # `charrnn evaluate`, and the ranks of a token are those of one distribution.
+    stepper = generator.model_for("fp32", {})
+    if not is_echoed:
+        primed = sampling.prime_model(stepper, generator.encode_prime(prime))
+        return _measured(generator, primed, shown, num_top=num_top)
+
+    # Of several documents each one begins anew, so that END stands between them as in training.
+    primed = sampling.PrimedState(np.zeros((1, len(vocab)), np.float32), stepper.initial_state(1))
+    if generator.config.end_id is not None or len(prompt) == 0:
+        start = sampling.start_ids(vocab, generator.config.end_id)
+        primed = sampling.prime_model(stepper, start)
+    measured = _measured(generator, primed, shown, num_top=num_top)
+    if len(prompt) == 0:
+        return measured
+    return _without_first(measured)
+
+
+def _pieces(vocab: Vocab, ids: sampling.Ids) -> Iterator[Piece]:
+    stream = TextStream(vocab, stops=())
+    for id in ids.tolist():
+        yield from stream.feed(id, logprob=0.0, value=0.0)
+    yield from stream.finish()
+
+
+def _measured(
+    generator: Generator, primed: sampling.PrimedState, pieces: Iterator[Piece], num_top: int
+) -> Iterator[Token]:
+    """Yield a token for each piece, as soon as it is drawn."""
+    kept, read = tee(pieces)
+    ids = (piece.id for piece in read if piece.id is not None)
+    stepper = generator.model_for("fp32", {})
+    each = sampling.logprobs_of_each(stepper, primed, ids)
+
+    # The ids of no character are never in a list, as in that of `charrnn predict`.
+    never = sampling.undrawable_ids(generator.vocab, generator.config.end_id)
+    for piece, logprobs in zip(kept, each, strict=True):
+        ranked = logprobs.copy()
+        ranked[list(never)] = -np.inf
+        most_likely = np.argsort(-ranked, kind="stable")[: min(num_top, len(ranked) - len(never))]
+
+        # The token itself is always in its list, as in OpenAI's.
+        top = {
+            generator.character(id): float(logprobs[id])
+            for id in dict.fromkeys((*most_likely.tolist(), piece.id))
+        }
+        yield Token(piece.text, float(logprobs[piece.id]), top)
+
+
+def _without_first(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Yield the tokens, the first one without a log-probability: clients of OpenAI's API skip it,
+    because nothing stands before it."""
+    for index, token in enumerate(tokens):
+        yield Token(token.text) if index == 0 else token
