@@ -300,6 +300,8 @@ def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> N
 
 def test_other_paths_say_what_there_is(served: Served) -> None:
     assert served.ask("/../config.yaml")[0] == 404
+    assert served.ask("/v1/models/another")[0] == 404
+    assert json.loads(served.ask("/v1/models/lstm-001")[1])["id"] == "lstm-001"
     status, answer, _ = served.ask("/v1/chat/completions", b"{}")
     assert status == 404
     assert "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]

@@ -268,6 +268,7 @@ class Server:
         routes = [
             Route("/", self.get_page),
             Route("/v1/models", self.get_models),
+            Route("/v1/models/{name}", self.get_model),
             Route("/v1/completions", self.post_completions, methods=["POST"]),
             Route("/tokenizer_info", self.get_tokenizer_info),
             Route("/tokenize", self.post_tokenize, methods=["POST"]),
@@ -306,8 +307,17 @@ class Server:
     async def get_models(self, request: Request) -> Response:
         """Answer GET /v1/models."""
         self._check_token(request)
-        model = {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
-        return _answer({"object": "list", "data": [model]})
+        return _answer({"object": "list", "data": [self._described()]})
+
+    async def get_model(self, request: Request) -> Response:
+        """Answer GET /v1/models/NAME, by which some clients look whether a model is there."""
+        if request.path_params["name"] != self.model.name:
+            return await self.refuse_other(request)
+        self._check_token(request)
+        return _answer(self._described())
+
+    def _described(self) -> dict[str, Any]:
+        return {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
 
     async def get_tokenizer_info(self, request: Request) -> Response:
         """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two."""
