@@ -77,11 +77,17 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     `words` is close."""
     import difflib
 
-    # In lower case, because the case is what is wrong with `QUOTE`.
-    near = difflib.get_close_matches(word.lower(), words, n=1)
+    # In lower case, because the case is what is wrong with `QUOTE`. Without dashes, which make all
+    # options alike.
+    plain = word.lower().lstrip("-")
+    names = {one.lstrip("-"): one for one in words}
+    near = difflib.get_close_matches(plain, names, n=1)
+
+    # A word that is written out is near whatever its length: --temperature for --temp.
+    near += [name for name in names if len(name) > 2 and plain.startswith(name)]
     if not near:
         return ""
-    return f" Did you mean {near[0]}?"
+    return f" Did you mean {names[near[0]]}?"
 
 
 def warn(message: str) -> None:

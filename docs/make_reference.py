@@ -21,6 +21,7 @@ import charrnn.config.settings
 import charrnn.config.settings_file
 from charrnn.cli.app import app
 from charrnn.cli.command_options import RULES
+from charrnn.cli.help_page import argument_name, option_name
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
@@ -67,13 +68,6 @@ charrnn sweep --cell lstm,gru --steps 1000
 ```
 """
 """The beginning of the page."""
-BRACKETS = {
-    r"\s*\[default: \(?([^];)]+)\)?\]": r" Default: `\1`.",
-    r"\s*\[default: \(?([^];)]+)\)?; x>=(\d+)\]": r" Default: `\1`. At least \2.",
-    r"\s*\[x>=(\d+)\]": r" At least \1.",
-    r"\s*\[(\d+)<=x<=(\d+)\]": r" From \1 to \2.",
-}
-"""What `--help` adds to the text of an option, and how the page says it."""
 COMMANDS = """## Commands
 
 `charrnn COMMAND --help` shows more of each. A *run* is a folder that `train` makes. Without a run, a command uses the
@@ -135,10 +129,19 @@ def commands() -> Iterator[tuple[str, Any]]:
         )
 
 
-def without_brackets(text: str) -> str:
-    """Say the default and the limits of an option in sentences, which `--help` has in brackets."""
-    for shown, plain in BRACKETS.items():
-        text = re.sub(shown + "$", plain, text)
+def described_text(parameter: Any) -> str:
+    """Return the text of an option or argument: its default as a sentence, which `--help` has in
+    brackets, and the limits that the command line checks."""
+    text = (parameter.help or "").replace(" [required]", " Required.")
+    # A value that can be typed is code; words are not.
+    text = re.sub(r" \[default: (\S+)\]", r" Default: `\1`.", text)
+    text = re.sub(r" \[default: (.+)\]", r" Default: \1.", text)
+    least = getattr(parameter, "min", None)
+    most = getattr(parameter, "max", None)
+    if most is not None:
+        return f"{text} From {least} to {most}."
+    if least is not None:
+        return f"{text} At least {least}."
     return text
 
 
@@ -196,16 +199,15 @@ def describe_rules(command: str, option: str) -> Iterator[str]:
 
 def describe_parameter(parameter: Any, context: Any) -> str:
     """Describe one option or argument."""
+    text = described_text(parameter)
     if parameter.param_type_name == "argument":
-        return item(f"`{parameter.get_usage_pieces(context)[0]}`", parameter.help or "")
-    names, text = parameter.get_help_record(context)
-    text = without_brackets(text)
+        return item(f"`{argument_name(parameter)}`", text)
     command = context.info_name.removeprefix("charrnn ")
     limit = limits().get(f"{command} {parameter.opts[0]}")
     limits_and_rules = [] if limit is None else [f"It must be {limit}."]
     if parameter.name not in COMMON:
         limits_and_rules += describe_rules(command, parameter.opts[0])
-    return item(f"`{names}`", " ".join([text, *limits_and_rules]))
+    return item(f"`{option_name(parameter)}`", " ".join([text, *limits_and_rules]))
 
 
 @cache

@@ -182,6 +182,6 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
 
 
 def test_every_format_is_listed_in_the_help_and_in_the_error() -> None:
-    assert all(f"{suffix} ({one.content}" in describe_formats() for suffix, one in FORMATS.items())
+    assert all(suffix in describe_formats(has_arrays=True) for suffix in FORMATS)
     with pytest.raises(UsageError, match=r"^a\.pdf: .* must end in \.html, .*\.json or \.npz\.$"):
         find_format(Path("a.pdf"))

@@ -27,7 +27,7 @@ from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, Labelling
@@ -519,6 +519,7 @@ class AblateOptions:
         "--ablate L:U|DETECTOR",
         "Show how much the loss rises when this cell is ablated, or the direction of a detector"
         " over 4 cells (quote), of another number (quote@8) or all (quote@all).",
+        CELLS,
     )
 
 

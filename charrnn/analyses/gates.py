@@ -17,7 +17,7 @@ from charrnn.api import Model, TextOrIds
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GATE_NAMES
-from charrnn.cli.analyses import Analysis, Shown, Subject
+from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
@@ -129,7 +129,9 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
 class GatesOptions:
     """The option of the analysis."""
 
-    gates: bool = option(False, "--gates", "Show how often each gate is saturated, per layer.")
+    gates: bool = option(
+        False, "--gates", "Show how often each gate is saturated, per layer.", NETWORK
+    )
 
 
 def _measure(subject: Subject[GatesOptions]) -> GateReport:

@@ -17,7 +17,7 @@ from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings
 from charrnn.cells.targets import label_by_name
 from charrnn.cells.trace import trace_text
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, NETWORK, Analysis, Shown, Subject
 from charrnn.cli.visualize import find_best_cells
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, why_not_scored
@@ -176,7 +176,7 @@ class HistoryOptions:
     """The option of the analysis."""
 
     history: bool = option(
-        False, "--history", "Show the scores of the best cells at every checkpoint."
+        False, "--history", "Show the scores of the best cells at every checkpoint.", NETWORK
     )
 
 

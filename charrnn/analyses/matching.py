@@ -26,7 +26,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
 from charrnn.cells.trace import stream_cells
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_models
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
@@ -576,7 +576,7 @@ class SameOptions:
     """The option of the analysis."""
 
     same: bool = option(
-        False, "--same", "Match the cells of several runs: visualize --same RUN RUN …"
+        False, "--same", "Match the cells of several runs: visualize --same RUN RUN …", CELLS
     )
 
 

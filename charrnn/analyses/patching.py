@@ -21,7 +21,7 @@ from rich.text import Text
 from charrnn.api import Model, TextOrIds
 from charrnn.cells.ablation import replacing
 from charrnn.cells.trace import torch_ops
-from charrnn.cli.analyses import Analysis, Shown, Subject
+from charrnn.cli.analyses import CELLS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.config.options import option
 from charrnn.errors import DataError, UsageError, counted, named
@@ -388,18 +388,20 @@ class PatchOptions:
     patch: Sequence[str] = option(
         (),
         "--patch L:U",
-        "Show what changes if this cell has its value from another passage (a layer: L;"
-        " repeatable).",
+        "Show what changes if this cell, or layer L, has its value from another passage"
+        " (repeatable).",
+        CELLS,
     )
     source: str | None = option(
         None,
         "--from TEXT|@N",
         "With --patch: the passage the value is from, or @N for the one that ends at character N of"
         " the text.",
+        CELLS,
     )
     """By default where the cell is highest."""
     target: str | None = option(
-        None, "--into TEXT|@N", "With --patch: the passage whose end is patched."
+        None, "--into TEXT|@N", "With --patch: the passage whose end is patched.", CELLS
     )
     """By default where the cell is lowest."""
 

@@ -12,7 +12,7 @@ from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, result_console
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
-from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
 from charrnn.views.tables import predictions_table
 
 
@@ -34,8 +34,7 @@ class PredictOptions(CommandOptions):
     unknown: str = option(
         DEFAULT_UNKNOWN,
         "--unknown WORD",
-        "Characters outside the vocabulary: error or nearest.",
-        shown_default=DEFAULT_UNKNOWN,
+        UNKNOWN_HELP,
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from charrnn.api import Model
 from charrnn.cells.analysis import NUM_PASSAGES, CellAnalysis
-from charrnn.cli.command_options import OTHER, TEXT_HELP, ExtensibleOptions
+from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ExtensibleOptions
+from charrnn.cli.help_page import OTHER
 from charrnn.config.options import Option, argument, option, options_of
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
@@ -30,8 +31,14 @@ __all__ = (
     "choose_analysis",
 )
 
-ANALYSES, COLOURS = "More analyses", "Coloured text"
-"""Groups of options in the help."""
+COLOURS = "Coloured text"
+"""Group of the options in the help that change how a text is coloured."""
+CELLS = "What a cell does"
+"""Group of the analyses that explain single cells."""
+NETWORK = "The network"
+"""Group of the analyses that show the gates, the weights or the training of a network."""
+ANALYSES = "More analyses"
+"""Group of the analyses that name no other one, as those of other packages."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
@@ -48,36 +55,36 @@ class VisualizeOptions(ExtensibleOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        "A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip"
-        " of charrnn export. Default: the newest run there or in this folder. --same takes"
-        " several.",
+        f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same takes several runs.",
         default=(),
+        shown_default=NEWEST_RUN,
     )
     text: str | None = option(None, "--text FILE", TEXT_HELP)
     cells: Sequence[str] = option(
         (), "--cell L:U", "Show this cell: layer and unit, from 0 (repeatable)."
     )
-    detectors: Sequence[str] = option(
-        (), "--detector NAME", "Score only this one, such as quote (repeatable; all: below)."
-    )
-    export: Path | None = option(
-        None, "--export FILE", f"Write to FILE instead: {describe_formats()}."
-    )
-    find: bool = option(
-        False, "--find", "Print the ranked tables only, with each cell's contribution."
-    )
     surprise: bool = option(False, "--surprise", "Colour each character by its surprise in bits.")
-    top: int | None = option(
-        None,
-        "--top N",
-        f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
-        least=0,
+    detectors: Sequence[str] = option(
+        (), "--detector NAME", "Score only this one of those below, such as quote (repeatable)."
     )
     detect: Sequence[str] = option(
         (),
         "--detect REGEX|FILE.py",
         "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with"
         " a function label(text).",
+    )
+    find: bool = option(
+        False, "--find", "Print the ranked tables only, with each cell's contribution."
+    )
+    top: int | None = option(
+        None,
+        "--top N",
+        "How many cells to colour, or to list with --describe.",
+        least=0,
+        shown_default=f"{NUM_PASSAGES}, or 20 to list",
+    )
+    export: Path | None = option(
+        None, "--export FILE", f"Write the result to FILE: {describe_formats(has_arrays=True)}."
     )
     chars: int | None = option(
         None,

@@ -19,7 +19,7 @@ from charrnn.cli.streams import (
     warn,
     with_flags,
 )
-from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError
+from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, did_you_mean
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
 from charrnn.system.process import PARENT, ending_signals_delayed
 from charrnn.system.progress import using
@@ -96,7 +96,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        problem = _refused_value(error) or error.format_message()
+        problem = _refused_value(error) or _unknown_option(error) or error.format_message()
         if problem.startswith("No such"):
             problem += about_missing_rooms()
         return f"{problem}\nTry '{command} --help'.", error.exit_code
@@ -104,6 +104,26 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     # bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
     return describe_unexpected(cause or error), 1
+
+
+def _unknown_option(error: typer.TyperException) -> str:
+    """Return what is said of an option that the command does not have, with the one that was meant
+    if one is near; "" for another error."""
+    from charrnn.config.settings import FIELD_NAMES
+
+    context = getattr(error, "ctx", None)
+    if not hasattr(error, "possibilities") or context is None:
+        return ""
+    typed: str = getattr(error, "option_name", "")
+    options = {
+        one.name: one.opts[0] for one in context.command.params if one.param_type_name == "option"
+    }
+
+    # A setting without an option of its own is not another word for one that looks like it.
+    field = typed.lstrip("-").replace("-", "_")
+    if "--set" in options.values() and field in FIELD_NAMES and field not in options:
+        return f"No such option: {typed}. Write --set {field}=VALUE."
+    return f"No such option: {typed}.{did_you_mean(typed, options.values())}"
 
 
 def _refused_value(error: typer.TyperException) -> str:
@@ -118,6 +138,7 @@ def _refused_value(error: typer.TyperException) -> str:
         "int_parsing": "a whole number",
         "float_parsing": "a number",
         "greater_than_equal": f"at least {found.get('ctx', {}).get('ge')}",
+        "less_than_equal": f"at most {found.get('ctx', {}).get('le')}",
     }
     if found["type"] not in wanted:
         return ""

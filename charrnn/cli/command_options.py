@@ -12,7 +12,16 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from charrnn.config.options import Argument, Option, make, option, options_of, parameters_of
+from charrnn.cli.help_page import OTHER
+from charrnn.config.options import (
+    Argument,
+    Option,
+    argument,
+    make,
+    option,
+    options_of,
+    parameters_of,
+)
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_room
@@ -105,15 +114,14 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
     return None
 
 
-OTHER = "Other options"
-"""Panel of the options that every command has."""
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
-RUN_HELP = (
-    "A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest"
-    " run there or in this folder."
-)
+RUN_HELP = "A run folder, its name under checkpoints/, or a .zip of charrnn export."
 """What the help says of RUN."""
+NEWEST_RUN = "the newest run there or in this folder"
+"""What the help says of the run that is taken without RUN (`arguments.load_model`)."""
+NEW_RUN = "a new one in checkpoints/"
+"""What the help says of the folder that a run is saved in."""
 TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
 """What the help says of --text."""
 Extra = TypeVar("Extra")
@@ -149,13 +157,18 @@ class ExtensibleOptions(CommandOptions):
         return make(owner, self.extra)
 
 
+def run_argument() -> Any:
+    """Declare the run of a command that takes one, by default the newest."""
+    return argument("RUN", RUN_HELP, default=None, shown_default=NEWEST_RUN)
+
+
 def mix_option() -> Any:
     """Declare the runs that predict together with the first one."""
     return option(
         (),
         "--mix RUN[=W]",
-        "Mix the predictions of this run in, with the weight W; the first run has the rest."
-        " Repeatable; without =W all weights are equal.",
+        "Mix the predictions of this run in, with the weight W; the first run has the rest. Without"
+        " =W all weights are equal (repeatable).",
         SEVERAL_RUNS,
         needs="reports",
     )
@@ -217,7 +230,7 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     """Return the parameter of a function from which typer makes an option or an argument."""
     if isinstance(declared, Argument):
         kind: Any = list[str] if declared.is_repeatable else str
-        taken = typer.Argument(metavar=declared.metavar, help=declared.help)
+        taken = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
         if declared.is_required:
             return _by_name(declared.name, Annotated[kind, taken])
         return _by_name(declared.name, Annotated[kind | None, taken], default=None)
@@ -225,11 +238,10 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     spellings = [one for one in (declared.flag, declared.letter) if one is not None]
     taken = typer.Option(
         *spellings,
-        help=declared.help,
+        help=_help_of(declared),
         metavar=declared.metavar,
         min=declared.least,
         max=declared.most,
-        show_default=declared.shown_default or True,
         rich_help_panel=declared.panel,
     )
 
@@ -240,6 +252,16 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
         return _by_name(declared.name, Annotated[declared.kind, taken])
     kind = list[declared.kind] if declared.is_repeatable else declared.kind  # type: ignore[name-defined]
     return _by_name(declared.name, Annotated[kind | None, taken], default=None)
+
+
+def _help_of(declared: Option | Argument) -> str:
+    """Return the text of the help with what everybody asks next, in brackets at its end."""
+    text = declared.help
+    if declared.shown_default:
+        text += f" [default: {declared.shown_default}]"
+    if isinstance(declared, Option) and declared.is_required:
+        text += " [required]"
+    return text
 
 
 def _by_name(

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from charrnn.cli.command_options import CommandOptions, command_of
-from charrnn.cli.root import Command
+from charrnn.cli.root import Command, Group
 from charrnn.cli.streams import print_json, print_path, result_console
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean
@@ -15,8 +15,9 @@ from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
 
 app = typer.Typer(
+    cls=Group,
     help=(
-        "List, download and generate texts. They are those of a catalogue, and strings of formal"
+        "List, download and generate texts.\n\nThey are those of a catalogue, and strings of formal"
         " languages."
     ),
     invoke_without_command=True,
@@ -42,15 +43,9 @@ class MakeOptions(CommandOptions):
         "anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy"
         " (abca=abca).",
     )
-    num_strings: int = option(
-        10_000, "--count N", "Number of strings, one per line.", shown_default="10000"
-    )
-    max_length: int = option(
-        50, "--length N", "Characters of a string, at most.", shown_default="50"
-    )
-    seed: int = option(
-        0, "--seed N", "The same seed gives the same strings.", least=0, shown_default="0"
-    )
+    num_strings: int = option(10_000, "--count N", "Number of strings, one per line.")
+    max_length: int = option(50, "--length N", "Characters of a string, at most.")
+    seed: int = option(0, "--seed N", "The same seed gives the same strings.", least=0)
 
 
 def _default(context: typer.Context, options: CommandOptions) -> None:

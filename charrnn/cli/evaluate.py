@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.command_options import TEXT_HELP, ExtensibleOptions, mix_option
+from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
 from charrnn.config.options import Option, argument, option
 from charrnn.errors import counted
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
 
+ROWS, REPORTS = "More rows", "In place of the loss"
+"""Groups of options in the help."""
 Offer = TypeVar("Offer", Listing, ExtraRows, Report)
 """What a room or another package offers to `evaluate`."""
 
@@ -33,19 +35,17 @@ class EvaluateOptions(ExtensibleOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        "Run folders, their names under checkpoints/, or .zip files of charrnn export. Default: the"
-        " newest run with a validation loss.",
+        "Run folders, their names under checkpoints/, or .zip files of charrnn export.",
         default=(),
+        shown_default=NEWEST_RUN,
     )
     text: str | None = option(None, "--text FILE", TEXT_HELP)
     part: str = option(
         "validation",
         "--part PART",
-        "Which part of the run's text: validation, or test (with --split 80/10/10).",
+        "The part of the run's text: validation, or test (of a run trained with --split 80/10/10).",
     )
-    precision: str = option(
-        "auto", "--precision P", "auto, fp32, bf16 or fp16.", shown_default="auto"
-    )
+    precision: str = option("auto", "--precision WORD", "auto, fp32, bf16 or fp16.")
     max_chars: int | None = option(
         None,
         "--chars N",
@@ -58,13 +58,14 @@ class EvaluateOptions(ExtensibleOptions):
     export: Path | None = option(
         None,
         "--export FILE",
-        f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
+        f"Write the result to FILE: {describe_formats()}.",
     )
     by: Sequence[str] = option(
         (),
         "--by position|class",
-        "Break the loss down by class of character, or by position since the initial state."
-        " Repeatable.",
+        "Break the loss down by position since the initial state, or by class of character"
+        " (repeatable).",
+        ROWS,
         needs="reports",
     )
 
@@ -195,13 +196,13 @@ def _chosen(offers: Sequence[Offer], options: EvaluateOptions) -> Sequence[Offer
 
 def added_options() -> Sequence[Option]:
     """Return the flags of the listings, rows and reports that packages offer."""
-    offers: list[Listing | ExtraRows | Report] = [
-        *offered(evaluations, Listing),
-        *offered(evaluations, ExtraRows),
-        *offered(evaluations, Report),
-    ]
+    offers: dict[str, Sequence[Listing | ExtraRows | Report]] = {
+        ROWS: offered(evaluations, ExtraRows),
+        REPORTS: [*offered(evaluations, Listing), *offered(evaluations, Report)],
+    }
     return [
-        Option(f"--{offer.name.replace('_', '-')}", offer.help, name=offer.name)
-        for offer in offers
-        if offer.help
+        Option(f"--{one.name.replace('_', '-')}", one.help, panel=panel, name=one.name)
+        for panel, group in offers.items()
+        for one in group
+        if one.help
     ]

@@ -1,7 +1,6 @@
 """The group of all commands: those of the core, of rooms and of other packages. Each is imported
 when it is used."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ import typer
 import typer.core
 import typer.main
 
+from charrnn.cli.help_page import COMMANDS, parameter_sections, usage_pieces, write_help
 from charrnn.cli.signals import Signals
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import leave_out, load_place, offered
@@ -100,7 +100,32 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     return typer.main.get_command(alone)
 
 
-class _Commands(typer.core.TyperGroup):
+class Command(typer.core.TyperCommand):
+    """A command with the page of `help_page`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what follows the command in its usage."""
+        return usage_pieces(self, ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the page: the arguments, then the options by their groups."""
+        write_help(self, ctx, formatter, parameter_sections(self, ctx))
+
+
+class Group(typer.core.TyperGroup):
+    """A group of commands with the page of `help_page`."""
+
+    def summaries(self) -> list[tuple[str, str]]:
+        """Return the name and the summary of each command."""
+        return [(name, one.get_short_help_str(1000)) for name, one in self.commands.items()]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the page: the commands, which one looks for here, before the options."""
+        sections = {COMMANDS: self.summaries(), **parameter_sections(self, ctx)}
+        write_help(self, ctx, formatter, sections)
+
+
+class _Commands(Group):
     """The group of all commands."""
 
     def __init__(self, **options: Any) -> None:
@@ -111,65 +136,9 @@ class _Commands(typer.core.TyperGroup):
         """Return the names of all commands."""
         return list(self.commands)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the name and the summary of each command, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(entry.name, entry.summary) for entry in commands().values()])
-
-
-class Command(typer.core.TyperCommand):
-    """A command whose help has one section for each group of options (`rich_help_panel`), without
-    rich.
-
-    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`.
-    Arguments are named as in the usage, without Python types, and defaults have no brackets.
-    """
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the options without a group, each group, and the options that every
-        command has."""
-        from charrnn.cli.command_options import OTHER
-
-        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:  # it is hidden
-                continue
-            name, text = record
-            if is_argument := parameter.param_type_name == "argument":
-                # As in the usage, without the braces of a required one: the record has the type of
-                # the annotation.
-                usage = " ".join(parameter.get_usage_pieces(ctx))
-                name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", usage)
-
-            # A default that is given as a string has brackets.
-            record = name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
-
-            # --help is an option of click's own, which knows no panels.
-            panel = getattr(parameter, "rich_help_panel", None) or "Options"
-            if parameter.name == "help":
-                panel = OTHER
-            if is_argument:
-                panel = "Arguments"
-            groups.setdefault(panel, []).append(record)
-
-        # What every command has comes last, in a group of its own only where there are several.
-        others = groups.pop(OTHER)
-        has_groups = len(groups) > 2
-        last = "Options"
-        if has_groups:
-            last = OTHER
-        groups.setdefault(last, []).extend(others)
-
-        # One width for the names of all groups, so that their texts are aligned.
-        width = 0
-        if has_groups:
-            width = max(len(name) for records in groups.values() for name, _ in records)
-
-        for title, records in groups.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl([(name.ljust(width), text) for name, text in records])
+    def summaries(self) -> list[tuple[str, str]]:
+        """Return the name and the summary of each command, without importing any."""
+        return [(entry.name, entry.summary) for entry in commands().values()]
 
 
 app = typer.Typer(

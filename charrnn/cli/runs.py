@@ -9,7 +9,7 @@ from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import check_export, deliver, print_json, result_console, warn
 from charrnn.config.options import argument, option
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.views.delivery import Shown
+from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: as many as there are marks to tell
@@ -22,19 +22,20 @@ class RunsOptions(CommandOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        "Run folders or sweeps, or names under checkpoints/. Default: all runs there and in this"
-        " folder.",
+        "Run folders or sweeps, or names under checkpoints/.",
         default=(),
+        shown_default="all runs there and in this folder",
     )
     sort: str | None = option(
         None,
         "--sort COLUMN",
         "Sort by name, text, model, cell, layers, units, parameters, seed, steps, characters, loss"
-        " or minutes, the smallest first. Default: oldest first.",
+        " or minutes, the smallest first.",
+        shown_default="oldest first",
     )
     plot: bool = option(False, "--plot", "Draw the learning curves: the validation losses.")
     export: Path | None = option(
-        None, "--export FILE", "With --plot: write to FILE.svg, .html, .png, .txt or .json."
+        None, "--export FILE", f"With --plot: write the curves to FILE: {describe_formats()}."
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.command_options import RUN_HELP, CommandOptions, mix_option
+from charrnn.cli.command_options import CommandOptions, mix_option, run_argument
 from charrnn.cli.streams import check_export, warn
-from charrnn.config.options import argument, option, option_group
+from charrnn.config.options import option, option_group
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.sample_options import (
     CELLS,
@@ -28,6 +28,7 @@ from charrnn.generation.sample_options import (
 from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
 from charrnn.text.text_files import read_stream
+from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -50,18 +51,19 @@ class SampleCommandOptions(CommandOptions):
     """What `charrnn sample` takes: options of `SampleOptions` as they are, and others as they are
     typed, which mean something only once the model is loaded."""
 
-    run: str | None = argument("RUN", RUN_HELP, default=None)
+    run: str | None = run_argument()
     length: int | None = option(
         None,
         "--length N",
-        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many:"
-        f" {DOCUMENT_LENGTH:,}.",
+        "Number of characters; a document has at most so many.",
+        shown_default=f"{DEFAULT_LENGTH}, of a document {DOCUMENT_LENGTH}",
     )
     temperature: str | None = option(
         None,
         "--temp T[,T]",
         "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
-        f" text. Default: {SAMPLE_TEMPERATURE}.",
+        " text.",
+        shown_default=str(SAMPLE_TEMPERATURE),
     )
     prime: str = option(
         "",
@@ -93,7 +95,7 @@ class SampleCommandOptions(CommandOptions):
         (),
         "--clamp L:U=V|DETECTOR=V",
         "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output:"
-        " quote=high, quote@8=low, quote=0.5. Repeatable.",
+        " quote=high, quote@8=low, quote=0.5 (repeatable).",
         CELLS,
     )
     width: int | None = option(
@@ -104,10 +106,13 @@ class SampleCommandOptions(CommandOptions):
     )
     mix: Sequence[str] = mix_option()
     export: Path | None = option(
-        None, "--export FILE", "Write the text in colour to FILE.svg, .html, .png, .txt or .json."
+        None, "--export FILE", f"Write the text in colour to FILE: {describe_formats()}."
     )
     count: int | None = option(
-        None, "--count N", "Number of samples; with --beam: print the N best texts."
+        None,
+        "--count N",
+        "Number of samples; with --beam: print the N best texts.",
+        shown_default="1",
     )
     novelty: bool = option(
         False,

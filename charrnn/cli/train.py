@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import READER_GONE, Signals
@@ -59,7 +59,7 @@ class SettingsOptions:
         SETTINGS,
     )
     assignments: Sequence[str] = option(
-        (), "--set FIELD=VALUE", "Set any field, e.g. learning_rate=4e-3 (repeatable).", SETTINGS
+        (), "--set FIELD=VALUE", "Set any field, such as learning_rate=4e-3 (repeatable).", SETTINGS
     )
 
 
@@ -69,9 +69,10 @@ class TrainOptions(CommandOptions):
 
     corpus: Sequence[str] = argument(
         "CORPUS",
-        "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`)."
-        " Default: the standard library's own Python source. With --resume: the run.",
+        "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`). With"
+        " --resume: the run.",
         default=(),
+        shown_default="the standard library's own Python source",
     )
     settings: SettingsOptions = option_group(SettingsOptions)
     processes: str | None = option(
@@ -82,7 +83,10 @@ class TrainOptions(CommandOptions):
         needs="distributed",
     )
     out: Path | None = option(
-        None, "--out DIR", "Save the run in this new folder instead of one in checkpoints/."
+        None,
+        "--out DIR",
+        "Save the run in this new folder.",
+        shown_default=NEW_RUN,
     )
     resume: bool = option(
         False, "--resume", "Continue the named run, or else the newest, exactly where it stopped."

@@ -43,7 +43,7 @@ class Option:
     most: float | None = None
     """Largest value that is accepted."""
     shown_default: str | None = None
-    """What the help says of the default, if its text does not."""
+    """What the help says of the default; None: nothing."""
     needs: str = ""
     """The room without which there is no such option, such as "reports" (`hooks.manager.ROOMS`)."""
     name: str = ""
@@ -81,6 +81,12 @@ def one_of(*words: str) -> Range:
     return Range(f"one of {', '.join(words)}", words.__contains__, words)
 
 
+def words_in_text(words: Iterable[str]) -> str:
+    """Return words as a text lists them: stacked, residual or grid."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
+
 def setting(default: Any, allowed: Range) -> Any:
     """Make a dataclass field with a range that no option of its own sets."""
     return field(default=default, metadata={RANGE: allowed})
@@ -93,6 +99,8 @@ class Argument:
     metavar: str
     help: str
     _: KW_ONLY
+    shown_default: str | None = None
+    """What the help says of the default; None: nothing."""
     name: str = ""
     """The field that it sets."""
     is_required: bool = False
@@ -138,11 +146,16 @@ def option(
 
     `flags` has the spelling, a letter if there is one, and the placeholder of a value: "--temp T"
     or "--out -o FILE". `least` and `most` are checked by the command line, `allowed` by the class.
+    The help shows a default that can be typed; `shown_default` says in words what is done without.
     """
     flag, _, rest = flags.partition(" ")
     letter = None
     if rest.startswith("-"):
         letter, _, rest = rest.partition(" ")
+    # A flag is off by default, which goes without saying.
+    is_typed = isinstance(default, int | float | str) and not isinstance(default, bool)
+    if shown_default is None and is_typed and default != "":
+        shown_default = str(default)
     declared = Option(
         flag,
         help,
@@ -161,10 +174,12 @@ def option(
     return field(default=default, metadata=metadata)
 
 
-def argument(metavar: str, help: str, *, default: Any = MISSING) -> Any:
+def argument(
+    metavar: str, help: str, *, default: Any = MISSING, shown_default: str | None = None
+) -> Any:
     """Make a dataclass field that an argument of the command line sets, required if it has no
     default."""
-    declared = Argument(metavar, help, is_required=default is MISSING)
+    declared = Argument(metavar, help, shown_default=shown_default, is_required=default is MISSING)
     return field(default=default, metadata={_KEY: declared})
 
 

@@ -11,7 +11,16 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.config.options import RANGE, Range, at_least, between, one_of, option, setting
+from charrnn.config.options import (
+    RANGE,
+    Range,
+    at_least,
+    between,
+    one_of,
+    option,
+    setting,
+    words_in_text,
+)
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named, shortened
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
@@ -160,9 +169,10 @@ class Config:
     character); the alphabet `exact` keeps all."""
     split: tuple[float, ...] = option(
         (0.9, 0.1),
-        "--split A/B",
-        "Training/validation[/test]; default: 90/10.",
+        "--split A/B[/C]",
+        "Shares of training and validation, and of a test if a third is given: 80/10/10.",
         TEXT,
+        shown_default="90/10",
         allowed=SHARES,
     )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
@@ -188,13 +198,13 @@ class Config:
     cell: str = option(
         "auto",
         "--cell CELL",
-        f"{', '.join(CELLS)}, a cell of an installed package, or auto.",
+        f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
         allowed=CELL,
     )
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides.
     """
     depth: str = option(
-        "stacked", "--depth HOW", f"{', '.join(DEPTHS)}.", MODEL, allowed=one_of(*DEPTHS)
+        "stacked", "--depth HOW", f"{words_in_text(DEPTHS)}.", MODEL, allowed=one_of(*DEPTHS)
     )
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
@@ -210,7 +220,7 @@ class Config:
     parameters: int | None = option(
         None,
         "--parameters N",
-        "Instead of --hidden-size: at most N weights (300k, 1.5M).",
+        "Instead of --hidden-size: at most N weights, such as 300k or 1.5M.",
         MODEL,
         allowed=Range("between 1 and 10^12", lambda weights: 1 <= weights <= 10**12),
     )
@@ -267,7 +277,11 @@ class Config:
     """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
 
     minutes: float | None = option(
-        None, "--minutes M", "Train for about M minutes (default: 3).", allowed=BUDGET
+        None,
+        "--minutes M",
+        "Train for about M minutes.",
+        allowed=BUDGET,
+        shown_default="3",
     )
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
     epochs: float | None = option(
@@ -300,7 +314,7 @@ class Config:
     optimizer: str = option(
         "muon",
         "--optimizer NAME",
-        f"{', '.join(OPTIMIZERS)}. Default: muon.",
+        f"{words_in_text(OPTIMIZERS)}.",
         TRAINING,
         allowed=one_of(*OPTIMIZERS),
     )
@@ -330,8 +344,8 @@ class Config:
     """auto, cpu, cuda or mps."""
     precision: str = option(
         "auto",
-        "--precision P",
-        "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
+        "--precision WORD",
+        "auto (bf16 from 128 units on where the processor has it), fp32, bf16 or fp16.",
         MACHINE,
         allowed=one_of(*PRECISIONS),
     )
@@ -348,8 +362,9 @@ class Config:
     save_every: int | Auto = option(
         "auto",
         "--save-every N",
-        "Save every N steps; default: at every validation.",
+        "Save every N steps.",
         FOLDER,
+        shown_default="at every validation",
         allowed=at_least(1),
     )
     """Steps between two checkpoints."""

@@ -20,7 +20,7 @@ import typer
 from numpy.typing import NDArray
 
 from charrnn.cli.arguments import read_text
-from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable
 from charrnn.config.options import argument, option
 from charrnn.config.settings import ALONE, Config
@@ -417,11 +417,13 @@ class ImportOptions(CommandOptions):
 
     file: str = argument("FILE", "The weights: .safetensors, .pt or .pth.")
     vocab: str = option(
-        MISSING, "--vocab FILE", "JSON: characters by id, or nanoGPT's stoi or itos."
+        MISSING, "--vocab FILE", "A JSON file: characters by id, or nanoGPT's stoi or itos."
     )
     cell: str | None = option(None, "--cell CELL", "For an nn.RNN: rnn (tanh) or irnn (relu).")
     text: str | None = option(None, "--text FILE", "Measure the loss on this text.")
-    out: Path | None = option(None, "--out DIR", "The run folder: a new one.")
+    out: Path | None = option(
+        None, "--out DIR", "Save the run in this new folder.", shown_default=NEW_RUN
+    )
 
 
 def import_model(options: ImportOptions) -> None:

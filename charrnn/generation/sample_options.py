@@ -38,6 +38,8 @@ PRECISIONS = ("int8", "fp32")
 """Precisions of the weights while sampling."""
 UNKNOWN_CHOICES = ("error", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
+UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest for a similar one."
+"""What the help says of --unknown."""
 MAX_WIDTH = 4096
 """Largest number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
@@ -119,8 +121,9 @@ class TextOptions:
     seed: int | None = option(
         None,
         "--seed N",
-        "The same seed gives the same text. Default: a new one, printed on stderr.",
+        "The same seed gives the same text.",
         least=0,
+        shown_default="a new one, printed on stderr",
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
@@ -130,13 +133,13 @@ class TextOptions:
     unknown: str = option(
         DEFAULT_UNKNOWN,
         "--unknown WORD",
-        "Characters not in the alphabet: error, or nearest for a similar one.",
+        UNKNOWN_HELP,
         TEXT,
     )
     """Characters of the prime that are not in the vocabulary: `error`, or `nearest` for a similar
     character, which are left out if there is none."""
     stops: Sequence[str] = option(
-        (), "--stop TEXT", "Stop before this text. Repeatable; \\n is a newline."
+        (), "--stop TEXT", "Stop before this text; \\n is a newline (repeatable)."
     )
     """Strings that end the text, which is cut before them."""
     ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
@@ -201,7 +204,7 @@ class SampleOptions(TextOptions, Shaping):
     precision: str = option(
         DEFAULT_PRECISION,
         "--precision WORD",
-        "int8: weights in 8 bits, the fastest (default). fp32: weights as trained.",
+        "int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
         DISTRIBUTION,
     )
     """`int8`: weights in 8 bits, the same text compiled or not, alone or among others;

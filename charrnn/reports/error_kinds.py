@@ -507,8 +507,7 @@ def _table_of(model: ModelErrors) -> RenderableType:
 
 ERRORS = Report(
     "errors",
-    "In place of the loss: the characters with a probability below 0.5, by what would have"
-    " avoided them.",
+    "The characters with a probability below 0.5, by what would have avoided them.",
     error_kinds,
 )
 """`evaluate --errors`."""

@@ -310,7 +310,7 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
 
 LONG_RANGE = Report(
     "long_range",
-    "In place of the loss: how well brackets and quotes are closed, by distance.",
+    "How well brackets and quotes are closed, by distance.",
     long_range,
 )
 """`evaluate --long-range`."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import RUN_HELP, ScreenOptions
+from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import print_path, write_aside
-from charrnn.config.options import argument, option
+from charrnn.config.options import option
 from charrnn.errors import UsageError, install_command, named
 
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -51,15 +51,14 @@ def is_loopback(host: str) -> bool:
 class ServeOptions(ScreenOptions):
     """What `charrnn serve` takes."""
 
-    run: str | None = argument("RUN", RUN_HELP, default=None)
+    run: str | None = run_argument()
     host: str = option(
         "127.0.0.1",
         "--host HOST",
         f"Address; one that other machines reach needs a token in {TOKEN}.",
-        shown_default="127.0.0.1",
     )
     port: int = option(
-        8000, "--port N", "0: any free one.", least=0, most=65535, shown_default="8000"
+        8000, "--port N", "Port of the address; 0 is any free one.", least=0, most=65535
     )
 
 

@@ -60,16 +60,19 @@ class SweepOptions(CommandOptions):
     """What `charrnn sweep` takes; a setting that is given again adds values."""
 
     corpus: Sequence[str] = argument(
-        "CORPUS", "The text, as for train. Default: the standard library's own source.", default=()
+        "CORPUS",
+        "The text, as for train.",
+        default=(),
+        shown_default="the standard library's own Python source",
     )
-    seeds: int = option(
-        3, "--seeds N", "Train each setting with N seeds.", SWEEP, shown_default="3"
-    )
-    jobs: int = option(
-        1, "--jobs N", "Train N runs at a time, which share the cores.", SWEEP, shown_default="1"
-    )
+    seeds: int = option(3, "--seeds N", "Train each setting with N seeds.", SWEEP)
+    jobs: int = option(1, "--jobs N", "Train N runs at a time, which share the cores.", SWEEP)
     out: Path | None = option(
-        None, "--out DIR", "Folder of the sweep; default: checkpoints/sweep-TEXT.", SWEEP
+        None,
+        "--out DIR",
+        "Save the sweep in this folder.",
+        SWEEP,
+        shown_default="checkpoints/sweep-TEXT",
     )
     settings: SweptSettings = option_group(SweptSettings)
 

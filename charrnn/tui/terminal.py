@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from charrnn.cli.arguments import load_model, read_passage
-from charrnn.cli.command_options import RUN_HELP, ScreenOptions
+from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, ScreenOptions, run_argument
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.config.options import argument, option
@@ -60,11 +60,9 @@ def fills_terminal() -> bool:
 class ExploreOptions(ScreenOptions):
     """What `charrnn explore` takes."""
 
-    run: str | None = argument("RUN", RUN_HELP, default=None)
+    run: str | None = run_argument()
     text: str | None = option(None, "--text FILE", "Read this file instead of held-out text.")
-    chars: int = option(
-        CHARS_SHOWN, "--chars N", "Characters to show.", least=1, shown_default=str(CHARS_SHOWN)
-    )
+    chars: int = option(CHARS_SHOWN, "--chars N", "Characters to show.", least=1)
 
 
 def explore(context: typer.Context, options: ExploreOptions) -> int:
@@ -104,33 +102,33 @@ class WriteOptions(ScreenOptions):
     """What `charrnn write` takes."""
 
     words: Sequence[str] = argument(
-        "[RUN] DRAFT",
-        "A text file, which need not exist yet; before it, optionally, a run. Default: a new text.",
+        "[[RUN] DRAFT]",
+        "A text file, which need not exist yet; before it, optionally, a run.",
         default=(),
+        shown_default="a new text",
     )
     run: str | None = option(
         None,
         "--run RUN",
-        "The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of"
-        " charrnn export. Default: the newest run there or in this folder.",
+        f"The run, also without a draft. {RUN_HELP}",
+        shown_default=NEWEST_RUN,
     )
     until: str = option(
         "word",
         "--until WORD",
         "Continue to the end of a word, a line or a sentence.",
-        shown_default="word",
     )
     temperature: float = option(
         SAMPLE_TEMPERATURE,
         "--temp T",
-        "Of the samples: 0 is greedy, 1 the model's own.",
-        shown_default=str(SAMPLE_TEMPERATURE),
+        "0 is greedy, 1 the model's own distribution.",
     )
     seed: int | None = option(
         None,
         "--seed N",
-        "The same seed gives the same continuations. Default: a new one.",
+        "The same seed gives the same continuations.",
         least=0,
+        shown_default="a new one",
     )
 
 

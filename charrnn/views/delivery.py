@@ -146,18 +146,12 @@ PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
 
 
-def describe_formats(*, has_arrays: bool = True) -> str:
-    """Describe the formats in one line, for help texts; without `has_arrays`, those of results
-    without activations."""
-    described = []
-    for one in FORMATS.values():
-        if one.suffix == ".npz" and not has_arrays:
-            continue
-        content = one.content
-        if one.extra:
-            content += f"; needs the extra {one.extra}"
-        described.append(f"{one.suffix} ({content})")
-    return ", ".join(described)
+def describe_formats(*, has_arrays: bool = False) -> str:
+    """Return the suffixes of the formats, for help texts; `has_arrays` adds that of activations."""
+    others = [suffix for suffix in FORMATS if suffix != ".npz"]
+    if has_arrays:
+        return f"{', '.join(others)}, or .npz (activations)"
+    return f"{', '.join(others[:-1])} or {others[-1]}"
 
 
 def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:

@@ -15,7 +15,7 @@ from charrnn.analyses.descriptions.results import (
     description_pictures,
 )
 from charrnn.cells.analysis import CellAnalysis, CellSection, detectors_key
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, named
@@ -81,7 +81,7 @@ class DescribeOptions:
     """The option of the analysis."""
 
     describe: bool = option(
-        False, "--describe", "Describe every cell by a rule in words, with its score."
+        False, "--describe", "Describe every cell by a rule in words, with its score.", CELLS
     )
 
 

@@ -21,7 +21,7 @@ from charrnn.analyses.gradients.spectrum import (
     training_spectrum,
 )
 from charrnn.analyses.history import FEW_STEPS, run_folder
-from charrnn.cli.analyses import Analysis, Shown, Subject
+from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.options import option
 
@@ -32,6 +32,7 @@ def _with_option() -> Any:
         (),
         "--with RUN",
         "With --gradients or --spectrum: add another run to the charts (repeatable).",
+        NETWORK,
     )
 
 
@@ -40,7 +41,7 @@ class GradientsOptions:
     """The options of `visualize --gradients`."""
 
     gradients: bool = option(
-        False, "--gradients", "Show how the gradient decays or grows with distance."
+        False, "--gradients", "Show how the gradient decays or grows with distance.", NETWORK
     )
     beside: Sequence[str] = _with_option()
 
@@ -70,7 +71,10 @@ class SpectrumOptions:
     """The options of `visualize --spectrum`."""
 
     spectrum: bool = option(
-        False, "--spectrum", "Show the recurrent matrices' largest singular values during training."
+        False,
+        "--spectrum",
+        "Show the recurrent matrices' largest singular values during training.",
+        NETWORK,
     )
     beside: Sequence[str] = _with_option()
 

@@ -164,7 +164,12 @@ class CompressOptions(CommandOptions):
     """What `charrnn compress` takes."""
 
     words: Sequence[str] = argument("RUN FILE...", "A run, and files; - is a stream.")
-    output: str | None = option(None, "--out -o FILE", "Where to write; - is standard output.")
+    output: str | None = option(
+        None,
+        "--out -o FILE",
+        "Write to FILE; - is standard output.",
+        shown_default="the name of each file, and .crnn",
+    )
     with_model: bool = option(
         False, "--with-model", "Include the model, so that nothing else is needed to decompress."
     )
@@ -172,7 +177,6 @@ class CompressOptions(CommandOptions):
         0,
         "--order N",
         "Guess by the last 1 to 6 characters, too; try 4.",
-        shown_default="0",
     )
     force: bool = option(False, "--force", "Replace a file that exists.")
 
@@ -213,7 +217,12 @@ class DecompressOptions(CommandOptions):
     words: Sequence[str] = argument(
         "[RUN] FILE...", "Files that charrnn compress wrote; before them, their run."
     )
-    output: str | None = option(None, "--out -o FILE", "Where to write; - is standard output.")
+    output: str | None = option(
+        None,
+        "--out -o FILE",
+        "Write to FILE; - is standard output.",
+        shown_default="the name of each file without .crnn",
+    )
     force: bool = option(False, "--force", "Replace a file that exists.")
 
 

@@ -1,0 +1,151 @@
+"""Write the page of `--help`: plain text, each name and its text on one line.
+
+Typer draws groups of options with rich alone, whose import takes longer than all the rest of
+`--help`. What it writes without rich breaks words at hyphens (`--long-` `range`), gives each group
+a column of its own, and has Python types and ranges in the texts.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+OTHER = "Other options"
+"""Group of the options that every command has."""
+COMMANDS = "Commands"
+"""Title of the commands of a group."""
+MAX_NAME = 30
+"""Columns of the longest name that has its text on the same line: a longer one would leave too
+little of 80 columns to the texts of all others."""
+MARGIN = "  "
+"""Before the names, and between a name and its text."""
+
+Rows = Sequence[tuple[str, str]]
+"""Names and their texts."""
+
+
+def write_help(command: Any, context: Any, formatter: Any, sections: Mapping[str, Rows]) -> None:
+    """Write the whole page of a command to a formatter of typer: usage, description, and the names
+    of all sections in one column."""
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"{_bold('Usage:')} {usage}"]
+    parts += _paragraphs(command.help, formatter.width)
+
+    # Commands have a column of their own: their summaries are to fit on a line of 80 columns.
+    others = [row for title, rows in sections.items() for row in rows if title != COMMANDS]
+    for title, rows in sections.items():
+        column = _column(others)
+        if title == COMMANDS:
+            column = _column(rows)
+        lines = [_bold(f"{title}:")]
+        for name, text in rows:
+            lines += _row(name, text, column=column, width=formatter.width)
+        parts.append("\n".join(lines))
+
+    parts += _paragraphs(command.epilog, formatter.width)
+    formatter.write("\n\n".join(parts) + "\n")
+
+
+def _column(rows: Rows) -> int:
+    """Return the width of the column of names, whose longer ones stand alone."""
+    return max(len(name) for name, _ in rows if len(name) <= MAX_NAME)
+
+
+def _row(name: str, text: str, *, column: int, width: int) -> Iterator[str]:
+    """Yield the lines of a name and its text, which wraps beside its column."""
+    from textwrap import wrap
+
+    indent = MARGIN + " " * column + MARGIN
+    # The first word of a default stays with its bracket: the space between them cannot break.
+    kept = text.replace("[default: ", "[default:\u00a0")
+    lines = wrap(kept, width - len(indent), break_on_hyphens=False, break_long_words=False)
+    texts = [line.replace("\u00a0", " ") for line in lines]
+    first = ""
+    if len(name) <= column:
+        first = texts.pop(0)
+
+    # Padded by what is seen: the codes of a terminal have no width.
+    padding = " " * (column - len(name))
+    yield f"{MARGIN}{_bold(name)}{padding}{MARGIN}{first}".rstrip()
+    for line in texts:
+        yield indent + line
+
+
+def _paragraphs(text: str | None, width: int) -> Iterator[str]:
+    """Yield the paragraphs of a docstring, wrapped again."""
+    from textwrap import fill
+
+    for paragraph in inspect.cleandoc(text or "").split("\n\n"):
+        if paragraph:
+            yield fill(
+                " ".join(paragraph.split()),
+                width,
+                initial_indent=MARGIN,
+                subsequent_indent=MARGIN,
+                break_on_hyphens=False,
+            )
+
+
+def _bold(text: str) -> str:
+    """Return text as a terminal shows it in bold, which can be read on dark and on light."""
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "unknown")
+    if is_plain or not sys.stdout.isatty():
+        return text
+    return f"\033[1m{text}\033[0m"
+
+
+def usage_pieces(command: Any, context: Any) -> list[str]:
+    """Return what follows the command in its usage: [OPTIONS], and its arguments."""
+    return ["[OPTIONS]", *(argument_name(one) for one in _arguments(command, context))]
+
+
+def _arguments(command: Any, context: Any) -> list[Any]:
+    return [one for one in command.get_params(context) if one.param_type_name == "argument"]
+
+
+def argument_name(argument: Any) -> str:
+    """Return how an argument stands in the usage: RUN, [RUN] or [RUN]...; several words that it
+    takes, such as [RUN] FILE, stand as they are declared."""
+    name: str = argument.metavar
+    if " " in name:
+        return name
+    if not argument.required:
+        name = f"[{name}]"
+    if argument.nargs == -1:
+        name += "..."
+    return name
+
+
+def option_name(option: Any) -> str:
+    """Return how an option is typed: -q, --quiet, or --temp T."""
+    # The letter comes first.
+    name = ", ".join(sorted(option.opts, key=len))
+    if option.is_flag or option.metavar is None:
+        return name
+    return f"{name} {option.metavar}"
+
+
+def parameter_sections(command: Any, context: Any) -> dict[str, Rows]:
+    """Return the arguments of a command, its options without a group, each group, and the options
+    that every command has."""
+    groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for one in _arguments(command, context):
+        groups["Arguments"].append((argument_name(one), one.help))
+
+    for one in command.get_params(context):
+        if one.param_type_name == "argument" or one.hidden:
+            continue
+        # --help is an option of typer's own, which has no group.
+        title = getattr(one, "rich_help_panel", None) or "Options"
+        if one.name == "help":
+            title = OTHER
+        groups.setdefault(title, []).append((option_name(one), one.help))
+
+    # What every command has comes last, in a group of its own only where there are several.
+    others = groups.pop(OTHER)
+    last = "Options"
+    if len(groups) > 2:
+        last = OTHER
+    groups.setdefault(last, []).extend(others)
+    return {title: rows for title, rows in groups.items() if rows}

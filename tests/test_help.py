@@ -1,0 +1,123 @@
+"""The pages of `--help`: how they are laid out at any width, and what their texts have in common."""
+
+import re
+import sys
+
+import pytest
+import typer.main
+from fixture_types import Command
+
+from charrnn.cli.app import app
+from charrnn.cli.help_page import MAX_NAME
+
+COMMANDS = ["", *typer.main.get_command(app).commands]  # type: ignore[attr-defined]
+COMMANDS += [f"corpora {name}" for name in ("list", "fetch", "make")]
+"""All command lines that have a page of their own."""
+WIDTHS = (80, 100, 120)
+ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")
+"""A name, and its text if it is on the same line."""
+
+of_every_command = pytest.mark.parametrize("name", COMMANDS)
+
+
+def sections_of(page: str) -> dict[str, list[str]]:
+    """Return the lines below each heading of a page."""
+    found: dict[str, list[str]] = {}
+    for part in page.split("\n\n"):
+        title, *lines = part.splitlines()
+        if re.fullmatch(r"\S.*:", title):
+            found[title.removesuffix(":")] = lines
+    return found
+
+
+@of_every_command
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_name_and_its_text_are_on_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    page = command(*name.split(), "--help").out
+    rows = []
+    for lines in sections_of(page).values():
+        rows += [match for line in lines if (match := ROW.fullmatch(line)) is not None]
+    alone = [row[1] for row in rows if row[2] is None and len(row[1]) <= MAX_NAME]
+    assert rows
+    assert alone == []
+    assert max(map(len, page.splitlines())) <= columns
+
+
+@of_every_command
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_the_texts_of_a_section_stand_in_one_column(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for lines in sections_of(command(*name.split(), "--help").out).values():
+        starts = {len(line) - len(line.lstrip()) for line in lines if not ROW.fullmatch(line)}
+        starts |= {match.start(2) for line in lines if (match := ROW.fullmatch(line)) and match[2]}
+        assert len(starts) == 1
+
+
+@of_every_command
+def test_a_default_and_a_range_are_said_in_one_way(command: Command, name: str) -> None:
+    page = command(*name.split(), "--help").out
+    assert re.findall(r"(?i)(?<!\[)default: |by default|\(default", page) == []
+    assert re.findall(r"\[.*[<>]=.*\]|[{}]", page) == []
+    assert re.findall(r"(?i)\be\.g\.|repeatable(?!\))", page) == []
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "visualize", "evaluate"])
+def test_what_everybody_uses_is_first(command: Command, name: str) -> None:
+    arguments, first, *groups = sections_of(command(name, "--help").out).items()
+    options = [line for line in first[1] if line.startswith("  -")]
+    assert (arguments[0], first[0], groups[-1][0]) == ("Arguments", "Options", "Other options")
+    assert len(options) <= 8
+
+
+def test_the_help_of_train_names_every_cell_type(command: Command) -> None:
+    from charrnn.config.architectures import CELLS
+
+    page = command("train", "--help").out
+    assert [name for name in CELLS if not re.search(rf"\b{name}\b", page)] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "has_bold"),
+    [("TERM", "xterm", True), ("TERM", "dumb", False), ("NO_COLOR", "1", False)],
+)
+def test_names_are_bold_in_a_terminal(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    has_bold: bool,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(variable, value)
+    plain = command("runs", "--help").out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = command("runs", "--help").out
+    assert ("\033[1mUsage:\033[0m" in shown) is has_bold
+    assert re.sub(r"\033\[\d*m", "", shown) == plain
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("sample --temperature 1", " Did you mean --temp?"),
+        ("sample --max-length 3", " Did you mean --length?"),
+        ("train --epoch 3", " Did you mean --epochs?"),
+        ("train --size 4", ""),
+        ("train --lr 4", ""),
+        ("sample --n 3", ""),
+        ("train --hidden_size 3", " Did you mean --hidden-size?"),
+        ("train --dropout 0.1", " Write --set dropout=VALUE."),
+        ("train --batch-size 3", " Write --set batch_size=VALUE."),
+    ],
+)
+def test_an_option_is_suggested_only_if_it_is_near(command: Command, line: str, near: str) -> None:
+    ran = command(*line.split())
+    name, option, _ = line.split()
+    said = f"error: No such option: {option}.{near}\n       Try 'charrnn {name} --help'.\n"
+    assert (ran.code, ran.out, ran.err) == (2, "", said)
