@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -32,6 +32,26 @@ from charrnn.detectors.registry import DETECTORS
 TEXT = make_corpus(num_chars=2_000, seed=2).text
 QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
 KEY = {"of": 1}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Numbers and text that may be missing."""
+
+    begin: int
+    share: float | None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Parts, a pair, arrays and a truth value."""
+
+    parts: tuple[Part, ...]
+    pair: tuple[float, int]
+    values: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    is_it: bool
 
 
 @pytest.fixture
@@ -210,6 +230,14 @@ def test_a_damaged_file_is_measured_again_with_one_warning(
     assert load() == 0.5, "without a warning"
 
 
+@pytest.mark.parametrize("kind", [Part, tuple[int, str], tuple[float, ...]])
+def test_a_file_that_cannot_be_read_back_is_measured_again_with_a_warning(kind: Any) -> None:
+    """The value is of another type, as for a Python that represents annotations otherwise."""
+    save(0.5)
+    with pytest.warns(RuntimeWarning, match=r"cannot be read back .*: it is measured again"):
+        assert FindingsCache("identity").load("score", KEY, kind) is None
+
+
 def test_damage_is_shown_once_on_the_command_line(command: Command, quote_is_kept: None) -> None:
     first = command(*QUOTE)
     for path in saved_files():
@@ -318,26 +346,6 @@ def test_a_detector_without_a_significant_cell_is_not_found_any_more(
 # --- JSON and back
 
 
-@dataclass(frozen=True)
-class Part:
-    """Numbers and text that may be missing."""
-
-    begin: int
-    share: float | None
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Whole:
-    """Parts, a pair, arrays and a truth value."""
-
-    parts: tuple[Part, ...]
-    pair: tuple[float, int]
-    values: NDArray[np.float32]
-    columns: NDArray[np.int64]
-    is_it: bool
-
-
 def in_json(value: Any) -> Any:
     return json.loads(json.dumps(encode(value)))
 
@@ -352,6 +360,14 @@ def test_what_is_written_is_read_back_exactly() -> None:
     assert (found.values == values).all()
     assert found.columns.dtype == np.int64
     assert (found.columns == columns).all()
+
+
+def test_an_array_is_read_back_however_its_annotation_is_represented() -> None:
+    """As NumPy 2.5 represents `NDArray[np.float32]`: an alias that is no `np.ndarray`."""
+    values = np.array([[0.1], [-1 / 3]], np.float32)
+    found = decode(TypeVar("Alias"), in_json(values))
+    assert found.dtype == np.float32
+    assert (found == values).all()
 
 
 def test_a_measurement_is_read_back_exactly(lstm: TrainedRun) -> None:

@@ -64,7 +64,13 @@ class FindingsCache:
         if digest != _digest(body):
             self.on_warning(f"{path} is damaged: what it contains is measured again")
             return None
-        self._known[name] = decode(result, json.loads(body))
+        # A whole file may be unreadable all the same: Python and NumPy change how they represent
+        # the annotations that `decode` follows. Measuring again without a word would hide that.
+        try:
+            self._known[name] = decode(result, json.loads(body))
+        except (TypeError, ValueError, LookupError) as error:
+            self.on_warning(f"{path} cannot be read back ({error!r}): it is measured again")
+            return None
         return cast(Result, self._known[name])
 
     def save(self, kind: str, key: Mapping[str, JSON], value: Any) -> None:
@@ -150,24 +156,24 @@ def encode(value: Any) -> JSON:
     if isinstance(value, tuple):
         return [encode(part) for part in value]
     if isinstance(value, np.ndarray):
-        return cast(JSON, value.tolist())
+        return {"dtype": value.dtype.str, "values": value.tolist()}
     return cast(JSON, value)
 
 
 def decode(kind: Any, value: Any) -> Any:
     """Return the result of a type from its JSON."""
-    # JSON contains no types: those of the annotations say what each value was.
+    # JSON contains no types: those of the annotations say what each value was. Arrays name their
+    # own, because `NDArray[np.float32]` is an alias that NumPy 2.5 does not resolve.
     if kind in (int, float, str, bool) or value is None:
         return value
+    if isinstance(value, dict):
+        return np.array(value["values"], value["dtype"])
     if is_dataclass(kind):
         parts = zip(_field_types(cast(Any, kind)), value, strict=True)
         return cast(Any, kind)(**{name: decode(part, one) for (name, part), one in parts})
 
     origin = get_origin(kind)
     arguments = get_args(kind)
-    if origin is np.ndarray:
-        # np.ndarray[shape, np.dtype[scalar]]
-        return np.array(value, get_args(arguments[1])[0])
     if origin in (Union, UnionType):
         # None was returned above; the other type stands first.
         return decode(arguments[0], value)
