@@ -9,6 +9,8 @@ The names are resolved when they are first used, so that importing the package i
 nor torch.
 """
 
+import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,15 @@ if TYPE_CHECKING:
     from charrnn.runs.overview import RunSummary, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
+
+# Threads that wait for each other spin. libgomp's 300,000 turns outlast the time slice of another
+# process that is on the core of the thread they wait for, thousands of times a second; after 10,000
+# they sleep instead. On an idle machine both take the same time (benchmarks/busy_neighbour.py). It
+# stands here because libgomp reads it once, when torch is loaded; a user's choice comes first.
+CHOICES_OF_WAITING = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+"""Variables of the environment that say how long threads spin."""
+if CHOICES_OF_WAITING.isdisjoint(os.environ) and "torch" not in sys.modules:
+    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 __all__ = [
     "CellFindings",

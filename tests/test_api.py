@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_RUN, TrainedRun
+from fixture_types import Process
 from synthetic import SyntheticCorpus
 
 import charrnn
@@ -17,6 +18,23 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import EvaluationEvent
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "spins"),
+    [
+        ("", {}, "10000"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("", {"OMP_WAIT_POLICY": "passive"}, None),
+        ("sys.modules['torch'] = None;", {}, None),
+    ],
+)
+def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
+    process: Process, before: str, environment: dict[str, str], spins: str | None
+) -> None:
+    code = f"import os, sys; {before} import charrnn; print(os.environ.get('GOMP_SPINCOUNT'))"
+    ran = process("-c", code, **environment)
+    assert ran.stdout.decode().strip() == str(spins)
 
 
 @pytest.fixture(scope="module")
