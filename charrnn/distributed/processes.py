@@ -13,6 +13,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -25,6 +27,7 @@ from charrnn.system.process import (
     ENDING_SIGNALS,
     PARENT,
     child_environment,
+    is_orphan,
     num_cores,
     signal_name,
 )
@@ -42,6 +45,8 @@ WATCH_SECONDS = 0.1
 """Time between two looks of the launcher at its signals and at its processes."""
 END_SECONDS = 20
 """The others end within this time of a failure; torch kills those that do not after 30 seconds."""
+ORPHAN_SECONDS = 1.0
+"""Time in which a process whose launcher was killed may save and end by itself."""
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 """Windows has no SIGKILL: there, SIGTERM kills."""
 
@@ -215,6 +220,11 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         yield SINGLE
         return
 
+    # The launcher holds the store. Whoever connects, exchanges or disconnects without it waits for
+    # seconds or minutes, and keeps the run locked.
+    if PARENT in environment:
+        threading.Thread(target=_end_after_launcher, daemon=True).start()
+
     torch.set_num_threads(num_threads(group, environment))
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     try:
@@ -234,6 +244,16 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     yield ConnectedProcesses(group.rank, group.size, group.local_rank, group.local_size)
     # Not after an error: the connection ends with the process, once it has printed that.
     torch.distributed.destroy_process_group()
+
+
+def _end_after_launcher() -> None:
+    """Wait until the launcher has ended, then end this process unless it does so in time."""
+    while not is_orphan():
+        time.sleep(WATCH_SECONDS)
+    # Training notices it, too, and saves its step if that is quick. What is cut off here loses no
+    # more than by a `kill -9` of its own.
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(LOST_CONNECTION)
 
 
 @contextlib.contextmanager

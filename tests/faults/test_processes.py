@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from fixture_types import Command
+from fixture_types import Command, Process
 from fork_server import Child, ForkServer
 from small_runs import until
 
@@ -22,6 +23,7 @@ from charrnn.distributed import processes
 from charrnn.distributed.processes import check_processes, connect, exit_code, launched, num_threads
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
 from charrnn.runs.writer import lock_folder
+from charrnn.system.process import PARENT
 from charrnn.training.process_group import SINGLE, ProcessGroup
 
 pytest_plugins = ("shared",)
@@ -303,7 +305,21 @@ def test_processes_end_with_a_launcher_that_is_killed(
         os.kill(child.pid, signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
         until(lambda: not ranks_of(fork_server.folder))
-    assert f"Stopped at step {saved_step(run):,}; everything is saved." in child.err
+    with lock_folder(run):
+        assert charrnn.load(run).tensors
+
+
+def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(
+    process: Process,
+) -> None:
+    """Nobody listens at the port: torch would try to connect for a minute."""
+    code = "from charrnn.distributed.processes import connect\nwith connect(): pass"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), PARENT: "1"}
+    wait = {processes.TIMEOUT: "60", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    ran = process("-c", code, **TORCHRUN, **address, **wait)
+    assert ran.returncode == LOST_CONNECTION
 
 
 @linux_only
