@@ -51,7 +51,17 @@ ALPHABETS = {
     "exact": Vocab("char", (*CHARS, "\udc80", "\ud800")),
     "byte": Vocab.of_bytes(),
     "documents": Vocab("char", (UNKNOWN, "\0", *CHARS)),
+    "paragraphs": Vocab("char", (UNKNOWN, "\0", *CHARS)),
+    "files of a line": Vocab("char", (UNKNOWN, "\0", *CHARS[1:])),
+    "lines of bytes": Vocab.of_bytes(),
 }
+DOCUMENTS = {
+    "documents": "lines",
+    "paragraphs": "blank-lines",
+    "files of a line": "files",
+    "lines of bytes": "lines",
+}
+"""What the documents of a model are, if it has some."""
 
 
 def make_model(
@@ -67,7 +77,7 @@ def make_model(
         **changes,
     }
     network = random_network(cell, depth, len(vocab), **settings)
-    documents = "lines" if alphabet == "documents" else "none"
+    documents = DOCUMENTS.get(alphabet, "none")
     config = Config(cell=cell, depth=depth, alphabet=vocab.kind, documents=documents, **settings)
     tensors = {name: value.numpy() for name, value in network.state_dict().items()}
     return Model(config, vocab, tensors, name="tiny")
@@ -88,6 +98,23 @@ def test_any_bytes_come_back(alphabet: str, data: bytes, order: int) -> None:
     compressed = model.compress(data, order=order)
     assert model.decompress(compressed) == data
     assert len(compressed) <= len(data) + 60
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "text"),
+    [
+        ("documents", b"ab\nba\n"),
+        ("paragraphs", b"a\nb\n\nba\n\n"),
+        ("files of a line", b"ab\nba\n"),
+        ("lines of bytes", b"ab\nba\n"),
+        ("char", b"ab\nba\n"),
+    ],
+)
+def test_nothing_between_documents_is_escaped(alphabet: str, text: bytes) -> None:
+    coder, _ = coder_of(MODELS[alphabet])
+    symbols = coder.to_symbols(text)
+    assert (symbols >= 0).all()
+    assert np.count_nonzero(symbols == coder.stepper.end_id) == 2 * (alphabet in DOCUMENTS)
 
 
 PORTABLE_CELLS = [cell for cell in CELLS if cell not in container.NOT_PORTABLE]

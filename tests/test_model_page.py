@@ -72,6 +72,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "ngrams": lambda: made(cell="lstm", num_layers=2, ngram_rows=53),
     "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
     "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
+    "paragraphs": lambda: made(DOCUMENTS, cell="lstm", documents="blank-lines"),
     "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell="lstm"),
 }
 
@@ -139,14 +140,14 @@ def test_the_same_model_gives_the_same_page() -> None:
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents"])
+@pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents", "paragraphs"])
 def test_node_restores_what_was_compressed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
     model = MODELS[name]()
     model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
-    text = 4 * model.sample(length=300, seed=3).text + "snow \u2603 \U0001f642\r\n"
+    text = 4 * model.sample(length=300, seed=3).text + "a\n\nb\n\n\nc snow \u2603 \U0001f642\r\n"
     noise = b"\xff\xe2\x82\0" + np.random.default_rng(0).bytes(700)
     data = text.encode("utf-8", "surrogateescape") + noise
 

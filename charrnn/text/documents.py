@@ -154,6 +154,23 @@ def end_documents(
         yield from _whole(checked)
 
 
+def separator_of(config: Config, vocab: Vocab) -> str:
+    """Return what stands for END in a text of several documents; END itself if nothing can.
+
+    Blank lines part paragraphs. A newline ends documents that are lines, and all others if the
+    alphabet shows that none of them has one.
+    """
+    if config.documents == "blank-lines":
+        return "\n\n"
+    if config.documents == "lines":
+        return "\n"
+
+    # Every byte is in the byte alphabet, which therefore shows nothing.
+    if config.end_id is not None and "\n" not in vocab.characters:
+        return "\n"
+    return END
+
+
 def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     """Return the numbers of the documents, counted from 0 in the corpus, in the order in which they
     are laid out.

@@ -25,9 +25,11 @@ from charrnn.system.lazy import LazyModule
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.formats.crnn import container, rows
+    from charrnn.text import documents
 else:
     container = LazyModule("charrnn.formats.crnn.container")
     rows = LazyModule("charrnn.formats.crnn.rows")
+    documents = LazyModule("charrnn.text.documents")
 
 SUFFIX = ".crnn"
 """Suffix of a compressed file."""
@@ -101,7 +103,8 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
 
     stepper = model.generator.int8_stepper
     digest = container.digest_of(model.config, model.vocab, stepper)
-    return rows.RowCoder(stepper, model.vocab), digest
+    separator = documents.separator_of(model.config, model.vocab)
+    return rows.RowCoder(stepper, model.vocab, separator), digest
 
 
 def compressor_of(

@@ -54,6 +54,7 @@ from charrnn.runs.description import RunDescription
 from charrnn.system.files import MAX_TEXT_BYTES
 from charrnn.system.process import memory_bytes
 from charrnn.system.progress import task
+from charrnn.text.documents import END, separator_of
 from charrnn.text.vocab import Vocab
 
 SIGNATURE = b"\x89CRNN\r\n"
@@ -254,6 +255,10 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
         "sum_outputs": config.sum_outputs,
         "end_id": config.end_id,
     }
+    # Bytes that END stands for; where it is a NUL, files are as they were before it could be more.
+    separator = separator_of(config, vocab)
+    if separator != END:
+        settings["separator"] = separator
     # The arrays that the stepper computes with, not the weights of the checkpoint: a model that an
     # archive includes has other weights, of the same int8 values.
     arrays = {f"table {name}": table for name, table in stepper.tables.items()}

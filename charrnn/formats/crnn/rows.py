@@ -35,6 +35,7 @@ from charrnn.model.recurrent_state import RecurrentState, pack
 from charrnn.model.stepper import Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task
+from charrnn.text.documents import END, END_BYTE
 from charrnn.text.vocab import Vocab, code_points
 
 Symbols = NDArray[np.int32]
@@ -62,6 +63,8 @@ TOP = 1 << 56
 """An interval below this size is enlarged by a byte."""
 MASK = (1 << 64) - 1
 """The largest number of 64 bits."""
+ESCAPED_NUL = np.array([-1], np.int32)
+"""The symbol of the byte 0 where it is not END."""
 SPARE_BYTES = 32
 """Room for what compiled code writes between two checks."""
 STEPS_AT_ONCE = 256
@@ -297,8 +300,8 @@ class RowCoding:
 class RowCoder:
     """Codes rows of symbols by a model with int8 weights."""
 
-    def __init__(self, stepper: Stepper, vocab: Vocab) -> None:
-        """Take a stepper of precision `int8`."""
+    def __init__(self, stepper: Stepper, vocab: Vocab, separator: str = END) -> None:
+        """Take a stepper of precision `int8`, and what is END in a text (`separator_of`)."""
         self.stepper = stepper
         self.order = 0
         """Number of characters by which the next one is guessed; 0: without guesses."""
@@ -311,6 +314,9 @@ class RowCoder:
             self._codec = ("latin-1", "strict")
 
         encoded = [self._encode(character) for character in vocab.characters]
+        self._separator = separator.encode()
+        if stepper.end_id is not None:
+            encoded[stepper.end_id] = self._separator
         self.widths = np.array([len(one) for one in encoded], np.int64)
         """(V,) bytes of each character."""
         self._bytes = dict(enumerate(encoded))
@@ -331,6 +337,18 @@ class RowCoder:
     def to_symbols(self, data: bytes) -> Symbols:
         """Return the symbols of a row: the ids of its characters, and the bytes of all that is not
         in the alphabet."""
+        if self._separator == END_BYTE:
+            return self._known_symbols(data)
+
+        # END stands for the separator, so that a NUL of the text is escaped.
+        symbols = []
+        for part in data.split(END_BYTE):
+            symbols.append(self._known_symbols(part.replace(self._separator, END_BYTE)))
+            symbols.append(ESCAPED_NUL)
+        return np.concatenate(symbols[:-1])
+
+    def _known_symbols(self, data: bytes) -> Symbols:
+        """Return the symbols of a text in which each NUL is END."""
         # Bytes that are no UTF-8 become lone surrogates, which are encoded as the same bytes again.
         points = code_points(data.decode(*self._codec))
         is_known = self._vocab.knows(points)

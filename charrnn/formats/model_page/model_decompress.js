@@ -120,6 +120,7 @@ class RowDecoder {
     const encoder = new TextEncoder(), isByte = character => /^[\udc80-\udcff]$/.test(character);  // what is not UTF-8
     const encode = character => isByte(character) ? [character.charCodeAt(0) & 255] : encoder.encode(character || "?");
     this.bytes = model.characters.map((character, id) => model.alphabet === "byte" ? [id] : encode(character));
+    if (model.end_id !== null) this.bytes[model.end_id] = encode(model.separator);
     [this.state, this.logits] = [network.initialState(), new Float32Array(network.vocabSize)];  // before a row
     this.network.step(model.start_id, this.state, this.logits);
   }

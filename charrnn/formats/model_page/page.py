@@ -34,7 +34,7 @@ from charrnn.model.stepper import Linear, Stepper
 from charrnn.model.walk import added_tables
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
-from charrnn.text.documents import END
+from charrnn.text.documents import END, separator_of
 from charrnn.views.theme import NUM_SHADES, shade_rules
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ def _describe_network(
         "characters": list(model.vocab.characters),
         "start_id": int(start_ids(model.vocab, config.end_id)[0]),
         "end_id": config.end_id,
+        "separator": separator_of(config, model.vocab),
         "banned": list(undrawable_ids(model.vocab, config.end_id)),
         "memories": [float(np.float32(stepper.cell.memory(value))) for value in clamped],
         "matrices": {
