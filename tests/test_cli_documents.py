@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import SMALL_RUN, Ran
 from fixture_types import Command
 
 import charrnn
+from charrnn.cli.sample_output import separator
 from charrnn.errors import DataError
 from charrnn.generation import sampling
 from charrnn.generation.sampling import Engine
@@ -56,14 +58,22 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-@pytest.mark.parametrize(("documents", "heading"), [("lines", ""), ("column", "--- {} of 3 ---\n")])
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [("\0ab", ""), ("\0ab\n", "--- 2 of 3 ---\n")],
+)
+def test_values_that_may_have_a_newline_get_a_heading(characters: str, expected: str) -> None:
+    config = charrnn.Config(column="smiles")
+    model: Any = SimpleNamespace(config=config, vocab=Vocab("char", tuple(characters)))
+    assert separator(model, 1, 3) == expected
+
+
+@pytest.mark.parametrize("documents", ["lines", "column"])
 def test_documents_are_separated(
-    command: Command, chain: Callable[[str], str], documents: str, heading: str
+    command: Command, chain: Callable[[str], str], documents: str
 ) -> None:
-    run, expected = (
-        chain(documents),
-        "".join(f"{heading.format(number)}abcde\n" for number in (1, 2, 3)),
-    )
+    run = chain(documents)
+    expected = 3 * "abcde\n"
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
     assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")

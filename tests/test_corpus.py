@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import DataError, UsageError
+from charrnn.text import text_files
 from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.sources import SORTED
@@ -105,6 +106,46 @@ def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
         assert read_corpus([pattern]).name == "asyncio"
     assert read_corpus(["lib/[[]old]/*.py"]).name == "old"
     assert read_corpus(["*.txt"]).name == "one-and-1-more"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"one\rtwo\r\rthree\r", "one\ntwo\n\nthree\n"),
+        (b"one\r\ntwo\rthree\r\n", "one\ntwo\rthree\n"),
+        (b"one\ntwo\rthree\r", "one\ntwo\rthree\r"),
+    ],
+)
+def test_cr_ends_lines_where_it_ends_the_first(content: bytes, text: str) -> None:
+    blocks = [content[at : at + 1] for at in range(len(content))]
+    cleaned = b"".join(text_files._normalized(blocks, text_files.Tally())).decode()
+    assert cleaned == text
+    assert cleaned == b"".join(text_files._normalized([content], text_files.Tally())).decode()
+
+
+@pytest.mark.parametrize(
+    ("byte", "first"),
+    [(b"\x92", "`encoding=cp1252`, latin-1"), (b"\xe4", "`encoding=latin-1`, cp1252")],
+)
+def test_the_likely_encoding_is_named_first(byte: bytes, first: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_corpus([write("a.txt", b"it" + byte + b"s here")])
+    assert f"{first}, …" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"smiles,split\nCCO,train\n"),
+        ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n")),
+    ],
+)
+def test_a_table_read_as_a_text_has_a_note_with_its_columns(name: str, content: bytes) -> None:
+    (note,) = read_corpus([write(name, content)]).notes
+    assert note == (
+        f"{name} is read as a text, with all columns: `column` reads the values of one as"
+        " documents (smiles, split)"
+    )
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:

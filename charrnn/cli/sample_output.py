@@ -26,7 +26,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions,
 from charrnn.generation.writing import Piece, find_loop
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, task
-from charrnn.text.documents import END
+from charrnn.text.documents import END, separator_of
 from charrnn.views.delivery import Shown
 
 if TYPE_CHECKING:
@@ -131,16 +131,16 @@ class SampleOutput:
 
     def show_samples(self, count: int, options: SampleOptions) -> None:
         """Print several texts: as JSON objects, or as the documents of a file are parted."""
-        documents = self.model.config.documents
         generator = self.model.generator
+        ends_line = self.model.config.end_id is not None
         with self._drawing(options, count, is_streamed=True) as options:
             if self.show_as_json:
                 for text in generator.iter_samples(count, options):
                     print_json(self._as_json(text))
                 return
             for index, chunks in enumerate(generator.write_each(count, options)):
-                before = [separator(documents, index, count), self.typed]
-                self._write_places(before, chunks, ends_line=documents != "none")
+                before = [separator(self.model, index, count), self.typed]
+                self._write_places(before, chunks, ends_line=ends_line)
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
@@ -175,7 +175,7 @@ class SampleOutput:
             if self.show_as_json:
                 print_json(self._as_json(text) | {"is_new": is_new})
                 continue
-            sys.stdout.write(separator(self.model.config.documents, index, count))
+            sys.stdout.write(separator(self.model, index, count))
             shown = rich_text.Text(printable(self.typed + text.text, IN_TEXT))
             if not is_new:
                 shown.append("  (in the training text)", style="dim")
@@ -384,17 +384,19 @@ def _heading(index: int, name: str) -> str:
     return heading
 
 
-def separator(documents: str, index: int, count: int) -> str:
-    """Return what is written before text `index` of `count`: as files separate these documents.
+def separator(model: "Model", index: int, count: int) -> str:
+    """Return what is written before text `index` of `count`: as files separate such documents.
 
-    Lines follow each other; whole files and the values of a column, which may have any line, get a
-    heading; all else is separated by a blank line.
+    Documents without a newline follow each other, one per line. Other files and values of a column
+    may have any line, and get a heading; all else is separated by a blank line.
     """
-    if documents in ("files", "column"):
+    if separator_of(model.config, model.vocab) == "\n":
+        return ""
+    if model.config.documents in ("files", "column"):
         if count == 1:
             return ""
         return f"--- {index + 1} of {count} ---\n"
-    if documents == "lines" or index == 0:
+    if index == 0:
         return ""
     return "\n"
 

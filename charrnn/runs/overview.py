@@ -25,6 +25,7 @@ from charrnn.runs.reader import (
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
+from charrnn.text.text_files import without_gz
 
 if TYPE_CHECKING:
     from charrnn.runs.learning_curves import LearningCurve
@@ -237,7 +238,7 @@ def text_name(corpus: tuple[str, ...]) -> str:
     else:
         # Of a pattern such as texts/**/*.txt, the last folder that it names.
         parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
-        name = PurePath(parts[-1].removesuffix(".gz")).stem if parts else ""
+        name = PurePath(without_gz(parts[-1])).stem if parts else ""
     name = name or corpus[0]
     if len(corpus) > 1:
         name += f" +{len(corpus) - 1}"

@@ -28,6 +28,7 @@ from charrnn.sweeps.record import read_plan, record_plan, run_state
 from charrnn.sweeps.report import SweepReport, report_sweep
 from charrnn.system import files
 from charrnn.system.process import child_environment, num_cores, signal_name
+from charrnn.text.text_files import without_gz
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -121,7 +122,7 @@ def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
 
     stems = []
     for source in config.corpus:
-        stems.append(Path(source).name.removesuffix(".gz").rsplit(".", 1)[0])
+        stems.append(without_gz(Path(source).name).rsplit(".", 1)[0])
     return checkpoints / f"sweep-{corpus_name(stems or ['python'])}"
 
 

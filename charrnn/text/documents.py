@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -25,6 +26,7 @@ from charrnn.errors import (
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order
+from charrnn.text.text_files import without_gz
 from charrnn.text.vocab import IdArray, Vocab
 
 END = "\0"
@@ -33,6 +35,8 @@ END_BYTE = b"\0"
 """The END symbol in UTF-8."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
+_EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*')
+"""The line before the header in which Excel names the delimiter, as Latin-1 with its mark."""
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -356,24 +360,13 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
     """Yield the values of one column of a CSV file, row by row. Raises DataError."""
-    # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own characters
-    # are all ASCII.
-    lines = (line.decode("latin-1") for line in _lines(blocks))
-    header = next(lines, "")
-
-    # Which delimiter there is, is guessed from the header.
-    csv.field_size_limit(MAX_FIELD_CHARS)
-    rows = csv.reader(chain((header,), lines), delimiter=_delimiter(header, label), strict=True)
+    num_before, rows = _open_table(blocks, label)
     try:
-        # The names of columns are read as text, without the mark with which spreadsheets begin.
-        names = []
-        for name in next(rows, []):
-            names.append(name.encode("latin-1").decode("utf-8-sig", "replace").strip())
+        names = _column_names(rows)
         if column not in names:
-            listed = ", ".join(name[:40] for name in names[:20]) or "no columns"
             raise DataError(
-                f"{label} has no column {column!r}; its header has {listed}: give one of them as"
-                f" {named('column')}"
+                f"{label} has no column {column!r}; its header has {_listed(names)}: give one of"
+                f" them as {named('column')}"
             )
         if names.count(column) > 1:
             raise DataError(
@@ -390,12 +383,59 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
             if not index < len(row) <= len(names):
                 values = counted(len(row), "value")
                 raise DataError(
-                    f"{label}, line {rows.line_num}: {values}, but {column!r} is column {index + 1}"
-                    f" of {len(names)}: mend the line; a value with a delimiter needs quotes"
+                    f"{label}, line {num_before + rows.line_num}: {values}, but {column!r} is"
+                    f" column {index + 1} of {len(names)}: mend the line; a value with a delimiter"
+                    " needs quotes"
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
-        raise DataError(f"{label}, line {rows.line_num}, is not CSV: {error}") from error
+        raise DataError(
+            f"{label}, line {num_before + rows.line_num}, is not CSV: {error}"
+        ) from error
+
+
+def listed_columns(blocks: Iterable[bytes], label: str) -> str:
+    """List the names in the header of a table for a note; "" for a file that is no CSV."""
+    if not _plain_name(label).endswith((".csv", ".tsv")):
+        return ""
+    _, rows = _open_table(blocks, label)
+    try:
+        return _listed(_column_names(rows))
+    except csv.Error:
+        return ""
+
+
+def _open_table(blocks: Iterable[bytes], label: str) -> tuple[int, Any]:
+    """Return the number of lines before the header of a CSV file, and a reader of its rows."""
+    # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own characters
+    # are all ASCII.
+    lines = (line.decode("latin-1") for line in _lines(blocks))
+    header = next(lines, "")
+
+    # Excel may name the delimiter in a line before the header; else the header shows it.
+    num_before = 0
+    named_delimiter = _EXCEL_DELIMITER.fullmatch(header)
+    if named_delimiter:
+        num_before = 1
+        header = next(lines, "")
+        delimiter = named_delimiter[1]
+    else:
+        delimiter = _delimiter(header, label)
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    rows = csv.reader(chain((header,), lines), delimiter=delimiter, strict=True)
+    return num_before, rows
+
+
+def _column_names(rows: Iterator[list[str]]) -> list[str]:
+    """Read the header: as text, without the mark with which spreadsheets begin."""
+    names = []
+    for name in next(rows, []):
+        names.append(name.encode("latin-1").decode("utf-8-sig", "replace").strip())
+    return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:40] for name in names[:20]) or "no columns"
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -406,6 +446,10 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _delimiter(header: str, label: str) -> str:
     """Return a tab for a .tsv file, else the most frequent of comma, semicolon and tab in the
     header."""
-    if label.removesuffix(".gz").endswith(".tsv"):
+    if _plain_name(label).endswith(".tsv"):
         return "\t"
     return max(",;\t", key=header.count)
+
+
+def _plain_name(label: str) -> str:
+    return without_gz(label).lower()

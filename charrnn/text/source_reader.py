@@ -19,10 +19,17 @@ from charrnn.errors import (
     named,
 )
 from charrnn.system.progress import Task, task, tell
-from charrnn.text.documents import Documents
+from charrnn.text.documents import Documents, listed_columns
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin
-from charrnn.text.text_files import Tally, check_memory, file_blocks, stream_blocks, title
+from charrnn.text.text_files import (
+    Tally,
+    check_memory,
+    file_blocks,
+    stream_blocks,
+    title,
+    without_gz,
+)
 from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
 
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
@@ -167,6 +174,9 @@ class SourceReader:
         for origin, tally in zip(self.origins, self._tallies, strict=True):
             notes += _notes(origin, tally, encoding=self._encoding)
 
+        if self._documents is None:
+            notes += self._table_notes()
+
         # Many short files are often poems or letters, whose ends the model would not learn.
         num_used = sum(tally.num_used for tally in self._tallies)
         is_short = self._builder.num_bytes < SHORT_FILE * num_used
@@ -176,6 +186,20 @@ class SourceReader:
                 Message(f"{num_used:,} short files are joined: {remedy} gives each an end")
             )
         return tuple(notes)
+
+    def _table_notes(self) -> Iterator[str]:
+        """Name the columns of a table that is read as a text, with its header and all of them."""
+        for origin in self.origins:
+            for path in origin.paths[:1]:
+                # A pipe is empty by now.
+                if not path.is_file():
+                    continue
+                blocks = file_blocks(path, self._encoding, Tally(), needs_regular=True)
+                if columns := listed_columns(blocks, str(path)):
+                    remedy = f"{named('column')} reads the values of one as documents"
+                    yield Message(
+                        f"{origin.label} is read as a text, with all columns: {remedy} ({columns})"
+                    )
 
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder
@@ -270,7 +294,7 @@ def _size_of(path: Path) -> int | None:
         status = os.stat(path)
     except OSError:
         return None
-    if path.suffix == ".gz" or not stat.S_ISREG(status.st_mode):
+    if without_gz(path.name) != path.name or not stat.S_ISREG(status.st_mode):
         return None
     return status.st_size
 
@@ -317,3 +341,5 @@ def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
         yield f"removed {marks} from {origin.label}"
     if tally.num_line_ends:
         yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
+    if tally.num_old_line_ends:
+        yield f"turned {counted(tally.num_old_line_ends, 'CR line end')} of {origin.label} into LF"

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 from charrnn.errors import DataError, NotHereError, shortened
 from charrnn.system.files import replacing
 from charrnn.system.progress import task
-from charrnn.text.text_files import unreadable
+from charrnn.text.text_files import unreadable, without_gz
 
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
@@ -544,4 +544,4 @@ def _listing(folder: Path) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).stem
+    return Path(without_gz(path.name)).stem

@@ -3,6 +3,7 @@ used."""
 
 import codecs
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,19 +26,26 @@ _MARKS_OF = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
+_LINE_END = re.compile(rb"[\r\n]")
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory for one byte of text while it is read: as bytes, as characters and as
 ids."""
-_REMEDY = (
-    f"say how it is encoded ({named('encoding', 'latin-1')}, cp1252, …), "
-    f"or train on raw bytes with {named('alphabet', 'byte')}"
-)
+_CP1252_ONLY = bytes(range(0x80, 0xA0))
+"""Bytes of quotation marks and dashes in cp1252, the encoding of Windows, and of nothing that is
+printed in latin-1."""
 
 
 class _Readable(Protocol):
     def read(self, num_bytes: int, /) -> bytes: ...
+
+
+def without_gz(name: str) -> str:
+    """Return the name of a file without the suffix of one that is compressed by gzip."""
+    if name.lower().endswith(".gz"):
+        return name[: -len(".gz")]
+    return name
 
 
 def check_memory(what: str, num_bytes: int) -> None:
@@ -80,6 +88,8 @@ class Tally:
     """Byte-order marks that were removed."""
     num_line_ends: int = 0
     """CRLF line ends that were replaced by LF."""
+    num_old_line_ends: int = 0
+    """The same of CR alone, which ends lines in old files."""
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
@@ -127,7 +137,8 @@ def file_blocks(
 
         # A file that grows while it is read, such as a log, would be a text that nobody can read
         # again.
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        is_packed = without_gz(path.name) != path.name
+        with gzip.open(path) if is_packed else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding=encoding, tally=tally)
             after = os.fstat(file.fileno())
@@ -196,10 +207,10 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
             yield decoder.decode(block, final=not block).encode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{label} {_not_in(encoding, num_bytes - num_kept + error.start)}"
+                f"{label} {_not_in(encoding, num_bytes - num_kept + error.start, error.object)}"
             ) from error
         except UnicodeEncodeError as error:  # a lone surrogate, which UTF-7 can encode
-            raise DataError(f"{label} is not text in {encoding}: {_REMEDY}") from error
+            raise DataError(f"{label} is not text in {encoding}: {_remedy()}") from error
         num_bytes += len(block)
 
 
@@ -220,7 +231,10 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                     raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
         nul = data.find(b"\0")
         if nul >= 0:
-            remedy = f"it is not text; {named('alphabet', 'byte')} trains on raw bytes"
+            remedy = (
+                f"it is not text; {named('alphabet', 'byte')} trains on raw bytes, without"
+                f" {named('documents')}"
+            )
             if data.count(b"\0") > len(data) // 4:
                 wide = "utf-16-le" if nul % 2 else "utf-16-be"
                 remedy = f"for text in wide characters use {named('encoding', wide)}"
@@ -231,16 +245,20 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
-            raise DataError(f"{label} {_not_in('UTF-8', offset + error.start)}") from error
+            raise DataError(
+                f"{label} {_not_in('UTF-8', offset + error.start, data[error.start :])}"
+            ) from error
         yield data[:num_used]
         offset += num_used
         rest = data[num_used:]
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
-    """Remove the byte-order mark and turn CRLF into LF; blocks without content are left out."""
+    """Remove the byte-order mark and turn CRLF into LF, and CR if the first line ends in it; blocks
+    without content are left out."""
     is_first = True
     rest = b""
+    ends_in_cr: bool | None = None
     for block in blocks:
         data = rest + block
         # A mark is at the start only: elsewhere it is a character.
@@ -256,8 +274,19 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         if b"\r" in data:
             tally.num_line_ends += data.count(b"\r\n")
             data = data.replace(b"\r\n", b"\n")
+
+        # A CR in a text of LF is a character; in a text whose first line ends in one, it ends all.
+        first_end = _LINE_END.search(data)
+        if ends_in_cr is None and first_end:
+            ends_in_cr = first_end[0] == b"\r"
+        if ends_in_cr:
+            tally.num_old_line_ends += data.count(b"\r")
+            data = data.replace(b"\r", b"\n")
         if data:
             yield data
+    if rest and ends_in_cr:
+        tally.num_old_line_ends += 1
+        rest = b"\n"
     if rest:
         yield rest
 
@@ -269,8 +298,21 @@ def _size(num_bytes: float) -> str:
     return f"{num_bytes:,.0f} B"
 
 
-def _not_in(encoding: str, offset: int) -> str:
-    return f"is not {encoding} at byte offset {offset}: {_REMEDY}"
+def _not_in(encoding: str, offset: int, data: bytes) -> str:
+    return f"is not {encoding} at byte offset {offset}: {_remedy(data)}"
+
+
+def _remedy(data: bytes = b"") -> str:
+    """Return what to do with a text that begins with bytes which are wrong."""
+    # latin-1 would make control characters of the quotation marks of a text from Windows.
+    likely = "latin-1"
+    other = "cp1252"
+    if len(data.translate(None, _CP1252_ONLY)) < len(data):
+        likely, other = other, likely
+    return (
+        f"say how it is encoded ({named('encoding', likely)}, {other}, …), or train on raw bytes"
+        f" with {named('alphabet', 'byte')}"
+    )
 
 
 def title(encoding: str) -> str:
