@@ -62,6 +62,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "input_dropout": AUTO_SHARE,
     "weight_drop": (["auto", *SHARE[0]], SHARE[1]),
     "zoneout": SHARE,
+    "omega": FINITE,
     "initial_state": (["zero", "learned"], ["random"]),
     "init_from": ([None, "checkpoints/my run"], []),
     "extend_alphabet": ([False, True], []),

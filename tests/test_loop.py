@@ -151,7 +151,7 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`auto` in a change is resolved on this machine."""
-    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
+    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out="run"))
     run = RunReader(Path("run"))
     config = run.read_config()
     with monkeypatch.context() as patch:

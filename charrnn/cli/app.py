@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from charrnn.cli.streams import (
 )
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, did_you_mean
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
-from charrnn.system.process import PARENT, ending_signals_delayed
+from charrnn.system.process import ENDING_SIGNALS, PARENT
 from charrnn.system.progress import using
 from charrnn.version import __version__
 
@@ -74,9 +75,12 @@ def run(arguments: Sequence[str]) -> int:
         ):  # looked for here, because it also applies to a command line that does not parse
             raise
         message, code = _explain(error, arguments)
-        with ending_signals_delayed():
-            # torchrun ends all processes once one failed: not before this one has printed.
-            print_error(message)
+        if "WORLD_SIZE" in os.environ:
+            # torch ends all processes once one failed; the message and the code of this one must
+            # not be lost.
+            for number in ENDING_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        print_error(message)
         return code
     finally:
         if LEFT_OUT and os.environ.get("RANK", "0") == "0":

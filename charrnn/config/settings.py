@@ -44,6 +44,8 @@ BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 WIDTHS = ("hidden_size", "parameters")
 """Fields that say how many units a layer has; at most one is set."""
+OMEGA_CELLS = ("rnn", "lstm")
+"""Cell types whose gradients Ω can keep from vanishing."""
 ALONE: dict[str, Any] = {"num_members": 1, "ngram_rows": 0}
 """Fields of a single network without a table of n-grams: what they are where nothing chooses
 them."""
@@ -253,6 +255,9 @@ class Config:
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = setting(0.0, PROBABILITY)
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
+    omega: float = setting(0.0, FINITE)
+    """Weight λ of the regulariser Ω against vanishing and exploding gradients of an rnn or lstm,
+    which is added to the loss (Pascanu 2013); 0: none."""
     initial_state: str = setting("zero", one_of("zero", "learned"))
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = option(
@@ -423,6 +428,14 @@ class Config:
                 " bound."
             )
             return "weight_drop", f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
+        if self.omega > 0:
+            cell = "lstm" if self.cell == "auto" else self.cell
+            if cell not in OMEGA_CELLS:
+                return "omega", f"it needs {named('cell', 'rnn')} or {named('cell', 'lstm')}."
+            if self.zoneout > 0 or self.weight_drop not in (0, "auto"):
+                return "omega", f"leave {named('zoneout')} and {named('weight_drop')} out."
+            if self.num_members not in (1, "auto"):
+                return "omega", f"it needs {named('num_members', 1)}."
         if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
             learned = named("initial_state", "learned")
             return (

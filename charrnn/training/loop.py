@@ -42,7 +42,7 @@ def _never() -> bool:
 def train(
     config: Config,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     checkpoints: Path = CHECKPOINTS,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
@@ -69,6 +69,7 @@ def train(
     ...         print(event.step, event.val_nats)
     """
     start = time.perf_counter()
+    folder = None if out is None else Path(out)
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
@@ -80,8 +81,8 @@ def train(
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
                 config = replace(config, minutes=DEFAULT_MINUTES)
-            if group.is_first and out is not None:
-                clear_unsaved(out)
+            if group.is_first and folder is not None:
+                clear_unsaved(folder)
             config, initial = plan.open_initial_model(config, checkpoints)
 
         # The text, and every setting that is left open: after this, the configuration is what
@@ -95,9 +96,9 @@ def train(
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
         def create() -> RunWriter:
-            if out is None:
+            if folder is None:
                 return RunWriter.create(checkpoints, text.corpus.name)
-            return RunWriter.create_at(out)
+            return RunWriter.create_at(folder)
 
         path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
         run = RunWriter(Path(str(path)))

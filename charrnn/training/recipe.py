@@ -125,6 +125,8 @@ def choose_sizes(
 
     # The model.
     config = fill_auto(config, cell="lstm", num_layers=1)
+    if config.omega > 0:  # Ω is that of one network with all of its recurrent weights.
+        config = fill_auto(config, num_members=1, weight_drop=0.0)
     bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
     if config.hidden_size == "auto":
         hidden_size = choose_hidden_size(

@@ -23,6 +23,7 @@ from charrnn.model.network import SPARSE_TABLE
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
 from charrnn.text.batches import BatchRows
+from charrnn.training.omega import Omega
 from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
 from charrnn.training.process_group import SINGLE, ProcessGroup
 
@@ -106,6 +107,11 @@ class Trainer:
             self._table.sparse = group.size == 1
             for averaged in networks_of(self.averaged):
                 averaged.share_table_of(self._networks[0])
+
+        # Its layers record what they read, but not those of the averages, which are copies.
+        self._omega: Omega | None = None
+        if config.omega > 0:
+            self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
 
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {
@@ -215,8 +221,10 @@ class Trainer:
         # Forward. The sum is divided by the number of targets in all processes, so that the sum
         # over them is the mean. Of an ensemble it is the sum of the losses of its networks, each of
         # which learns as if it were alone.
+        noise = Noise(generator, batch_size, self.rows)
+        ops = None if self._omega is None else self._omega.ops
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
+            logits, state = self.network(inputs, state, noise, ops)
         targets = targets.repeat(1, len(self._networks)).flatten()
         summed = cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
         loss = summed / (length * batch_size)
@@ -237,6 +245,8 @@ class Trainer:
             if scale != 1:
                 weight.grad.mul_(1 / scale)
             gradients.append(weight.grad)
+        if self._omega is not None:
+            self._omega.add_gradients(length * batch_size)
 
         # The sum over all processes, of the flags as well.
         figures = loss.detach().view(1) / len(self._networks)

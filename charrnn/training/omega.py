@@ -1,0 +1,140 @@
+"""The regulariser Ω against vanishing and exploding gradients (Pascanu, Mikolov & Bengio 2013,
+section 3.3).
+
+Let e_t be the gradient of the loss by the state after character t, and e_t J_t what reaches the
+state before that character. Ω is the mean over all characters of
+
+    (|e_t J_t| / |e_t| - 1)^2
+
+which is 0 where the error keeps its norm on its way back. As in the paper, only the recurrent
+weight that stands in J_t itself counts as variable: e_t, the states and the gates are constants
+(the "immediate" derivative). The state of an LSTM is the pair (h, c).
+
+Shapes: N = T * B characters, S state vectors, H hidden, X blocks of the input product.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from charrnn.model.annotations import RecurrentLayer
+from charrnn.model.cell_types import Cell, CellState, Extras, Ops, Product
+from charrnn.model.layer import TORCH
+
+
+class _Step(NamedTuple):
+    """One character of a window, as a layer has read it."""
+
+    x: Tensor
+    """(B, X * H): its input product."""
+    before: Tensor
+    """(S, B, H): the state before it."""
+    errors: list[Tensor]
+    """S gradients (B, H) of the loss by the state after it: 0 until the backward pass has come
+    by."""
+
+
+class _Recorded(NamedTuple):
+    """A layer, and what it has read in the present step of the training."""
+
+    layer: RecurrentLayer
+    cell: type[Cell]
+    """Its cell type, which does not record."""
+    steps: list[_Step]
+
+
+class Omega:
+    """Adds the gradient of λ Ω to the recurrent weights of a network.
+
+    Its layers compute their equations one character at a time with the functions of `ops`, so that
+    there is a state after each of them.
+    """
+
+    def __init__(self, layers: list[RecurrentLayer], *, factor: float) -> None:
+        """Record what these layers read from now on; `factor` is λ."""
+        self._factor = factor
+        self._layers = [_Recorded(layer, cell=layer.cell, steps=[]) for layer in layers]
+        for layer, cell, steps in self._layers:
+            layer.cell = _recording(cell, steps)
+        self.ops: dict[int, Ops[Tensor]] = dict.fromkeys(range(len(layers)), TORCH)
+        """For each layer, the functions of its equations."""
+
+    def add_gradients(self, num_chars: int) -> None:
+        """Add the gradient of λ Ω to every recurrent weight's `grad`, after the backward pass of
+        the loss.
+
+        `num_chars` are those of the step in all processes, as Ω is a mean over them.
+        """
+        for layer, cell, steps in self._layers:
+            # All characters at once: none needs another, as states and errors are constants.
+            total = sum_of_omega(
+                layer,
+                cell,
+                x=torch.cat([step.x for step in steps]),
+                before=torch.cat([step.before for step in steps], dim=1),
+                errors=torch.cat([torch.stack(step.errors) for step in steps], dim=1),
+            )
+            steps.clear()
+
+            weights = [layer.weight(name) for name in cell.products]
+            gradients = torch.autograd.grad(self._factor / num_chars * total, weights)
+            for weight, gradient in zip(weights, gradients, strict=True):
+                assert weight.grad is not None, "the backward pass of the loss comes first"
+                weight.grad += gradient
+
+
+def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
+    """Return the cell type, with every step of a training recorded in `steps`."""
+
+    def step(
+        ops: Ops[Tensor],
+        x: Tensor,
+        product: Product[Tensor],
+        state: CellState[Tensor],
+        extras: Extras[Tensor],
+    ) -> CellState[Tensor]:
+        after = cell.step(ops, x, product, state, extras)
+        if not torch.is_grad_enabled():  # a validation
+            return after
+
+        # Views, so that what reaches c through the h of the same step is no error of c.
+        parts = tuple(part.view_as(part) for part in after)
+        before = torch.stack(state).detach()
+        recorded = _Step(x.detach(), before=before, errors=list(torch.zeros_like(before)))
+        for index, part in enumerate(parts):
+            put = partial(recorded.errors.__setitem__, index)
+            part.register_hook(put)  # type: ignore[no-untyped-call]
+        steps.append(recorded)
+        return parts
+
+    return type(cell.__name__, (cell,), {"step": staticmethod(step)})
+
+
+def sum_of_omega(
+    layer: RecurrentLayer, cell: type[Cell], *, x: Tensor, before: Tensor, errors: Tensor
+) -> Tensor:
+    """Compute the sum of (|e J| / |e| - 1)^2 over N characters, whose derivative is that by the
+    recurrent weights.
+
+    x (N, X * H) are input products, `before` (S, N, H) the states before them, `errors` (S, N, H)
+    the gradients e of the loss by the states after them. Characters whose error is 0 count 0.
+    """
+    before = before.detach().requires_grad_()
+
+    def product(name: str, h: Tensor) -> Tensor:
+        # The value of the product is a constant; its derivative by h is the weight.
+        weight = layer.weight(name)
+        value = linear(h, weight, layer.bias(name)).detach()
+        return value + linear(h - h.detach(), weight)
+
+    after = torch.stack(cell.step(TORCH, x, product, tuple(before), {}))
+    (passed,) = torch.autograd.grad(after, before, grad_outputs=errors, create_graph=True)
+
+    # In float64, because gradients that have vanished are squared here.
+    is_reached = errors.abs().amax(dim=(0, 2)) > 0
+    old_norms = torch.linalg.vector_norm(errors[:, is_reached].double(), dim=(0, 2))
+    new_norms = torch.linalg.vector_norm(passed[:, is_reached].double(), dim=(0, 2))
+    return torch.sum((new_norms / old_norms - 1) ** 2)
