@@ -96,7 +96,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
 """
 JOINTLY = {
     name: st.sampled_from(good) for name, (good, _) in IN_AND_OUT.items() if name not in BUDGETS
-}
+} | {"omega": st.just(0.0)}  # it goes with few cells
 
 
 @given(st.fixed_dictionaries(JOINTLY), st.sampled_from([None, *BUDGETS]))

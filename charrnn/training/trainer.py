@@ -19,7 +19,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
-from charrnn.model.network import SPARSE_TABLE
+from charrnn.model.network import SPARSE_TABLE, LayerOps
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
 from charrnn.text.batches import BatchRows
@@ -110,8 +110,10 @@ class Trainer:
 
         # Its layers record what they read, but not those of the averages, which are copies.
         self._omega: Omega | None = None
+        self._ops: LayerOps | None = None
         if config.omega > 0:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
+            self._ops = self._omega.ops
 
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {
@@ -222,9 +224,8 @@ class Trainer:
         # over them is the mean. Of an ensemble it is the sum of the losses of its networks, each of
         # which learns as if it were alone.
         noise = Noise(generator, batch_size, self.rows)
-        ops = None if self._omega is None else self._omega.ops
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(inputs, state, noise, ops)
+            logits, state = self.network(inputs, state, noise, self._ops)
         targets = targets.repeat(1, len(self._networks)).flatten()
         summed = cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
         loss = summed / (length * batch_size)
