@@ -363,6 +363,23 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
     play(model, script)
 
 
+def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path: Path) -> None:
+    model = charrnn.load(build_chain(tmp_path / "run", "\nxe\u0323\u0302y"))
+    text = "xe\u0323\u0302y\n" * 60
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until_scored(app, pilot)
+        under_cursor = []
+        for _ in range(5):
+            reversed_ = [char for char, style in styled(text_of(app)) if style.reverse]
+            under_cursor.append("".join(reversed_))
+            await pilot.press("right")
+            await pilot.pause()
+        assert under_cursor == ["x", *["e\u0323\u0302"] * 3, "y"]
+
+    play(model, script, text=text)
+
+
 def test_the_cursor_stays_in_view_a_page_down(model: Model) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await pilot.press("pagedown")

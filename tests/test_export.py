@@ -160,6 +160,26 @@ def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch)
         to_png('<svg width="8000" height="8000">')
 
 
+def test_letters_that_no_font_has_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of these, only Latin and Greek letters have pixels of their own.
+    monkeypatch.setattr(svg, "_pixels_of", lambda letter: letter if letter in "aβγ" else "box")
+    picture = to_svg([Text("a βγ हिन्दी שָׁלוֹם 👩🏽")])
+    assert svg._undrawn(picture) == ["Hebrew (ו)", "Devanagari (द)", "Woman (👩)"]
+
+
+@pytest.mark.parametrize(("text", "num_columns"), [("שָׁלוֹם", [1, 1, 1, 1]), ("مرحبا", [1] * 5)])
+def test_letters_from_right_to_left_stand_on_their_colours(
+    text: str, num_columns: list[int]
+) -> None:
+    root = ElementTree.fromstring(to_svg([heat_map(f"ab {text}")]))
+    line = next(
+        one for one in root.iter(f"{{{SVG_NAMESPACE}}}text") if text in "".join(one.itertext())
+    )
+    assert line.get("style") == svg.IN_ORDER
+    places = [float(word.get("x", "")) / COLUMN_WIDTH for word in line]
+    assert places == pytest.approx([0, *range(3, 3 + len(num_columns))], abs=0.01)
+
+
 @pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
 @pytest.mark.parametrize("name", ["[link=javascript:alert(1)]x[/link]", "[/]", ":boom:"])
 def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: str) -> None:

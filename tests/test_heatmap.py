@@ -22,9 +22,17 @@ from charrnn.views.heatmap import (
     HeatMap,
     Legend,
     SurpriseMap,
+    fold,
     scale_pictures,
 )
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, FULL_SCALE, scale_of, visible
+from charrnn.views.theme import (
+    ASCII_BLOCKS,
+    BLOCKS,
+    FULL_SCALE,
+    all_visible,
+    scale_of,
+    visible,
+)
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -109,8 +117,8 @@ def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
 
 def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
     assert plain(heat_map("日x\ty\x85\u0301z", [-1, 1, -0.5, 1, -1, 0, 1])) == [
-        "日x→   y<85><301>z",
-        "▁▁█▃▃▃▃█▁▁▁▁▅▅▅▅▅█",
+        "日x→   y<85>◌́z",
+        "▁▁█▃▃▃▃█▁▁▁▁▅█",
     ]
 
 
@@ -255,3 +263,61 @@ def test_little_surprise_has_no_colour() -> None:
     little, much, _ = coloured(SurpriseMap("ab", [0.1, 7.0]))
     assert background(little) is None
     assert background(much) is not None
+
+
+SCRIPTS = {
+    "Hindi": ("हिन्दी", ["हि", "न्", "दी"]),
+    "decomposed Vietnamese": ("Vie\u0323\u0302t", ["V", "i", "e\u0323\u0302", "t"]),
+    "Hebrew with vowels": ("שָׁלוֹם", ["שָׁ", "ל", "וֹ", "ם"]),
+    "Thai": ("น้ำก็", ["น้", "ำ", "ก็"]),
+    "a tone of skin": ("👩🏽!", ["👩🏽", "!"]),
+    "a family": ("👨\u200d👩\u200d👧", ["👨\u200d👩\u200d👧"]),
+}
+"""Texts and the grapheme clusters that they have."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_letter_and_its_marks_are_drawn_as_one_in_the_colour_of_the_last(script: str) -> None:
+    text, expected = SCRIPTS[script]
+    last = dict.fromkeys(expected, 0)
+    end = 0
+    for cluster in expected:
+        end += len(cluster)
+        last[cluster] = end - 1
+
+    (line,) = fold(zip(text, range(len(text)), strict=True), 40, ascii_only=False)
+    assert line == [(cluster, last[cluster]) for cluster in expected]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_blocks_below_a_script_are_as_wide_as_it(script: str) -> None:
+    text, _ = SCRIPTS[script]
+    shown, blocks = plain(heat_map(text, [1.0] * len(text)))
+    assert shown == text
+    assert blocks == "█" * cell_len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u0301a", "◌\u0301a"),
+        ("a \u0301\u0302", "a ◌\u0301\u0302"),
+        ("\n\u094d", "↵◌\u094d"),
+        ("─\u0301", "─◌\u0301"),
+        ("\u200d", "<200d>"),
+        ("🏽", "<1f3fd>"),
+        ("\ufe0f", "<fe0f>"),
+        ("a\u200bb", "a<200b>b"),
+        ("a\u202eb", "a<202e>b"),
+    ],
+)
+def test_what_has_no_letter_before_it_is_named_or_stands_on_a_circle(text: str, shown: str) -> None:
+    assert all_visible(text) == shown
+
+
+def test_a_cluster_has_an_end_however_many_marks_follow() -> None:
+    assert all_visible("a" + "\u0301" * 40) == "a" + "\u0301" * 30 + "◌" + "\u0301" * 10
+
+
+def test_in_ascii_each_part_of_a_cluster_is_by_itself() -> None:
+    assert all_visible("e\u0301", ascii_only=True) == "e\\u0301"

@@ -4,6 +4,7 @@ browser."""
 import base64
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,14 @@ def test_each_character_of_the_source_is_one_code_point() -> None:
     shown = [data["marks"].get(character, character) for character in data["source"]]
     expected = ["a", "→   ", "b", "\uf900", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
     assert shown == expected
+
+
+def test_a_grapheme_cluster_is_at_its_last_character() -> None:
+    source = "e\u0301\tहि\u200d"
+    data = Elements(to_html_page(replace(make_atlas(), text=source, source=source))).data
+    shown = ["", "e\u0301", "→   ", "", "", "हि\u200d"]
+    assert data["text"] == shown
+    assert [data["marks"].get(character, character) for character in data["source"]] == shown
 
 
 @needs_browser

@@ -38,7 +38,7 @@ from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.html_page import PagePart
 from charrnn.views.tables import plain_table
-from charrnn.views.theme import LINE_ENDS, shown_character, visible
+from charrnn.views.theme import shown_at_each, shown_character
 
 LEAST_EFFECT = 0.01
 """Share of a cell's range that erasing some character must change its value by; else the cell is
@@ -533,12 +533,10 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
 def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
     # A line end would begin another line. Some marks have several characters.
-    marks = {ord(end): visible(end) for end in LINE_ENDS}
-    text = ""
+    pieces = shown_at_each("".join(one.character for one in passage.characters))
+    text = "".join(pieces)
     values: list[float] = []
-    for one in passage.characters:
-        shown = one.character.translate(marks)
-        text += shown
+    for one, shown in zip(passage.characters, pieces, strict=True):
         values += [one.measured / largest] * len(shown)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)

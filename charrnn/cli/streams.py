@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
-IN_TEXT = "\n\t\u200c\u200d"
+IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """What a terminal gets of a model's text as it is: also the joiners, which Persian, Indic scripts
-and emoji need."""
+and emoji need, and the tones of skin."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 

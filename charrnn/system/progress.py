@@ -110,8 +110,8 @@ def tell(news: object) -> None:
 
 
 def warn(message: str) -> None:
-    """Show a warning about something that makes the work slower, such as a cache that cannot be
-    written."""
+    """Show a warning about something that makes the work slower or its result poorer, such as a
+    cache that cannot be written."""
     _current.get().warn(message)
 
 

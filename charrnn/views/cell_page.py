@@ -2,6 +2,7 @@
 like it."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,12 +20,11 @@ from charrnn.views.tables import ablation_table
 from charrnn.views.theme import (
     ASCII_BLOCKS,
     BLOCKS,
-    LINE_ENDS,
     Scale,
     all_visible,
     quoted_character,
     scale_of,
-    visible,
+    shown_at_each,
 )
 
 PLACE_OF_ABLATION = 50
@@ -209,15 +209,12 @@ def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.
 def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many columns, its line ends as
     marks."""
-    # How each character is shown, and the columns that it takes.
-    shown = []
-    widths = []
-    for place, character in enumerate(passage.text):
-        mark = visible(character)
-        if passage.text.startswith("\r\n", place):
-            mark = ""  # ↵ stands for a carriage return before it, too
-        shown.append(mark if character in (*LINE_ENDS, "\r") else character)
-        widths.append(cell_len(mark))
+    # How each character is shown, and the columns that it takes. ↵ stands for a carriage return
+    # before it, too, and a letter with its marks is at the last of them.
+    shown = shown_at_each(passage.text)
+    for found in re.finditer("\r\n", passage.text):
+        shown[found.start()] = ""
+    widths = list(map(cell_len, shown))
 
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
     # as there are any.

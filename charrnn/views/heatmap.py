@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, repeat, zip_longest
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -18,10 +18,14 @@ from charrnn.views.theme import (
     FULL_SCALE,
     LINE_ENDS,
     Scale,
+    Value,
     all_visible,
     block,
+    clusters,
     is_plain,
     palette_of,
+    visible,
+    visible_in_ascii,
 )
 
 MAX_BITS = 8.0
@@ -35,9 +39,6 @@ ASCII_UNDERLINE = "^"
 """The same for streams that carry ASCII only."""
 MIN_FILL = 0.5
 """Share of the width that a line fills at least where it is broken at a space."""
-
-Value = TypeVar("Value")
-"""What a character is drawn by: a cell value, a number of bits, a mark."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,10 @@ def _styled(
 def fold(
     characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
 ) -> Iterator[list[tuple[str, Value]]]:
-    """Yield lines of (shown character, value), broken after a newline or END and where the next one
+    """Yield lines of (shown cluster, value), broken after a newline or END and where the next one
     does not fit.
+
+    A grapheme cluster has the value of its last character. In ASCII each character is by itself.
 
     A line that is too long is broken after its last space, so that words stay whole, unless less
     than MIN_FILL of the width would be filled.
@@ -206,8 +209,12 @@ def fold(
     # How many characters of the line come before its last word, and their width.
     num_before = 0
     width_before = 0
+    show = visible_in_ascii
+    if not ascii_only:
+        show = visible
+        characters = clusters(characters)
     for character, value in characters:
-        shown = all_visible(character, ascii_only=ascii_only)
+        shown = show(character)
         needed = cell_len(shown)
 
         # Break the line; what comes after its last word may still be too long with the character.

@@ -16,7 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.views.theme import LINE_ENDS, NUM_SHADES, shade_rules, shown_character, visible
+from charrnn.views.theme import (
+    LINE_ENDS,
+    NUM_SHADES,
+    shade_rules,
+    shown_at_each,
+    shown_character,
+)
 
 TEMPLATE = Path(__file__).with_name("html_page.html")
 """The page without its data."""
@@ -207,7 +213,7 @@ class _PageEncoder:
         return {
             "title": shown_character(page.title),
             "shows": page.shows,
-            "text": list(map(visible, page.text)),
+            "text": shown_at_each(page.text),
             "breaks": [place for place, char in enumerate(page.text) if char in LINE_ENDS],
             "begin": page.begin,
             "source": source,
@@ -333,20 +339,20 @@ def _number(number: float | None) -> float | None:
 def _one_code_point_each(text: str) -> tuple[str, dict[str, str]]:
     """Return a text as it is shown, one code point per character, and what marks stand for.
 
-    Characters that are shown as several, such as tabs, become marks: code points of the private
-    use area.
+    What is shown as several or as none, such as tabs and the parts of a grapheme cluster, becomes a
+    mark: a code point of the private use area.
     """
     marks: dict[str, str] = {}
     known: dict[str, str] = {}
-    for character in dict.fromkeys(text):
+    pieces = shown_at_each(text)
+    for shown in dict.fromkeys(pieces):
+        known[shown] = shown
         # A character of the private use area becomes a mark, too: it could be one.
-        shown = visible(character)
         if len(shown) != 1 or MARK <= ord(shown) < MARK + NUM_MARKS:
             mark = chr(MARK + len(marks) % NUM_MARKS)
             marks[mark] = shown
-            shown = mark
-        known[character] = shown
-    return "".join(known[character] for character in text), marks
+            known[shown] = mark
+    return "".join(known[shown] for shown in pieces), marks
 
 
 def _show_all(texts: Sequence[str]) -> list[str]:

@@ -7,9 +7,10 @@ pixels.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
-from html import escape
+from html import escape, unescape
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +25,15 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
 from charrnn.errors import UsageError
-from charrnn.views.theme import BACKGROUND_VARIABLE, BLOCKS, PAPERS, all_visible, dark_colours
+from charrnn.system.progress import warn
+from charrnn.views.theme import (
+    BACKGROUND_VARIABLE,
+    BLOCKS,
+    PAPERS,
+    all_visible,
+    clusters,
+    dark_colours,
+)
 
 MAX_PIXELS = 200_000_000
 """Pixels of a .png, at most: they take four bytes each while it is drawn."""
@@ -102,6 +111,15 @@ _FILLED |= {"─": (LINE_HEIGHT / 2 - 0.75, 1.5), "━": (LINE_HEIGHT / 2 - 1.5,
 its height."""
 _PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
 """A block character, rules, spaces or a word."""
+
+
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""Letters that are written from right to left (DerivedBidiClass.txt of Unicode)."""
+IN_ORDER = "unicode-bidi: bidi-override; direction: ltr"
+"""The style that draws letters in the order of the text, as most terminals do: each on its colour.
+"""
 
 
 @runtime_checkable
@@ -239,6 +257,12 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             elif piece[0] == " ":
                 words.append(piece)
+            elif _RIGHT_TO_LEFT.search(piece):
+                # Viewers would turn the word round, whose letters have the colours below them.
+                end = column
+                for letter, _ in clusters(zip(piece, piece, strict=True)):
+                    words.append(_word(letter, end, cell_len(letter), style))
+                    end += cell_len(letter)
             else:
                 words.append(_word(piece, column, width, style))
             column += width
@@ -250,7 +274,11 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     while words and not words[-1].strip():
         words.pop()
     if words:
-        yield f'<text y="{_number(top + BASELINE)}">{"".join(words)}</text>'
+        shown = "".join(words)
+        order = ""
+        if _RIGHT_TO_LEFT.search(shown):
+            order = f' style="{IN_ORDER}"'
+        yield f'<text y="{_number(top + BASELINE)}"{order}>{shown}</text>'
 
 
 def _word(text: str, column: int, width: int, style: Style) -> str:
@@ -302,8 +330,8 @@ ZOOM = 2.0
 
 
 def to_png(svg: str) -> bytes:
-    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or without a font
-    for its text."""
+    """Rasterize an SVG of `to_svg`, and warn of letters that no font has. Raises UsageError for a
+    picture too large, or where there is no font at all."""
     import resvg_py
 
     # The first two are those of the whole picture.
@@ -323,7 +351,34 @@ def to_png(svg: str) -> bytes:
             " as the package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of"
             " the viewer."
         )
+    missing = _undrawn(svg)
+    if missing:
+        warn(
+            f"no font on this machine has {', '.join(missing)}: the .png shows empty boxes. Install"
+            " one, or export a .svg, which is drawn with the fonts of the viewer"
+        )
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=ZOOM))
+
+
+def _undrawn(svg: str) -> list[str]:
+    """Return the first words of the names of the letters in a picture that no font has: Thai,
+    Hebrew, CJK, …"""
+    text = unescape(re.sub("<style>.*?</style>|<[^>]*>", "", svg))
+    undrawn = _pixels_of(NO_LETTER)
+    scripts: dict[str, str] = {}
+    for letter in sorted(set(text)):
+        # One letter tells of its script, of which there may be thousands. Marks draw no pixels of
+        # their own.
+        script = unicodedata.name(letter, "").partition(" ")[0]
+        if letter.isascii() or not script or cell_len(letter) == 0:
+            continue
+        if script not in scripts and _pixels_of(letter) == undrawn:
+            scripts[script] = f"{script.capitalize()} ({letter})"
+    return list(scripts.values())
+
+
+NO_LETTER = "\u0378"
+"""A code point that no font draws: Unicode has no character there."""
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size, split_text
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.style import StyleType
@@ -440,7 +440,9 @@ def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
     table.columns[1].no_wrap = True
     for place in places:
         # Of what is before, its end, so that the brackets stand below each other.
-        before = set_cell_size(all_visible(place.before)[::-1], 16)[::-1]
+        before = all_visible(place.before)
+        before = split_text(before, max(0, cell_len(before) - 16))[1]
+        before = " " * (16 - cell_len(before)) + before
         after = set_cell_size(all_visible(place.after), 8)
         context = f"{before}[{all_visible(place.character)}]{after}"
 

@@ -10,13 +10,14 @@ colours from here.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_graphemes
 from rich.color import Color
 from rich.console import Console
 from rich.style import Style
@@ -375,21 +376,77 @@ TAB_WIDTH = 4
 LINE_ENDS = ("\n", "\0")
 """Characters after which a picture of a text begins a new line: a newline and the END of a
 document."""
+END_MARK = "¶"
+"""How the END of a document is shown: many fonts lack the picture that Unicode has of it."""
+MAX_CLUSTER = 31
+"""Code points that are drawn as one, at most: a letter and thirty marks (UAX #15, stream-safe
+text)."""
+ALONE = "◌"
+"""What a combining mark stands on where there is no letter before it."""
+JOINERS = "\u200c\u200d"
+"""Invisible characters that belong to the letters around them."""
 _UNSHOWN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that change the direction of the text, and lone surrogates."""
+_UNSEEN = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Combining characters that draw nothing by themselves: selectors of a variant, and a joiner."""
+_SHAPES = re.compile("[\u2500-\u259f]")
+"""Rules and blocks, which pictures draw as shapes and not as text."""
+
+Value = TypeVar("Value")
+"""What a character is drawn by: a cell value, a number of bits, a mark, its index."""
+
+
+def clusters(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
+    """Yield the grapheme clusters of a text, each with the value of its last character.
+
+    A letter with its combining marks, or an emoji that joiners make of several, is one cluster.
+    """
+    cluster = ""
+    latest: list[Value] = []
+    for character, value in characters:
+        if not joins(cluster, character):
+            for last in latest:
+                yield cluster, last
+            cluster = ""
+        cluster += character
+        latest = [value]
+    for last in latest:
+        yield cluster, last
 
 
 @lru_cache(maxsize=4096)
-def visible(character: str) -> str:
-    """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format
-    characters as marks.
+def joins(cluster: str, character: str) -> bool:
+    """Return whether a character is drawn as one with the characters before it."""
+    # No mark comes before U+0300. Nearly every character of most texts ends here.
+    if character < "\u0300" or not cluster or len(cluster) >= MAX_CLUSTER:
+        return False
+
+    # Spaces and shapes are drawn without text, and a character that is shown as <...> is no letter.
+    base = cluster[0]
+    if base.isspace() or _SHAPES.match(base) or visible(base) not in (base, ALONE + base):
+        return False
+    if character not in JOINERS and unicodedata.category(character)[0] in "CZ":
+        return False
+
+    # The widths are those of rich, too, which takes no columns for what it adds to a cluster.
+    spans, _ = split_graphemes(cluster + character)
+    return len(spans) == 1
+
+
+@lru_cache(maxsize=4096)
+def visible(cluster: str) -> str:
+    """Return how a character or a grapheme cluster is shown: a newline as ↵, a tab as → and spaces,
+    control and format characters as marks, a combining mark by itself on a circle.
 
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
+    character = cluster[0]
     if character == "\n":
         return "↵"
     if character == "\t":
         return "→".ljust(TAB_WIDTH)
+    if character == "\0":
+        return END_MARK
     code = ord(character)
     # Unicode has pictures of the control characters of ASCII.
     if code < 32:
@@ -399,16 +456,29 @@ def visible(character: str) -> str:
 
     # The last two code points of every plane are no characters: XML, and so an exported picture,
     # does not allow them.
-    if cell_len(character) == 0 or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
+    is_narrow = cell_len(character) == 0
+    if is_narrow and unicodedata.category(character)[0] == "M" and not _UNSEEN.match(character):
+        return ALONE + cluster
+    if is_narrow or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
         return f"<{code:02x}>"
-    return character
+    return cluster
+
+
+def shown_at_each(text: str) -> list[str]:
+    """Return what is drawn at each character of a text: a grapheme cluster at its last one, "" at
+    the others."""
+    shown = [""] * len(text)
+    for cluster, last in clusters(zip(text, range(len(text)), strict=True)):
+        shown[last] = visible(cluster)
+    return shown
 
 
 def all_visible(text: str, *, ascii_only: bool = False) -> str:
-    """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one
+    """Show all characters of a text by `visible`, or by `visible_in_ascii`; the result is one
     line."""
-    show = visible_in_ascii if ascii_only else visible
-    return "".join(map(show, text))
+    if ascii_only:
+        return "".join(map(visible_in_ascii, text))
+    return "".join(shown_at_each(text))
 
 
 def visible_in_ascii(character: str) -> str:

@@ -1,5 +1,6 @@
 """A text that is coloured by one value per character and scrolls with a cursor."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -27,7 +28,7 @@ class TextView(ScrollView, can_focus=False):
         """From -1 to 1."""
         self._cursor: int | None = None
         self._lines: list[list[tuple[str, int]]] = []
-        """Shown characters with their indices."""
+        """Shown clusters with the indices of their last characters."""
         self._folded: tuple[str, int] | None = None
         """The text and the width that `_lines` is made for."""
 
@@ -93,8 +94,7 @@ class TextView(ScrollView, can_focus=False):
         if not self._lines:
             return 0
         current = self.current_line
-        _, begin = self._lines[current][0]
-        place = (self._cursor or 0) - begin
+        place = self._place_in(self._lines[current])
 
         # A shorter line is left at its end.
         number = min(len(self._lines) - 1, max(0, current + by))
@@ -119,19 +119,28 @@ class TextView(ScrollView, can_focus=False):
         if is_below:
             return Strip([Segment(self.sparkline(number))]).adjust_cell_length(self.size.width)
 
+        line = self._lines[number]
         gutter = " " * GUTTER
+        under_cursor = None
         if self._cursor is not None and number == self.current_line:
             gutter = "▸ "
+            # A cluster has the index of its last character; the cursor may be at another.
+            under_cursor = line[self._place_in(line)][1]
         segments = [Segment(gutter)]
-        for style, run in groupby(self._lines[number], lambda item: self._style_at(item[1])):
+        for style, run in groupby(line, lambda item: self._style_at(item[1], under_cursor)):
             segments.append(Segment("".join(shown for shown, _ in run), style))
         return Strip(segments).adjust_cell_length(self.size.width)
 
-    def _style_at(self, index: int) -> Style:
+    def _place_in(self, line: Sequence[tuple[str, int]]) -> int:
+        """Return which cluster of a line the cursor is on, the last one if it is behind them."""
+        indices = [index for _, index in line]
+        return min(len(line) - 1, bisect_left(indices, self._cursor or 0))
+
+    def _style_at(self, index: int, under_cursor: int | None) -> Style:
         style = Style()
         if self._values is not None and not self.app.no_color:
             style = palette_of(self.app.console).value(self._values[index])
         # Swapped colours are seen on any colour.
-        if index == self._cursor:
+        if index == under_cursor:
             style += Style(reverse=True)
         return style
