@@ -150,7 +150,6 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: CellAnalys
     # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
     assert max(direction.weights) == pytest.approx(min(direction.weights), rel=0.15)
     assert direction.cell_score < 0.85 < 0.99 < direction.score
-    assert direction.is_better
     assert direction.gain_ci[0] > 0.1
     assert sum(map(abs, direction.shares)) == pytest.approx(1)
 
@@ -174,7 +173,6 @@ def test_a_direction_of_one_cell_is_the_best_cell(study: CellAnalysis) -> None:
     assert single.cells == ((score.layer, score.unit),)
     assert single.score == pytest.approx(score.auc)
     assert single.gain == pytest.approx(0)
-    assert not single.is_better
 
 
 def test_ablating_a_planted_direction_costs_inside(

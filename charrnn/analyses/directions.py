@@ -49,8 +49,6 @@ from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
 """Characters of the scoring half on which a direction is ablated, at most."""
-LEAST_GAIN = 0.01
-"""A direction is shown beside the best cell if its score is higher by at least this much."""
 PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""
 MOST_CELLS = 8
@@ -92,7 +90,7 @@ class Direction(Displayable):
     num_chars: int
     is_all: bool = False
     """Whether it is over all cells of the model."""
-    DERIVED = ("name", "gain", "is_better", "shares")
+    DERIVED = ("name", "gain", "shares")
 
     def view(self) -> Sequence[RenderableType]:
         """Return the score and the cells."""
@@ -108,11 +106,6 @@ class Direction(Displayable):
     def gain(self) -> float:
         """How much higher its score is than that of the best cell."""
         return self.score - self.cell_score
-
-    @property
-    def is_better(self) -> bool:
-        """Whether it is significantly better than the best cell, by LEAST_GAIN or more."""
-        return self.gain >= LEAST_GAIN and self.gain_ci[0] > 0
 
     @property
     def shares(self) -> tuple[float, ...]:

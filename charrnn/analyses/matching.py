@@ -110,9 +110,6 @@ class PairMatch(Displayable):
     """In the order of the cells."""
     null_median: float
     """The median of the best |r| of all cells under all rotations."""
-    null_95: float
-    """The |r| that 95 % of them stay below."""
-    null_99: float
     DERIVED = ("median", "share_95", "share_99", "share_excess")
 
     @property
@@ -475,13 +472,7 @@ def match_pair(
             p_value=p_value,
         )
         matches.append(match)
-    median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
-    return PairMatch(
-        matches=tuple(matches),
-        null_median=median,
-        null_95=null_95,
-        null_99=null_99,
-    )
+    return PairMatch(matches=tuple(matches), null_median=float(np.float32(np.median(null))))
 
 
 def _property(

@@ -39,10 +39,10 @@ from charrnn.hooks.specifications import evaluations
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.model.reading import segments_of
-from charrnn.statistics.intervals import MIN_VALUES, BlockSums, num_blocks_of
-from charrnn.text.corpus import CorpusPart, utf8_sizes
+from charrnn.statistics.intervals import MIN_VALUES, BlockSums
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.recorded_corpus import RecordedCorpus
-from charrnn.text.vocab import EncodedText, Vocab, as_bytes, code_points
+from charrnn.text.vocab import EncodedText, Vocab, as_bytes
 
 NUM_UNICODE = 0x110000 - 0x800
 """Characters of Unicode: the code points that are no surrogates."""
@@ -438,46 +438,30 @@ class Comparison:
         name: str,
         step: int | None = None,
         difference: Difference | None = None,
-        byte_difference: Difference | None = None,
+        trained_share: float | None = None,
     ) -> None:
         """Add the row of a predictor."""
-        # Rows of other predictors of a run, as of dynamic evaluation, have its share as well.
-        trained_share = None
-        for run in self.runs:
-            if run.name == name and run.step == step:
-                trained_share = run.trained_share
-                break
         self.rows.append(
             records.EvaluationRow(
                 name=name,
                 step=step,
                 loss=loss,
                 difference=difference,
-                byte_difference=byte_difference,
                 trained_share=trained_share,
             )
         )
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
-        # Differences are per character, or per byte where one of the two reads bytes.
-        first_run = self.runs[0]
+        # Differences are per character, so between bytes and characters there is none.
+        first = self.runs[0]
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
             difference = None
-            byte_difference = None
-            if run.text.unit != first_run.text.unit:
-                byte_difference = self._byte_difference(run, losses)
-            elif run is not first_run:
+            if run is not first and run.text.unit == first.text.unit:
                 difference = paired_difference(losses, self.losses[0])
-            self._add_run(
-                run,
-                STATEFUL,
-                blocks=losses.blocks,
-                difference=difference,
-                byte_difference=byte_difference,
-            )
+            self._add_run(run, STATEFUL, blocks=losses.blocks, difference=difference)
 
         # The first run that is long enough for windows is what the others differ from.
         reference: tuple[MeasuredRun, BlockSums] | None = None
@@ -503,10 +487,11 @@ class Comparison:
         self,
         run: MeasuredRun,
         protocol: str,
+        *,
         blocks: BlockSums,
         difference: Difference | None,
-        byte_difference: Difference | None = None,
     ) -> None:
+        """Add the row of a run by one protocol."""
         precision = chosen_precision(run.network.device, self.precision)
         loss = run.text.report(blocks, protocol=protocol, precision=precision)
         self.add(
@@ -514,52 +499,8 @@ class Comparison:
             name=run.name,
             step=run.step,
             difference=difference,
-            byte_difference=byte_difference,
+            trained_share=run.trained_share,
         )
-
-    def _byte_difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
-        """Return the difference to the first run in bits per byte, from blocks of the same bytes.
-
-        One of the two reads characters and the other bytes.
-
-        None for segments of a longer text, which are not the same ones.
-        """
-        # Segments of equal numbers of characters and of bytes are different places of the text.
-        pair = ((self.runs[0], self.losses[0]), (run, losses))
-        for one, scored in pair:
-            if len(scored) != len(one.text.ids) - one.text.first_scored:
-                return None
-
-        # Where each character begins in the bytes of the text.
-        units = [one.text.unit for one in self.runs]
-        content = self.contents[units.index("character")][:]
-        assert isinstance(content, str)
-        sizes = utf8_sizes(code_points(content))
-        starts = np.cumsum(sizes) - sizes
-        num_bytes = int(sizes.sum())
-
-        # Nothing predicts the first character, of which a model of bytes predicts all but one byte.
-        num_skipped = int(sizes[0]) if run.text.first == 0 else 0
-
-        # Blocks of equal numbers of bytes, by which both are summed.
-        num_blocks = num_blocks_of(num_bytes)
-        edges = -(-np.arange(num_blocks + 1) * num_bytes // num_blocks)
-        counts = np.diff(edges).astype(np.float64)
-        counts[0] -= num_skipped
-
-        found = []
-        for one, scored in pair:
-            # A character is in the block of its first byte.
-            places = scored.positions - one.text.first
-            if one.text.unit == "character":
-                places = starts[places]
-            is_common = places >= num_skipped
-            blocks = places[is_common] * num_blocks // num_bytes
-            bits = np.bincount(
-                blocks, weights=scored.nats[is_common] / math.log(2), minlength=num_blocks
-            )
-            found.append(BlockSums(bits.astype(np.float64), counts))
-        return block_difference(found[1], found[0])
 
     def evaluation(self) -> records.Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the
@@ -593,11 +534,6 @@ class Comparison:
                     " compare bits/byte."
                 )
                 break
-        if any(row.byte_difference is not None for row in self.rows):
-            yield (
-                "A difference between characters and bytes is in bits/byte; windows, which differ,"
-                " have none."
-            )
 
     def _notes_of_part(self) -> Iterator[str]:
         """Yield which part of the text was scored, and whether anything was chosen by it."""

@@ -75,8 +75,6 @@ class EvaluationRow:
     loss: LossReport
     difference: Difference | None = None
     """To the first row whose protocol can be compared with this one; None for that row itself."""
-    byte_difference: Difference | None = None
-    """To that row in bits per byte, if one of the two reads characters and the other bytes."""
     trained_share: float | None = None
     """Share of the text that the run was trained on; None unless it is known to have a part of the
     run's."""
@@ -89,8 +87,6 @@ class EvaluationRow:
             data["trained_share"] = self.trained_share
         if self.difference is not None:
             data["difference"] = asdict(self.difference)
-        if self.byte_difference is not None:
-            data["byte_difference"] = asdict(self.byte_difference)
         return data
 
 

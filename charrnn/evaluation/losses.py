@@ -144,9 +144,8 @@ def scored_positions(
     """Return the ascending indices (M,) of the characters that `char_losses` scores.
 
     They are all from `first` on or, where those are more than `max_chars`, segments that are spread
-    evenly over the text. Raises ValueError if there is nothing to score.
+    evenly over the text.
     """
-    _check_first(num_ids, first)
     segments = _segments(num_ids, first=first, max_chars=max_chars)
     return (segments.starts[:, None] + np.arange(segments.length)).ravel()
 
@@ -204,7 +203,9 @@ def iter_char_losses(
     The order is that of the readers: time step by time step, each with the characters of all batch
     rows. The arguments and errors are those of `char_losses`.
     """
-    _check_first(len(ids), first)
+    if not 1 <= first < len(ids):
+        raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
+
     # Parameters may have another precision than the computation.
     device = network.device
 
@@ -245,11 +246,6 @@ def iter_char_losses(
             advance(len(targets))
 
 
-def _check_first(num_ids: int, first: int) -> None:
-    if not 1 <= first < num_ids:
-        raise ValueError(f"nothing to score: first is {first}, the text has {num_ids} characters")
-
-
 def windowed_block_sums(
     network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> BlockSums:
@@ -257,12 +253,9 @@ def windowed_block_sums(
     from a zero state.
 
     They are summed by the blocks of the text in which the characters are; a character with the id 0
-    costs `escape_nats` more. Raises ValueError if the text is shorter than one window and its
-    targets.
+    costs `escape_nats` more. The text must be longer than a window
+    (`MeasuredText.why_not_windowed`).
     """
-    if len(ids) <= WINDOWED_LENGTH:
-        raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
-
     # The same windows for every model, so that the difference of two losses is a paired one.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
 

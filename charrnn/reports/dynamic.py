@@ -368,15 +368,23 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     static = char_losses(network, ids, text.first_scored, precision="fp32")
     losses = adapt(network, ids, text.first_scored, scale=scale).losses
 
+    # The share that a run was trained on is that of the whole text.
     name = run.name
+    trained_share = run.trained_share
     if len(ids) < len(text.ids):
+        trained_share = None
         name = f"{run.name}[:{len(ids) - text.first}]"
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
 
     report = text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
-    difference = paired_difference(losses, static)
-    comparison.add(report, name=name, step=run.step, difference=difference)
+    comparison.add(
+        report,
+        name=name,
+        step=run.step,
+        difference=paired_difference(losses, static),
+        trained_share=trained_share,
+    )
 
 
 ROWS = ExtraRows(

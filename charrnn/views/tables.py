@@ -687,11 +687,11 @@ def _figures(loss: LossReport) -> list[str]:
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
-    # Models of different alphabets are compared by bytes, of which the intervals then count, too.
-    has_bytes = any(row.byte_difference is not None for row in rows)
+    # Bytes and characters are compared by bytes, of which the intervals then count, too.
+    has_bytes = len({row.loss.text_length for row in rows}) > 1
     for row in rows:
         loss = row.loss
-        difference, ends = _difference_cells(row.difference or row.byte_difference)
+        difference, ends = _difference_cells(row.difference)
         table.add_row(row.name, loss.protocol, *_figures(loss), difference)
 
         # The intervals stand below their figures.

@@ -350,7 +350,4 @@ def _describe(
         conditions=tuple(phrases),
         polarity=polarity,
         auc=measure_score(values, mask, polarity) if 0 < mask.sum() < len(mask) else None,
-        share=float(mask.mean()),
-        mean_inside=inside,
-        mean_outside=outside,
     )

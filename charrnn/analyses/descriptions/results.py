@@ -25,7 +25,7 @@ class Description(Displayable):
     """The rule that predicts the values of a cell best, and how well it does on text it was not
     chosen on.
 
-    All figures but `chosen_on` and the two means are of the scoring half. The score is R², the
+    All figures but `chosen_on` are of the scoring half. The score is R², the
     share of the variance of the cell's values that the rule explains; a rule that is worse than the
     mean has a negative score.
     """
@@ -53,11 +53,6 @@ class Description(Displayable):
     """R² on the choosing half."""
     control: float | None = None
     """R² of the best rule for control values: those of the cell, shifted along the text."""
-    share: float | None = None
-    """Kind `rule`: the share of the characters at which all conditions hold."""
-    mean_inside: float | None = None
-    """Kind `rule`: the mean value where all conditions hold, on the choosing half."""
-    mean_outside: float | None = None
     explained: bool = False
     """Whether the score has an interval above 0 and exceeds both the level that rules reach by
     chance and `control`."""
