@@ -14,9 +14,11 @@ from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import Invocation, app, commands
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import (
+    choose_encoding,
     describe_unexpected,
     discard_output,
     print_error,
+    report_lost_characters,
     warn,
     with_flags,
 )
@@ -58,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         print_error(problem)
         return 1
     try:
-        return _run_with_signals(arguments)
+        return _run_with_signals(arguments) or report_lost_characters()
     except (BrokenPipeError, SystemExit):
         # The reader of the output exited (`| head -1`), which typer turns into SystemExit.
         discard_output()
@@ -157,9 +159,8 @@ def _prepare_process() -> str | None:
     if sys.stdout is None:
         return "cannot write the output: standard output is closed"
     for stream in (sys.stdout, sys.stderr):
-        # Escape characters that the encoding of the stream lacks, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace", newline="\n")
+            choose_encoding(stream)
     try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:

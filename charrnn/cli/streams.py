@@ -6,7 +6,10 @@ Parameters that messages name are turned into the options of the command line.
 
 import os
 import sys
+from codecs import backslashreplace_errors, lookup, register_error
+from collections import deque
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
@@ -29,6 +32,53 @@ IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 and emoji need, and the tones of skin."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
+
+
+def choose_encoding(stream: TextIOWrapper) -> None:
+    """Let a standard stream write UTF-8, unless the user or the terminal wants another encoding.
+
+    What that lacks is escaped, and kept for `about_lost_characters`.
+    """
+    # A redirected stream has the encoding of the locale, on Windows a code page of 1985: the text
+    # of a model is none of its letters. ASCII is what Python assumes where no locale is set; no
+    # terminal has it.
+    asked, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
+    if not asked and (not stream.isatty() or lookup(stream.encoding).name == "ascii"):
+        stream.reconfigure(encoding="utf-8")
+
+    # UTF-8 lacks only the bytes of a file name that are no UTF-8: they are escaped, and no loss.
+    # Neither is a message on stderr.
+    if lookup(stream.encoding).name == "utf-8" or stream is sys.stderr:
+        errors = "backslashreplace"
+    elif errors in ("", "strict"):
+        errors = _ESCAPE
+    stream.reconfigure(errors=errors, newline="\n")
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    escaped = backslashreplace_errors(error)
+    _lost.append(escaped[0])
+    return escaped
+
+
+_ESCAPE = "charrnn-escape"
+register_error(_ESCAPE, _escape)
+_lost: deque[str | bytes] = deque(maxlen=1)
+"""The last characters of stdout that were escaped."""
+
+
+def report_lost_characters() -> int:
+    """Say on stderr that stdout has lost characters, if it has, and return the exit code for it:
+    1, and 0 on a terminal, which keeps nothing."""
+    if not _lost:
+        return 0
+    print_error(
+        f"standard output is in {sys.stdout.encoding}, which lacks characters: some are written as"
+        f" {_lost.pop()!s:.12}\nSet PYTHONIOENCODING=utf-8; in a terminal also its locale."
+    )
+    if sys.stdout.isatty():
+        return 0
+    return 1
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:

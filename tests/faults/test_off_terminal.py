@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_runs import build_chain
 from conftest import SMALL_FLAGS, clean_environment
 from fixture_types import Process
 from fork_server import ForkServer
@@ -237,3 +238,59 @@ def test_a_closed_standard_input_is_named(fork_server: ForkServer) -> None:
     code, child = fork_server.run("train", "-", "--steps", 1, prepare="child_faults:close_input")
     said = "error: standard input (-) is closed: give a file, or pipe a text into the command\n"
     assert (code, child.out, child.err) == (3, "", said)
+
+
+@pytest.fixture(scope="module")
+def cyrillic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a run that writes Cyrillic letters over and over."""
+    return build_chain(tmp_path_factory.mktemp("runs") / "cyrillic", "\nзнаю")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_text_is_utf8_where_no_other_encoding_is_asked_for(
+    on_screen: Screen, cyrillic: Path, encoding: str, *, is_terminal: bool
+) -> None:
+    ran = on_screen(
+        *("sample", cyrillic, "--temp", 0, "--length", 4, "--quiet"),
+        is_terminal=is_terminal,
+        encoding=encoding,
+    )
+    if is_terminal and encoding == "cp1252":
+        assert (ran.code, ran.out) == (0, "\\u0437\\u043d\\u0430\\u044e\n")
+        assert "Set PYTHONIOENCODING=utf-8" in ran.err
+    else:
+        assert (ran.code, ran.out, ran.err) == (0, "знаю\n", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "text"),
+    [
+        ("ascii", 1, b"\\u0437\\u043d\\u0430\\u044e\n"),
+        ("cp1252:strict", 1, b"\\u0437\\u043d\\u0430\\u044e\n"),
+        ("cp1252:replace", 0, b"????\n"),
+        ("koi8-r", 0, "знаю\n".encode("koi8-r")),
+        ("utf-8", 0, "знаю\n".encode()),
+    ],
+)
+def test_an_encoding_that_the_user_sets_is_kept(
+    process: Process, cyrillic: Path, asked: str, code: int, text: bytes
+) -> None:
+    line = ("-m", "charrnn", "sample", cyrillic, "--temp", 0, "--length", 4, "--quiet")
+    ran = process(*line, PYTHONIOENCODING=asked)
+    assert (ran.returncode, ran.stdout) == (code, text)
+    assert (b"Set PYTHONIOENCODING=utf-8" in ran.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sample", ["--temp", 0, "--length", 9]), ("predict", ["\n"]), ("runs", [])],
+)
+def test_the_locale_changes_no_result(
+    process: Process, cyrillic: Path, name: str, options: list[object]
+) -> None:
+    line = ("-m", "charrnn", name, cyrillic, *options)
+    plain = process(*line)
+    of_c = process(*line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert not plain.stdout.isascii()
+    assert (of_c.returncode, of_c.stdout) == (0, plain.stdout)
