@@ -71,9 +71,9 @@ charrnn sweep --cell lstm,gru --steps 1000
 COMMANDS = """## Commands
 
 `charrnn COMMAND --help` shows more of each. A *run* is a folder that `train` makes. Without a run, a command uses the
-newest one with a validation loss, `train --resume` the newest with a checkpoint: in `checkpoints/` or directly in the
-current folder. Many commands take `[RUN]`, all but `explore`, `serve` and `write` take `--json`, and all take the other
-two:
+newest one with a validation loss, whose name it prints on stderr, `train --resume` the newest with a checkpoint: in
+`checkpoints/` or directly in the current folder. Many commands take `[RUN]`, all but `explore`, `serve` and `write`
+take `--json`, and all take the other two:
 """
 """The introduction of the commands."""
 EXPLAINED = {

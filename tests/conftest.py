@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import string
 import subprocess
@@ -219,10 +220,15 @@ class Ran:
     out: str
     err: str
 
+    @property
+    def notes(self) -> str:
+        """What stderr says, without the line that names the run which was taken by default."""
+        return re.sub(r"(?m)^Run: .*\n", "", self.err)
+
 
 def as_json(ran: Ran) -> Any:
     """Return the value on the only line that a command printed."""
-    assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
+    assert (ran.code, ran.notes, ran.out.count("\n")) == (0, "", 1)
     return json.loads(ran.out)
 
 

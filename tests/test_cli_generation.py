@@ -29,12 +29,12 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def json_lines(ran: Ran) -> list[dict[str, Any]]:
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.notes) == (0, "")
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
 def text_of(ran: Ran) -> str:
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.notes) == (0, "")
     return ran.out
 
 
@@ -195,7 +195,7 @@ def test_a_coloured_text_is_exported_with_its_scale(
         (".json", ()),
     ):
         ran = command(*options, "--export", f"x{suffix}", *what)
-        assert (ran.code, ran.out, ran.err) == (0, f"x{suffix}\n", "")
+        assert (ran.code, ran.out, ran.notes) == (0, f"x{suffix}\n", "")
     html = Path("x.html").read_text("utf-8")
     assert "hesitated most" in html
     assert "8 bits or more" in html

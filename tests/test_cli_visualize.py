@@ -34,7 +34,7 @@ def fresh_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
 def find(command: Command, *arguments: object) -> Any:
     """The object or objects of --json."""
     ran = command("visualize", *arguments, "--json")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.notes) == (0, "")
     return json.loads(ran.out)
 
 
@@ -48,7 +48,7 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(
     command: Command, lab: Path, corpus: SyntheticCorpus
 ) -> None:
     ran = command("visualize")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.notes) == (0, "")
     scores = find(command, "--find")
     assert list(table_rows(ran.out)) == [score["detector"] for score in scores]
     assert {score["detector"] for score in scores} >= {

@@ -344,4 +344,4 @@ def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(
     assert expected != model.sample(seed=0, length=60, temperature=0.8).text
     beyond = command("sample", "--clamp", "quote@2=99")
     assert beyond.code == 2
-    assert beyond.err.startswith("error: --clamp quote@2=99: with its cells")
+    assert beyond.notes.startswith("error: --clamp quote@2=99: with its cells")

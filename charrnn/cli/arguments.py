@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -139,8 +138,8 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 
-    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default, if
-    stderr is a terminal. Raises CheckpointError if there is no such run or step, or nothing in it
+    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default.
+    Raises CheckpointError if there is no such run or step, or nothing in it
     can be verified.
     """
     from charrnn.api import load
@@ -148,8 +147,8 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
     name, step = _split_step(run)
     model = load(name) if step is None else load(name, step=step)
 
-    # Who named a run knows it; the log of a script need not have it.
-    if run is None and not quiet and sys.stderr.isatty():
+    # Who named a run knows it.
+    if run is None and not quiet:
         write_aside(f"Run: {printable(model.name)}")
     warn(model.warnings, quiet=quiet)
     return model
