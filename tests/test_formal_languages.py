@@ -3,14 +3,17 @@ detectors see in them."""
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pytest
 from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
+from charrnn.text.corpus import read_corpus
 from charrnn.text.formal_languages import (
     BRACKETS,
     END,
@@ -37,6 +40,8 @@ def recognises(name: str, text: str) -> bool:
     if name == "copy":
         word, _, copied = text.partition("=")
         return word == copied != ""
+    if name == "hello":
+        return text == "hello" * (len(text) // 5) != ""
     n = text.count("a")
     letters = "abc" if name == "anbncn" else "ab"
     return n > 0 and text == "".join(letter * n for letter in letters)
@@ -53,6 +58,8 @@ def naive_states(name: str, text: str) -> dict[str, list[int]]:
         return {"parity": [prefix.partition("=")[0].count("1") % 2 for prefix in prefixes]}
     if name == "copy":
         return {"copy-position": [len(prefix.partition("=")[2]) for prefix in prefixes]}
+    if name == "hello":
+        return {}
     counts = {"a-minus-b": [prefix.count("a") - prefix.count("b") for prefix in prefixes]}
     if name == "anbncn":
         counts["b-minus-c"] = [prefix.count("b") - prefix.count("c") for prefix in prefixes]
@@ -63,7 +70,7 @@ def draw(name: str, num: int, *, brackets: int = 1, **options: int) -> list[Form
     return list(make_strings(find_language(name, brackets), num, **options))
 
 
-@given(NAMES, st.integers(1, 4), st.integers(0, 10**6), st.integers(3, 60))
+@given(NAMES, st.integers(1, 4), st.integers(0, 10**6), st.integers(5, 60))
 @EXAMPLES
 def test_strings_belong_to_their_language(
     name: str, brackets: int, seed: int, max_length: int
@@ -160,3 +167,28 @@ def test_make_prints_strings_or_objects_with_their_states(command: Command) -> N
         {"text": line, "states": {"parity": naive_states("parity", line)["parity"]}}
         for line in lines
     ]
+
+
+def test_a_language_is_a_text_to_train_on_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpus = read_corpus(["dyck"])
+    assert corpus.name == "dyck"
+    lines = str(corpus.content).splitlines()
+    assert len(lines) == 10_000
+    assert all(recognises("dyck", line) for line in lines[:100])
+
+    # What is there already is taken as it is.
+    Path("corpora/hello.txt").write_text("a text of mine\n" * 3)
+    assert read_corpus(["hello"]).text(0, 14) == "a text of mine"
+
+
+def test_the_recipe_hello_learns_the_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = command("train", "--recipe", "hello", "--steps", 60, "--quiet").out.strip()
+    written = command("sample", run, "--temp", 0, "--prime", "h", "--length", 14)
+    assert written.out.rstrip("\n") == "hellohellohello"
+    assert Path("corpora/hello.txt").read_text() == "hello" * 100

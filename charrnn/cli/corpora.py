@@ -40,8 +40,8 @@ class MakeOptions(CommandOptions):
 
     language: str = argument(
         "LANGUAGE",
-        "anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy"
-        " (abca=abca).",
+        "hello (hellohello), anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity"
+        " (1101=1) or copy (abca=abca).",
     )
     num_strings: int = option(10_000, "--count N", "Number of strings, one per line.")
     max_length: int = option(50, "--length N", "Characters of a string, at most.")

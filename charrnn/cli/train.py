@@ -55,7 +55,7 @@ class SettingsOptions:
     recipe: str | None = option(
         None,
         "--recipe NAME",
-        "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+        "Other defaults: hello (three units), tiny, classic (as char-rnn), or a .yaml file.",
         SETTINGS,
     )
     assignments: Sequence[str] = option(

@@ -119,9 +119,24 @@ def _make_copy(random: Random, length: int) -> FormalString:
     return FormalString(f"{word}={word}", nexts=(*after_word, *map(frozenset, word + END)))
 
 
+def _make_hello(random: Random, length: int) -> FormalString:
+    # The string may end, or go on, where a word ends.
+    after_word = [*map(frozenset, "ello"), frozenset({"h", END})]
+    num_words = length // len("hello")
+    return FormalString("hello" * num_words, tuple(after_word * num_words))
+
+
 FORMAL_LANGUAGES = {
     language.name: language
     for language in (
+        FormalLanguage(
+            name="hello",
+            description="the word of the lectures, again and again: hellohello",
+            shortest=5,
+            step=5,
+            detectors=(),
+            make=_make_hello,
+        ),
         FormalLanguage(
             name="anbn",
             description="n times a, then n times b: aaabbb",
@@ -190,6 +205,15 @@ def find_language(name: str, brackets: int = 1) -> FormalLanguage:
             " it out."
         )
     return replace(FORMAL_LANGUAGES[name], make=_make_dyck(brackets))
+
+
+def training_text(name: str) -> str:
+    """Return the text that `charrnn train NAME` makes: 10,000 strings of up to 50 characters, one
+    per line; of `hello` a single string of 500."""
+    language = find_language(name)
+    if name == "hello":
+        return language.make(Random(0), 500).text
+    return "".join(f"{string.text}\n" for string in make_strings(language, 10_000))
 
 
 def make_strings(

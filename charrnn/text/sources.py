@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, shortened
-from charrnn.system.files import replacing
+from charrnn.system.files import convert_os_errors, replacing, write_atomically
 from charrnn.system.progress import task
+from charrnn.text.formal_languages import FORMAL_LANGUAGES, training_text
 from charrnn.text.text_files import unreadable, without_gz
 
 _BLOCK_BYTES = 64 * 1024
@@ -262,6 +263,14 @@ def find_origin(
         return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
     if glob.has_magic(source):
         return _pattern(source, label=source, order=order)
+
+    # A text that is generated, in the folder of those that are downloaded.
+    if source in FORMAL_LANGUAGES and not is_named_by_run:
+        path = corpora_dir / f"{source}.txt"
+        with convert_os_errors("write", path):
+            corpora_dir.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, training_text(source).encode())
+        return _path(path, label=str(path), order=order, needs_regular=False)
 
     # Last the catalogue. A run may come from somebody else: it does not start a download.
     entry = find_entry(source)
