@@ -1,6 +1,7 @@
 """`predict --numbers`: every number of a small network is what torch computes, and what a reader
 can recompute."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from drawn import lines
 from numpy.typing import NDArray
+from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.numbers import LayerNumbers, NumberRow
+from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, _number
 from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
@@ -192,6 +194,39 @@ def test_the_table_folds_the_steps_to_the_width() -> None:
     dilated = model_of(config_of("rnn", "dilated"), Vocab.from_text("hello", is_exact=True))
     assert "1: h before" in "\n".join(lines(*dilated.numbers("hello").view(), 80))
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
+
+
+def hello_numbers() -> NetworkNumbers:
+    """The numbers of the network of the tour: four letters, three units."""
+    config = config_of("rnn", num_layers=1, hidden_size=3)
+    return model_of(config, Vocab.from_text("helo", is_exact=True)).numbers("hell")
+
+
+def test_the_network_of_three_units_fits_a_small_screen() -> None:
+    shown = lines(*hello_numbers().view(), 80)
+    assert max(map(len, shown)) <= 80
+    assert len(shown) <= 23, "a line of 24 is that of the command"
+    names = {line[:9].split()[0] for line in shown if line[0] != " "}
+    assert names >= {"step", "input", "W_ih", "b_ih", "W_hh", "b_hh", "a", "h", "target", "loss"}
+    assert [line for line in shown if "softmax" in line]
+
+
+def test_the_numbers_are_bright_and_their_labels_dim() -> None:
+    console = Console(width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
+    segments = list(console.render(hello_numbers()))
+    dim = "".join(part.text for part in segments if part.style and part.style.dim)
+    bright = "".join(part.text for part in segments if not (part.style and part.style.dim))
+    assert "W_ih x" in dim
+    assert "." not in dim
+    assert bright.count(".") >= 4 * 34
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
+)
+def test_a_number_keeps_the_digits_that_its_column_has_room_for(value: float, shown: str) -> None:
+    assert _number(value) == shown
 
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

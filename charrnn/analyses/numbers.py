@@ -8,6 +8,7 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +63,10 @@ PRODUCTS = {
 """Names of the product and the bias of each linear map that is no cell's."""
 BLOCKS = {"bottom": ("h", "c"), "attentions": ("q", "s")}
 """The letters of the blocks of rows of those that have several."""
-COLUMN_WIDTH = 9
+COLUMN_WIDTH = 7
 """Columns of the terminal for the numbers of a time step."""
+GAP = "  "
+"""What is between the layers and the output side by side."""
 MAX_ROWS = 16
 """Entries of a vector that are shown: of a larger one over the vocabulary, the most likely
 characters."""
@@ -131,6 +134,32 @@ class _Line(NamedTuple):
     is_bold: bool = False
 
 
+class _Panel:
+    """Lines with their names and labels in common columns."""
+
+    def __init__(self, lines: Sequence[_Line]) -> None:
+        self._lines = lines
+        self._name_width = max(len(line.name) for line in lines)
+        self.margin = self._name_width + 1 + max(len(line.label) for line in lines) + 1
+        """Columns before the numbers."""
+
+    def drawn(self, begin: int, end: int) -> Iterator[Text]:
+        """Yield the lines with the time steps from `begin` to `end`."""
+        for line in self._lines:
+            label_style = "dim"
+            style = ""
+            if line.is_bold:
+                label_style = style = "bold"
+            start = set_cell_size(f"{line.name:<{self._name_width}} {line.label}", self.margin)
+            numbers = ""
+            for cell in line.cells[begin:end]:
+                numbers += " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell
+
+            # The numbers are the result, and as bright as other text.
+            pieces = ((start, label_style), (numbers, style))
+            yield Text.assemble(*pieces, no_wrap=True, overflow="crop")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
@@ -151,42 +180,55 @@ class NetworkNumbers(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = _shown_characters(self.steps)
-        lines = list(self._lines(shown))
-        name_width = max(len(line.name) for line in lines)
-        margin = name_width + 1 + max(len(line.label) for line in lines) + 1
+        step, read, target, loss = self._ends()
+        layers = list(self._lines(self._layer_rows, shown))
+        output = list(self._lines(_output_rows, shown))
 
-        # As many steps as fit side by side; the next ones below.
-        num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
-        for first in range(0, len(self.steps), num_columns):
-            if first:
+        # Side by side, a network of three units fits a screen of 24 lines.
+        panels = [_Panel([step, read, *layers, target, loss]), _Panel([step, *output])]
+        num_steps = len(self.steps)
+        widths = [panel.margin + COLUMN_WIDTH * num_steps for panel in panels]
+        if sum(widths) + len(GAP) <= options.max_width:
+            left, right = (panel.drawn(0, num_steps) for panel in panels)
+            for one, other in zip_longest(left, right, fillvalue=Text()):
+                one.pad_right(widths[0] - one.cell_len)
+                row = Text(GAP).join((one, other))
+                row.rstrip()
+                yield row
+        else:
+            # As many steps as fit; the next ones below.
+            panel = _Panel([step, read, *layers, *output, target, loss])
+            num_columns = max(1, (options.max_width - panel.margin) // COLUMN_WIDTH)
+            for first in range(0, num_steps, num_columns):
+                yield from panel.drawn(first, first + num_columns)
                 yield Text()
-            for line in lines:
-                start = set_cell_size(f"{line.name:<{name_width}} {line.label}", margin)
-                numbers = ""
-                for cell in line.cells[first : first + num_columns]:
-                    numbers += " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell
-                shown_line = Text(start, style="dim", no_wrap=True, overflow="crop")
-                shown_line.append(numbers, style="default")
-                if line.is_bold:
-                    shown_line = Text(start + numbers, style="bold", no_wrap=True, overflow="crop")
-                yield shown_line
 
-        yield Text()
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
         if num_hidden := len(self.vocabulary) - len(shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
-    def _lines(self, shown: Sequence[int]) -> Iterator[_Line]:
-        """Yield the lines of the table, with the entries `shown` of what has one per character."""
+    def _ends(self) -> Iterator[_Line]:
+        """Yield the lines around the vectors: the step, what is read, the target and its loss."""
         steps = self.steps
-        numbers = [str(number) for number in range(1, len(steps) + 1)]
-        yield _Line("step", numbers, is_bold=True)
+        yield _Line("step", [str(1 + number) for number in range(len(steps))], is_bold=True)
         yield _Line("input", [_character(step.character) for step in steps], is_bold=True)
-        for same in zip(*map(self._rows, steps), strict=True):
+        targets = ["" if step.target is None else _character(step.target) for step in steps]
+        yield _Line("target", targets, is_bold=True)
+        losses = ["" if step.loss is None else _number(step.loss) for step in steps]
+        yield _Line("loss", losses, is_bold=True)
+
+    def _lines(
+        self,
+        rows_of: Callable[[StepNumbers], Iterator[tuple[str, NumberRow]]],
+        shown: Sequence[int],
+    ) -> Iterator[_Line]:
+        """Yield a line for each entry of the vectors of `rows_of`, of those over the vocabulary the
+        entries `shown`."""
+        for same in zip(*map(rows_of, self.steps), strict=True):
             name, first = same[0]
             entries: Sequence[int] = range(len(first.values))
-            if first.labels == steps[0].logits.labels:
+            if first.labels == self.steps[0].logits.labels:
                 entries = shown
             elif name == "x":
                 entries = entries[:MAX_ROWS]
@@ -194,22 +236,18 @@ class NetworkNumbers(Displayable):
                 values = [_number(row.values[entry]) for _, row in same]
                 yield _Line(name, values, label=_character(first.labels[entry]))
                 name = ""
-        targets = ["" if step.target is None else _character(step.target) for step in steps]
-        yield _Line("target", targets, is_bold=True)
-        losses = ["" if step.loss is None else _number(step.loss) for step in steps]
-        yield _Line("loss", losses, is_bold=True)
 
-    def _rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
-        """Yield the vectors of a time step that are shown, with their names."""
-        yield "x", step.input
+    def _layer_rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
+        """Yield the input and the vectors of the layers at a time step, with their names."""
+        # A one-hot vector says no more than the character above it.
+        if step.input.labels != step.logits.labels:
+            yield "x", step.input
         for number, layer in enumerate(step.layers):
             prefix = f"{number}: " if len(step.layers) > 1 else ""
             for row in layer.rows:
                 # Of a dilated layer the state before a step is not that of the column before.
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
                     yield prefix + row.name, row
-        for row in (*step.output, step.logits, step.probabilities):
-            yield row.name, row
 
 
 def model_numbers(
@@ -470,6 +508,12 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
     )
 
 
+def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
+    """Yield the vectors over the vocabulary at a time step, with their names."""
+    for row in (*step.output, step.logits, step.probabilities):
+        yield row.name, row
+
+
 def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
     """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
     most likely ones."""
@@ -487,7 +531,12 @@ def _character(label: str) -> str:
 
 
 def _number(value: float) -> str:
+    """Return a number with as many digits as its column has room for."""
     text = f"{value:.{DIGITS}f}"
+    if float(text) == 0:
+        return text.replace("-", "")
     if len(text) >= COLUMN_WIDTH:
-        return f"{value:.2g}"
-    return text.replace("-0.000", "0.000") if float(text) == 0 else text
+        text = f"{value:.3g}"
+    if len(text) >= COLUMN_WIDTH:
+        text = f"{value:.0e}"
+    return text
