@@ -1,7 +1,9 @@
 """Saturated gates: counted in lanes, they are those that the equations compute one character after
 the other."""
 
+import re
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from numpy.typing import NDArray
 from progress_reports import reports
 
 from charrnn.analyses.gates import GateReport, count_gates
+from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GateCounter, recording
 from charrnn.errors import UsageError
 from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
+from charrnn.views.delivery import FORMATS, Shown
 
 L, SCALE = 3, 0.5
 """Weights and biases large enough to saturate some gates."""
@@ -118,3 +122,31 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
             match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, a",
         ):
             count_gates(network, make_text(10))
+
+
+def test_a_picture_has_a_dot_for_each_unit_inside_its_square() -> None:
+    ends = (0.0, 1.0, 0.5)
+    uses = [
+        GateUse(layer=layer, gate=gate, left=ends, right=ends[::-1])
+        for layer in (0, 1)
+        for gate in "fio"
+    ]
+    report = GateReport(name="m", cell="lstm", num_chars=10, gates=tuple(uses))
+    height, shapes = report.to_shapes(1_200)
+
+    root = ElementTree.fromstring(f"<g>{''.join(shapes)}</g>")
+    dots = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in root.iter("circle")]
+    assert len(dots) == 6 * 3
+    assert min(x for x, _ in dots) > 0
+    assert max(x for x, _ in dots) < 1_200
+    assert min(y for _, y in dots) > 0
+    assert max(y for _, y in dots) < height
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_an_exported_picture_of_gates_has_no_braille(suffix: str) -> None:
+    use = GateUse(layer=0, gate="f", left=(0.2, 0.9), right=(0.5, 0.0))
+    report = GateReport(name="m", cell="lstm", num_chars=10, gates=(use,))
+    file = FORMATS[suffix].write(Shown("Gates", report.view(), None)).decode("utf-8")
+    assert "<circle" in file
+    assert not re.search("[\u2800-\u28ff]", file)

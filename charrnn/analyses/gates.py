@@ -4,6 +4,7 @@ The gradient of a memory with gates is multiplied by the gate that keeps it. Gat
 they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
 """
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +12,7 @@ from statistics import fmean
 
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.style import Style
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds
@@ -25,6 +27,7 @@ from charrnn.model.cell_types import CELLS
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import Canvas
+from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dot, label, path
 
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
 """Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
@@ -37,6 +40,12 @@ GAP = 2
 """Columns between plots."""
 SCALE_WIDTH = 3
 """Columns of the scale on the left of a plot."""
+PLOTS_IN_ROW = 3
+"""Plots that an exported picture is wide enough for, at least."""
+PLOT_MARGIN = 48.0
+"""Pixels between two plots of an exported picture: for the numbers beside them."""
+ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters."
+"""What the plots show."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +65,7 @@ class GateReport(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        yield Text(
-            f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)",
-            style="bold",
-        )
+        yield Text(self._title(right, up), style="bold")
 
         # The plots of a layer share a row, as wide as the terminal allows.
         for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
@@ -70,7 +76,24 @@ class GateReport(Displayable):
                 [_plot(use, width, ascii_only=options.ascii_only) for use in uses],
                 padding=(0, GAP, 0, 0),
             )
-        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
+        yield Text(ABOUT_DOTS, style="dim")
+
+    def _title(self, right: str, up: str) -> str:
+        return f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return the height of the picture and its SVG shapes; see `charrnn.views.svg`."""
+        shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
+
+        # A row of plots for each layer; a cell of few gates gets no larger ones.
+        top = 1.5 * LINE_HEIGHT
+        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            pitch = width / max(PLOTS_IN_ROW, len(uses))
+            for place, use in enumerate(uses):
+                shapes += _plot_shapes(use, left=place * pitch, top=top, width=pitch)
+            top += pitch + 2 * LINE_HEIGHT
+        return top, [*shapes, label(0, top, ABOUT_DOTS)]
 
 
 def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
@@ -102,6 +125,37 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
         )
 
 
+def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list[str]:
+    """Return the SVG shapes of the plot of one gate, a square below its title and above its
+    means."""
+    side = width - PLOT_MARGIN
+    begin = left + PLOT_MARGIN / 2
+    floor = top + LINE_HEIGHT + side
+    name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
+    shapes = [label(left, top + 0.5 * LINE_HEIGHT, name, bold=True)]
+
+    # The frame, the numbers at its ends, and the means between them.
+    for share, shown in ((0.0, "0"), (0.5, ""), (1.0, "1")):
+        x = begin + share * side
+        y = floor - share * side
+        shapes.append(path([(x, floor), (x, floor - side)], GRID, width=1))
+        shapes.append(path([(begin, y), (begin + side, y)], GRID, width=1))
+        shapes.append(label(begin - 6, y + 6, shown, anchor="end"))
+        shapes.append(label(x, floor + LINE_HEIGHT, shown, anchor="middle"))
+    shapes.append(path([(begin, floor - side), (begin, floor), (begin + side, floor)], INK))
+    shapes.append(label(begin + side / 2, floor + LINE_HEIGHT, _means(use), anchor="middle"))
+
+    colour = colour_of(Style.parse(GATE_STYLES.get(use.gate, "cyan")))
+    for shut, opened in zip(use.left, use.right, strict=True):
+        shapes.append(dot(begin + shut * side, floor - opened * side, colour))
+    return shapes
+
+
+def _means(use: GateUse) -> str:
+    """Return the means over the units, which a cloud of dots does not show."""
+    return f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
+
+
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
@@ -115,12 +169,11 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     for row, line in enumerate(canvas.lines()):
         lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
 
-    # Below the dots: the axis, and the means that a cloud of dots does not show.
-    means = f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
+    # Below the dots: the axis, and the means.
     lines += [
         Text(f"  {corner}{floor * canvas.width}"),
         Text(f"   0{'1':>{canvas.width - 1}}"),
-        Text(means.center(width).rstrip()),
+        Text(_means(use).center(width).rstrip()),
     ]
     return Text("\n", no_wrap=True).join(lines)
 

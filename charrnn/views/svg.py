@@ -216,6 +216,11 @@ def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = ""
     return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
 
 
+def dot(x: float, y: float, fill: str) -> str:
+    """Return a small filled circle; where many lie over each other, the place is darker."""
+    return f'<circle cx="{_number(x)}" cy="{_number(y)}" r="3" fill="{fill}" opacity="0.6"/>'
+
+
 def colour_of(style: Style) -> str:
     """Return the text colour of a style on light paper, as #rrggbb."""
     return _ink(style).hex
