@@ -185,13 +185,17 @@ class NetworkNumbers(Displayable):
         output = list(self._lines(_output_rows, shown))
 
         # Side by side, a network of three units fits a screen of 24 lines.
-        panels = [_Panel([step, read, *layers, target, loss]), _Panel([step, *output])]
+        left = _Panel([step, read, *layers, target, loss])
+        right = _Panel([step, *output])
         num_steps = len(self.steps)
-        widths = [panel.margin + COLUMN_WIDTH * num_steps for panel in panels]
-        if sum(widths) + len(GAP) <= options.max_width:
-            left, right = (panel.drawn(0, num_steps) for panel in panels)
-            for one, other in zip_longest(left, right, fillvalue=Text()):
-                one.pad_right(widths[0] - one.cell_len)
+        left_width = left.margin + COLUMN_WIDTH * num_steps
+        right_width = right.margin + COLUMN_WIDTH * num_steps
+        if left_width + len(GAP) + right_width <= options.max_width:
+            pairs = zip_longest(
+                left.drawn(0, num_steps), right.drawn(0, num_steps), fillvalue=Text()
+            )
+            for one, other in pairs:
+                one.pad_right(left_width - one.cell_len)
                 row = Text(GAP).join((one, other))
                 row.rstrip()
                 yield row
