@@ -188,6 +188,20 @@ class Model(Generating, Displayable, Extensible):
         )
         return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program trained it, and the text that it records is held out."""
+        return self.recorded_corpus is not None and self.recorded_corpus.is_held_out
+
+    def check_learned_here(self, instead: str = "") -> None:
+        """Raise DataError for an imported model, whose training text nobody recorded. `instead` is
+        another way for the message."""
+        remedy = ""
+        if instead:
+            remedy = f": {instead}"
+        if self.is_imported:
+            raise DataError(f"{self.name} was imported without its training text{remedy}.")
+
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the run's `validation` or `test` text in its corpus, which is read in blocks
         however large it is.
@@ -227,8 +241,9 @@ class Model(Generating, Displayable, Extensible):
         `part`.
 
         `instead` is another way for the message if it cannot be read. Raises DataError if it is
-        missing or has changed.
+        missing or has changed, and for a model that another program trained.
         """
+        self.check_learned_here(instead)
         if part is None or part.corpus.vocab != self.vocab:
             return self.read_parts(
                 instead=instead, reason=" n-grams are counted in the training text."
@@ -253,6 +268,9 @@ class Model(Generating, Displayable, Extensible):
             raise DataError(f"{self.name} does not record the digest of its text{remedy}.{reason}")
 
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
+        if self.is_imported:
+            # The first character is only read: nothing predicts it.
+            return [CorpusPart(corpus, 0, 1), CorpusPart(corpus, 1, len(corpus))]
         return [
             CorpusPart(corpus, part.start, part.stop)
             for part in split_text(corpus.ids, self.config)

@@ -1,13 +1,16 @@
 """Models that torch.nn trained become runs that compute the same."""
 
 import json
+import pickle
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fixture_types import Command
+from conftest import as_json
+from fixture_types import Command, Process
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -95,10 +98,7 @@ def test_a_run_computes_what_torch_does(
         assert command(*line.split()).code == 0
     again = command("import", file, "--vocab", "v.json", "--out", "checkpoints/m-001")
     assert "exists already" in again.err and "--resume" not in again.err
-    assert (
-        "imported from m" in command("runs").out
-        and file in Path("checkpoints/m-001/README.txt").read_text()
-    )
+    assert file in Path("checkpoints/m-001/README.txt").read_text()
 
 
 def test_a_model_behind_links_is_read(command: Command) -> None:
@@ -111,6 +111,7 @@ def test_a_model_behind_links_is_read(command: Command) -> None:
     assert command("import", "m.safetensors", "--vocab", "v.json").out == "checkpoints/m-001\n"
 
 
+WEIGHTS = {"rnn.weight_hh_l0": torch.ones(1, 1)}
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: save("LSTM", bidirectional=True), "_l0_reverse belongs to a bidirectional"),
     (
@@ -133,6 +134,12 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: save("GRU", **{"rnn.weight_hh_l0": None}), "has no matrix weight_hh beside it"),
     (lambda: save("GRU", vocab={"stoi": {"a": 0, "b": 2}}), "no character has the id 1"),
+    (lambda: save("GRU", vocab=["<pad>", "<unk>", "a"]), "entry 1, '<unk>', is no character"),
+    (
+        lambda: torch.save({"model": save("GRU", "n.pt").state_dict(), "ema": WEIGHTS}, "m.pt"),
+        "m.pt has several models: model, ema",
+    ),
+    (lambda: (save("GRU", "n.pt"), Path("m.onnx").write_text("no tensors")), "of another kind"),
     (lambda: torch.save(save("GRU", "n.pt"), "m.pt"), "nothing is unpickled"),
     (
         lambda: (save("GRU", "n.pt"), torch.save({"a": torch.ones(2, 2).to_sparse()}, "m.pt")),
@@ -150,3 +157,98 @@ def test_what_cannot_be_imported_is_named_and_nothing_is_written(
     ran = command("import", *map(str, Path().glob("m.*")), "--vocab", "v.json")
     assert (ran.code, ran.out) == (4, "") and message in ran.err and len(ran.err.splitlines()) <= 3
     assert not Path("checkpoints").exists()
+
+
+def save_as(file: str, **parts: Any) -> None:
+    """Save the weights of an LSTM as `net`, beside other parts of a checkpoint."""
+    torch.save({"net": save("LSTM", "whole.pt").state_dict(), **parts}, file)
+
+
+@pytest.mark.parametrize("file", ["m.ckpt", "m.net", "m.bin"])
+def test_weights_are_found_in_a_checkpoint_of_any_name(command: Command, file: str) -> None:
+    save_as(file, epoch=3, optimizer={"state": {}, "lr": 0.1}, tokens=tuple(CHARACTERS))
+    ran = command("import", file, "--vocab", "v.json")
+    assert (ran.code, ran.out) == (0, "checkpoints/m-001\n")
+
+
+def test_the_raw_weights_of_weight_drop_are_taken(command: Command) -> None:
+    weights = save("LSTM", "whole.pt").state_dict()
+    raw = weights.pop("rnn.weight_hh_l0")
+    dropped = {"rnns.0.module.weight_hh_l0": torch.zeros_like(raw)}
+    wrapped = {name.replace("rnn.", "rnns.0.module."): one for name, one in weights.items()}
+    torch.save({**wrapped, **dropped, "rnns.0.weight_hh_l0_raw": raw}, "m.pt")
+    command("import", "m.pt", "--vocab", "v.json")
+    found = charrnn.load("checkpoints/m-001").tensors["layers.0.weight_hh_l0"]
+    assert torch.equal(torch.from_numpy(found), raw)
+
+
+def test_a_symbol_as_entry_0_is_never_generated(command: Command) -> None:
+    save("LSTM", vocab=["<pad>", *CHARACTERS[1:]])
+    command("import", "m.safetensors", "--vocab", "v.json")
+    assert charrnn.load("checkpoints/m-001").vocab.has_unknown_symbol
+
+
+def test_a_pickled_vocabulary_is_turned_into_json_by_the_line_that_is_printed(
+    command: Command, process: Process
+) -> None:
+    save("LSTM")
+    Path("meta.pkl").write_bytes(
+        pickle.dumps({"vocab_size": V, "itos": dict(enumerate(CHARACTERS))})
+    )
+    ran = command("import", "m.safetensors", "--vocab", "meta.pkl")
+    assert ran.code == 4
+    assert "meta.pkl is a pickle, which is not read" in ran.err
+    python, *arguments = shlex.split(ran.err.splitlines()[-1])
+    assert (python, process(*arguments).returncode) == ("python", 0)
+    assert command("import", "m.safetensors", "--vocab", "meta.json").code == 0
+
+
+@pytest.fixture
+def imported(command: Command) -> str:
+    """Import a model with a text, and return what was printed on stderr."""
+    save("LSTM")
+    Path("val.txt").write_text(CHARACTERS * 200, encoding="utf-8")
+    ran = command("import", "m.safetensors", "--vocab", "v.json", "--text", "val.txt")
+    assert ran.code == 0
+    return ran.err
+
+
+def test_the_text_of_an_import_is_the_validation_text_of_the_run(
+    command: Command, imported: str
+) -> None:
+    found = as_json(command("evaluate", "m-001", "--json"))
+    nats, _, after = imported.partition("loss on val.txt: ")[2].partition(" nats")
+    assert f"{found['nats_per_char']:.4f}" == nats
+    assert f"({found['num_chars']:,} characters)" in after
+    assert [run["best_nats"] for run in as_json(command("runs", "--json"))] == [
+        pytest.approx(found["nats_per_char"], abs=1e-6)
+    ]
+    assert found["precision"] == "fp32"
+
+
+def test_the_commands_that_come_next_run_as_they_are_printed(
+    command: Command, imported: str
+) -> None:
+    lines = imported.partition("Next:\n")[2].splitlines()
+    assert [command(*shlex.split(line)[1:]).code for line in lines] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("evaluate m-001 --ngrams", "imported without its training text: leave --ngrams out"),
+        ("sample m-001 --novelty", "imported without its training text"),
+        ("train --resume m-001", "Train a new run with --init-from"),
+    ],
+)
+def test_what_needs_the_training_of_an_imported_model_is_refused(
+    command: Command, imported: str, line: str, message: str
+) -> None:
+    ran = command(*line.split())
+    assert ran.code in (2, 3)
+    assert message in ran.err
+
+
+def test_an_imported_model_learns_by_dynamic_evaluation(command: Command, imported: str) -> None:
+    ran = command("evaluate", "m-001", "--dynamic", "--chars", 200)
+    assert (ran.code, "dynamic" in ran.out) == (0, True)

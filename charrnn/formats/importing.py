@@ -9,22 +9,23 @@ Shapes: V vocabulary, E embedding, H hidden, G gates.
 from __future__ import annotations
 
 import io
+import json
 import re
+import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
-from charrnn.cli.arguments import read_text
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
-from charrnn.cli.streams import print_json, print_path, printable
+from charrnn.cli.streams import print_json, print_path, printable, write_aside
 from charrnn.config.options import argument, option
 from charrnn.config.settings import ALONE, Config
-from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.evaluation.loss_reports import LossReport
 from charrnn.model.shapes import weight_shapes
 from charrnn.system.files import (
     MAX_TEXT_BYTES,
@@ -34,6 +35,9 @@ from charrnn.system.files import (
     write_atomically,
 )
 from charrnn.system.lazy import LazyModule, torch
+from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
+from charrnn.text.recorded_corpus import state_of_corpus
+from charrnn.text.sources import Order
 from charrnn.text.vocab import UNKNOWN, Vocab
 
 if TYPE_CHECKING:
@@ -52,10 +56,12 @@ MAX_BYTES = 1 << 40
 _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
 """Cells by the number of gates; of several the first, unless another is asked for."""
 _RECURRENT = re.compile(
-    r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?"
+    r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?(_raw)?"
 )
-_NESTED = ("model", "state_dict", "model_state_dict", "model_state")
-_UNKNOWN_NAMES = ("<unk>", "<UNK>", "[UNK]", "unk", "UNK")
+_SYMBOL = re.compile(r"<\w+>|\[[A-Z]+\]|unk|pad", re.IGNORECASE)
+"""A symbol that stands for no character, such as <unk> or <pad>."""
+_TO_JSON = 'import json, pickle; json.dump(pickle.load(open({}, "rb")), open({}, "w"))'
+"""Python that turns a pickle into JSON."""
 _OUTPUT = re.compile("out|head|dec|fc|proj|lin|dense|logit|vocab", re.IGNORECASE)
 _EMBEDDING = re.compile("emb|wte|enc|lookup", re.IGNORECASE)
 
@@ -75,6 +81,14 @@ class Imported:
         return [f"{theirs} -> {ours}" for ours, theirs in self.matched.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The text that a model was measured on, and its loss."""
+
+    corpus: Corpus
+    loss: LossReport
+
+
 def _is_plain(value: object) -> bool:
     return (
         isinstance(value, torch.Tensor)
@@ -84,35 +98,28 @@ def _is_plain(value: object) -> bool:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Read a .safetensors, .pt or .pth file. Raises CheckpointError for what is none, UsageError
-    for another suffix."""
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
-        raise UsageError(
-            f"{path}: weights are in a .safetensors, .pt or .pth file.\nsave model.state_dict()"
-            " as one"
-        )
-
+    """Read a .safetensors file or, under any other name, what `torch.save` wrote. Raises
+    CheckpointError for anything else."""
     data = read_capped(behind_links(path), max_bytes=MAX_BYTES)
     try:
         if path.suffix == ".safetensors":
             found: Any = safetensors_torch.load(data)
         else:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # Whatever the two readers raise for a file that is damaged or contains more than tensors.
+    # Whatever the two readers raise for a file that is none of theirs, is damaged or contains more
+    # than tensors.
     except Exception as error:
         # What torch says after the first sentence recommends unpickling.
-        reason = " ".join(str(error).partition(".")[0].split())[:120] or "it is empty or damaged"
+        reason = " ".join(str(error).partition(".")[0].split())[:120]
+        # Of a file that is no archive and no pickle, torch says only where it stumbled.
+        if not reason or not (path.suffix == ".safetensors" or data.startswith((b"PK", b"\x80"))):
+            reason = "it is empty, damaged or of another kind"
         raise CheckpointError(
             f"{path} cannot be read as tensors: {reason}\n"
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
         ) from error
 
-    # A checkpoint of a program has the weights beside what else it keeps.
-    if isinstance(found, dict):
-        for name in _NESTED:
-            if isinstance(found.get(name), dict):
-                found = found[name]
-                break
+    found = _weights_in(found, path)
     if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
         raise CheckpointError(
             f"{path} contains more than dense tensors: save model.state_dict() alone"
@@ -130,14 +137,43 @@ def read_tensors(path: Path) -> Tensors:
     return {str(name): tensor.detach().float().numpy() for name, tensor in found.items()}
 
 
+def _weights_in(found: Any, path: Path) -> Any:
+    """Return the part of a checkpoint that has a recurrent network, whatever its name: a program
+    keeps more beside it. All of it if no part has one.
+
+    Raises CheckpointError for several, as a model and its moving average are.
+    """
+    if not isinstance(found, dict):
+        return found
+
+    parts = {}
+    for name, part in found.items():
+        if isinstance(part, dict) and any("weight_hh" in str(key) for key in part):
+            parts[str(name)] = part
+    if len(parts) > 1:
+        raise CheckpointError(
+            f"{path} has several models: {', '.join(parts)}\nsave the state_dict of one alone"
+        )
+    return next(iter(parts.values()), found)
+
+
 def read_vocab(path: Path) -> Vocab:
     """Read an alphabet: a JSON list of characters by id, or an object with `chars`, `itos` or
     `stoi`, as nanoGPT's.
 
-    Entry 0 may be an unknown symbol. Raises CheckpointError that names the entry that is no
-    character.
+    Entry 0 may be a symbol, such as <unk> or <pad>, which becomes the unknown one: it is never
+    generated. Raises CheckpointError that names the entry that is no character.
     """
-    data = parse_json(path, read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES))
+    content = read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES)
+    # What `pickle.dump` writes, as in nanoGPT's meta.pkl. Loading it could run any program.
+    if content.startswith(b"\x80"):
+        # In double quotes: the shell has single ones around the code.
+        code = _TO_JSON.format(json.dumps(str(path)), json.dumps(str(path.with_suffix(".json"))))
+        raise CheckpointError(
+            f"{path} is a pickle, which is not read; if you trust it, make JSON of it:\n"
+            f"python -c {shlex.quote(code)}"
+        )
+    data = parse_json(path, content)
 
     # An object may have the characters under a name, or be a mapping of them itself.
     if isinstance(data, dict):
@@ -152,8 +188,17 @@ def read_vocab(path: Path) -> Vocab:
     characters = data
     if isinstance(data, str):
         characters = list(data)
-    if isinstance(characters, list) and characters and characters[0] in _UNKNOWN_NAMES:
-        characters[0] = UNKNOWN
+    if isinstance(characters, list):
+        for index, entry in enumerate(characters):
+            if not isinstance(entry, str) or _SYMBOL.fullmatch(entry) is None:
+                continue
+            if index:
+                raise CheckpointError(
+                    f"{path}: entry {index}, {entry!r}, is no character: only entry 0 may be a"
+                    " symbol\nwrite a character there that your texts do not have, such as"
+                    f" \\u{0xE000 + index:x}"
+                )
+            characters[0] = UNKNOWN
     return Vocab.from_json({"kind": "char", "characters": characters}, str(path))
 
 
@@ -259,16 +304,21 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
             rest.append(name)
             continue
 
-        prefix, kind, index, reverse = found.groups()
+        prefix, kind, index, reverse, raw = found.groups()
         if reverse:
             raise _unknown_model(path, name, "a bidirectional network, which cannot generate")
         if kind == "weight_hr":
             raise _unknown_model(path, name, "a projection, an LSTM's proj_size")
 
+        # A layer in a wrapper, as AWD-LSTM's, is the same layer. There `_raw` has the weight, and
+        # without it stands a copy from which some were dropped.
+        prefix = prefix.replace("module.", "")
         # Layers are numbered at the end of a name, or in its prefix where each is a module.
         prefixes.add(re.sub(r"\d+", "", prefix))
         numbers = tuple(map(int, re.findall(r"\d+", prefix)))
-        layers.setdefault((numbers, int(index or 0)), {})[kind] = name
+        layer = layers.setdefault((numbers, int(index or 0)), {})
+        if raw or kind not in layer:
+            layer[kind] = name
 
     # Names that differ by more than a number are those of an encoder and a decoder, or the like.
     if len(prefixes) != 1:
@@ -369,15 +419,20 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
     )
 
 
-def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) -> Path:
-    """Write a run folder with one checkpoint, at step 0, and return its path.
+def write_run(
+    imported: Imported, vocab: Vocab, origin: Path, out: Path | None, measured: Measured | None
+) -> Path:
+    """Write a run folder with one checkpoint, at step 0, and return its path. What was `measured`
+    is its validation.
 
     Raises UsageError if `out` exists and is not an empty folder, CharRNNError if it cannot be
     written.
     """
     from charrnn.runs.description import RunDescription
+    from charrnn.runs.logs import MetricsLog
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run
+    from charrnn.training.events import EvaluationEvent
 
     note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n"
     note += "\n".join(imported.report())
@@ -392,13 +447,25 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
         run.write_description(description)
 
         # `is_imported`: no training can be resumed from it.
-        state = {
+        state: dict[str, Any] = {
             "step": 0,
             "cursor": 0,
             "best_nats": None,
             "best_step": 0,
             "is_imported": True,
         }
+        if measured is not None:
+            state |= state_of_corpus(measured.corpus)
+            state["best_nats"] = measured.loss.nats_per_char
+            event = EvaluationEvent(
+                step=0,
+                seconds=0.0,
+                val_nats=measured.loss.nats_per_char,
+                val_bpc=measured.loss.bpc,
+                num_chars=measured.loss.num_chars,
+                is_best=True,
+            )
+            MetricsLog(run.path / "metrics.jsonl").append(event.to_json())
         run.commit(
             step=0,
             model=imported.tensors,
@@ -415,12 +482,14 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
 class ImportOptions(CommandOptions):
     """What `charrnn import` takes."""
 
-    file: str = argument("FILE", "The weights: .safetensors, .pt or .pth.")
+    file: str = argument("FILE", "The weights: .safetensors, or what torch.save wrote.")
     vocab: str = option(
         MISSING, "--vocab FILE", "A JSON file: characters by id, or nanoGPT's stoi or itos."
     )
     cell: str | None = option(None, "--cell CELL", "For an nn.RNN: rnn (tanh) or irnn (relu).")
-    text: str | None = option(None, "--text FILE", "Measure the loss on this text.")
+    text: str | None = option(
+        None, "--text FILE", "Measure the loss on this text, and keep it as the validation text."
+    )
     out: Path | None = option(
         None, "--out DIR", "Save the run in this new folder.", shown_default=NEW_RUN
     )
@@ -438,49 +507,78 @@ def import_model(options: ImportOptions) -> None:
     path = Path(options.file)
     alphabet = read_vocab(Path(options.vocab))
     imported = match(read_tensors(path), len(alphabet), path, options.cell)
+    measured = None
+    if options.text is not None:
+        imported = replace(imported, config=replace(imported.config, corpus=(options.text,)))
     model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", {})
-    loss = None
     if options.text is not None:
-        loss = _measure(model, options.text)
+        measured = _measure(model, options.text)
 
-    run = write_run(imported, alphabet, path, options.out)
+    run = write_run(imported, alphabet, path, options.out, measured)
 
     if options.json:
-        found = {
+        found: dict[str, Any] = {
             "run": str(run),
             "cell": imported.config.cell,
             "matched": imported.matched,
-            "loss": loss,
+            "loss": None,
         }
+        if measured is not None:
+            loss = measured.loss
+            found["loss"] = {
+                "nats": loss.nats_per_char,
+                "bits": loss.bpc,
+                "chars": loss.num_chars,
+            }
         print_json(found)
         return
 
-    # What was guessed is said, so that a wrong guess can be noticed.
     if not options.quiet:
-        report = imported.report()
-        if imported.config.cell == "rnn":
-            report.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
-        if loss is not None:
-            report.append(
-                f"loss on {options.text}: {loss['nats']:.4f} nats, {loss['bits']:.4f} bits per"
-                f" character ({loss['chars']:,} characters)"
-            )
-        for line in report:
-            typer.echo(printable(line), err=True)
+        for line in _describe(imported, measured, run):
+            write_aside(printable(line))
     print_path(str(run))
 
 
-def _measure(model: Model, source: str) -> dict[str, float]:
-    """Return the loss on the text of a file, in nats and in bits per character, and the number of
-    characters."""
+def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[str]:
+    """Return what was guessed, so that a wrong guess can be noticed, the loss, and the next
+    commands."""
+    lines = imported.report()
+    if imported.config.cell == "rnn":
+        lines.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
+
+    # Standard input is gone after the measurement.
+    text = " --text FILE"
+    if measured is not None:
+        loss = measured.loss
+        [source] = imported.config.corpus
+        lines.append(
+            f"loss on {source}: {loss.nats_per_char:.4f} nats, {loss.bpc:.4f} bits per"
+            f" character ({loss.num_chars:,} characters)"
+        )
+        if source != "-":
+            text = ""
+
+    name = shlex.quote(str(run))
+    lines.append("Next:")
+    lines.append(f"  charrnn sample {name}")
+    lines.append(f"  charrnn visualize {name}{text}")
+    lines.append(f"  charrnn evaluate {name}{text}")
+    return lines
+
+
+def _measure(model: Model, source: str) -> Measured:
+    """Return the text of a file and the loss on it. Raises DataError for characters outside the
+    alphabet if it has no unknown symbol."""
     from charrnn.evaluation.comparison import evaluate
 
-    # Without an unknown symbol there is no loss of such a character.
-    report = evaluate(model, read_text(source, model.config))
-    if report.num_unknown and not model.vocab.has_unknown_symbol:
-        raise DataError(
-            f"{source} has characters that are not in the vocabulary: measure another text."
-        )
-    return {"nats": report.nats_per_char, "bits": report.bpc, "chars": report.num_chars}
+    config = model.config
+    corpus = read_corpus(
+        [source],
+        alphabet=config.alphabet,
+        order=Order(config.order, config.order_seed),
+        vocab=model.vocab,
+        is_for_training=False,
+    )
+    return Measured(corpus, evaluate(model, CorpusPart(corpus, 1, len(corpus))))

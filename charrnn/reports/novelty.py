@@ -700,6 +700,7 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
             " most. Shorten it."
         )
 
+    model.check_learned_here()
     training, validation, *_ = model.read_parts(
         reason=" What is copied shows only beside the text it learned from."
     )

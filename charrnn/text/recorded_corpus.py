@@ -52,6 +52,8 @@ class RecordedCorpus:
     """SHA-256 of the text (`Corpus.digest`)."""
     model_file: str = ""
     """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
+    is_held_out: bool = False
+    """Whether all of it is held out: another program trained the model, on another text."""
 
     def is_whole(self, text: str | bytes) -> bool:
         """Return whether a text, read as a corpus is, with its documents in the order of the files,
@@ -67,6 +69,8 @@ class RecordedCorpus:
         None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists
         of documents.
         """
+        if self.is_held_out:
+            return None
         # Of the whole corpus the share is known.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
@@ -255,7 +259,12 @@ def recorded_corpus(
             locations = []
             break
     return RecordedCorpus(
-        run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file
+        run=run,
+        config=config,
+        locations=tuple(locations),
+        digest=digest,
+        model_file=model_file,
+        is_held_out=state.get("is_imported") is True,
     )
 
 

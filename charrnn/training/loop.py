@@ -267,9 +267,15 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
 def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Resumed:
     """Load the latest checkpoint of a run, whose settings `changes` replace.
 
-    Raises CheckpointError if it is damaged, UsageError for a value out of range.
+    Raises CheckpointError if it is damaged, UsageError for a value out of range and for an
+    imported model.
     """
     loaded = run.load_checkpoint("latest", with_training=True)
+    if loaded.state.get("is_imported"):
+        raise UsageError(
+            f"{run.path.name} was imported: no training can be continued. Train a new run with"
+            f" {named('init_from', run.path)} instead."
+        )
     before = _recorded_config(run, loaded)
     config = _changed_config(before, loaded, changes, num_processes)
     check_shapes(config, loaded.model, run.path)
