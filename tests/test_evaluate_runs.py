@@ -18,8 +18,8 @@ from charrnn.api import Model
 from charrnn.cli.arguments import read_text
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
-from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
+from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs, precision_of
+from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, paired_difference
 from charrnn.model.network import CharRNN
 from charrnn.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
@@ -39,10 +39,9 @@ def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
         alphabet=vocab.kind,
         cell="gru",
         num_layers=1,
-        hidden_size=5,
         embedding_size=3,
         seed=seed,
-        **changes,
+        **{"hidden_size": 5, **changes},
     )
     tensors = {
         name: 3 * value.detach().numpy()
@@ -184,21 +183,16 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
         [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)],
     )
     found = evaluate_runs(models, text, precision="fp32")
-    alone = [charrnn.evaluate(model, text, precision="fp32").nats_per_char for model in models]
+    encoded = models[0].encode(text)
+    losses = char_losses(models[0].network, encoded.ids, 1, precision="fp32")
     escape = math.log(0x110000 - 0x800 - len(CYCLE)) * 500 / (len(text) - 1)
     nats = [row.loss.nats_per_char for row in found.rows[:3]]
-    assert nats == pytest.approx([alone[0] + escape, *alone[1:]], rel=1e-6), (
-        "float32 losses of single characters"
-    )
+    # float32 losses of single characters
+    assert nats[0] == pytest.approx(losses.mean + escape, rel=1e-6)
     [difference] = [row.difference for row in found.rows[:3] if row.difference is not None]
     assert difference.mean == pytest.approx(nats[1] - nats[0], rel=1e-6), (
         "which knows Q is better by what Q costs"
     )
-    windowed = charrnn.evaluate(
-        models[0], text, protocol="windowed-256", precision="fp32"
-    ).nats_per_char
-    share = (found.rows[3].loss.nats_per_char - windowed) / escape
-    assert 0.5 < share < 2, "windows are drawn all over the text"
     assert (
         "model-1 does not know 500 characters of this text, each of which costs 13.92 nats"
         in found.notes[0]
@@ -206,6 +200,49 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
     assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
     described = describe_alphabets(models[0].vocab, models[1].vocab)
     assert described == "6 characters and 7 characters, without the unknown symbol for rare ones"
+
+
+@pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])
+def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(
+    protocol: str,
+) -> None:
+    text = TEXT[:2_000] + "Qdé" * 100
+    models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
+    is_dynamic = protocol == "dynamic"
+    rows = evaluate_runs(models, text, precision="fp32", dynamic=is_dynamic).rows
+    beside = [row.loss.bits_per_byte for row in rows if row.loss.protocol == protocol]
+    alone = [
+        charrnn.evaluate(model, text, protocol=protocol, precision="fp32").bits_per_byte
+        for model in models
+    ]
+    # float32 losses of single characters
+    assert beside == pytest.approx(alone, rel=1e-6)
+    assert alone[0] > alone[1], "which knows Q"
+
+
+@pytest.mark.parametrize(
+    ("num_units", "trained", "expected"),
+    [(64, "bf16", "fp32"), (128, "bf16", "bf16"), (128, "fp32", "fp32"), (128, "auto", "bf16")],
+)
+def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp32(
+    num_units: int, trained: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device: True)
+    model = small_model(CYCLE, hidden_size=num_units, precision=trained)
+    assert precision_of(model, "auto") == expected
+    assert precision_of(model, "fp16") == "fp16", "what is asked for"
+
+
+def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
+    model = charrnn.load(build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "known.txt"))
+    escape = model.vocab.escape_nats
+    found = evaluate_runs([model], TEXT[:3_000] + "Q" * 500, by=("class",), ngrams=(1,))
+    assert [row.loss.nats_per_char > escape / 8 for row in found.rows] == [True] * len(found.rows)
+    classes = {group.name: group.nats_per_char for group in found.breakdowns[0].groups}
+    assert classes["unknown"] > escape
 
 
 def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: Path) -> None:
@@ -249,6 +286,4 @@ def test_what_cannot_be_compared_is_refused() -> None:
         losses_by_line(models, TEXT)
     of_bytes = losses_by_line([models[1]], TEXT[:300])
     assert sum(line.num_chars for line in of_bytes) == len(TEXT[:300].encode()) - 1
-    with pytest.raises(DataError, match="model-1 does not know 1 char"):
-        evaluate_runs(models, TEXT + "Q", by=("class",))
     assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
-from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
+from charrnn.cli.streams import check_export, deliver, print_json, with_flags
 from charrnn.config.options import Option, argument, option
-from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
@@ -45,7 +44,9 @@ class EvaluateOptions(ExtensibleOptions):
         "--part PART",
         "The part of the run's text: validation, or test (of a run trained with --split 80/10/10).",
     )
-    precision: str = option("auto", "--precision WORD", "auto, fp32, bf16 or fp16.")
+    precision: str = option(
+        "auto", "--precision WORD", "fp32, bf16, fp16, or auto: as trained; under 128 units fp32."
+    )
     max_chars: int | None = option(
         None,
         "--chars N",
@@ -169,14 +170,6 @@ def _measure_losses(
         **extra,
     )
     evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
-
-    unknown = evaluation.first.num_unknown
-    if unknown and not options.json:  # JSON has the number
-        is_or_are = "are"
-        if unknown == 1:
-            is_or_are = "is"
-        what = f"{counted(unknown, 'character')} of this text {is_or_are}"
-        warn((f"{what} unknown to the model and read as one symbol",), quiet=options.quiet)
     return Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from charrnn.config.settings import Auto, Config
+from charrnn.config.settings import Auto, Config, resolved
 from charrnn.errors import DataError, Message, UsageError, counted, named
 from charrnn.evaluation import loss_reports as records
 from charrnn.evaluation.loss_reports import Difference, LossReport
@@ -37,15 +37,13 @@ from charrnn.evaluation.losses import (
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
 from charrnn.model.annotations import Predictor
-from charrnn.model.device import chosen_precision
+from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.vocab import EncodedText, Vocab, as_bytes
 
-NUM_UNICODE = 0x110000 - 0x800
-"""Characters of Unicode: the code points that are no surrogates."""
 Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
 
@@ -71,6 +69,10 @@ class ComparedModel(MeasuredModel, Protocol):
     path: Any
     step: int
     recorded_corpus: RecordedCorpus | None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program trained it."""
 
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the validation or test text of the run."""
@@ -150,15 +152,18 @@ def evaluate(
     A long text is read in up to 32 batch rows, each warmed up on the 512 characters before it. With
     `max_chars`, `stateful` reads a longer text in segments that are spread evenly over it, as many
     as have `max_chars` characters in all, and `dynamic` the first `max_chars` characters. Without
-    context the first character is not scored: nothing predicts it. `num_chars` counts what was
-    scored. A part of a corpus (`Model.held_out`) contains its context, and its length needs no
-    memory. Raises DataError for a text too short, UsageError for an unknown protocol or precision,
-    a `max_chars` under 1, or a part in another alphabet.
+    context the first character is not scored: nothing predicts it. An unknown character costs what
+    says which one it is (`Vocab.escape_nats`). `num_chars` counts what was scored. A part of a
+    corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError
+    for a text too short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or
+    a part in another alphabet.
 
     >>> model = charrnn.load("shakespeare")
     >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
     measured = measured_text(model, text, context=context)
+    # Where `auto` is asked for, the report says what was used.
+    precision = precision_of(model, precision)
 
     # A protocol of a room reports by itself; the two of the core give sums by blocks.
     if protocol == WINDOWED:
@@ -166,7 +171,9 @@ def evaluate(
         if reason is not None:
             raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
         ids = measured.ids[measured.first :]
-        blocks = windowed_block_sums(model.network, ids, precision=precision)
+        blocks = windowed_block_sums(
+            model.network, ids, precision=precision, escape_nats=measured.escape_nats
+        )
     elif protocol == STATEFUL:
         measured.check_stateful(max_chars)
         blocks = stateful_block_sums(
@@ -175,15 +182,30 @@ def evaluate(
             first=measured.first_scored,
             precision=precision,
             max_chars=max_chars,
+            escape_nats=measured.escape_nats,
         )
     else:
         report = _report_of_room(protocol)
         measured.check_stateful(max_chars)
         return report(model, text, measured, max_chars)
 
-    # Where `auto` is asked for, the report says what was used.
-    used_precision = chosen_precision(model.network.device, precision)
-    return measured.report(blocks, protocol=protocol, precision=used_precision)
+    return measured.report(blocks, protocol=protocol, precision=precision)
+
+
+def precision_of(model: MeasuredModel, precision: str) -> str:
+    """Return the precision that the losses of a model are computed in: for `auto` that of its
+    training, as long as bf16 is fast here and gains anything.
+
+    bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
+    """
+    device = model.network.device
+    config = model.config
+    num_units = resolved(config.hidden_size) // config.num_networks
+    # What was trained in fp32, as an imported model, would not be checked by figures of bf16.
+    was_exact = config.precision in ("fp32", "fp16")
+    if precision == "auto" and (was_exact or num_units < BF16_UNITS):
+        return "fp32"
+    return chosen_precision(device, precision)
 
 
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
@@ -228,13 +250,11 @@ def evaluate_runs(
     Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The
     held-out texts of its models must be those of the runs.
 
-    Of runs with different alphabets, one that does not know all characters of a `text` is charged
-    for saying which they are (`Comparison.count_escapes`), but not beside mixtures and
-    `extra_rows`.
+    Unknown characters cost what `evaluate` charges, so that the losses by different alphabets are
+    code lengths of the same text.
 
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or
-    alphabets differ and for an unknown `by`; DataError for a text too short, or with unknown
-    characters that are not charged for.
+    alphabets differ and for an unknown `by`; DataError for a text too short.
 
     >>> found = charrnn.evaluate_runs([model, charrnn.load("other")])
     >>> found.rows[0].loss.nats_per_char
@@ -244,11 +264,7 @@ def evaluate_runs(
     )
     comparison.add_mixtures(mixtures, context)
 
-    # Only runs alone can be charged for characters that they do not know.
-    has_runs_only = not mixtures and not any(extra_rows.values())
-    check_comparable(comparison.runs, has_escapes=has_runs_only)
-    if has_runs_only:
-        comparison.count_escapes()
+    check_comparable(comparison.runs)
 
     # What rooms add is checked before anything is measured, which may take minutes.
     prepared = []
@@ -280,10 +296,10 @@ class MeasuredRun:
     network: Predictor
     text: MeasuredText
     """The text as this run reads it."""
+    precision: str
+    """What its losses are computed in: fp32, bf16 or fp16."""
     trained_share: float | None = None
     """As in `EvaluationRow`."""
-    escape_nats: float = 0.0
-    """What an unknown character costs beside the unknown symbol: to say which one it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -345,6 +361,7 @@ class Comparison:
                     vocab=model.vocab,
                     network=model.network,
                     text=measured,
+                    precision=precision_of(model, precision),
                     trained_share=trained_share,
                 )
             )
@@ -382,44 +399,21 @@ class Comparison:
                     vocab=mixture.vocab,
                     network=mixture.network,
                     text=measured_text(mixture, content, context=context),
+                    precision=precision_of(mixture, self.precision),
                 )
-            )
-
-    def count_escapes(self) -> None:
-        """Make the losses of runs with different alphabets code lengths of the same text.
-
-        A run that reads characters as its unknown symbol is charged ln N for each, to say which of
-        the N characters of Unicode outside its alphabet it is.
-        """
-        for place, run in enumerate(self.runs):
-            # Runs with one alphabet do not know the same characters: their losses compare as is.
-            has_other_alphabet = any(other.vocab != run.vocab for other in self.runs)
-            if not run.text.num_unknown or not has_other_alphabet:
-                continue
-
-            # All are equally likely, which needs no model of the rare ones.
-            escape_nats = math.log(NUM_UNICODE - (len(run.vocab) - 1))
-            self.runs[place] = replace(run, escape_nats=escape_nats)
-            what = counted(run.text.num_unknown, "character")
-            self.notes.append(
-                f"{run.name} does not know {what} of this text, each of which costs"
-                f" {escape_nats:.2f} nats beside the unknown symbol, to say which one it is."
             )
 
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
-        ids = run.text.ids
         # Each character has its own loss, because other rows are compared with these.
         losses = char_losses(
             run.network,
-            ids,
+            run.text.ids,
             first=run.text.first_scored,
-            precision=self.precision,
+            precision=run.precision,
             max_chars=self.max_chars,
         )
-        if run.escape_nats:
-            losses.nats[ids[losses.positions] == 0] += np.float32(run.escape_nats)
-        return losses
+        return run.text.charged(losses)
 
     def training_text(self, instead: str = "") -> CorpusPart:
         """Return the training text of the first model.
@@ -474,7 +468,7 @@ class Comparison:
             # Without the context: windows start from a zero state.
             ids = run.text.ids[run.text.first :]
             blocks = windowed_block_sums(
-                run.network, ids, precision=self.precision, escape_nats=run.escape_nats
+                run.network, ids, precision=run.precision, escape_nats=run.text.escape_nats
             )
             difference = None
             if reference is None:
@@ -492,8 +486,7 @@ class Comparison:
         difference: Difference | None,
     ) -> None:
         """Add the row of a run by one protocol."""
-        precision = chosen_precision(run.network.device, self.precision)
-        loss = run.text.report(blocks, protocol=protocol, precision=precision)
+        loss = run.text.report(blocks, protocol=protocol, precision=run.precision)
         self.add(
             loss,
             name=run.name,
@@ -516,7 +509,17 @@ class Comparison:
 
     def _notes_of_runs(self) -> Iterator[str]:
         """Yield what limits the comparison of the runs."""
+        alphabets: list[Vocab] = []
         for run in self.runs:
+            # Runs with one alphabet do not know the same characters, which is said once.
+            if run.text.num_unknown and run.vocab not in alphabets:
+                alphabets.append(run.vocab)
+                what = counted(run.text.num_unknown, "character")
+                yield (
+                    f"{run.name} does not know {what} of this text, each of which costs"
+                    f" {run.text.escape_nats:.2f} nats beside the unknown symbol, to say which one"
+                    " it is."
+                )
             if run.trained_share is not None:
                 share = f"{100 * run.trained_share:.0f} % of this text"
                 # Its loss is too low by what it remembers, which the figure does not show.
@@ -550,8 +553,8 @@ class Comparison:
                 f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
             )
 
-        # The lowest of many validation losses is too low, by chance.
-        if self.part == "validation":
+        # The lowest of many validation losses is too low, by chance. An imported model has one.
+        if self.part == "validation" and not self.models[0].is_imported:
             remedy = f"give {named('part', 'test')}"
             if len(self.models[0].config.split) <= 2:
                 remedy = f"train with {named('split', '80/10/10')} and {remedy}"
@@ -576,7 +579,12 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
                 " again."
             )
         return MeasuredText(
-            text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown, unit=unit
+            text.ids,
+            text.begin,
+            num_bytes=text.num_bytes,
+            num_unknown=text.num_unknown,
+            unit=unit,
+            escape_nats=model.vocab.escape_nats,
         )
 
     # A text is encoded here; its bytes are those of UTF-8, whatever the alphabet.
@@ -584,7 +592,12 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
     encoded = model.encode(text, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
     return MeasuredText(
-        encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown, unit=unit
+        encoded.ids,
+        encoded.first,
+        num_bytes=num_bytes,
+        num_unknown=num_unknown,
+        unit=unit,
+        escape_nats=model.vocab.escape_nats,
     )
 
 
@@ -747,37 +760,12 @@ def _describe_size(vocab: Vocab) -> str:
     return f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
 
 
-def check_comparable(
-    runs: Sequence[MeasuredRun], *, needs_interval: bool = True, has_escapes: bool = False
-) -> None:
-    """Raise DataError, with the reason, if the losses of the runs over their texts cannot be
-    compared.
-
-    The texts must be the same for all of them; how each run reads it may differ. `has_escapes` says
-    that which character an unknown one is has its price (`Comparison.count_escapes`).
-    """
+def check_comparable(runs: Sequence[MeasuredRun]) -> None:
+    """Raise DataError if the text is too short for the difference of several runs."""
     first = runs[0]
     # Counted without the first character, which is not scored.
-    if needs_interval and len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
+    if len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
         raise DataError(
             f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
-        )
-
-    # An unknown symbol stands for many characters, so that it is easier to predict than any.
-    if has_escapes:
-        return
-    for run in runs[1:]:
-        if run.vocab != first.vocab:
-            _check_knows_text(first, beside=run)
-            _check_knows_text(run, beside=first)
-
-
-def _check_knows_text(run: MeasuredRun, *, beside: MeasuredRun) -> None:
-    if run.text.num_unknown:
-        raise DataError(
-            f"{run.name} does not know {counted(run.text.num_unknown, 'character')} of this"
-            " text and reads them as one symbol, which is easier to predict.\nThese figures of"
-            f" it cannot be compared with those of {beside.name}, which has another alphabet:"
-            " give a text that both know."
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -71,15 +71,22 @@ def stateful_nats(
     *,
     precision: str = "auto",
     max_chars: int | None = None,
+    escape_nats: float = 0.0,
 ) -> float:
     """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
     ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same
-    ones at every call (`num_scored_chars` in all). Raises ValueError if there is nothing to score.
+    ones at every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0
+    costs more (`Vocab.escape_nats`). Raises ValueError if there is nothing to score.
     """
     return stateful_block_sums(
-        network, ids, first=first, precision=precision, max_chars=max_chars
+        network,
+        ids,
+        first=first,
+        precision=precision,
+        max_chars=max_chars,
+        escape_nats=escape_nats,
     ).mean
 
 
@@ -91,8 +98,8 @@ def char_losses(
     precision: str = "auto",
     max_chars: int | None = None,
 ) -> CharLosses:
-    """Compute the loss of each character whose mean is `stateful_nats`, with the same arguments and
-    errors.
+    """Compute the loss of each character whose mean is `stateful_nats` without `escape_nats`, with
+    the same arguments and errors.
 
     The result needs 12 bytes per scored character.
     """
@@ -113,9 +120,10 @@ def stateful_block_sums(
     *,
     precision: str = "auto",
     max_chars: int | None = None,
+    escape_nats: float = 0.0,
 ) -> BlockSums:
-    """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the
-    text."""
+    """Sum the losses of `stateful_nats` by blocks of the text, as `CharLosses.blocks` does, in
+    memory that does not grow with the text."""
     # Block k has the characters with the ranks from k * M / K on, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
@@ -124,7 +132,9 @@ def stateful_block_sums(
     computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
     for scored, losses in computed:
         blocks = segments.ranks(scored) * num_blocks // num_scored
-        found.add(losses.cpu().numpy(), blocks)
+        nats = losses.cpu().numpy()
+        nats[ids[scored] == 0] += np.float32(escape_nats)
+        found.add(nats, blocks)
     return found
 
 
@@ -252,9 +262,8 @@ def windowed_block_sums(
     """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
     from a zero state.
 
-    They are summed by the blocks of the text in which the characters are; a character with the id 0
-    costs `escape_nats` more. The text must be longer than a window
-    (`MeasuredText.why_not_windowed`).
+    They are summed by the blocks of the text in which the characters are. The text must be longer
+    than a window (`MeasuredText.why_not_windowed`).
     """
     # The same windows for every model, so that the difference of two losses is a paired one.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
@@ -265,9 +274,9 @@ def windowed_block_sums(
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats = losses_from_start(network, ids, targets, precision=precision)
-            # The unknown symbol has the id 0; without one, `escape_nats` is 0.
-            nats = np.where(ids[targets] == 0, nats + np.float32(escape_nats), nats)
+            nats = losses_from_start(
+                network, ids, targets, precision=precision, escape_nats=escape_nats
+            )
             found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
     return found
@@ -275,10 +284,15 @@ def windowed_block_sums(
 
 @inference_mode
 def losses_from_start(
-    network: Predictor, ids: IdArray, positions: NDArray[np.int64], *, precision: str
+    network: Predictor,
+    ids: IdArray,
+    positions: NDArray[np.int64],
+    *,
+    precision: str,
+    escape_nats: float,
 ) -> NDArray[np.float32]:
     """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each
-    from a zero state."""
+    from a zero state. A character with the id 0 costs `escape_nats` more."""
     # Each window is a row of the batch.
     device = network.device
     inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
@@ -290,7 +304,10 @@ def losses_from_start(
     losses = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none"
     )
-    return np.asarray(losses.view(positions.shape).cpu().numpy())
+    nats: NDArray[np.float32] = losses.view(positions.shape).cpu().numpy()
+    # The unknown symbol has the id 0; without one, `escape_nats` is 0.
+    nats[ids[positions] == 0] += np.float32(escape_nats)
+    return nats
 
 
 def bits(nats: float) -> float:
@@ -313,6 +330,8 @@ class MeasuredText:
     """Characters of the text that are outside the alphabet."""
     unit: str = "character"
     """What an id stands for: `character`, or `byte` with the byte alphabet."""
+    escape_nats: float = 0.0
+    """As in `Vocab`."""
 
     @property
     def num_chars(self) -> int:
@@ -339,6 +358,13 @@ class MeasuredText:
         return (
             f"it needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has {self.num_chars}"
         )
+
+    def charged(self, losses: CharLosses) -> CharLosses:
+        """Return the losses of any predictor of these ids with the price of unknown characters."""
+        # Not in place: of dynamic evaluation the losses as measured are kept, too.
+        nats = losses.nats.copy()
+        nats[self.ids[losses.positions] == 0] += np.float32(self.escape_nats)
+        return replace(losses, nats=nats)
 
     def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
         """Build the report of losses that are summed by blocks of this text."""

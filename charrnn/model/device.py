@@ -181,6 +181,9 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 
 Item = TypeVar("Item")
 """What an iterator yields."""
+BF16_UNITS = 128
+"""Units from which on a CPU computes in bf16: products of fewer gain less than converting numbers
+costs (benchmarks/LOG.md)."""
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """The name of the dtype of matrix products in each precision."""
 CUBLAS_WORKSPACE = ":4096:8"

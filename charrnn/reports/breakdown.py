@@ -176,7 +176,9 @@ def context_length(num_chars: int) -> int:
     return length
 
 
-def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto") -> GroupSums:
+def sums_by_position(
+    network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
+) -> GroupSums:
     """Add up the losses of ids (N,) by the number of characters that were read before, from a zero
     state.
 
@@ -193,7 +195,9 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
     with task("reading", num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
-            losses = losses_from_start(network, ids, targets, precision=precision)
+            losses = losses_from_start(
+                network, ids, targets, precision=precision, escape_nats=escape_nats
+            )
 
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
             # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
@@ -248,7 +252,12 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
                 found.append(("class", STATEFUL, sums_by_class(losses, run.vocab, text.ids)))
             if "position" in by:
                 ids = text.ids[text.first :]
-                sums = sums_by_position(run.network, ids, precision=comparison.precision)
+                sums = sums_by_position(
+                    run.network,
+                    ids,
+                    precision=run.precision,
+                    escape_nats=text.escape_nats,
+                )
                 found.append(("position", f"windowed-{context_length(len(ids))}", sums))
 
             for way, protocol, sums in found:

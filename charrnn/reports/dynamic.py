@@ -156,12 +156,12 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
     """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides
     its steps.
 
-    The gradients are those on the training text in the corpus of `part` or, without one, on
+    The gradients are those on the training text in the corpus of `part` or, without any, on
     `SCALE_TEXTS` texts that the model draws, the same ones at every call: so no corpus is needed.
 
     >>> model.gradient_scale()["output.weight"].mean()
     """
-    if part is not None:
+    if part is not None and not model.is_imported:
         ids = model.training_text(part).ids
     else:
         drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
@@ -334,7 +334,7 @@ def _measure(
     if max_chars is not None:
         ids = ids[: text.first_scored + max_chars]
     adapted = adapt(model.network, ids, text.first_scored, scale=gradient_scale(model, part))
-    return text.report(adapted.losses.blocks, protocol=DYNAMIC, precision="fp32")
+    return text.report(text.charged(adapted.losses).blocks, protocol=DYNAMIC, precision="fp32")
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
@@ -365,8 +365,8 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
         ids = ids[: text.first_scored + most]
 
     # The difference is one of the same characters in the same precision.
-    static = char_losses(network, ids, text.first_scored, precision="fp32")
-    losses = adapt(network, ids, text.first_scored, scale=scale).losses
+    static = text.charged(char_losses(network, ids, text.first_scored, precision="fp32"))
+    losses = text.charged(adapt(network, ids, text.first_scored, scale=scale).losses)
 
     # The share that a run was trained on is that of the whole text.
     name = run.name

@@ -33,7 +33,7 @@ from charrnn.api import Model
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
-from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
+from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, scored_positions
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
@@ -293,7 +293,7 @@ def evaluate_ngrams(
 
     usable = usable_orders(orders, training)
     reports = []
-    for order, losses in _losses_by_order(training, usable, measured.ids, positions):
+    for order, losses in _losses_by_order(training, usable, measured, positions):
         reports.append(measured.report(losses.blocks, protocol=f"{order}-gram"))
     return tuple(reports)
 
@@ -321,11 +321,13 @@ def _fit(training: CorpusPart, order: int) -> NgramModel:
 
 
 def _losses_by_order(
-    training: CorpusPart, orders: Sequence[int], ids: IdArray, positions: NDArray[np.int64]
+    training: CorpusPart, orders: Sequence[int], text: MeasuredText, positions: NDArray[np.int64]
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
-    for order, probabilities in _fit(training, orders[-1]).by_order(ids, positions, orders):
-        yield order, CharLosses(positions, -np.log(probabilities).astype(np.float32))
+    counted_ngrams = _fit(training, orders[-1])
+    for order, probabilities in counted_ngrams.by_order(text.ids, positions, orders):
+        nats = -np.log(probabilities).astype(np.float32)
+        yield order, text.charged(CharLosses(positions, nats))
 
 
 def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
@@ -336,7 +338,7 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         """Add a row for each order, over the characters of the first row."""
         text = comparison.runs[0].text
         reference = comparison.losses[0]
-        for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
+        for order, losses in _losses_by_order(training, usable, text, reference.positions):
             comparison.add(
                 text.report(losses.blocks, protocol=f"{order}-gram"),
                 name=NGRAM,

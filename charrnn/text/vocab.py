@@ -5,6 +5,7 @@ Shapes: M characters of context, N characters of a text (bytes, for the byte alp
 """
 
 import codecs
+import math
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,9 @@ REPLACEMENT = "\ufffd"
 
 MAX_VOCAB_SIZE = 65_535
 """The largest alphabet: ids are uint16, and `from_json` refuses more entries."""
+
+NUM_UNICODE = 0x110000 - 0x800
+"""Characters of Unicode: the code points that are no surrogates."""
 
 MAX_CHARACTERS = 8192
 """Default limit for the number of entries of an alphabet."""
@@ -212,6 +216,19 @@ class Vocab:
     def has_unknown_symbol(self) -> bool:
         """Whether id 0 stands for every character outside the alphabet."""
         return self.characters[0] == UNKNOWN
+
+    @property
+    def escape_nats(self) -> float:
+        """What an unknown character costs beside the unknown symbol: ln N nats, to say which of the
+        N characters of Unicode outside the alphabet it is; 0 if nothing is unknown.
+
+        With it, losses by different alphabets are code lengths of the same text. Without it, the
+        fewer characters a model knew, the better it would look.
+        """
+        if not self.has_unknown_symbol:
+            return 0.0
+        # All are equally likely, which needs no model of the rare ones.
+        return math.log(NUM_UNICODE - (len(self) - 1))
 
     def num_unknown(self, ids: IdArray) -> int:
         """Count the unknown symbols among the ids of a text."""

@@ -15,7 +15,7 @@ import torch
 
 from charrnn.config.settings import ALONE, MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.model.device import chosen_precision, has_fast_bf16
+from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16
 from charrnn.model.shapes import (
     check_memory,
     check_multiple,
@@ -31,10 +31,6 @@ from charrnn.training import recipe
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
 from charrnn.training.process_group import Computing
 from charrnn.training.run_text import RunText
-
-BF16_UNITS = 128
-"""Units from which on a CPU computes in bf16: products of fewer gain less than converting numbers
-costs (benchmarks/LOG.md)."""
 
 
 def choose_precision(config: Config, device: torch.device) -> str:

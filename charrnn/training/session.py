@@ -424,6 +424,7 @@ class TrainingSession:
                 self.text.num_train,
                 precision=self.trainer.config.precision,
                 max_chars=self._max_chars,
+                escape_nats=self.text.vocab.escape_nats,
             )
 
     def write_sample(self) -> SampleEvent:
