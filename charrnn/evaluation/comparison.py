@@ -10,14 +10,11 @@ Shapes: M scored characters, K blocks.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
-
-import numpy as np
 
 from charrnn.config.settings import Auto, Config, resolved
 from charrnn.errors import DataError, Message, UsageError, counted, named
