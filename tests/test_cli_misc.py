@@ -63,6 +63,13 @@ def test_the_process_ends_with_the_exit_code_and_debug_shows_where(
     assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)
 
 
+def test_what_numpy_says_of_numbers_of_a_diverged_model_is_not_shown(process: Process) -> None:
+    code = "from charrnn.cli.app import run; run(['--version']); import numpy as np"
+    ran = process("-c", f"{code}; print(np.float32(1e38) * np.float32(10))")
+    assert ran.stdout.decode().endswith("\ninf\n")
+    assert ran.stderr.decode() == ""
+
+
 def test_a_folder_that_was_removed_under_it_is_said(process: Process) -> None:
     script = """
 import os, sys

@@ -2,7 +2,7 @@
 end."""
 
 import json
-import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
 from charrnn.training.optim import TableSGD
+from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import StepResult, Trainer
 
 pytestmark = pytest.mark.trained
@@ -104,6 +105,11 @@ def test_the_second_time_it_ends_with_the_last_good_step(
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
     err = capsys.readouterr().err
     assert "loss nan" in err and len(err.splitlines()) <= 3
+    # The remedy that is printed can be typed.
+    remedy = shlex.split(err.splitlines()[-1].partition(": charrnn ")[2])
+    assert remedy == ["train", "--recipe", "run/config.yaml", "--set", "learning_rate=0.0025"]
+    assert run_command([*remedy, "--quiet"]) == 0
+    assert charrnn.load().config.learning_rate == 0.0025
     assert RunReader(Path("run")).load_checkpoint("latest", with_training=True).step == 6
     assert charrnn.load("run").sample(length=5).text
 
@@ -205,8 +211,21 @@ def test_an_underused_budget_warns_first(
     assert not any(event.event == "warning" for event in events)
     assert (last.event == "warning") is (minutes == 30 and not is_stopped)
     if last.event == "warning":
-        assert "of the 1800 seconds of its budget" in last.message
-        assert re.search(r"Resume run with `minutes=[23]\d\.\d`", last.message)
+        assert "seconds of the 1800 of its budget" in last.message
+        assert "Resume run with `minutes=30`" in last.message
+
+
+def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock of the end of training is two minutes ahead: the machine became busier."""
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))
+    settings = {**SETTINGS, "steps": None, "minutes": 1.0}
+    done = TrainingSession._done
+    monkeypatch.setattr(TrainingSession, "_done", lambda self: replace(done(self), seconds=180.4))
+    *_, last, _ = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    assert last.event == "warning"
+    assert last.message.startswith("training took 180 seconds, 120 more than its budget: ")
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
@@ -221,7 +240,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
     assert started.event == "start" and started.num_steps == 2
     assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
     assert not any(event.event == "warning" for event in events)
-    # Further minutes are asked for on purpose, so they are not cut.
+    # Minutes beyond that are asked for on purpose, so they are not cut.
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (600.0, 1))
     resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
     assert resumed.event == "start" and resumed.num_steps == 2 + 5

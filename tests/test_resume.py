@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -22,9 +23,11 @@ from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.config.settings_file import from_yaml
 from charrnn.errors import UsageError
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import using
 from charrnn.text.corpus import read_corpus
+from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
@@ -91,22 +94,48 @@ def num_steps_told(run: Path) -> list[int]:
     return [record["step"] for record in metrics_of(run) if record["event"] == "step"]
 
 
-def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(
-    command: Command, text_file: Path
+@pytest.mark.parametrize("budget", [("--steps", 2), ("--epochs", 0.001), ("--minutes", 1)])
+def test_a_budget_that_is_used_up_is_refused(
+    command: Command,
+    text_file: Path,
+    budget: tuple[str, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = train("run", stop=3)
-    ran = command("train", "--resume", "run", "--steps", 2)
-    assert (ran.code, ran.out) == (
-        2,
-        "",
-    ) and "--steps is 2, but run has taken 3 steps already" in ran.err
-    assert command("train", "--resume", "run", "--minutes", 0.002).code == 0
-    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
-    assert (config.minutes, config.epochs) == (None, None)
-    assert (
-        num_steps_told(run) == list(range(1, (config.steps or 0) + 1))
-        and len(num_steps_told(run)) > 3
+    train("run", stop=3)
+    monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 90.0)
+    ran = command("train", "--resume", "run", *budget)
+    assert (ran.code, ran.out) == (2, "")
+    first, second = ran.err.splitlines()
+    assert re.match(
+        rf"error: {budget[0]} is {budget[1]}(\.0)?, but run has taken 3 steps already"
+        r" \([\d.]+ epochs, 1.50 minutes\)",
+        first,
     )
+    assert "counts from the start of the run: give more, or leave it out" in second
+
+
+def test_minutes_are_those_of_the_whole_run(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has trained for one minute; of the second, five steps of ten seconds and validations."""
+    run = train("run", stop=3)
+    monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (10.0, 1))
+    ran = command("train", "--resume", "run", "--minutes", 2)
+    assert re.search(
+        r"\nResumed   after 3 steps, [\d.]+ epochs, 1\.0 minutes; 5 steps left\n", ran.err
+    )
+    assert num_steps_told(run) == list(range(1, 9))
+    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+    assert (config.minutes, config.steps) == (None, 8)
+
+
+def test_epochs_given_again_end_in_the_same_bytes(command: Command, text_file: Path) -> None:
+    whole = train("whole", steps=None, epochs=0.5)
+    run = train("run", steps=None, epochs=0.5, stop=3)
+    assert command("train", "--resume", "run", "--epochs", 0.5).code == 0
+    assert saved_files(run) == saved_files(whole)
+    assert num_steps_told(run) == num_steps_told(whole)
 
 
 def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(

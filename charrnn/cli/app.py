@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -161,6 +162,11 @@ def _prepare_process() -> str | None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             choose_encoding(stream)
+    # What a model whose training diverged computes is no fault of the program: whoever reports it
+    # looks at the result. NumPy would print lines of the source.
+    warnings.filterwarnings(
+        "ignore", "(divide by zero|overflow|invalid value) encountered", RuntimeWarning
+    )
     try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:

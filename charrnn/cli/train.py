@@ -89,7 +89,10 @@ class TrainOptions(CommandOptions):
         shown_default=NEW_RUN,
     )
     resume: bool = option(
-        False, "--resume", "Continue the named run, or else the newest, exactly where it stopped."
+        False,
+        "--resume",
+        "Continue the named run, or else the newest, exactly where it stopped."
+        " A new --minutes, --epochs or --steps counts from its start.",
     )
     show_config: bool = option(
         False, "--show-config", "Print every setting and its source; do not train.", SETTINGS
@@ -408,8 +411,8 @@ class TrainingView:
     def _show_start(self, event: events.StartEvent) -> None:
         self._start = event
         if event.first_step:  # As `charrnn runs` adds them up.
-            losses = MetricsLog(Path(event.run) / "metrics.jsonl").losses([])
-            self._seconds_before = max((loss.seconds for loss in losses), default=0.0)
+            log = MetricsLog(Path(event.run) / "metrics.jsonl")
+            self._seconds_before = log.seconds_at(event.first_step)
 
         values = event.config | asdict(event)
         values["steps"] = counted(event.num_steps, "step")
@@ -419,6 +422,14 @@ class TrainingView:
             values["processes"] = f"processes: {self._launched.size}, "
             values["each"] = " each"
         self.show_facts(values, len(FACTS))
+        if event.first_step:
+            # In all three, because a budget in any of them counts from the first step.
+            done = (
+                f"{counted(event.first_step, 'step')}, {self._epochs(event.first_step)} epochs,"
+                f" {self._seconds_before / 60:.1f} minutes"
+            )
+            left = counted(event.num_steps - event.first_step, "step")
+            self._show_fact("Resumed", f"after {done}; {left} left")
         for note in event.notes:
             self._show_fact("Note", note, style="yellow")
         self._print()
@@ -567,7 +578,7 @@ class TrainingView:
         if self._start is not None and self._start.first_step == event.step:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
-                " continue."
+                " continue.\nEach of them counts from the start of the run."
             )
 
         # Standard input is gone, and a short text has too little to score.

@@ -94,6 +94,17 @@ class MetricsLog:
                 nats=nats,
             )
 
+    def seconds_at(self, step: int) -> float:
+        """Return the seconds that training had taken when it had done a step, in all processes
+        since the run was started; 0 without a record of that.
+
+        Raises CheckpointError if the file cannot be read.
+        """
+        before = (
+            loss.seconds for loss in self.losses([]) if loss.step is not None and loss.step <= step
+        )
+        return max(before, default=0.0)
+
     def steps(self, event: str) -> list[JSON]:
         """List the steps of the records of an event, in order. Raises CheckpointError if the file
         cannot be read."""

@@ -1,14 +1,14 @@
 """Train a new run, or resume one: streams of events, in which nothing is printed."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
-from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.errors import CheckpointError, DataError, UsageError, counted, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
@@ -21,7 +21,12 @@ from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.process_group import Computing, ProcessGroup, connected
-from charrnn.training.recipe import DEFAULT_MINUTES, choose_steps, ends_early
+from charrnn.training.recipe import (
+    DEFAULT_MINUTES,
+    choose_steps,
+    ends_early,
+    steps_of_budget,
+)
 from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
@@ -30,6 +35,8 @@ MIN_REPORTED_BUDGET = 30
 """Seconds of the shortest budget whose underuse is reported: a small one is often underused."""
 MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
+MAX_BUDGET_SHARE = 1.15
+"""Share of a budget in minutes above which a warning says that training took more."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """Fields that a resumed run may change: how long and where it trains, and what is kept; none that
 the weights fit."""
@@ -125,38 +132,42 @@ def train(
             should_stop=should_stop,
             should_save=should_save,
         )
+        # Steps that were cut because more would not help leave time over, as they should.
+        least_share = MIN_BUDGET_SHARE
+        if ends_early(config, planned, text.num_train):
+            least_share = 0.0
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
             for event in events:
                 if isinstance(event, DoneEvent) and event.is_complete:
-                    seconds = time.perf_counter() - start
-                    warning = _unused_budget(run, config, planned, text, seconds)
-                    if warning is not None:
-                        yield warning
+                    yield from _missed_budget(run, config, event.seconds, least_share=least_share)
                 yield event
 
 
-def _unused_budget(
-    run: RunWriter, asked: Config, planned: Config, text: RunText, seconds: float
-) -> WarningEvent | None:
-    """Warn if training took much less than its budget: the machine was slower when it was
-    measured."""
-    # Steps that were cut because more would not help leave time over, as they should.
-    if asked.minutes is None or ends_early(asked, planned, text.num_train):
-        return None
-
-    budget = 60 * asked.minutes
-    if budget < MIN_REPORTED_BUDGET or seconds >= MIN_BUDGET_SHARE * budget:
-        return None
-
-    further = named("minutes", f"{(budget - seconds) / 60:.1f}")
-    return WarningEvent(
-        message=(
-            f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the"
-            f" machine was slower while its speed was measured. Resume {run.path.name} with"
-            f" {further}."
+def _missed_budget(
+    run: RunWriter, asked: Config, seconds: float, *, least_share: float
+) -> Iterator[WarningEvent]:
+    """Warn if training took less than a share of its budget in minutes, or much more than all of
+    it: the machine was slower or faster while its speed was measured."""
+    budget_seconds = 60 * (asked.minutes or 0)
+    if budget_seconds < MIN_REPORTED_BUDGET:
+        return
+    took = f"training took {seconds:.0f} seconds"
+    if seconds < least_share * budget_seconds:
+        again = named("minutes", f"{asked.minutes:g}")
+        yield WarningEvent(
+            message=(
+                f"{took} of the {budget_seconds:.0f} of its budget: the machine was slower while"
+                f" its speed was measured. Resume {run.path.name} with {again} to use the rest."
+            )
         )
-    )
+    if seconds > MAX_BUDGET_SHARE * budget_seconds:
+        yield WarningEvent(
+            message=(
+                f"{took}, {seconds - budget_seconds:.0f} more than its budget: the machine became"
+                " busier after its speed was measured."
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +183,8 @@ class _Resumed:
     """The settings that are given now."""
     config: Config
     """That configuration with the changes."""
+    seconds: float
+    """How long it had trained at that checkpoint; 0 if its log is missing."""
 
 
 def resume(
@@ -187,11 +200,13 @@ def resume(
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if
     it never stopped.
 
-    `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As
-    with `train`, errors are raised when the first event is requested: CheckpointError if the run is
-    missing or damaged, DataError if its text changed, UsageError for any other change,
-    RunInUseError if another process trains it. Every process of `group`, which is chosen as by
-    `train`, reads the run's folder; the first one locks it and writes there.
+    `changes` may set the fields of CHANGEABLE. Minutes, epochs and steps count from the start of
+    the run. Every process of `group`, which is chosen as by `train`, reads the run's folder; the
+    first one locks it and writes there.
+
+    As with `train`, errors are raised when the first event is requested: CheckpointError if the run
+    is missing or damaged, DataError if its text changed, UsageError for a budget that is used up
+    and for any other change, RunInUseError if another process trains it.
 
     >>> for event in charrnn.resume("shakespeare", {"steps": 200}):
     ...     print(event.event)
@@ -248,7 +263,13 @@ def resume(
         said = (*text.corpus.notes, *notes.validation_notes(planned, text))
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            yield from events
+            for event in events:
+                if isinstance(event, DoneEvent) and event.is_complete:
+                    seconds = resumed.seconds + event.seconds
+                    yield from _missed_budget(
+                        folder, resumed.config, seconds, least_share=MIN_BUDGET_SHARE
+                    )
+                yield event
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
@@ -279,7 +300,14 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Re
     before = _recorded_config(run, loaded)
     config = _changed_config(before, loaded, changes, num_processes)
     check_shapes(config, loaded.model, run.path)
-    return _Resumed(run=run, loaded=loaded, before=before, changes=changes, config=config)
+    return _Resumed(
+        run=run,
+        loaded=loaded,
+        before=before,
+        changes=changes,
+        config=config,
+        seconds=MetricsLog(run.path / "metrics.jsonl").seconds_at(loaded.step),
+    )
 
 
 def _recorded_config(run: RunReader, loaded: Checkpoint) -> Config:
@@ -343,9 +371,8 @@ def _plan_further(
 ) -> tuple[Config, BatchRows]:
     """Plan the steps of a run beyond those taken; return the configuration and the batch rows.
 
-    A budget in minutes or epochs counts from here. How often the run validates and saves follows
-    from a new budget if it followed from the old one. Raises UsageError for fewer steps than were
-    taken.
+    A budget counts from the start of the run. How often the run validates and saves follows from a
+    new budget if it followed from the old one. Raises UsageError for a budget that is used up.
     """
     config = resumed.config
     changes = resumed.changes
@@ -370,11 +397,16 @@ def _plan_further(
         if "precision" in changes:
             precision = plan.choose_precision(config, computing.device)
             config = replace(config, precision=precision)
+
+        # Of the minutes, those before the checkpoint are used.
+        _check_budget(resumed, text)
+        if config.minutes is not None:
+            config = replace(config, minutes=config.minutes - resumed.seconds / 60)
     planned = plan.plan_steps(config, text, batches, computing)
 
-    # Minutes and epochs are added to the steps taken. How often to validate follows from all steps,
-    # not only the further ones: that is what the next new budget compares with.
-    if config.steps is None:
+    # Measured are the steps that are left. How often to validate follows from all steps: that is
+    # what the next new budget compares with.
+    if config.minutes is not None:
         whole = replace(
             planned,
             steps=taken + (planned.steps or 0),
@@ -382,11 +414,27 @@ def _plan_further(
             save_every=config.save_every,
         )
         return choose_steps(whole, *sizes), batches
-
-    # A number of steps counts from the first one.
-    if config.steps < taken:
-        raise UsageError(
-            f"{named('steps')} is {config.steps}, but {resumed.run.path.name} has taken"
-            f" {taken} steps already."
-        )
     return planned, batches
+
+
+def _check_budget(resumed: _Resumed, text: RunText) -> None:
+    """Raise UsageError if the run has taken more than its budget already."""
+    config = resumed.config
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+    minutes = resumed.seconds / 60
+
+    num_steps = steps_of_budget(config, text.num_train, chars_per_step)
+    if num_steps is not None:
+        is_used_up = num_steps < resumed.loaded.step
+    else:
+        is_used_up = (config.minutes or 0) <= minutes
+    if not is_used_up:
+        return
+
+    budget = next(name for name in BUDGETS if getattr(config, name) is not None)
+    epochs = resumed.loaded.step * chars_per_step / text.num_train
+    raise UsageError(
+        f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
+        f" {counted(resumed.loaded.step, 'step')} already ({epochs:.2f} epochs, {minutes:.2f}"
+        " minutes)\na budget counts from the start of the run: give more, or leave it out"
+    )

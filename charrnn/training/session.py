@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import NonFiniteError, named
+from charrnn.errors import NonFiniteError
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
@@ -193,11 +194,10 @@ class TrainingSession:
                 is_best = evaluation.is_best
                 yield evaluation
                 if not math.isfinite(evaluation.val_nats):
-                    rate = named("learning_rate", f"{float(trainer.config.learning_rate) / 2:.2g}")
                     yield WarningEvent(
                         message=(
                             f"the loss of the validation text is {evaluation.val_nats} at step"
-                            f" {trainer.step}: a state grew without bound. Try {rate}."
+                            f" {trainer.step}: a state grew without bound. {self._remedy()}"
                         )
                     )
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
@@ -280,9 +280,7 @@ class TrainingSession:
         # What an interrupted process left undone.
         if loaded is not None:
             # Seconds count on where the log ends, so that curves against time have no jump back.
-            for record in self._metrics.read():
-                if isinstance(seconds := record.get("seconds"), float):
-                    self._seconds_before = seconds
+            self._seconds_before = self._metrics.seconds_at(trainer.step)
             # A process that was killed after it moved `latest` has not removed the steps that are
             # no longer kept.
             self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
@@ -321,7 +319,7 @@ class TrainingSession:
         `error`."""
         # Only once: a run that diverges at half the rate, too, needs another configuration.
         if self.state.has_gone_back:
-            raise error
+            raise NonFiniteError(f"{error.marked}\n{self._remedy()}")
         self.state.has_gone_back = True
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
@@ -351,6 +349,17 @@ class TrainingSession:
                 f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of"
                 f" {rate:.2g}."
             )
+        )
+
+    def _remedy(self) -> str:
+        """Return what to do about a run that diverges."""
+        # A new run, with all settings of this one, its text included: a resumed run keeps its rate,
+        # on which the saved weights and moments depend.
+        rate = float(self.trainer.config.learning_rate) / 2
+        settings = shlex.quote(str(self.run.path / CONFIG))
+        return (
+            "Start a new run with a lower learning rate:"
+            f" charrnn train --recipe {settings} --set learning_rate={rate:.2g}"
         )
 
     def validate(self) -> EvaluationEvent | None:

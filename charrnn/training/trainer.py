@@ -170,11 +170,9 @@ class Trainer:
             if gradients.is_finite:
                 break
         else:
-            peak = named("learning_rate", f"{float(self.config.learning_rate) / 2:.2g}")
             raise NonFiniteError(
                 f"Step {self.step + 1}: loss {gradients.train_nats}, gradient norm"
-                f" {gradients.norm}. The learning rate was {learning_rate:.2g} there; try {peak}"
-                " (its peak)."
+                f" {gradients.norm}. The learning rate was {learning_rate:.2g} there."
             )
 
         # The step itself, along the gradient in every weight's `grad`.
