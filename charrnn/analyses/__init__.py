@@ -28,13 +28,19 @@ def commands() -> Sequence[CommandEntry]:
 @hookimpl
 def analyses() -> Sequence[Any]:
     """Return the ANALYSES of all modules of this room."""
-    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
-    return [analysis for module in modules for analysis in getattr(module, "ANALYSES", ())]
+    # Found by looking, so that no list has to be kept beside the files.
+    found: list[Any] = []
+    for entry in iter_modules(__path__):
+        module = import_module(f"{__name__}.{entry.name}")
+        # Some modules only help the others.
+        found += getattr(module, "ANALYSES", ())
+    return found
 
 
 @hookimpl
 def cell_sections() -> Sequence[Any]:
     """Return the sections of the page of a cell."""
+    # Imported here: what draws them is not needed for the other commands.
     from charrnn.analyses.descriptions import SECTION as DESCRIPTION
     from charrnn.analyses.inputs import SECTION as INPUTS
     from charrnn.analyses.outputs import SECTION as OUTPUTS

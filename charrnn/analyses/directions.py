@@ -111,6 +111,7 @@ class Direction(Displayable):
     def shares(self) -> tuple[float, ...]:
         """The weight of each cell per standard deviation, divided by the sum of their absolute
         values."""
+        # A weight alone says little: a cell that hardly moves needs a large one.
         sizes = list(map(mul, self.weights, self.deviations))
         total = sum(map(abs, sizes)) or 1.0
         return tuple(size / total for size in sizes)
@@ -138,6 +139,7 @@ class Direction(Displayable):
         distance from the mean output in proportion to the variance of their cells in the output,
         and add up to `value`. Raises UsageError if the cells cannot reach it.
         """
+        # Where the output is without a clamp, and how much each layer moves it.
         parts = {layer: self.part(layer) for layer in self.layers}
         total = sum(part.variance for part in parts.values())
         centre = sum(part.mean for part in parts.values()) + self.intercept
@@ -158,10 +160,11 @@ class Direction(Displayable):
                 f" output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
             )
 
-        return {
-            layer: part.clamped(part.mean + (value - centre) * part.variance / total)
-            for layer, part in parts.items()
-        }
+        # Each layer goes its share of the way from the mean to the value.
+        sums = {}
+        for layer, part in parts.items():
+            sums[layer] = part.clamped(part.mean + (value - centre) * part.variance / total)
+        return sums
 
 
 class LayerPart(NamedTuple):
@@ -197,6 +200,7 @@ class LayerPart(NamedTuple):
 def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
     """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values
     (H,) of the units."""
+    # Its own means are those of the choosing half; a clamp at the mean needs that of this text.
     part = direction.part(layer)
     part = part._replace(means=means[part.units])
     return part.clamped(part.mean)
@@ -266,6 +270,7 @@ def direction(
     target = _target(analysis, detector)
 
     def fit() -> Direction:
+        # The best cell is the one that `--find` shows, which is looked up if it was measured.
         (measured,) = analysis.measure([target])
         read = analysis.reader(analysis.network())
         return fit_direction(
@@ -288,6 +293,7 @@ def model_direction(
     >>> direction = model.direction("quote")
     >>> model.sample(clamps={direction: direction.high}, length=100).text
     """
+    # A text that the model was not trained on, and the one that `--find` reads by default.
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
     return direction(study, detector, size)
@@ -321,6 +327,7 @@ def ablate_direction(
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
     def ablate() -> DirectionContribution:
+        # Inside and outside are both needed, so a part with many changes serves best.
         begin = most_changes(own_target.labels, analysis.half, num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
@@ -338,6 +345,7 @@ def ablate_direction(
 def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
     """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be
     scored."""
+    # One detector is asked for: it is the only target, or the only one skipped.
     targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
     if not targets:
         reasons = ", ".join(one.reason for one in skipped)
@@ -413,8 +421,10 @@ def compare_ablations(
     The mean is that over `text`. Of a direction over cells of several layers, the part in each
     layer is clamped at its mean. The text must have at least 2 characters; see `ablate_text`.
     """
-    # All readings use the cells' equations step by step, also those of layers without a clamp.
+    # A difference must come from the clamp alone, not from another implementation of the layer:
+    # all readings use the cells' equations step by step, also those of layers without a clamp.
     step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
+    # A direction over its first cell alone is that cell, clamped at its mean.
     best = replace(
         direction,
         cells=direction.cells[:1],
@@ -425,6 +435,7 @@ def compare_ablations(
     )
 
     def rise_with(one: Direction) -> LossRise:
+        # Each layer that it has cells in is clamped by itself.
         clamps = dict(step_by_step)
         for layer in one.layers:
             cell = network.recurrent_layers()[layer].cell
@@ -447,6 +458,7 @@ def compare_ablations(
 
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
     """Return the functions of torch, with a weighted sum of cell values clamped."""
+    # A clamped sum moves several cells at once, by the smallest change that gives the sum.
     units = list(clamped.units)
 
     def values_of(memories: Tensor) -> Tensor:
@@ -459,6 +471,7 @@ def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
 def cells_text(direction: Direction) -> str:
     """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40
     %."""
+    # Of a direction over all cells, hundreds have a small share.
     pairs = zip(direction.cells, direction.shares, strict=True)
     largest = sorted(pairs, key=lambda pair: -abs(pair[1]))
     shown = [f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS]]
@@ -471,7 +484,10 @@ def cells_text(direction: Direction) -> str:
 def score_line(direction: Direction) -> str:
     """Return the score of a direction beside that of its best cell, with the interval of the
     difference."""
-    form = "AUC {:.3f}, best cell {:.3f}" if direction.is_yes_no else "ρ {:+.3f}, best cell {:+.3f}"
+    # Only a ρ has a sign.
+    form = "ρ {:+.3f}, best cell {:+.3f}"
+    if direction.is_yes_no:
+        form = "AUC {:.3f}, best cell {:.3f}"
     scores = form.format(direction.score, direction.cell_score)
     low, high = direction.gain_ci
     return f"{scores}: {direction.gain:+.3f} ({low:+.3f}…{high:+.3f})"
@@ -486,6 +502,7 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
     """Draw a direction, and the table of its contribution beside its best cell."""
+    # Each column is a clamp, each row a part of the text.
     layer, unit = found.best_cell.cells[0]
     headings = ("direction", f"cell {layer}:{unit}")
     changes = [
@@ -520,15 +537,19 @@ def _measure(
     subject: Subject[AblateOptions],
 ) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
     """Ablate a cell at its mean and at zero, or a direction at its mean."""
-    ablated, detectors = subject.own.ablate, subject.detectors
+    ablated = subject.own.ablate
+    detectors = subject.detectors
+
+    # A cell: its mean is what the network may be used to, 0 what other authors clamp at.
     if is_cell(ablated):
         layer, unit = parse_cell("--ablate", ablated, subject.model)
         ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
         return ablate(at="mean"), ablate(at="zero")
+
+    # A direction, with the effects on the other detectors beside that on its own.
     detector, size = parse_direction("--ablate", ablated, detectors)
-    return ablate_direction(
-        subject.study, direction(subject.study, detector, size), [detector, *detectors]
-    )
+    fitted = direction(subject.study, detector, size)
+    return ablate_direction(subject.study, fitted, [detector, *detectors])
 
 
 def _show(
@@ -536,10 +557,13 @@ def _show(
     measured: tuple[records.Ablation, records.Ablation] | DirectionContribution,
 ) -> Shown:
     name = subject.model.name
+    # The direction draws itself, under a title that names the run.
     if isinstance(measured, DirectionContribution):
         title = f"direction {measured.direction.name} of {name}"
         pictures = contribution_pictures(measured, all_visible(title))
         return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
+
+    # Of a cell, both clamps stand in one table.
     at_mean, at_zero = measured
     cell = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(

@@ -71,6 +71,7 @@ def history(
     `networks` yields the number and the network of each step, `detectors` are those that `findings`
     scored. Raises UsageError if a detector is missing.
     """
+    # A part of the scoring half: each checkpoint reads it once more.
     half = analysis.half
     part = analysis.text.part(half, half + CHARS_OF_HISTORY)
 
@@ -79,22 +80,28 @@ def history(
     labels = {}
     for name, of_text in label_by_name(analysis.text.text, names, detectors).items():
         of_part = of_text[half : half + len(part)]
+        # A part may lack what the whole text has.
         if not why_not_scored(of_part):
             labels[name] = of_part
     scores = [score for score in findings.scores if score.detector in labels]
 
+    # The same cells at every checkpoint, chosen at the newest one: how they became what they are.
     steps: list[int] = []
     values: list[list[float]] = [[] for _ in scores]
     for step, network in networks:
         steps.append(step)
         cells = trace_text(network, part).cells
         for score, of_cell in zip(scores, values, strict=True):
+            # With the polarity of the newest checkpoint: a cell that turned over is below chance.
             reached = measure_score(
                 cells[:, score.layer, score.unit], labels[score.detector], score.polarity
             )
             of_cell.append(reached)
-    return tuple(
-        CellHistory(
+
+    # One record for each detector.
+    histories = []
+    for score, of_cell in zip(scores, values, strict=True):
+        found = CellHistory(
             detector=score.detector,
             layer=score.layer,
             unit=score.unit,
@@ -102,8 +109,8 @@ def history(
             steps=tuple(steps),
             values=tuple(of_cell),
         )
-        for score, of_cell in zip(scores, values, strict=True)
-    )
+        histories.append(found)
+    return tuple(histories)
 
 
 def model_history(
@@ -122,6 +129,7 @@ def model_history(
     >>> for history in model.history(text, detectors=["quote"]):
     ...     print(history)
     """
+    # One network at a time is in memory.
     networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
     analysis = model.study(text, context=context, cached=cached)
     return RecordTuple(history(analysis, analysis.findings(detectors), networks, detectors))
@@ -140,12 +148,20 @@ def run_folder(model: Model) -> Path:
 def history_table(histories: Sequence[CellHistory]) -> Table:
     """Build the table of the best cell's score at every checkpoint: a block each, from chance to
     perfect."""
-    steps = histories[0].steps if histories else ()
-    span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
+    # All histories have the steps of one run.
+    span = "steps"
+    if histories and histories[0].steps:
+        steps = histories[0].steps
+        span = f"steps {steps[0]:,} to {steps[-1]:,}"
     table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
     for history in histories:
-        form = "AUC {:.3f}" if history.is_auc else "ρ {:+.3f}"
-        chance = 0.5 if history.is_auc else 0.0
+        form = "ρ {:+.3f}"
+        chance = 0.0
+        if history.is_auc:
+            form = "AUC {:.3f}"
+            chance = 0.5
+
+        # From chance, an empty block, to perfect, a full one. The sign of a ρ does not matter.
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
         table.add_row(
             history.detector,
@@ -167,6 +183,7 @@ class _Blocks:
         return Measurement(1, max(1, len(self.shares)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # `block` takes values from -1 to 1.
         blocks = (block(2 * share - 1, ascii_only=options.ascii_only) for share in self.shares)
         yield Text("".join(blocks), overflow="fold")
 
@@ -181,6 +198,7 @@ class HistoryOptions:
 
 
 def _measure(subject: Subject[HistoryOptions]) -> tuple[CellHistory, ...]:
+    # As `model_history`, over the text and with the findings that the command has read already.
     steps = [(model.step, model.network) for model in load_steps(run_folder(subject.model))]
     return history(subject.study, find_best_cells(subject), steps, subject.detectors)
 
@@ -193,6 +211,7 @@ def _show(subject: Subject[HistoryOptions], histories: Sequence[CellHistory]) ->
         " characters"
     )
     pictures: list[RenderableType] = [Text(title, style="bold"), history_table(histories)]
+    # By default a run keeps only its newest checkpoints.
     if histories and len(histories[0].steps) < FEW_STEPS:
         pictures.append(
             Text(

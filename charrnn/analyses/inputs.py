@@ -193,6 +193,7 @@ def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
     """
 
     def measure() -> CellInputs:
+        # The drivers of all cells are ranked together and kept; the erasing is for this cell only.
         values = analysis.activations().of(layer, unit)
         earlier = measure_earlier(analysis.network(), analysis.text, values, layer, unit)
         return replace(inputs(analysis)[layer * analysis.num_units + unit], earlier=earlier)
@@ -211,11 +212,13 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     between: in a stack those of the layer below, in a residual network those of all layers below.
     Numbers have four significant digits. The peephole weights of a cell are not counted.
     """
+    # Layer by layer: the gates of all its units have the same drivers, with other weights.
     num_layers, num_units = states.values.shape[1:]
     cells: list[CellInputs] = []
     for layer in range(num_layers):
         of_units: list[list[Driver]] = [[] for _ in range(num_units)]
         for gate in _driven_gates(states, layer):
+            # How far each driver moves the pre-activation; its sign is that of the weight.
             strengths = gate.weights * gate.spreads
             num_kept = min(num_drivers, strengths.shape[1])
             columns = strengths.abs().topk(num_kept, dim=1).indices
@@ -251,6 +254,7 @@ class _DrivenGate(NamedTuple):
 
 def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
     """Yield what drives each gate of a layer."""
+    # How much the cells of each driving layer vary: of this one a character before.
     found = states.network.recurrent_layers()[layer]
     below = _paths_from_below(states, layer)
     spreads = [states.previous_outputs(layer).std(0, correction=0)]
@@ -258,8 +262,10 @@ def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
 
     # A gate may lack recurrent weights, as in an mlstm, and that of another package's cell may lack
     # input weights.
-    blocks = found.weight("ih").chunk(found.cell.input_blocks)
-    by_input = dict(zip(_gates(found), blocks, strict=False)) if below else {}
+    by_input: dict[str, Tensor] = {}
+    if below:
+        blocks = found.weight("ih").chunk(found.cell.input_blocks)
+        by_input = dict(zip(_gates(found), blocks, strict=False))
     by_recurrence = recurrent_weights(found)
     no_weights = states.outputs.new_zeros(found.hidden_size, found.hidden_size)
     for letter in dict.fromkeys((*by_recurrence, *by_input)):
@@ -283,6 +289,7 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
     That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on
     the character, and a unitary cell rotates its outputs: they have none.
     """
+    # Cells without one matrix that multiplies the last outputs.
     cell = layer.cell
     gates = _gates(layer)
     if cell in (Mlstm, Mogrifier, Unitary):
@@ -293,6 +300,8 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
             layer.hidden_size, dtype=weight.dtype, device=weight.device
         )
         return dict.fromkeys(gates, weight - damping)
+
+    # All others have a block of rows for each gate; a second matrix has gates of its own.
     weights: dict[str, Tensor] = {}
     for name, num_blocks in cell.products.items():
         letters = gates[:num_blocks]
@@ -326,8 +335,11 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             outputs[:, source] += shift
             inputs = states.network.layer_inputs(states.ids, states.before, outputs[None])
             mean = inputs[layer][0].mean(0)
+            # Nothing of the source reaches this layer.
             if not mean.requires_grad:
                 continue
+
+            # Row by row of the input: autograd differentiates one number at a time.
             slopes = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in mean]
             path = torch.stack(slopes)
             if path.any():
@@ -348,9 +360,12 @@ def measure_earlier(
     DataError for a text too short.
     """
     check_length(len(text), 2, "what sets the value of a cell")
-    # In a short text, half of the characters are erased.
+
+    # Where the cell is strong. In a short text, half of the characters are erased.
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
+
+    # What is erased there. All positions are read side by side, so they warm up alike.
     places = indices + text.first
     warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
     ids, state = read_before(network, text.ids, places, length=num_lags, warm_up=warm_up)
@@ -371,11 +386,14 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
     is_free[earliest:] = True
     chosen: list[int] = []
     known: set[bytes] = set()
+    # The highest first, which have the choice.
     for sign in (-1, 1):
         end = len(chosen) + NUM_STRONG // 2
         for index in np.argsort(sign * values, kind="stable").tolist():
             if len(chosen) == end:
                 break
+
+            # Neither near a chosen one nor after the same characters.
             before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
             if is_free[index] and before not in known:
                 chosen.append(index)
@@ -387,6 +405,7 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
 @no_grad
 def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
     """Compute the mean vector (E,) of the characters of a text."""
+    # By how often each character occurs: the text may be too long for all of its vectors.
     counts = np.bincount(
         text.ids[text.first :].astype(np.int64), minlength=network.output.out_features
     )
@@ -422,6 +441,8 @@ def erase(
             is_end = (ids[step] == network.end_id).repeat(step + 2)
             state = reset_rows(state, network.initial_state(len(is_end)), is_end)
         (_, values, _), state = network.trace(read[None], state, ops)
+
+    # The first group is what the others are compared with.
     found = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
     return found[0] - found[1:]
 
@@ -453,6 +474,7 @@ def _summarize(
     others = [column for column in lowest if column not in shown]
     shown += others[: min(NUM_SHOWN, num_low)]
 
+    # Each with the effect of every character before it.
     passages = []
     for column in shown:
         characters = []
@@ -476,7 +498,7 @@ def _summarize(
 
 def drivers_table(inputs: CellInputs) -> Table:
     """Build the table of the strongest drivers of a cell, one row per gate."""
-
+    # A cell type without gates has one row without a name.
     has_gates = any(driver.gate for driver in inputs.drivers)
     table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
     for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
@@ -506,6 +528,7 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         )
         return [Text("Set by the last characters", style="bold"), Text(saturated)]
 
+    # The characters whose erasing changes most, and how far back it matters.
     title = (
         f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
         " positions"
@@ -515,6 +538,8 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         table.add_row(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}")
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
+
+    # Below the table, passages in full.
     pictures: list[RenderableType] = [
         Text(title, style="bold"),
         table,

@@ -178,6 +178,7 @@ class MatchReport(Displayable):
     def num_sharing(self) -> tuple[int, ...]:
         """Count the cells of the first run by how many of the other runs have them: entry k is for
         k other runs."""
+        # The pairs of the first run come first.
         own = self.pairs[: len(self.names) - 1]
         counts = [0] * len(self.names)
         for of_cell in zip(*(pair.matches for pair in own), strict=True):
@@ -198,16 +199,17 @@ class MatchReport(Displayable):
     def view(self) -> Sequence[RenderableType]:
         """Return the table of pairs, how many cells are shared, and the table of detectors by
         run."""
+        # A letter heads each column: the names of several runs do not fit into a line.
         names = short_names(self.names)
-        legend = [
-            f"{short}: {all_visible(name)}" for short, name in zip(names, self.names, strict=True)
-        ]
+        legend = []
+        for short, name in zip(names, self.names, strict=True):
+            legend.append(f"{short}: {all_visible(name)}")
+        title = (
+            f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters,"
+            f" matched by correlation; null of {self.num_rotations} rotations"
+        )
         return [
-            Text(
-                f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters,"
-                f" matched by correlation; null of {self.num_rotations} rotations",
-                style="bold",
-            ),
+            Text(title, style="bold"),
             Text("\n".join(legend)),
             pairs_table(self, names),
             Text(ABOUT_PAIRS, style="dim"),
@@ -244,6 +246,8 @@ def match_cells(
         raise UsageError(
             f"Matching cells takes at least two runs, not {len(models)}: name another run."
         )
+    # Each model reads the text. What it does not know has the vector of the unknown symbol, so
+    # that its cells would say nothing about the text.
     names = distinct_names(models)
     studies = []
     for model in models:
@@ -258,7 +262,8 @@ def match_cells(
                 f" {counted(len(study.text), 'character')}; at most {MAX_UNKNOWN:.0%} may be"
                 f" unknown. Give a {named('text')} that all models can read."
             )
-    # Cells are matched character by character.
+
+    # Cells are matched character by character: a byte is not a character.
     for study, name in zip(studies, names, strict=True):
         if len(study.text) != len(studies[0].text):
             raise DataError(
@@ -267,10 +272,13 @@ def match_cells(
                 f" alphabet, or give a {named('text')} of ASCII."
             )
 
+    # The best cell of each model for each detector, as in the table of `--find`.
     by_run = []
     for study in studies:
         scores = study.findings(detectors).scores
         by_run.append({score.detector: score for score in scores})
+
+    # The matches say which of these cells is the same one.
     pairs = _match_pairs(studies, names)
     properties = []
     for name in dict.fromkeys(chain.from_iterable(by_run)):
@@ -312,6 +320,8 @@ class JointMoments:
         joined = np.concatenate(cells, axis=1)
         if self.num_chars == 0:
             self._origin = joined.mean(axis=0)
+
+        # The products of a window in float32, which is faster; the sums of windows in float64.
         shifted = joined - self._origin
         self.num_chars += len(shifted)
         self._sums += shifted.sum(axis=0, dtype=np.float64)
@@ -321,12 +331,15 @@ class JointMoments:
         """Return the covariances (C_i, C_j) of the cells of run i with those of run j."""
         rows = self._parts[i]
         columns = self._parts[j]
-        of_means = np.outer(self._sums[rows] / self.num_chars, self._sums[columns] / self.num_chars)
-        return np.asarray(self._products[rows, columns] / self.num_chars - of_means)
+        # E[xy] - E[x] E[y], which the shift by the origin does not change.
+        means = self._sums / self.num_chars
+        products = self._products[rows, columns] / self.num_chars
+        return np.asarray(products - np.outer(means[rows], means[columns]))
 
     def inverse_spread(self, run: int) -> Float64Array:
         """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up
         to rounding."""
+        # Rounding may make the variance of a constant cell negative.
         variance = np.maximum(np.diag(self.covariance(run, run)), 0)
         moves = is_moving(variance, self._origin[self._parts[run]])
         return np.where(moves, 1 / np.sqrt(np.where(moves, variance, 1)), 0)
@@ -346,9 +359,12 @@ class JointMoments:
         Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix.
         `advance` is called with 0 after every rotation.
         """
+        # No text is read: the covariances of rotated activations follow from those of the others.
         own = self.covariance(j, j)
         across = self.covariance(i, j)
         scale = self.inverse_spread(i)
+
+        # The same rotations for every pair, by a generator that is seeded anew.
         generator = np.random.default_rng(0)
         best = np.zeros((NUM_ROTATIONS, len(scale)))
         for reached in best:
@@ -368,22 +384,31 @@ class JointMoments:
 
 def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
     """Draw an orthogonal matrix (size, size), every one equally likely (Stewart 1980)."""
+    # Without the signs, the matrix would depend on how the decomposition chooses them.
     orthogonal, triangular = np.linalg.qr(generator.standard_normal((size, size)))
     return np.asarray(orthogonal * np.sign(np.diag(triangular)))
 
 
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
+    # The pairs that an earlier call has matched.
     pairs = list(combinations(range(len(studies)), 2))
     found = {}
     for i, j in pairs:
         match = studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
         if match is not None:
             found[i, j] = match
+
+    # All others at once: reading the text is what takes long.
     missing = [pair for pair in pairs if pair not in found]
     if missing:
         found |= _measure_pairs(studies, missing)
-    return tuple(replace(found[i, j], name=names[i], other=names[j]) for i, j in pairs)
+
+    # Their names depend on the runs beside them, so they are not kept.
+    named_pairs = []
+    for i, j in pairs:
+        named_pairs.append(replace(found[i, j], name=names[i], other=names[j]))
+    return tuple(named_pairs)
 
 
 def _measure_pairs(
@@ -398,6 +423,7 @@ def _measure_pairs(
                 moments.add(cells)
                 advance(len(cells[0]) * len(studies))
 
+        # The text is not needed any more.
         for i, j in pairs:
             study = studies[i]
             other = studies[j]
@@ -425,10 +451,12 @@ def read_together(
         # Every reader restores the mode that it found when it began. They do not end in the reverse
         # order of their beginning, so the last one would leave inference mode on.
         stack.enter_context(torch.inference_mode())
-        streams = (
-            contextlib.closing(stream_cells(study.network(), study.text)) for study in studies
-        )
-        readers = [stack.enter_context(stream) for stream in streams]
+        readers = []
+        for study in studies:
+            stream = contextlib.closing(stream_cells(study.network(), study.text))
+            readers.append(stack.enter_context(stream))
+
+        # Window by window. The readers see the same lanes, because the texts are equally long.
         for windows in zip(*readers, strict=True):
             first = windows[0][0]
             for indices, _ in windows:
@@ -452,13 +480,17 @@ def match_pair(
     `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single
     precision.
     """
+    # The best cell of the other run for each one, whatever the sign.
     best = np.abs(correlations).argmax(axis=1)
     reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
-    # A rotation that reaches as much up to rounding counts as one that does.
+
+    # A rotation that reaches as much up to rounding counts as one that does. The match itself is
+    # one of the R + 1 that are compared, so that no p-value is 0 (Phipson & Smyth 2010).
     num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
     p_values = (1 + num_above) / (1 + len(null))
-    numbers = np.stack([reached, null.mean(axis=0), p_values], axis=1).astype(np.float32).tolist()
 
+    # As a file keeps them, so that a match that is looked up equals one that is measured.
+    numbers = np.stack([reached, null.mean(axis=0), p_values], axis=1).astype(np.float32).tolist()
     matches = []
     for cell, column in enumerate(best.tolist()):
         correlation, of_null, p_value = numbers[cell]
@@ -481,8 +513,10 @@ def _property(
     """Compose the row of a detector; `pairs` begin with those of the first run."""
     first = scores[0]
     is_same = [first is not None]
+    # After the pairs of the first run come those of the others, which no score is left for.
     for pair, score in zip(pairs, scores[1:], strict=False):
         same = False
+        # The cell that correlates best with the first run's must be the one found here, and shared.
         if first is not None and score is not None:
             for match in pair.matches:
                 if (match.layer, match.unit) == (first.layer, first.unit):
@@ -494,6 +528,7 @@ def _property(
 
 def _order(found: PropertyMatch) -> tuple[int, float]:
     """Return the key that sorts properties: found in most runs first, then by the mean strength."""
+    # Only a text that can be scored by some run has a row.
     strengths = [score.strength for score in found.scores if score is not None]
     return -found.num_found, -sum(strengths) / len(strengths)
 
@@ -508,6 +543,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
     """Build the table of pairs of runs: the best correlations of the first one's cells, beside
     their null."""
+    # The null stands beside the median that it is compared with.
     columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess")
     table = plain_table("runs", *columns, right=columns)
     for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
@@ -528,6 +564,7 @@ def sharing_sentence(report: MatchReport) -> str:
     counts = report.num_sharing()
     num_cells = sum(counts)
     num_others = len(counts) - 1
+    # Of two runs there is no "some".
     if num_others == 1:
         return f"Of the {num_cells:,} cells of A, B has {counts[1]:,} (p ≤ {SHARED:g})."
     return (
@@ -545,6 +582,7 @@ def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
         cells = [cell_text(found.scores[0], is_same=False)]
         for score, is_same in zip(found.scores[1:], found.is_same[1:], strict=True):
             cells.append(cell_text(score, is_same=is_same))
+        # A detector that no run has is dim.
         count = f"{found.num_found} of {len(report.names)}"
         table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
     return table
@@ -555,10 +593,14 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     scored."""
     if score is None:
         return "-"
-    reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
+    # Without its sign: a cell of another run may be the same one upside down.
+    reached = score.auc
+    if reached is None:
+        reached = abs(score.spearman or 0.0)
     marks = score_mark(score)
     if is_same:
         marks = SAME_MARK + marks
+    # A space in place of no mark keeps the digits below each other.
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
@@ -573,14 +615,18 @@ class SameOptions:
 
 def _measure(subject: Subject[SameOptions]) -> MatchReport:
     options = subject.options
+    # The first run is loaded already. The others follow the same options.
     others = load_models(options.runs[1:], quiet=options.quiet)
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
         if options.recompute:
             other.findings.measures_anew = True
-    models, detectors = [subject.model, *others], subject.detectors
     return match_cells(
-        models, subject.content, context=subject.context, detectors=detectors, cached=True
+        [subject.model, *others],
+        subject.content,
+        context=subject.context,
+        detectors=subject.detectors,
+        cached=True,
     )
 
 

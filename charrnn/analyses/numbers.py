@@ -176,9 +176,12 @@ class NetworkNumbers(Displayable):
     def mean_loss(self) -> float | None:
         """Mean loss in nats of all characters but the first; None if there is only one."""
         losses = [step.loss for step in self.steps if step.loss is not None]
-        return sum(losses) / len(losses) if losses else None
+        if not losses:
+            return None
+        return sum(losses) / len(losses)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # All lines first: the widest name and label set the margin.
         shown = _shown_characters(self.steps)
         step, read, target, loss = self._ends()
         layers = list(self._lines(self._layer_rows, shown))
@@ -231,6 +234,7 @@ class NetworkNumbers(Displayable):
         entries `shown`."""
         for same in zip(*map(rows_of, self.steps), strict=True):
             name, first = same[0]
+            # A vocabulary of a hundred characters would be a hundred lines for each vector over it.
             entries: Sequence[int] = range(len(first.values))
             if first.labels == self.steps[0].logits.labels:
                 entries = shown
@@ -239,6 +243,7 @@ class NetworkNumbers(Displayable):
             for entry in entries:
                 values = [_number(row.values[entry]) for _, row in same]
                 yield _Line(name, values, label=_character(first.labels[entry]))
+                # The name of the vector stands at its first entry.
                 name = ""
 
     def _layer_rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
@@ -247,7 +252,10 @@ class NetworkNumbers(Displayable):
         if step.input.labels != step.logits.labels:
             yield "x", step.input
         for number, layer in enumerate(step.layers):
-            prefix = f"{number}: " if len(step.layers) > 1 else ""
+            # The only layer needs no number.
+            prefix = ""
+            if len(step.layers) > 1:
+                prefix = f"{number}: "
             for row in layer.rows:
                 # Of a dilated layer the state before a step is not that of the column before.
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
@@ -266,10 +274,13 @@ def model_numbers(
     >>> numbers = charrnn.load("tiny").numbers("hel")
     >>> numbers.steps[0].layers[0].row("h").values
     """
+    # The text, by the same rules as the prime of a sample.
     config = model.config
     ids = model.generator.encode_prime(text, unknown)
     if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
+
+    # What has a table that a person can read.
     check_vocab_size(check_shapes(config, model.tensors), model.vocab, model.name)
     if resolved(config.hidden_size) > MAX_UNITS:
         raise UsageError(
@@ -281,6 +292,7 @@ def model_numbers(
         length = counted(len(ids), "character")
         raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
 
+    # Character by character; the target of each is the next one.
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, model.tensors, vocabulary)
     targets = [*ids[1:].tolist(), None]
@@ -295,9 +307,9 @@ def model_numbers(
 
 def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
-    return NumberRow(
-        name, tuple(labels) or _units([""], values.size), tuple(values.reshape(-1).tolist())
-    )
+    if not labels:
+        labels = _units([""], values.size)
+    return NumberRow(name, tuple(labels), tuple(values.reshape(-1).tolist()))
 
 
 def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
@@ -329,6 +341,7 @@ class _Reader(Walk[Any]):
         """Return to the initial state, as at the beginning of a document."""
         network = self.architecture
         num_states = network.cell.num_states
+        # Packed as in a RecurrentState: the vectors of a layer, then its last outputs.
         initial = np.zeros((network.num_layers, network.num_packed, self._size))
         initial += self._weights.get("learned_state", 0)
         self._latest = (0,) * (HISTORY_LENGTH + 1)
@@ -343,6 +356,7 @@ class _Reader(Walk[Any]):
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
+        # END begins a document: nothing of the last one is read.
         if char == self._config.end_id:
             self._reset()
         self._layers = []
@@ -361,6 +375,8 @@ class _Reader(Walk[Any]):
         if self._config.sum_outputs:
             self._rows.append(_row("sum", top))
         logits = self.product("output", top) + self._ngrams(char)
+
+        # The softmax; the largest logit is subtracted, so that no exponential overflows.
         shifted = logits - logits.max()
         logprobs = shifted - np.log(np.exp(shifted).sum())
         return StepNumbers(
@@ -377,6 +393,7 @@ class _Reader(Walk[Any]):
     def _ngrams(self, char: int) -> Doubles:
         """Return the logits (1, V) of the last characters by `model.ngram_table`; 0 without a
         table."""
+        # The character itself is one of the last ones.
         self._latest = (*self._latest[1:], char + 1)
         table = self._weights.get("ngrams.weight")
         if table is None:
@@ -388,23 +405,35 @@ class _Reader(Walk[Any]):
     def product(self, name: str, x: Doubles) -> Doubles:
         weight, bias = self._linear[name]
         kind = name.partition(".")[0]
+
+        # How the product and its rows are called: first the maps that belong to no cell.
         if kind in PRODUCTS:
             product_name, bias_name = PRODUCTS[kind]
             labels = _units(BLOCKS.get(kind, [""]), self._size)
             if kind == "output":
                 labels = tuple(self._vocabulary)
         else:
-            cell_name = self._config.cell if kind == "layers" else "lstm"
+            # The weights of a cell. Along the depth of a grid there are LSTMs.
+            cell: type[Cell] = Lstm
+            cell_name = "lstm"
+            if kind == "layers":
+                cell = self.architecture.cell
+                cell_name = self._config.cell
             matrix = name.rpartition(".")[2]
-            argument = "x" if matrix == "ih" else "h"
+            argument = "h"
+            if matrix == "ih":
+                argument = "x"
             argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
             product_name = f"W_{matrix} {argument}"
             bias_name = f"b_{matrix}"
-            cell = self.architecture.cell if kind == "layers" else Lstm
+
+            # The units of each gate: `i0`, or `0:0` where gates have numbers.
             letters = block_letters(cell, len(weight) // self._size)
             if letters[0].isdigit():
                 letters = [f"{number}:" for number in letters]
             labels = _units(letters, self._size)
+
+        # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
         self._rows += [_row(product_name, product, labels), _row(bias_name, bias, labels)]
 
@@ -421,6 +450,7 @@ class _Reader(Walk[Any]):
         return self.architecture.extras_of(layer, self._weights, np.float64)
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
+        # Where the rows of this cell begin, between which its states are put (`append`).
         self._begin = len(self._rows)
         self._before = self._queues[layer].pop(0)
         return self._before
@@ -430,9 +460,11 @@ class _Reader(Walk[Any]):
         self._rows[self._begin :] = _with_states(self._rows[self._begin :], self._before, latest)
 
     def attend(self, layer: int, y: Doubles) -> Doubles:
+        # One product gives the query and the gate of what is read.
         query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
         opened = DOUBLE.sigmoid(gate)
         read = attend(query, self._past[layer])
+        # This output is read from the next character on.
         self._past[layer] = np.concatenate((self._past[layer][1:], y[None]))
         self._rows += [_row("q", query), _row("a_s", gate), _row("s", opened), _row("read", read)]
         return np.asarray(opened * read)
@@ -450,6 +482,7 @@ class _Reader(Walk[Any]):
         return np.asarray(gate)
 
     def climb(self, layer: int, x: Doubles) -> Doubles:
+        # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
         before = self.along_depth
         begin = len(self._rows)
         ops = _recording(self._rows, Lstm, "lstm")
@@ -464,13 +497,17 @@ def _with_states(
 ) -> list[NumberRow]:
     """Return the rows of a step with the states around it, c before the tanh and the output gate
     that read it."""
+    # h comes first in a state and c last; in between are those of cells with more.
     names = ["h"]
     names += [f"s{number}" for number in range(1, len(latest) - 1)]
     if len(latest) > 1:
         names.append("c")
     old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
     h, *memory = map(_row, names, latest)
-    return [*old, *sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)"), h]
+
+    # The memory is known only when the step is over, but tanh(c) has read it.
+    computed = sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)")
+    return [*old, *computed, h]
 
 
 def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
@@ -478,8 +515,10 @@ def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
     a cell that has no letters."""
     if num_blocks == 1:
         return [""]
-    letters = cell.block_letters
-    return list(letters[:num_blocks]) or [str(block) for block in range(num_blocks)]
+    letters = list(cell.block_letters[:num_blocks])
+    if not letters:
+        letters = [str(block) for block in range(num_blocks)]
+    return letters
 
 
 def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:
@@ -521,17 +560,23 @@ def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
 def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
     """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
     most likely ones."""
+    # The characters of the text come first, then by the highest probability at any step.
     labels = steps[0].logits.labels
     in_text = {step.character for step in steps} | {step.target for step in steps}
     best = np.max([step.probabilities.values for step in steps], axis=0)
-    ranked = sorted(
-        range(len(labels)), key=lambda entry: (labels[entry] not in in_text, -best[entry])
-    )
+
+    def order(entry: int) -> tuple[bool, float]:
+        return labels[entry] not in in_text, -best[entry]
+
+    ranked = sorted(range(len(labels)), key=order)
     return sorted(ranked[:MAX_ROWS])
 
 
 def _character(label: str) -> str:
-    return shown_character(label).strip() if label else "?"
+    """Return a label as it is shown; the unknown symbol has none."""
+    if not label:
+        return "?"
+    return shown_character(label).strip()
 
 
 def _number(value: float) -> str:

@@ -114,12 +114,14 @@ def rank_characters(
     LSTM it is that of output weight × output gate, as h = o * tanh(c). Where the cell value is
     tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
+    # The effects (V, L, H). A gradient alone would favour cells that hardly move.
     written = characters_of(text)
     characters = list(written.values())
     gradients = output_gradients(states, list(written)).numpy()
     spreads = quantities(states).std(0, correction=0).numpy()
     effects = gradients * spreads
 
+    # Cell by cell: the characters at either end of the order.
     cells = []
     for layer, recurrent in enumerate(states.network.recurrent_layers()):
         shown = recurrent.cell.shows
@@ -129,6 +131,7 @@ def rank_characters(
             for place in np.argsort(of_cell, kind="stable").tolist():
                 effect = rounded(float(of_cell[place]))
                 ascending.append(CharacterEffect(character=characters[place], effect=effect))
+            # An effect of 0 promotes nothing and suppresses nothing.
             promoted = [one for one in reversed(ascending) if one.effect > 0]
             suppressed = [one for one in ascending if one.effect < 0]
             found = CellOutputs(
@@ -201,12 +204,15 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
             if layer.zoneout > 0 and num_calls % 2 == 0:
                 return memory + layer.zoneout * shift
             return memory + shift
+
+        # By how much c moves if tanh(c) does.
         slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
         moved = memory + shift / slope
         shifted[id(moved)] = moved, memory
         return moved
 
     def tanh(x: Tensor) -> Tensor:
+        # Only that of a memory is shifted, not that of a candidate.
         if id(x) not in shifted:
             return x.tanh()
         _, memory = shifted[id(x)]
@@ -217,23 +223,22 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
 
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
-    shown = (
-        f"{quoted_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS]
-    )
+    shown = []
+    for one in effects[:NUM_EFFECTS]:
+        shown.append(f"{quoted_character(one.character)} {one.effect:+.2f}")
     return "  ".join(shown) or "nothing"
 
 
 def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
     """Yield what an exported page shows: the effects, from the most promoted to the most suppressed
     character."""
+    # Suppressed characters are kept with the strongest first, which is the end of the bars.
+    effects = (*outputs.promoted, *reversed(outputs.suppressed))
     yield PagePart(
         title="Characters that it promotes and suppresses",
         about=ABOUT_PROMOTED,
         draw_as="bars",
-        content=[
-            (one.character, one.effect)
-            for one in (*outputs.promoted, *reversed(outputs.suppressed))
-        ],
+        content=[(one.character, one.effect) for one in effects],
     )
 
 

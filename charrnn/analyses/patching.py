@@ -102,10 +102,10 @@ class Patch(Displayable):
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
         # A whole layer is many cells: only the first ones are written out.
-        shown = ", ".join(
-            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}"
-            for one in self.cells[:NUM_PATCHED]
-        )
+        changes = []
+        for cell in self.cells[:NUM_PATCHED]:
+            changes.append(f"{cell.layer}:{cell.unit} {cell.target:+.2f} → {cell.source:+.2f}")
+        shown = ", ".join(changes)
         num_others = len(self.cells) - NUM_PATCHED
         if num_others > 0:
             shown += f" and {num_others:,} others"
@@ -113,6 +113,7 @@ class Patch(Displayable):
         if len(self.cells) == 1:
             name = f"cell {self.cells[0].layer}:{self.cells[0].unit}"
 
+        # In percent: a probability of 0.0003 is hard to read.
         numbers = ("before", "after", "change")
         table = plain_table("next character", *numbers, right=numbers)
         for one in self.characters:
@@ -125,6 +126,7 @@ class Patch(Displayable):
                 f"{after - before:+.2f}",
             )
 
+        # The passages above, what the model writes below.
         return [
             Text(f"Patch of {name}: {shown}", style="bold"),
             _passage_line("from", self.source),
@@ -174,6 +176,8 @@ def patch(
                 f"There is no text to find passages in: give {named('source')} and"
                 f" {named('target')}."
             )
+
+        # From the highest value to the lowest, where the patch changes the cell most.
         values = model.study(whole, cached=cached).activations().of(*chosen[0])
         if source is None:
             source = int(values.argmax())
@@ -193,6 +197,7 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
     unknown ones."""
     if not cells:
         raise UsageError("There is no cell to patch: give one or more.")
+    # A number stands for all units of a layer.
     chosen: list[tuple[int, int]] = []
     for cell in cells:
         if isinstance(cell, int):
@@ -201,6 +206,8 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
         else:
             model.stepper.check_unit(*cell)
             chosen.append(cell)
+
+    # A cell may be named by itself and with its layer.
     return list(dict.fromkeys(chosen))
 
 
@@ -211,6 +218,7 @@ def _passage(model: Model, whole: EncodedText | None, *, name: str, value: Passa
     Raises UsageError for a position outside the text, DataError for a text that is empty or has
     characters outside the alphabet.
     """
+    # A position, which counts from the beginning of the text, without its context.
     if isinstance(value, int):
         num_chars = 0 if whole is None else len(whole)
         if whole is None or not 0 <= value < num_chars:
@@ -221,6 +229,8 @@ def _passage(model: Model, whole: EncodedText | None, *, name: str, value: Passa
         return PassageIds.in_text(
             whole.ids, position=whole.first + value, index=value, text=whole.text
         )
+
+    # A passage that was typed. An unknown character would be another one to the model.
     if not value:
         raise DataError(f"{named(name)} is empty: give at least one character.")
     if missing := model.vocab.unknown_characters(value):
@@ -246,6 +256,7 @@ class PassageIds:
     @classmethod
     def in_text(cls, ids: IdArray, *, position: int, index: int, text: str) -> PassageIds:
         """Cut the passage that ends at `position` of ids, which is character `index` of a text."""
+        # What is further back hardly changes the state, and reading it would take as long again.
         begin = max(0, position + 1 - CHARS_READ)
         shown = text[max(0, index + 1 - CHARS_SHOWN) : index + 1]
         return cls(ids=ids[begin : position + 1], shown=PatchedPassage(text=shown, position=index))
@@ -263,6 +274,7 @@ def patch_cells(
     initial state, one character after the other. Patching a passage with itself changes nothing,
     exactly. The unknown symbol is not written in a continuation.
     """
+    # Only the layers of these cells compute in another way than usual.
     network = model.network
     layers = sorted({layer for layer, _ in cells})
 
@@ -281,32 +293,37 @@ def patch_cells(
         replacements[layer] = _replacing(units, memories[layer])
     patched = _read(network, target.ids, replacements)
 
-    # Compare the two predictions of the next character.
+    # Compare the two predictions of the next character. In float64: the divergence is a small
+    # difference of large sums.
     before = free.logits.double().log_softmax(-1)
     after = patched.logits.double().log_softmax(-1)
     changes = (after.exp() - before.exp()).abs()
     most = changes.argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
+    characters = []
+    for id in most:
+        character = PatchedCharacter(
+            character=model.character(id),
+            before=float(before[id].exp()),
+            after=float(after[id].exp()),
+        )
+        characters.append(character)
+
+    # What the cells were in both passages.
+    patched_cells = []
+    for layer, unit in cells:
+        cell = PatchedCell(
+            layer=layer,
+            unit=unit,
+            source=taken.values[layer][unit],
+            target=free.values[layer][unit],
+        )
+        patched_cells.append(cell)
     return Patch(
-        cells=tuple(
-            PatchedCell(
-                layer=layer,
-                unit=unit,
-                source=taken.values[layer][unit],
-                target=free.values[layer][unit],
-            )
-            for layer, unit in cells
-        ),
+        cells=tuple(patched_cells),
         source=source.shown,
         target=target.shown,
         divergence=float((before.exp() * (before - after)).sum()),
-        characters=tuple(
-            PatchedCharacter(
-                character=model.character(id),
-                before=float(before[id].exp()),
-                after=float(after[id].exp()),
-            )
-            for id in most
-        ),
+        characters=tuple(characters),
         continuation_before=_continuation(model, free),
         continuation_after=_continuation(model, patched),
     )
@@ -326,10 +343,13 @@ class _Read(NamedTuple):
 def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> _Read:
     """Read ids (N,) from the initial state; at the last one, the layers in `ops` compute with these
     functions."""
+    # All but the last one as fast as the network can.
     chars = torch.from_numpy(ids.astype(np.int64))[:, None]
     state = network.initial_state(1)
     if len(chars) > 1:
         _, state = network(chars[:-1], state)
+
+    # The last one step by step, where the functions can record or replace memories.
     (logits, values, _), state = network.trace(chars[-1:], state, ops)
     return _Read(logits[0, 0], values[0, 0].tolist(), state)
 
@@ -361,6 +381,8 @@ def _continuation(model: Model, read: _Read) -> str:
     END."""
     # The unknown symbol has the id 0 where there is one. It cannot be written.
     first = int(model.vocab.has_unknown_symbol)
+
+    # From the prediction after the passage on, patched or not; the cells are free again.
     logits = read.logits
     state = read.state
     written: list[int] = []
@@ -375,6 +397,7 @@ def _continuation(model: Model, read: _Read) -> str:
 
 
 def _passage_line(name: str, passage: PatchedPassage) -> Text:
+    """Draw the end of a passage, and where it ends if it is in a text."""
     line = f"  {name}  …{all_visible(passage.text)}"
     if passage.position is not None:
         line += f"  (character {passage.position:,})"
@@ -411,6 +434,7 @@ def _parse_position(option: str, text: str) -> int | None:
 
     Raises UsageError for a number that is no position in any text.
     """
+    # A passage may begin with @, too: only a number makes it a position.
     if re.fullmatch(r"@-?\d+", text) is None:
         return None
     if re.fullmatch(r"@\d{1,15}", text) is None:
@@ -429,19 +453,25 @@ def _reads_text(own: PatchOptions) -> bool:
 
 
 def _measure(subject: Subject[PatchOptions]) -> Patch:
-    model, own = subject.model, subject.own
+    """Patch the cells that were typed, between the passages that were typed or found."""
+    model = subject.model
+    own = subject.own
 
     def passage(flag: str, typed: str | None) -> Passage | None:
         if typed is None:
             return None
         position = _parse_position(flag, typed)
-        return to_content(typed, model.vocab.kind) if position is None else position
+        if position is None:
+            return to_content(typed, model.vocab.kind)
+        return position
 
     # A number alone is a layer.
-    cells = [
-        int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model)
-        for one in own.patch
-    ]
+    cells: list[tuple[int, int] | int] = []
+    for one in own.patch:
+        if re.fullmatch(r"\d{1,9}", one):
+            cells.append(int(one))
+        else:
+            cells.append(parse_cell("--patch", one, model))
     return patch(
         model,
         cells,

@@ -45,6 +45,7 @@ def predict(options: PredictOptions) -> None:
     computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
     loss.
     """
+    # A run may stand before the text; one word is the text.
     words = options.words
     if len(words) > 2:
         raise UsageError(
@@ -53,9 +54,12 @@ def predict(options: PredictOptions) -> None:
     if options.numbers and options.top is not None:
         raise UsageError("--top does not apply to --numbers: leave out one of them.")
     *run, text = words
+
+    # A text of another alphabet is converted, or refused with the characters at fault.
     model = load_model(run[0] if run else None, quiet=options.quiet)
     content = to_content(text, model.vocab.kind)
 
+    # The numbers of a step are a table of their own.
     found: Any
     picture: RenderableType
     if options.numbers:
@@ -66,6 +70,8 @@ def predict(options: PredictOptions) -> None:
         predictions = model.predict(content, top=top, unknown=options.unknown)
         found = [asdict(prediction) for prediction in predictions]
         picture = predictions_table(predictions)
+
+    # The result on stdout.
     if options.json:
         print_json(found)
     else:

@@ -39,9 +39,11 @@ def ranking(
 
     >>> best, second, *_ = study.ranking(["quote"])["quote"]
     """
+    # The best cell of each, and the association of every cell on the choosing half.
     targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
     measured = analysis.measure(targets)
 
+    # The scores of all others on the scoring half, which `--find` does not need.
     second_halves = analysis.kept_each(
         "second half",
         [(target, analysis.target_key(target)) for target in targets],
@@ -56,6 +58,7 @@ def ranking(
 
 def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
+    # All values at once, because ranks need all values of a cell.
     cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
     read = analysis.reader(analysis.network())
     with task("reading, to score all cells", len(cells)) as advance:
@@ -79,6 +82,7 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
             ranks = average_ranks(cells[:, here])
             for index, target in enumerate(targets):
                 labels = target.scoring_labels
+                # Both from -1 to 1, so that they are kept in one array.
                 if target.is_yes_no:
                     associations[index, here] = association_from_auc(auc(ranks, labels))
                 else:
@@ -97,10 +101,15 @@ def rank(
     baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units`
     is H.
     """
+    # The selected cell is not always the strongest: of nearly equal cells the most visible is
+    # chosen.
     best = measured.score.layer * num_units + measured.score.unit
     is_yes_no = target.is_yes_no
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
-    order.remove(best)  # not always the strongest: of nearly equal cells the most visible is chosen
+    order.remove(best)
+
+    # The others are ordered by the choosing half and scored on the other one, so that their scores
+    # are not those of the luckiest.
     scores = [measured.score]
     for cell in order:
         chosen_on = float(measured.first_half[cell])

@@ -63,14 +63,18 @@ def sample_states(
     characters, CheckpointError for values or predictions that are not finite.
     """
     check_length(len(text), 2, "the effect of a cell")
+    # Where a state is read: evenly spread, each with as much text before it as any other.
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     ids, before = read_before(
         network, text.ids, positions, length=1, warm_up=min(WARM_UP, earliest)
     )
-    if network.end_id is not None:  # Reading END begins with the initial state.
+    # Reading END begins with the initial state.
+    if network.end_id is not None:
         before = reset_rows(before, network.initial_state(len(positions)), ids[0] == network.end_id)
+
+    # One more step, which the analyses differentiate and change.
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
@@ -86,6 +90,7 @@ def read_before(
 
     The state is that after `warm_up` ids, which are read from the initial state.
     """
+    # A window for each position, side by side as rows of a batch.
     offsets = np.arange(1 - warm_up - length, 1)[:, None]
     windows = torch.from_numpy(ids[positions + offsets].astype(np.int64))
     state = network.initial_state(len(positions))
@@ -100,6 +105,7 @@ def characters_of(text: EncodedText) -> dict[int, str]:
     ids, places = np.unique(text.ids[text.first :], return_index=True)
     written: dict[int, str] = {}
     for id, place in zip(ids.tolist(), places.tolist(), strict=True):
+        # A text of bytes has a character for each byte, which above 127 is none that was written.
         character = text.text[place]
         if text.kind == "byte" and ord(character) > 127:
             character = f"\\x{ord(character):02x}"

@@ -32,6 +32,7 @@ def descriptions(
 
     >>> study.descriptions().descriptions[0].text
     """
+    # The conditions are part of the key: with other detectors, other rules are found.
     conditions = build_conditions(analysis.text, analysis.half, detectors)
 
     def describe() -> DescriptionReport:
@@ -50,12 +51,15 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     """
 
     def describe() -> Description:
+        # All cells together have better controls than one, if somebody has waited for them.
         conditions = build_conditions(analysis.text, analysis.half)
         column = layer * analysis.num_units + unit
         key = analysis.text_key | {"conditions": conditions.digest}
         report = analysis.cache.load("descriptions", key, DescriptionReport)
         if report is not None:
             return report.descriptions[column]
+
+        # A page of one cell does not wait for all others.
         report = describe_cells(
             analysis.activations(), analysis.text, cells=[column], conditions=conditions
         )
@@ -68,6 +72,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
 def page_parts(one: Description) -> Iterable[PagePart]:
     """Yield what an exported page shows, which is the `view`: the rule, and how well it predicts
     the value."""
+    # A constant cell has no scores.
     rule, *scores = map(str, one.view())
     yield PagePart(title="Description", draw_as="text", content=rule)
     if scores:
@@ -86,6 +91,7 @@ class DescribeOptions:
 
 
 def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
+    # 0 is for the coloured cells of `--find`: a table of no cells says nothing.
     if subject.options.top == 0:
         top, describe = named("top"), named("describe")
         raise UsageError(
@@ -97,11 +103,14 @@ def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
 def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number;
     a file lists all."""
-    name, options = subject.model.name, subject.options
+    name = subject.model.name
+    options = subject.options
     title = (
         f"{all_visible(name)}: {len(report.descriptions):,} cells over {report.num_chars:,}"
         " characters, described by rules"
     )
+
+    # A file is read with a search or a pager, a terminal is not.
     num_listed = options.top
     if num_listed is None and not options.suffix:
         num_listed = NUM_LISTED

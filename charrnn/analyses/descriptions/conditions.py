@@ -89,12 +89,15 @@ def build_conditions(
     MIN_TEXT characters, UsageError for an unknown detector.
     """
     check_length(len(text), MIN_TEXT, "describing cells")
+
+    # What detectors say of the text. A detector may not apply to it.
     labelled = []
     for detector in get_detectors(detectors):
         labels = detector.labelling(text.text).labels
         if labels is not None:
             labelled.append((detector, labels))
 
+    # Every condition once, in a fixed order: those of detectors first, which are the better words.
     conditions: list[Condition] = []
     rows: list[Flags] = []
     seen: set[bytes] = set()
@@ -109,6 +112,7 @@ def build_conditions(
         conditions.append(condition)
         rows.append(flags)
 
+    # The counts themselves, which a value may follow up or down.
     count_names: list[str] = []
     counts: list[Labels] = []
     for detector, labels in labelled:
@@ -151,10 +155,13 @@ def _of_detectors(
     """Yield the labels of yes/no detectors, and thresholds of counts that divide the choosing half
     evenly."""
     for detector, labels in labelled:
+        # A yes/no detector is a condition by itself.
         if labels.dtype == bool:
             phrase = detector.looks_for
             yield Condition(phrase, opposite_of(phrase), detector.name), labels
             continue
+
+        # A count is one at each of its thresholds, which a search treats as variants.
         count = _words_of(detector)
         for threshold in thresholds(labels[:half]):
             condition = Condition(f"{count} ≥ {threshold}", f"{count} < {threshold}", detector.name)
@@ -164,6 +171,7 @@ def _of_detectors(
 def thresholds(counts: Labels) -> list[int]:
     """Return at most NUM_THRESHOLDS values that divide counts (n,) evenly, above their smallest
     value."""
+    # At its smallest value a count is always that or more.
     different = np.unique(counts)[1:]
     if len(different) > NUM_THRESHOLDS:
         above = counts[counts > counts.min()]
@@ -178,6 +186,7 @@ def opposite_of(phrase: str) -> str:
     >>> opposite_of("inside brackets")
     'outside brackets'
     """
+    # The phrases of the built-in detectors; any other phrase is only negated.
     for begin, opposite in (("inside ", "outside "), ("in ", "not in "), ("after ", "not after ")):
         if phrase.startswith(begin):
             return opposite + phrase.removeprefix(begin)
@@ -193,6 +202,7 @@ def _code_points(text: EncodedText) -> CodePoints:
 
     A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
     """
+    # A text of characters is itself; one of bytes is decoded, and each byte has its character.
     whole = undo_decode_each(text.text, text.kind)
     if isinstance(whole, str):
         return code_points(whole)
@@ -247,6 +257,8 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
     recent = dict(by_class)
     for place in others[:NUM_RECENT]:
         recent[quoted(characters[place])] = index == place
+
+    # The distance to the last one; before the first one it is longer than any.
     places = np.arange(len(codes))
     for name, flags in recent.items():
         distance = places - np.maximum.accumulate(np.where(flags, places, -len(codes)))
@@ -257,6 +269,8 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
+    """Return the condition on the character `lag` before, which nothing fulfils at the
+    beginning."""
     phrase = _PLACES[lag].format(name)
     shifted = np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
     return Condition(phrase, f"not {phrase}", phrase), shifted
@@ -269,6 +283,7 @@ NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}
 def quoted(character: str) -> str:
     """Return a character between quotation marks, or its name or code point if it cannot be
     printed."""
+    # A control character would be invisible, or move the cursor.
     if not character.isprintable():
         return NAMED.get(character, f"U+{ord(character):04X}")
     if character == "'":

@@ -87,6 +87,7 @@ class Fitter:
 
     def __init__(self, conditions: Conditions) -> None:
         """Draw the characters on which rules are searched, the same ones each time."""
+        # A search multiplies all conditions with all cells: the whole half would take minutes.
         self.conditions = conditions
         self.half = conditions.half
         num_searched = min(CHARS_SEARCHED, self.half)
@@ -110,9 +111,12 @@ class Fitter:
     def fit(self, values: rules.Float32Array) -> list[Fit | None]:
         """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None
         if constant."""
+        # Candidates of every length for each cell, and its fit by each count.
         chosen = values[:, : self.half]
         found = self._search.search(chosen[:, self.sample])
         by_count = [self.fit_with(count, chosen) for count in range(len(self._counts))]
+
+        # The candidates, which were found on the sample, are compared on the whole half.
         fits: list[Fit | None] = []
         for cell, row in enumerate(chosen):
             if not _is_varied(row):
@@ -130,6 +134,7 @@ class Fitter:
         `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has
         R² 0.
         """
+        # What holds, or fails, too rarely predicts the mean everywhere.
         is_rule = not isinstance(key, int)
         groups = self.groups(key)[: self.half]
         sizes = np.bincount(groups, minlength=2 if is_rule else 1).astype(np.float64)
@@ -141,6 +146,8 @@ class Fitter:
         centred = values - centres[:, None].astype(np.float32)
         sums = np.array([np.bincount(groups, row, len(sizes)) for row in centred])
         fitted, gains = rules.fit_monotone(sums, sizes)
+
+        # R²: what the fit explains of the sum of squares about the mean.
         totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
         found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
@@ -150,14 +157,19 @@ class Fitter:
         self, fit: Fit | None, values: rules.Float32Array, *, has_interval: bool = False
     ) -> ScoredFit:
         """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
+        # About the mean of this half: a rule must predict better than one number that knows it.
         scored = values[self.half :].astype(np.float64)
         centred = scored - scored.mean()
         total = float((centred**2).sum())
         variance = total / len(scored)
         if fit is None or not _is_varied(scored):
             return ScoredFit(fit=None, score=0.0, interval=None, variance=variance)
+
+        # The predictions are those of the choosing half, so R² may be negative.
         errors = (scored - fit.means[self.groups(fit.key)[self.half :]]) ** 2
-        interval = _interval(errors, centred) if has_interval else None
+        interval = None
+        if has_interval:
+            interval = _interval(errors, centred)
         score = 1 - float(errors.sum()) / total
         return ScoredFit(fit=fit, score=score, interval=interval, variance=variance)
 
@@ -195,6 +207,7 @@ def _interval(
 
     None for fewer than MIN_BLOCKS blocks.
     """
+    # A resample is a choice of blocks, of which it needs three sums.
     unexplained = BlockSums.of(errors)
     squares = BlockSums.of(centred**2)
     sums = BlockSums.of(centred)
@@ -223,6 +236,7 @@ def describe_cells(
     `conditions` are those of `build_conditions` if None. Raises DataError for a text that is too
     short.
     """
+    # Few cells have few controls, so each of them is shifted several times.
     fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
     columns = range(len(activations.values)) if cells is None else cells
     num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
@@ -288,6 +302,7 @@ def _score_controls(
         values = np.asarray(activations.values[block], np.float32)
         for number in range(num_shifts):
             shifted = np.empty_like(values)
+            # Every shift has a seed of its own: the same ones for one cell as for all.
             for row, column in enumerate(block):
                 shifted[row] = _shifted(values[row], (column, number))
             for row, fit in enumerate(fitter.fit(shifted)):
@@ -299,6 +314,7 @@ def _score_controls(
 def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32Array:
     """Shift values (N,) along the text by a random distance: they stay what they are, but follow
     nothing in it."""
+    # Not by a few characters, where neighbouring values are alike.
     least = max(1, int(len(values) * MIN_SHIFT))
     most = max(least + 1, len(values) - least)
     return np.roll(values, int(np.random.default_rng(seed).integers(least, most)))
@@ -323,6 +339,8 @@ def _describe(
         ci_high=ci_high,
         chosen_on=fit.chosen_on,
     )
+
+    # A count is named, with the ρ of the cell's values.
     conditions = fitter.conditions
     values = activations.values[column][fitter.half :]
     if isinstance(fit.key, int):
@@ -338,6 +356,7 @@ def _describe(
         mask = ~mask
         outside, inside = inside, outside
 
+    # The conditions in words, with the AUC of the characters where all of them hold.
     phrases = []
     for condition, holds in rule:
         words = conditions.conditions[condition]

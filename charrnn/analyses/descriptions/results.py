@@ -68,6 +68,7 @@ class Description(Displayable):
         """The description in words; it says so if no rule explains the cell."""
         if self.kind == "none":
             return "constant"
+        # The best of many rules says nothing if chance reaches as much.
         if not self.explained:
             return "no rule explains it"
         if self.kind == "count":
@@ -78,7 +79,10 @@ class Description(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the rule in words, and its scores in a line."""
-        style = "bold" if self.explained else "dim"
+        # The rule. One that explains nothing is named all the same, because its score follows.
+        style = "dim"
+        if self.explained:
+            style = "bold"
         lines: list[RenderableType] = [Text(all_visible(self.text), style=style)]
         if self.kind == "none":
             return lines
@@ -86,6 +90,7 @@ class Description(Displayable):
             best = f"the best was: {' and '.join(self.conditions)}"
             lines.append(Text(all_visible(best), style="dim"))
 
+        # The scores that there are.
         parts = [f"R² {self.score:.3f}"]
         if self.ci_low is not None and self.ci_high is not None:
             parts[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
@@ -95,7 +100,8 @@ class Description(Displayable):
             parts.append(f"ρ {self.spearman:+.3f}")
         if self.control is not None:
             parts.append(f"selectivity {self.selectivity:.3f}")
-            if self.control < 0:  # else a selectivity above R² looks like an error
+            # Without the reason, a selectivity above R² looks like an error.
+            if self.control < 0:
                 parts[-1] += f" (R² of control values {self.control:.3f})"
         return [*lines, Text(", ".join(parts))]
 
@@ -130,6 +136,7 @@ class DescriptionReport(Displayable):
     def by_score(self) -> list[Description]:
         """Return the descriptions, explained cells first, the highest score first; of equals the
         first cell."""
+        # Rounded: the last digits depend on the processor, and would change the order of equals.
         return sorted(self.descriptions, key=lambda one: (not one.explained, -round(one.score, 6)))
 
     def to_json(self) -> dict[str, Any]:
@@ -152,6 +159,7 @@ def description_pictures(
 
     All cells are listed if `num_listed` is None; those that no rule explains are dim.
     """
+    # The rule comes last: it may need several lines.
     numbers = ("cell", "R²", "interval")
     table = plain_table(*numbers, "rule", right=numbers, narrow=True)
     for one in report.by_score()[:num_listed]:
@@ -163,8 +171,13 @@ def description_pictures(
             style=None if one.explained else "dim",
         )
 
-    pictures: list[RenderableType] = [Text(title, style="bold"), Text(_shares_text(report)), table]
-    pictures.append(Text(LEGEND, style="dim"))
+    # Above it what all cells together say, below it what is left out.
+    pictures: list[RenderableType] = [
+        Text(title, style="bold"),
+        Text(_shares_text(report)),
+        table,
+        Text(LEGEND, style="dim"),
+    ]
     num_cells = len(report.descriptions)
     if num_listed is not None and num_listed < num_cells:
         pictures.append(Text(f"{num_listed:,} of {num_cells:,} cells are listed.", style="dim"))

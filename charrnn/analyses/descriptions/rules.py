@@ -36,6 +36,7 @@ NUM_GROUPS = 32
 
 def rule_mask(flags: Flags, rule: Rule) -> Flags:
     """Return where (n,) all conditions of a rule hold or fail as it says, from flags (K, n)."""
+    # The empty rule holds everywhere.
     mask = np.ones(flags.shape[1], bool)
     for condition, holds in rule:
         mask &= flags[condition] == holds
@@ -44,6 +45,7 @@ def rule_mask(flags: Flags, rule: Rule) -> Flags:
 
 def standardized(values: NDArray[np.floating]) -> Float32Array:
     """Return values (c, n) with mean 0 and sum of squares 1; zeros for a cell that is constant."""
+    # A cell that only rounding moves would be scaled up to noise.
     centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
     norms = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     moves = norms > 1e-6 * values.shape[1] ** 0.5
@@ -110,6 +112,7 @@ class RuleSearch:
         """Return for each cell the best condition of each of the best families, best first."""
         sums = scaled @ self.holds.T
         sizes = np.broadcast_to(self.sizes, sums.shape)
+        # One of each family: twelve thresholds of one count would fill the beam.
         found = []
         for scores in explained(sums, sizes, self.num_chars, self.least):
             chosen: dict[str, Rule] = {}
@@ -162,6 +165,8 @@ class RuleSearch:
         if num_best == 0:
             return []
         num_conditions = len(self.flags)
+
+        # The best places of the flat scores; sorting all of them would take longer than the search.
         children: list[ScoredRule] = []
         for place in np.argpartition(-flat, num_best - 1)[:num_best].tolist():
             score = float(flat[place])
@@ -208,6 +213,7 @@ def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
 
     A count outside all groups belongs to the first or the last one.
     """
+    # Each value is a group, unless there are too many to fit a mean to each.
     starts = np.unique(counts[:half])
     if len(starts) > NUM_GROUPS:
         shares = np.linspace(0, 1, NUM_GROUPS + 1)[:-1]
@@ -239,6 +245,7 @@ def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array,
 
     `sums` (c, G) are those of values with mean 0.
     """
+    # A falling sequence is a rising one of the negative values.
     rising = fit_rising(sums, sizes)
     falling = -fit_rising(-sums, sizes)
     gain_rising = rising**2 @ sizes
