@@ -351,3 +351,46 @@ def test_in_a_browser_the_page_of_a_cell_has_each_section(walk: Any, part: str) 
 def test_in_a_browser_every_control_has_a_name_and_text_can_be_larger(walk: Any) -> None:
     assert walk["unnamed"] == []
     assert walk["size"] == "14px"
+
+
+def crowded(page: HeatMapPage) -> HeatMapPage:
+    """The cells of one layer, near each other on the map, every second one with a long name."""
+    entries = []
+    for index, entry in enumerate(page.entries[:40]):
+        name = "line-position" if index % 2 else ""
+        shown = ("a rule", (index - 20) / 30)
+        place = (0.5 + index % 5 / 50, index / 60)
+        entries.append(replace(entry, found=name, shown=shown, place=place))
+    return replace(page, entries=entries, rows=[row for row in page.rows if row.cell[0] == 0])
+
+
+@pytest.fixture(scope="module", params=[1400, 390], ids=str)
+def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a crowded map and its table show, in a window of that width."""
+    page = crowded(make_atlas())
+    return in_a_browser(tmp_path_factory.mktemp("map"), page, "map.js", width=request.param)
+
+
+@needs_browser
+def test_in_a_browser_no_name_on_the_map_lies_on_another(crowd: Any) -> None:
+    assert crowd["names"] >= 10
+    assert crowd["overlaps"] == 0
+
+
+@needs_browser
+def test_in_a_browser_the_cells_of_a_single_layer_have_several_colours(crowd: Any) -> None:
+    assert "by layer" not in crowd["colours"]
+    assert crowd["by"] == "2"
+    assert crowd["fills"] > 10
+
+
+@needs_browser
+def test_in_a_browser_a_column_has_equal_decimals_and_a_minus(crowd: Any) -> None:
+    assert {len(number.partition(".")[2]) for number in crowd["numbers"]} == {3}
+    assert not [number for number in crowd["numbers"] if "-" in number]
+
+
+@needs_browser
+def test_in_a_browser_the_table_of_all_cells_is_not_cut(crowd: Any) -> None:
+    assert crowd["overflow"] <= 0
+    assert crowd["cut"] <= 0

@@ -126,6 +126,18 @@ def test_ramps_are_several_colours_of_the_256(background: Background, hue: str) 
     assert len({*ramp}) >= (4 if hue == "surprise" else 2)
 
 
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("hue", HUES)
+@pytest.mark.parametrize("background", ["light", "dark"])
+def test_the_text_on_all_shades_is_dark_or_on_all_of_them_light(
+    background: Background, hue: str, depth: Depth
+) -> None:
+    drawn = Palette(background, depth)
+    styles = [drawn.share(hue, step / NUM_SHADES) for step in range(1, NUM_SHADES + 1)]
+    inks = [colours_of(style, background)[1] for style in styles if style.bgcolor]
+    assert {to_oklab(ink)[0] > 0.5 for ink in inks} == {background == "dark"}
+
+
 @pytest.mark.parametrize("hue", HUES)
 def test_ramps_go_from_the_page_on(hue: str) -> None:
     def lightness(number: int) -> float:

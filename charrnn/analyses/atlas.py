@@ -54,7 +54,7 @@ COLUMNS = (
         name="description", about="the best rule of at most three conditions", is_number=False
     ),
     CellColumn(
-        name="score", about="R² of the description on the half of the text that did not choose it"
+        name="R²", about="how well the rule predicts the half of the text that did not choose it"
     ),
     CellColumn(
         name="follows",
@@ -74,7 +74,7 @@ KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
 NOTES = (
     (
         "All cells: click a column to sort by it. The filter takes words and comparisons:"
-        " score>0.5, timescale>50."
+        " R2>0.5, timescale>50."
     ),
     (
         "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1"

@@ -54,7 +54,8 @@ class Paper:
 
 
 PAPERS: Mapping[Background, Paper] = {
-    "light": Paper(paper="#fcfcfa", ink="#1e1e22", lightness=0.53),
+    # As dark as it can be with black text on a full colour, so that no word has letters of both.
+    "light": Paper(paper="#fcfcfa", ink="#1e1e22", lightness=0.6),
     "dark": Paper(paper="#17181c", ink="#e6e6ea", lightness=0.56),
     # A grey halfway between dark and light, which is never drawn itself: every shade is as light as
     # it.
@@ -79,22 +80,22 @@ class Hue:
 
 HUES: Mapping[str, Hue] = {
     "low": Hue(
-        27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}
+        27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 196), "unknown": (131, 160)}
     ),
     "high": Hue(
-        262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}
+        262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 33), "unknown": (61, 27)}
     ),
     "surprise": Hue(
         328,
         {
             "dark": (53, 90, 127, 163),
-            "light": (225, 219, 213, 207, 163),
+            "light": (225, 219, 213, 207, 201),
             "unknown": (96, 97, 127, 163),
         },
     ),
     "guess": Hue(
         58,
-        {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)},
+        {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 172), "unknown": (94, 130)},
         chroma=0.13,
     ),
 }
