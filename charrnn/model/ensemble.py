@@ -122,13 +122,18 @@ class Ensemble(nn.Module):
         return _side_by_side([network.initial_state(batch_size) for network in self.networks])
 
     def forward(
-        self, ids: Tensor, state: RecurrentState[Tensor], noise: Noise | None = None
+        self,
+        ids: Tensor,
+        state: RecurrentState[Tensor],
+        noise: Noise | None = None,
+        ops: None = None,
     ) -> tuple[Tensor, RecurrentState[Tensor]]:
         """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
         character.
 
         With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
-        * B, V): those of the first network first.
+        * B, V): those of the first network first. It takes no `ops`, as a network does: `omega` is
+        refused with several.
         """
         # Each network reads its own part of the state.
         logits = []
