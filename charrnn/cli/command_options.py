@@ -78,6 +78,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "runs": (
         Rule("--json", beside="--export"),
         Rule("--export", without="--plot"),
+        Rule("--to", beside="--plot --json --sort"),
     ),
 }
 """The rules of each command, in the order in which they are checked."""

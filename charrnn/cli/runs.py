@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.streams import check_export, deliver, print_json, result_console, warn
+from charrnn.cli.streams import check_export, deliver, print_json, print_path, result_console, warn
 from charrnn.config.options import argument, option
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.views.delivery import Shown, describe_formats
@@ -37,6 +37,12 @@ class RunsOptions(CommandOptions):
     export: Path | None = option(
         None, "--export FILE", f"With --plot: write the curves to FILE: {describe_formats()}."
     )
+    to: str | None = option(
+        None,
+        "--to TARGET",
+        "Write the logs for other programs: tensorboard:DIR or csv:FILE. It replaces what it wrote"
+        " there before, and may be repeated while a run is trained.",
+    )
 
 
 def runs(options: RunsOptions) -> None:
@@ -49,10 +55,23 @@ def runs(options: RunsOptions) -> None:
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the
     list that have a loss; with --sort, of the first 7.
     """
-    if options.plot:
+    if options.to is not None:
+        _give(options.runs, options.to)
+    elif options.plot:
         _plot(options)
     else:
         _list(options)
+
+
+def _give(runs: Sequence[str], target: str) -> None:
+    """Write the logs of runs for another program, and print the path."""
+    from charrnn.runs.overview import find_runs
+    from charrnn.runs.trackers import export_logs
+
+    folders = find_runs(runs)
+    if not folders:
+        raise CheckpointError("there are no runs to write\ntrain one first: charrnn train")
+    print_path(str(export_logs(folders, target)))
 
 
 def _list(options: RunsOptions) -> None:
