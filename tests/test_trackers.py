@@ -22,8 +22,8 @@ class SummaryWriter:
         return self
     def __exit__(self, *_):
         self.file.close()
-    def add_scalar(self, name, value, step, time):
-        print(name, value, step, time % 1, file=self.file)
+    def add_scalar(self, name, value, global_step, walltime):
+        print(name, value, global_step, walltime, file=self.file)
 """
 """What the package tensorboardX has of it."""
 

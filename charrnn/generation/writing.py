@@ -59,7 +59,9 @@ class TextStream:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
         END, has none."""
         if id != self._end_id:
-            self._pending.append(Piece(self._decoder.feed(id), logprob, value=value, id=id))
+            self._pending.append(
+                Piece(text=self._decoder.feed(id), logprob=logprob, value=value, id=id)
+            )
             return self._release()
 
         # A stop string in what was pending ends the text before END does.
@@ -67,7 +69,7 @@ class TextStream:
         if not self.is_done:
             self.is_done = True
             self.has_ended = True
-            released.append(Piece("", logprob, value=value, id=id))
+            released.append(Piece(text="", logprob=logprob, value=value, id=id))
         return released
 
     @property

@@ -93,7 +93,7 @@ def _write_events(folder: RunReader, path: Path) -> None:
                 time = start + _number(record.get("seconds"))
                 for name, value in record.items():
                     if name != "step" and isinstance(value, int | float):
-                        writer.add_scalar(name, value, step, time)
+                        writer.add_scalar(name, value, global_step=step, walltime=time)
 
 
 def _number(value: object) -> float:

@@ -132,7 +132,7 @@ def _measured(
             generator.character(id): float(logprobs[id])
             for id in dict.fromkeys((*most_likely.tolist(), piece.id))
         }
-        yield Token(piece.text, float(logprobs[piece.id]), top)
+        yield Token(text=piece.text, logprob=float(logprobs[piece.id]), top=top)
 
 
 def _without_first(tokens: Iterable[Token]) -> Iterator[Token]:
