@@ -56,22 +56,13 @@ def runs(options: RunsOptions) -> None:
     list that have a loss; with --sort, of the first 7.
     """
     if options.to is not None:
-        _give(options.runs, options.to)
+        from charrnn.runs.trackers import export_logs
+
+        print_path(str(export_logs(options.runs, options.to)))
     elif options.plot:
         _plot(options)
     else:
         _list(options)
-
-
-def _give(runs: Sequence[str], target: str) -> None:
-    """Write the logs of runs for another program, and print the path."""
-    from charrnn.runs.overview import find_runs
-    from charrnn.runs.trackers import export_logs
-
-    folders = find_runs(runs)
-    if not folders:
-        raise CheckpointError("there are no runs to write\ntrain one first: charrnn train")
-    print_path(str(export_logs(folders, target)))
 
 
 def _list(options: RunsOptions) -> None:

@@ -7,7 +7,6 @@ Parameters that messages name are turned into the options of the command line.
 import os
 import sys
 from codecs import backslashreplace_errors, lookup, register_error
-from collections import deque
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
@@ -57,13 +56,13 @@ def choose_encoding(stream: TextIOWrapper) -> None:
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
     escaped = backslashreplace_errors(error)
-    _lost.append(escaped[0])
+    _lost[:] = escaped[:1]
     return escaped
 
 
 _ESCAPE = "charrnn-escape"
 register_error(_ESCAPE, _escape)
-_lost: deque[str | bytes] = deque(maxlen=1)
+_lost: list[str | bytes] = []
 """The last characters of stdout that were escaped."""
 
 
@@ -76,9 +75,7 @@ def report_lost_characters() -> int:
         f"standard output is in {sys.stdout.encoding}, which lacks characters: some are written as"
         f" {_lost.pop()!s:.12}\nSet PYTHONIOENCODING=utf-8; in a terminal also its locale."
     )
-    if sys.stdout.isatty():
-        return 0
-    return 1
+    return int(not sys.stdout.isatty())
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
