@@ -18,9 +18,9 @@ SUFFIX = ".charrnn"
 def export_logs(runs: Sequence[str], target: str) -> Path:
     """Write the logs of the named runs, or of all, and return the path.
 
-    The target is `tensorboard:DIR` or `csv:FILE`. What an earlier call wrote there is replaced, so that it may be called while a run is trained.
-    Raises UsageError for another target or a missing package, CharRNNError for a file that cannot
-    be written.
+    The target is `tensorboard:DIR` or `csv:FILE`. What an earlier call wrote there is replaced, so
+    that it may be repeated while a run is trained. Raises UsageError for another target or a
+    missing package, CharRNNError for a file that cannot be written.
     """
     kind, _, path = target.partition(":")
     if kind not in ("tensorboard", "csv") or not path:
