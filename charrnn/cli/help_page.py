@@ -97,11 +97,9 @@ def _bold(text: str) -> str:
 
 def usage_pieces(command: Any, context: Any) -> list[str]:
     """Return what follows the command in its usage: [OPTIONS], and its arguments."""
-    return ["[OPTIONS]", *(argument_name(one) for one in _arguments(command, context))]
-
-
-def _arguments(command: Any, context: Any) -> list[Any]:
-    return [one for one in command.get_params(context) if one.param_type_name == "argument"]
+    parameters = command.get_params(context)
+    arguments = [one for one in parameters if one.param_type_name == "argument"]
+    return ["[OPTIONS]", *map(argument_name, arguments)]
 
 
 def argument_name(argument: Any) -> str:
@@ -130,12 +128,13 @@ def parameter_sections(command: Any, context: Any) -> dict[str, Rows]:
     """Return the arguments of a command, its options without a group, each group, and the options
     that every command has."""
     groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-    for one in _arguments(command, context):
-        groups["Arguments"].append((argument_name(one), one.help))
-
     for one in command.get_params(context):
-        if one.param_type_name == "argument" or one.hidden:
+        if one.hidden:
             continue
+        if one.param_type_name == "argument":
+            groups["Arguments"].append((argument_name(one), one.help))
+            continue
+
         # --help is an option of typer's own, which has no group.
         title = getattr(one, "rich_help_panel", None) or "Options"
         if one.name == "help":
