@@ -58,7 +58,7 @@ def runs(options: RunsOptions) -> None:
     if options.to is not None:
         from charrnn.runs.trackers import export_logs
 
-        print_path(str(export_logs(options.runs, options.to)))
+        print_path(export_logs(options.runs, options.to))
     elif options.plot:
         _plot(options)
     else:

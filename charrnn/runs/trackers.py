@@ -15,7 +15,7 @@ SUFFIX = ".charrnn"
 """The end of the name of an event file from here."""
 
 
-def export_logs(runs: Sequence[str], target: str) -> Path:
+def export_logs(runs: Sequence[str], target: str) -> str:
     """Write the logs of the named runs, or of all, and return the path.
 
     The target is `tensorboard:DIR` or `csv:FILE`. What an earlier call wrote there is replaced, so
@@ -42,7 +42,7 @@ def export_logs(runs: Sequence[str], target: str) -> Path:
     else:
         for name, log in logs.items():
             _write_events(log, Path(path) / name)
-    return Path(path)
+    return path
 
 
 def _write_table(logs: Mapping[str, MetricsLog], path: Path) -> None:
