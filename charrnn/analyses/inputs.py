@@ -561,8 +561,12 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
     pieces = shown_at_each("".join(one.character for one in passage.characters))
     text = "".join(pieces)
     values: list[float] = []
-    for one, shown in zip(passage.characters, pieces, strict=True):
-        values += [one.measured / largest] * len(shown)
+    begin = 0
+    for one in passage.characters:
+        # A byte of a longer character is named by several.
+        end = begin + len(one.character)
+        values += [one.measured / largest] * sum(map(len, pieces[begin:end]))
+        begin = end
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
