@@ -1,0 +1,201 @@
+"""Models of all kinds, and an example of every option of the commands that take a run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from conftest import SMALL_RUN
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.cli.root import commands
+from charrnn.config.options import Argument, Option, parameters_of
+from charrnn.hooks.manager import load_place
+from charrnn.views.delivery import FORMATS
+
+BASES = {
+    "sample": "sample {run} --length 20 --seed 1",
+    "visualize": "visualize {run}",
+    "evaluate": "evaluate {run}",
+    "runs": "runs {run}",
+    "explore": "explore {run}",
+    "write": "write --run {run}",
+    "export": "export {run} made.zip",
+    "serve": "serve {run} --host nowhere.invalid",
+    "compress": "compress {run} {few} --out made.crnn",
+    "decompress": "decompress {run} compressed.crnn --out made.txt",
+    "predict": "predict {run} ab",
+}
+"""A command line of each command that takes a run. The examples of its options are added to it.
+Full-screen commands and the server are refused here: nobody would end them."""
+EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS)
+COMMON = {
+    "--debug": ("",),
+    "--force": ("--force",),
+    "--json": ("--json",),
+    "--mix": ("--mix {other}=0.3", "--mix {run}"),
+    "--precision": ("--precision fp32", "--precision bf16"),
+    "--quiet": ("--quiet",),
+    "--run": ("",),
+    "--seed": ("--seed 3",),
+    "--temp": ("--temp 0.5", "--temp 0.2,1"),
+    "--text": ("--text strange.txt", "--text {few}", "--text empty.txt"),
+    "--top": ("--top 2",),
+}
+"""What is added to try an option that several commands have. The first example is always tried, the
+others with `-m thorough`."""
+EXAMPLES = {
+    "sample": {
+        "--adapt": ("--adapt {few}", "--adapt strange.txt"),
+        "--alternatives": ("--alternatives 2",),
+        "--ban": ("--ban a",),
+        "--beam": ("--beam 2", "--beam 2 --count 2"),
+        "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
+        "--color": ("--color 0:1", "--color surprise"),
+        "--count": ("--count 2", "--count 2 --json"),
+        "--export": EXPORTS,
+        "--length": ("--length 5",),
+        "--match": ("--match [ab]{{3}}",),
+        "--min-p": ("--min-p 0.2",),
+        "--no-copy": ("--no-copy 9",),
+        "--no-repeat": ("--no-repeat 3 --beam 2",),
+        "--novelty": ("--novelty", "--novelty --count 2", "--novelty --json"),
+        "--prime": ("--prime a", "--prime é", "--prime @{few}"),
+        "--stop": ("--stop a",),
+        "--top-k": ("--top-k 2",),
+        "--top-p": ("--top-p 0.5",),
+        "--unknown": ("--unknown nearest --prime é",),
+    },
+    "visualize": {
+        "--ablate": ("--ablate 0:1", "--ablate line-position", "--ablate line-position@all"),
+        "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json", "--cell 9:9"),
+        "--chars": ("--surprise --chars 20",),
+        "--describe": ("--describe", "--describe --json"),
+        "--detect": ("--find --detect a", "--detect mine.py"),
+        "--detector": ("--detector line-position",),
+        "--export": EXPORTS,
+        "--find": ("--find", "--find --json"),
+        "--from": ("--patch 0:1 --from @40 --into @60",),
+        "--gates": ("--gates", "--gates --export made.svg"),
+        "--gradients": ("--gradients", "--gradients --export made.svg"),
+        "--guesses": ("--cell 0:1 --guesses --chars 40",),
+        "--history": ("--history", "--history --json"),
+        "--into": ("--patch 0 --from ab --into ba",),
+        "--patch": ("--patch 0:1 --from a --into b",),
+        "--recompute": ("--find --recompute",),
+        "--same": ("{other} --same", "{run}@2 --same"),
+        "--sparkline": ("--cell 0:1 --sparkline --chars 40",),
+        "--spectrum": ("--spectrum",),
+        "--surprise": ("--surprise", "--surprise --export made.html"),
+        "--with": ("--spectrum --with {other}", "--gradients --with {other}"),
+    },
+    "evaluate": {
+        "--by": ("--by class --by position",),
+        "--chars": ("--chars 100",),
+        "--dynamic": ("--dynamic --chars 60",),
+        "--errors": ("--errors", "--errors --text strange.txt"),
+        "--export": EXPORTS,
+        "--long-range": ("--long-range", "--long-range --text strange.txt"),
+        "--ngrams": ("--ngrams", "--ngrams --text strange.txt"),
+        "--part": ("--part test",),
+        "--per-line": ("--per-line", "--per-line --text strange.txt"),
+    },
+    "runs": {
+        "--export": tuple(f"--plot {one}" for one in EXPORTS),
+        "--plot": ("--plot",),
+        "--sort": ("--sort loss",),
+    },
+    "explore": {"--chars": ("--chars 5",)},
+    "write": {"--until": ("--until line",)},
+    "serve": {"--host": ("",), "--port": ("--port 0",)},
+    "compress": {
+        "--order": ("--order 2",),
+        "--out": ("",),
+        "--with-model": ("--with-model",),
+    },
+    "decompress": {"--out": ("",)},
+    "predict": {"--numbers": ("--numbers",), "--unknown": ("--unknown nearest",)},
+}
+"""The same for the options of each command. `{run}` is the model, `{other}` a plain one, `{few}` the
+first lines of the model's text."""
+SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot")
+"""Options that change nothing of what is computed of a model."""
+REFUSED_HERE = ("explore", "write", "serve")
+"""Commands that no model of any kind starts: they fill a terminal, or need an address."""
+ELSEWHERE = ("train", "sweep", "import", "corpora")
+"""Commands that make a run or take none: they have tests of their own."""
+PROSE = make_corpus(num_chars=4_400).text
+TEXTS = {
+    "prose.txt": PROSE,
+    "names.txt": "Anna\nBernd\nCarla (a)\n\n" * 220,
+    "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
+    "bytes.txt": "zäb «molü» 語 🙂\n" * 220,
+    "two.txt": "ab" * 1_300 + "aab" * 600,
+    "strange.txt": PROSE[:300] + "é語“\u0301x”🙂\n" * 20,
+    "empty.txt": "",
+    "mine.py": "def label(text):\n    return [character == 'a' for character in text]\n",
+}
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("prose.txt", {}),
+    "lines": ("names.txt", {"documents": "lines"}),
+    "blank-lines": ("names.txt", {"documents": "blank-lines"}),
+    "column": ("poems.csv", {"documents": "column", "column": "poem"}),
+    "bytes": ("bytes.txt", {"alphabet": "byte"}),
+    "several": ("prose.txt", {"num_members": 2}),
+    "n-grams": ("prose.txt", {"ngram_rows": 64}),
+    "two": ("two.txt", {}),
+}
+"""The text and the settings of each kind of model that is trained here."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A run of a kind, and its text."""
+
+    name: str
+    text: str
+
+
+def write_texts(folder: Path) -> None:
+    """Write all texts, and the first lines of each."""
+    for name, text in TEXTS.items():
+        (folder / name).write_bytes(text.encode())
+        (folder / f"few-{name}").write_bytes("".join(text.splitlines(keepends=True)[:6]).encode())
+    (folder / "few-two.txt").write_text("abaab" * 12, encoding="utf-8")
+
+
+def train(folder: Path, kind: str) -> None:
+    """Train a model of a kind for four steps, with three checkpoints."""
+    text, settings = KINDS[kind]
+    steps = {"threads": 1, "steps": 4, "save_every": 2, "keep": 5, "split": (0.5, 0.5)}
+    config = charrnn.Config(corpus=(str(folder / text),), **{**SMALL_RUN, **steps, **settings})
+    list(charrnn.train(config, out=folder / "checkpoints" / kind))
+
+
+def parameters_of_command(name: str) -> list[Option | Argument]:
+    """Return all options and arguments of a command, those that rooms add too."""
+    entry = commands()[name]
+    parameters = list(parameters_of(get_type_hints(load_place(entry.place))["options"]))
+    if entry.added_options:
+        parameters += load_place(entry.added_options)()
+    return parameters
+
+
+def examples_of(command: str, flag: str) -> tuple[str, ...]:
+    """Return what is added to the command line to try an option; nothing for one without an
+    example."""
+    return EXAMPLES.get(command, {}).get(flag, COMMON.get(flag, ()))
+
+
+def command_lines(*, num_examples: int | None, is_plain: bool) -> Iterator[str]:
+    """Yield the command lines of all commands, with the first examples of each option. Those of
+    `SAME_FOR_ALL` are for a plain model only."""
+    for command, base in BASES.items():
+        if command in REFUSED_HERE and not is_plain:
+            continue
+        yield base
+        for one in parameters_of_command(command):
+            if isinstance(one, Option) and (is_plain or one.flag not in SAME_FOR_ALL):
+                for example in examples_of(command, one.flag)[:num_examples]:
+                    yield f"{base} {example}".rstrip()

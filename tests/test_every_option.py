@@ -1,0 +1,108 @@
+"""Every option of every command that takes a run, on every kind of model: it runs, or it is refused
+by name.
+
+The command lines are made from the registry of commands, so that an option that is added is tried
+as well, once it has an example in `every_option.py`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import every_option
+import pytest
+import torch
+from conftest import Ran
+from every_option import BASES, ELSEWHERE, KINDS, PROSE, command_lines, examples_of
+from fixture_types import Command
+from torch import nn
+
+from charrnn.cli.app import run
+from charrnn.cli.root import commands
+from charrnn.config.options import Option
+
+RARE = ("blank-lines", "column")
+"""Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
+FORBIDDEN = re.compile(r"unexpected \w+|Traceback|Warning")
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the texts into a folder, and train a model of every kind in it; import one more."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    every_option.write_texts(folder)
+    for kind in KINDS:
+        every_option.train(folder, kind)
+
+    # An LSTM that another program wrote.
+    characters = sorted(set(PROSE))
+    size = len(characters)
+    parts = {"emb": nn.Embedding(size, 6), "rnn": nn.LSTM(6, 8), "head": nn.Linear(8, size)}
+    torch.save(nn.ModuleDict(parts).state_dict(), folder / "theirs.pt")
+    (folder / "theirs.json").write_text(json.dumps(characters), encoding="utf-8")
+    words = f"import {folder}/theirs.pt --vocab {folder}/theirs.json --text {folder}/prose.txt"
+    assert run([*words.split(), "--out", str(folder / "checkpoints" / "imported")]) == 0
+    return folder
+
+
+def faults(kind: str, laboratory: Path, command: Command, lines: Iterator[str]) -> list[str]:
+    """Run command lines on a model of a kind; return those that neither run nor are refused by one
+    clear error, with what they print."""
+    text, _ = KINDS.get(kind, KINDS["plain"])
+    names = {"run": kind, "other": "plain", "few": f"few-{text}"}
+    if kind == "plain":
+        names["other"] = "several"
+    command(*"compress {run} {few} --out compressed.crnn --force".format(**names).split())
+
+    found = []
+    for line in lines:
+        for made in Path().glob("made*"):
+            made.unlink()
+        words = line.format(**names).split()
+        ran: Ran = command(*words)
+        is_refused = ran.code in (2, 3, 4) and ran.err.count("error: ") == 1
+        if FORBIDDEN.search(ran.err) or not (ran.code == 0 or is_refused):
+            found.append(f"{' '.join(words)}: {ran.code}, {ran.err[-300:]}")
+    return found
+
+
+@pytest.fixture
+def tried(
+    laboratory: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """Return `faults` of the laboratory, in its folder."""
+    monkeypatch.chdir(laboratory)
+
+    def call(kind: str, num_examples: int | None) -> list[str]:
+        lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")
+        return faults(kind, laboratory, command, lines)
+
+    return call
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind not in RARE), "imported"])
+def test_every_option_runs_or_is_refused_by_name(kind: str, tried: Any) -> None:
+    assert tried(kind, 1) == []
+
+
+@pytest.mark.trained
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", [*KINDS, "imported"])
+def test_every_example_of_an_option_runs_or_is_refused_by_name(kind: str, tried: Any) -> None:
+    assert tried(kind, None) == []
+
+
+@pytest.mark.parametrize("command", BASES)
+def test_every_option_has_an_example(command: str) -> None:
+    options = [
+        one for one in every_option.parameters_of_command(command) if isinstance(one, Option)
+    ]
+    missing = [one.flag for one in options if not examples_of(command, one.flag)]
+    assert missing == [], "add one to every_option.EXAMPLES"
+
+
+def test_every_command_is_tried_here_or_elsewhere() -> None:
+    assert sorted(commands()) == sorted([*BASES, *ELSEWHERE])
