@@ -195,14 +195,13 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
 
     bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
-    device = model.network.device
     config = model.config
     num_units = resolved(config.hidden_size) // config.num_networks
     # What was trained in fp32, as an imported model, would not be checked by figures of bf16.
     was_exact = config.precision in ("fp32", "fp16")
     if precision == "auto" and (was_exact or num_units < BF16_UNITS):
         return "fp32"
-    return chosen_precision(device, precision)
+    return chosen_precision(model.network.device, precision)
 
 
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
@@ -759,10 +758,10 @@ def _describe_size(vocab: Vocab) -> str:
 
 def check_comparable(runs: Sequence[MeasuredRun]) -> None:
     """Raise DataError if the text is too short for the difference of several runs."""
-    first = runs[0]
+    text = runs[0].text
     # Counted without the first character, which is not scored.
-    if len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
+    if len(runs) > 1 and text.num_chars - 1 < MIN_VALUES:
         raise DataError(
-            f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
+            f"The text has {counted(text.num_chars, text.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
         )
