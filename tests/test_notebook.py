@@ -188,7 +188,7 @@ def test_every_object_shows_itself_without_a_script(value: Displayable, part: st
     html = value._repr_html_()
     assert html is not None
     assert part in html
-    drawn = {"svg", "title", "rect", "g", "text", "tspan", "path", "style"}
+    drawn = {"svg", "title", "rect", "g", "text", "tspan", "path", "circle", "style"}
     assert set(Elements(html).tags) <= {"div", "pre", "span"} | drawn
     assert not re.search(r"(?:href|src)=|url\(|@import|[\x00-\x08\x0b-\x1f\x7f]", html)
     for svg in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):

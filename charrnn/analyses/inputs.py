@@ -558,15 +558,14 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
 def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
     # A line end would begin another line. Some marks have several characters.
+    effects: list[float] = []
+    for one in passage.characters:
+        effects += [one.measured / largest] * len(one.character)
     pieces = shown_at_each("".join(one.character for one in passage.characters))
     text = "".join(pieces)
     values: list[float] = []
-    begin = 0
-    for one in passage.characters:
-        # A byte of a longer character is named by several.
-        end = begin + len(one.character)
-        values += [one.measured / largest] * sum(map(len, pieces[begin:end]))
-        begin = end
+    for effect, shown in zip(effects, pieces, strict=True):
+        values += [effect] * len(shown)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
