@@ -38,6 +38,12 @@ def analyses() -> Sequence[Any]:
 
 
 @hookimpl
+def lessons() -> Mapping[str, str]:
+    """Return the recipes that compare several networks."""
+    return {"vanishing": "charrnn.analyses.vanishing:train_vanishing"}
+
+
+@hookimpl
 def cell_sections() -> Sequence[Any]:
     """Return the sections of the page of a cell."""
     # Imported here: what draws them is not needed for the other commands.

@@ -36,6 +36,8 @@ from charrnn.config.settings import ADDED_PARTS, MACHINE, Config, check_field_na
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import PARENT, is_orphan
 from charrnn.system.progress import Progress, using
@@ -55,7 +57,8 @@ class SettingsOptions:
     recipe: str | None = option(
         None,
         "--recipe NAME",
-        "Other defaults: hello (three units), tiny, classic (as char-rnn), or a .yaml file.",
+        "Other defaults: hello (three units), vanishing (three networks), tiny, classic, or a"
+        " .yaml file.",
         SETTINGS,
     )
     assignments: Sequence[str] = option(
@@ -145,6 +148,16 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         num_processes = process_support().check_number(options.processes)
     launched = launched_process()
     changes = parse_settings(options.settings, _parse_last, example="learning_rate=4e-3")
+
+    # A recipe of several networks has a way of its own to show them.
+    lesson = None
+    if options.settings.recipe is not None and not options.show_config:
+        lesson = find_named(lessons, options.settings.recipe)
+    if lesson is not None:
+        if options.corpus:
+            changes["corpus"] = tuple(options.corpus)
+        code: int = lesson(changes, out=options.out, show_as_json=options.json)
+        return code
 
     invocation: Invocation = context.obj
     view = TrainingView(

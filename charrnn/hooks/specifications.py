@@ -62,6 +62,16 @@ def cell_types() -> Mapping[str, str]:
 
 
 @hookspec
+def lessons() -> Mapping[str, str]:
+    """Return recipes of `charrnn train` that train several networks and compare them: functions of
+    the settings on the command line, `out` and `show_as_json`, which return the exit code.
+
+    {"vanishing": "my_package.lessons:train_vanishing"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def detectors() -> Mapping[str, str]:
     """Return what `--detector` takes besides the built-in names.
 

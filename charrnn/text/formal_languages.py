@@ -15,6 +15,8 @@ BRACKETS = ("()", "[]", "{}", "<>")
 """Pairs of brackets of `dyck`, in the order in which they are used."""
 LETTERS = "abcd"
 """Letters of the words of `copy`."""
+COPY_LENGTH = 20
+"""Longest string of `copy` in a text to train on: longer words take minutes to learn."""
 MAX_LENGTH = 100_000
 """Longest string."""
 MAX_LINES = 100_000_000
@@ -209,11 +211,13 @@ def find_language(name: str, brackets: int = 1) -> FormalLanguage:
 
 def training_text(name: str) -> str:
     """Return the text that `charrnn train NAME` makes: 10,000 strings of up to 50 characters, one
-    per line; of `hello` a single string of 500."""
+    per line; of `copy` of up to COPY_LENGTH, of `hello` a single string of 500."""
     language = find_language(name)
     if name == "hello":
         return language.make(Random(0), 500).text
-    return "".join(f"{string.text}\n" for string in make_strings(language, 10_000))
+    max_length = COPY_LENGTH if name == "copy" else 50
+    strings = make_strings(language, 10_000, max_length=max_length)
+    return "".join(f"{string.text}\n" for string in strings)
 
 
 def make_strings(

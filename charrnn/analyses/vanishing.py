@@ -1,0 +1,177 @@
+"""`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
+with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
+
+The task is to copy words (`corpora make copy`): each character after the "=" stood as many
+characters before as the word is long.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.analyses.gradients.reach import TITLE, GradientReach, gradient_chart, measure_reach
+from charrnn.api import Model, load
+from charrnn.cli.streams import print_json, result_console
+from charrnn.config.settings import Config
+from charrnn.config.settings_file import merge_settings, read_recipe
+from charrnn.errors import UsageError, named
+from charrnn.runs.reader import CHECKPOINTS
+from charrnn.runs.writer import RunWriter
+from charrnn.system.lazy import torch
+from charrnn.system.progress import Progress, Task, task, using
+from charrnn.text.formal_languages import COPY_LENGTH, find_language, make_strings
+from charrnn.training.events import StepEvent
+from charrnn.training.loop import train
+from charrnn.views.tables import plain_table
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"cell": "rnn"},
+    "rnn-omega": {"cell": "rnn", "omega": 0.3},
+    "lstm": {"cell": "lstm"},
+}
+"""The networks, and the settings in which they differ."""
+LAGS = (50, 100)
+"""How far back the gradients of the table reach, in characters."""
+NUM_STRINGS = 300
+"""Strings on which the networks are measured."""
+TEST_SEED = 1
+"""Their seed, which is not that of the training text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learner:
+    """A network that was trained, and what it has learned."""
+
+    run: str
+    """Its folder."""
+    network: str
+    """A name of NETWORKS."""
+    nats_per_char: float | None
+    """Lowest validation loss."""
+    copied: float
+    """Share of the characters to copy that are its most likely ones."""
+    seconds: float
+    """Duration of the training."""
+    reach: GradientReach
+    """How far its gradients reach back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for JSON, with the mean norms of its gradients by lag."""
+        return {
+            "run": self.run,
+            "network": self.network,
+            "nats_per_char": self.nats_per_char,
+            "copied": self.copied,
+            "seconds": self.seconds,
+            "gradients": dict(zip(LAGS, self.norms(), strict=True)),
+        }
+
+    def norms(self) -> list[float]:
+        """Return the mean norms of the loss's gradient by the state LAGS characters before."""
+        [norms] = self.reach.norms
+        return [norms[lag - 1] for lag in LAGS]
+
+
+def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out`, and print what
+    they have learned. Returns the exit code.
+
+    Raises UsageError for a setting in which the networks differ.
+    """
+    for name in ("cell", "omega"):
+        if name in changes:
+            raise UsageError(
+                f"The recipe vanishing trains several networks: leave {named(name)} out."
+            )
+    recipe = read_recipe("vanishing")
+    config, _ = merge_settings(flags=changes, file=recipe, file_name="vanishing")
+    if out is None:
+        folder = RunWriter.create(CHECKPOINTS, "vanishing").path
+    else:
+        folder = RunWriter.create_at(out, can_resume=False).path
+
+    num_steps = len(NETWORKS) * (config.steps or 0)
+    learners = []
+    with task("training three networks", num_steps, unit="steps") as advance:
+        for network, settings in NETWORKS.items():
+            run = folder / network
+            learners.append(_learn(replace(config, **settings), run, advance))
+
+    if show_as_json:
+        print_json([learner.to_json() for learner in learners])
+    else:
+        console = result_console()
+        for picture in vanishing_view(learners):
+            console.print(picture)
+    return 0
+
+
+def _learn(config: Config, run: Path, advance: Task) -> Learner:
+    """Train a network in the folder `run`, and measure it."""
+    # One bar for all three: those of each training would come and go.
+    start = time.perf_counter()
+    with using(Progress()):
+        for event in train(config, out=run):
+            if isinstance(event, StepEvent):
+                advance(1)
+    seconds = time.perf_counter() - start
+
+    # Strings that it has not seen, and which of their characters follow from those before: all
+    # after the "=".
+    language = find_language("copy")
+    strings = list(make_strings(language, NUM_STRINGS, max_length=COPY_LENGTH, seed=TEST_SEED))
+    text = "".join(f"{string.text}\n" for string in strings)
+    is_certain = []
+    for string in strings:
+        is_certain += [following is not None for following in string.nexts]
+        is_certain.append(False)  # any word may follow the end of a line
+
+    model = load(run)
+    with using(Progress()):
+        reach = measure_reach(model.network, model.encode(text), max_lag=max(LAGS), name=run.name)
+    return Learner(
+        run=str(run),
+        network=run.name,
+        nats_per_char=model.val_nats,
+        copied=_share_predicted(model, text, np.array(is_certain)),
+        seconds=seconds,
+        reach=reach,
+    )
+
+
+def _share_predicted(model: Model, text: str, is_certain: np.ndarray[Any, Any]) -> float:
+    """Compute the share of the characters after those where `is_certain` (N,) that are the most
+    likely ones."""
+    ids = torch.from_numpy(model.encode(text).ids.astype(np.int64))
+    with torch.no_grad():
+        logits, _ = model.network(ids[:-1, None], model.network.initial_state(1))
+    is_right = (logits[:, 0].argmax(-1) == ids[1:]).numpy()
+    return float(is_right[is_certain[:-1]].mean())
+
+
+def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
+    """Draw the table of the networks, and the chart of their gradients."""
+    columns = ["network", "loss", "copied", *(f"gradient {lag} back" for lag in LAGS), "seconds"]
+    rows = []
+    for learner in learners:
+        norms = [f"{norm:.1e}" for norm in learner.norms()]
+        loss = "–" if learner.nats_per_char is None else f"{learner.nats_per_char:.4f}"
+        rows.append(
+            [learner.network, loss, f"{learner.copied:.1%}", *norms, f"{learner.seconds:.1f}"]
+        )
+    folder = Path(learners[0].run).parent
+    return [
+        plain_table(*columns, rows=rows, right=columns[1:]),
+        gradient_chart([learner.reach for learner in learners], f"{TITLE}, trained"),
+        Text(
+            'copied: characters after the "=" of abca=abca that are predicted right; rnn-omega:'
+            " with the regulariser Ω against vanishing gradients (Pascanu 2013)"
+        ),
+        Text(f"Next:\n  charrnn visualize {folder}/rnn --gradients --with {folder}/lstm"),
+    ]

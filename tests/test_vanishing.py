@@ -1,0 +1,56 @@
+"""The recipe that compares a plain network, one with Ω and a gated one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixture_types import Command
+
+import charrnn
+from charrnn.analyses.vanishing import LAGS, NETWORKS
+
+SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_three_networks_are_trained_and_compared(command: Command) -> None:
+    found: list[dict[str, Any]] = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    assert [learner["network"] for learner in found] == [*NETWORKS]
+    assert [[*map(int, learner["gradients"])] for learner in found] == [[*LAGS]] * 3
+    runs = [charrnn.load(learner["run"]) for learner in found]
+    assert [(run.config.cell, run.config.omega > 0) for run in runs] == [
+        ("rnn", False),
+        ("rnn", True),
+        ("lstm", False),
+    ]
+    assert [run.val_nats for run in runs] == [learner["nats_per_char"] for learner in found]
+
+
+def test_the_gradients_are_those_of_the_model(command: Command) -> None:
+    [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    text = command("corpora", "make", "copy", "--count", 300, "--length", 20, "--seed", 1).out
+    reach, _ = charrnn.load(plain["run"]).gradients_with([], text, max_lag=100)
+    assert [reach.norms[0][lag - 1] for lag in LAGS] == [*plain["gradients"].values()]
+
+
+def test_the_table_and_the_chart_name_the_networks(command: Command) -> None:
+    shown = command(*SHORT).out
+    assert "gradient 50 back" in shown
+    assert "● rnn   ▲ rnn-omega   ■ lstm" in shown
+    assert sorted(path.name for path in Path("checkpoints/vanishing-001").iterdir()) == [
+        "lstm",
+        "rnn",
+        "rnn-omega",
+    ]
+
+
+def test_a_setting_in_which_they_differ_is_refused(command: Command) -> None:
+    refused = command(*SHORT, "--cell", "gru")
+    assert refused.code == 2
+    assert refused.err.startswith("error: The recipe vanishing trains several networks:")
+    assert not Path("checkpoints").exists()
