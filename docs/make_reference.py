@@ -28,7 +28,6 @@ from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.text.sources import load_catalogue
@@ -169,7 +168,7 @@ def limits() -> dict[str, str]:
     """Return the ranges of options that do not set a field of the configuration, by the command and
     option."""
     found = {
-        "sample --count": f"between 1 and {MAX_COUNT}",
+        "sample --count": "1 or more",
     }
     for option, refused in refusals().items():
         try:

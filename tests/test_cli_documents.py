@@ -128,10 +128,7 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
     assert [entry["is_new"] for entry in objects] == [
         entry["text"] not in known for entry in objects
     ]
-    shown = command(*call).out.splitlines()[:12]
-    assert [line.endswith("  (in the training text)") for line in shown] == [
-        not entry["is_new"] for entry in objects
-    ]
+    assert command(*call).out == command(*call[:-1]).out
     novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0]])
     assert novelty.is_new == (True, False, False, False)
     assert (

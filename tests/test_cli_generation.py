@@ -161,7 +161,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
         np.argsort(entropies)[:-4:-1]
     )
     for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--count", 2)):
-        assert command(*options, *several).out.count("Where the model hesitated most") == 2
+        assert command(*options, *several).err.count("Where the model hesitated most") == 2
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -238,7 +238,7 @@ def test_a_document_is_exported_with_its_end_and_listed_without_one(
         assert found == json.loads(command(*options, "--json").out)
         assert found["has_ended"] == (length == 50)
         assert all(place["before"].startswith("a") for place in found["alternatives"])
-    assert "hesitated" not in command(*options[:6], "--length", 0, "--alternatives", 1).out
+    assert "hesitated" not in command(*options[:6], "--length", 0, "--alternatives", 1).err
 
 
 def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop_run: Path) -> None:
@@ -279,19 +279,58 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
         "wxyz",
         "--length",
     )
-    shown = text_of(command(*options, 60))
-    assert shown.startswith("wxyz\n")
-    assert "━" in shown
-    assert "held-out: the same share of validation text" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    shown = command(*options, 60)
+    assert shown.out == command(*options[:6], *options[7:], 60).out
+    assert "held-out: the same share of validation text" in shown.err
+    assert max(map(len, shown.err.splitlines())) <= 80
     short = command(*options, 11)
     assert (
         "the text has 11 characters, and copies of 30 or more count: give a larger --length"
         in short.err
     )
-    assert "copied" in text_of(
-        command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet")
+    assert (
+        "copied" in command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet").err
     )
+
+
+@pytest.mark.parametrize("num_chars", [1, 5, 30])
+@pytest.mark.parametrize("prime", ["", "abcdef"])
+def test_no_more_characters_in_a_row_are_copied(
+    command: Command, tmp_path: Path, num_chars: int, prime: str
+) -> None:
+    """The model writes the alphabet over and over, as its text does."""
+    text = f"{ascii_lowercase}\n" * 300
+    path = tmp_path / "half.txt"
+    path.write_bytes(text.encode())
+    run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
+    options = ("sample", run, "--seed", 0, "--temp", 0.3, "--length", 60, "--prime", prime)
+
+    written = command(*options, "--no-copy", num_chars).out.removesuffix("\n")
+
+    assert len(written) == 60 + len(prime)
+    longest = num_chars + 1
+    for end in range(max(longest, len(prime) + 1), len(written) + 1):
+        assert written[end - longest : end] not in text
+    assert written != command(*options).out.removesuffix("\n")
+
+
+def test_a_text_ends_where_every_character_would_copy(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(b"aabba\n\na\nb\nb" * 300)
+    run = build_chain(tmp_path / "pairs-001", "\nab", corpus=path)
+    assert len(command("sample", run, "--seed", 0, "--no-copy", 1).out) <= 2
+
+
+def test_copies_cannot_be_avoided_without_the_training_text(
+    command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "gone.txt"
+    path.write_bytes(b"abc\n" * 300)
+    run = build_chain(tmp_path / "gone-001", "\nabc", corpus=path)
+    path.unlink()
+    ran = command("sample", run, "--no-copy", 5)
+    assert ran.code != 0
+    assert "gone.txt" in ran.err
 
 
 def test_bytes_that_are_no_text_are_read_as_they_were_typed(

@@ -15,14 +15,16 @@ import torch
 from conftest import REPOSITORY, Ran, TrainedRun
 from hand_built import TEXTS, text_hash
 
+from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.generation import sampling
+from charrnn.generation import generator, sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block, Engine, prime_model, sample_ids
+from charrnn.generation.sampling import Block, Engine, prime_model, sample_ids, seed_of_text
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.system.progress import Progress, using
+from charrnn.text.vocab import Vocab
 
 compiled = pytest.importorskip("charrnn.compiled.sampling", reason="numba is not installed")
 
@@ -30,17 +32,20 @@ V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
 
 
-def make_stepper(config: Config = BASE, precision: str = "int8") -> Stepper:
-    """A stepper whose biases are not zero."""
+def make_tensors(config: Config) -> dict[str, Any]:
+    """Weights of which the biases are not zero."""
     network = CharRNN(config, V)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim == 1 or len(parameter) == 53:
                 parameter.normal_(std=0.3, generator=generator)
-    return Stepper(
-        config, {name: value.numpy() for name, value in network.state_dict().items()}, precision
-    )
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def make_stepper(config: Config = BASE, precision: str = "int8") -> Stepper:
+    """A stepper whose biases are not zero."""
+    return Stepper(config, make_tensors(config), precision)
 
 
 @pytest.fixture
@@ -94,6 +99,30 @@ def test_it_computes_the_bits_of_numpy(
     # Sums of 17 exponentials in float64, in another order.
     np.testing.assert_allclose(found.logprobs, expected.logprobs, rtol=0, atol=1e-13)
     assert len({tuple(row) for row in found.ids.tolist()}) > 1
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("stops", [(), ("ab",)])
+def test_documents_are_the_same_in_any_row(
+    is_compiled: bool,
+    stops: tuple[str, ...],
+    choose: Callable[[bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = replace(BASE, documents="lines", ngram_rows=53)
+    vocab = Vocab("char", ("", "\0", *"abcdefghijklmno"))
+    model = Model(config, vocab, make_tensors(config), name="tiny")
+    options = {"seed": 3, "length": 40, "temperature": 1.5, "stops": stops}
+    choose(False)
+    expected = [model.sample(**options | {"seed": seed_of_text(3, i)}).text for i in range(50)]
+
+    choose(is_compiled)
+    monkeypatch.setattr(generator, "MAX_ROWS", 7)
+    together = model.samples(50, **options)
+
+    assert [text.text for text in together] == expected
+    assert {text.has_ended for text in together} == {True, False}
+    assert len({len(text.logprobs) for text in together}) > 5
 
 
 def test_every_compiled_function_has_a_name_of_its_own() -> None:

@@ -16,7 +16,9 @@ from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
+from charrnn.reports import copies
 from charrnn.reports import novelty as room
+from charrnn.reports.copies import window_hashes
 from charrnn.reports.novelty import (
     LINES,
     STYLES,
@@ -24,7 +26,6 @@ from charrnn.reports.novelty import (
     Novelty,
     find_copies,
     find_documents,
-    window_hashes,
 )
 from charrnn.views.theme import visible
 
@@ -175,6 +176,7 @@ def test_documents_are_found_in_slices(
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SLICE_CHARS", slice_chars)
+        patch.setattr(copies, "SLICE_CHARS", slice_chars)
         if as_bytes:
             found = {
                 text.decode()

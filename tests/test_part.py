@@ -8,7 +8,7 @@ from conftest import SMALL_RUN
 from fixture_types import Command
 
 import charrnn
-from charrnn.reports import novelty
+from charrnn.reports import copies, novelty
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
 
@@ -56,7 +56,7 @@ def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.M
     expected = novelty.find_copies(asked, whole, min_length=10)
     assert expected.copies
     assert expected.copies[-1].source_line > 1
-    monkeypatch.setattr(novelty, "SLICE_CHARS", 64)
+    monkeypatch.setattr(copies, "SLICE_CHARS", 64)
     assert novelty.find_copies(asked, part, min_length=10) == expected
 
 
@@ -78,6 +78,7 @@ def test_no_command_decodes_the_whole_corpus(
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.reports.novelty.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.reports.copies.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.reports.novelty.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
     for line in (

@@ -14,11 +14,12 @@ from charrnn.generation.writing import (
     MIN_CHARS,
     Loop,
     TextStream,
+    WrittenText,
     find_loop,
     text_of,
     write_chunks,
     write_text,
-    write_texts,
+    write_whole,
 )
 from charrnn.text.vocab import Vocab
 
@@ -112,12 +113,9 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(
     vocab: Vocab, size: int, stops: Sequence[str]
 ) -> None:
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
-    together = write_texts(
-        iter(blocks_of(texts, vocab, size)),
-        [TextStream(vocab, stops) for _ in texts],
-        range(3),
-    )
-    for text, found in zip(texts, together, strict=True):
+    for text in texts:
+        written = WrittenText(TextStream(vocab, stops), seed=0, length=len(text.encode()))
+        found = write_whole(iter(blocks_of([text], vocab, size)), written)
         blocks = blocks_of([text], vocab, size)
         expected = cut(text, stops)
         pieces = list(write_text(iter(blocks), TextStream(vocab, stops)))
@@ -128,7 +126,7 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(
         assert {piece.value for piece in pieces} <= {0.5}
 
 
-def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
+def test_nothing_more_is_drawn_when_the_text_has_ended() -> None:
     drawn: list[Block] = []
 
     def blocks(*texts: str) -> Iterator[Block]:
@@ -140,7 +138,7 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
     def stream() -> TextStream:
         return TextStream(CHARS, ("bb",))
 
-    list(write_texts(blocks("abbc", "cabb"), [stream(), stream()], (0, 0)))
+    write_whole(blocks("cabb"), WrittenText(stream(), seed=0, length=20))
     assert len(drawn) == 2
     for write in (write_text, write_chunks):
         list(write(blocks("cabb"), stream()))

@@ -52,12 +52,16 @@ _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--no-repeat", without="--beam"),
-        Rule(f"{_DRAWS} --export", beside="--beam", why="which searches for the most likely text"),
+        Rule(
+            f"{_DRAWS} --export --no-copy",
+            beside="--beam",
+            why="which searches for the most likely text",
+        ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
         Rule("--alternatives", beside="--novelty"),
-        Rule("--adapt --clamp --novelty", beside="--mix"),
+        Rule("--adapt --clamp --novelty --no-copy", beside="--mix"),
     ),
     "train": (
         Rule(

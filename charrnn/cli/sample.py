@@ -114,6 +114,14 @@ class SampleCommandOptions(CommandOptions):
         "Number of samples; with --beam: print the N best texts.",
         shown_default="1",
     )
+    no_copy: int | None = option(
+        None,
+        "--no-copy N",
+        "Never write more than N characters in a row that stand in the training text.",
+        COPIES,
+        least=1,
+        needs="reports",
+    )
     novelty: bool = option(
         False,
         "--novelty",
@@ -157,8 +165,12 @@ def _draw(
     cell = None
     if options.cell not in (None, SURPRISE):
         cell = arguments.parse_cell("--color", str(options.cell), output.first)
+    forbid = None
+    if options.no_copy is not None:
+        forbid = output.first.known_passages(options.no_copy)
     drawing = replace(
         options.drawing,
+        forbid=forbid,
         temperature=temperatures[0],
         length=output.length,
         seed=seed,

@@ -170,18 +170,19 @@ class SampleOutput:
         beginning = _decoded(self.prime).rpartition(END)[2]
         novelty = self.reference.compare_documents([beginning + text.text for text in texts])
 
-        console = result_console()
         for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
             if self.show_as_json:
                 print_json(self._as_json(text) | {"is_new": is_new})
                 continue
-            sys.stdout.write(separator(self.model, index, count))
-            shown = rich_text.Text(printable(self.typed + text.text, IN_TEXT))
-            if not is_new:
-                shown.append("  (in the training text)", style="dim")
-            console.print(shown, soft_wrap=True)
+            # The mark is for a person; a file has the documents alone.
+            mark = ""
+            if sys.stdout.isatty() and not is_new:
+                mark = "  (in the training text)"
+            before = separator(self.model, index, count)
+            write([before, self.typed, text.text, mark], ends_line=True)
         if not self.show_as_json:
-            console.print(*novelty.view())
+            sys.stdout.flush()
+            result_console(stderr=True).print(*novelty.view())
 
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far
@@ -278,8 +279,9 @@ class SampleOutput:
 
     def _show_places(self, text: str) -> None:
         if places := self._places(text):
-            sys.stdout.write("\n")
-            result_console().print(tables.hesitation_table(places))
+            sys.stdout.flush()
+            write_aside("")
+            result_console(stderr=True).print(tables.hesitation_table(places))
 
     def _places(self, text: str) -> "list[Hesitation]":
         """Return the places where the model hesitated, if they are asked for."""
@@ -297,11 +299,16 @@ class SampleOutput:
             print_json(self._as_json(text) | {"novelty": found.to_json()})
             return
 
-        console = result_console()
-        if self.typed:
-            sys.stdout.write(printable(self.typed, IN_TEXT) + "\n")
-        for page in found.pages():
-            console.print(page)
+        # A file has the text alone; the marks are for a terminal.
+        marked, *figures = found.pages()
+        if sys.stdout.isatty():
+            write([self.typed])
+            result_console().print(marked)
+        else:
+            write([self.typed, text.text])
+        sys.stdout.flush()
+        for figure in figures:
+            result_console(stderr=True).print(figure)
 
         # Nothing is marked in so short a text, which looks as if all of it were new.
         if len(found.text) < found.min_length:

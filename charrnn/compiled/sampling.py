@@ -24,6 +24,8 @@ recurrent weights, R rows and C columns of a matrix.
 import math
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,12 +44,14 @@ from charrnn.compiled.dot_products import (
     whole_at,
 )
 from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sampling import Block, PrimedState, Streams
 from charrnn.model import ngram_table as ngrams
 from charrnn.model import portable_math, recurrent_state
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop
+from charrnn.system.process import num_cores
 from charrnn.system.progress import tell, warn
 
 COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
@@ -765,6 +769,66 @@ SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """Their files: a change in one makes the compiled code out of date."""
 LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
+
+
+class CompiledRows:
+    """B texts that are drawn by the compiled loop: each core draws some of them, without waiting
+    for the others."""
+
+    def __init__(self, stepper: Stepper, streams: Streams) -> None:
+        self._streams = streams
+        self._weights = pack(stepper)
+        num_streams = len(streams.generators)
+        self._groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
+        self._pool = ThreadPoolExecutor(len(self._groups))
+
+        # The loop changes states and logits in place, and reads the options of all streams of a
+        # group in arrays: no Python objects.
+        packed = recurrent_state.pack(streams.state)
+        self._states = [packed.take(group, axis=2) for group in self._groups]
+        self._logits = [streams.logits.take(group, axis=0) for group in self._groups]
+        self._scratches = []
+        self._drawings = []
+        for group in self._groups:
+            shapings = [streams.shapings[stream] for stream in group]
+            self._scratches.append(make_scratch(self._weights, len(group)))
+            self._drawings.append(drawing_of(shapings, streams.banned, stepper.vocab_size))
+
+    def draw(self, num_chars: int) -> Block:
+        """Draw the next characters of each text."""
+        # The random numbers are drawn here, one for each character as NumPy would, so that the ids
+        # are the same.
+        uniforms = np.stack([one.random(num_chars) for one in self._streams.generators])
+        draw_group = partial(self._draw_group, uniforms=uniforms)
+        blocks = list(self._pool.map(draw_group, range(len(self._groups))))
+        return Block(*map(np.concatenate, zip(*blocks, strict=True)))
+
+    def _draw_group(self, index: int, uniforms: NDArray[np.float64]) -> Block:
+        """Draw the next characters of one group by uniform numbers (B, N)."""
+        group = self._groups[index]
+        shape = (len(group), uniforms.shape[1])
+        block = Block(
+            ids=np.zeros(shape, np.int64),
+            logprobs=np.zeros(shape),
+            values=np.zeros(shape, np.float32),
+        )
+        LOOPS["write"](
+            self._weights,
+            (self._states[index], self._logits[index]),
+            uniforms[group],
+            self._drawings[index],
+            self._scratches[index],
+            block.ids,
+            block.logprobs,
+        )
+        return block
+
+    def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
+        """Put the state after the prime into the rows that `is_begun` (B,) marks."""
+        state = recurrent_state.pack(primed.state)
+        for group, states, logits in zip(self._groups, self._states, self._logits, strict=True):
+            states[:, :, is_begun[group]] = state
+            logits[is_begun[group]] = primed.logits
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:

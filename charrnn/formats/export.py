@@ -101,11 +101,14 @@ def _last_part(source: str) -> str:
 
 
 def _onnx(model: Model, path: Path) -> Content:
+    import numpy as np
+
     from charrnn.formats.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
     from charrnn.generation.sample_options import SampleOptions
 
     data = onnx_to_bytes(model)
-    ids = model.generator.draw_ids(SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32"))
+    options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
+    ids = np.concatenate([block.ids[0] for block in model.generator.draw_blocks(options)])
     return data, check_onnx(data, model.stepper, ids)
 
 

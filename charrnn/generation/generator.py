@@ -5,9 +5,9 @@ import heapq
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,22 +35,22 @@ from charrnn.generation.writing import (
     Piece,
     TextSearch,
     TextStream,
+    WrittenText,
     write_chunks,
     write_text,
     write_texts,
+    write_whole,
 )
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.display import RecordList
 from charrnn.text.vocab import Vocab
 
-MAX_COUNT = 4096
-"""Number of samples in one call at most."""
+MAX_ROWS = 256
+"""Texts that are drawn side by side at most: more do not fit into the caches of a core."""
 GROUP_CHARS = 2_000_000
 """Characters of several texts that are drawn together at most, unless one text alone is longer.
 They are kept until the texts before them are handed over: about 10 bytes each."""
-GROUP_BYTES = 1 << 28
-"""Bytes of the states of these texts at most."""
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not
 finite."""
@@ -74,16 +74,6 @@ def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
         raise CheckpointError(
             f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
         )
-
-
-class _Group(NamedTuple):
-    """Texts that are drawn together."""
-
-    blocks: Iterator[Block]
-    streams: list[TextStream]
-    """Decodes each text."""
-    seeds: list[int]
-    """The seed of each text."""
 
 
 class Generator:
@@ -198,11 +188,11 @@ class Generator:
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are
         complete.
         """
-        return write_text(self._draw_one(options), self._text_stream(options))
+        return write_text(self.draw_blocks(options), self._text_stream(options))
 
     def write(self, options: SampleOptions) -> Iterator[str]:
         """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return write_chunks(self._draw_one(options), self._text_stream(options))
+        return write_chunks(self.draw_blocks(options), self._text_stream(options))
 
     def sample(self, options: SampleOptions) -> GeneratedText:
         """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
@@ -225,17 +215,20 @@ class Generator:
         """
         options = _with_seed(options)
 
-        # Either the seeds differ or the temperatures.
-        if temperatures:
-            variants = [replace(options, temperature=temperature) for temperature in temperatures]
-        else:
-            variants = _variants(count, options)
-        for group in self._groups(variants):
-            yield from write_texts(group.blocks, group.streams, seeds=group.seeds)
-
-    def draw_ids(self, options: SampleOptions) -> Ids:
-        """Draw the ids (length,) of one text; after the END of a document another one begins."""
-        return np.concatenate([block.ids[0] for block in self._draw_one(options)])
+        # Either the temperatures differ or the seeds.
+        variants = [replace(options, temperature=temperature) for temperature in temperatures]
+        num_rows = self._num_rows(options, count)
+        if not temperatures:
+            seeds = _seeds_of_texts(count, options)
+            if num_rows > 1:
+                yield from self._write_texts(options, seeds=seeds, num_rows=num_rows)
+                return
+            variants = [replace(options, seed=seed) for seed in seeds]
+        for variant in variants:
+            text = WrittenText(
+                stream=self._text_stream(variant), seed=_seed(variant), length=variant.length
+            )
+            yield write_whole(self._draw(variant), text)
 
     def write_each(self, count: int, options: SampleOptions) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
@@ -243,14 +236,18 @@ class Generator:
         A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its
         chunks before asking for the next text.
         """
-        for group in self._groups(_variants(count, _with_seed(options))):
-            if len(group.streams) == 1:
-                yield write_chunks(group.blocks, group.streams[0])
-            else:
-                # Their characters are drawn side by side: the second text is complete with the
-                # first one.
-                for record in write_texts(group.blocks, group.streams, seeds=group.seeds):
-                    yield iter((record.text,))
+        options = _with_seed(options)
+        seeds = _seeds_of_texts(count, options)
+        num_rows = self._num_rows(options, count)
+        if num_rows == 1:
+            for seed in seeds:
+                blocks = self._draw(replace(options, seed=seed))
+                yield write_chunks(blocks, self._text_stream(options))
+            return
+
+        # Their characters are drawn side by side: each text is complete when it is handed over.
+        for record in self._write_texts(options, seeds=seeds, num_rows=num_rows):
+            yield iter((record.text,))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -384,47 +381,69 @@ class Generator:
             self.vocab, options.stops, end_id=self.config.end_id, on_cut=options.on_cut
         )
 
-    def _groups(self, variants: Sequence[SampleOptions]) -> Iterator[_Group]:
-        """Yield as many texts as are drawn together; their options differ in the seed or in the
-        temperature."""
-        # A text that must match may end before others, and is drawn by itself.
-        options = variants[0]
-        size = 1
-        if options.match is None:
-            # As many as the states and the characters of all of them may take of the memory.
-            state_bytes = self.model_for(options.precision, {}).initial_state(1).num_bytes
-            most = min(GROUP_BYTES // state_bytes, GROUP_CHARS // max(1, options.length))
-            size = max(1, most)
-        for first in range(0, len(variants), size):
-            group = variants[first : first + size]
-            yield _Group(
-                blocks=self._draw(group),
-                streams=[self._text_stream(options) for _ in group],
-                seeds=_seeds(group),
-            )
+    def _num_rows(self, options: SampleOptions, count: int) -> int:
+        """Return how many of `count` texts are drawn side by side."""
+        # What may follow depends on the whole text, so that each is drawn by itself.
+        if options.match is not None or options.forbid is not None:
+            return 1
+        return max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS, count))
 
-    def _draw_one(self, options: SampleOptions) -> Iterator[Block]:
-        return self._draw([_with_seed(options)])
+    def _write_texts(
+        self, options: SampleOptions, seeds: Sequence[int], num_rows: int
+    ) -> Iterator[GeneratedText]:
+        """Draw a text for each of `seeds`, `num_rows` side by side."""
+        has_end = self.config.end_id is not None
+        rows = sampling.TextRows(
+            **self._start(options),
+            shapings=[options] * num_rows,
+            seeds=seeds[:num_rows],
+            num_chars=len(seeds) * options.length,
+            ends_early=has_end,
+        )
+        return write_texts(
+            rows,
+            seeds,
+            num_rows=num_rows,
+            length=options.length,
+            make_stream=partial(self._text_stream, options),
+            ends_early=has_end or len(options.stops) > 0,
+            on_draw=options.on_draw,
+        )
 
-    def _draw(self, variants: Sequence[SampleOptions]) -> Iterator[Block]:
-        """Check the options against the model, read the prime, and return an iterator over the
-        blocks."""
-        # All errors are raised here, before a caller prints the first character.
-        options = variants[0]
+    def draw_blocks(self, options: SampleOptions) -> Iterator[Block]:
+        """Draw `length` ids of one text; after the END of a document another one begins."""
+        return self._draw(_with_seed(options))
+
+    def _start(self, options: SampleOptions) -> dict[str, Any]:
+        """Check the options against the model, read the prime, and return what all texts begin
+        with."""
         stepper = self.model_for(options.precision, options.clamps)
         _check_cell(options.cell, stepper)
-        banned = self._never_drawn(options.ban)
         prime = self.encode_prime(options.prime, options.unknown)
+        return {
+            "banned": self._never_drawn(options.ban),
+            "stepper": stepper,
+            "primed": self._read_prime(stepper, prime),
+        }
+
+    def _draw(self, options: SampleOptions) -> Iterator[Block]:
+        """Return an iterator over the blocks of one text."""
+        # All errors are raised here, before a caller prints the first character.
+        start = self._start(options)
+        # What is read before a text without a prime is no part of it.
+        read: Sequence[int] = ()
+        if options.prime:
+            read = self.encode_prime(options.prime, options.unknown).tolist()
         blocks = sampling.sample_ids(
-            stepper=stepper,
-            primed=self._read_prime(stepper, prime),
-            shapings=variants,
-            seeds=_seeds(variants),
+            **start,
+            shapings=[options],
+            seeds=[_seed(options)],
             length=options.length,
-            banned=banned,
             cell=options.cell,
             ends_early=self.config.end_id is not None,
             pattern=self._pattern(options),
+            forbid=options.forbid,
+            read=read,
         )
         return _counted(blocks, options.on_draw)
 
@@ -494,18 +513,15 @@ def _with_seed(options: SampleOptions) -> SampleOptions:
     return options
 
 
-def _variants(count: int, options: SampleOptions) -> list[SampleOptions]:
-    """Return the options of `count` texts, each with a seed of its own."""
-    if not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
-    (seed,) = _seeds([options])
-    return [replace(options, seed=sampling.seed_of_text(seed, index)) for index in range(count)]
+def _seeds_of_texts(count: int, options: SampleOptions) -> list[int]:
+    """Return the seed of each of `count` texts."""
+    check_range("count", count, low=1)
+    return [sampling.seed_of_text(_seed(options), index) for index in range(count)]
 
 
-def _seeds(variants: Sequence[SampleOptions]) -> list[int]:
-    seeds = [variant.seed for variant in variants if variant.seed is not None]
-    assert len(seeds) == len(variants), "whoever draws has chosen the seeds"
-    return seeds
+def _seed(options: SampleOptions) -> int:
+    assert options.seed is not None, "whoever draws has chosen the seed"
+    return options.seed
 
 
 def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Iterator[Block]:

@@ -14,6 +14,9 @@ from charrnn.config.options import option
 from charrnn.errors import UsageError, did_you_mean, named
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from charrnn.model.clamping import Clampable
 
 DEFAULT_LENGTH = 1000
@@ -48,6 +51,8 @@ each, until it ends."""
 DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
 """Panels of the options in `charrnn sample --help`."""
 
+Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
+"""Says which characters must not follow a text of ids."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """Cells (layer, unit), and directions (`charrnn.analyses.directions`), with the value of each cell
 and the output of each direction."""
@@ -209,6 +214,9 @@ class SampleOptions(TextOptions, Shaping):
     )
     """`int8`: weights in 8 bits, the same text compiled or not, alone or among others;
     `fp32`: weights as they are."""
+    forbid: "Forbid | None" = None
+    """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
+    where all must not, the text ends."""
     on_cut: Callable[[], object] = lambda: None
     """Called for each document that has not ended after `length` characters."""
 

@@ -5,8 +5,7 @@ decodes them.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -24,12 +23,11 @@ from charrnn.generation.distribution import (
     log_softmax,
 )
 from charrnn.generation.patterns import Pattern, State
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import Forbid, Shaping
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import CharacterModel, Stepper
-from charrnn.system.process import num_cores
 from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -43,6 +41,8 @@ UNCACHED_FROM = 100_000
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
 """Sizes of the first and the largest block of the compiled loop: small at first, so that text
 appears soon."""
+EARLY_BLOCK = 8
+"""Characters of a block of texts that end early: what is drawn of a text after its end is lost."""
 SLOW_PRIME = 20_000
 """Characters of a prime from which its reading is reported as a task: long enough to take seconds
 without numba."""
@@ -233,6 +233,8 @@ def sample_ids(
     cell: tuple[int, int] | None = None,
     ends_early: bool = False,
     pattern: Pattern | None = None,
+    forbid: Forbid | None = None,
+    read: Sequence[int] = (),
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
@@ -246,75 +248,61 @@ def sample_ids(
     stream, a `pattern` lets only characters follow that can lead to a match; where none does, it
     ends.
     """
-    # All streams begin with the state after the prime, which was read once.
-    num_streams = len(seeds)
-    streams = Streams(
-        logits=np.repeat(primed.logits, num_streams, axis=0),
-        state=primed.state.map(partial(np.repeat, repeats=num_streams, axis=-2)),
-        generators=[generator_of(seed) for seed in seeds],
+    # Compiled code neither is guided nor returns the values of a cell.
+    is_guided = pattern is not None or forbid is not None
+    num_chars = length * len(seeds)
+    if is_guided or cell is not None:
+        num_chars = 0
+    rows = TextRows(
+        stepper=stepper,
+        primed=primed,
         shapings=shapings,
+        seeds=seeds,
+        num_chars=num_chars,
         banned=banned,
+        cell=cell,
+        ends_early=ends_early,
     )
-    if pattern is not None:
-        yield from _matching_blocks(stepper, streams, length=length, pattern=pattern)
+    if is_guided:
+        yield from _guided_blocks(
+            stepper, rows.streams, length=length, pattern=pattern, forbid=forbid, text=[*read]
+        )
         return
-
-    # Compiled code returns no values of a cell.
-    engine = Engine.NUMPY
-    if cell is None:
-        engine = choose_engine(length * num_streams)
-
-    # The first characters appear before the module is loaded, which takes half a second.
-    is_loaded = _compiled_module.cache_info().currsize > 0
-    if engine is not Engine.NUMPY and not is_loaded:
-        num_first = min(length, BEFORE_LOADING // num_streams)
-        yield from _numpy_blocks(stepper, streams, length=num_first)
-        length -= num_first
-
-    # Documents may end before compiling pays: then NumPy draws as many characters as would pay for
-    # it, and what is left of the length decides anew.
-    if engine is Engine.COMPILED and ends_early:
-        compiled = compiled_loop(stepper, Engine.LOADED)
-        if compiled is None:
-            num_first = min(length, UNCACHED_FROM // num_streams)
-            yield from _numpy_blocks(stepper, streams, length=num_first)
-            length -= num_first
-            compiled = compiled_loop(stepper, choose_engine(length * num_streams))
-    else:
-        compiled = compiled_loop(stepper, engine)
-
-    if compiled is None:
-        yield from _numpy_blocks(stepper, streams, length=length, cell=cell)
-    else:
-        assert isinstance(stepper, Stepper), "only that is compiled"
-        yield from _compiled_blocks(compiled, stepper, streams=streams, length=length)
+    size = FIRST_BLOCK
+    while length > 0:
+        block = rows.draw(min(size, length))
+        yield block
+        length -= block.ids.shape[1]
+        size = min(2 * size, LAST_BLOCK)
 
 
-def _numpy_blocks(
+def _guided_blocks(
     stepper: CharacterModel,
     streams: Streams,
     length: int,
-    cell: tuple[int, int] | None = None,
+    pattern: Pattern | None,
+    forbid: Forbid | None,
+    text: list[int],
 ) -> Iterator[Block]:
-    """Draw `length` characters in each stream, one per block."""
-    for _ in range(length):
-        yield _draw_block(stepper, streams, allowed=streams.logits, cell=cell)
-
-
-def _matching_blocks(
-    stepper: CharacterModel, streams: Streams, length: int, pattern: Pattern
-) -> Iterator[Block]:
-    """Draw at most `length` characters in the only stream, one per block, so that they match."""
-    matched: State = pattern.start
+    """Draw at most `length` characters in the only stream, one per block, so that they match and
+    none is forbidden."""
+    if pattern is not None:
+        matched: State = pattern.start
     for left in range(length, 0, -1):
+        allowed = streams.logits.copy()
+        allowed[:, list(streams.banned)] = -np.inf
         # A character after which more are missing than are left leads to no match.
-        can_match = pattern.missing_after(matched) < left
-        allowed = np.where(can_match, streams.logits, -np.inf)
+        if pattern is not None:
+            allowed[:, pattern.missing_after(matched) >= left] = -np.inf
+        if forbid is not None:
+            allowed[:, forbid(text)] = -np.inf
         if np.isneginf(allowed).all():
             return
 
         block = _draw_block(stepper, streams, allowed=allowed)
-        matched = pattern.follow(matched, int(block.ids[0, 0]))
+        text.append(int(block.ids[0, 0]))
+        if pattern is not None:
+            matched = pattern.follow(matched, text[-1])
         yield block
 
 
@@ -344,62 +332,86 @@ def _draw_block(
     return Block(ids=ids[:, None], logprobs=logprobs, values=values)
 
 
-def _compiled_blocks(
-    compiled: ModuleType, stepper: Stepper, streams: Streams, length: int
-) -> Iterator[Block]:
-    """Draw `length` characters in each stream by the compiled loop, in growing blocks."""
-    weights = compiled.pack(stepper)
-    num_streams = len(streams.generators)
+class TextRows:
+    """B texts that are drawn side by side, and others in their place when they have ended.
 
-    # Streams are independent: each core draws some of them, without waiting for the others.
-    groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
-    packed = pack(streams.state)
-    states = [packed.take(group, axis=2) for group in groups]
-    logits = [streams.logits.take(group, axis=0) for group in groups]
-    scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
+    The options are those of `sample_ids`; a text has the same ids in any row.
+    """
 
-    # The options of all streams of a group in arrays: the loop reads no Python objects.
-    drawings = []
-    for group in groups:
-        shapings = [streams.shapings[stream] for stream in group]
-        drawings.append(compiled.drawing_of(shapings, streams.banned, stepper.vocab_size))
-
-    def write(index: int, uniforms: NDArray[np.float64]) -> Block:
-        """Draw the next characters of one group by uniform numbers (B, N)."""
-        group = groups[index]
-        shape = (len(group), uniforms.shape[1])
-        block = Block(
-            ids=np.zeros(shape, np.int64),
-            logprobs=np.zeros(shape),
-            values=np.zeros(shape, np.float32),
+    def __init__(
+        self,
+        stepper: CharacterModel,
+        primed: PrimedState,
+        shapings: Sequence[Shaping],
+        seeds: Sequence[int],
+        *,
+        num_chars: int,
+        banned: Sequence[int] = (),
+        cell: tuple[int, int] | None = None,
+        ends_early: bool = False,
+    ) -> None:
+        """Begin a text in each row; `num_chars` is how many characters all texts have at most."""
+        self._stepper = stepper
+        self._primed = primed
+        # All begin with the state after the prime, which was read once.
+        self.streams = Streams(
+            logits=np.repeat(primed.logits, len(seeds), axis=0),
+            state=primed.state.map(partial(np.repeat, repeats=len(seeds), axis=-2)),
+            generators=[generator_of(seed) for seed in seeds],
+            shapings=shapings,
+            banned=banned,
         )
-        # It writes the block, the states and the logits in place.
-        compiled.LOOPS["write"](
-            weights,
-            (states[index], logits[index]),
-            uniforms[group],
-            drawings[index],
-            scratches[index],
-            block.ids,
-            block.logprobs,
-        )
+        self._cell = cell
+        self._num_left = num_chars
+        self._compiled: Any = None
+
+        # The first characters appear before the module is loaded, which takes half a second.
+        first = num_chars - BEFORE_LOADING
+        if _compiled_module.cache_info().currsize > 0:
+            first = num_chars
+        # Texts that end early are compiled only after as
+        # many characters as pay for it. Each engine is tried when so many are left.
+        engine = choose_engine(num_chars)
+        self._engines: list[tuple[int, Engine]] = []
+        if engine is Engine.COMPILED and ends_early:
+            self._engines = [(first, Engine.LOADED), (num_chars - UNCACHED_FROM, engine)]
+        elif engine is not Engine.NUMPY:
+            self._engines = [(first, engine)]
+
+    def draw(self, num_chars: int) -> Block:
+        """Draw the next characters of all texts: `num_chars`, or one if NumPy draws them."""
+        while self._engines and self._num_left <= self._engines[0][0]:
+            _, engine = self._engines.pop(0)
+            compiled = compiled_loop(self._stepper, engine)
+            if compiled is not None:
+                self._compiled = compiled.CompiledRows(self._stepper, self.streams)
+                self._engines = []
+
+        if self._compiled is None:
+            block = _draw_block(
+                self._stepper, self.streams, allowed=self.streams.logits, cell=self._cell
+            )
+        else:
+            block = self._compiled.draw(num_chars)
+        self._num_left -= block.ids.size
         return block
 
-    # The random numbers are drawn here, one for each character as NumPy would, so that the ids are
-    # the same.
-    size = FIRST_BLOCK
-    with ThreadPoolExecutor(len(groups)) as pool:
-        while length > 0:
-            size = min(size, length)
-            uniforms = np.stack([generator.random(size) for generator in streams.generators])
-            blocks = list(pool.map(write, range(len(groups)), [uniforms] * len(groups)))
-            yield Block(
-                ids=np.concatenate([block.ids for block in blocks]),
-                logprobs=np.concatenate([block.logprobs for block in blocks]),
-                values=np.concatenate([block.values for block in blocks]),
-            )
-            length -= size
-            size = min(2 * size, LAST_BLOCK)
+    def begin(self, seeds: Mapping[int, int]) -> None:
+        """Begin other texts, with the same shaping, in some rows: the seed of each by its row."""
+        is_begun = np.zeros(len(self.streams.generators), np.bool_)
+        for row, seed in seeds.items():
+            is_begun[row] = True
+            self.streams.generators[row] = generator_of(seed)
+        if self._compiled is not None:
+            self._compiled.begin(is_begun, self._primed)
+            return
+
+        mask = is_begun[:, None]
+        streams = self.streams
+        streams.logits = np.where(mask, self._primed.logits, streams.logits)
+        streams.state = streams.state.map(
+            lambda old, new: np.where(mask, new, old), self._primed.state
+        )
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:

@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.generated import GeneratedText
-from charrnn.generation.sampling import Block
+from charrnn.generation.sampling import (
+    EARLY_BLOCK,
+    FIRST_BLOCK,
+    LAST_BLOCK,
+    Block,
+    TextRows,
+)
 from charrnn.text.vocab import Decoder, Vocab
 
 
@@ -45,7 +51,7 @@ class TextStream:
         self._vocab = vocab
         self._decoder = Decoder(vocab)
         self._stops = tuple(stops)
-        self._end_id = end_id
+        self.end_id = end_id
         self._on_cut = on_cut
         self._pending: list[Piece] = []
         self.is_done = False
@@ -58,7 +64,7 @@ class TextStream:
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
         """Add an id, and return the pieces that now certainly belong to the text; the last one,
         END, has none."""
-        if id != self._end_id:
+        if id != self.end_id:
             self._pending.append(
                 Piece(text=self._decoder.feed(id), logprob=logprob, value=value, id=id)
             )
@@ -74,14 +80,22 @@ class TextStream:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every id is one character and nothing ends the text, so that nothing stays
+        """Whether every id is one character and only END ends the text, so that nothing stays
         pending."""
-        return self._vocab.kind == "char" and not self._stops and self._end_id is None
+        return self._vocab.kind == "char" and not self._stops
 
-    def feed_all(self, ids: Iterable[int]) -> str:
+    def feed_plain(self, ids: Sequence[int]) -> str:
+        """Add ids of a text that `is_plain`, and return their characters up to END."""
+        if self.end_id in ids:
+            self.is_done = True
+            self.has_ended = True
+            ids = ids[: ids.index(self.end_id)]
+        return self._vocab.decode(ids)
+
+    def feed_all(self, ids: Sequence[int]) -> str:
         """Add ids, and return the text that is now certain."""
         if self.is_plain:
-            return self._vocab.decode(ids)
+            return self.feed_plain(ids)
         released: list[Piece] = []
         for id in ids:
             if self.is_done:
@@ -188,37 +202,49 @@ def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
     yield text_of(stream.finish())
 
 
-class _WrittenText:
+class WrittenText:
     """A text while its ids are drawn. Until it is complete, a log-probability takes 8 bytes."""
 
-    def __init__(self, stream: TextStream) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
+        self._stream = stream
+        self._seed = seed
+        self.num_left = length
+        """Characters that may still follow."""
         self._text = io.StringIO(newline="")  # "" keeps every line end as it is
         self._logprobs = array("d")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the text has ended or has its whole length."""
+        return self._stream.is_done or self.num_left == 0
+
     def add(self, ids: list[int], logprobs: list[float]) -> None:
         """Add drawn ids until the text ends."""
-        # A whole block at once, if nothing can end the text inside it.
-        if self.stream.is_plain:
-            self._text.write(self.stream.feed_all(ids))
-            self._logprobs.extend(logprobs)
+        ids = ids[: self.num_left]
+        self.num_left -= len(ids)
+
+        # A whole block at once, if only END can end the text inside it: it has a log-probability.
+        if self._stream.is_plain:
+            written = self._stream.feed_plain(ids)
+            self._text.write(written)
+            self._logprobs.extend(logprobs[: len(written) + self._stream.is_done])
             return
 
-        for id, logprob in zip(ids, logprobs, strict=True):
-            if self.stream.is_done:
+        for id, logprob in zip(ids, logprobs, strict=False):
+            if self._stream.is_done:
                 break
-            self._keep(self.stream.feed(id, logprob=logprob, value=0.0))
+            self._keep(self._stream.feed(id, logprob=logprob, value=0.0))
 
-    def finish(self, seed: int) -> GeneratedText:
-        """End the text, which was drawn with a seed."""
-        if not self.stream.is_done:
-            self._keep(self.stream.finish())
+    def finish(self) -> GeneratedText:
+        """End the text."""
+        if not self._stream.is_done:
+            self._keep(self._stream.finish())
         return GeneratedText(
             text=self._text.getvalue(),
             logprobs=tuple(self._logprobs),
-            seed=seed,
-            stop=self.stream.stop,
-            has_ended=self.stream.has_ended,
+            seed=self._seed,
+            stop=self._stream.stop,
+            has_ended=self._stream.has_ended,
         )
 
     def _keep(self, pieces: Iterable[Piece]) -> None:
@@ -227,21 +253,67 @@ class _WrittenText:
             self._logprobs.append(piece.logprob)
 
 
-def write_texts(
-    blocks: Iterator[Block], streams: Sequence[TextStream], seeds: Sequence[int]
-) -> Iterator[GeneratedText]:
-    """Yield the whole text of every stream of `blocks`, drawn with its seed; stops drawing when all
-    are done."""
-    texts = [_WrittenText(stream) for stream in streams]
+def write_whole(blocks: Iterator[Block], text: WrittenText) -> GeneratedText:
+    """Return the text of the only stream of `blocks`."""
     for block in blocks:
-        for text, ids, logprobs in zip(texts, block.ids, block.logprobs, strict=True):
-            text.add(ids.tolist(), logprobs.tolist())
-        if all(stream.is_done for stream in streams):
+        text.add(block.ids[0].tolist(), block.logprobs[0].tolist())
+        if text.is_done:
             break
+    return text.finish()
 
-    # In their order, and not in that in which they have ended.
-    for text, seed in zip(texts, seeds, strict=True):
-        yield text.finish(seed)
+
+def write_texts(
+    rows: TextRows,
+    seeds: Sequence[int],
+    *,
+    num_rows: int,
+    length: int,
+    make_stream: Callable[[], TextStream],
+    ends_early: bool,
+    on_draw: Callable[[int], object],
+) -> Iterator[GeneratedText]:
+    """Yield a whole text for each of `seeds`, in their order; as many as there are rows are drawn
+    side by side.
+
+    The rows have begun with the first seeds. Where a text ends, the row goes on with the next one.
+    """
+
+    def begin(index: int) -> WrittenText:
+        return WrittenText(stream=make_stream(), seed=seeds[index], length=length)
+
+    # The number and the text in each row, and those that wait for the ones before them.
+    drawn = {row: (row, begin(row)) for row in range(num_rows)}
+    num_begun = num_rows
+    finished: dict[int, GeneratedText] = {}
+    num_yielded = 0
+    size = FIRST_BLOCK
+    while drawn:
+        # Texts that all have the same length end together, so that nothing is drawn in vain.
+        if ends_early:
+            size = EARLY_BLOCK
+        num_left = max(text.num_left for _, text in drawn.values())
+        block = rows.draw(min(size, num_left))
+        on_draw(block.ids.size)
+        size = min(2 * size, LAST_BLOCK)
+
+        # Each row that is free takes the next text.
+        begun = {}
+        for row, (index, text) in list(drawn.items()):
+            text.add(block.ids[row].tolist(), block.logprobs[row].tolist())
+            if not text.is_done:
+                continue
+            finished[index] = text.finish()
+            if num_begun < len(seeds):
+                drawn[row] = (num_begun, begin(num_begun))
+                begun[row] = seeds[num_begun]
+                num_begun += 1
+            else:
+                del drawn[row]
+        if begun:
+            rows.begin(begun)
+        while num_yielded in finished:
+            yield finished.pop(num_yielded)
+            num_yielded += 1
 
 
 class TextSearch:

@@ -29,6 +29,7 @@ def model_methods() -> Mapping[str, str]:
         "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
         "ngram_model": "charrnn.reports.ngram_models:ngram_model",
         "novelty": "charrnn.reports.novelty:novelty",
+        "known_passages": "charrnn.reports.copies:known_passages",
         "novelty_reference": "charrnn.reports.novelty:novelty_reference",
     }
 

@@ -12,7 +12,7 @@ min_length characters.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,16 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.reports.copies import (
+    SLICE_CHARS,
+    Codes,
+    SlicedText,
+    codes_of,
+    slices_of,
+    window_hashes,
+)
 from charrnn.system.display import Displayable
-from charrnn.text.vocab import as_bytes, code_points
+from charrnn.text.vocab import as_bytes
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
@@ -39,17 +47,8 @@ HELD_OUT_CHARS = 50_000
 BLOCK_CHARS = 1 << 16
 """Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
 
-SLICE_CHARS = 1 << 20
-"""Characters of the corpus that are decoded at a time."""
-
 _FILTER_BITS = 22
 """Leading bits of a hash that index the table of the filter: 4 MB."""
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE = pow(_BASE, -1, 1 << 64)
-"""The inverse of _BASE modulo 2^64."""
-
-Codes = NDArray[np.uint64]
-
 MAX_NOTEBOOK_CHARS = 4_000
 """Longest text that a notebook shows with its copies marked: a notebook keeps its outputs."""
 
@@ -209,16 +208,6 @@ class DocumentNovelty(Displayable):
         return [table]
 
 
-class SlicedText(Protocol):
-    """A text of which only slices are needed in memory: str, bytes, or a part of a corpus."""
-
-    def __len__(self) -> int:
-        """Return the number of characters."""
-
-    def __getitem__(self, chars: slice, /) -> str | bytes:
-        """Return some of the characters, always str or always bytes."""
-
-
 @dataclass(frozen=True, slots=True)
 class NoveltyReference:
     """The training text of a model, and validation text, which is not copied, for comparison.
@@ -319,7 +308,7 @@ def find_copies(
     # The filter drops most of the corpus, the automaton matches the rest.
     matches: list[Match] = []
     if min_length <= len(text):
-        codes = _codes(text)
+        codes = codes_of(text)
         hashes = window_hashes(codes, min_length)
         automaton = SuffixAutomaton(codes, min_length)
         for start, passage in _candidate_passages(corpus, hashes, min_length):
@@ -337,34 +326,6 @@ def find_copies(
         )
         copies.append(copy)
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
-
-
-def window_hashes(codes: Codes, length: int) -> Codes:
-    """Return the hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64
-    (Karp & Rabin 1987).
-
-    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two
-    prefix sums, divided by a power of BASE.
-    """
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
-
-    # Integers of 64 bits wrap around, which is the modulus.
-    hashes = sums[length:] - sums[:-length]
-    hashes *= _powers(_INVERSE, len(hashes))
-    return hashes
-
-
-def _powers(base: int, num: int) -> Codes:
-    powers = np.full(num, base, np.uint64)
-    powers[:1] = 1
-    return np.multiply.accumulate(powers)
-
-
-def _codes(content: str | bytes) -> Codes:
-    if isinstance(content, bytes):
-        return np.frombuffer(content, np.uint8).astype(np.uint64)
-    return code_points(content).astype(np.uint64)
 
 
 def _candidate_passages(
@@ -405,12 +366,11 @@ def _candidate_passages(
 def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
     """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length`
     characters."""
-    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
+    for begin, text in slices_of(corpus, length):
         # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the
         # cache of the core.
-        text = corpus[begin : begin + SLICE_CHARS + length - 1]
         for first in range(0, len(text) - length + 1, BLOCK_CHARS):
-            yield begin + first, _codes(text[first : first + BLOCK_CHARS + length - 1])
+            yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
 
 
 class Match(NamedTuple):
