@@ -22,8 +22,8 @@ import charrnn
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.generation.writing import find_loop
+from charrnn.reports.hesitations import hesitation_table
 from charrnn.views.heatmap import Legend
-from charrnn.views.tables import hesitation_table
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -165,7 +165,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_list_of_uncertain_places_fits_the_terminal(width: int) -> None:
+def test_a_list_of_uncertain_places_fits_the_terminal(width: int, lab: Path) -> None:
     others = tuple(Prediction(character=one, probability=0.09) for one in " \tabc")
     ends = {"after": " after" * 6, "entropy": 2.0, "alternatives": others}
     given = (("\n", 0.1, "before "), ("é", 0.1, "before "), ("語", 0.001, "日本"))
@@ -175,7 +175,7 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width: int) -> None:
         )
         for number, (one, share, before) in enumerate(given)
     ]
-    drawn = lines(hesitation_table(places), width)
+    drawn = lines(hesitation_table(charrnn.load(lab), places), width)
     assert max(map(cell_len, drawn)) <= width
     assert (len(drawn) == 8) == (width > 40)
     words = " ".join(drawn).split()

@@ -89,6 +89,7 @@ class SampleCommandOptions(CommandOptions):
         "--alternatives N",
         "List the N least certain places and what else was likely.",
         TEXT,
+        needs="reports",
         least=1,
     )
     clamps: Sequence[str] = option(

@@ -126,7 +126,7 @@ class SampleOutput:
 
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         if places := self._places(text):
-            pictures += [rich_text.Text(), tables.hesitation_table(places)]
+            pictures += [rich_text.Text(), self.first.hesitation_table(places)]
         deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
 
     def show_samples(self, count: int, options: SampleOptions) -> None:
@@ -281,14 +281,14 @@ class SampleOutput:
         if places := self._places(text):
             sys.stdout.flush()
             write_aside("")
-            result_console(stderr=True).print(tables.hesitation_table(places))
+            result_console(stderr=True).print(self.first.hesitation_table(places))
 
     def _places(self, text: str) -> "list[Hesitation]":
         """Return the places where the model hesitated, if they are asked for."""
         if not self.num_places:
             return []
-        found: list[Hesitation] = self.model.generator.hesitations(
-            text, self.num_places, self.drawn_with
+        found: list[Hesitation] = self.first.hesitations(
+            self.model.generator, text, self.num_places, self.drawn_with
         )
         return found
 

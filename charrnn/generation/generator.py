@@ -1,12 +1,10 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character
 ahead. Without torch."""
 
-import heapq
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError, check_range, 
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.generated import GeneratedText, Hesitation, Prediction
+from charrnn.generation.generated import GeneratedText, Prediction
 from charrnn.generation.patterns import Pattern, match_text
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
@@ -54,10 +52,6 @@ They are kept until the texts before them are handed over: about 10 bytes each."
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not
 finite."""
-CONTEXT = 30
-"""Characters before and after a place where the model hesitated."""
-NUM_ALTERNATIVES = 5
-"""Other characters that are listed there."""
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
@@ -275,7 +269,7 @@ class Generator:
             options=options,
             on_step=options.on_draw,
             stops=stops,
-            banned=self._never_drawn(options.ban),
+            banned=self.never_drawn(options.ban),
             pattern=self._pattern(options),
         )
         return TextSearch(search, self.vocab, stops=options.stops, end_id=end_id)
@@ -306,63 +300,10 @@ class Generator:
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
-        return [self._prediction(id, probs[id]) for id in most_likely.tolist()]
+        return [self.prediction(id, probs[id]) for id in most_likely.tolist()]
 
-    def hesitations(self, text: str, count: int, options: TextOptions) -> list[Hesitation]:
-        """Return the `count` places of a generated text where the next character was least certain,
-        in their order.
-
-        `options` are those that it was generated with. With the byte alphabet the text ends before
-        bytes of no character.
-        """
-        # The same model as that which wrote the text: a beam search has no precision.
-        precision = "fp32"
-        if isinstance(options, SampleOptions):
-            precision = options.precision
-        stepper = self.model_for(precision, options.clamps)
-        prime = self.encode_prime(options.prime, options.unknown)
-        if self.vocab.kind == "byte":
-            text = text.partition("\ufffd")[0]
-
-        # Only the largest are kept of what may be a million places.
-        places = self._places(stepper, prime, text=text, options=options)
-        largest = heapq.nlargest(count, places, attrgetter("entropy"))
-        return sorted(largest, key=attrgetter("position"))
-
-    def _places(
-        self, stepper: CharacterModel, prime: Ids, text: str, options: TextOptions
-    ) -> Iterator[Hesitation]:
-        """Yield every place of a text that was generated after a prime."""
-        ids = self.vocab.encode(text)
-
-        # Neither END nor the newline for an empty prime is shown.
-        shown_prime = prime[:0]
-        if options.prime:
-            shown_prime = prime[prime != self.config.end_id]
-        read = np.concatenate((shown_prime, ids))
-
-        # The model reads the text again: its entropy is not kept while a text is drawn.
-        never = self._never_drawn(options.ban)
-        primed = self._read_prime(stepper, prime)
-        each = sampling.logprobs_of_each(stepper, primed, ids.tolist())
-        for position, (id, logprobs) in enumerate(zip(ids.tolist(), each, strict=True)):
-            probs = np.exp(logprobs)
-            ranked = np.argsort(-logprobs, kind="stable").tolist()
-            others = [other for other in ranked if other != id and other not in never]
-            at = len(shown_prime) + position
-            yield Hesitation(
-                position=position,
-                before=self.vocab.decode(read[max(0, at - CONTEXT) : at]),
-                character=self.character(id),
-                probability=float(probs[id]),
-                after=self.vocab.decode(read[at + 1 : at + 1 + CONTEXT]),
-                entropy=-float(probs @ logprobs / np.log(2)),
-                alternatives=tuple(
-                    self._prediction(other, probs[other]) for other in others[:NUM_ALTERNATIVES]
-                ),
-            )
-
-    def _prediction(self, id: int, probability: Any) -> Prediction:
+    def prediction(self, id: int, probability: Any) -> Prediction:
+        """Return the prediction of an id."""
         return Prediction(character=self.character(id), probability=float(probability))
 
     def vocabulary(self) -> tuple[str, ...]:
@@ -421,9 +362,9 @@ class Generator:
         _check_cell(options.cell, stepper)
         prime = self.encode_prime(options.prime, options.unknown)
         return {
-            "banned": self._never_drawn(options.ban),
+            "banned": self.never_drawn(options.ban),
             "stepper": stepper,
-            "primed": self._read_prime(stepper, prime),
+            "primed": self.read_prime(stepper, prime),
         }
 
     def _draw(self, options: SampleOptions) -> Iterator[Block]:
@@ -445,7 +386,12 @@ class Generator:
             forbid=options.forbid,
             read=read,
         )
-        return _counted(blocks, options.on_draw)
+
+        def counted(block: Block) -> Block:
+            options.on_draw(block.ids.size)
+            return block
+
+        return map(counted, blocks)
 
     def _pattern(self, options: TextOptions) -> Pattern | None:
         """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if
@@ -455,7 +401,7 @@ class Generator:
         # END is no character of a document: `Pattern` reads it where the text matches, unless it is
         # banned.
         end_id = self.config.end_id
-        banned = self._never_drawn(options.ban)
+        banned = self.never_drawn(options.ban)
 
         # A byte that is no character by itself has a name of several ones, \xNN, and stays "".
         characters = [""] * len(self.vocab)
@@ -469,7 +415,7 @@ class Generator:
             end_id=None if end_id in banned else end_id,
         )
 
-    def _never_drawn(self, ban: str) -> tuple[int, ...]:
+    def never_drawn(self, ban: str) -> tuple[int, ...]:
         """Return the ids that are never drawn: those of no character, and those of the characters
         of `ban`."""
         if self.vocab.kind == "byte" and not ban.isascii():
@@ -486,7 +432,7 @@ class Generator:
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
 
-    def _read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
+    def read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         # By the ids and by what is clamped, either of which leads to another state.
         key = prime.tobytes(), stepper.changes
@@ -522,13 +468,6 @@ def _seeds_of_texts(count: int, options: SampleOptions) -> list[int]:
 def _seed(options: SampleOptions) -> int:
     assert options.seed is not None, "whoever draws has chosen the seed"
     return options.seed
-
-
-def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Iterator[Block]:
-    """Yield `blocks`, and call `on_draw` with the number of characters of each before."""
-    for block in blocks:
-        on_draw(block.ids.size)
-        yield block
 
 
 class Generating:

@@ -84,18 +84,14 @@ class TextStream:
         pending."""
         return self._vocab.kind == "char" and not self._stops
 
-    def feed_plain(self, ids: Sequence[int]) -> str:
-        """Add ids of a text that `is_plain`, and return their characters up to END."""
-        if self.end_id in ids:
-            self.is_done = True
-            self.has_ended = True
-            ids = ids[: ids.index(self.end_id)]
-        return self._vocab.decode(ids)
-
     def feed_all(self, ids: Sequence[int]) -> str:
         """Add ids, and return the text that is now certain."""
         if self.is_plain:
-            return self.feed_plain(ids)
+            if self.end_id in ids:
+                self.is_done = True
+                self.has_ended = True
+                ids = ids[: ids.index(self.end_id)]
+            return self._vocab.decode(ids)
         released: list[Piece] = []
         for id in ids:
             if self.is_done:
@@ -225,7 +221,7 @@ class WrittenText:
 
         # A whole block at once, if only END can end the text inside it: it has a log-probability.
         if self._stream.is_plain:
-            written = self._stream.feed_plain(ids)
+            written = self._stream.feed_all(ids)
             self._text.write(written)
             self._logprobs.extend(logprobs[: len(written) + self._stream.is_done])
             return

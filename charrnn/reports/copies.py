@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.errors import check_range
 from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 
@@ -83,8 +82,9 @@ class KnownPassages:
         self._end_id = end_id
         self._powers = _powers(_BASE, num_chars + 1)
 
-        # Slice by slice, because a part of a corpus decodes each; equal ones are kept once.
-        known = [np.zeros(0, np.uint64)]
+        # Slice by slice, because a part of a corpus decodes each; equal ones are kept once. The
+        # first one stands for none.
+        known = [np.zeros(1, np.uint64)]
         for _, text in slices_of(training, num_chars + 1):
             known.append(np.unique(window_hashes(codes_of(text), num_chars + 1)))
         self._known = np.unique(np.concatenate(known))
@@ -92,7 +92,7 @@ class KnownPassages:
     def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
         """Return which characters (V,) would complete a passage after a text of ids."""
         # A text that is shorter than a passage, and an END, complete none.
-        if len(ids) < self._num_chars or len(self._known) == 0:
+        if len(ids) < self._num_chars:
             return np.zeros(len(self._codes), np.bool_)
         before = self._codes[list(ids[len(ids) - self._num_chars :])]
         hashes = self._codes * self._powers[-1] + (before * self._powers[:-1]).sum(dtype=np.uint64)
@@ -107,12 +107,11 @@ def known_passages(model: Model, num_chars: int) -> KnownPassages:
     """Read the run's training text, so that no sample copies more than `num_chars` characters of it
     in a row: `Model.known_passages`.
 
-    Raises DataError if the text is missing or has changed, UsageError for less than 1 character.
+    Raises DataError if the text is missing or has changed.
 
     >>> known = model.known_passages(30)
     >>> model.sample(length=200, forbid=known).text
     """
-    check_range("no_copy", num_chars, low=1, remedy=" Try 30.")
     training, *_ = model.read_parts(reason=" What is copied shows only beside the text.")
     # The unknown symbol is never drawn, so that it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]

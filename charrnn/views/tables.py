@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.cells import cell_len, set_cell_size, split_text
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.style import StyleType
@@ -433,28 +432,8 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
-def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
-    """Draw the places where a model hesitated: each in its context, what was written, and what else
-    was likely."""
-    table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
-    table.columns[1].no_wrap = True
-    for place in places:
-        # Of what is before, its end, so that the brackets stand below each other.
-        before = all_visible(place.before)
-        before = split_text(before, max(0, cell_len(before) - 16))[1]
-        before = " " * (16 - cell_len(before)) + before
-        after = set_cell_size(all_visible(place.after), 8)
-        context = f"{before}[{all_visible(place.character)}]{after}"
-
-        # Positions count from 1, as lines and columns of an editor do.
-        others = "  ".join(map(_with_percent, place.alternatives))
-        table.add_row(f"{place.position + 1:,}", context, _with_percent(place), others)
-
-    title = "Where the model hesitated most: what it wrote, and what else was likely"
-    return Group(Text(title, style="bold"), table)
-
-
-def _with_percent(one: Hesitation | Prediction) -> str:
+def with_percent(one: Hesitation | Prediction) -> str:
+    """Return a character and its probability, such as a:12%."""
     name = "space"
     if one.character != " ":
         name = all_visible(one.character).rstrip(" ")
