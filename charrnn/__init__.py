@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 # process that is on the core of the thread they wait for, thousands of times a second; after 10,000
 # they sleep instead. On an idle machine both take the same time (benchmarks/busy_neighbour.py). It
 # stands here because libgomp reads it once, when torch is loaded; a user's choice comes first.
-CHOICES_OF_WAITING = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
-"""Variables of the environment that say how long threads spin."""
-if CHOICES_OF_WAITING.isdisjoint(os.environ) and "torch" not in sys.modules:
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
 __all__ = [

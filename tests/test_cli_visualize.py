@@ -243,3 +243,13 @@ def test_a_page_measures_only_what_it_shows(
 def test_a_number_of_cells_beside_a_named_cell_is_refused(command: Command, lab: Path) -> None:
     ran = command("visualize", "--cell", "0:1", "--top", "3")
     assert (ran.code, ran.out) == (2, "") and "--top" in ran.err
+
+
+def test_a_picture_of_a_cell_measures_its_text_only(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the page of the cell, which the picture has no room for."""
+    monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page_in_parts")
+    line = ("visualize", "--text", fresh_file, "--cell", "0:1", "--export", "cell.svg")
+    assert command(*line).code == 0
+    assert Path("cell.svg").read_text(encoding="utf-8").count("<tspan") > 10

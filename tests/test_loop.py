@@ -211,8 +211,8 @@ def test_an_underused_budget_warns_first(
     assert not any(event.event == "warning" for event in events)
     assert (last.event == "warning") is (minutes == 30 and not is_stopped)
     if last.event == "warning":
-        assert "seconds of the 1800 of its budget" in last.message
-        assert "Resume run with `minutes=30`" in last.message
+        assert "of the 1800 seconds of its budget" in last.message
+        assert "Resume it with `minutes=30`" in last.message
 
 
 def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
@@ -225,7 +225,7 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
     monkeypatch.setattr(TrainingSession, "_done", lambda self: replace(done(self), seconds=180.4))
     *_, last, _ = charrnn.train(charrnn.Config(**settings), out=Path("run"))
     assert last.event == "warning"
-    assert last.message.startswith("training took 180 seconds, 120 more than its budget: ")
+    assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(

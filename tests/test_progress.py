@@ -49,6 +49,18 @@ def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(
     assert terminal.getvalue().split("\r")[-2].strip() == "", "the bars are removed"
 
 
+def test_what_is_not_counted_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setenv("CI", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    with bar(0, "reading run", unit=""):
+        assert terminal.getvalue() == "\rreading run ..."
+    assert terminal.getvalue().split("\r")[-2].strip() == "", "it is removed"
+
+
 def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> None:
     seen: list[tuple[str, int, int, str]] = []
 

@@ -107,8 +107,8 @@ def test_a_budget_that_is_used_up_is_refused(
     assert (ran.code, ran.out) == (2, "")
     first, second = ran.err.splitlines()
     assert re.match(
-        rf"error: {budget[0]} is {budget[1]}(\.0)?, but run has taken 3 steps already"
-        r" \([\d.]+ epochs, 1.50 minutes\)",
+        rf"error: {budget[0]} is {budget[1]}(\.0)?, but run has taken 3 steps in 1.50"
+        " minutes already",
         first,
     )
     assert "counts from the start of the run: give more, or leave it out" in second
@@ -122,9 +122,7 @@ def test_minutes_are_those_of_the_whole_run(
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (10.0, 1))
     ran = command("train", "--resume", "run", "--minutes", 2)
-    assert re.search(
-        r"\nResumed   after 3 steps, [\d.]+ epochs, 1\.0 minutes; 5 steps left\n", ran.err
-    )
+    assert re.search(r"\nResumed   after 3 steps, 1\.0 minutes; 5 steps left\n", ran.err)
     assert num_steps_told(run) == list(range(1, 9))
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.minutes, config.steps) == (None, 8)

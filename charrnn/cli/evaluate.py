@@ -14,6 +14,7 @@ from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_r
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
+from charrnn.system.progress import task
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
@@ -120,10 +121,12 @@ def evaluate(options: EvaluateOptions) -> None:
         )
         return
 
-    if reports:
-        shown = _measure_reports(reports, models, content, options)
-    else:
-        shown = _measure_losses(models, content, options)
+    # Said at once: what comes before the first bar takes seconds.
+    with task(f"reading {models[0].name}", unit=""):
+        if reports:
+            shown = _measure_reports(reports, models, content, options)
+        else:
+            shown = _measure_losses(models, content, options)
     if options.json:
         print_json(shown.data)
     else:

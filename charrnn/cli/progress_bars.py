@@ -46,13 +46,15 @@ class _Bar(Task):
 
         from charrnn.views.theme import all_visible
 
+        # What is not counted is said at once; the bars of its parts take its line.
         self._bar: tqdm[Any] = tqdm(
             total=total or None,
             desc=all_visible(label),
             unit=unit if unit == "B" else f" {unit}",
             unit_scale=unit in ("chars", "B"),
             leave=False,
-            delay=DELAY,
+            delay=DELAY if unit else 0.0,
+            bar_format=None if unit else "{desc} ...",
             dynamic_ncols=True,
             position=0,
         )

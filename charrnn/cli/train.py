@@ -436,13 +436,12 @@ class TrainingView:
             values["each"] = " each"
         self.show_facts(values, len(FACTS))
         if event.first_step:
-            # In all three, because a budget in any of them counts from the first step.
-            done = (
-                f"{counted(event.first_step, 'step')}, {self._epochs(event.first_step)} epochs,"
-                f" {self._seconds_before / 60:.1f} minutes"
-            )
+            # A budget counts from the first step.
+            done = counted(event.first_step, "step")
             left = counted(event.num_steps - event.first_step, "step")
-            self._show_fact("Resumed", f"after {done}; {left} left")
+            self._show_fact(
+                "Resumed", f"after {done}, {self._seconds_before / 60:.1f} minutes; {left} left"
+            )
         for note in event.notes:
             self._show_fact("Note", note, style="yellow")
         self._print()

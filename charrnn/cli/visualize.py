@@ -5,8 +5,9 @@ The analyses that every model has are measured by the Python interface (`charrnn
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import offered
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -105,7 +107,9 @@ def visualize(options: VisualizeOptions) -> None:
         return
     found: list[str] = []
     subject.model.findings.on_warning = found.append
-    shown = analysis.show(subject, analysis.measure(subject))
+    # Said at once: what comes before the first bar takes seconds.
+    with task(f"reading {subject.model.name}", unit=""):
+        shown = analysis.show(subject, analysis.measure(subject))
     warn(tuple(found), quiet=options.quiet)
     if options.json:
         print_json(shown.data)
@@ -397,13 +401,16 @@ def _page(
 class ShownCell:
     """A cell, its values at the N characters of a text, and its page."""
 
+    layer: int
+    unit: int
     text: ColouredText
-    page: CellPage
+    page: Callable[[], CellPage]
+    """Measures it: a picture, which does not show it, needs a hundredth of the time."""
 
     @property
     def name(self) -> str:
         """The layer and the unit."""
-        return f"{self.page.layer}:{self.page.unit}"
+        return f"{self.layer}:{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -433,7 +440,7 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     cells = []
     for index, values in zip(indices, subject.study.values(indices), strict=True):
         coloured = ColouredText(text=subject.text.text, values=tuple(map(float, values)))
-        cells.append(ShownCell(coloured, study.page(*index)))
+        cells.append(ShownCell(*index, coloured, partial(study.page, *index)))
     return ShownCells(indices, cells, trace)
 
 
@@ -445,11 +452,10 @@ def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
     guesses: Guesses = []
     if shown.trace is not None:
         guesses = subject.model.guesses(shown.trace)
-    if subject.options.suffix in PICTURE_SUFFIXES:
-        pictures = _cells_on_slides(subject, shown.cells, guesses)
-    else:
-        pictures = _cells_on_terminal(subject, shown.cells, guesses)
     title = f"{subject.model.name}: {', '.join(cell.name for cell in shown.cells)}"
+    if subject.options.suffix in PICTURE_SUFFIXES:
+        return Shown(title, _cells_on_slides(subject, shown.cells, guesses), None)
+    pictures = _cells_on_terminal(subject, shown.cells, guesses)
     return Shown(title, pictures, _cells_to_json(subject, shown.cells, guesses))
 
 
@@ -492,7 +498,7 @@ def _cells_on_terminal(
         before = scale
 
         pictures += [_drawn(subject, cell, guesses), Text()]
-        pictures += page_pictures(cell.page, has_sparkline=subject.options.sparkline)
+        pictures += page_pictures(cell.page(), has_sparkline=subject.options.sparkline)
     return pictures
 
 
@@ -502,8 +508,8 @@ def _cells_to_json(
     """Return the cells for JSON. The first one is repeated at the top level."""
     drawn = []
     for cell in cells:
-        index = {"layer": cell.page.layer, "unit": cell.page.unit}
-        drawn.append(index | {"values": [*cell.text.values], "page": cell.page.to_json()})
+        index = {"layer": cell.layer, "unit": cell.unit}
+        drawn.append(index | {"values": [*cell.text.values], "page": cell.page().to_json()})
 
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
     data = {"run": subject.model.name, **first, "text": subject.text.text, "cells": drawn}

@@ -100,10 +100,8 @@ class MetricsLog:
 
         Raises CheckpointError if the file cannot be read.
         """
-        before = (
-            loss.seconds for loss in self.losses([]) if loss.step is not None and loss.step <= step
-        )
-        return max(before, default=0.0)
+        taken = [loss.seconds for loss in self.losses([]) if (loss.step or 0) <= step]
+        return max(taken, default=0.0)
 
     def steps(self, event: str) -> list[JSON]:
         """List the steps of the records of an event, in order. Raises CheckpointError if the file

@@ -117,7 +117,10 @@ def warn(message: str) -> None:
 
 @contextmanager
 def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
-    """Report a piece of work: yields what to call with each amount that is done."""
+    """Report a piece of work: yields what to call with each amount that is done.
+
+    With `unit=""` nothing is counted: what it is is shown at once.
+    """
     started = _current.get().start(label, total, unit)
     try:
         yield started

@@ -1,7 +1,7 @@
 """Train a new run, or resume one: streams of events, in which nothing is printed."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,36 +138,38 @@ def train(
             least_share = 0.0
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            for event in events:
-                if isinstance(event, DoneEvent) and event.is_complete:
-                    yield from _missed_budget(run, config, event.seconds, least_share=least_share)
-                yield event
+            yield from _told(events, config, least_share=least_share)
 
 
-def _missed_budget(
-    run: RunWriter, asked: Config, seconds: float, *, least_share: float
-) -> Iterator[WarningEvent]:
-    """Warn if training took less than a share of its budget in minutes, or much more than all of
-    it: the machine was slower or faster while its speed was measured."""
-    budget_seconds = 60 * (asked.minutes or 0)
-    if budget_seconds < MIN_REPORTED_BUDGET:
-        return
-    took = f"training took {seconds:.0f} seconds"
-    if seconds < least_share * budget_seconds:
-        again = named("minutes", f"{asked.minutes:g}")
-        yield WarningEvent(
-            message=(
-                f"{took} of the {budget_seconds:.0f} of its budget: the machine was slower while"
-                f" its speed was measured. Resume {run.path.name} with {again} to use the rest."
-            )
-        )
-    if seconds > MAX_BUDGET_SHARE * budget_seconds:
-        yield WarningEvent(
-            message=(
-                f"{took}, {seconds - budget_seconds:.0f} more than its budget: the machine became"
-                " busier after its speed was measured."
-            )
-        )
+def _told(
+    events: Iterable[TrainEvent],
+    asked: Config,
+    *,
+    before: float = 0.0,
+    least_share: float = MIN_BUDGET_SHARE,
+) -> Iterator[TrainEvent]:
+    """Yield all events. Before the last one, warn if training took less than a share of its budget
+    in minutes, or much more than all of it: the machine was slower or faster while its speed was
+    measured.
+
+    `before` are the seconds that the run had taken before this process.
+    """
+    budget = 60 * (asked.minutes or 0)
+    for event in events:
+        if isinstance(event, DoneEvent) and event.is_complete and budget >= MIN_REPORTED_BUDGET:
+            seconds = before + event.seconds
+            took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
+            if seconds < least_share * budget:
+                again = named("minutes", f"{asked.minutes:g}")
+                took += (
+                    ": the machine was slower while its speed was measured. Resume it with"
+                    f" {again} to use the rest."
+                )
+                yield WarningEvent(message=took)
+            elif seconds > MAX_BUDGET_SHARE * budget:
+                took += f", {seconds - budget:.0f} more: the machine became busier meanwhile."
+                yield WarningEvent(message=took)
+        yield event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,13 +265,7 @@ def resume(
         said = (*text.corpus.notes, *notes.validation_notes(planned, text))
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            for event in events:
-                if isinstance(event, DoneEvent) and event.is_complete:
-                    seconds = resumed.seconds + event.seconds
-                    yield from _missed_budget(
-                        folder, resumed.config, seconds, least_share=MIN_BUDGET_SHARE
-                    )
-                yield event
+            yield from _told(events, resumed.config, before=resumed.seconds)
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
@@ -432,9 +428,8 @@ def _check_budget(resumed: _Resumed, text: RunText) -> None:
         return
 
     budget = next(name for name in BUDGETS if getattr(config, name) is not None)
-    epochs = resumed.loaded.step * chars_per_step / text.num_train
     raise UsageError(
         f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
-        f" {counted(resumed.loaded.step, 'step')} already ({epochs:.2f} epochs, {minutes:.2f}"
-        " minutes)\na budget counts from the start of the run: give more, or leave it out"
+        f" {counted(resumed.loaded.step, 'step')} in {minutes:.2f} minutes already\n"
+        "a budget counts from the start of the run: give more, or leave it out"
     )

@@ -356,10 +356,9 @@ class TrainingSession:
         # A new run, with all settings of this one, its text included: a resumed run keeps its rate,
         # on which the saved weights and moments depend.
         rate = float(self.trainer.config.learning_rate) / 2
-        settings = shlex.quote(str(self.run.path / CONFIG))
         return (
-            "Start a new run with a lower learning rate:"
-            f" charrnn train --recipe {settings} --set learning_rate={rate:.2g}"
+            "Start a new run with a lower learning rate: charrnn train --recipe"
+            f" {shlex.quote(str(self.run.path / CONFIG))} --set learning_rate={rate:.2g}"
         )
 
     def validate(self) -> EvaluationEvent | None:
