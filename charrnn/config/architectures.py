@@ -14,8 +14,10 @@ CELLS = {
     "mlstm": "an LSTM with a recurrent matrix of its own for each character",
     "antisymmetric": "gated steps of a differential equation with an antisymmetric matrix",
     "unitary": "a recurrence that preserves the norm; H/2 complex units",
+    # Cells whose gates do not read the last output: a text can be read in parallel.
     "mingru": "a GRU whose gates read the input alone",
     "minlstm": "an LSTM whose gates read the input alone",
+    # What was tried beside them, as variants of an LSTM or of a linear recurrence.
     "mogrifier": "an LSTM whose input and output scale each other first",
     "rglru": "a gated linear recurrence whose decay the input chooses",
     "slstm": "an LSTM with exponential gates and a normalizer",

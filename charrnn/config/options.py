@@ -124,6 +124,7 @@ class _Texts:
 
     def options(self) -> Iterator[Option]:
         """Yield the options that are offered."""
+        # A command may offer some of the settings of another one, as a sweep does.
         for declared in options_of(self.owner):
             if not self.names or declared.name in self.names:
                 yield declared
@@ -148,6 +149,7 @@ def option(
     or "--out -o FILE". `least` and `most` are checked by the command line, `allowed` by the class.
     The help shows a default that can be typed; `shown_default` says in words what is done without.
     """
+    # "--out -o FILE": the option, its letter if there is one, the placeholder if it has a value.
     flag, _, rest = flags.partition(" ")
     letter = None
     if rest.startswith("-"):
@@ -168,6 +170,8 @@ def option(
         needs=needs,
         is_required=default is MISSING,
     )
+
+    # A list or a dict as default would be shared by all objects.
     metadata = {_KEY: declared, RANGE: allowed}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
@@ -199,6 +203,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
     fields."""
     for one in fields(owner):
         declared = one.metadata.get(_KEY)
+        # The field says what the declaration need not repeat: its name and its type.
         if isinstance(declared, Option):
             kind, is_repeatable = _kind_of(_type_of(owner, one))
             yield replace(declared, name=one.name, kind=kind, is_repeatable=is_repeatable)
@@ -207,6 +212,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
             yield replace(declared, name=one.name, is_repeatable=is_repeatable)
         elif isinstance(declared, _Group):
             yield from parameters_of(declared.owner)
+        # What was typed is a text, whatever the field: another layer converts it.
         elif isinstance(declared, _Texts):
             for option_ in declared.options():
                 if option_.kind is bool:
@@ -225,14 +231,18 @@ def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
 
     What was not given has its default. Raises what the class raises.
     """
+    # What was typed is flat; the object has one of each group inside.
     values: dict[str, Any] = {}
     for one in fields(owner):  # type: ignore[arg-type]
         declared = one.metadata.get(_KEY)
         if isinstance(declared, _Group):
             values[one.name] = make(declared.owner, given)
         elif isinstance(declared, _Texts):
-            names = [option_.name for option_ in declared.options()]
-            values[one.name] = {name: _texts(given[name]) for name in names if name in given}
+            texts = {}
+            for option_ in declared.options():
+                if option_.name in given:
+                    texts[option_.name] = _texts(given[option_.name])
+            values[one.name] = texts
         elif declared is not None and one.name in given:
             values[one.name] = given[one.name]
     return owner(**values)
@@ -240,6 +250,7 @@ def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
 
 def _texts(value: Any) -> Any:
     """Return what was typed, as texts: True stands for an option without a value."""
+    # All others are repeatable, so their values are lists.
     if value is True:
         return ("true",)
     return value
@@ -247,16 +258,24 @@ def _texts(value: Any) -> Any:
 
 def _type_of(owner: type[Any], one: "Field[Any]") -> Any:
     """Return the type of a field, which is a string in a module with postponed annotations."""
-    return get_type_hints(owner)[one.name] if isinstance(one.type, str) else one.type
+    if isinstance(one.type, str):
+        return get_type_hints(owner)[one.name]
+    return one.type
 
 
 def _kind_of(hint: Any) -> tuple[type, bool]:
     """Return the type of an option that sets a field with this type, and whether it is
     repeatable."""
-    members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    members: tuple[Any, ...] = (hint,)
+    if isinstance(hint, UnionType):
+        members = get_args(hint)
+
+    # The first that fits; of a number or a word, the command line leaves the choice to the class.
     for kind in (bool, int, float, str, Path):
         if kind in members:
             return kind, False
+
+    # A list, which may be given several times; a tuple is one value of several parts.
     origin = get_origin(members[0])
     is_collection = (
         isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)

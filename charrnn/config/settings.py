@@ -82,19 +82,16 @@ _NO_TEXT = {
     "uu_codec",
     "zlib_codec",
 }
-_ENCODINGS = {
-    *(
-        name
-        for pair in aliases.items()
-        if pair[1] not in _NO_TEXT
-        for name in pair
-        if re.fullmatch("[a-z0-9_]+", name)
-    ),
-    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
-}
+# Those that Python has without another name for them.
+_ENCODINGS = {"utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"}
+for _names in aliases.items():
+    # Names with a dot or a capital stand beside others without.
+    if _names[1] not in _NO_TEXT:
+        _ENCODINGS.update(filter(re.compile("[a-z0-9_]+").fullmatch, _names))
 
 
 def _plain_encoding(name: str) -> str:
+    """Return the name of an encoding as Python writes it: Latin-1 as latin_1."""
     return re.sub("[ _-]+", "_", name[:40].lower())
 
 
@@ -108,6 +105,7 @@ def _is_cell(name: str) -> bool:
     return name in _CELL_NAMES or name in offered_names(cell_types)
 
 
+# Ranges that are more than two ends, or that several fields have.
 _CELL_NAMES = ("auto", *CELLS)
 CELL = Range(
     f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
@@ -384,6 +382,8 @@ class Config:
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
+
+            # Words that stand for a number are in no range of numbers.
             allowed = _RANGES[name]
             is_word = value == "auto" and name in AUTO_FIELDS
             is_word |= value == "one-hot" and name == "embedding_size"
@@ -394,79 +394,105 @@ class Config:
                 f" {allowed.words}.{_hint(name, value)}"
             )
 
-        # Which fields go with each other.
+        # Which fields go with each other. A column says by itself what the documents are.
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
-        if (conflict := self._conflict()) is not None:
-            name, remedy = conflict
-            raise UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
+        self._check_text()
+        self._check_layers()
+        self._check_sizes()
+        # Two budgets may say different things, and neither is the more important one.
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(
                 f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}."
             )
 
-    def _conflict(self) -> tuple[str, str] | None:
-        """Return a field that does not go with another one, and what to do about it; None if there
-        is none."""
-        # The text.
+    def _check_text(self) -> None:
+        """Raise UsageError for fields of the text that exclude each other."""
+        # Nothing is decoded: the encoding would have no effect.
         if self.alphabet == "byte" and self.encoding != "utf-8":
-            return "encoding", "the byte alphabet takes bytes as they are. Leave one out."
-        if self.documents == "column" and self.column is None:
-            return "documents", f"give {named('column')} with the name of one."
-        if self.documents != "column" and self.column is not None:
-            return (
-                "column",
-                f"its values are the documents: leave {named('documents', self.documents)} out.",
+            raise self._refused(
+                "encoding", "the byte alphabet takes bytes as they are. Leave one out."
             )
 
-        # The layers.
+        # Each needs the other one.
+        if self.documents == "column" and self.column is None:
+            raise self._refused("documents", f"give {named('column')} with the name of one.")
+        if self.documents != "column" and self.column is not None:
+            other = named("documents", self.documents)
+            raise self._refused("column", f"its values are the documents: leave {other} out.")
+
+    def _check_layers(self) -> None:
+        """Raise UsageError for what some cells and depths cannot do."""
+        # Its units are complex numbers, each of two coordinates.
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
-            return "hidden_size", "a unitary cell needs an even one."
+            raise self._refused("hidden_size", "a unitary cell needs an even one.")
         if self.weight_drop not in (0, "auto") and self.cell == "irnn":
             without_bound = (
                 "it scales up the remaining weights, and the state of an irnn would grow without"
                 " bound."
             )
-            return "weight_drop", f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
+            remedy = f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
+            raise self._refused("weight_drop", remedy)
         if self.omega > 0:
-            cell = "lstm" if self.cell == "auto" else self.cell
-            if cell not in OMEGA_CELLS:
-                return "omega", f"it needs {named('cell', 'rnn')} or {named('cell', 'lstm')}."
-            if self.zoneout > 0 or self.weight_drop not in (0, "auto"):
-                return "omega", f"leave {named('zoneout')} and {named('weight_drop')} out."
-            if self.num_members not in (1, "auto"):
-                return "omega", f"it needs {named('num_members', 1)}."
+            self._check_omega()
+
+        # Between documents the state is reset anyway.
         if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
             learned = named("initial_state", "learned")
-            return (
-                "reset_probability",
-                f"{learned} needs more than 0, else no state is reset to it.",
+            raise self._refused(
+                "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
             )
-        if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
-            return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
 
-        # The sizes, of one network and of several.
+        # A dilated layer keeps 2^l states.
+        if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
+            raise self._refused(
+                "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
+            )
+
+    def _check_omega(self) -> None:
+        """Raise UsageError for what Pascanu's regularizer does not go with."""
+        # An `auto` cell becomes an LSTM.
+        cell = "lstm" if self.cell == "auto" else self.cell
+        if cell not in OMEGA_CELLS:
+            raise self._refused(
+                "omega", f"it needs {named('cell', 'rnn')} or {named('cell', 'lstm')}."
+            )
+        if self.zoneout > 0 or self.weight_drop not in (0, "auto"):
+            raise self._refused(
+                "omega", f"leave {named('zoneout')} and {named('weight_drop')} out."
+            )
+        if self.num_members not in (1, "auto"):
+            raise self._refused("omega", f"it needs {named('num_members', 1)}.")
+
+    def _check_sizes(self) -> None:
+        """Raise UsageError for sizes that one network, or several, cannot have together."""
+        # In a packed state, the last four characters are a row of as many entries as units.
         least = 4 * self.num_networks
-        if (
-            self.ngram_rows not in ("auto", 0)
-            and self.hidden_size != "auto"
-            and self.hidden_size < least
-        ):
-            return "ngram_rows", f"it needs {named('hidden_size', least)} or more."
+        has_rows = self.ngram_rows not in ("auto", 0)
+        if has_rows and self.hidden_size != "auto" and self.hidden_size < least:
+            raise self._refused("ngram_rows", f"it needs {named('hidden_size', least)} or more.")
+
+        # What starts from a run, or is fitted to a number of weights, is one network.
         if self.num_networks > 1 and self.init_from is not None:
             alone = f"with {named('init_from')} a single network is trained"
-            return "num_members", f"{alone}: use 1, or leave one of them out."
+            raise self._refused("num_members", f"{alone}: use 1, or leave one of them out.")
         if self.num_networks > 1 and self.parameters is not None:
             alone = f"{named('parameters')} fits a single network"
-            return "num_members", f"{alone}: give {named('hidden_size')} instead."
+            raise self._refused("num_members", f"{alone}: give {named('hidden_size')} instead.")
         if self.parameters is not None and self.hidden_size != "auto":
-            return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
-        return None
+            follows = f"it follows from {named('parameters')}"
+            raise self._refused("hidden_size", f"{follows}: leave one of them out.")
+
+    def _refused(self, name: str, remedy: str) -> UsageError:
+        """Return the error of a field that does not go with another one."""
+        return UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
 
     @property
     def num_networks(self) -> int:
         """`num_members`; 1 as long as it is not chosen."""
-        return 1 if self.num_members == "auto" else self.num_members
+        if self.num_members == "auto":
+            return 1
+        return self.num_members
 
     @property
     def end_id(self) -> int | None:
@@ -474,11 +500,15 @@ class Config:
         without documents."""
         if self.documents == "none":
             return None
-        return 1 if self.alphabet == "char" else 0
+        # The id 0 is the unknown symbol, which only this alphabet has.
+        if self.alphabet == "char":
+            return 1
+        return 0
 
 
 def resolved(value: int | Auto | OneHot) -> int:
     """Return a size that is a number. An `auto` or `one-hot` here is a bug."""
+    # `training.recipe` replaces all words before anything is built.
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
 
@@ -486,6 +516,7 @@ def resolved(value: int | Auto | OneHot) -> int:
 def config_of_member(config: Config, index: int = 0) -> Config:
     """Return the configuration of one of `num_members` networks, whose units are an equal share of
     `config.hidden_size`."""
+    # A one-hot vector has the size of the alphabet, whoever reads it.
     members = config.num_networks
     embedding_size = config.embedding_size
     if embedding_size != "one-hot":
@@ -502,9 +533,11 @@ def config_of_member(config: Config, index: int = 0) -> Config:
 def _hint(name: str, value: Any) -> str:
     """Return the end of a message about a value out of range: what is close to it, "" if nothing
     is."""
+    # Python's spelling has underscores, that of everybody else hyphens.
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
     allowed = _RANGES[name]
+    # Only a word can be misspelled.
     if allowed is None or not allowed.choices:
         return ""
     if name != "cell":
@@ -518,6 +551,7 @@ def _hint(name: str, value: Any) -> str:
     return f" Installed packages provide {', '.join(installed)}.{near}"
 
 
+# What the declarations above say of each field, looked up once.
 _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
 """Fields that may be `auto` until a run starts."""
@@ -530,27 +564,40 @@ FIELD_NAMES = tuple(_RANGES)
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, in order; any other type as the only member."""
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return tuple(one if one in (Auto, OneHot) else get_origin(one) or one for one in members)
+    members: tuple[Any, ...] = (hint,)
+    if get_origin(hint) in (Union, UnionType):
+        members = get_args(hint)
+
+    # `tuple[str, ...]` is a tuple; a word is itself a type with arguments, and stays what it is.
+    kinds = []
+    for one in members:
+        if one not in (Auto, OneHot):
+            one = get_origin(one) or one
+        kinds.append(one)
+    return tuple(kinds)
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}
 
 
 def _wanted(name: str) -> str:
+    """Return what a field takes, for a message about a value of another type."""
+    # A list of numbers would be true, and help nobody.
     if name == "split":
         return SHARES.words
     return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def _format(value: object) -> str:
+    """Return a value for a message, shortened: it may be a file of a megabyte."""
     try:
         if isinstance(value, list | dict):
             return reprlib.repr(value)
         if isinstance(value, tuple):
             return shortened("/".join(map(str, value)))
         return shortened(str(value))
-    except ValueError:  # Python refuses to convert such a number to a string.
+    # Python refuses to convert such a number to a string.
+    except ValueError:
         return "a number of thousands of digits"
 
 
@@ -558,6 +605,7 @@ def check_field_name(name: str) -> str:
     """Return `name`; raise UsageError with the most similar one if no field has that name."""
     if name in FIELD_NAMES:
         return name
+    # The nearest name, or all of them if none is near.
     name = name[:60]
     hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
     raise UnknownFieldError(f"There is no configuration field {name!r}.{hint}")
@@ -570,6 +618,7 @@ def parse_value(name: str, value: object) -> Any:
     numbers, `90/10` or a list for tuples. Raises UsageError that names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
+    # From a comma-separated list, for instance.
     if isinstance(value, str):
         value = value.strip()
 
@@ -580,6 +629,7 @@ def parse_value(name: str, value: object) -> Any:
         if word in kinds and value in get_args(word):
             return value
 
+    # Everything else, in one message whatever is wrong with it.
     try:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
@@ -594,7 +644,11 @@ def _converted(name: str, value: Any) -> Any:
     fit."""
     kinds = _KINDS[name]
     if bool in kinds:
-        return value if isinstance(value, bool) else _WORDS[str(value).lower()]
+        if isinstance(value, bool):
+            return value
+        return _WORDS[str(value).lower()]
+
+    # A number. To Python, True is 1.
     if int in kinds or float in kinds:
         if isinstance(value, bool):
             raise ValueError
@@ -607,9 +661,14 @@ def _converted(name: str, value: Any) -> Any:
 
     # A list: the shares of the split, or the files of the corpus.
     if name == "split":
-        shares = value.replace(",", "/").split("/") if isinstance(value, str) else value
-        return tuple(float(_checked(share, str, int, float)) for share in shares)
-    names = value.split(os.pathsep) if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = value.replace(",", "/").split("/")
+        return tuple(float(_checked(share, str, int, float)) for share in value)
+
+    # As PATH has them in the environment.
+    names = value
+    if isinstance(value, str):
+        names = value.split(os.pathsep)
     return tuple(_checked(name, str) for name in _checked(names, list, tuple))
 
 
@@ -622,6 +681,7 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 
 def _whole_number(value: Any) -> int:
+    """Return a whole number: 300000, 300k or 3e5. Raises ValueError for any other."""
     try:
         return int(str(value))
     except ValueError:

@@ -13,6 +13,8 @@ from charrnn.hooks.specifications import detectors
 
 
 def _for_source(name: str, looks_for: str, label: Label) -> Detector:
+    """Return a detector that by itself labels source code only."""
+    # Prose has brackets and quotation marks, too, but no strings and comments.
     absence = "this text is not source code"
     return Detector(
         name, looks_for, label=label, absence=absence, is_of_kind=source.looks_like_source
@@ -20,6 +22,8 @@ def _for_source(name: str, looks_for: str, label: Label) -> Detector:
 
 
 def _formal(name: str, looks_for: str, label: Label) -> Detector:
+    """Return a detector that labels one formal language only."""
+    # Its function says whether a text is of that language: it must look at all of it.
     return Detector(
         name, looks_for, label=label, absence="this text is not of that formal language"
     )
@@ -80,14 +84,17 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """
     if not chosen:
         return list(DETECTORS.values())
+    # One that is named twice is used once, at its first place.
     return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
 
 
 def _find(name: str) -> Detector:
+    # A package may have a detector of a built-in name, which is refused as ambiguous.
     plugin = find_extension(detectors, kind="detector", name=name, built_in=DETECTORS)
     if plugin is not None:
         return plugin_detector(plugin)
     if name not in DETECTORS:
+        # Those of packages, too: somebody may have misspelled one of them.
         names = [*DETECTORS, *offered_names(detectors)]
         near = did_you_mean(name, names)
         raise UsageError(

@@ -377,6 +377,7 @@ class Comparison:
 
         Raises UsageError for a member whose text or alphabet differs from that of the first model.
         """
+        # A mixture reads one text, in the alphabet that its members have in common.
         first = self.models[0]
         content = self.contents[0]
         for mixture in mixtures:
@@ -494,6 +495,7 @@ class Comparison:
     def evaluation(self) -> records.Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the
         figures."""
+        # The notes of rooms first: they were found while rows were measured.
         return records.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
@@ -703,6 +705,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
+    # END is a character that is predicted: with and without it, the mean is over other characters.
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways"
@@ -717,6 +720,7 @@ def _check_same_part(
     """Raise UsageError unless two models are measured on the same characters in the same
     alphabet."""
     _check_same_alphabet(first, other)
+    # By the ids themselves: two files may differ, and their last tenths not.
     if not part.has_same_ids(other_part):
         raise UsageError(
             f"The held-out texts of {first.name} and {other.name} differ: they were trained on"

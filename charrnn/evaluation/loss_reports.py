@@ -124,6 +124,7 @@ class Evaluation(Displayable):
         # The first row stands on top as well, for readers of one run.
         first = self.rows[0]
         data: dict[str, Any] = {"run": first.name, "step": first.step}
+        # What the text is; a file that was given has no part.
         if self.part is not None:
             data["part"] = self.part
         if self.common_bytes is not None:
@@ -138,6 +139,7 @@ class Evaluation(Displayable):
                 data["windowed_256"] = asdict(row.loss)
                 break
 
+        # Everything, for readers of several runs. Lists are never left out, even if they are empty.
         data["skipped"] = [asdict(row) for row in self.skipped]
         data["rows"] = [row.to_json() for row in self.rows]
         data["notes"] = list(self.notes)

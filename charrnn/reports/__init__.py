@@ -10,6 +10,7 @@ from charrnn.hooks import hookimpl
 @hookimpl
 def evaluations() -> Sequence[Any]:
     """Return what `evaluate` prints beside or in place of its rows, in the order of the help."""
+    # Imported here: the help of another command needs none of them.
     from charrnn.reports.breakdown import ROWS as BREAKDOWN
     from charrnn.reports.dynamic import ROWS as DYNAMIC
     from charrnn.reports.error_kinds import ERRORS
@@ -17,6 +18,7 @@ def evaluations() -> Sequence[Any]:
     from charrnn.reports.long_range import LONG_RANGE
     from charrnn.reports.ngram_models import ROWS as NGRAMS
 
+    # Rows beside the losses first, then what is printed in their place.
     return [BREAKDOWN, DYNAMIC, NGRAMS, ERRORS, LONG_RANGE, PER_LINE]
 
 

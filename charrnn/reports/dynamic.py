@@ -76,6 +76,7 @@ class DynamicSettings:
 
     def __post_init__(self) -> None:
         check_range("segment_length", self.segment_length, 1)
+        # 0 turns either of the first two off; without damping, a gradient of 0 would divide by 0.
         for name in ("learning_rate", "decay", "damping"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
@@ -136,6 +137,7 @@ def adapted(
     static = char_losses(model.network, ids, first, precision="fp32")
     learned = adapt(model.network, ids, first, scale=gradient_scale(model), settings=settings)
 
+    # A model of its own, which no run has: nothing that is known of the run's cells is of it.
     return type(model)(
         model.config,
         model.vocab,
@@ -284,9 +286,11 @@ class _Learner:
         self.parameters: dict[str, Tensor] = dict(self._network.named_parameters())
 
     def tensors(self) -> dict[str, Tensor]:
-        return {
-            name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()
-        }
+        """Return a copy of the parameters and buffers by name."""
+        copied = {}
+        for name, tensor in self._network.state_dict().items():
+            copied[name] = tensor.detach().clone()
+        return copied
 
     def read(self, ids: IdArray) -> RecurrentState[Tensor]:
         """Return the state after ids (T, B), read from the initial one; that itself if T is 0."""
@@ -328,8 +332,10 @@ def _measure(
 ) -> LossReport:
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic
     evaluation."""
+    # Of a text that was typed or read from a file, the model draws the texts for the gradients.
     part = content if isinstance(content, CorpusPart) else None
 
+    # The first characters: what is learned from one segment is used in the next.
     ids = text.ids
     if max_chars is not None:
         ids = ids[: text.first_scored + max_chars]
@@ -338,6 +344,8 @@ def _measure(
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
+    """Return a function that adds the row of every run; there is nothing to check."""
+
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
         rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
@@ -355,6 +363,7 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
     computed in fp32.
     """
+    # Learning from a character takes several times as long as reading it.
     text = run.text
     network = cast("CharRNN", run.network)
     most: int | None = MAX_DYNAMIC

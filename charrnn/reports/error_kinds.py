@@ -122,6 +122,7 @@ class ErrorReport(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return a table for each model, and what the kinds mean."""
+        # The first character is never scored, which needs no note.
         pictures: list[RenderableType] = [Text(TITLE, style="bold")]
         if self.num_chars + 1 < self.text_length:
             share = 100 * self.num_chars / self.text_length
@@ -170,6 +171,7 @@ QUOTES = "\"'„‚「」『』"
 def class_of(character: str) -> str:
     """Return the class of a character; "" stands for the unknown symbol, which is mostly a
     letter."""
+    # Names of programs have underscores.
     if character in ("", "_"):
         return WORD
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
@@ -452,6 +454,7 @@ def compare_with_training(
     are the errors. Raises UsageError also for models with different alphabets, and DataError if the
     training text is missing or changed.
     """
+    # Both texts are read before anything is measured: one of them may be missing.
     comparison = Comparison.of(models, text, **options)
     training = comparison.training_text()
     first, *others = comparison.runs
@@ -474,11 +477,16 @@ def error_kinds(
 
     >>> charrnn.error_kinds([model]).models[0].num_errors
     """
+    # The losses of every model at the same characters.
     comparison, training = compare_with_training(models, text, **options)
     first = comparison.runs[0]
     losses = [comparison.losses_of(run) for run in comparison.runs]
+
+    # The first oracle needs n-grams of the training text, the others its words.
     ngrams = NgramModel.fit(training, len(first.vocab), min(NGRAM_ORDER, len(training)))
     ngram_nats = best_ngram_nats(ngrams, first.text.ids, losses[0].positions)
+
+    # The oracles are the same for all models, so each error is looked at once.
     names = [run.name for run in comparison.runs]
     kinds = attribute_errors(first.text.ids, first.vocab, losses, ngram_nats, training)
     return ErrorReport(
@@ -489,6 +497,7 @@ def error_kinds(
 
 
 def _table_of(model: ModelErrors) -> RenderableType:
+    """Build the table of a model: the kinds that it has, and their sum."""
     columns = ("errors", "share", "nats/char")
     table = plain_table("kind", *columns, "", right=columns, narrow=True)
     for one in model.kinds:
@@ -500,6 +509,8 @@ def _table_of(model: ModelErrors) -> RenderableType:
                 f"{one.nats:.4f}",
                 Bar(one.share),
             )
+
+    # What all errors add to the loss: the rest is that of characters that were predicted.
     nats = sum(one.nats for one in model.kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{nats:.4f}", "", style="bold")
     return table

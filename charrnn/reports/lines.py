@@ -60,6 +60,7 @@ class LineLoss:
 
 def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
     """Return a line of `evaluate --per-line`; `names` are those of the runs."""
+    # The loss of the first run by itself, as of one run; the others beside it.
     data = asdict(loss)
     data["nats"] = loss.nats[0]
     data["nats_per_char"] = loss.nats[0] / loss.num_chars
@@ -89,6 +90,7 @@ def score_text(
     The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
     are the errors. Raises UsageError also for models of characters and of bytes together.
     """
+    # A line has as many bytes as characters only in ASCII.
     if len({model.vocab.kind for model in models}) > 1:
         raise UsageError(
             "Some of the runs read characters and some bytes: their lines cannot be listed side by"
@@ -98,6 +100,8 @@ def score_text(
     content = comparison.contents[0]
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
+
+    # A document ends a line, too.
     ends = "\n"
     if models[0].config.end_id is not None:
         ends += END
@@ -129,8 +133,9 @@ class ScoredText:
     @property
     def note(self) -> str | None:
         """What of the text is scored, if that is not all of it."""
+        # Nothing predicts the first character of a text, which needs no note.
         positions = self.losses[0].positions
-        if len(positions) >= self.num_chars - 1:  # nothing predicts the first character of a text
+        if len(positions) >= self.num_chars - 1:
             return None
         num_segments = sum(1 for _ in consecutive_ranges(positions))
         where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
@@ -146,21 +151,28 @@ class ScoredText:
         The first character of a text without context cannot be scored; the line counts as complete
         without it. Lines that are cut by the ends of segments are left out.
         """
+        # What is usual in this text, by the first run.
         nats = self.losses[0].nats
         mean = float(nats.mean(dtype=np.float64))
         spread = float(nats.std(dtype=np.float64))
+
+        # The scored characters by their index in the text; without context the first one is no. 1.
         positions = self.losses[0].positions - self.first
         first_scored = int(positions[0] == 1)
-
         begin = 0
         for line, end in enumerate(self._line_bounds(), start=1):
+            # Only a line of which every character was scored.
             low, high = np.searchsorted(positions, (begin, end)).tolist()
             num_chars = high - low
             if num_chars == end - max(begin, first_scored) and num_chars > 0:
                 sums = tuple(float(one.nats[low:high].sum(dtype=np.float64)) for one in self.losses)
+
+                # A sum of n independent losses varies by sqrt(n) times their spread.
                 excess = 0.0
                 if spread:
                     excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
+
+                # A file without line ends is one line of any length.
                 shown = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
                 yield LineLoss(
                     line=line,
@@ -174,6 +186,7 @@ class ScoredText:
 
     def _line_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each line, found block by block."""
+        # Block by block: the text may be longer than the memory.
         points = [ord(end) for end in self.ends]
         bound = 0
         for begin in range(0, self.num_chars, BLOCK):
@@ -185,23 +198,30 @@ class ScoredText:
             for end in np.flatnonzero(np.isin(values, points)).tolist():
                 bound = begin + end + 1
                 yield bound
+
+        # The last line may lack its end.
         if bound < self.num_chars:
             yield self.num_chars
 
 
 def _decoded(text: str | bytes) -> str:
-    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+    """Return a line as text; a cut may leave half a character at its end."""
+    if isinstance(text, str):
+        return text
+    return text.decode("utf-8", "replace")
 
 
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
     """Draw the least likely lines of a text, with the difference to the first run where there are
     two."""
+    # The loss of each further run as its difference, which is what they are listed together for.
     columns = ["line", "excess", "nats/char"]
     columns += [f"{name} − {names[0]}" for name in names[1:]]
     table = plain_table(*columns, "text", right=columns, narrow=True)
     for line in lines:
         first = line.nats[0] / line.num_chars
         differences = [f"{nats / line.num_chars - first:+.2f}" for nats in line.nats[1:]]
+        # One row for each line, cut at the width of the terminal.
         shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
     title = Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length")
@@ -222,6 +242,8 @@ def _show(
     names = distinct_names(models)
     if scored.note is not None and not quiet:
         write_aside(with_flags(scored.note))
+
+    # A program that reads them takes them as they come.
     if as_json or not sys.stdout.isatty():
         for line in scored.iter_lines():
             print_json(to_json(line, names))
@@ -235,6 +257,8 @@ def _show(
         heapq.heappush(least_likely, (line.excess, -line.line, line))
         if len(least_likely) > NUM_SHOWN:
             heapq.heappop(least_likely)
+
+    # Of equally unlikely lines the earlier one comes first.
     shown = [line for *_, line in sorted(least_likely, reverse=True)]
     result_console().print(lines_view(shown, num_lines, names))
     if not quiet:

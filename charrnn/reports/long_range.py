@@ -84,7 +84,11 @@ class LongRangeReport(Displayable):
         """Return a table for each closing character."""
         if not self.closings:
             return [Text("The scored text has no pair of brackets or quotation marks.")]
-        shown = [one for one in self.closings if one.num_pairs >= MIN_PAIRS] or self.closings[:1]
+
+        # A table of few pairs is noise; that of the most frequent character is better than none.
+        shown = [one for one in self.closings if one.num_pairs >= MIN_PAIRS]
+        if not shown:
+            shown = [self.closings[0]]
         return [_table_of_closing(closing, self) for closing in shown]
 
 
@@ -156,6 +160,7 @@ is byte 0xab."""
 def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
     """Yield the offsets of each pair, by the closing one. `may_be_inside`: the text may begin
     inside a quotation."""
+    # The offsets of what is open, by its character; the last one is closed first.
     still_open: dict[str, list[int]] = {character: [] for character in _OPENING}
     for match in _TOKENS.finditer(text):
         token = match.group()
@@ -268,6 +273,7 @@ def long_range(
         ngrams = NgramModel.fit(training, len(first.vocab), orders[-1])
         probabilities += list(ngrams.char_probabilities(ids, pairs.closed, orders))
 
+    # In the order of the probabilities.
     predictors = [run.name for run in comparison.runs]
     predictors += [f"{order}-gram" for order in orders]
     return LongRangeReport(
@@ -302,6 +308,7 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
                 cells.append(ends_text(estimate.low, estimate.high, ".2f"))
         return cells
 
+    # From near to far, then all distances together.
     for one in closing.bins:
         table.add_row(f"{one.low}–{one.high}", *cells_of(one))
     table.add_row("all", *cells_of(closing), style="bold")

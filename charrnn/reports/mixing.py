@@ -49,6 +49,7 @@ class CommonAlphabet:
         Raises UsageError if one of them consists of bytes and another of characters, or if there is
         none.
         """
+        # Probabilities of bytes and of characters are of different things.
         first = vocabs[0]
         units = {"char": "characters", "byte": "bytes"}
         for vocab, name in zip(vocabs, names, strict=True):
@@ -208,6 +209,7 @@ class Mixture(Generating):
     def _warnings(self) -> tuple[str, ...]:
         """Return what a reader must know of a common alphabet; nothing if all alphabets are the
         same."""
+        # What each model knows and cannot write here, without its unknown symbol.
         lacking = []
         for model in self.models:
             num_lacking = len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)
@@ -223,6 +225,7 @@ class Mixture(Generating):
 
 def _check_documents(models: Sequence[Model]) -> None:
     """Raise UsageError if some of the models were trained on documents and others were not."""
+    # One of them would never end a text, and the other would begin with END.
     with_documents = [model for model in models if model.config.end_id is not None]
     others = [model for model in models if model.config.end_id is None]
     if with_documents and others:
@@ -239,6 +242,7 @@ class MixedState(NamedTuple):
 
     def map(self, function: Callable[..., Any], *others: MixedState) -> MixedState:
         """Do what `RecurrentState.map` does with the states of each model."""
+        # Each model's state with those of the same model.
         columns = zip(self.parts, *(other.parts for other in others), strict=True)
         return MixedState(tuple(one.map(function, *rest) for one, *rest in columns))
 
@@ -328,6 +332,7 @@ class MixedGenerator(Generator):
         self._steppers: dict[str, MixedStepper] = {}
 
     def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
+        # Cell 0:17 is another one in every model.
         if clamps:
             raise UsageError(
                 f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out."

@@ -92,6 +92,7 @@ class NgramModel:
 
         The orders are ascending. Errors are those of `by_order`.
         """
+        # A few orders at a few places; where they are many, `by_order` keeps one at a time.
         found = [probabilities for _, probabilities in self.by_order(ids, positions, orders)]
         return np.array(found)
 

@@ -154,7 +154,8 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
     if "column" in axes:
         open_fields.append("documents")
     default = Config()
-    return replace(config, **{name: getattr(default, name) for name in open_fields}), axes
+    opened = {name: getattr(default, name) for name in open_fields}
+    return replace(config, **opened), axes
 
 
 class SweepView:
@@ -163,6 +164,7 @@ class SweepView:
     def __init__(self, signals: Signals, *, quiet: bool) -> None:
         self._signals = signals
         signals.is_quiet = quiet
+        # None for --quiet, with which nothing is shown.
         self._console: Any = None
         if not quiet:
             self._console = result_console(stderr=True)
@@ -184,6 +186,7 @@ class SweepView:
                         return event.report
                     if self._console is None:
                         continue
+                    # The first event counts the runs, each later one is the end of a run.
                     if isinstance(event, sweeping.SweepStartEvent):
                         self._show_start(event)
                     else:
@@ -229,6 +232,7 @@ class SweepView:
 
     def explain(self, report: "reporting.SweepReport") -> None:
         """Print what limits the table, and the next commands."""
+        # With --quiet, the table says what there is to say.
         if self._console is None:
             return
         for note in report.notes:

@@ -106,6 +106,7 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
 
 def _row(group: Sequence[SweepRun]) -> SweepRow:
     """Summarize the runs of a setting."""
+    # Without a finished run the mean is nan, which JSON does not have.
     losses = _losses(group)
     estimate = mean_interval(losses)
     sizes = [run.num_parameters for run in group if run.num_parameters is not None]
@@ -134,6 +135,7 @@ def _order(row: SweepRow) -> tuple[bool, bool, float]:
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom
     (Student 1908)."""
+    # Seeds are drawn independently, unlike the characters of a text: no blocks are needed.
     num = len(values)
     mean = fmean(values) if num else math.nan
     if num < 2:
@@ -166,9 +168,11 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
 def sweep_view(report: SweepReport) -> RenderableType:
     """Draw the table of a sweep, one row per setting, best first, and below it what its columns
     mean."""
+    # The space tells the second interval from the first, by name.
     columns = ("nats", "±", "to best", "± ", "weights", "runs")
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
+        # The setting, and how many weights and finished runs its figures are of.
         values = [format_value(row.values[name]) for name in report.fields]
         size = "" if row.num_parameters is None else short_number(row.num_parameters)
         num_runs = f"{row.num_finished}/{row.num_runs}"
@@ -200,6 +204,7 @@ def sweep_view(report: SweepReport) -> RenderableType:
 
 
 def _half_width(low: float | None, high: float | None) -> str:
+    """Return an interval as what is added to the mean on both sides; "" if there is none."""
     if low is None or high is None:
         return ""
     return f"±{(high - low) / 2:.4f}"

@@ -259,6 +259,7 @@ class _Runner:
 
     def stop(self) -> None:
         """Let the processes save and end, and start no other."""
+        # First, so that a process which starts at this moment sees it.
         self.is_stopped = True
         for process in self.processes:
             process.terminate()
@@ -273,6 +274,7 @@ class _Runner:
 def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run's process: without settings, which its command line
     contains."""
+    # A setting in the environment would override a default that the sweep has recorded.
     kept = dict(environment) | child_environment()
     for name in FIELD_NAMES:
         kept.pop(f"CHARRNN_{name.upper()}", None)
