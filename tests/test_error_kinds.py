@@ -14,7 +14,6 @@ from conftest import TrainedRun
 
 import charrnn
 from charrnn import api
-from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
 from charrnn.reports import error_kinds, long_range
 from charrnn.reports.error_kinds import KINDS, NO_ERROR
@@ -290,17 +289,6 @@ def test_counts_are_those_of_a_regular_expression(
         vocab.encode(text.encode() if kind == "byte" else text), vocab, keys
     )
     assert counts.tolist() == [expected[word] for word in wanted]
-
-
-def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
-    known = Vocab.from_text("ab", is_exact=False)
-    exact = Vocab.from_text("ab", is_exact=True)
-    assert (
-        describe_alphabets(known, exact) == "2 characters, the unknown symbol in one of them only"
-    )
-    assert describe_alphabets(exact, Vocab.from_text("ac", is_exact=True)).endswith(
-        "'c' in one of them only"
-    )
 
 
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:

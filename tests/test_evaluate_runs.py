@@ -18,7 +18,7 @@ from charrnn.api import Model
 from charrnn.cli.arguments import read_text
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs, precision_of
+from charrnn.evaluation.comparison import evaluate_runs, precision_of
 from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, paired_difference
 from charrnn.model.network import CharRNN
 from charrnn.reports.lines import losses_by_line
@@ -198,8 +198,6 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
         in found.notes[0]
     )
     assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
-    described = describe_alphabets(models[0].vocab, models[1].vocab)
-    assert described == "6 characters and 7 characters, without the unknown symbol for rare ones"
 
 
 @pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])

@@ -569,12 +569,7 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
         members = get_args(hint)
 
     # `tuple[str, ...]` is a tuple; a word is itself a type with arguments, and stays what it is.
-    kinds = []
-    for one in members:
-        if one not in (Auto, OneHot):
-            one = get_origin(one) or one
-        kinds.append(one)
-    return tuple(kinds)
+    return tuple(one if one in (Auto, OneHot) else get_origin(one) or one for one in members)
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}

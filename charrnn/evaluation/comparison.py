@@ -730,34 +730,19 @@ def _check_same_part(
 
 
 def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
-    if other.vocab != first.vocab:
-        raise UsageError(
-            f"{first.name} and {other.name} have different alphabets "
-            f"({describe_alphabets(first.vocab, other.vocab)}).\n"
-            f"Compare them on {named('text')}, a file on which neither was trained."
-        )
+    """Raise UsageError, with the difference, unless two models have the same alphabet."""
+    if other.vocab == first.vocab:
+        return
 
-
-def describe_alphabets(first: Vocab, other: Vocab) -> str:
-    """Return how two alphabets differ, in words."""
-    # By their sizes, if these say it; else by a character that one of them has.
-    sizes = [_describe_size(first), _describe_size(other)]
-    if sizes[0] != sizes[1]:
-        return f"{' and '.join(sizes)}, without the unknown symbol for rare ones"
-
-    different = sorted(set(first.characters) ^ set(other.characters))
-    if not different:
-        return f"{sizes[0]}, in another order"
-
-    # The unknown symbol is the empty string, which sorts before all characters.
-    name = repr(different[-1]) if different[-1] else "the unknown symbol"
-    return f"{sizes[0]}, {name} in one of them only"
-
-
-def _describe_size(vocab: Vocab) -> str:
-    if vocab.kind == "byte":
-        return "256 bytes"
-    return f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
+    # The unknown symbol counts as one: a model without it knows no other characters.
+    difference = "one of them of bytes"
+    if other.vocab.kind == first.vocab.kind:
+        different = set(first.vocab.characters) ^ set(other.vocab.characters)
+        difference = f"{counted(len(different), 'character')} in one of them only"
+    raise UsageError(
+        f"{first.name} and {other.name} have different alphabets ({difference}).\n"
+        f"Compare them on {named('text')}, a file on which neither was trained."
+    )
 
 
 def check_comparable(runs: Sequence[MeasuredRun]) -> None:
