@@ -1,6 +1,7 @@
 """Heat maps: what is drawn at a fixed width, without colour and as style spans, and what never gets
 through."""
 
+import math
 import re
 import sys
 import unicodedata
@@ -21,9 +22,11 @@ from charrnn.views.heatmap import (
     GuessMap,
     HeatMap,
     Legend,
-    SurpriseMap,
+    end_legend,
     fold,
     scale_pictures,
+    surprise_map,
+    whole_words,
 )
 from charrnn.views.theme import (
     ASCII_BLOCKS,
@@ -253,14 +256,14 @@ def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
-    assert plain(SurpriseMap("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
-    assert plain(SurpriseMap("ab", [float("nan"), 8.0])) == ["ab", " █"]
+    assert plain(surprise_map("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
+    assert plain(surprise_map("ab", [float("nan"), 8.0])) == ["ab", " █"]
     assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
     assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
 
 
 def test_little_surprise_has_no_colour() -> None:
-    little, much, _ = coloured(SurpriseMap("ab", [0.1, 7.0]))
+    little, much, _ = coloured(surprise_map("ab", [0.1, 7.0]))
     assert background(little) is None
     assert background(much) is not None
 
@@ -321,3 +324,36 @@ def test_a_cluster_has_an_end_however_many_marks_follow() -> None:
 
 def test_in_ascii_each_part_of_a_cluster_is_by_itself() -> None:
     assert all_visible("e\u0301", ascii_only=True) == "e\\u0301"
+
+
+@pytest.mark.parametrize(
+    ("text", "follows", "goes_on", "drawn"),
+    [
+        ("lf a line\nThe lamp was lit", True, True, "…The lamp was …"),
+        ("mp was lit and", True, True, "…was lit …"),
+        ("The lamp was lit", False, False, "The lamp was lit"),
+        ("The lamp\n", False, True, "The lamp\n"),
+        ("incandescence", True, True, "…incandescence…"),
+        ("na\0Bernd\0Car", True, True, "…Bernd\0"),
+    ],
+)
+def test_a_part_of_a_text_is_drawn_in_whole_words(
+    text: str, follows: bool, goes_on: bool, drawn: str
+) -> None:
+    values = tuple(map(float, range(len(text))))
+    whole = ColouredText(text=text, values=values, inside=(True,) * len(text))
+    shown = whole_words(whole, follows=follows, goes_on=goes_on)
+    assert shown.text == drawn
+    kept = [
+        (char, value) for char, value in zip(shown.text, shown.values, strict=True) if char != "…"
+    ]
+    assert all(text[int(value)] == char for char, value in kept)
+    assert sum(map(math.isnan, shown.values)) == drawn.count("…")
+    assert shown.inside == tuple(char != "…" for char in drawn)
+
+
+def test_the_mark_of_the_end_of_a_document_has_a_legend() -> None:
+    assert all_visible("Anna\0") == "Anna¶"
+    (legend,) = end_legend("Anna\0Bernd\0")
+    assert plain(legend) == ["¶ is the end of a document."]
+    assert end_legend("Anna\n") == []

@@ -211,7 +211,15 @@ class CellAnalysis(Extensible):
             coloured = records.ColouredText(
                 text=self.text.text[part], values=tuple(values.tolist()), inside=inside
             )
-            passages.append(records.Passage(score=score, begin=part.start, coloured=coloured))
+            passages.append(
+                records.Passage(
+                    score=score,
+                    begin=part.start,
+                    coloured=coloured,
+                    follows=part.start > 0 and self.text.text[part.start - 1] not in "\n\0",
+                    goes_on=part.stop < len(self.text),
+                )
+            )
         return RecordTuple(passages)
 
     def activations(self) -> Activations:

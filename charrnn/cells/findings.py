@@ -402,3 +402,7 @@ class Passage(Displayable):
     begin: int
     """The index in the text of its first character."""
     coloured: ColouredText
+    follows: bool = False
+    """Whether its first line begins before it."""
+    goes_on: bool = False
+    """Whether text comes after it."""

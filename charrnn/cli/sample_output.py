@@ -475,7 +475,7 @@ def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list
     text = "".join(piece.text for piece in pieces)
     values = tuple(piece.value for piece in pieces for _ in piece.text)
     if shows_surprise:
-        return [heatmap.SURPRISE_LEGEND, heatmap.SurpriseMap(text, values)]
+        return [heatmap.SURPRISE_LEGEND, heatmap.surprise_map(text, values)]
     return [heatmap.Legend(), heatmap.HeatMap(records.ColouredText(text=text, values=values))]
 
 

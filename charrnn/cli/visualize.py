@@ -55,8 +55,10 @@ from charrnn.views.heatmap import (
     SURPRISE_LEGEND,
     GuessMap,
     HeatMap,
-    SurpriseMap,
+    end_legend,
     scale_pictures,
+    surprise_map,
+    whole_words,
 )
 from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_on_page
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
@@ -475,7 +477,7 @@ def _cells_on_slides(
     for cell in cells:
         title = f"{_title_of(subject, cell)}, {kind}"
         slides.append((title, _scale_of(cell, guesses), _drawn(subject, cell, guesses)))
-    return slide_pictures(slides)
+    return [*slide_pictures(slides), *end_legend(subject.text.text)]
 
 
 def _cells_on_terminal(
@@ -495,6 +497,7 @@ def _cells_on_terminal(
             pictures += scale_pictures(scale)
             if guesses:
                 pictures.append(Text(ABOUT_GUESSES))
+            pictures += end_legend(cell.text.text)
         before = scale
 
         pictures += [_drawn(subject, cell, guesses), Text()]
@@ -534,7 +537,18 @@ def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> Re
     any."""
     if guesses:
         return GuessMap(cell.text.text, cell.text.values, guesses)
-    return HeatMap(cell.text, subject.options.sparkline, _scale_of(cell, guesses))
+    shown = _whole_words(subject, cell.text)
+    return HeatMap(shown, subject.options.sparkline, _scale_of(cell, guesses))
+
+
+def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
+    # Of bytes the last one is a number.
+    last = subject.context[-1:]
+    return whole_words(
+        coloured,
+        follows=bool(last) and last not in ("\n", "\0", b"\n"),
+        goes_on=subject.num_available > len(subject.text),
+    )
 
 
 def _measure_surprise(subject: Subject[NoOptions]) -> Trace:
@@ -551,9 +565,11 @@ def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
     name, bits = subject.model.name, trace.bits.tolist()
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
-    surprise_map = SurpriseMap(trace.text, bits, subject.options.sparkline)
+    coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
+    drawn = surprise_map(coloured.text, coloured.values, has_blocks=subject.options.sparkline)
+    pictures = [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
-    return Shown(f"Surprise of {name}", [caption, SURPRISE_LEGEND, surprise_map], data)
+    return Shown(f"Surprise of {name}", pictures, data)
 
 
 def export_arrays(subject: Subject[Any], export: Path) -> None:

@@ -38,8 +38,8 @@ from charrnn.views.heatmap import (
     GuessMap,
     HeatMap,
     Legend,
-    SurpriseMap,
     scale_pictures,
+    surprise_map,
 )
 from charrnn.views.svg import FONTS, SvgDrawing, print_all, terminal_theme, to_svg
 from charrnn.views.tables import (
@@ -145,7 +145,7 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
-    surprise = SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
+    surprise = surprise_map(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
     return [SURPRISE_LEGEND, surprise, *_cut(trace.text)]
 
 

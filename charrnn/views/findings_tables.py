@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.findings import CellFindings, Passage
-from charrnn.views.heatmap import HeatMap, Legend, scale_pictures
+from charrnn.cells.findings import CellFindings, ColouredText, Passage
+from charrnn.views.heatmap import HeatMap, Legend, end_legend, scale_pictures, whole_words
 from charrnn.views.tables import (
     contributions_table,
     findings_table,
@@ -72,6 +72,7 @@ def passage_pictures(
     scales = [scale_of(passage.coloured.values) for passage in passages]
     if not all(scale.is_own for scale in scales):
         pictures += [Legend(underlined=underlined), Text()]
+    pictures += end_legend("".join(passage.coloured.text for passage in passages))
     for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
@@ -83,7 +84,7 @@ def passage_pictures(
         pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
         if scale.is_own:
             pictures += scale_pictures(scale, underlined)
-        pictures += [HeatMap(passage.coloured, has_sparkline, scale), Text()]
+        pictures += [HeatMap(_drawn(passage), has_sparkline, scale), Text()]
     return pictures
 
 
@@ -111,5 +112,11 @@ def passage_slides(
         about = f"cell {score.layer}:{score.unit} follows {score.detector}"
         for note in footnotes(CellFindings(scores=(score,))):
             about += f" ({note.rstrip('.')})"
-        texts.append((about, scale, HeatMap(passage.coloured, has_sparkline, scale)))
-    return slide_pictures(texts)
+        texts.append((about, scale, HeatMap(_drawn(passage), has_sparkline, scale)))
+    ends = end_legend("".join(passage.coloured.text for passage in passages))
+    return [*slide_pictures(texts), *ends]
+
+
+def _drawn(passage: Passage) -> ColouredText:
+    """Return what is drawn of a passage: whole words."""
+    return whole_words(passage.coloured, follows=passage.follows, goes_on=passage.goes_on)

@@ -2,9 +2,10 @@
 guesses, too."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat, zip_longest
+from itertools import chain, groupby, pairwise, repeat, zip_longest
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.views.theme import (
+    END_MARK,
     FULL_SCALE,
     LINE_ENDS,
     Scale,
@@ -53,6 +55,8 @@ class HeatMap:
     coloured: ColouredText
     has_blocks: bool = False
     scale: Scale = FULL_SCALE
+    hue: str = ""
+    """The one hue of values that have a single end; "" for the palette from low to high."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         palette = palette_of(console)
@@ -60,6 +64,8 @@ class HeatMap:
 
         def style_of(drawn: _DrawnValue) -> Style:
             style = palette.value(drawn.place)
+            if self.hue:
+                style = palette.share(self.hue, (drawn.place + 1) / 2)
             if drawn.is_inside:
                 style += UNDERLINED
             return style
@@ -94,38 +100,13 @@ class _DrawnValue(NamedTuple):
     is_inside: bool
 
 
-@dataclass(frozen=True)
-class SurpriseMap:
-    """A renderable that colours each character by its surprise in bits: the stronger, the less the
-    model expected it.
+def surprise_map(text: str, bits: Sequence[float], *, has_blocks: bool = False) -> HeatMap:
+    """Colour each character by its surprise in bits: the stronger, the less the model expected it.
 
-    Without colour (or with `has_blocks`), a line of blocks under each line of text shows the bits
-    instead.
+    bits (N,); nan for a character without a prediction, such as the first.
     """
-
-    text: str
-    bits: Sequence[float]
-    """(N,); nan for a character without a prediction, such as the first."""
-    has_blocks: bool = False
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        palette = palette_of(console)
-
-        # 0 to MAX_BITS take all shades of one hue, and all blocks.
-        def style_of(bits: float) -> Style:
-            return palette.share("surprise", bits / MAX_BITS)
-
-        def block_of(bits: float) -> str:
-            return _block_or_blank(2 * bits / MAX_BITS - 1, ascii_only=options.ascii_only)
-
-        yield from draw(
-            zip(self.text, self.bits, strict=True),
-            console,
-            options,
-            style_of=style_of,
-            mark_of=block_of,
-            always_marks=self.has_blocks,
-        )
+    coloured = ColouredText(text=text, values=tuple(bits))
+    return HeatMap(coloured, has_blocks, Scale(0.0, MAX_BITS), "surprise")
 
 
 def _block_or_blank(value: float, *, ascii_only: bool) -> str:
@@ -245,24 +226,65 @@ def fold(
         yield line
 
 
+LINE_START = re.compile(r"[^\n\0]{0,120}[\n\0]|\S*\s")
+"""What a picture leaves out that begins in mid-line: the rest of a line, or else of a word."""
+LAST_WORD = re.compile(r"(?<=[\s\0])[^\s\0]+\Z")
+"""What a picture leaves out that ends in mid-word."""
+
+
+def whole_words(coloured: ColouredText, *, follows: bool, goes_on: bool) -> ColouredText:
+    """Return a text, its values and its labels without the part of a line that it begins with and
+    the part of a word that it ends with; an ellipsis stands for what is left out.
+
+    `follows` says that its first line begins before it, `goes_on` that text comes after it.
+    """
+    text = coloured.text
+    values = coloured.values
+    inside = coloured.inside
+
+    # First the end: positions before it stay what they are.
+    if goes_on:
+        text = LAST_WORD.sub("", text)
+        values = values[: len(text)]
+        inside = inside[: len(text)]
+        if not text.endswith(LINE_ENDS):
+            text += "…"
+            values = (*values, math.nan)
+            inside = _with_off(inside)
+
+    if follows:
+        start = LINE_START.match(text)
+        begin = 0
+        if start is not None:
+            begin = start.end()
+        text = "…" + text[begin:]
+        values = (math.nan, *values[begin:])
+        inside = _with_off(inside[begin:][::-1])[::-1]
+    return ColouredText(text=text, values=values, inside=inside)
+
+
+def _with_off(inside: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return labels with one more, for an ellipsis; none where there are none."""
+    if not inside:
+        return ()
+    return (*inside, False)
+
+
+def end_legend(text: str) -> list[RenderableType]:
+    """Say what the mark of the end of a document stands for, if a text has one."""
+    if "\0" not in text:
+        return []
+    return [Text(f"{END_MARK} is the end of a document.", style="dim")]
+
+
 def without_carriage_returns(
     characters: Iterable[tuple[str, Value]],
 ) -> Iterator[tuple[str, Value]]:
     """Yield all characters but each carriage return before a newline: ↵ stands for both."""
-    held: tuple[str, Value] | None = None
-    for item in characters:
-        character, _ = item
-        if held is not None and character != "\n":
-            yield held
-
-        # Held until the next character shows what it is.
-        held = None
-        if character == "\r":
-            held = item
-        else:
-            yield item
-    if held is not None:
-        yield held
+    for one, following in pairwise(chain(characters, [None])):
+        is_shown = following is None or one is None or (one[0], following[0]) != ("\r", "\n")
+        if one is not None and is_shown:
+            yield one
 
 
 LEGEND_WIDTH = 21

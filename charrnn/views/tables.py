@@ -25,7 +25,7 @@ from charrnn.evaluation.loss_reports import (
 from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
-from charrnn.views.theme import all_visible, short_number, shown_character
+from charrnn.views.theme import END_MARK, all_visible, short_number, shown_character
 
 _NAME_WIDTH = 10
 """Columns that a column of words keeps when the table is too wide."""
@@ -429,6 +429,9 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
             f"{one.probability:.4f}",
             Bar(one.probability),
         )
+    if any(one.character == "\0" for one in predictions):
+        table.caption = Text(f" {END_MARK} is the end of a document.", style="dim")
+        table.caption_justify = "left"
     return table
 
 
