@@ -109,6 +109,7 @@ class AtlasCell:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
+        # Each part is the object that its own analysis prints; null where the text was too short.
         found: dict[str, Any] = {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y}
         for name in ("values", "inputs", "outputs", "description"):
             part = getattr(self, name)
@@ -151,10 +152,11 @@ class Atlas(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
+        # Each description is with its cell.
         about = None
         if self.report is not None:
             about = self.report.to_json()
-            del about["descriptions"]  # each is with its cell
+            del about["descriptions"]
         return {
             "version": ATLAS_VERSION,
             "num_chars": len(self.text),
@@ -179,11 +181,14 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
 
     >>> study.atlas().cells[0].values.mean
     """
+    # What needs no more than the values, then the analyses, each of which may be kept already.
     findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
     report = unless_too_short(lambda: descriptions(analysis))
     inputs_of_all = unless_too_short(lambda: inputs(analysis))
     outputs_of_all = unless_too_short(lambda: outputs(analysis))
+
+    # All of them are in the order of the cells.
     complete = []
     for column, cell in enumerate(cells):
         if report is not None:
@@ -222,11 +227,13 @@ def model_atlas(
 def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS
     digits."""
+    # The correlations serve the map and the list of similar cells.
     correlations = correlate(activations)
     places = place_cells(correlations).tolist()
     measured = measure_values(activations, None, correlations)
     cells = []
     for found, (x, y) in zip(measured, places, strict=True):
+        # A file of all cells has room for short passages only.
         kept = _shortened(found)
         values = activations.of(kept.layer, kept.unit)
         cell = AtlasCell(
@@ -244,8 +251,11 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
 def _shortened(values: CellValues) -> CellValues:
     """Keep the characters that change the mean most, and the parts of the passages around what they
     show."""
+    # A mean over few characters is noise, and the largest one by chance.
     after = [one for one in values.after_characters if one.count >= MIN_AFTER]
     after.sort(key=lambda one: -abs(one.mean - values.mean))
+
+    # From some characters before the place that they show to some after it.
     passages = []
     for one in values.passages:
         begin = max(one.begin, one.index - CHARS_BEFORE)
@@ -256,6 +266,7 @@ def _shortened(values: CellValues) -> CellValues:
 
 def _rounded(value: Any) -> Any:
     """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
+    # Whatever is inside of it: the digits are most of a file of all cells.
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: _rounded(getattr(value, field.name)) for field in fields(value)}
         return replace(value, **parts)
@@ -307,12 +318,15 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
     axes = np.zeros((len(products), 2))
     leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     axes[:, : leading.shape[1]] = leading
+
+    # An eigenvector may as well be its negative, depending on the library.
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
     return np.asarray(axes * np.where(signs == 0, 1, signs))
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:
     """Return what a page shows of every cell."""
+    # A cell may be the best one of several detectors.
     found: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
     for score in atlas.findings.scores:
         if score.is_significant:
@@ -321,6 +335,8 @@ def atlas_entries(atlas: Atlas) -> list[CellEntry]:
 
 
 def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
+    """Return what a page shows of a cell: its row, its name on the map, and its own page."""
+    # What it follows, by detectors and by a rule in words.
     values = cell.values
     labels = []
     follows = ", ".join(f"{one.detector} {score_mark(one)}".rstrip() for one in scores)
@@ -333,6 +349,8 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
         if cell.description.explained:
             score = cell.description.score
             labels.append(text)
+
+    # Only what training made gives it a colour.
     found = [one.detector for one in scores if not one.is_no_better_than_untrained]
     return CellEntry(
         cell=(cell.layer, cell.unit),
@@ -347,6 +365,7 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
 def _sections(cell: AtlasCell) -> Iterator[PagePart]:
     """Yield the parts of the page of a cell, those of its sections in their order; a part may be
     empty."""
+    # Where it is strong comes first, then figures, then what the other analyses say.
     passages = _passages(cell)
     for kind in ("top", "bottom"):
         title = f"Where it is {KINDS[kind]}"
@@ -374,12 +393,15 @@ def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
 
 
 def _values(values: CellValues) -> Iterator[PagePart]:
+    """Yield the parts of the page about the values of a cell."""
+    # The figures that there are: some cells have no gates, others no timescale.
     figures: list[tuple[str, str | float]] = [
         ("mean", values.mean),
         ("standard deviation", values.spread),
     ]
     if values.timescale is not None:
         source = values.timescale_from
+        # A gate has a letter, everything else a word.
         name = f"gate {source}" if len(source) == 1 else f"the {source}"
         figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
     if values.decay is not None:
@@ -387,6 +409,8 @@ def _values(values: CellValues) -> Iterator[PagePart]:
     for gate in values.gates:
         shares = f"open {100 * gate.open:.0f} %, closed {100 * gate.closed:.0f} %"
         figures.append((f"gate {gate.gate}", shares))
+
+    # Then the pictures: how values are distributed, and what goes with them.
     yield PagePart(title="Values", draw_as="figures", content=figures)
     yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
     yield PagePart(

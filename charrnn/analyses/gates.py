@@ -113,12 +113,15 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     Raises UsageError for a cell type without gates, CharRNNError if there is no
     room on the disk.
     """
+    # All layers have one cell type.
     layer = network.recurrent_layers()[0]
     if not layer.cell.gates:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
         raise UsageError(
             f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
         )
+
+    # The reading that keeps the values counts the gates as well.
     with closing(Activations(network, text)) as activations:
         return GateReport(
             name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates
@@ -145,6 +148,7 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     shapes.append(path([(begin, floor - side), (begin, floor), (begin + side, floor)], INK))
     shapes.append(label(begin + side / 2, floor + LINE_HEIGHT, _means(use), anchor="middle"))
 
+    # A dot for each unit, in the colour of its gate.
     colour = colour_of(Style.parse(GATE_STYLES.get(use.gate, "cyan")))
     for shut, opened in zip(use.left, use.right, strict=True):
         shapes.append(dot(begin + shut * side, floor - opened * side, colour))
@@ -158,6 +162,7 @@ def _means(use: GateUse) -> str:
 
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
+    # A character is about twice as high as wide.
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))

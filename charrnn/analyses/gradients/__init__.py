@@ -47,6 +47,7 @@ class GradientsOptions:
 
 
 def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
+    # Beside the run itself, under the same text.
     others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
     return gradients_with(subject.model, others, subject.content, context=subject.context)
 
@@ -54,6 +55,7 @@ def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
 def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in
     two."""
+    # A run and its baseline share a chart; the lines of several would cover each other.
     pictures: list[RenderableType] = [gradient_chart(reaches)]
     trained = [reach for reach in reaches if not reach.is_untrained]
     untrained = [reach for reach in reaches if reach.is_untrained]
@@ -80,6 +82,7 @@ class SpectrumOptions:
 
 
 def _measure_spectra(subject: Subject[SpectrumOptions]) -> list[TrainingSpectrum]:
+    # A run by its folder: all of its checkpoints are read, not only the loaded one.
     runs: list[str | Path] = [run_folder(subject.model), *subject.own.beside]
     return [training_spectrum(run) for run in runs]
 
@@ -88,6 +91,7 @@ def _show_spectra(subject: Subject[SpectrumOptions], spectra: Sequence[TrainingS
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their
     gradients."""
     pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
+    # By default a run keeps only its newest checkpoints.
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
         advice = "train with --save-every and --keep 100 to see more of them."
         pictures.append(Text(f"Few steps are saved: {advice}"))

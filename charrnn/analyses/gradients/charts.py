@@ -24,10 +24,12 @@ def line_chart(
 ) -> LineChart:
     """Draw lines from `first` on, against the step or another whole number; `empty` is said of no
     points."""
+    # An axis needs two ends, also of one point or none.
     last = max((round(place) for place, _ in points_of(lines)), default=0)
     last = max(last, first + 1)
 
     def ticks(most: int) -> list[Tick]:
+        # Whole steps: there is nothing between two characters.
         step = max(1, round(round_step(last, most)))
         places = {first, *range(0, last + 1, step)}
         return [(tick, f"{tick:,}") for tick in sorted(places) if tick >= first]
@@ -46,6 +48,7 @@ def line_chart(
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:
     """Return log10 of norms by their places, in one segment for each part between 1e-12 and
     1e12."""
+    # A line is cut where it leaves the range, not drawn along its edge.
     segments = []
     for is_drawn, part in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
         if is_drawn:
@@ -55,6 +58,7 @@ def log_segments(points: Iterable[Point]) -> list[list[Point]]:
 
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
+    # Few whole powers of ten, that no point lies outside of.
     heights = [height for _, height in points_of(lines)] or [0.0]
     low = math.floor(min(heights))
     high = max(math.ceil(max(heights)), low + 1)

@@ -84,7 +84,7 @@ def gradients_with(
     >>> first, untrained, *others = model.gradients_with([charrnn.load("other")], raw)
     >>> first.norms[0][50]  # of layer 0, 50 characters back
     """
-
+    # Each beside what it was before training: a cell may reach far by how it is initialized.
     reaches = []
     for one in (model, *others):
         encoded = one.encode(text, context=context)
@@ -124,9 +124,11 @@ def measure_reach(
     warm_up = min(WARM_UP, earliest - max_lag + 1)
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
 
-    # A step of a small network costs the same for more windows.
+    # The copy is in float64, and only states have gradients.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+
+    # A step of a small network costs the same for more windows.
     num_kept = max_lag * network.initial_state(1).vectors.numel()
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
     with task("gradients", len(chosen), unit="losses") as advance:
@@ -134,6 +136,7 @@ def measure_reach(
             windows, state = read_before(
                 network, ids, some + 1, length=max_lag + 1, warm_up=warm_up
             )
+            # Several windows at once; the norms are added up over them.
             state = RecurrentState(state.vectors.double(), state.history)
             total += _norms(exact, windows, state).sum(-1)
             advance(len(some))
@@ -151,6 +154,7 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tens
 
     ids (K + 1, B) are read from a state of B rows, whose last ids are the ones to predict.
     """
+    # Every state on the way is kept: one backward pass gives the gradients by all of them.
     states = []
     state.vectors.requires_grad_()
     for char in ids[:-1]:
@@ -167,6 +171,7 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
     A straight falling line is a gradient that vanishes by the same factor at every character; a
     rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
     """
+    # One line for each layer of each network.
     lines: list[Line] = []
     for reach in reaches:
         for layer, norms in enumerate(reach.norms):

@@ -80,6 +80,7 @@ def training_spectrum(
 
     >>> charrnn.training_spectrum("shakespeare").matrices[0].largest_singular_values
     """
+    # All checkpoints have the settings of the best one.
     folder = open_folder(run, checkpoints)
     config = folder.load_best().description.config()
     if issubclass(cell_type(config.cell), LinearCell):
@@ -104,6 +105,7 @@ def recurrent_matrices(
 
     That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
     """
+    # Block by block: each gate has a matrix of its own, which a norm of all would hide.
     cell = cell_type(config.cell)
     size = resolved(config.hidden_size)
     for layer in range(resolved(config.num_layers)):
@@ -128,6 +130,7 @@ def measure_spectrum(
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the
     run."""
+    # By matrix, one number for each checkpoint: the norm by 2 is the largest singular value.
     steps: list[int] = []
     found: dict[Place, list[float]] = {}
     with task("singular values", unit="matrices") as advance:
@@ -136,12 +139,16 @@ def measure_spectrum(
             for place, matrix in recurrent_matrices(config, tensors):
                 found.setdefault(place, []).append(float(np.linalg.norm(matrix, 2)))
                 advance()
+
+    # In the order in which the first checkpoint had them.
     matrices = []
     for (layer, of_matrix, gate), values in found.items():
         spectrum = MatrixSpectrum(
             layer=layer, matrix=of_matrix, gate=gate, largest_singular_values=tuple(values)
         )
         matrices.append(spectrum)
+
+    # The log has every step, the checkpoints only some.
     gradient_steps, norms = gradient_norms(log)
     return TrainingSpectrum(
         name=name,
@@ -157,6 +164,7 @@ def measure_spectrum(
 def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return the steps of a run's log and the norms of their gradients, at most MAX_NORMS of
     each."""
+    # A log has other events, too, and may end within a line.
     logged = []
     for record in log:
         step = record.get("step")
@@ -169,6 +177,7 @@ def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], 
         ):
             logged.append((float(norm), step))
 
+    # Of each group the largest: a mean would hide the one step that exploded.
     size = max(1, -(-len(logged) // MAX_NORMS))
     steps: list[int] = []
     norms: list[float] = []
@@ -182,6 +191,7 @@ def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], 
 def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
     """Draw the largest singular value of every run's recurrent matrices, layer by layer, against
     the step."""
+    # One line for each layer: that of the block which multiplies most.
     lines: list[Line] = []
     for spectrum in spectra:
         by_layer: dict[int, list[tuple[float, ...]]] = {}
@@ -194,6 +204,8 @@ def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
             largest = np.max(values, axis=0).tolist()
             points = list(zip(spectrum.steps, largest, strict=True))
             lines.append(Line(name, [points], len(lines)))
+
+    # From 0, so that 1, where gradients neither vanish nor explode, is seen in its place.
     highest = max((value for _, value in points_of(lines)), default=1.0)
     return line_chart(
         SPECTRUM_TITLE, lines, ticks_from_zero(highest), empty="No checkpoint is whole."
