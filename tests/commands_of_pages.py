@@ -183,6 +183,6 @@ def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, st
 def read_word(stream: object) -> str:
     """Read up to the next NUL; "" at the end."""
     word = b""
-    while (byte := stream.read(1)) not in (b"", b"\0"):  # type: ignore[attr-defined]
+    while (byte := stream.read(1)) not in (b"", b"\0"):
         word += byte
     return word.decode()

@@ -33,7 +33,7 @@ def small_config(**changes: Any) -> Config:
         "learning_rate": 0.01,
         "weight_average": 0.9,
     }
-    return Config(**{**model, **noise, **training, **changes})  # type: ignore[arg-type]
+    return Config(**{**model, **noise, **training, **changes})
 
 
 TEXTS = {"lstm": "2c326b374be54695", "peephole": "c00f99de4cd8871a", "coupled": "32e10f3e35b74b90"}

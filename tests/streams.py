@@ -18,4 +18,4 @@ class Stream(io.TextIOWrapper):
     def text(self) -> str:
         """All that was written to it."""
         self.flush()
-        return self.buffer.getvalue().decode(self.encoding, "replace")  # type: ignore[attr-defined,no-any-return]
+        return self.buffer.getvalue().decode(self.encoding, "replace")

@@ -30,13 +30,7 @@ ARCHITECTURES = [
 
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
-def test_it_trains_resumes_writes_and_shows_its_cells(
-    cell: str,
-    depth: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "charrnn.model.reading.WARM_UP", 16
@@ -89,7 +83,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     assert "cell 2:15" in capsys.readouterr().out
 
 
-def test_the_documentation_lists_every_cell_and_depth() -> None:
+def test_the_documentation_lists_every_cell_and_depth():
     page = (Path(__file__).parents[1] / "docs" / "theory.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert set(CELLS) <= set(listed)

@@ -16,9 +16,7 @@ SIZES = st.integers(2, 60).flatmap(
 
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
 @settings(max_examples=30)
-def test_a_window_reads_on_in_each_row_around_the_ring(
-    sizes: tuple[int, int], cursor: int, length: int
-) -> None:
+def test_a_window_reads_on_in_each_row_around_the_ring(sizes, cursor, length):
     num_ids, batch_size = sizes
     inputs, targets = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size).window(
         cursor, length
@@ -31,7 +29,7 @@ def test_a_window_reads_on_in_each_row_around_the_ring(
         ]
 
 
-def test_nine_to_one_is_nanogpt_s_split() -> None:
+def test_nine_to_one_is_nanogpt_s_split():
     for num in (2, 3, 9, 10, 19, 1_115_394, 1_999_999):
         expected = (slice(0, int(0.9 * num)), slice(int(0.9 * num), num))
         assert split_ids(num, (0.9, 0.1)) == split_ids(num, (90, 10)) == expected
@@ -39,7 +37,7 @@ def test_nine_to_one_is_nanogpt_s_split() -> None:
 
 @given(st.integers(1, 5000), st.lists(st.floats(0.05, 100), min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float]) -> None:
+def test_parts_follow_each_other_without_a_gap(num, fractions):
     try:
         parts = split_ids(num, fractions)
     except DataError:
@@ -54,7 +52,7 @@ def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float])
         )  # both ends round down
 
 
-def test_a_split_with_an_empty_part_is_refused() -> None:
+def test_a_split_with_an_empty_part_is_refused():
     for num, fractions, fault in (
         (1, (0.9, 0.1), "must be at least 10$"),
         (5, (0.9, 0.05, 0.05), "must be at least 20$"),

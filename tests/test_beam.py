@@ -100,9 +100,7 @@ def ends_in(text: Text, stops: tuple[Text, ...]) -> int:
 @pytest.mark.parametrize("width", [V ** (T - 1), V**T, 1000])
 @pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2), ("lstm", 3)])
 @pytest.mark.parametrize("banned", [(), (2, 3), (0, 1, 3)])
-def test_a_beam_that_drops_nothing_finds_the_global_optimum(
-    cell: str, seed: int, banned: Text, width: int
-) -> None:
+def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell, seed, banned, width):
     # Log-probabilities are not renormalised over what is permitted: they are still the model's own.
     every = itertools.product([id for id in range(V) if id not in banned], repeat=T)
     texts = {text: logprob(cell, seed, text) for text in every}
@@ -115,7 +113,7 @@ def test_a_beam_that_drops_nothing_finds_the_global_optimum(
 
 @pytest.mark.parametrize("width", [1, 7])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_log_probabilities_are_the_model_s_own(cell: str, width: int) -> None:
+def test_log_probabilities_are_the_model_s_own(cell, width):
     beams = find(make_stepper(cell, 0), width=width, length=12)
     assert len(beams) == width
     for beam in beams:
@@ -128,7 +126,7 @@ def test_log_probabilities_are_the_model_s_own(cell: str, width: int) -> None:
 
 
 @pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2)])
-def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
+def test_a_beam_of_one_is_greedy(cell, seed):
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, width=1, length=20)
     reading = prime_model(stepper, PRIME)
@@ -156,9 +154,7 @@ def naive_search(
 @pytest.mark.parametrize("stops", [((1,),), ((3, 3),), ((2, 1), (1,)), ((0, 1), (1, 0, 1), (3,))])
 @pytest.mark.parametrize("width", [1, 3, 12])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_leaving_out_what_cannot_win_changes_nothing(
-    width: int, stops: tuple[Text, ...], seed: int
-) -> None:
+def test_leaving_out_what_cannot_win_changes_nothing(width, stops, seed):
     *_, (live, totals) = naive_search("rnn", seed, width, 12, stops)
     totals |= {text: logprob("rnn", seed, text) for text in live}
     expected = sorted(totals, key=lambda text: -totals[text])[:width]
@@ -169,9 +165,9 @@ def test_leaving_out_what_cannot_win_changes_nothing(
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("width", [1, 4])
-def test_a_search_ends_when_no_live_beam_can_be_returned(width: int, seed: int) -> None:
+def test_a_search_ends_when_no_live_beam_can_be_returned(width, seed):
     # Without `no_repeat` a narrow beam may go round in circles that no stop string is part of.
-    options: dict[str, Any] = {"width": width, "stops": ((0,), (2, 1)), "no_repeat": 6}
+    options = {"width": width, "stops": ((0,), (2, 1)), "no_repeat": 6}
     stepper = CountingStepper(make_stepper("lstm", seed))
     beams = find(stepper, length=2000, **options)
     num_steps = stepper.num_steps
@@ -184,7 +180,7 @@ def test_a_search_ends_when_no_live_beam_can_be_returned(width: int, seed: int) 
         assert not all(beam.stop_length for beam in shorter)
 
 
-def test_a_search_ends_at_once_where_every_text_stops() -> None:
+def test_a_search_ends_at_once_where_every_text_stops():
     stepper = CountingStepper(make_stepper("lstm", 0))
     find(stepper, width=4, length=50, stops=tuple((char,) for char in range(V)))
     assert stepper.num_steps == 0
@@ -193,15 +189,13 @@ def test_a_search_ends_at_once_where_every_text_stops() -> None:
 @pytest.mark.parametrize(
     ("prime", "options"), [(PRIME, {"banned": range(V)}), (np.arange(V), {"no_repeat": 1})]
 )
-def test_a_search_with_nothing_to_choose_from_finds_the_empty_text(
-    prime: NDArray[Any], options: dict[str, Any]
-) -> None:
+def test_a_search_with_nothing_to_choose_from_finds_the_empty_text(prime, options):
     beams = find(make_stepper("lstm", 0), prime, width=3, length=5, **options)
     assert beams == [Beam((), (), 0.0)]
 
 
 @pytest.mark.parametrize("width", [5, V**3])
-def test_beams_without_a_finite_score_are_dropped_and_the_others_go_on(width: int) -> None:
+def test_beams_without_a_finite_score_are_dropped_and_the_others_go_on(width):
     tensors = {name: value.copy() for name, value in tensors_of(make_network("lstm", 0)).items()}
     tensors["embedding.weight"][2] = np.nan  # whoever writes a 2 has only NaN to go on with
     every = {text for text in itertools.product(range(V), repeat=3) if 2 not in text[:-1]}
@@ -212,9 +206,9 @@ def test_beams_without_a_finite_score_are_dropped_and_the_others_go_on(width: in
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("width", [1, 2, 5])
-def test_what_all_beams_agree_on_is_yielded_at_once(width: int, seed: int) -> None:
+def test_what_all_beams_agree_on_is_yielded_at_once(width, seed):
     stepper = CountingStepper(make_stepper("rnn", seed))
-    search: Any = BeamSearch(stepper, PRIME, SearchOptions(width=width, length=15))  # type: ignore[arg-type]
+    search = BeamSearch(stepper, PRIME, SearchOptions(width=width, length=15))
     found, num_yielded = [], 0
     for ids in search:
         num_yielded += len(ids)
@@ -240,7 +234,7 @@ def test_what_all_beams_agree_on_is_yielded_at_once(width: int, seed: int) -> No
         ({"match": "a", "no_repeat": 2}, "`no_repeat` does not go with `match`, whose text must"),
     ],
 )
-def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) -> None:
+def test_an_option_out_of_range_is_refused(wrong, message):
     with pytest.raises(UsageError) as refused:
         SearchOptions(**wrong)
     assert str(refused.value).startswith(message)
@@ -254,9 +248,7 @@ def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) 
     ),
     st.integers(1, 7),
 )
-def test_what_repeats_is_forbidden(
-    before: list[int], growth: list[list[tuple[int, int]]], n: int
-) -> None:
+def test_what_repeats_is_forbidden(before, growth, n):
     texts = [before] * 3
     seen = SeenNgrams(n, np.array(before, np.uint16), 3)
     for steps in [[], *growth]:

@@ -7,8 +7,6 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +23,11 @@ pytestmark = pytest.mark.docs
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+def load(monkeypatch):
     """Import a benchmark by its name, as its own process would."""
     monkeypatch.syspath_prepend(str(FOLDER))
 
-    def import_module(name: str) -> ModuleType:
+    def import_module(name):
         monkeypatch.delitem(sys.modules, name, raising=False)
         return importlib.import_module(name)
 
@@ -37,9 +35,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_report_prints_a_table_or_one_object(
-    load: Any, capsys: pytest.CaptureFixture[str], as_json: bool
-) -> None:
+def test_a_report_prints_a_table_or_one_object(load, capsys, as_json):
     report = load("measuring").Report("name", as_json=as_json, with_limits=False)
     report.add(cell="lstm", chars_per_second=12345.6, ratio=1.234)
     report.add(cell="gru", chars_per_second=99.994, ratio=None)
@@ -70,14 +66,12 @@ def test_a_report_prints_a_table_or_one_object(
         assert "processor: " in out and "load average at the end: " in out
 
 
-def test_calls_are_timed_in_turn_after_those_that_do_not_count(
-    load: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_calls_are_timed_in_turn_after_those_that_do_not_count(load, monkeypatch):
     measuring = load("measuring")
     now, called = 0.0, []
 
-    def call(name: str, durations: list[float]) -> Any:
-        def run() -> None:
+    def call(name, durations):
+        def run():
             nonlocal now
             called.append(name)
             now += durations.pop(0)
@@ -93,7 +87,7 @@ def test_calls_are_timed_in_turn_after_those_that_do_not_count(
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mlstm"])
-def test_a_step_s_products_are_those_of_its_equations(load: Any, cell: str) -> None:
+def test_a_step_s_products_are_those_of_its_equations(load, cell):
     """Counted by hand: forward once, and twice as much backward, of every weight but a table's."""
     train_speed = load("train_speed")
     num_layers, hidden_size, lanes, length = 2, 12, 3, 5
@@ -107,8 +101,8 @@ def test_a_step_s_products_are_those_of_its_equations(load: Any, cell: str) -> N
 
 
 def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    load, tmp_path, monkeypatch, capsys
+):
     module = load("all")
     assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
     assert module.QUICK.keys() == module.FULL.keys()
@@ -128,9 +122,7 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     assert found["bad"]["error"] == "no such kernel"
 
 
-def test_the_check_of_a_gpu_runs_through_on_a_cpu(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
     module, file = load("gpu_check"), tmp_path / "gpu.json"
     monkeypatch.setattr(
@@ -159,9 +151,7 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(
     assert found["machine"]["device"] == "cpu"
 
 
-def test_the_charts_of_the_recipe_show_its_summary(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_charts_of_the_recipe_show_its_summary(load, tmp_path, monkeypatch):
     charts = load("recipe_charts")
     committed = charts.DOCS
     (tmp_path / "recipe-sweep.csv").write_bytes((committed / "recipe-sweep.csv").read_bytes())
@@ -178,9 +168,7 @@ def test_the_charts_of_the_recipe_show_its_summary(
 
 
 @pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
-def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(
-    load: Any, language: str
-) -> None:
+def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load, language):
     counting = load("counting")
     counting.NUM_SHORT, counting.NUM_LONG = 200, 50
     strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
@@ -201,9 +189,7 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(
     class Network:
         initial_state = staticmethod(torch.zeros)
 
-        def __call__(
-            self, ids: torch.Tensor, state: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
+        def __call__(self, ids, state):
             assert all(
                 vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text
                 for b, s in enumerate(strings)
@@ -218,9 +204,7 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(
     assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
 
 
-def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(
-    load: Any, tmp_path: Path
-) -> None:
+def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_path):
     record = load("record")
     # Table of Student's t with four degrees of freedom: 3.747 for 0.01, 2.132 for 0.05, one-sided.
     assert record.p_value([1.0, 2, 3], [4.0, 5, 6]) == pytest.approx(0.0107, abs=2e-4)
@@ -242,9 +226,7 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(
     )
 
 
-def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(load, tmp_path, monkeypatch):
     record = load("record")
     text = tmp_path / "text.txt"
     text.write_text(make_corpus(num_chars=9_000).text, encoding="utf-8")
@@ -275,14 +257,10 @@ def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(
     )
 
 
-def test_a_record_goes_on_where_it_was_stopped(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, capsys):
     record, trained = load("record"), []
 
-    def train(
-        row: Any, corpus: Any, split: tuple[str, ...], seed: int, run: Path
-    ) -> dict[str, Any]:
+    def train(row, corpus, split, seed, run):
         trained.append((" ".join(split), seed))
         if len(trained) == 4:
             raise KeyboardInterrupt

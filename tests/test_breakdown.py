@@ -13,7 +13,7 @@ from charrnn.text.vocab import Vocab
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
 
 
-def test_every_character_has_the_class_of_its_unicode_category() -> None:
+def test_every_character_has_the_class_of_its_unicode_category():
     expected = {
         "aβжß": "lower case",
         "AΒЖǅ": "upper case",
@@ -33,7 +33,7 @@ def test_every_character_has_the_class_of_its_unicode_category() -> None:
     assert breakdown.class_name("") == "unknown"
 
 
-def test_the_loss_by_class_is_that_of_a_loop() -> None:
+def test_the_loss_by_class_is_that_of_a_loop():
     text = (TEXT + "q") * 40
     vocab = Vocab("char", ("", *sorted(set(TEXT) - {"x"})))
     ids = vocab.encode(text)
@@ -41,7 +41,7 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     losses = CharLosses(
         positions, np.random.default_rng(0).exponential(size=len(positions)).astype(np.float32)
     )
-    by_name: dict[str, list[float]] = {}
+    by_name = {}
     for position, nats in zip(positions, losses.nats, strict=True):
         character = text[position] if ids[position] else ""
         by_name.setdefault(breakdown.class_name(character), []).append(float(nats))
@@ -59,7 +59,7 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     assert "unknown" in by_name
 
 
-def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_interval() -> None:
+def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_interval():
     vocab = Vocab.of_bytes()
     ids = vocab.encode("aé\n".encode() * 20)
     groups = breakdown.sums_by_class(
@@ -85,15 +85,13 @@ def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_in
     )
 
 
-def test_the_state_holds_what_was_read_since_the_last_end() -> None:
+def test_the_state_holds_what_was_read_since_the_last_end():
     ids = np.array([[3, 0], [0, 4], [5, 5], [0, 0], [0, 6]])
     assert breakdown.num_read_since_end(ids, None).T.tolist() == [[1, 2, 3, 4, 5]] * 2
     assert breakdown.num_read_since_end(ids, 0).T.tolist() == [[1, 1, 2, 1, 1], [1, 2, 3, 1, 2]]
 
 
-def test_the_loss_by_position_equals_windows_read_one_by_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch):
     monkeypatch.setattr(breakdown, "NUM_POSITION_WINDOWS", 90)
     network, ids = make_network("gru"), make_ids(400)
     length = breakdown.context_length(len(ids))
@@ -109,7 +107,7 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(
         assert group.nats_ci is not None
 
 
-def test_windows_are_as_long_as_twenty_fit() -> None:
+def test_windows_are_as_long_as_twenty_fit():
     expected = {160: 16, 639: 16, 640: 32, 20_479: 512, 20_480: 1024}
     assert {num_chars: breakdown.context_length(num_chars) for num_chars in expected} == expected
     with pytest.raises(DataError, match="159 characters; loss by position needs at least 160"):

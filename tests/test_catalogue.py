@@ -4,9 +4,7 @@ import hashlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ class Library(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, ThreadingHTTPServer)
-        served: list[str] = self.server.served  # type: ignore[attr-defined]
+        served: list[str] = self.server.served
         served.append(self.path)
         if self.path == "/missing":
             self.send_error(404)
@@ -49,23 +47,23 @@ class Library(BaseHTTPRequestHandler):
         except OSError:
             return  # the client has read enough
         if self.path == "/hang":
-            self.server.given_up.wait(60)  # type: ignore[attr-defined]
+            self.server.given_up.wait(60)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the test output clean."""
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+def library(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Library)
-    server.served, server.given_up = [], threading.Event()  # type: ignore[attr-defined]
+    server.served, server.given_up = [], threading.Event()
     # The default poll of half a second would make each test wait for its shutdown.
     threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
     ).start()
     yield server
-    server.given_up.set()  # type: ignore[attr-defined]
+    server.given_up.set()
     server.shutdown()
     server.server_close()
 
@@ -83,8 +81,8 @@ def entry_at(server: ThreadingHTTPServer, path: str) -> CatalogueEntry:
     )
 
 
-def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_path: Path) -> None:
-    progress: list[tuple[int, int]] = []
+def test_a_text_is_downloaded_once_and_kept(library, tmp_path):
+    progress = []
     folder = tmp_path / "new" / "corpora"
     entry = entry_at(library, "/good")
     with using(CallbackProgress(lambda received: progress.append((received.done, received.total)))):
@@ -96,10 +94,10 @@ def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_pa
     assert len(progress) > 1
     assert progress == sorted(progress)
     assert fetch(entry, folder) == path
-    assert library.served == ["/good"]  # type: ignore[attr-defined]
+    assert library.served == ["/good"]
 
 
-def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_a_bad_download_says_what_to_do(library, tmp_path):
     for path, reason in (
         ("/wrong", "SHA-256"),
         ("/cut", "received 149,991 of 150,000 bytes"),
@@ -119,9 +117,7 @@ def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: 
         assert len(message.splitlines()) <= 3
 
 
-def test_a_redirect_is_refused(
-    library: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redirect_is_refused(library, tmp_path, monkeypatch):
     resolve = socket.getaddrinfo
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more)
@@ -131,7 +127,7 @@ def test_a_redirect_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_package_s_catalogue() -> None:
+def test_the_package_s_catalogue():
     assert [entry.name for entry in load_catalogue()] == ["shakespeare", "war-and-peace"]
     for entry in load_catalogue():
         assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name)

@@ -66,9 +66,7 @@ def held_slowly(
 
 
 @pytest.mark.parametrize(("cell", "depth", "at"), CASES)
-def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(
-    cell: str, depth: str, at: str
-) -> None:
+def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell, depth, at):
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     network, text = make_network(cell, depth, num_layers=2, zoneout=0.1).float(), make_text(300)
     free = step_through(Stepper(config, tensors_of(network)), text.ids)
@@ -91,9 +89,7 @@ def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(
         assert np.abs(changes).max() > 0.005
 
 
-def test_a_long_text_is_read_in_lanes_and_after_its_context(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch):
     """Reading without lanes is the same but for what is forgotten in 128 characters."""
     monkeypatch.setattr(reading, "WARM_UP", 128)
     network, text = make_network("gru", num_layers=2).float(), make_text(8 * 128 + 50, 30)
@@ -109,7 +105,7 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(
 @pytest.mark.parametrize(
     ("depth", "documents"), [("stacked", "none"), ("dilated", "none"), ("stacked", "lines")]
 )
-def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: str) -> None:
+def test_several_cells_are_clamped_at_once_as_each_alone(depth, documents):
     network, text = (
         make_network("gru", depth, num_layers=2, documents=documents).float(),
         make_text(700),
@@ -124,7 +120,7 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: 
         assert np.abs(changes).max() > 0.001
 
 
-def test_the_interval_is_a_bootstrap_over_blocks() -> None:
+def test_the_interval_is_a_bootstrap_over_blocks():
     generator = np.random.default_rng(1)
     num_chars = 20 * SCORE_BLOCK_LENGTH
     # What blocks have in common is what makes their mean uncertain; a bootstrap over characters

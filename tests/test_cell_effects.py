@@ -3,10 +3,9 @@ show."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from conftest import TrainedRun, copy_run
+from conftest import copy_run
 from rich.console import Console, RenderableType
 
 import charrnn
@@ -22,9 +21,7 @@ from charrnn.analyses.inputs import (
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
 
-def test_cells_have_inputs_and_outputs_once(
-    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_have_inputs_and_outputs_once(lstm, tmp_path, monkeypatch):
     run = copy_run(lstm.path, tmp_path / "run")
     study = charrnn.load(run).study(TEXT, cached=True)
     inputs, outputs = study.inputs(), study.outputs()
@@ -73,7 +70,7 @@ def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
 
 @pytest.mark.parametrize("lowest", [-0.9992, 0.9995])
 @pytest.mark.parametrize("effect", [0.0, 0.0007, 0.015, 0.025])
-def test_a_saturated_cell_is_named_and_no_noise_drawn(lowest: float, effect: float) -> None:
+def test_a_saturated_cell_is_named_and_no_noise_drawn(lowest, effect):
     is_drawn = effect > (0.02 if lowest < 0 else 0.01)
     earlier = replace(
         EARLIER,
@@ -91,7 +88,7 @@ def test_a_saturated_cell_is_named_and_no_noise_drawn(lowest: float, effect: flo
     assert ("xyz" in out) == ("times" in out) == is_drawn
 
 
-def test_the_colours_are_the_measured_effects_on_one_scale() -> None:
+def test_the_colours_are_the_measured_effects_on_one_scale():
     """A passage in which the cell is saturated stays without colour beside one in which it is
     not."""
     earlier = replace(EARLIER, passages=(passage(0.9, a=0.0, S=0.8), passage(0.99, W=0.001)))

@@ -14,7 +14,6 @@ from charrnn.analyses import inputs
 from charrnn.analyses.inputs import (
     NUM_STRONG,
     Driver,
-    EarlierCharacters,
     erase,
     mean_vector,
     measure_earlier,
@@ -44,7 +43,7 @@ def drivers_of(
 @pytest.mark.parametrize(
     ("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")]
 )
-def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) -> None:
+def test_drivers_are_weights_times_standard_deviations(cell, gates):
     network = make_network(cell, num_layers=2)
     network.end_id = CHARACTERS.index("\n")
     states = sample_states(network, make_text(300), 40)
@@ -75,7 +74,7 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
 
 
 @pytest.mark.parametrize("depth", ["residual", "highway", "dilated", "attention"])
-def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
+def test_cells_below_drive_through_every_direct_path(depth):
     """Against differences of the top layer's input when the outputs of one layer are moved."""
     states = sample_states(make_network("lstm", depth), make_text(300), 40)
     found = {
@@ -109,7 +108,7 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
         assert max(map(abs, expected)) > 0.05
 
 
-def test_cells_below_drive_gates_without_recurrent_weights() -> None:
+def test_cells_below_drive_gates_without_recurrent_weights():
     states = sample_states(make_network("mlstm"), make_text(300), 40)
     found = drivers_of(states, 1, 3)
     assert "".join(found) == "ifgom"
@@ -136,9 +135,7 @@ def read_naively(
         ("mlstm", "grid", "one-hot"),
     ],
 )
-def test_effects_of_characters_are_those_of_naive_loops(
-    cell: str, depth: str, embedding_size: int | str
-) -> None:
+def test_effects_of_characters_are_those_of_naive_loops(cell, depth, embedding_size):
     network, text = make_network(cell, depth, embedding_size=embedding_size), make_text(60)
     before, ids = (
         torch.from_numpy(text.ids[: (K + 10) * N].astype(np.int64)).view(-1, N).split((10, K))
@@ -165,7 +162,7 @@ def test_effects_of_characters_are_those_of_naive_loops(
     assert measured.abs().max() > 1e-3
 
 
-def test_nothing_before_an_end_has_an_effect() -> None:
+def test_nothing_before_an_end_has_an_effect():
     network, text = make_network("lstm"), make_text(60)
     network.end_id = CHARACTERS.index("\n")
     ids = torch.tensor([0, 1, 2, network.end_id, 3, 1])[:, None]
@@ -181,7 +178,7 @@ VALUES = np.sin(np.arange(20_000) / 100).astype(np.float32)
 IDS = np.random.default_rng(0).integers(0, 50, len(VALUES)).astype(np.uint16)
 
 
-def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
+def test_strong_positions_are_the_highest_and_the_lowest_apart():
     indices, half = strong_positions(VALUES, IDS, 500), NUM_STRONG // 2
     assert len(indices) == NUM_STRONG
     assert indices.min() >= 500
@@ -190,12 +187,12 @@ def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
     assert VALUES[indices[half:]].max() < -0.9
 
 
-def test_a_short_text_has_strong_positions_too() -> None:
+def test_a_short_text_has_strong_positions_too():
     assert len(strong_positions(VALUES[:40], IDS[:40], 0)) == NUM_STRONG
     assert strong_positions(VALUES[:1], IDS[:1], 0).tolist() == [0]
 
 
-def test_of_a_text_that_repeats_itself_no_two_strong_positions_are_the_same() -> None:
+def test_of_a_text_that_repeats_itself_no_two_strong_positions_are_the_same():
     indices = strong_positions(VALUES, np.tile(IDS[:1000], 20), 500)
     assert len(np.unique(indices % 1000)) == NUM_STRONG
 
@@ -205,19 +202,17 @@ TEXT = make_text(1500, 20)
 
 
 @pytest.fixture
-def earlier() -> EarlierCharacters:
+def earlier():
     values = trace_text(NETWORK, TEXT).cells[:, 1, 4]
     return measure_earlier(NETWORK, TEXT, values, 1, 4)
 
 
-def test_the_last_characters_matter_most_in_a_network_that_was_not_trained(
-    earlier: EarlierCharacters,
-) -> None:
+def test_the_last_characters_matter_most_in_a_network_that_was_not_trained(earlier):
     assert len(earlier.measured_by_lag) == inputs.NUM_LAGS == inputs.LAGS[-1] + 1
     assert earlier.measured_by_lag[0] > 5 * earlier.measured_by_lag[-1]
 
 
-def test_passages_are_those_before_the_strong_positions(earlier: EarlierCharacters) -> None:
+def test_passages_are_those_before_the_strong_positions(earlier):
     values = trace_text(NETWORK, TEXT).cells[:, 1, 4]
     for passage in earlier.passages:
         assert passage.value == pytest.approx(float(values[passage.position]))
@@ -227,11 +222,11 @@ def test_passages_are_those_before_the_strong_positions(earlier: EarlierCharacte
     assert min(shown[:3]) > max(shown[3:])
 
 
-def test_every_erased_character_is_counted(earlier: EarlierCharacters) -> None:
+def test_every_erased_character_is_counted(earlier):
     assert sorted(one.character for one in earlier.characters) == sorted(CHARACTERS)
     assert sum(one.count for one in earlier.characters) == 32 * 24
 
 
-def test_two_characters_are_enough() -> None:
+def test_two_characters_are_enough():
     network, values = make_network("rnn", num_layers=1), np.array([0.1, 0.2], np.float32)
     assert measure_earlier(network, make_text(2), values, 0, 0).num_positions >= 1

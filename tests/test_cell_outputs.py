@@ -57,7 +57,7 @@ def _moving(unit: int, change: float) -> Ops[Tensor]:
     ("cell", "depth", "zoneout"),
     [(*one, 0.2 * (index % 2)) for index, one in enumerate(ARCHITECTURES)],
 )
-def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float) -> None:
+def test_gradients_are_finite_differences(cell, depth, zoneout):
     states = sample_states(make_network(cell, depth, zoneout=zoneout), make_text(40), 5)
     few, many = list(range(V)), list(range(V)) * (H + 1)
     gradients = output_gradients(states, few)
@@ -74,7 +74,7 @@ def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
+def test_the_effects_of_the_top_layer_are_its_output_weights(cell):
     """Relative to the mean of the predictions; for an lstm times the output gate, which is h /
     tanh(c)."""
     whole = make_text(300)
@@ -103,7 +103,7 @@ def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
         assert min(promoted) > 0 > max(suppressed)
 
 
-def test_a_saturated_memory_has_an_effect_too() -> None:
+def test_a_saturated_memory_has_an_effect_too():
     """A c of 40, whose tanh is 1 exactly: h = o * tanh(c) still changes by o if tanh(c) does."""
     network, text = make_network("lstm", num_layers=1), make_text(50)
     states = sample_states(network, text, 4)
@@ -116,12 +116,12 @@ def test_a_saturated_memory_has_an_effect_too() -> None:
     assert saturated.abs().amax(0).min() > 0.05 * moderate.abs().amax()
 
 
-def test_a_byte_is_written_as_such() -> None:
+def test_a_byte_is_written_as_such():
     text = EncodedText(np.array([65, 195, 164], np.uint16), 0, "A\xc3\xa4", "byte")
     assert characters_of(text) == {65: "A", 195: "\\xc3", 164: "\\xa4"}
 
 
-def test_a_cell_that_nothing_reads_promotes_nothing() -> None:
+def test_a_cell_that_nothing_reads_promotes_nothing():
     network, text = make_network("gru", num_layers=1), make_text(200)
     with torch.no_grad():
         network.recurrent_layers()[0].weight("hh")[:, 2] = 0

@@ -5,19 +5,16 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TrainedRun, copy_run
+from conftest import copy_run
 from rich.cells import cell_len
 from rich.console import Console
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellPage, CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
@@ -28,12 +25,12 @@ HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
 
 
 @pytest.fixture(scope="module")
-def study(model: Model) -> CellAnalysis:
+def study(model):
     return model.study(TEXT)
 
 
 @pytest.fixture(scope="module")
-def page(study: CellAnalysis) -> CellPage:
+def page(study):
     return study.page(0, 7)
 
 
@@ -53,7 +50,7 @@ def in_colour(passage: CellPassage, width: int) -> list[str]:
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
-def test_a_page_has_every_part_of_its_cell(page: CellPage) -> None:
+def test_a_page_has_every_part_of_its_cell(page):
     assert page.inputs is not None
     assert page.inputs.earlier is not None
     for part in (page, page.values, page.inputs, page.outputs, page.description):
@@ -61,9 +58,7 @@ def test_a_page_has_every_part_of_its_cell(page: CellPage) -> None:
         assert (part.layer, part.unit) == (0, 7)
 
 
-def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(
-    study: CellAnalysis, page: CellPage
-) -> None:
+def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page):
     values = study.activations().of(0, 7)
     for passage, place in zip(page.passages, page.values.passages, strict=True):
         assert passage.text == TEXT[place.begin : place.end]
@@ -73,23 +68,21 @@ def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(
         assert passage.value == values[place.index]
 
 
-def test_a_page_is_written_as_json_with_every_part(page: CellPage) -> None:
+def test_a_page_is_written_as_json_with_every_part(page):
     found = page.to_json()
     json.dumps(found, allow_nan=False)
     parts = {"passages", "values", "inputs", "outputs", "description", "ablation"}
     assert found.keys() == {"layer", "unit"} | parts
 
 
-def test_a_page_of_a_cell_that_does_not_exist_is_refused(study: CellAnalysis) -> None:
+def test_a_page_of_a_cell_that_does_not_exist_is_refused(study):
     message = "There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"
     with pytest.raises(UsageError, match=message):
         study.page(1, 0)
 
 
 @pytest.mark.parametrize("num_chars", [1, 40])
-def test_a_short_text_has_a_page_without_what_it_is_too_short_for(
-    model: Model, num_chars: int
-) -> None:
+def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model, num_chars):
     page = model.study(TEXT[:num_chars]).page(0, 3)
     assert page.values.num_chars == num_chars
     assert page.description is None
@@ -97,9 +90,7 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(
     assert drawn(page_pictures(page), 80)
 
 
-def test_a_second_page_is_read_from_the_run(
-    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     for built in ("cells.activations.Activations", "model.network.CharRNN"):
@@ -110,7 +101,7 @@ def test_a_second_page_is_read_from_the_run(
 
 
 @pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
-def test_a_page_fits_its_width(page: CellPage, width: int, color_system: Any) -> None:
+def test_a_page_fits_its_width(page, width, color_system):
     lines = drawn_page(page, width, color_system)
     assert max(cell_len(line.rstrip()) for line in lines) <= width
 
@@ -136,13 +127,13 @@ def find_line(lines: list[str], beginning: str) -> int:
     return next(number for number, line in enumerate(lines) if line.startswith(beginning))
 
 
-def test_a_page_has_its_headings_in_order(page: CellPage) -> None:
+def test_a_page_has_its_headings_in_order(page):
     lines = drawn_page(page, 40, None)
     places = [find_line(lines, heading) for heading in HEADINGS]
     assert places == sorted(places)
 
 
-def test_a_page_begins_with_the_passages_and_says_what_they_are(page: CellPage) -> None:
+def test_a_page_begins_with_the_passages_and_says_what_they_are(page):
     lines = drawn_page(page, 40, None)
     assert find_line(lines, "top 1") < 5
     for passage in page.passages:
@@ -152,14 +143,14 @@ def test_a_page_begins_with_the_passages_and_says_what_they_are(page: CellPage) 
     assert "tenth 10 to 1: one passage from each tenth of its values" in words
 
 
-def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page: CellPage) -> None:
+def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page):
     lines = drawn_page(page, 80, "truecolor")
     values = find_line(lines, HEADINGS[1])
     assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:values]))
     assert "█" in "".join(lines[values : find_line(lines, HEADINGS[2])])
 
 
-def test_a_bar_of_full_height_is_a_correlation_of_one(page: CellPage) -> None:
+def test_a_bar_of_full_height_is_a_correlation_of_one(page):
     for share, top in ((1.0, "█"), (0.5, " "), (-1.0, " ")):
         correlations = (share,) * len(page.values.lags)
         lines = drawn([ValueCharts(replace(page.values, autocorrelation=correlations))], 40)
@@ -167,13 +158,13 @@ def test_a_bar_of_full_height_is_a_correlation_of_one(page: CellPage) -> None:
         assert lines[first].strip() == (top * len(correlations)).strip()
 
 
-def test_a_document_is_a_line() -> None:
+def test_a_document_is_a_line():
     place = PassagePlace(kind="top", rank=1, value=0.1, index=4, begin=0, end=5)
     [passage] = read_passages("ab\0cd\n", [place], [np.zeros(5, np.float32)])
     assert (passage.text, passage.line) == ("ab\0cd", 2)
 
 
-def test_a_passage_is_clipped_around_its_character() -> None:
+def test_a_passage_is_clipped_around_its_character():
     text = "".join(chr(97 + number % 26) for number in range(150))
     values = tuple(number / 1000 for number in range(150))
     passage = CellPassage(
@@ -188,7 +179,7 @@ def test_a_passage_is_clipped_around_its_character() -> None:
     assert round(1000 * clipped(passage, 60).values[0]) == pytest.approx(60, abs=2)
 
 
-def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPage) -> None:
+def test_the_passages_take_two_lines_however_their_words_are_broken(page):
     words = tuple("abcdefghij klmnopqrstuvwxyzabcd " * 5)[:150]
     passage = replace(page.passages[0], text="".join(words), values=(0.5,) * 150, begin=0, index=90)
     for width in range(24, 120):
@@ -196,7 +187,7 @@ def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPa
     assert len(in_colour(replace(passage, kind="decile"), 80)) == 1
 
 
-def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> None:
+def test_line_ends_and_control_characters_stay_on_their_line(page):
     values = (0.5,) * len(HOSTILE)
     passage = replace(
         page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values
@@ -207,7 +198,7 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
     assert not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 
-def test_the_timescale_says_where_it_comes_from(page: CellPage) -> None:
+def test_the_timescale_says_where_it_comes_from(page):
     for timescale, source, decay, expected in (
         (
             12.34,

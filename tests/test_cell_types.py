@@ -201,7 +201,7 @@ def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[flo
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_a_layer_equals_a_naive_loop(cell: str) -> None:
+def test_a_layer_equals_a_naive_loop(cell):
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -228,7 +228,7 @@ def test_a_layer_equals_a_naive_loop(cell: str) -> None:
 
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
-def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth: str) -> None:
+def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell, depth):
     network = make_network(cell, depth)
     ids, state = make_inputs(network)
     with torch.no_grad():
@@ -251,9 +251,7 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth
     [(*architecture, OPTIONS[index % 3]) for index, architecture in enumerate(ARCHITECTURES)],
     ids=str,
 )
-def test_the_stepper_computes_what_the_network_computes(
-    cell: str, depth: str, options: dict[str, Any]
-) -> None:
+def test_the_stepper_computes_what_the_network_computes(cell, depth, options):
     network = make_network(cell, depth, **options)
     ids, state = make_inputs(network)
     stepper = Stepper(make_config(cell, depth, **options), tensors_of(network))
@@ -273,7 +271,7 @@ def test_the_stepper_computes_what_the_network_computes(
 
 
 @pytest.mark.parametrize("length", [1, 64, 65, 140])
-def test_attention_reads_a_window_as_its_characters(length: int) -> None:
+def test_attention_reads_a_window_as_its_characters(length):
     network = make_network("gru", "attention", ngram_rows=53)
     ids = torch.randint(0, V, (length, B), generator=torch.Generator().manual_seed(4))
     state, one_by_one = network.initial_state(B), []
@@ -287,7 +285,7 @@ def test_attention_reads_a_window_as_its_characters(length: int) -> None:
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
+def test_layers_are_joined_as_the_depth_says(depth):
     network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
     ids, state = make_inputs(network)
     first, second = network.recurrent_layers()
@@ -315,7 +313,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
                 along = (o.sigmoid() * c.tanh(), c)
             top = along[0]
         elif depth == "highway":
-            gate = torch.sigmoid(below @ network.highways[0].weight.T + network.highways[0].bias)  # type: ignore[operator, union-attr]
+            gate = torch.sigmoid(below @ network.highways[0].weight.T + network.highways[0].bias)
             top = gate * y + (1 - gate) * below
         elif depth in ("stacked", "dilated"):
             top = y
@@ -345,7 +343,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
 
 
 @pytest.mark.parametrize("cell", RECENT)
-def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: str) -> None:
+def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell):
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
     state = torch.randn(
@@ -360,7 +358,7 @@ def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: s
 
 
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
-def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
+def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state):
     network = make_network("mlstm", "dilated", initial_state=initial_state)
     stepper = Stepper(
         make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network)
@@ -383,7 +381,7 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) ->
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
+def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell):
     layer, plain = make_layer(cell, zoneout=0.3), make_layer(cell)
     inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
@@ -407,9 +405,7 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
 
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
-def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(
-    cell: str, dilation: int
-) -> None:
+def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell, dilation):
     layer, masked = (
         make_layer(cell, dilation=dilation, weight_drop=0.5),
         make_layer(cell, dilation=dilation),
@@ -432,7 +428,7 @@ REFERENCES: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn":
 
 
 @pytest.mark.parametrize("cell", REFERENCES)
-def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell: str) -> None:
+def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell):
     network = make_network(cell)
     weights = {
         name.split(".")[2].replace("l0", f"l{name.split('.')[1]}"): value
@@ -454,7 +450,7 @@ def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell: st
 
 @pytest.mark.parametrize("smallest_gate", [1.0, 1e-8])
 @torch.no_grad()
-def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: float) -> None:
+def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate):
     """They are outputs divided by the output gate, unless that is too small."""
     network = make_network("lstm")
     for layer in network.recurrent_layers():
@@ -471,9 +467,7 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_open(
-    cell: str,
-) -> None:
+def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_open(cell):
     layer = RecurrentLayer(cell, 8, 16)
     layer.draw_weights(torch.Generator().manual_seed(0), 0.7)
     num_blocks, bound = (

@@ -22,7 +22,7 @@ def make_text(num_chars: int, seed: int = 0) -> EncodedText:
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[Activations, tuple[CellValues, ...]]:
+def measured():
     activations = Activations(random_network("lstm"), make_text(3_000))
     return activations, measure_values(activations)
 
@@ -30,13 +30,13 @@ def measured() -> tuple[Activations, tuple[CellValues, ...]]:
 Measured = tuple[Activations, tuple[CellValues, ...]]
 
 
-def test_every_cell_is_measured_in_order(measured: Measured) -> None:
+def test_every_cell_is_measured_in_order(measured):
     _, cells = measured
     expected = [(layer, unit) for layer in range(L) for unit in range(H)]
     assert [(one.layer, one.unit) for one in cells] == expected
 
 
-def test_the_statistics_are_those_of_numpy(measured: Measured) -> None:
+def test_the_statistics_are_those_of_numpy(measured):
     activations, cells = measured
     for one in cells:
         values = activations.of(one.layer, one.unit).astype(np.float64)
@@ -47,7 +47,7 @@ def test_the_statistics_are_those_of_numpy(measured: Measured) -> None:
         assert sum(one.density) * 2 / NUM_BINS == pytest.approx(1)
 
 
-def test_the_autocorrelation_is_that_of_numpy(measured: Measured) -> None:
+def test_the_autocorrelation_is_that_of_numpy(measured):
     activations, cells = measured
     for one in cells:
         values = activations.of(one.layer, one.unit).astype(np.float64)
@@ -58,7 +58,7 @@ def test_the_autocorrelation_is_that_of_numpy(measured: Measured) -> None:
         np.testing.assert_allclose(one.autocorrelation, expected, atol=1e-4)
 
 
-def test_the_means_after_characters_are_those_of_numpy(measured: Measured) -> None:
+def test_the_means_after_characters_are_those_of_numpy(measured):
     activations, cells = measured
     characters = np.array([*activations.text.text])
     for one in cells:
@@ -70,7 +70,7 @@ def test_the_means_after_characters_are_those_of_numpy(measured: Measured) -> No
             assert after.mean == pytest.approx(values[is_here].mean(), abs=1e-5)
 
 
-def test_the_gates_of_a_cell_are_those_of_its_layer(measured: Measured) -> None:
+def test_the_gates_of_a_cell_are_those_of_its_layer(measured):
     activations, cells = measured
     for one in cells:
         uses = [use for use in activations.gates if use.layer == one.layer]
@@ -79,7 +79,7 @@ def test_the_gates_of_a_cell_are_those_of_its_layer(measured: Measured) -> None:
         assert [gate.gate for gate in one.gates] == ["f", "i", "o"]
 
 
-def test_the_correlations_are_those_of_numpy(measured: Measured) -> None:
+def test_the_correlations_are_those_of_numpy(measured):
     activations, cells = measured
     expected = np.corrcoef(activations.values.astype(np.float64))
     # Sums of 3,000 products in float32.
@@ -91,9 +91,7 @@ def test_the_correlations_are_those_of_numpy(measured: Measured) -> None:
 
 @pytest.mark.parametrize(("kept", "zoneout"), [(0.5, 0.0), (0.96, 0.0), (0.96, 0.5)])
 @torch.no_grad()
-def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(
-    kept: float, zoneout: float
-) -> None:
+def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(kept, zoneout):
     """Its forget gate is constant, so its memory decays by this factor with each character."""
     network = random_network("lstm", zoneout=zoneout)
     for layer in network.recurrent_layers():
@@ -108,7 +106,7 @@ def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(
 
 
 @torch.no_grad()
-def test_a_gate_that_is_always_open_has_no_finite_timescale() -> None:
+def test_a_gate_that_is_always_open_has_no_finite_timescale():
     network = random_network("gru", "dilated")
     first, second = network.recurrent_layers()
     first.bias("ih")[H : 2 * H] = 1e3
@@ -127,7 +125,7 @@ def test_a_gate_that_is_always_open_has_no_finite_timescale() -> None:
 
 
 @torch.no_grad()
-def test_without_such_a_gate_the_autocorrelation_gives_the_timescale() -> None:
+def test_without_such_a_gate_the_autocorrelation_gives_the_timescale():
     """A linear unit of an RNN that keeps 0.8 of its value and reads noise has the autocorrelation
     0.8^lag."""
     network = random_network("rnn")

@@ -48,31 +48,31 @@ def chart(*curves: LearningCurve, against: str = "steps") -> LineChart:
 STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 
 
-def test_a_chart_says_what_is_across() -> None:
+def test_a_chart_says_what_is_across():
     lines = drawn(chart(STRAIGHT, against="seconds"), 70, "ascii")
     assert lines[-2].endswith("seconds")
     assert lines[-1].strip() == "o lamps-001"
 
 
-def test_a_long_title_is_wrapped_and_moves_the_drawing_down() -> None:
+def test_a_long_title_is_wrapped_and_moves_the_drawing_down():
     narrow = to_svg([replace(chart(STRAIGHT), title="lamps " * 20)], columns=72)
     assert '<g transform="translate(0 24)">' in narrow
     assert "lamps " * 13 not in narrow
 
 
-def test_a_chart_without_a_point_says_so() -> None:
+def test_a_chart_without_a_point_says_so():
     assert drawn(chart(curve("empty")))[1] == EMPTY_NOTICE
     assert EMPTY_NOTICE in to_svg([chart()])
 
 
-def test_a_loss_that_diverges_does_not_flatten_the_others() -> None:
+def test_a_loss_that_diverges_does_not_flatten_the_others():
     lines = drawn(chart(STRAIGHT, curve("wild", (10, 2.0 + MAX_RISE / 2), (20, 1e9))), 60)
     ticks = [float(line.split("┤")[0]) for line in lines if "┤" in line]
     assert ticks[0] <= 2.0 + MAX_RISE
     assert ticks[-1] <= 2.0
 
 
-def test_runs_of_different_texts_get_a_note_in_every_picture() -> None:
+def test_runs_of_different_texts_get_a_note_in_every_picture():
     note = "These runs learned different texts: their losses must not be compared."
     shown = chart(STRAIGHT, curve("war-001", (10, 2.0), digest="b"))
     assert drawn(shown, 80)[-1] == note
@@ -88,7 +88,7 @@ LOGGED = st.floats(-MAX_VALUE, MAX_VALUE, exclude_min=True, exclude_max=True)
 @example([353907060623169.0], [2.0] * 4)
 @example([3.5e14, 3.5e14 + 1 / 16], [0.0, 0.0, 0.0, 5e-324])
 @example([-3.5e14, 2.0], [1e-310, 1e17, 1e17, 1e17])
-def test_whatever_numbers_a_log_holds_are_drawn(nats: list[float], seconds: list[float]) -> None:
+def test_whatever_numbers_a_log_holds_are_drawn(nats, seconds):
     steps = tuple(range(1, len(nats) + 1))
     logged = LossCurve(
         steps=steps, characters=steps, seconds=tuple(sorted(seconds)[: len(nats)]), nats=tuple(nats)
@@ -100,7 +100,7 @@ def test_whatever_numbers_a_log_holds_are_drawn(nats: list[float], seconds: list
     ElementTree.fromstring(to_svg([shown]))
 
 
-def test_ticks_enclose_every_loss_and_are_few() -> None:
+def test_ticks_enclose_every_loss_and_are_few():
     for low, high in (
         (2.0, 3.0),
         (1.2345, 1.2346),
@@ -127,7 +127,7 @@ def dots(canvas: Canvas) -> list[str]:
     return [line.plain for line in canvas.lines()]
 
 
-def test_a_character_has_eight_dots_and_ascii_counts_them() -> None:
+def test_a_character_has_eight_dots_and_ascii_counts_them():
     canvas = Canvas(1, 1, ascii_only=False)
     seen = []
     for column in (0, 1):
@@ -150,7 +150,7 @@ def test_a_character_has_eight_dots_and_ascii_counts_them() -> None:
     assert dots(canvas) == [" .:+#"]
 
 
-def test_lines_are_without_holes_and_one_dot_thick() -> None:
+def test_lines_are_without_holes_and_one_dot_thick():
     canvas = Canvas(4, 1, ascii_only=False)
     canvas.line((0, 0), (1, 0), RED)
     canvas.line((0, 0), (0, 1), RED)
@@ -162,7 +162,7 @@ def test_lines_are_without_holes_and_one_dot_thick() -> None:
     assert sorted("".join(dots(steep))) == sorted("    ....")
 
 
-def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
+def test_a_mark_stands_over_dots_and_keeps_its_style():
     canvas = Canvas(2, 1, ascii_only=False)
     canvas.mark(0, 0, "o", BLUE)
     canvas.dot(0, 0, RED)
@@ -178,9 +178,7 @@ def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9), st.booleans())
 @settings(max_examples=50)
-def test_all_is_inside(
-    x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool
-) -> None:
+def test_all_is_inside(x, y, to_x, to_y, width, height, ascii_only):
     canvas = Canvas(width, height, ascii_only=ascii_only)
     canvas.line((x, y), (to_x, to_y), RED)
     lines = dots(canvas)

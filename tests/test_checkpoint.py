@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,11 +30,11 @@ from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunWriter:
+def run(tmp_path):
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_a_run_takes_the_number_after_the_highest(tmp_path: Path) -> None:
+def test_a_run_takes_the_number_after_the_highest(tmp_path):
     parent = tmp_path / "deep" / "checkpoints"
     assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
     (parent / "war.peace-007").mkdir()
@@ -44,12 +42,12 @@ def test_a_run_takes_the_number_after_the_highest(tmp_path: Path) -> None:
     assert RunWriter.create(parent, "war.peace").path.name == "war.peace-008"
 
 
-def test_a_run_takes_a_folder_that_is_new_or_empty(tmp_path: Path) -> None:
+def test_a_run_takes_a_folder_that_is_new_or_empty(tmp_path):
     for _ in range(2):
         assert RunWriter.create_at(tmp_path / "a" / "b").path == tmp_path / "a" / "b"
 
 
-def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path: Path) -> None:
+def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
@@ -61,13 +59,13 @@ def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
-def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> None:
+def test_a_lock_is_refused_while_held_and_free_after_kill_9(run):
     # In a process of its own, since forking this one, with the threads of other tests, is not safe.
     holding = (
         "import sys; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
         "with lock_folder(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
     )
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], **pipes) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         before = (run.path / "lock").stat()
@@ -84,20 +82,18 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
         assert (run.path / "lock").read_text() == str(os.getpid())
 
 
-def test_a_lock_is_refused_to_the_process_that_holds_it(run: RunWriter) -> None:
+def test_a_lock_is_refused_to_the_process_that_holds_it(run):
     with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
         pass
 
 
-def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run: RunWriter) -> None:
+def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run):
     with pytest.raises(FileNotFoundError), lock_folder(run.path):
         raise FileNotFoundError("not about the lock")
 
 
-def test_a_lock_that_is_removed_at_the_same_moment_is_refused(
-    run: RunWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def remove(file: object) -> bool:
+def test_a_lock_that_is_removed_at_the_same_moment_is_refused(run, monkeypatch):
+    def remove(file):
         (run.path / "lock").unlink()
         return True
 
@@ -106,7 +102,7 @@ def test_a_lock_that_is_removed_at_the_same_moment_is_refused(
         pass
 
 
-def test_a_step_comes_back_exactly(run: RunWriter) -> None:
+def test_a_step_comes_back_exactly(run):
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
     state = {"cursor": [3, 4], "nested": {"best": 1.5}}
     payloads = checkpoint.checkpoint_to_bytes(
@@ -129,9 +125,7 @@ def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
-def test_saving_again_keeps_the_same_step_and_replaces_another_one(
-    run: RunWriter,
-) -> None:
+def test_saving_again_keeps_the_same_step_and_replaces_another_one(run):
     save(run, 100, value=1.0)
     written = (run.path / "step-00000100").stat().st_ino
     save(run, 100, value=1.0)
@@ -146,7 +140,7 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_one(
     assert len(digests | {replaced.digest}) == 2
 
 
-def test_saving_replaces_a_damaged_step(run: RunWriter) -> None:
+def test_saving_replaces_a_damaged_step(run):
     save(run, 100, value=2.0)
     (run.path / "step-00000100" / "training.json").unlink()
     save(run, 100, value=3.0)
@@ -155,7 +149,7 @@ def test_saving_replaces_a_damaged_step(run: RunWriter) -> None:
     assert hidden(run.path) == []
 
 
-def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter) -> None:
+def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run):
     save(run, 100)
     name = save(run, 200, value=1.0)
     rewrite_manifest(run, name, format=checkpoint.FORMAT_VERSION + 1)
@@ -171,9 +165,7 @@ def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter)
 @pytest.mark.parametrize(
     ("keep", "left"), [(0, [100, 500]), (1, [100, 400, 500]), (9, [100, 200, 300, 400, 500])]
 )
-def test_prune_keeps_some_besides_the_newest_and_those_needed(
-    run: RunWriter, keep: int, left: list[int]
-) -> None:
+def test_prune_keeps_some_besides_the_newest_and_those_needed(run, keep, left):
     for step in (100, 200, 300, 400, 500):
         save(run, step)
     run.prune(keep, "step-00000100")
@@ -181,7 +173,7 @@ def test_prune_keeps_some_besides_the_newest_and_those_needed(
     assert hidden(run.path) == []
 
 
-def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
+def test_steps_are_in_numeric_order_and_nothing_else_counts(run):
     for name in (
         "step-100000000",
         "step-00000002",
@@ -196,11 +188,11 @@ def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> N
     assert run.checkpoints() == ["step-00000002", "step-99999999", "step-100000000"]
 
 
-def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: RunWriter) -> None:
+def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run):
     for step in (100, 200, 300, 400, 500):
         save(run, step)
 
-    def load_after_damaging(step: int) -> tuple[int, int]:
+    def load_after_damaging(step):
         (run.path / f"step-{step:08d}" / "model.safetensors").unlink()
         loaded = run.load_checkpoint("step-00000300", with_training=True)
         return loaded.step, len(loaded.warnings)
@@ -219,12 +211,10 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
         load_after_damaging(500)
 
 
-def test_a_later_one_replaces_a_checkpoint_pruned_while_read(
-    run: RunWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run, monkeypatch):
     save(run, 100)
 
-    def prune_and_read(folder: Path, *, with_training: bool) -> checkpoint.Checkpoint:
+    def prune_and_read(folder, *, with_training):
         if folder.name == "step-00000100":
             save(run, 200)
             run.prune(0)
@@ -236,9 +226,7 @@ def test_a_later_one_replaces_a_checkpoint_pruned_while_read(
 
 
 @pytest.mark.parametrize("size", [None, 3, (1 << 24) + 1])
-def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(
-    run: RunWriter, size: int | None
-) -> None:
+def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run, size):
     readers = {
         "vocab.json": lambda: read_alphabet(run.path / VOCAB_FILE),
         "config.yaml": run.read_config,
@@ -263,7 +251,7 @@ def expect_fall_back(run: RunWriter, damaged: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_truncated_missing_longer_or_linked_file_falls_back(run: RunWriter, name: str) -> None:
+def test_a_truncated_missing_longer_or_linked_file_falls_back(run, name):
     save(run, 100)
     path = run.path / save(run, 200) / name
     data = path.read_bytes()
@@ -280,7 +268,7 @@ def test_a_truncated_missing_longer_or_linked_file_falls_back(run: RunWriter, na
 
 @pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", FILES)
-def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -> None:
+def test_a_flip_in_any_byte_is_noticed(run, name, stride):
     save(run, 100)
     path = run.path / save(run, 200) / name
     data = path.read_bytes()
@@ -297,11 +285,11 @@ def listed(**extra: object) -> dict[str, object]:
     return {name: {"size": 1, "sha256": ""} for name in FILES[:-1]} | extra
 
 
-def test_a_manifest_of_another_shape_is_damage(run: RunWriter) -> None:
+def test_a_manifest_of_another_shape_is_damage(run):
     save(run, 100)
     path = run.path / save(run, 200) / "manifest.json"
     whole = path.read_bytes()
-    shapes: tuple[dict[str, object], ...] = (
+    shapes = (
         {"step": 201},
         {"format": "1"},
         {"files": None},
@@ -334,7 +322,7 @@ NO_TENSORS = (
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json"])
-def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str) -> None:
+def test_other_content_that_matches_its_hash_is_damage(run, name):
     save(run, 100)
     save(run, 200)
     for data in (b"[]", b"\xff") if name == "training.json" else NO_TENSORS:
@@ -342,14 +330,14 @@ def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str
         expect_fall_back(run, name)
 
 
-def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
+def test_a_checkpoint_of_another_run_is_named(run):
     save(run, 1)
     run.write_description(RunDescription.of(run.path, replace(CONFIG, seed=5), VOCAB))
     (warning,) = run.load_checkpoint("latest", with_training=False).warnings
     assert "saved with another seed than" in warning
 
 
-def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWriter) -> None:
+def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run):
     (run.path / "lock").write_text("123")
     clear_unsaved(run.path)
     assert list(run.path.iterdir()) == []

@@ -2,13 +2,11 @@
 what is refused."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TrainedRun, as_json
+from conftest import as_json
 from fixture_types import Command
-from synthetic import SyntheticCorpus
 
 import charrnn
 from charrnn.errors import UsageError
@@ -18,9 +16,7 @@ def patch(command: Command, *arguments: object) -> dict[str, Any]:
     return dict(as_json(command("visualize", "--patch", *arguments, "--json")))
 
 
-def test_typed_passages_need_no_text(
-    command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus
-) -> None:
+def test_typed_passages_need_no_text(command, lab, lstm, corpus):
     source, target = corpus.text[100:130], corpus.text[200:290]
     found = patch(command, "0:3", "--patch", "0:5", "--from", source, "--into", target)
     assert [(one["layer"], one["unit"]) for one in found["cells"]] == [(0, 3), (0, 5)]
@@ -32,7 +28,7 @@ def test_typed_passages_need_no_text(
     assert found == {"run": found["run"], **json.loads(json.dumps(expected.to_json()))}
 
 
-def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, lab: Path) -> None:
+def test_by_default_from_the_highest_passage_into_the_lowest(command, lab):
     found = patch(command, "0:3")
     model = charrnn.load()
     held_out = model.held_out()
@@ -50,7 +46,7 @@ def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, l
     assert at == found
 
 
-def test_python_needs_cells_and_passages(lstm: TrainedRun) -> None:
+def test_python_needs_cells_and_passages(lstm):
     model = charrnn.load(lstm.path)
     with pytest.raises(UsageError, match="There is no cell to patch"):
         model.patch([])

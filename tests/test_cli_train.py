@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_FLAGS, Ran, TrainedRun
-from fixture_types import Command
+from conftest import SMALL_FLAGS, Ran
 from rich.console import Console
 from safetensors.torch import load_file
 from saved_runs import FILES
-from synthetic import SyntheticCorpus, make_corpus
+from synthetic import make_corpus
 from torch import nn
 
 import charrnn
@@ -52,7 +51,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def text_file(command: Command, tmp_path: Path) -> Path:
+def text_file(command, tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(TEXT.encode())
     return path
@@ -87,10 +86,8 @@ def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tens
 
 @pytest.mark.trained
 @pytest.mark.parametrize(("run", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
-def test_the_saved_weights_are_a_torch_model(
-    run: str, cell: type[nn.RNNBase], request: Any
-) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
+def test_the_saved_weights_are_a_torch_model(run, cell, request):
+    trained = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
     logits = make_torch_stack(trained.path / f"step-{model.step:08d}" / "model.safetensors", cell)
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, len(model.vocab), (20, 3)))
@@ -103,9 +100,7 @@ def test_the_saved_weights_are_a_torch_model(
     np.testing.assert_allclose(stepped[0], logits(ids)[-1, 0].numpy(), atol=2e-5, rtol=1e-4)
 
 
-def test_json_events_come_in_order_with_their_documented_keys(
-    command: Command, text_file: Path
-) -> None:
+def test_json_events_come_in_order_with_their_documented_keys(command, text_file):
     options = ("--steps", 8, "--set", "evaluate_every=4", "--save-every", 3, "--keep", 9, "--json")
     ran = command("train", "text.txt", *options, *SMALL_FLAGS)
     events = json_lines(ran.out)
@@ -150,7 +145,7 @@ def test_json_events_come_in_order_with_their_documented_keys(
     assert all(sorted(os.listdir(run / step)) == sorted(FILES) for step in steps)
 
 
-def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_file: Path) -> None:
+def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
     ran = command("train", "text.txt", "--steps", 6, "--set", "evaluate_every=2", *SMALL_FLAGS)
     run = Path("checkpoints/text-001")
     assert ran.out == f"{run}\n"
@@ -179,11 +174,9 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def test_the_bar_shows_means_and_the_last_lines_name_the_step(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys):
     for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
-        done: dict[str, Any] = {
+        done = {
             "step": 3_200,
             "seconds": 1.0,
             "val_nats": 1.2775,
@@ -206,14 +199,14 @@ def test_the_bar_shows_means_and_the_last_lines_name_the_step(
     view = TrainingView(Signals(), show_as_json=False, quiet=False)
     view._bar = Mock(total=9, n=0)
     for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
-        steps: dict[str, Any] = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
+        steps = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
         view._show_step(StepEvent(train_nats=nats, chars_per_second=rate, **steps))
     assert view._bar.set_postfix_str.call_args.args == ("1.500 nats, 110k chars/s",), (
         "means of the last steps"
     )
 
 
-def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
+def test_the_column_of_times_continues_after_a_resume(command, text_file):
     assert (
         command("train", "text.txt", "--steps", 4, "--set", "evaluate_every=2", *SMALL_FLAGS).code
         == 0
@@ -227,13 +220,11 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     ran = command("train", "--resume", "text-001", "--steps", 6)
     assert ran.code == 0
     (row,) = [line for line in ran.err.splitlines() if line.split()[:1] == ["6"]]
-    minutes = int(re.search(r"(\d+):\d\d", row)[1])  # type: ignore[index]
+    minutes = int(re.search(r"(\d+):\d\d", row)[1])
     assert 16 <= minutes < 60
 
 
-def test_it_shows_its_samples_as_it_learns(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_shows_its_samples_as_it_learns(command, text_file, monkeypatch):
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 120)  # long enough to differ
     ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL_FLAGS)
     samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
@@ -250,9 +241,7 @@ def test_it_shows_its_samples_as_it_learns(
     assert resampled.text == samples[-1]["text"]
 
 
-def test_out_names_the_folder_and_without_it_runs_are_numbered(
-    command: Command, text_file: Path
-) -> None:
+def test_out_names_the_folder_and_without_it_runs_are_numbered(command, text_file):
     assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL_FLAGS).out == "a/b\n"
     assert Path("a/b/latest").is_file() and not Path("checkpoints").exists()
     for number in (1, 2):
@@ -266,9 +255,7 @@ def test_out_names_the_folder_and_without_it_runs_are_numbered(
         )
 
 
-def test_suggested_commands_work_anywhere(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_suggested_commands_work_anywhere(command, text_file, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
         stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL_FLAGS)
@@ -281,7 +268,7 @@ def test_suggested_commands_work_anywhere(
         assert command(*line.split()).code == 0, line
 
 
-def test_the_last_command_trains_the_same_weights_again(command: Command, text_file: Path) -> None:
+def test_the_last_command_trains_the_same_weights_again(command, text_file):
     """After a budget in minutes, too, whose steps, threads and learning rate depend on how fast the
     machine was."""
     ran = command("train", "text.txt", "--minutes", 0.002, "--seed", 7, "--set", "hidden_size=12")
@@ -301,9 +288,7 @@ def test_the_last_command_trains_the_same_weights_again(command: Command, text_f
     assert "--recipe" not in command("train", "--resume", "--minutes", 0.002).err
 
 
-def test_the_model_is_shown_first(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_is_shown_first(command, text_file, monkeypatch):
     monkeypatch.setattr(
         "charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured"))
     )
@@ -316,9 +301,7 @@ def test_the_model_is_shown_first(
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_first_sample_is_one_line(
-    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-) -> None:
+def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
     monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     long = [
@@ -326,29 +309,27 @@ def test_a_first_sample_is_one_line(
         for event in lstm.events
     ]
     TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in long)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = console.file.getvalue()
     lines = [
         re.match(r"(?:a b.*\n)*", part)[0].count("\n")
         for part in re.split(r"sample at step .*\n", shown)[1:]
-    ]  # type: ignore[index]
+    ]
     assert lines == [1, 1, 1, 8, 8]
     assert readable("a\ufffd\x07\x86b\0\0c\n\u202ed é 語") == "a·b ¶ ¶ c ·d é 語"
 
 
-def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_header_fits_a_narrow_terminal(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
     monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
-    values: dict[str, Any] = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
+    values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
     values |= {"num_distinct_chars": 166, "vocab_size": 99, "ngram_rows": 0}
     TrainingView(Signals(), show_as_json=False, quiet=False).show_facts(values, 1)
     rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]
-    assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]  # type: ignore[attr-defined]
+    assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]
 
 
-def test_an_error_removes_the_bar_first(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):
     monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     monkeypatch.setattr(
         Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite"))
@@ -359,9 +340,7 @@ def test_an_error_removes_the_bar_first(
     assert message.startswith("error: the weights are not finite")
 
 
-def test_the_clock_of_the_bar_goes_on_while_it_validates(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_clock_of_the_bar_goes_on_while_it_validates(command, text_file, monkeypatch):
     monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     num_drawn = []
     for every in (10**9, 1):
@@ -372,9 +351,7 @@ def test_the_clock_of_the_bar_goes_on_while_it_validates(
     assert 0 < num_drawn[0] < num_drawn[1]
 
 
-def test_the_different_characters_are_those_of_the_text(
-    command: Command, tmp_path: Path, loop_run: Path
-) -> None:
+def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_run):
     """Also of a text with characters that the alphabet of another run does not have."""
     (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")
     small = ("--set", "batch_size=2", "--set", "bptt_length=8")
@@ -387,9 +364,7 @@ def test_the_different_characters_are_those_of_the_text(
         )
 
 
-def test_notes_and_warnings_name_options(
-    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_notes_and_warnings_name_options(command, tmp_path, capsys):
     rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
     note = "--alphabet byte learns every character of such a text"
@@ -403,7 +378,7 @@ def test_notes_and_warnings_name_options(
         )
     event = WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")
 
-    def stream() -> Generator[WarningEvent, None, None]:
+    def stream():
         yield event
 
     TrainingView(Signals(), show_as_json=True, quiet=False).show(stream())
@@ -412,7 +387,7 @@ def test_notes_and_warnings_name_options(
     ]
 
 
-def test_it_learns(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
+def test_it_learns(lstm, corpus):
     evaluations = [event.val_nats for event in lstm.events if event.event == "evaluation"]
     # The words of the corpus are drawn evenly from 21, so a model that spells them needs about
     # log(21) / 5 nats.

@@ -5,7 +5,6 @@ import random
 import shutil
 import string
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,12 +16,10 @@ from commands_of_pages import (
     NEEDS_TERMINAL,
     PYTHON,
     SKIPPED,
-    Log,
     blocks,
     environment,
 )
 from environment import REPOSITORY
-from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.text import sources
@@ -104,9 +101,7 @@ def write_texts(folder: Path) -> None:
 
 
 @pytest.fixture
-def run_page(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Log]:
+def run_page(command, tmp_path, monkeypatch):
     """Return a function that runs the commands of a page in a new folder with the texts that the
     pages name."""
     folder, library = tmp_path / "folder", tmp_path / "library"
@@ -122,7 +117,7 @@ def run_page(
         lambda order, folder=None, read=sources.standard_library: read(order, str(library)),
     )
 
-    def call(arguments: tuple[str, ...], where: Path, stdin: bytes) -> tuple[int, str, str]:
+    def call(arguments, where, stdin):
         if arguments[0] == PYTHON:
             with monkeypatch.context() as patch:
                 patch.chdir(where)
@@ -162,7 +157,7 @@ PRELUDES = {"docs/reference.md": "charrnn train old.txt --out checkpoints/old-00
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log]) -> None:
+def test_the_commands_of_the_page_run(name, run_page):
     page = (REPOSITORY / name).read_text(encoding="utf-8")
     prelude = f"```sh\n{PRELUDES[name]}```\n" if name in PRELUDES else ""
     log = run_page(prelude + page)

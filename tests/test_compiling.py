@@ -2,9 +2,6 @@
 folder."""
 
 import errno
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +12,10 @@ from charrnn.system.compiling import CompiledLoop  # noqa: E402
 from charrnn.system.progress import Progress, using  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
-Make = Callable[[], CompiledLoop]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     """A file with a constant that numba compiles into a loop of another file."""
     path = tmp_path / "constants.py"
     path.write_text("first version")
@@ -27,18 +23,18 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """Where numba keeps machine code."""
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def make(source: Path, folder: Path) -> Make:
+def make(source, folder):
     """Make the loop as a new process has it: not compiled."""
 
-    def make() -> CompiledLoop:
-        def add(numbers: Any, number: Any) -> None:
+    def make():
+        def add(numbers, number):
             for index in range(len(numbers)):
                 numbers[index] += number
 
@@ -51,7 +47,7 @@ def load_or_compile(loop: CompiledLoop) -> list[str]:
     """Prepare a loop and return the warnings."""
     warnings = list[str]()
     progress = Progress()
-    progress.warn = warnings.append  # type: ignore[method-assign]
+    progress.warn = warnings.append
     with using(progress):
         if not loop.load(ARGUMENTS):
             loop.compile(ARGUMENTS)
@@ -64,14 +60,14 @@ def check_works(loop: CompiledLoop) -> None:
     assert numbers.tolist() == [2, 3, 4]
 
 
-def test_another_process_finds_the_code(make: Make) -> None:
+def test_another_process_finds_the_code(make):
     assert load_or_compile(make()) == []
     later = make()
     assert later.load(ARGUMENTS)
     check_works(later)
 
 
-def test_code_of_other_types_or_sources_is_not_used(make: Make, source: Path) -> None:
+def test_code_of_other_types_or_sources_is_not_used(make, source):
     load_or_compile(make())
     assert not make().load((np.zeros(2, np.float32), 1))
     source.write_text("second version")
@@ -80,7 +76,7 @@ def test_code_of_other_types_or_sources_is_not_used(make: Make, source: Path) ->
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("length", [0, 100])
-def test_damaged_code_is_made_again(make: Make, folder: Path, suffix: str, length: int) -> None:
+def test_damaged_code_is_made_again(make, folder, suffix, length):
     load_or_compile(make())
     (path,) = folder.rglob(f"*{suffix}")
     path.write_bytes(path.read_bytes()[:length])
@@ -91,8 +87,8 @@ def test_damaged_code_is_made_again(make: Make, folder: Path, suffix: str, lengt
     assert make().load(ARGUMENTS)
 
 
-def test_a_full_disk_is_no_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(*arguments: object) -> None:
+def test_a_full_disk_is_no_error(make, monkeypatch):
+    def save(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", save)
@@ -103,10 +99,8 @@ def test_a_full_disk_is_no_error(make: Make, monkeypatch: pytest.MonkeyPatch) ->
     check_works(loop)
 
 
-def test_no_folder_that_can_be_written_to_is_no_error(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(locator: object) -> None:
+def test_no_folder_that_can_be_written_to_is_no_error(make, monkeypatch):
+    def refuse(locator):
         raise PermissionError
 
     monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
@@ -116,9 +110,7 @@ def test_no_folder_that_can_be_written_to_is_no_error(
     check_works(loop)
 
 
-def test_without_a_compiler_nothing_is_kept(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_nothing_is_kept(make, folder, monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     loop = make()
     assert load_or_compile(loop) == []

@@ -1,7 +1,6 @@
 """Continuations end with a word, a line or a sentence and are scored as by a naive loop; what is
 read of a draft."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from charrnn.tui.write.continuations import (
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 
 
-def test_where_it_ends() -> None:
+def test_where_it_ends():
     for text, until, end in (
         (" brown fox", "word", 6),
         ("n't go", "word", 3),
@@ -73,7 +72,7 @@ class Offer(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=MAX_CHARS)
-def offer(request: pytest.FixtureRequest, model: Model) -> Offer:
+def offer(request, model):
     """Five continuations, so warm that the samples differ from the beams, whatever the last digits
     of the model."""
     text = 'The lamp is lit. "We'
@@ -81,7 +80,7 @@ def offer(request: pytest.FixtureRequest, model: Model) -> Offer:
     return Offer(text, request.param, found)
 
 
-def test_five_different_ones_are_found_by_beam_search_and_samples(offer: Offer) -> None:
+def test_five_different_ones_are_found_by_beam_search_and_samples(offer):
     assert len({one.text for one in offer.found}) == len(offer.found) == 5
     assert offer.found[0].how == "beam"
     assert "sample" in [one.how for one in offer.found]
@@ -89,14 +88,14 @@ def test_five_different_ones_are_found_by_beam_search_and_samples(offer: Offer) 
         assert (one.temperature is None) == (one.how != "sample")
 
 
-def test_the_score_is_that_of_a_naive_loop_to_the_last_digit(model: Model, offer: Offer) -> None:
+def test_the_score_is_that_of_a_naive_loop_to_the_last_digit(model, offer):
     # Sums of int8 products are exact.
     for one in offer.found:
         assert list(one.logprobs) == naive_logprobs(model, offer.text, one.text)
         assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
 
 
-def test_continuations_end_where_they_should(offer: Offer) -> None:
+def test_continuations_end_where_they_should(offer):
     for one in offer.found:
         lengths = [longest(one, offer.until)]
         if one.is_complete:
@@ -115,11 +114,11 @@ def longest(one: Continuation, until: str) -> int:
     return assistant.MAX_BEAM_CHARS
 
 
-def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(model: Model) -> None:
-    def texts(seed: int | None, **options: object) -> list[str]:
+def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(model):
+    def texts(seed, **options):
         return [
             one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)
-        ]  # type: ignore[arg-type]
+        ]
 
     assert texts(1) == texts(1) != texts(2)
     assert texts(1, temperature=0.5) != texts(1)
@@ -133,9 +132,7 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     assert len({one.text for one in (*first, *second)}) == 10
 
 
-def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
-    alphabet_run: Path, tmp_path: Path
-) -> None:
+def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run, tmp_path):
     # The model writes the alphabet without a full stop, over and over.
     for one in charrnn.load(alphabet_run).continuations(
         "abc", until="sentence", temperature=0.1, seed=0
@@ -148,9 +145,7 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(
     assert first.text == " c"
 
 
-def test_a_draft_is_read_from_the_nearest_state(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_draft_is_read_from_the_nearest_state(model, monkeypatch):
     """Whatever was read before, the state is that of the whole text; little is read again."""
     monkeypatch.setattr("charrnn.tui.write.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
@@ -176,7 +171,7 @@ def test_a_draft_is_read_from_the_nearest_state(
     ), "END resets it"
 
 
-def test_what_word_processors_write_is_read() -> None:
+def test_what_word_processors_write_is_read():
     for text, read in (
         ("“Don’t,” she said—‘no’…", "\"Don't,\" she said-'no'..."),
         ("a\u00a0b\u202fc\u2009d", "a b c d"),
@@ -189,7 +184,7 @@ def test_what_word_processors_write_is_read() -> None:
         )
 
 
-def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:
+def test_what_has_no_similar_character_is_unknown_or_left_out():
     text = "“a” “b” 語\u00ad\u00ad"
     assert assistant.substitutions(ASCII, text) == {"“": '"', "”": '"', "語": "語", "\u00ad": ""}
     assert assistant.read_as_known(ASCII, text).tolist().count(0) == 1

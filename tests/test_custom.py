@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixture_types import Command
 
 import charrnn
 from charrnn.detectors.custom import custom_detector
@@ -23,7 +22,7 @@ LABEL = "def label(text):\n    "
 
 
 @pytest.mark.parametrize(("spec", "text", "expected"), PATTERNS.values(), ids=PATTERNS.keys())
-def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
+def test_a_pattern_labels_what_it_matches(spec, text, expected):
     detector = custom_detector(spec)
     labels = detector.label(text)
     assert labels is not None
@@ -32,7 +31,7 @@ def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
-def test_a_pattern_that_cannot_be_used_says_so() -> None:
+def test_a_pattern_that_cannot_be_used_says_so():
     for spec, message in (
         ("(a", r"The detector '\(a' is not a regular expression: .*position 0\. Write "),
         (
@@ -53,7 +52,7 @@ def write(folder: Path, code: str) -> str:
     return str(path)
 
 
-def test_a_file_labels_each_character(tmp_path: Path) -> None:
+def test_a_file_labels_each_character(tmp_path):
     for code, expected in (
         ("def label(text):\n    return [c == 'a' for c in text]\n", [True, False, True]),
         ("def label(text):\n    return tuple(map(ord, text))\n", [97, 98, 97]),
@@ -77,7 +76,7 @@ def test_a_file_labels_each_character(tmp_path: Path) -> None:
         assert not (tmp_path / "__pycache__").exists()
 
 
-def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path):
     for code, message in (
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
         ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
@@ -114,7 +113,7 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
         custom_detector(str(tmp_path / "none.py"))
 
 
-def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:
+def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to():
     package = Path(charrnn.__file__).parent
     sources = {
         path.relative_to(package).as_posix(): path.read_text(encoding="utf-8")
@@ -131,9 +130,7 @@ def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to()
     assert users == {"detectors/custom.py", "cli/visualize.py"}
 
 
-def test_no_other_name_or_file_is_executed(
-    command: Command, alphabet_run: Path, tmp_path: Path
-) -> None:
+def test_no_other_name_or_file_is_executed(command, alphabet_run, tmp_path):
     executed = tmp_path / "executed"
     code = (
         f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"

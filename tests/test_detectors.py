@@ -189,22 +189,22 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_labels(name: str) -> None:
+def test_labels(name):
     for text, expected in rows(TABLES[name]).values():
         check(name, text, expected, header=HEADERS.get(name, ""))
 
 
-def test_every_detector_has_a_table() -> None:
+def test_every_detector_has_a_table():
     assert {*TABLES, *FORMAL} == DETECTORS.keys()
 
 
-def test_detectors_are_found_by_name() -> None:
+def test_detectors_are_found_by_name():
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     found = get_detectors(["comment", "quote"])
     assert [detector.name for detector in found] == ["comment", "quote"]
 
 
-def test_an_unknown_detector_is_refused_with_the_names_of_all() -> None:
+def test_an_unknown_detector_is_refused_with_the_names_of_all():
     listed = ", ".join(DETECTORS)
     with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
         get_detectors(["quote", "quotes"])
@@ -227,7 +227,7 @@ OTHER_KINDS = [
 
 
 @pytest.mark.parametrize(("name", "text"), OTHER_KINDS)
-def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
+def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name, text):
     labelling = DETECTORS[name].labelling(text)
     assert labelling.labels is None
     assert labelling.absence == NOT_EVERYWHERE[name]
@@ -249,9 +249,7 @@ def digits(labels: Labels | None) -> str:
         ("comment", PROSE.splitlines()[0], "0" * 33),
     ],
 )
-def test_a_detector_that_is_named_labels_any_kind_of_text(
-    name: str, text: str, expected: str
-) -> None:
+def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
     (named,) = get_detectors([name])
     assert DETECTORS[name].labelling(text).labels is None
     assert digits(named.labelling(text).labels) == expected
@@ -261,15 +259,15 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(
     ("name", "text", "expected"),
     [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10321000")],
 )
-def test_the_end_of_a_document_ends_what_is_open(name: str, text: str, expected: str) -> None:
+def test_the_end_of_a_document_ends_what_is_open(name, text, expected):
     assert digits(DETECTORS[name].labelling(text).labels) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
 @settings(EXAMPLES, max_examples=10)  # of all detectors each
 def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is_named(
-    text: str, header: str
-) -> None:
+    text, header
+):
     for name, detector in DETECTORS.items():
         (named,) = get_detectors([name])
         labels = named.labelling(header + text).labels
@@ -290,7 +288,7 @@ def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is
 
 @given(st.text("ab \t\n", max_size=40))
 @EXAMPLES
-def test_counts_equal_what_counting_gives(text: str) -> None:
+def test_counts_equal_what_counting_gives(text):
     positions, lengths, depths, ends = [], [], [], []
     for index, character in enumerate(text):
         line_start = text.rfind("\n", 0, index) + 1
@@ -307,7 +305,7 @@ def test_counts_equal_what_counting_gives(text: str) -> None:
 
 @given(MIXED)
 @EXAMPLES
-def test_words_and_capitals_equal_what_reading_gives(text: str) -> None:
+def test_words_and_capitals_equal_what_reading_gives(text):
     word, positions, capitals = "", [], []
     for index, character in enumerate(text):
         is_letter = character.isalnum() or character in "_\u0301"
@@ -356,5 +354,5 @@ MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
         (np.zeros(0, np.int64), "it never changes in this text"),
     ],
 )
-def test_labels_that_cannot_be_scored_say_why(labels: Labels, reason: str | None) -> None:
+def test_labels_that_cannot_be_scored_say_why(labels, reason):
     assert why_not_scored(labels) == reason

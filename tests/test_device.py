@@ -1,6 +1,5 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
-from collections.abc import Generator
 from contextlib import nullcontext
 from typing import Any
 
@@ -31,7 +30,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
-def test_auto_takes_the_fastest_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_fastest_device(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     for cuda, mps, expected in (
         (True, False, "cuda"),
@@ -59,7 +58,7 @@ def flags() -> tuple[object, ...]:
     )
 
 
-def test_exact_arithmetic_sets_flags_and_restores_them() -> None:
+def test_exact_arithmetic_sets_flags_and_restores_them():
     before = flags()
     with pytest.raises(KeyError), exact_arithmetic(torch.device("cuda")), autocast(CPU, "fp32"):
         assert flags() == ("ieee", "ieee", False, True, True)
@@ -70,9 +69,7 @@ def test_exact_arithmetic_sets_flags_and_restores_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_missing_device_is_refused_with_the_way_out(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_missing_device_is_refused_with_the_way_out(monkeypatch, name):
     pretend(monkeypatch, cuda=name != "cuda", mps=name != "mps")
     with pytest.raises(UsageError, match=f"no {name} device. Use `device=auto`"):
         pick_device(name)
@@ -84,9 +81,7 @@ def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) 
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
-def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(monkeypatch):
     for capabilities, expected in (({"amx_bf16": True}, True), ({"avx512_f": True}, False)):
         pretend_instructions(monkeypatch, **capabilities)
         assert has_fast_bf16(CPU) is expected
@@ -101,9 +96,7 @@ def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(
 
 
 @pytest.mark.parametrize("has_instructions", [True, False])
-def test_autocast_computes_in_the_precision_asked_for(
-    monkeypatch: pytest.MonkeyPatch, has_instructions: bool
-) -> None:
+def test_autocast_computes_in_the_precision_asked_for(monkeypatch, has_instructions):
     pretend_instructions(monkeypatch, avx512_bf16=has_instructions)
     ones = torch.ones(2, 2)
     dtypes = {}
@@ -121,7 +114,7 @@ def test_autocast_computes_in_the_precision_asked_for(
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
 
 
-def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch):
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
     with (
         pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"),
@@ -130,10 +123,10 @@ def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
+def test_items_are_computed_on_other_threads_than_the_caller_s():
     before, computed, closed = torch.get_num_threads(), [], []
 
-    def count() -> Generator[int, None, None]:
+    def count():
         try:
             for number in range(3):
                 computed.append(torch.get_num_threads())
@@ -165,7 +158,7 @@ CASES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
-def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_stays_on_its_device(case, monkeypatch):
     """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     # The implementations of CUDA, without autocast, which the meta device has not.
     monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
@@ -186,7 +179,7 @@ def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.Mo
         ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4)
     )
     assert (logits.device, state.vectors.device) == (META, META)
-    cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()  # type: ignore[no-untyped-call]
+    cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()
     weights = list(network.parameters())
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}
     for optimizer in make_optimizers(network, config, 300):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import char_weights, next_char_probs
@@ -28,7 +27,7 @@ TEMPERATURES = st.one_of(
 
 
 @st.composite
-def shaped_logits(draw: st.DrawFn) -> tuple[NDArray[np.float32], Shaping, list[int]]:
+def shaped_logits(draw):
     """Logits, any options at all, and banned ids; at least one id is not banned."""
     logits = draw(ANY_LOGITS | TIED_LOGITS)
     ids = st.integers(0, logits.shape[1] - 1)
@@ -74,9 +73,7 @@ def naive_probs(
 
 @given(shaped_logits())
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_each_row_is_that_of_a_naive_loop(
-    case: tuple[NDArray[np.float32], Shaping, list[int]],
-) -> None:
+def test_each_row_is_that_of_a_naive_loop(case):
     logits, shaping, banned = case
     before = logits.copy()
     with warnings.catch_warnings():
@@ -104,9 +101,7 @@ def test_each_row_is_that_of_a_naive_loop(
         ("min_p", (-0.1, 1.1, math.nan)),
     ],
 )
-def test_a_mistake_is_named_by_its_parameter_and_value(
-    name: str, values: tuple[float, ...]
-) -> None:
+def test_a_mistake_is_named_by_its_parameter_and_value(name, values):
     for value in values:
         with pytest.raises(UsageError, match=f"^`{name}` is {value};"):
             Shaping(**{name: value})

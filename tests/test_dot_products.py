@@ -83,7 +83,7 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
 
 
 @pytest.mark.parametrize("chosen", AVAILABLE, ids=lambda chosen: chosen.name)
-def test_sums_are_exact(chosen: InstructionSet) -> None:
+def test_sums_are_exact(chosen):
     product, generator = make_product(chosen), np.random.default_rng(1)
     for num_rows, num_columns, bits in (
         (1, 1, dot_products.MOST_BITS),
@@ -101,7 +101,7 @@ def test_sums_are_exact(chosen: InstructionSet) -> None:
         assert np.array_equal(product(matrix, x), x @ values.T)
 
 
-def test_the_best_instruction_set_of_a_processor_is_chosen() -> None:
+def test_the_best_instruction_set_of_a_processor_is_chosen():
     names = [
         choose_instruction_set(f"+sse2,{more}").name
         for more in ("", "+avx2", "+avx2,+avx512f,+avx512bw")
@@ -116,7 +116,7 @@ def test_the_best_instruction_set_of_a_processor_is_chosen() -> None:
     )
 
 
-def test_every_array_starts_on_a_cache_line_and_is_whole() -> None:
+def test_every_array_starts_on_a_cache_line_and_is_whole():
     parts = [np.arange(3, dtype=np.int8), np.zeros(0, np.float32), np.arange(70.0).reshape(7, 10).T]
     memory = dot_products.Memory([part.nbytes for part in parts])
     memory.fill(parts)

@@ -1,8 +1,6 @@
 """Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V
 vocabulary."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 import torch
 from built_runs import build_chain
 from effects_networks import make_ids
-from fixture_types import Command
 from known_weights import CYCLE, chain_text
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -95,7 +92,7 @@ CONFIGS = [
 @pytest.mark.parametrize(
     "config", CONFIGS, ids=lambda config: f"{config.cell}-{config.depth}-{config.documents}"
 )
-def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) -> None:
+def test_dynamic_evaluation_equals_a_loop_over_the_characters(config):
     network, ids = make_network(config), make_ids(31)
     first = 1 if config.depth == "residual" else 9
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -113,9 +110,7 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
 
 
 @pytest.mark.parametrize("num_chars", [2, 40, 300])
-def test_the_scale_is_the_root_mean_square_of_the_gradients(
-    num_chars: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars, monkeypatch):
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
     network, ids, num_segments = (
         make_network(make_config("gru")),
@@ -126,7 +121,7 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(
     length = 30 + 4 * num_segments + 1
     num_stretches = max(1, min(3, num_chars // length))
     warm_up = min(30, max(0, num_chars - 4 * num_segments - 1))
-    squares: dict[str, list[Tensor]] = {name: [] for name in scale}
+    squares = {name: [] for name in scale}
     for stretch in range(num_stretches):
         start = stretch * max(0, num_chars - length) // num_stretches
         text = torch.from_numpy(
@@ -150,7 +145,7 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(
         )
 
 
-def test_divergence_is_an_error() -> None:
+def test_divergence_is_an_error():
     network, ids = make_network(make_config("irnn")).float(), make_ids(400)
     scale = root_mean_square_gradients(network, make_ids(100), 20)
     with pytest.raises(
@@ -159,13 +154,13 @@ def test_divergence_is_an_error() -> None:
         adapt(network, ids, 100, scale=scale, settings=DynamicSettings(learning_rate=1e30))
 
 
-def test_a_setting_out_of_range_is_refused() -> None:
+def test_a_setting_out_of_range_is_refused():
     with pytest.raises(UsageError, match="`learning_rate` is nan; it must be 0 or more"):
         DynamicSettings(learning_rate=float("nan"))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_scale_texts() -> Iterator[None]:
+def short_scale_texts():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"SCALE_TEXTS": 4, "SCALE_WARM_UP": 30, "NUM_STRETCHES": 4}.items():
             patch.setattr(dynamic, name, value)
@@ -173,7 +168,7 @@ def short_scale_texts() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(chain_run: Path) -> Model:
+def model(chain_run):
     return charrnn.load(chain_run)
 
 
@@ -184,8 +179,8 @@ def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
 
 
 def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_losses(
-    model: Model, chain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    model, chain_run, tmp_path, monkeypatch
+):
     other = charrnn.load(
         build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt")
     )
@@ -206,7 +201,7 @@ def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_los
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
 
 
-def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
+def test_another_text_needs_no_corpus(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
     text = chain_text(500)
     found = row_of(evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
@@ -229,8 +224,8 @@ def mean_loss(model: Model, text: str) -> float:
 
 
 def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run(
-    chain_run: Path, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    chain_run, model, monkeypatch
+):
     other = make_text(1_000, seed=1)
     monkeypatch.setattr(dynamic, "SCALE_TEXTS", 8)
     adapted = model.adapted(make_text(2_000), settings=STRONG)
@@ -250,7 +245,7 @@ def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run
     assert end is not None and (end.num_chars, end.text_length) == (500, 900)
 
 
-def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
+def test_bytes_are_learned_by_a_model_of_bytes_alone(model):
     config = make_config("gru", alphabet="byte")
     weights = {name: value.numpy() for name, value in CharRNN(config, 256).state_dict().items()}
     found = (
@@ -265,7 +260,7 @@ def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
         model.adapted(b"abc" * 20)
 
 
-def test_what_cannot_be_learned_is_refused(model: Model) -> None:
+def test_what_cannot_be_learned_is_refused(model):
     for text, message in (
         ("", "empty"),
         ("abcabcabc", "The text to adapt to has 9 characters; it needs at least 21."),
@@ -277,9 +272,7 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
         model.adapted("ЖЖ" * 20, unknown="nearest")
 
 
-def test_the_command_reads_standard_input(
-    chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_reads_standard_input(chain_run, command, monkeypatch):
     found = command("sample", chain_run, "--adapt", "-", "--prime", "@-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
     words = ("--adapt", "-", "--unknown", "nearest", "--length", 5)

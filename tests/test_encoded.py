@@ -12,7 +12,7 @@ def ids_of(text: EncodedText) -> list[int]:
     return text.ids.tolist()
 
 
-def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such() -> None:
+def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such():
     text = encode_text(VOCAB, "cÄa", "ab")
     assert (ids_of(text), text.first, text.text, text.kind, len(text)) == (
         [1, 2, 3, 0, 1],
@@ -23,7 +23,7 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
     )
 
 
-def test_a_part_has_everything_before_it_as_its_context() -> None:
+def test_a_part_has_everything_before_it_as_its_context():
     for begin, end, ids, first, decoded in (
         (1, 3, [1, 1, 2, 3], 2, "bc"),
         (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
@@ -35,9 +35,7 @@ def test_a_part_has_everything_before_it_as_its_context() -> None:
 
 
 @pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
-def test_bytes_are_refused_where_characters_are_read(
-    text: str | bytes, context: str | bytes
-) -> None:
+def test_bytes_are_refused_where_characters_are_read(text, context):
     with pytest.raises(
         UsageError, match=r"^This model reads characters, and the text is given as bytes"
     ):

@@ -53,9 +53,7 @@ def read(network: CharRNN | Ensemble) -> torch.Tensor:
 
 @pytest.mark.parametrize("embedding_size", [12, "one-hot"])
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
-def test_the_networks_are_one_network_whose_logits_are_their_mean(
-    cell: str, depth: str, embedding_size: int | str
-) -> None:
+def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, embedding_size):
     ensemble = make_ensemble(
         cell=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1
     )
@@ -69,7 +67,7 @@ def test_the_networks_are_one_network_whose_logits_are_their_mean(
     )
 
 
-def test_a_learned_state_joins_and_three_networks_do() -> None:
+def test_a_learned_state_joins_and_three_networks_do():
     ensemble = make_ensemble(hidden_size=24, num_members=3, initial_state="learned", ngram_rows=0)
     tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
     # A third is rounded: a relative error of 6e-8 of logits below 10.
@@ -78,7 +76,7 @@ def test_a_learned_state_joins_and_three_networks_do() -> None:
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
-def test_each_network_draws_masks_of_its_own(documents: str) -> None:
+def test_each_network_draws_masks_of_its_own(documents):
     # Without the table of n-grams, whose masks would differ anyway.
     ensemble = make_ensemble(
         dropout=0.5, weight_drop=0.5, ngram_rows=0, documents=documents, alphabet="exact"
@@ -97,7 +95,7 @@ def make_trainer(**changes: Any) -> Trainer:
 ENSEMBLE: dict[str, Any] = {"hidden_size": 12, "embedding_size": 6, "num_members": 2, "steps": 20}
 
 
-def test_each_network_learns_as_if_it_were_alone() -> None:
+def test_each_network_learns_as_if_it_were_alone():
     # Without a table, which they share, and without dropout, whose masks are drawn one after the
     # other.
     plain = {
@@ -124,7 +122,7 @@ def test_each_network_learns_as_if_it_were_alone() -> None:
 
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
-def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> None:
+def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
     changes = {
         **ENSEMBLE,
         "ngram_rows": 11,
@@ -147,7 +145,7 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> No
     assert first.num_parameters == num_parameters(first.config, V)
 
 
-def test_what_does_not_make_up_one_network_is_refused() -> None:
+def test_what_does_not_make_up_one_network_is_refused():
     for changes, message in (
         ({"cell": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
         (
@@ -167,4 +165,4 @@ def test_what_does_not_make_up_one_network_is_refused() -> None:
         ({"parameters": 9999}, "`parameters` fits"),
     ):
         with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):
-            Config(num_members=2, **alone)  # type: ignore[arg-type]
+            Config(num_members=2, **alone)

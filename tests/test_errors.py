@@ -17,7 +17,7 @@ from charrnn.errors import CharRNNError, Message, UsageError, named
 PACKAGE = Path(charrnn.__file__).parent
 
 
-def test_on_the_command_line_a_parameter_is_its_option() -> None:
+def test_on_the_command_line_a_parameter_is_its_option():
     for text, command, shown in (
         (named("temperature"), "sample", "--temp"),
         (named("width", 4), "sample", "--beam 4"),
@@ -31,14 +31,14 @@ def test_on_the_command_line_a_parameter_is_its_option() -> None:
 
 
 @pytest.mark.parametrize("name", ["`temperature`", "`alphabet=byte`", "x `seed` y"])
-def test_backticks_in_a_name_are_no_parameter(name: str) -> None:
+def test_backticks_in_a_name_are_no_parameter(name):
     assert with_flags(UsageError(f"no run {name}; {named('seed')} is {name!r}").message) == (
         f"no run {name}; --seed is {name!r}"
     )
     assert with_flags(name) == name
 
 
-def test_a_message_is_part_of_another_and_is_copied_with_its_parameters() -> None:
+def test_a_message_is_part_of_another_and_is_copied_with_its_parameters():
     inner = UsageError(f"{named('seed')} is -1")
     assert with_flags(CharRNNError(f"here: {inner.marked}").message) == "here: --seed is -1"
     assert with_flags(CharRNNError(f"in a file: {inner}").message) == "in a file: `seed` is -1"
@@ -77,7 +77,7 @@ STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""
 
 
-def test_no_text_below_the_command_line_names_an_option() -> None:
+def test_no_text_below_the_command_line_names_an_option():
     """But docstrings, declarations of options, and the first line of config.yaml, which is part of
     a checksum."""
     found = []
@@ -112,11 +112,11 @@ def test_no_text_below_the_command_line_names_an_option() -> None:
                 and not is_argument
                 and not text.startswith("# SHA-256 of what")
             ):
-                found.append(f"{name}:{node.lineno}: {text!r}")  # type: ignore[attr-defined]
+                found.append(f"{name}:{node.lineno}: {text!r}")
     assert found == []
 
 
-def test_the_docstring_shows_every_error_and_its_exit_code() -> None:
+def test_the_docstring_shows_every_error_and_its_exit_code():
     errors = [error for error in vars(charrnn.errors).values() if isinstance(error, type)]
     documented = re.findall(r"(\w+Error) +(\d)  ", charrnn.errors.__doc__ or "")
     expected = [

@@ -68,12 +68,12 @@ def table_end(source: str, name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def steps() -> list[re.Match[str]]:
+def steps():
     return list(STEP.finditer(PAGE.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
-def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(steps, tmp_path_factory):
     """Return a copy of the repository in which every step of the page but the plugins was
     followed."""
     copy = tmp_path_factory.mktemp("site")
@@ -95,7 +95,7 @@ def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def corpus_of_brackets(tmp_path: Path) -> Path:
+def corpus_of_brackets(tmp_path):
     path = tmp_path / "brackets.txt"
     path.write_text(TEXT, encoding="utf-8")
     return path
@@ -141,7 +141,7 @@ def train(corpus: Path, *options: object) -> tuple[object, ...]:
     )
 
 
-def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
+def test_every_snippet_is_part_of_a_step(steps):
     fences = re.findall(
         r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
@@ -151,9 +151,7 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_what_the_page_adds_works(
-    site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
-) -> None:
+def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     line = ("visualize", "--text", corpus_of_brackets)
     *helps, _, sampled, (score,), entropy, characters = succeed(
         process,
@@ -185,9 +183,7 @@ def test_what_the_page_adds_works(
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_the_example(
-    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
-) -> None:
+def test_the_example(steps, process, tmp_path, corpus_of_brackets):
     project = re.search(
         r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )

@@ -3,12 +3,9 @@ missing."""
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from fake_packages import install
-from fixture_types import Process
 
 import charrnn
 from charrnn.api import Model
@@ -69,15 +66,14 @@ def analyses():
         )
     ]
 """
-Offer = Callable[..., None]
 
 
 @pytest.fixture
-def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
+def offer(tmp_path, monkeypatch):
     """Install a package that offers a room, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def call(code: str = ROOM) -> None:
+    def call(code=ROOM):
         install(tmp_path, "a-room", f"[{manager.GROUP}]\na_room = a_room\n", a_room=code)
 
     yield call
@@ -86,9 +82,7 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     manager.forget()
 
 
-def test_a_flag_of_two_analyses_is_refused(
-    offer: Offer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flag_of_two_analyses_is_refused(offer, capsys):
     from charrnn.cli.app import run
 
     offer(ROOM.replace("--length", "--gates"))
@@ -96,7 +90,7 @@ def test_a_flag_of_two_analyses_is_refused(
     assert "Two analyses declare --gates." in capsys.readouterr().err
 
 
-def test_a_package_adds_a_command(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_package_adds_a_command(offer, capsys):
     from charrnn.cli.app import run
 
     offer()
@@ -106,7 +100,7 @@ def test_a_package_adds_a_command(offer: Offer, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "hello you\n"
 
 
-def test_a_package_adds_an_analysis(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_package_adds_an_analysis(offer, capsys):
     from charrnn.cli.app import run
 
     offer()
@@ -116,7 +110,7 @@ def test_a_package_adds_an_analysis(offer: Offer, capsys: pytest.CaptureFixture[
     assert "--gates and --length are different pictures" in capsys.readouterr().err
 
 
-def test_a_package_adds_methods_and_functions(offer: Offer) -> None:
+def test_a_package_adds_methods_and_functions(offer):
     offer()
     assert charrnn.greeting is manager.find_named(package_functions, "greeting")
     assert "greeting" in dir(charrnn)
@@ -143,9 +137,7 @@ def test_a_package_adds_methods_and_functions(offer: Offer) -> None:
         (ROOM.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
     ],
 )
-def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(
-    offer: Offer, capsys: pytest.CaptureFixture[str], code: str, reason: str
-) -> None:
+def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, capsys, code, reason):
     from charrnn.cli.app import run
 
     offer(code)
@@ -155,9 +147,7 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(
     assert len(re.findall(named, capsys.readouterr().err)) == 2
 
 
-def test_the_second_command_of_a_name_is_left_out(
-    offer: Offer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_second_command_of_a_name_is_left_out(offer, capsys):
     from charrnn.cli.app import run
 
     offer(ROOM.replace('name="greet"', 'name="explore"'))
@@ -167,7 +157,7 @@ def test_the_second_command_of_a_name_is_left_out(
     assert "warning: The command 'explore' of a_room:greet is left out" in shown.err
 
 
-def test_unknown_names_are_no_attributes() -> None:
+def test_unknown_names_are_no_attributes():
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         charrnn.tarin  # noqa: B018
     model = object.__new__(Model)
@@ -176,12 +166,12 @@ def test_unknown_names_are_no_attributes() -> None:
             getattr(model, name)
 
 
-def test_the_package_lists_its_public_names() -> None:
+def test_the_package_lists_its_public_names():
     assert {"Model", "load", "train", "sweep", "mix", "match_cells"} <= set(dir(charrnn))
     assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
 
 
-def test_every_place_that_a_room_offers_exists() -> None:
+def test_every_place_that_a_room_offers_exists():
     from charrnn.hooks import specifications
 
     for specification in (
@@ -194,9 +184,7 @@ def test_every_place_that_a_room_offers_exists() -> None:
             assert extension.load() is not None
 
 
-def test_torch_and_the_rooms_are_imported_at_their_first_use(
-    tmp_path: Path, process: Process
-) -> None:
+def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path, process):
     (tmp_path / "torch.py").write_text(
         "zeros = list.__mul__"
     )  # the real one takes seconds to import

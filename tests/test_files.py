@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 from saved_runs import hidden, make_run
@@ -19,12 +18,12 @@ from charrnn.system.files import (
 )
 
 
-def test_files_are_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_replaced_atomically(tmp_path, monkeypatch):
     run = make_run(tmp_path / "checkpoints" / "shakespeare-001")
     write_atomically(run.path / "samples.txt", encode_text("äöü\nline\r\n\udcff"))
     assert (run.path / "samples.txt").read_bytes() == "äöü\nline\r\n\\udcff".encode()
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     for step in ("fsync", "replace"):
@@ -43,12 +42,10 @@ def test_files_are_replaced_atomically(tmp_path: Path, monkeypatch: pytest.Monke
     assert hidden(run.path) == []
 
 
-def test_a_file_system_that_cannot_sync_folders_is_accepted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_that_cannot_sync_folders_is_accepted(tmp_path, monkeypatch):
     real_fsync = os.fsync
 
-    def fsync(descriptor: int) -> None:
+    def fsync(descriptor):
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
             raise OSError(errno.EINVAL, "Invalid argument")
         real_fsync(descriptor)
@@ -58,7 +55,7 @@ def test_a_file_system_that_cannot_sync_folders_is_accepted(
     assert (tmp_path / "a").read_bytes() == b"text"
 
 
-def test_existing_links_are_not_followed_when_writing(tmp_path: Path) -> None:
+def test_existing_links_are_not_followed_when_writing(tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     (tmp_path / f".config.yaml.tmp-{os.getpid()}").symlink_to(secret)
@@ -70,7 +67,7 @@ def test_existing_links_are_not_followed_when_writing(tmp_path: Path) -> None:
     assert secret.read_text() == "secret"
 
 
-def test_what_stands_behind_links(tmp_path: Path) -> None:
+def test_what_stands_behind_links(tmp_path):
     (tmp_path / "link").symlink_to("second")
     (tmp_path / "second").symlink_to("file")
     (tmp_path / "circle").symlink_to("circle")
@@ -82,14 +79,14 @@ def test_what_stands_behind_links(tmp_path: Path) -> None:
     assert behind_links(tmp_path / "circle").name == "circle", "a link in a circle has no target"
 
 
-def test_a_key_given_twice_is_no_json(tmp_path: Path) -> None:
+def test_a_key_given_twice_is_no_json(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"x\.json is damaged: not JSON \(a key is given twice\)"
     ):
         parse_json(tmp_path / "x.json", b'{"a": [{"step": 1, "step": 2}]}')
 
 
-def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path: Path) -> None:
+def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path):
     with (tmp_path / "lock").open("wb") as file, (tmp_path / "lock").open("wb") as other:
         copy = os.dup(file.fileno())  # as a worker process has that was forked meanwhile
         assert files.try_lock(file) and not files.try_lock(other)

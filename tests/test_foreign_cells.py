@@ -2,12 +2,10 @@
 can be unusable."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_packages import install_names
-from fixture_types import Command
 
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
@@ -50,7 +48,7 @@ def offer(
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def site(tmp_path, monkeypatch):
     """A folder for packages that this process finds."""
     monkeypatch.syspath_prepend(str(tmp_path))
     cell_type.cache_clear()
@@ -62,9 +60,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.trained
-def test_a_run_needs_the_package_of_its_cell(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
     site = offer(tmp_path / "site", {"leaky": "Leaky"})
     monkeypatch.syspath_prepend(str(site))
     cell_type.cache_clear()
@@ -81,7 +77,7 @@ def test_a_run_needs_the_package_of_its_cell(
         "--quiet",
     ]
 
-    def charrnn(*arguments: object) -> str:
+    def charrnn(*arguments):
         ran = command(*arguments)
         assert ran.code == 0, ran.err
         return ran.out
@@ -111,7 +107,7 @@ def test_a_run_needs_the_package_of_its_cell(
         )
 
 
-def test_a_name_is_looked_up_without_importing_anything(site: Path) -> None:
+def test_a_name_is_looked_up_without_importing_anything(site):
     offer(site, {"leaky": "Leaky", "other": "Nothing"}, "raise RuntimeError")
     assert Config(cell="leaky").cell == "leaky"
     with pytest.raises(
@@ -227,9 +223,7 @@ class Leaky(Cell):
 
 
 @pytest.mark.parametrize(("before", "after", "problem"), PROMISES)
-def test_a_cell_that_breaks_a_rule_is_refused(
-    before: str, after: str, problem: str, site: Path
-) -> None:
+def test_a_cell_that_breaks_a_rule_is_refused(before, after, problem, site):
     assert PAIR.count(before) == 1
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
     with pytest.raises(
@@ -242,9 +236,7 @@ def test_a_cell_that_breaks_a_rule_is_refused(
 @pytest.mark.parametrize(
     ("before", "after"), [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')]
 )
-def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(
-    before: str, after: str, site: Path
-) -> None:
+def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(before, after, site):
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
     with pytest.raises(UsageError) as error:
         cell_type("leaky")
@@ -260,7 +252,7 @@ def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(
     )
 
 
-def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
+def test_an_unbounded_cell_must_show_tanh_of_its_state(site):
     offer(site, {"leaky": "Leaky"}, HIGH)
     with pytest.raises(
         UsageError, match=r"1\.0: its values must stay in \[-1, 1\], and large inputs give 1\d"
@@ -282,13 +274,13 @@ def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_the_built_in_cells_break_no_rule(name: str) -> None:
+def test_the_built_in_cells_break_no_rule(name):
     validate_cell_type(
         f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments)
     )
 
 
-def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
+def test_a_package_cannot_replace_a_built_in_cell(site):
     offer(site, {"lstm": "Leaky"})
     assert cell_type("lstm").__module__ == "charrnn.model.cell_types"
     with pytest.raises(

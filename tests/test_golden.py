@@ -5,11 +5,9 @@ heart. A folder is added when a released format changes, and none is ever writte
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fixture_types import Command
 from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
@@ -32,10 +30,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def copied(tmp_path: Path) -> Callable[[str], Path]:
+def copied(tmp_path):
     """A copy of a golden run beside the text that it learned."""
 
-    def copy(name: str) -> Path:
+    def copy(name):
         text = make_corpus(num_chars=100, seed=12).text[:240]
         (tmp_path / "synthetic.txt").write_bytes(text.encode())
         run = tmp_path / "checkpoints" / name
@@ -48,12 +46,12 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
-def test_the_latest_format_is_there() -> None:
+def test_the_latest_format_is_there():
     assert LATEST in FORMATS
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_run_writes_the_same_text_and_is_left_as_it_is(name: str) -> None:
+def test_a_run_writes_the_same_text_and_is_left_as_it_is(name):
     before = contents(GOLDEN / name)
     expected = json.loads((GOLDEN / name / "expected.json").read_text())
 
@@ -68,9 +66,7 @@ def test_a_run_writes_the_same_text_and_is_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_run_trains_on_and_keeps_what_was_saved(
-    command: Command, copied: Callable[[str], Path], name: str
-) -> None:
+def test_a_run_trains_on_and_keeps_what_was_saved(command, copied, name):
     run = copied(name)
     (saved,) = RunReader(run).checkpoints()
     step = charrnn.load(run).step
@@ -83,9 +79,7 @@ def test_a_run_trains_on_and_keeps_what_was_saved(
     assert charrnn.load(run).warnings == ()
 
 
-def test_a_run_of_a_newer_format_asks_for_an_upgrade(
-    command: Command, copied: Callable[[str], Path]
-) -> None:
+def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
     run = copied(LATEST)
     rewrite_manifest(RunWriter(run), RunReader(run).checkpoints()[0], format=FORMAT_VERSION + 1)
     before = contents(run)
@@ -99,7 +93,7 @@ def test_a_run_of_a_newer_format_asks_for_an_upgrade(
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_compressed_file_is_restored_and_written_again(name: str) -> None:
+def test_a_compressed_file_is_restored_and_written_again(name):
     model = charrnn.load(GOLDEN / name / "run")
     data = (GOLDEN / name / "text.crnn").read_bytes()
     text = (GOLDEN / name / "text.txt").read_bytes()

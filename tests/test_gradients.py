@@ -47,7 +47,7 @@ def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float
 
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
-def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
+def test_norms_are_those_of_finite_differences(cell, depth):
     network, text = make_network(cell, depth, num_layers=2), make_text(2, 30)
     assert text.ids[-1] not in text.ids[-3:-1]  # another character's loss is another loss
     reach = measure_reach(
@@ -64,7 +64,7 @@ def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
     assert np.min(expected) > 1e-6  # far above what the tolerance could hide
 
 
-def test_losses_are_averaged_over_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_are_averaged_over_the_text(monkeypatch):
     monkeypatch.setattr("charrnn.analyses.gradients.reach.MAX_KEPT_STATES", 0)
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
@@ -81,18 +81,18 @@ def test_losses_are_averaged_over_the_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.std(apart, axis=0).min() > 1e-6
 
 
-def test_a_long_text_has_a_sample_of_losses() -> None:
+def test_a_long_text_has_a_sample_of_losses():
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
 @pytest.mark.parametrize(("most", "lags"), [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
-def test_lags_begin_at_one(most: int, lags: list[int]) -> None:
+def test_lags_begin_at_one(most, lags):
     ticks = gradient_chart([reach("run", 0.9, furthest=K)]).across_ticks(most)
     assert list(ticks) == [(lag, str(lag)) for lag in lags]
 
 
 @pytest.mark.parametrize(("num_chars", "num_context"), [(K + 2, 0), (2, K)])
-def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_context: int) -> None:
+def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
     network = make_network("gru").float()
     reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)
     assert reach.num_losses >= 1
@@ -103,7 +103,7 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_cont
         assert value.grad is None
 
 
-def test_a_text_too_short_is_refused() -> None:
+def test_a_text_too_short_is_refused():
     for num_chars, num_context, max_lag, error, message in (
         (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
         (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
@@ -122,7 +122,7 @@ def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -
     return GradientReach(name=name, lags=lags, norms=norms, num_losses=9)
 
 
-def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
+def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
     lines = plain(
         gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60
     )
@@ -141,11 +141,11 @@ def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
 def points(element: str) -> list[tuple[float, float]]:
     numbers = [
         float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])
-    ]  # type: ignore[index]
+    ]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
+def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
     """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of
     1e-k."""
     fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
@@ -172,5 +172,5 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
     assert ">gru-001<" in shapes[-1]
 
 
-def test_numbers_below_a_chart_do_not_touch() -> None:
+def test_numbers_below_a_chart_do_not_touch():
     assert _numbers({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
-from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -34,7 +32,7 @@ ROWS = ("embedding.weight", "output.weight", "output.bias")
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lstm: TrainedRun) -> Path:
+def lab(tmp_path, monkeypatch, lstm):
     """A folder with a new text, and the shared run under checkpoints/."""
     monkeypatch.chdir(tmp_path)
     Path("checkpoints").mkdir()
@@ -43,9 +41,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lstm: TrainedRun) -> Pa
     return tmp_path
 
 
-def test_it_starts_with_the_best_weights_and_goes_on_learning(
-    command: Command, lab: Path, lstm: TrainedRun
-) -> None:
+def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm):
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 30, "--keep", 9, "--json")
     assert ran.code == 0, ran.err
     events = [json.loads(line) for line in ran.out.splitlines()]
@@ -73,7 +69,7 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(
     assert (done.event, done.step) == ("done", 31), "it needs the old run no more"
 
 
-def test_another_model_is_refused_and_documents_need_a_model_of_documents() -> None:
+def test_another_model_is_refused_and_documents_need_a_model_of_documents():
     with pytest.raises(
         UsageError, match=r"^`hidden_size` is 7, but 32 in old: `init_from` keeps the model"
     ):
@@ -104,7 +100,7 @@ def text_with(share: float) -> str:
     return "".join(characters)
 
 
-def test_a_text_of_unknown_characters_is_refused(command: Command, lab: Path) -> None:
+def test_a_text_of_unknown_characters_is_refused(command, lab):
     """It would be learned as one symbol, at a loss that is excellent and says nothing. A tenth is
     not too many."""
     Path("new.txt").write_text(text_with(0.09), encoding="utf-8")
@@ -139,9 +135,7 @@ def extend(vocab: Vocab, text: str, min_count: int = 3) -> Vocab:
 
 @given(WORDS, WORDS)
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(
-    old_text: str, new_text: str
-) -> None:
+def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_text, new_text):
     old = Vocab.from_text(old_text)
     new = extend(old, new_text)
     assert new.characters[: len(old)] == old.characters
@@ -151,19 +145,19 @@ def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(
     assert extend(new, new_text) == new
 
 
-def test_a_rare_character_of_a_long_text_stays_unknown() -> None:
+def test_a_rare_character_of_a_long_text_stays_unknown():
     old = Vocab.from_text("lamp")
     text = "lamp" * 10_000 + "xx" + "yyy"
     assert extend(old, text).characters == (*old.characters, "y")
     assert extend(old, text, min_count=2).characters == (*old.characters, "x", "y")
 
 
-def test_nul_ends_documents_and_is_never_added() -> None:
+def test_nul_ends_documents_and_is_never_added():
     assert extend(Vocab.from_text("lamp"), "lit\0").characters == (UNKNOWN, *"almp", *"it")
     assert extend(Vocab.from_text("lamp\0"), "lit\0").characters == (UNKNOWN, "\0", *"almp", *"it")
 
 
-def test_an_alphabet_has_a_limit() -> None:
+def test_an_alphabet_has_a_limit():
     full = Vocab("char", (UNKNOWN, *map(chr, range(0x10000, 0x10000 + MAX_VOCAB_SIZE - 2))))
     assert len(extend(full, "a")) == MAX_VOCAB_SIZE
     with pytest.raises(
@@ -178,7 +172,7 @@ def weights_of(config: charrnn.Config, vocab_size: int) -> dict[str, Any]:
     return {name: value.numpy() for name, value in tensors.items()}
 
 
-def test_old_rows_stay_and_new_ones_are_those_of_a_new_network() -> None:
+def test_old_rows_stay_and_new_ones_are_those_of_a_new_network():
     config = charrnn.Config(cell="gru", num_layers=2, hidden_size=4, embedding_size=3)
     old = weights_of(replace(config, seed=0), 5)
     drawn = weights_of(replace(config, seed=1), 7)
@@ -194,9 +188,7 @@ def test_old_rows_stay_and_new_ones_are_those_of_a_new_network() -> None:
     assert all(np.array_equal(same[name], old[name]) for name in old)
 
 
-def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(
-    command: Command, lab: Path, lstm: TrainedRun
-) -> None:
+def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm):
     Path("new.txt").write_text(NEW_TEXT.replace("e", "é"), encoding="utf-8")
     options = ("--init-from", "old", "--extend-alphabet", "--keep", 9)
     ran = command("train", "new.txt", *options, "--steps", 4, "--out", "new", "--json")

@@ -14,7 +14,7 @@ from charrnn.statistics.intervals import (
 )
 
 
-def test_quantiles_are_those_of_the_tables() -> None:
+def test_quantiles_are_those_of_the_tables():
     # Two-sided 95 % points of Student's t by degrees of freedom, as statistics tables have them; a
     # fraction of a degree is what Welch's formula gives.
     published = {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 9: 2.262, 29: 2.045, 120: 1.980}
@@ -26,7 +26,7 @@ def test_quantiles_are_those_of_the_tables() -> None:
     assert t_quantile(7.3) == pytest.approx(2.345066737)
 
 
-def test_blocks_grow_with_the_text_and_no_value_is_lost() -> None:
+def test_blocks_grow_with_the_text_and_no_value_is_lost():
     for num_values in (1, 99, 1000, 1001, 12_345, 1_234_567):
         blocks = BlockSums.of(np.ones(num_values, np.float32))
         assert (
@@ -39,7 +39,7 @@ def test_blocks_grow_with_the_text_and_no_value_is_lost() -> None:
         assert blocks.counts.max() - blocks.counts.min() <= 1
 
 
-def test_the_interval_is_that_of_resampled_blocks() -> None:
+def test_the_interval_is_that_of_resampled_blocks():
     values = np.repeat(np.random.default_rng(1).normal(size=20), 150) + np.random.default_rng(
         2
     ).normal(size=3000)
@@ -57,7 +57,7 @@ def test_the_interval_is_that_of_resampled_blocks() -> None:
     assert low < values.mean() < high
 
 
-def test_a_text_too_short_has_no_interval() -> None:
+def test_a_text_too_short_has_no_interval():
     values = np.random.default_rng(0).normal(size=MIN_VALUES)
     assert BlockSums.of(values).interval() is not None
     assert BlockSums.of(values[1:]).interval() is None
@@ -66,7 +66,7 @@ def test_a_text_too_short_has_no_interval() -> None:
     )
 
 
-def test_paired_differences_need_the_same_blocks() -> None:
+def test_paired_differences_need_the_same_blocks():
     first, second = np.random.default_rng(0).normal(size=(2, 5000))
     difference = BlockSums.of(first) - BlockSums.of(second)
     assert difference.mean == pytest.approx((first - second).mean())
@@ -76,9 +76,7 @@ def test_paired_differences_need_the_same_blocks() -> None:
 
 
 @pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9)])
-def test_the_interval_of_correlated_values_contains_the_mean(
-    num_values: int, correlation: float
-) -> None:
+def test_the_interval_of_correlated_values_contains_the_mean(num_values, correlation):
     innovations = np.random.default_rng(3).normal(size=(num_values, 300))
     values = np.empty_like(innovations)
     values[0] = innovations[0] / np.sqrt(1 - correlation**2)

@@ -5,14 +5,13 @@ import inspect
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from environment import REPOSITORY
 
 import charrnn
 from charrnn.generation.generator import Generating
-from charrnn.hooks.manager import Names, find_named, offered_names
+from charrnn.hooks.manager import find_named, offered_names
 from charrnn.hooks.specifications import analysis_methods, model_methods, package_functions
 
 pytestmark = pytest.mark.docs
@@ -56,7 +55,7 @@ def sentences(markdown: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
-def test_a_page_has_short_lines_short_sentences_and_links_that_work(page: Path, name: str) -> None:
+def test_a_page_has_short_lines_short_sentences_and_links_that_work(page, name):
     text = page.read_text(encoding="utf-8")
     assert {
         number: len(line) for number, line in enumerate(text.split("\n"), 1) if len(line) > MAX_LINE
@@ -83,8 +82,8 @@ def test_a_page_has_short_lines_short_sentences_and_links_that_work(page: Path, 
     assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
 
 
-def test_every_page_and_every_picture_is_used_by_another_page() -> None:
-    linked: set[Path] = set()
+def test_every_page_and_every_picture_is_used_by_another_page():
+    linked = set()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         links = [
@@ -126,7 +125,7 @@ def constants_without_docstring(source: str) -> Iterator[str]:
         )
 
 
-def test_every_public_constant_has_a_docstring() -> None:
+def test_every_public_constant_has_a_docstring():
     modules = sorted((REPOSITORY / "charrnn").rglob("*.py"))
     found = {
         module: [*constants_without_docstring(module.read_text(encoding="utf-8"))]
@@ -147,17 +146,17 @@ def without_example(functions: dict[str, object]) -> list[str]:
 
 
 @pytest.mark.parametrize("hook", [package_functions, model_methods, analysis_methods])
-def test_what_a_room_adds_to_python_shows_how_it_is_called(hook: Names) -> None:
+def test_what_a_room_adds_to_python_shows_how_it_is_called(hook):
     assert without_example({name: find_named(hook, name) for name in offered_names(hook)}) == []
 
 
-def test_the_public_functions_show_how_they_are_called() -> None:
+def test_the_public_functions_show_how_they_are_called():
     own = {name: getattr(charrnn, name) for name in charrnn.__all__}
     drawing = {name: way for name, way in vars(Generating).items() if not name.startswith("_")}
     assert without_example(own | drawing) == []
 
 
-def test_the_glossary_defines_options_and_terms_for_beginners() -> None:
+def test_the_glossary_defines_options_and_terms_for_beginners():
     options = {"mixture", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"}
     terms = (
         "AUC",

@@ -25,7 +25,7 @@ TEXT = SENTENCE * 400 + "zß"
 
 
 @pytest.fixture(autouse=True)
-def few_bytes_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def few_bytes_in_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
     monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
@@ -58,7 +58,7 @@ WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
+def test_a_large_text_has_the_ids_it_has_in_memory(way):
     sources, options = WAYS[way]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
@@ -80,7 +80,7 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
     assert np.array_equal(found.ids, expected.ids), "its pages are read again"
 
 
-def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
+def test_any_part_of_a_text_is_decoded_exactly_and_measured():
     content = TEXT + "\x80\u07ff\u0800\uffff\U0001f600 end"
     found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
     for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
@@ -91,7 +91,7 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
-def test_a_text_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_without_end_does_not_fill_the_disk(monkeypatch):
     monkeypatch.setattr(files, "memory_bytes", lambda: 800_000)
     monkeypatch.setattr(files, "_BLOCK_BYTES", 50_000)
     bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 100))
@@ -103,8 +103,8 @@ def test_a_text_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPat
     )  # The size of a plain file is known and meant.
 
 
-def test_a_full_disk_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+def test_a_full_disk_is_named_with_what_is_needed(monkeypatch):
+    def refuse():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)

@@ -66,7 +66,7 @@ def wrong_imports(package: Path) -> list[str]:
     return wrong
 
 
-def test_the_layers_are_those_of_the_contributing_guide() -> None:
+def test_the_layers_are_those_of_the_contributing_guide():
     guide = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
     diagram = re.search(r"(?m)^```\n(analyses  .*?)^```$", guide, re.DOTALL)
     assert diagram is not None
@@ -78,7 +78,7 @@ def test_the_layers_are_those_of_the_contributing_guide() -> None:
     assert rows[: len(upper)] == upper and set().union(*rows[len(upper) :]) == bottom
 
 
-def test_no_import_points_up_or_sideways() -> None:
+def test_no_import_points_up_or_sideways():
     assert wrong_imports(PACKAGE) == []
 
 
@@ -101,9 +101,7 @@ def test_no_import_points_up_or_sideways() -> None:
         ("__main__.py", "from charrnn.cli.app import main", False),
     ],
 )
-def test_an_import_that_points_up_or_sideways_is_found(
-    file: str, code: str, is_wrong: bool, tmp_path: Path
-) -> None:
+def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp_path):
     path = tmp_path / "charrnn" / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
@@ -118,7 +116,7 @@ def modules_in(part: str) -> list[str]:
     ]
 
 
-def test_generating_and_rendering_import_no_torch() -> None:
+def test_generating_and_rendering_import_no_torch():
     modules = [
         "charrnn.api",
         "charrnn.config.settings",
@@ -140,7 +138,7 @@ for name in {modules}:
     assert subprocess.check_output(command, cwd=PACKAGE.parent, timeout=600) == b""
 
 
-def test_every_public_name_exists_and_no_other() -> None:
+def test_every_public_name_exists_and_no_other():
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
         assert (

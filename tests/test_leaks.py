@@ -34,7 +34,7 @@ MODELS = [
 
 def network_of(model: dict[str, object], **changes: object) -> CharRNN:
     sizes = {"hidden_size": 6, "embedding_size": 4, "dropout": 0.0, "input_dropout": 0.0}
-    config = Config(**{"documents": "lines", **sizes, **model, **changes})  # type: ignore[arg-type]
+    config = Config(**{"documents": "lines", **sizes, **model, **changes})
     network = CharRNN(config, VOCAB).double()
     for drawn in (network.learned_state, network.ngrams and network.ngrams.weight):
         if drawn is not None:
@@ -65,9 +65,7 @@ def read_by_hand(
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_window_equals_single_steps_with_resets(
-    model: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_equals_single_steps_with_resets(model, monkeypatch):
     monkeypatch.setattr(reading, "MAX_PIECE", 16)
     network, ids = network_of(model), window(2 * 16 + 9, 3)
     state = random_state(network, 3)
@@ -83,9 +81,7 @@ def test_a_window_equals_single_steps_with_resets(
 
 
 @pytest.mark.parametrize("model", MODELS[-6:], ids=str)
-def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(
-    model: dict[str, object],
-) -> None:
+def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model):
     network, ids = network_of(model), window(40, 2, share=0)
     ids[:23, 0] = ids[:11, 1] = 2  # Only the documents before contain this character.
     ids[23:, 0] = 3 + ids[23:, 0] % 4
@@ -95,14 +91,14 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(
     state.vectors.requires_grad_()
     logits, _ = network(ids, state)
     loss = cross_entropy(logits[23:, 0], ids[23:, 0]) + cross_entropy(logits[11:, 1], ids[11:, 1])
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gradient = network.embedding.weight.grad
     assert gradient is not None and state.vectors.grad is not None
     assert (gradient[2] == 0).all() and (state.vectors.grad == 0).all()
     assert (gradient[4] != 0).any() and (gradient[END] != 0).any()
 
 
-def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
+def test_all_documents_of_a_lane_have_the_same_dropout():
     shares = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.3}
     network = network_of({"cell": "gru", "num_layers": 2}, **shares)
     document = window(9, 1, share=0)
@@ -115,11 +111,9 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("model", MODELS[::3], ids=str)
-def test_the_stepper_resets_its_state_where_it_reads_end(
-    model: dict[str, object], precision: str
-) -> None:
+def test_the_stepper_resets_its_state_where_it_reads_end(model, precision):
     network = network_of(model).float()
-    config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})  # type: ignore[arg-type]
+    config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})
     stepper = Stepper(
         config, {name: value.numpy() for name, value in network.state_dict().items()}, precision
     )
@@ -137,9 +131,7 @@ def test_the_stepper_resets_its_state_where_it_reads_end(
 
 @given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=50)
-def test_pieces_read_every_character_once_and_in_order(
-    num_steps: int, batch_size: int, share: float, seed: int
-) -> None:
+def test_pieces_read_every_character_once_and_in_order(num_steps, batch_size, share, seed):
     fragments = Fragments.of(np.random.default_rng(seed).random((num_steps, batch_size)) < share)
     seen = np.zeros(num_steps * batch_size, int)
     read = fragments.begins.copy()

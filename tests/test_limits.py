@@ -3,7 +3,6 @@ memory."""
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from saved_runs import CONFIG, VOCAB, forge, make_run, save
@@ -13,7 +12,7 @@ from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.shapes import MAX_HEADER_BYTES, check_memory, most_bytes
 
 
-def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
+def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state():
     config = Config(cell="rnn", num_layers=1, hidden_size=200, embedding_size=100, batch_size=7)
     num_weights = 50 * 100 + 200 * (100 + 200) + 2 * 200 + 50 * 200 + 50
     state = 1 * 1 * 7 * 200
@@ -22,9 +21,7 @@ def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
 
 
 @pytest.mark.parametrize("excess", [0, 1])
-def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(
-    tmp_path: Path, excess: int
-) -> None:
+def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(tmp_path, excess):
     run = make_run(tmp_path / "run")
     name = save(run, 9)
     forge(run, name, "training.safetensors", bytes(most_bytes(CONFIG, len(VOCAB)) + excess))
@@ -40,9 +37,7 @@ def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows does not tell its memory this way")
-def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(monkeypatch):
     monkeypatch.setattr(
         os, "sysconf", {"SC_PHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 3_000}.__getitem__
     )

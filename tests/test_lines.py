@@ -23,8 +23,8 @@ def scored(
 
 @pytest.mark.parametrize("as_bytes", [False, True])
 @given(text=st.text(alphabet="ab\n\0é", min_size=2, max_size=80), first=st.sampled_from([0, 3]))
-def test_lines_add_up(as_bytes: bool, text: str, first: int) -> None:
-    content: str | bytes = text.encode() if as_bytes else text
+def test_lines_add_up(as_bytes, text, first):
+    content = text.encode() if as_bytes else text
     start = max(1, first)
     if len(content) + first <= start:
         return
@@ -32,7 +32,7 @@ def test_lines_add_up(as_bytes: bool, text: str, first: int) -> None:
     lines = list(found.iter_lines())
 
     # The same sums by a naive loop over the characters, of which each ends a line or does not.
-    naive: dict[int, list[float]] = {}
+    naive = {}
     line = 1
     for index, character in enumerate(text.encode().decode("latin-1") if as_bytes else text):
         if index + first >= start:
@@ -47,7 +47,7 @@ def test_lines_add_up(as_bytes: bool, text: str, first: int) -> None:
     assert [line.text for line in lines] == [shown[line.line - 1] for line in lines]
 
 
-def test_lines_that_segments_cut_are_left_out() -> None:
+def test_lines_that_segments_cut_are_left_out():
     text = "one\ntwo\nthree\nfour\n"
     found = scored(text, np.r_[0:8, 10:19])
     assert [(line.line, line.text) for line in found.iter_lines()] == [
@@ -57,14 +57,14 @@ def test_lines_that_segments_cut_are_left_out() -> None:
     ]
 
 
-def test_a_long_line_is_cut_and_scored_whole() -> None:
+def test_a_long_line_is_cut_and_scored_whole():
     text = "x" * (3 * MAX_LINE_TEXT)
     (line,) = scored(text, np.arange(1, len(text))).iter_lines()
     assert (line.text, line.num_chars) == ("x" * MAX_LINE_TEXT, len(text) - 1)
     assert line.excess == pytest.approx(0, abs=1e-6), "the only line is as likely as the text"
 
 
-def test_the_excess_is_large_for_an_unlikely_line() -> None:
+def test_the_excess_is_large_for_an_unlikely_line():
     losses = CharLosses(
         np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32)
     )
@@ -77,7 +77,7 @@ def test_the_excess_is_large_for_an_unlikely_line() -> None:
     )
 
 
-def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch):
     text = "one\n\nthree, which is longer than a block\nfour\0five"
     found = scored(text, np.arange(1, len(text)))
     whole = list(found.iter_lines())

@@ -16,11 +16,10 @@ from charrnn.runs.reader import (
     open_run,
     open_run_to_read,
 )
-from charrnn.runs.writer import RunWriter
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunWriter:
+def run(tmp_path):
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
@@ -28,7 +27,7 @@ def set_time(path: Path, seconds: int) -> None:
     os.utime(path, (seconds, seconds))
 
 
-def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
+def test_the_newest_run_is_the_one_that_saved_last(tmp_path):
     checkpoints = tmp_path / "checkpoints"
     for name, seconds in zip(
         ["a-001", "b-001", "c-001", "d-001"], (300, 100, 200, 900), strict=True
@@ -44,14 +43,14 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     assert open_run(None, checkpoints).path.name == "a-001"
 
 
-def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run: RunWriter) -> None:
+def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run):
     commit(run, 1, best_step=1)
     commit(run, 2, best_step=7)
     assert (run.path / "latest").exists()
     assert not (run.path / "best").exists()
 
 
-def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
+def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path):
     checkpoints = tmp_path / "checkpoints"
     older = make_run(checkpoints / "a-001")
     validated = make_run(checkpoints / "b-001")
@@ -77,16 +76,14 @@ def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
         if part in str(path):
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *arguments, **options)  # type: ignore[arg-type]
+        return real(path, *arguments, **options)
 
     monkeypatch.setattr("os.stat", refuse)
     if sys.version_info < (3, 11):  # whose pathlib has kept the function
         monkeypatch.setattr("pathlib._NormalAccessor.stat", staticmethod(refuse))
 
 
-def test_a_run_that_is_locked_is_not_said_to_be_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path, monkeypatch):
     """The system's refusal is played, for root may look into everything."""
     checkpoints = tmp_path / "checkpoints"
     for name in ("open-001", "locked-001"):
@@ -103,7 +100,7 @@ def test_a_run_that_is_locked_is_not_said_to_be_none(
     assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
 
 
-def test_a_run_not_found_names_the_near_and_the_newest(run: RunWriter) -> None:
+def test_a_run_not_found_names_the_near_and_the_newest(run):
     save(run, 1)
     for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):
         with pytest.raises(CheckpointError, match="did you mean shakespeare-001") as caught:
@@ -116,7 +113,7 @@ def test_a_run_not_found_names_the_near_and_the_newest(run: RunWriter) -> None:
             open_run(impossible, run.path.parent)
 
 
-def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
+def test_what_is_no_run_yet_says_what_is_missing(tmp_path):
     checkpoints = tmp_path / "checkpoints"
     for _ in range(2):
         for find in (open_run, open_run_to_read):
@@ -146,7 +143,7 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch):
     """The current folder, with an older run in `checkpoints/` and a newer one, `wp`, in the folder
     itself."""
     monkeypatch.chdir(tmp_path)
@@ -161,7 +158,7 @@ def listed() -> list[str]:
     return [run.name for run in list_runs_and_sweeps(Path("checkpoints"))]
 
 
-def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path) -> None:
+def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
     assert listed() == ["old-001", "wp"]
     assert open_run(None).path == open_run_to_read(None)[0].path == Path("wp")
     assert open_run(None, here / "checkpoints").path.name == "old-001", (
@@ -177,9 +174,7 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path)
 
 
 @pytest.mark.parametrize("place", ["wp", "sweep"])
-def test_parts_of_a_run_or_sweep_are_no_runs(
-    here: Path, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_a_run_or_sweep_are_no_runs(here, place, monkeypatch):
     """A checkpoint has the files by which a run is recognised."""
     Path("sweep").mkdir()
     Path("sweep", SWEEP).write_text("{}")
@@ -190,7 +185,7 @@ def test_parts_of_a_run_or_sweep_are_no_runs(
     assert listed() == []
 
 
-def test_the_current_folder_goes_first_where_a_name_occurs_twice(here: Path) -> None:
+def test_the_current_folder_goes_first_where_a_name_occurs_twice(here):
     made = make_run(Path("checkpoints/wp"))
     commit(made, 1, best_step=1)
     set_time(made.path / "latest", 900)

@@ -3,17 +3,15 @@ each step once."""
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charrnn.runs.logs import MetricsLog, SampleLog
-from charrnn.system.files import JSON
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> MetricsLog:
+def log(tmp_path):
     return MetricsLog(tmp_path / "metrics.jsonl")
 
 
@@ -21,9 +19,9 @@ def steps_of(log: MetricsLog) -> list[Any]:
     return [record["step"] for record in log.read()]
 
 
-def test_records_come_back_one_per_line_as_valid_json(log: MetricsLog) -> None:
+def test_records_come_back_one_per_line_as_valid_json(log):
     assert log.read() == []
-    records: list[dict[str, JSON]] = [
+    records = [
         {"step": 1, "train_nats": 4.5},
         {"event": "sample", "text": "ä\n\u2028"},
     ]
@@ -40,7 +38,7 @@ def test_records_come_back_one_per_line_as_valid_json(log: MetricsLog) -> None:
     "tail",
     [b'{"step": 3, "tr', b'{"step": 3, "tr\n', b"\0\0\0\0", b"\xff\n", b"3\n", b"[" * 100_000],
 )
-def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: bytes) -> None:
+def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log, tail):
     log.append({"step": 1})
     log.append({"step": 2})
     whole = log.path.read_bytes()
@@ -55,7 +53,7 @@ def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: byt
 @pytest.mark.parametrize(
     "damage", [b'{"step": 2', b"", b"[2]", b"\xff", b'{"step": 2, "val_nats": NaN}', b"9" * 5000]
 )
-def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes) -> None:
+def test_a_damaged_line_is_named_and_passed_over(log, damage):
     log.path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage + b"\n")
     assert steps_of(log) == [1, 3]
     assert log.rewind(3) == [
@@ -67,7 +65,7 @@ def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes)
     assert log.rewind(3) == []
 
 
-def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path: Path) -> None:
+def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path):
     log = SampleLog(tmp_path / "samples.txt")
     log.rewind(3)
     assert log.steps() == [] and not log.path.exists()

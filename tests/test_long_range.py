@@ -17,7 +17,7 @@ def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
     return list(zip(pairs.opened.tolist(), pairs.closed.tolist(), strict=True))
 
 
-def test_pairs() -> None:
+def test_pairs():
     for text, expected in (
         ("(a [b) c]", [(0, 5), (3, 8)]),
         ('"a\n \t\n"b" c', [(6, 8)]),
@@ -33,7 +33,7 @@ def test_pairs() -> None:
         assert pairs_of(text) == expected
 
 
-def test_only_pairs_that_close_at_scored_characters_count() -> None:
+def test_only_pairs_that_close_at_scored_characters_count():
     text = "(a) (b) (c)"
     vocab = Vocab("char", ("", *sorted(set(text))))
     pairs = find_pairs(vocab.encode(text), vocab, np.array([2, 3, 10]))
@@ -47,13 +47,13 @@ def test_only_pairs_that_close_at_scored_characters_count() -> None:
 
 @pytest.mark.parametrize("distance", [MAX_DISTANCE, MAX_DISTANCE + 1])
 @pytest.mark.parametrize("first", [0, MAX_DISTANCE + 5])
-def test_pairs_too_far_apart_are_left_out(distance: int, first: int) -> None:
+def test_pairs_too_far_apart_are_left_out(distance, first):
     assert len(pairs_of("." * 10 + "(" + "." * (distance - 1) + ")", first)) == (
         distance <= MAX_DISTANCE
     )
 
 
-def test_after_a_cut_ambiguous_quotation_marks_are_ignored() -> None:
+def test_after_a_cut_ambiguous_quotation_marks_are_ignored():
     # Too far back to know whether the mark opens or closes: a blank line or a mark after a space
     # tells.
     for history, expected in (('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)):
@@ -62,9 +62,7 @@ def test_after_a_cut_ambiguous_quotation_marks_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
-def test_pairs_do_not_depend_on_the_blocks(
-    block_chars: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pairs_do_not_depend_on_the_blocks(block_chars, monkeypatch):
     text = "".join(
         np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900)
     )
@@ -93,7 +91,7 @@ def naive_pairs(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def test_probabilities_are_averaged_by_character_and_distance() -> None:
+def test_probabilities_are_averaged_by_character_and_distance():
     text = "(a) (bcd) [e] " + "(" + "." * 9 + ")"
     vocab = Vocab("char", ("", *sorted(set(text))))
     pairs = find_pairs(vocab.encode(text), vocab, np.arange(len(text)))

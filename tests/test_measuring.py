@@ -3,7 +3,6 @@ precision."""
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,25 +32,22 @@ def make_batches() -> BatchRows:
 
 
 @pytest.fixture
-def four_threads() -> Iterator[None]:
+def four_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
 
 
-Clock = Callable[[Callable[[Trainer], float]], list[Trainer]]
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch):
     """Let steps take the seconds that a function of their trainer says; returns the trainers of the
     steps taken."""
 
-    def install(seconds_of: Callable[[Trainer], float]) -> list[Trainer]:
+    def install(seconds_of):
         now, stepped = 1000.0, []  # a clock counts from any time
 
-        def take_step(self: Trainer) -> None:
+        def take_step(self):
             nonlocal now
             stepped.append(self)
             now += seconds_of(self)
@@ -64,9 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
-def test_a_step_is_measured_on_a_trainer_of_its_own(
-    dropout: float | str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_is_measured_on_a_trainer_of_its_own(dropout, monkeypatch):
     ticks = itertools.count(1000)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
     trainer = Trainer(make_config(), make_batches(), V, CPU)
@@ -81,7 +75,7 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(
     assert 1 <= threads <= torch.get_num_threads()
 
 
-def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -> None:
+def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock):
     """Six of ten steps are delayed by other processes, and one is faster than it will be again."""
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
     stepped = clock(lambda trainer: next(durations))
@@ -91,9 +85,7 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
 
-def test_minutes_take_the_fastest_threads(
-    monkeypatch: pytest.MonkeyPatch, four_threads: None, clock: Clock
-) -> None:
+def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):
     for asked, weights, milliseconds, expected in (
         ("auto", 10**3, {4: 10, 3: 9.5, 1: 30}, 4),
         ("auto", 10**3, {4: 40, 3: 36, 1: 30}, 1),
@@ -117,14 +109,12 @@ def test_minutes_take_the_fastest_threads(
         assert torch.get_num_threads() == 4
 
 
-def test_steps_take_a_thread_for_every_32_units(four_threads: None) -> None:
+def test_steps_take_a_thread_for_every_32_units(four_threads):
     for asked, units, expected in (("auto", 12, 1), ("auto", 64, 2), ("auto", 512, 4), (3, 12, 3)):
         assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected
 
 
-def test_auto_is_bf16_for_128_units_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch):
     for precision, units, has_instructions, expected in (
         ("fp32", 512, True, "fp32"),
         ("fp16", 12, False, "fp16"),

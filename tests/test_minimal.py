@@ -64,7 +64,7 @@ WEIGHTS = {name: DRAW.normal(0, 0.8, shape).astype(np.float32) for name, shape i
 MODEL = model_of(WEIGHTS)
 
 
-def test_losses_are_those_of_charrnn() -> None:
+def test_losses_are_those_of_charrnn():
     text = CORPUS.text[:600]
     expected = [step.loss for step in MODEL.numbers(text).steps][:-1]
     weights, ids = in_float64(WEIGHTS), ids_of(text)
@@ -73,7 +73,7 @@ def test_losses_are_those_of_charrnn() -> None:
     np.testing.assert_allclose(losses, expected, rtol=0, atol=ROUNDING)
 
 
-def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_that_of_torch_with_carried_states(monkeypatch):
     rows, window, num_steps, peak = 3, 5, 7, 0.5
     for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
         monkeypatch.setattr(minimal, name, value)
@@ -113,7 +113,7 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.Monke
         assert np.abs(weights[name] - WEIGHTS[name]).max() > 0.1
 
 
-def test_samples_are_those_of_charrnn() -> None:
+def test_samples_are_those_of_charrnn():
     text = minimal.sample(WEIGHTS, VOCABULARY, 300, 0.5, np.random.default_rng(3))
     assert text == MODEL.sample(temperature=0.5, length=300, seed=3, precision="fp32").text
 
@@ -121,14 +121,14 @@ def test_samples_are_those_of_charrnn() -> None:
 @pytest.mark.parametrize(
     "text", [CORPUS.text, 'a "b" “c\n\nd” "e\n"f\n\n\n“g “h” i"', "\n\nno quotations\n", '"']
 )
-def test_labels_are_those_of_charrnn(text: str) -> None:
+def test_labels_are_those_of_charrnn(text):
     quote, line_position = get_detectors(["quote", "line-position"])
     assert minimal.label_quotes(text).tolist() == quote.label(text).tolist()
     position = line_position.label(text)
     assert minimal.label_late_in_line(text).tolist() == (position > np.median(position)).tolist()
 
 
-def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
+def test_the_best_cell_and_its_score_are_those_of_charrnn():
     _, c, _ = minimal.read(WEIGHTS, ids_of(CORPUS.text)[:, None], minimal.zero_state(WEIGHTS, 1))
     found = minimal.find_cell(c[1:, 0], minimal.label_quotes(CORPUS.text))
     trace = MODEL.trace(CORPUS.text)
@@ -137,7 +137,7 @@ def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
     assert score.auc is not None and found == (score.unit, pytest.approx(score.auc, abs=1e-6))
 
 
-def test_the_polarity_of_a_cell_comes_from_the_first_half() -> None:
+def test_the_polarity_of_a_cell_comes_from_the_first_half():
     labels = np.array([False, True] * 20)
     values = np.where(labels, -1.0, 1.0) + np.linspace(0, 0.1, 40)
     assert minimal.find_cell(values[:, None], labels) == (0, 1.0)
@@ -145,9 +145,7 @@ def test_the_polarity_of_a_cell_comes_from_the_first_half() -> None:
     assert minimal.find_cell(values[:, None], labels) == (0, 0.0)
 
 
-def test_a_passage_is_coloured_and_labels_are_underlined(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_passage_is_coloured_and_labels_are_underlined(capsys):
     minimal.show(
         "ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True
     )
@@ -156,7 +154,7 @@ def test_a_passage_is_coloured_and_labels_are_underlined(
     assert lines[1:] == ["\x1b[30;48;5;231mc\x1b[0m", ""]
 
 
-def test_without_colour_levels_stand_below_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_colour_levels_stand_below_each_line(capsys):
     minimal.show("ab\n\nc", np.array([-1.0, 1.0, 0.0, 0.0, 0.5]), np.zeros(5, bool), False)
     assert capsys.readouterr().out == "ab\n_#\n\n\nc\n+\n"
 
@@ -167,7 +165,7 @@ def write_text(folder: Path, *, with_quotes: bool = True) -> Path:
     return path
 
 
-def test_the_script_runs(tmp_path: Path) -> None:
+def test_the_script_runs(tmp_path):
     command = [sys.executable, str(SCRIPT), str(write_text(tmp_path)), "--steps", "20"]
     ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -179,12 +177,7 @@ def test_the_script_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_colours_are_for_terminals_without_no_color(
-    no_color: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_colours_are_for_terminals_without_no_color(no_color, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         sys, "argv", ["minimal.py", str(write_text(tmp_path, with_quotes=False)), "--steps", "1"]
     )
@@ -196,7 +189,7 @@ def test_colours_are_for_terminals_without_no_color(
     assert "'late in the line'" in out and ("\x1b" in out) == (no_color == "")
 
 
-def test_a_text_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_too_short_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "short.txt"
     path.write_text("short\n", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["minimal.py", str(path)])
@@ -204,7 +197,7 @@ def test_a_text_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         minimal.main()
 
 
-def test_it_is_one_short_file_that_needs_numpy_only() -> None:
+def test_it_is_one_short_file_that_needs_numpy_only():
     source = SCRIPT.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 330
     modules = set()

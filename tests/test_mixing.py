@@ -11,7 +11,6 @@ import pytest
 import torch
 from built_runs import build_chain
 from conftest import copy_run
-from fixture_types import Command
 from hand_built import V, hand_built_tensors
 from known_weights import CYCLE, chain_text
 
@@ -50,7 +49,7 @@ def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> M
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Model, Model]:
+def pair():
     """Two models of another cell, size and depth, whose states have other shapes."""
     return built("lstm", "a"), built("gru", "b", hidden_size=16, depth="dilated", num_layers=3)
 
@@ -79,7 +78,7 @@ def naive_nats(
     return total / (len(text) - 1)
 
 
-def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model]) -> None:
+def test_the_loss_is_that_of_a_naive_loop(pair):
     mixture = mix(pair, (0.7, 0.3))
     evaluation = charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture], precision="fp32")
     rows = {(row.name, row.loss.protocol): row.loss.nats_per_char for row in evaluation.rows}
@@ -89,7 +88,7 @@ def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model]) -> None:
     assert f"mixture: {mixture.described}." in evaluation.notes
 
 
-def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model]) -> None:
+def test_numpy_and_torch_mix_alike(pair):
     mixture = mix([*pair, built("peephole", "c")], (0.5, 0.3, 0.2))
     ids = np.random.default_rng(0).integers(1, V, (20, 3))
     network = mixture.network
@@ -110,9 +109,7 @@ def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model]) -> None:
     np.testing.assert_allclose(np.exp(logits).sum(-1), 1, rtol=1e-12)
 
 
-def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(
-    pair: tuple[Model, Model],
-) -> None:
+def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(pair):
     for place, weights in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
         assert mix(pair, weights).models == (pair[place],)
     model, alone, same = pair[0], mix(pair, (1.0, 0.0)), mix(pair[:1] * 2)
@@ -134,9 +131,7 @@ def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(
     assert rows[2].loss.nats_per_char == pytest.approx(rows[0].loss.nats_per_char, abs=1e-6)
 
 
-def test_other_alphabets_choose_among_the_characters_that_all_know(
-    pair: tuple[Model, Model],
-) -> None:
+def test_other_alphabets_choose_among_the_characters_that_all_know(pair):
     models = (pair[0], built("gru", "b", characters="\nabcdefgh ,.ABC"))
     mixture = mix(models, (0.6, 0.4))
     shared = "\n ,.abcdefgh"
@@ -158,7 +153,7 @@ def test_other_alphabets_choose_among_the_characters_that_all_know(
         mixture.sample(prime="z")
 
 
-def test_the_end_of_a_document_resets_every_model() -> None:
+def test_the_end_of_a_document_resets_every_model():
     models = [built("lstm", name, "\0" + LETTERS, documents="lines") for name in ("a", "b")]
     mixture = mix(models)
     assert mixture.network.end_id == models[0].config.end_id == 1
@@ -175,7 +170,7 @@ def test_the_end_of_a_document_resets_every_model() -> None:
         mix([models[0], built("lstm", "c")])
 
 
-def test_wrong_weights_are_refused(pair: tuple[Model, Model]) -> None:
+def test_wrong_weights_are_refused(pair):
     for weights, message in (
         ((0.5, 0.6), "sum 1.1; it must be 1"),
         ((float("nan"), 1.0), "is nan; it must be between 0 and 1"),
@@ -185,7 +180,7 @@ def test_wrong_weights_are_refused(pair: tuple[Model, Model]) -> None:
             mix(pair, weights)
 
 
-def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:
+def test_what_cannot_be_mixed_is_refused(pair):
     with pytest.raises(
         UsageError, match=r"a, greek have 1 of their characters in common.*\n.*same script"
     ):
@@ -204,7 +199,7 @@ def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:
             mix(pair).sample(**options)
 
 
-def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path: Path) -> None:
+def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run, tmp_path):
     run, file = tmp_path / "rate=0.5", tmp_path / "rate=0.6.zip"
     copy_run(alphabet_run, run)
     charrnn.load(alphabet_run).export(file)
@@ -216,7 +211,7 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
 
 
-def test_the_commands_mix_runs_of_other_alphabets(command: Command, tmp_path: Path) -> None:
+def test_the_commands_mix_runs_of_other_alphabets(command, tmp_path):
     corpus = tmp_path / "chain.txt"
     corpus.write_bytes(chain_text(12_000).encode())
     forwards = build_chain(tmp_path / "forwards", CYCLE, corpus=corpus)

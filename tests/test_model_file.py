@@ -12,8 +12,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
-from fixture_types import Command
 from safetensors.numpy import load, save
 
 import charrnn
@@ -25,7 +23,7 @@ from charrnn.runs.model_file import NOTE, ModelFile, _read_archive, is_model_fil
 
 
 @pytest.fixture
-def file(alphabet_run: Path, tmp_path: Path) -> Path:
+def file(alphabet_run, tmp_path):
     """Export the run that generates the alphabet."""
     return charrnn.load(alphabet_run).export(tmp_path / "abc.zip")
 
@@ -48,9 +46,7 @@ def repacked(file: Path, **changes: bytes | None) -> Path:
     return file
 
 
-def test_it_contains_no_path_and_no_text(
-    lstm: TrainedRun, corpus_file: Path, tmp_path: Path
-) -> None:
+def test_it_contains_no_path_and_no_text(lstm, corpus_file, tmp_path):
     content = content_of(charrnn.load(lstm.path).export(tmp_path / "given.zip"))
     assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
     everything = b"".join(content.values())
@@ -60,13 +56,13 @@ def test_it_contains_no_path_and_no_text(
     assert b"synthetic.txt" in content[NOTE]
 
 
-def test_it_contains_the_weights_once_and_no_moments(lstm: TrainedRun, tmp_path: Path) -> None:
+def test_it_contains_the_weights_once_and_no_moments(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     content = content_of(model.export(tmp_path / "given.zip"))
     assert len(content[MODEL]) < sum(tensor.nbytes for tensor in model.tensors.values()) + 10_000
 
 
-def test_it_recognises_its_text(lstm: TrainedRun, tmp_path: Path) -> None:
+def test_it_recognises_its_text(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     exported = charrnn.load(model.export(tmp_path / "given.zip"))
     assert exported.recorded_corpus is not None
@@ -74,9 +70,7 @@ def test_it_recognises_its_text(lstm: TrainedRun, tmp_path: Path) -> None:
     assert exported.recorded_corpus.digest == model.recorded_corpus.digest
 
 
-def test_names_of_texts_lose_their_folders_on_every_system(
-    alphabet_run: Path, tmp_path: Path
-) -> None:
+def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run, tmp_path):
     model = charrnn.load(alphabet_run)
     corpus = ("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt")
     model.config = replace(model.config, corpus=corpus, init_from="/home/me/x")
@@ -93,29 +87,27 @@ def test_names_of_texts_lose_their_folders_on_every_system(
         ("visualize abc.zip --spectrum", 2, "the folder of the run"),
     ],
 )
-def test_it_cannot_be_continued_and_has_no_history(
-    command: Command, file: Path, line: str, code: int, problem: str
-) -> None:
+def test_it_cannot_be_continued_and_has_no_history(command, file, line, code, problem):
     refused = command(*line.split())
     assert refused.code == code, refused.err
     assert problem in refused.err
     assert "Traceback" not in refused.err
 
 
-def test_it_has_one_step(file: Path) -> None:
+def test_it_has_one_step(file):
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
     with pytest.raises(CheckpointError, match="a file with one checkpoint"):
         ModelFile(file).load_step(1)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"cannot read .*none\.zip: No such file"):
         ModelFile(tmp_path / "none.zip").load_best()
     assert not is_model_file("a\0.zip")
 
 
-def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
+def test_nothing_is_replaced_unasked(command, alphabet_run, tmp_path):
     target = tmp_path / "mine.zip"
     target.write_bytes(b"precious")
     refused = command("export", alphabet_run, target)
@@ -130,22 +122,18 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
     ("name", "problem"),
     [("folder.zip", "exists"), ("model.pt", ".pt"), ("model", "end in"), ("no/m.zip", "no folder")],
 )
-def test_where_no_file_can_be_written_is_refused(
-    command: Command, alphabet_run: Path, tmp_path: Path, name: str, problem: str
-) -> None:
+def test_where_no_file_can_be_written_is_refused(command, alphabet_run, tmp_path, name, problem):
     (tmp_path / "folder.zip").mkdir()
     refused = command("export", alphabet_run, tmp_path / name, "--force")
     assert refused.code == 2
     assert problem in refused.err
 
 
-def test_one_run_is_exported_at_once(command: Command) -> None:
+def test_one_run_is_exported_at_once(command):
     assert command("export", "a", "b", "c.zip").code == 2
 
 
-def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(
-    command: Command, lab: Path
-) -> None:
+def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(command, lab):
     model = charrnn.load(lab)
     weights = lab / f"step-{model.step:08d}" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -158,7 +146,7 @@ def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(
     assert charrnn.load("other.zip").step == other
 
 
-def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
+def test_damage_anywhere_is_noticed_or_changes_nothing(file, alphabet_run):
     whole, model = file.read_bytes(), charrnn.load(alphabet_run)
     noticed = 0
     for position in range(0, len(whole), 101):
@@ -194,9 +182,7 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
         ),
     ],
 )
-def test_another_archive_is_refused(
-    file: Path, changes: dict[str, bytes | None], word: str
-) -> None:
+def test_another_archive_is_refused(file, changes, word):
     with pytest.raises(CheckpointError, match=word):
         ModelFile(repacked(file, **changes)).load_best()
     assert not (file.parent.parent / "outside").exists()
@@ -220,9 +206,7 @@ def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: 
         *(("corpus_digest", value, "digest of its text") for value in (7, "../../etc")),
     ],
 )
-def test_figures_that_no_training_gives_are_refused(
-    file: Path, entry: str, value: object, word: str
-) -> None:
+def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
     with pytest.raises(CheckpointError, match=rf"abc\.zip is damaged: .*{word}"):
         ModelFile(signed(file, manifest={entry: value})).load_best()
 
@@ -243,9 +227,7 @@ def test_figures_that_no_training_gives_are_refused(
         ),
     ],
 )
-def test_damage_is_named_with_the_path_once(
-    file: Path, changes: dict[str, bytes], message: str
-) -> None:
+def test_damage_is_named_with_the_path_once(file, changes, message):
     with pytest.raises(CheckpointError) as raised:
         ModelFile(signed(file, **changes)).load_best()
     assert message in str(raised.value)
@@ -259,18 +241,14 @@ TOO_SMALL = "is damaged: charrnn export does not compress model"
     ("ratio", "method", "problem"),
     [(100, 8, "is not a model"), (101, 8, TOO_SMALL), (1, 14, TOO_SMALL)],
 )
-def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(
-    file: Path, ratio: int, method: int, problem: str
-) -> None:
+def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file, ratio, method, problem):
     entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
     archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
     with pytest.raises(CheckpointError, match=rf"abc\.zip {problem}"):
         _read_archive(file, archive)
 
 
-def test_weights_that_are_nearly_all_zero_are_not_compressed(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_are_nearly_all_zero_are_not_compressed(file, monkeypatch):
     model = charrnn.load(file)
     monkeypatch.setattr("charrnn.runs.model_file.MAX_UNPACKED", 0)
     monkeypatch.setattr("charrnn.runs.model_file.MAX_RATIO", 4)
@@ -281,7 +259,7 @@ def test_weights_that_are_nearly_all_zero_are_not_compressed(
     assert not any(tensor.any() for tensor in charrnn.load(exported).tensors.values())
 
 
-def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
+def test_a_model_that_is_larger_than_the_memory_is_not_read(file):
     config = content_of(file)[CONFIG].decode()
     for name, value in (("num_layers", 64), ("hidden_size", 16384)):
         config = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", config)
@@ -292,9 +270,7 @@ def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [3e38, -3e38])
-def test_a_model_whose_predictions_are_not_finite_is_refused(
-    command: Command, file: Path, value: float
-) -> None:
+def test_a_model_whose_predictions_are_not_finite_is_refused(command, file, value):
     damaged = {
         name: np.full_like(tensor, value) for name, tensor in load(content_of(file)[MODEL]).items()
     }

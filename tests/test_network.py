@@ -57,7 +57,7 @@ def read_with_masks(
     )
 
 
-def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_up() -> None:
+def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_up():
     network = make_network(dropout=0.25, hidden_size=64).double()
     ids = torch.randint(V, (T, 64), generator=torch.Generator().manual_seed(2))
     _, _, masks = read_with_masks(network, ids, seed=3)
@@ -72,9 +72,7 @@ def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_u
     assert not torch.equal(masks[0], masks[1]), "layers have their own masks"
 
 
-def test_the_generator_of_the_noise_alone_decides_what_is_dropped_and_the_carried_state_is_not() -> (
-    None
-):
+def test_the_generator_of_the_noise_alone_decides_what_is_dropped_and_the_carried_state_is_not():
     plain, dropping = make_network(num_layers=1), make_network(num_layers=1, dropout=0.5)
     ids = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
     whole, whole_last, _ = read_with_masks(plain, ids, seed=None)

@@ -3,18 +3,15 @@ evaluation."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
 
 import charrnn
-from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
 from charrnn.evaluation.loss_reports import NGRAM, Evaluation, EvaluationRow
@@ -73,9 +70,7 @@ class Textbook:
     st.integers(0, 2**32 - 1),
     st.integers(1, 3),
 )
-def test_orders_are_those_of_the_textbook(
-    vocab_size: int, order: int, num_chars: int, seed: int, repeats: int
-) -> None:
+def test_orders_are_those_of_the_textbook(vocab_size, order, num_chars, seed, repeats):
     """Of a text that repeats itself; the last character of the alphabet occurs in the scored text
     only."""
     rng = np.random.default_rng(seed)
@@ -99,7 +94,7 @@ def test_orders_are_those_of_the_textbook(
 
 
 @pytest.mark.parametrize("vocab_size", [200, 70_000], ids=["bytes", "many characters"])
-def test_long_orders_are_those_of_the_textbook(vocab_size: int) -> None:
+def test_long_orders_are_those_of_the_textbook(vocab_size):
     rng = np.random.default_rng(1)
     words = [rng.integers(0, vocab_size, size) for size in (3, 9, 14, 25)]
     training = np.concatenate([words[i] for i in rng.integers(0, 4, 40)])
@@ -114,7 +109,7 @@ def test_long_orders_are_those_of_the_textbook(vocab_size: int) -> None:
         np.testing.assert_allclose(found[order - 1], expected, rtol=1e-9)
 
 
-def test_the_smallest_texts_and_alphabets() -> None:
+def test_the_smallest_texts_and_alphabets():
     model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
     np.testing.assert_allclose(
@@ -127,7 +122,7 @@ def test_the_smallest_texts_and_alphabets() -> None:
     np.testing.assert_allclose(probabilities, [0.5 + 0.5 / 4, 0.5 / 4])
 
 
-def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_text_is_counted(monkeypatch):
     training = np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8)
     positions = np.arange(10, 60)
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 200)
@@ -138,9 +133,9 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch)
     )
     assert len(part.ids) == 200
     model = NgramModel.fit(training, 4, 20)
-    sizes: list[int] = []
+    sizes = []
 
-    def sort(chars: np.ndarray, **options: int) -> ngrams._EndsOfNgrams:
+    def sort(chars, **options):
         sizes.append(len(chars))
         return ENDS(chars, **options)
 
@@ -154,7 +149,7 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_discounts_are_those_of_chen_and_goodman_or_the_fallback() -> None:
+def test_discounts_are_those_of_chen_and_goodman_or_the_fallback():
     n1, n2, n3, n4 = 100, 40, 20, 10
     share = n1 / (n1 + 2 * n2)
     expected = (1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3)
@@ -164,7 +159,7 @@ def test_discounts_are_those_of_chen_and_goodman_or_the_fallback() -> None:
     assert discounts_of(100, 40, 20, 500) == FALLBACK_DISCOUNTS  # the third would be negative
 
 
-def test_orders_and_texts_that_cannot_be_used_are_refused() -> None:
+def test_orders_and_texts_that_cannot_be_used_are_refused():
     text = np.arange(10).astype(np.uint8)
     for order, error, message in (
         (0, UsageError, r"`order` is 0; it must be between 1 and 32"),
@@ -181,12 +176,12 @@ def test_orders_and_texts_that_cannot_be_used_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def model(chain_run: Path) -> api.Model:
+def model(chain_run):
     return charrnn.load(chain_run)
 
 
 @pytest.fixture(scope="module")
-def evaluation(model: api.Model) -> Evaluation:
+def evaluation(model):
     return comparison.evaluate_runs([model], ngrams=ORDERS)
 
 
@@ -194,7 +189,7 @@ def rows_of(evaluation: Evaluation, name: str) -> list[EvaluationRow]:
     return [row for row in evaluation.rows if row.name == name]
 
 
-def test_rows_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None:
+def test_rows_come_near_the_entropy_of_the_chain(evaluation):
     entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
     assert [row.loss.protocol for row in rows_of(evaluation, NGRAM)] == [
         f"{order}-gram" for order in ORDERS
@@ -211,9 +206,7 @@ def test_rows_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None
     assert all(abs(loss - entropy) < 0.05 for loss in losses[1:6])
 
 
-def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(
-    model: api.Model, evaluation: Evaluation
-) -> None:
+def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model, evaluation):
     text = chain_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
     expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(
@@ -224,9 +217,7 @@ def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(
     assert len(model.ngram_model(5).ids) == 27_000
 
 
-def test_reports_from_python_are_those_of_the_table(
-    model: api.Model, evaluation: Evaluation
-) -> None:
+def test_reports_from_python_are_those_of_the_table(model, evaluation):
     assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [
         row.loss for row in rows_of(evaluation, NGRAM)
     ]
@@ -234,9 +225,7 @@ def test_reports_from_python_are_those_of_the_table(
     assert report.protocol == "3-gram" and report.num_chars == 1_999
 
 
-def test_a_note_names_the_share_that_is_counted(
-    model: api.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert (
@@ -245,7 +234,7 @@ def test_a_note_names_the_share_that_is_counted(
     )
 
 
-def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
+def test_the_best_order_is_always_drawn(evaluation):
     """Order 4 is none of those that are drawn, unless it is the best."""
     rows = list(evaluation.rows)
     place = next(index for index, row in enumerate(rows) if row.loss.protocol == "4-gram")
@@ -255,7 +244,7 @@ def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
     assert rows[place] not in shown_rows(rows)
 
 
-def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> None:
+def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
     corpus = tmp_path / "short.txt"
     corpus.write_bytes(chain_text(20).encode())
     model = charrnn.load(build_chain(tmp_path / "short-001", CYCLE, corpus=corpus))
@@ -268,7 +257,7 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> No
         charrnn.evaluate_ngrams(model, text, orders=(0,))
 
 
-def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path: Path, command: Command) -> None:
+def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path, command):
     corpus, text = tmp_path / "gone.txt", tmp_path / "text.txt"
     corpus.write_bytes(chain_text(2_000).encode())
     text.write_bytes(chain_text(2_000, seed=3).encode())

@@ -28,7 +28,7 @@ def config_of(**changes: Any) -> Config:
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
-def test_the_logits_are_those_of_the_network_and_of_the_last_characters(documents: str) -> None:
+def test_the_logits_are_those_of_the_network_and_of_the_last_characters(documents):
     config = config_of(documents=documents, alphabet="exact")
     tensors = hand_built_tensors(config)
     table = tensors["ngrams.weight"]
@@ -62,7 +62,7 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_characters(document
     np.testing.assert_allclose(rest[:, 0], np.stack(expected)[41:], rtol=1e-4, atol=1e-4)
 
 
-def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
+def test_it_learns_from_nothing_and_its_rows_are_weights():
     network = CharRNN(config_of(), V)
     assert (
         network.num_parameters
@@ -79,8 +79,8 @@ def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     ("members", "batch_size", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)]
 )
 def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_the_number_of_networks(
-    members: int, batch_size: int, num_chars: int
-) -> None:
+    members, batch_size, num_chars
+):
     """As many as MAX_NGRAM_CHARS: 8,192 characters change the table as 4,096 do."""
     config = config_of(
         num_members=members, batch_size=batch_size, bptt_length=8, learning_rate=0.02
@@ -96,9 +96,7 @@ def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_th
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
-def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_names(
-    documents: str,
-) -> None:
+def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_names(documents):
     config = config_of(documents=documents, alphabet="exact", dropout=0.4)
     tensors = {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()}
     network = load_network(config, V, tensors)
@@ -108,7 +106,7 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
     ids = torch.from_numpy(np.random.default_rng(3).integers(0, V, (60, 6)))
 
     @torch.no_grad()
-    def added(rows: slice = slice(0, 6), *, is_noisy: bool = True) -> torch.Tensor:
+    def added(rows=slice(0, 6), *, is_noisy=True):
         """What the table adds to the logits of some batch rows."""
         read = ids[:, rows]
         logits = []
@@ -127,7 +125,7 @@ def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_
     torch.testing.assert_close(added(slice(2, 5)), noisy[:, 2:5], atol=1e-4, rtol=1e-4)
 
 
-def test_new_characters_get_columns_of_zeros() -> None:
+def test_new_characters_get_columns_of_zeros():
     tensors = hand_built_tensors(config_of())
     drawn = {
         name: value.detach().numpy()

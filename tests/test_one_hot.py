@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -34,7 +33,7 @@ def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
         embedding_size="one-hot",
         dropout=0.0,
         **options,
-    )  # type: ignore[arg-type]
+    )
 
 
 def pair_of(config: Config) -> tuple[CharRNN, CharRNN]:
@@ -66,7 +65,7 @@ def read(network: CharRNN, config: Config, *, noisy: bool) -> tuple[Tensor, dict
 
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize(("cell", "depth"), SHAPES)
-def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noisy: bool) -> None:
+def test_it_is_the_network_with_an_identity_embedding(cell, depth, noisy):
     config = config_of(cell, depth, input_dropout=0.4 if noisy else 0.0)
     network, embedding = pair_of(config)
     assert {
@@ -81,11 +80,9 @@ def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noi
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(("cell", "depth"), SHAPES)
-def test_the_stepper_reads_the_same_table_bit_for_bit(
-    cell: str, depth: str, precision: str
-) -> None:
+def test_the_stepper_reads_the_same_table_bit_for_bit(cell, depth, precision):
     config = config_of(cell, depth)
-    tensors: list[dict[str, NDArray[np.float32]]] = [
+    tensors = [
         {name: value.float().numpy() for name, value in network.state_dict().items()}
         for network in pair_of(config)
     ]
@@ -102,7 +99,7 @@ def test_the_stepper_reads_the_same_table_bit_for_bit(
 @pytest.mark.parametrize(
     ("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")]
 )
-def test_new_characters_get_columns(depth: str, name: str) -> None:
+def test_new_characters_get_columns(depth, name):
     config = config_of("lstm", depth)
     old = numpy_tensors(CharRNN(config, V).state_dict())
     drawn = numpy_tensors(CharRNN(replace(config, seed=1), V + 2).state_dict())
@@ -117,7 +114,7 @@ def test_new_characters_get_columns(depth: str, name: str) -> None:
     assert np.array_equal(extended[name][:, V:], drawn[name][:, V:])
 
 
-def test_without_a_newline_a_text_starts_with_the_first_character() -> None:
+def test_without_a_newline_a_text_starts_with_the_first_character():
     exact, known = Vocab.from_text("hello", is_exact=True), Vocab.from_text("hello")
     assert start_ids(exact).tolist() == [0] and start_ids(known).tolist() == [1]
     assert start_ids(Vocab.from_text("\nab", is_exact=True)).tolist() == [0]

@@ -7,7 +7,6 @@ import os
 import re
 import string
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, TrainedRun
+from conftest import REPOSITORY
 from fake_packages import install_names
-from fixture_types import Command, Process
 from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 from random_networks import in_numpy, random_state
@@ -81,9 +79,7 @@ CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumer
 
 
 @pytest.mark.parametrize(("cell", "depth", "settings"), CASES, ids=str)
-def test_every_cell_and_depth_computes_what_the_network_does(
-    cell: str, depth: str, settings: dict[str, Any]
-) -> None:
+def test_every_cell_and_depth_computes_what_the_network_does(cell, depth, settings):
     config = config_of(cell, depth, **settings)
     tensors = tensors_of(config)
     network = load_network(
@@ -138,7 +134,7 @@ class Squared(Leaky):
 
 
 @pytest.fixture
-def foreign_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def foreign_cells(tmp_path, monkeypatch):
     """Install a package with the two cells."""
     places = {"leaky": "leaky_cell:Leaky", "squared": "leaky_cell:Squared"}
     install_names(tmp_path, "leaky-cell", "cell_types", places, leaky_cell=LEAKY)
@@ -152,14 +148,14 @@ def foreign_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 @pytest.mark.usefixtures("foreign_cells")
-def test_a_cell_of_another_package_is_written_too() -> None:
+def test_a_cell_of_another_package_is_written_too():
     config = config_of("leaky", "residual")
     tensors = tensors_of(config)
     assert check_onnx(onnx_of(config, tensors), Stepper(config, tensors), IDS) is not None
 
 
 @pytest.mark.usefixtures("foreign_cells")
-def test_a_cell_that_computes_what_onnx_has_not_is_refused() -> None:
+def test_a_cell_that_computes_what_onnx_has_not_is_refused():
     config = config_of("squared", "residual")
     with pytest.raises(
         UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"
@@ -183,43 +179,39 @@ IDS = np.random.default_rng(0).integers(0, V, 60)
 
 
 @pytest.mark.parametrize("name", ["output.bias", "layers.2.weight_hh_l0"])
-def test_the_check_finds_a_wrong_weight(name: str) -> None:
+def test_the_check_finds_a_wrong_weight(name):
     content = changed(onnx_of(LSTM, TENSORS), name)
     with pytest.raises(CharRNNError, match="onnxruntime computes something else than the model"):
         check_onnx(content, Stepper(LSTM, TENSORS), IDS)
 
 
-def test_the_check_measures_the_largest_difference() -> None:
+def test_the_check_measures_the_largest_difference():
     found = check_onnx(onnx_of(LSTM, TENSORS), Stepper(LSTM, TENSORS), IDS)
     assert found is not None
     assert found.num_chars == 60
     assert 0 < found.max_difference < 1e-4
 
 
-def test_a_model_gives_the_same_valid_file_each_time() -> None:
+def test_a_model_gives_the_same_valid_file_each_time():
     content = onnx_of(LSTM, TENSORS)
     onnx.checker.check_model(content, full_check=True)
     assert content == onnx_of(LSTM, TENSORS)
 
 
-def test_a_model_that_is_too_large_for_the_format_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_model_that_is_too_large_for_the_format_is_refused(monkeypatch):
     monkeypatch.setattr("charrnn.formats.onnx.MAX_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
         onnx_of(LSTM, TENSORS)
 
 
 @pytest.mark.parametrize("depth", ["dilated", "attention"])
-def test_a_depth_that_cannot_be_written_is_refused(depth: str) -> None:
+def test_a_depth_that_cannot_be_written_is_refused(depth):
     config = config_of("lstm", depth)
     with pytest.raises(UsageError, match=f"depth {depth} cannot be written"):
         onnx_of(config, tensors_of(config))
 
 
-def test_the_metadata_says_all_that_a_reader_needs(
-    lstm: TrainedRun, corpus_file: Path, tmp_path: Path
-) -> None:
+def test_the_metadata_says_all_that_a_reader_needs(lstm, corpus_file, tmp_path):
     model = charrnn.load(lstm.path)
     content, check = write_model(model, tmp_path / "given.onnx")
     assert (tmp_path / "given.onnx").read_bytes() == content
@@ -242,9 +234,7 @@ def test_the_metadata_says_all_that_a_reader_needs(
     )
 
 
-def test_a_file_that_computes_something_else_is_not_written(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_computes_something_else_is_not_written(command, alphabet_run, monkeypatch):
     monkeypatch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
     refused = command("export", alphabet_run, "a.onnx")
     assert refused.code == 1
@@ -253,9 +243,7 @@ def test_a_file_that_computes_something_else_is_not_written(
     assert not Path("a.onnx").exists()
 
 
-def test_without_onnx_there_is_no_file(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_onnx_there_is_no_file(command, alphabet_run, monkeypatch):
     monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
     refused = command("export", alphabet_run, "a.onnx")
     assert refused.code == 2
@@ -264,9 +252,7 @@ def test_without_onnx_there_is_no_file(
     assert not Path("a.onnx").exists()
 
 
-def test_without_onnxruntime_the_file_is_not_checked(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_onnxruntime_the_file_is_not_checked(command, alphabet_run, monkeypatch):
     monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, "a.onnx", "--json")
     assert written.code == 0
@@ -277,8 +263,8 @@ def test_without_onnxruntime_the_file_is_not_checked(
 
 @pytest.mark.docs
 def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
-    alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Process
-) -> None:
+    alphabet_run, byte_run, tmp_path, process
+):
     # Only the alphabet run's text is known: every letter follows the one before, nearly always at
     # temperature 0.8.
     page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")

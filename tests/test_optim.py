@@ -46,9 +46,7 @@ def schedule(num_steps: int, **changes: Any) -> list[float]:
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_the_rate_rises_to_its_peak_and_falls(
-    num_steps: int, warmup_steps: int, final_share: float
-) -> None:
+def test_the_rate_rises_to_its_peak_and_falls(num_steps, warmup_steps, final_share):
     rates = schedule(num_steps, warmup_steps=warmup_steps, final_learning_rate=final_share)
     warmup = min(warmup_steps, num_steps // 10)
     # A product and a quotient of float64 numbers, then a cosine: relative 1e-12 is some thousand
@@ -74,7 +72,7 @@ def test_the_rate_rises_to_its_peak_and_falls(
         ("sgd", [SGD, SGD]),
     ],
 )
-def test_weight_decay_acts_on_matrices_only(optimizer: str, classes: list[type]) -> None:
+def test_weight_decay_acts_on_matrices_only(optimizer, classes):
     config = make_config(
         weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned"
     )
@@ -125,9 +123,7 @@ def step_both(
 
 
 @pytest.mark.parametrize("is_fused", [True, False])
-def test_adamw_is_that_of_torch_without_the_private_kernel_too(
-    monkeypatch: pytest.MonkeyPatch, is_fused: bool
-) -> None:
+def test_adamw_is_that_of_torch_without_the_private_kernel_too(monkeypatch, is_fused):
     optim._has_fused_adamw.cache_clear()
     weights, copies = make_weights(), make_weights()
     theirs = torch.optim.AdamW(copies, weight_decay=0.3, betas=(0.8, 0.97), fused=is_fused)
@@ -147,9 +143,9 @@ def test_adamw_is_that_of_torch_without_the_private_kernel_too(
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "sgd"])
-def test_rmsprop_and_sgd_are_those_of_torch_with_decoupled_decay(name: str) -> None:
+def test_rmsprop_and_sgd_are_those_of_torch_with_decoupled_decay(name):
     weights, copies = make_weights(torch.float64), make_weights(torch.float64)
-    theirs: torch.optim.Optimizer = torch.optim.RMSprop(copies, alpha=0.97, eps=optim.EPSILON)
+    theirs = torch.optim.RMSprop(copies, alpha=0.97, eps=optim.EPSILON)
     if name == "sgd":
         theirs = torch.optim.SGD(copies, lr=0.1, momentum=0.97)
     make = {"rmsprop": RMSProp, "sgd": SGD}[name]
@@ -164,7 +160,7 @@ def test_rmsprop_and_sgd_are_those_of_torch_with_decoupled_decay(name: str) -> N
 
 
 @pytest.mark.parametrize("shape", [(4, 30, 50), (3, 64, 16)])
-def test_newton_and_schulz_bring_singular_values_to_about_one(shape: tuple[int, int, int]) -> None:
+def test_newton_and_schulz_bring_singular_values_to_about_one(shape):
     blocks = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     blocks[-1] *= 1e-20  # however faint
     u, s, vh = torch.linalg.svd(blocks.double(), full_matrices=False)
@@ -181,7 +177,7 @@ def test_newton_and_schulz_bring_singular_values_to_about_one(shape: tuple[int, 
     assert orthogonal(torch.zeros(shape)).count_nonzero() == 0, "no direction is no step, not a NaN"
 
 
-def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
+def test_a_muon_step_is_its_formula_for_every_gate_by_itself():
     config = make_config(muon_scale=3.0, weight_decay=0.5, precision="fp32", embedding_size=7)
     network = CharRNN(config, 7)
     muon = make_optimizers(network, config, 300)[0]
@@ -205,7 +201,7 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_the_average_follows_its_formula(step: int, decay: float) -> None:
+def test_the_average_follows_its_formula(step, decay):
     averaged = [
         torch.tensor([1.0, -3.0], dtype=torch.float64),
         torch.tensor([[0.5]], dtype=torch.float64),

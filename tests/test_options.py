@@ -1,8 +1,6 @@
 """The options of sampling and searching: each default in one place, each value checked when it is
 given."""
 
-from pathlib import Path
-
 import pytest
 
 import charrnn
@@ -11,7 +9,7 @@ from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 
 
-def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
+def test_a_sample_s_options_are_checked_when_they_are_made():
     for options, message in (
         ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
         (
@@ -30,13 +28,13 @@ def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
 
 
 @pytest.mark.parametrize("verb", ["sample", "beam"])
-def test_a_verb_takes_the_fields_of_its_options_alone(verb: str, alphabet_run: Path) -> None:
+def test_a_verb_takes_the_fields_of_its_options_alone(verb, alphabet_run):
     method = getattr(charrnn.load(alphabet_run), verb)
     with pytest.raises(TypeError, match="temprature"):
         method(temprature=1)
 
 
-def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
+def test_the_command_line_finds_flags_and_help_at_the_fields():
     options = {option.name: option for option in options_of(SampleOptions)}
     assert options["top_p"].flag == "--top-p"
     assert options["seed"].least == 0
@@ -44,9 +42,9 @@ def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
     assert "on_draw" not in options
 
 
-def test_one_stop_string_may_be_given_by_itself() -> None:
+def test_one_stop_string_may_be_given_by_itself():
     assert SampleOptions(stops="end").stops == ("end",)
 
 
-def test_the_temperature_is_one_in_python() -> None:
+def test_the_temperature_is_one_in_python():
     assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 1.0)

@@ -2,7 +2,6 @@
 logs."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from built_runs import build_chain
 from drawn import lines
-from fixture_types import Command
 from rich.cells import cell_len
 
 from charrnn.cli.runs import MAX_CURVES
@@ -29,8 +27,6 @@ from charrnn.system.progress import CallbackProgress, using
 from charrnn.views.tables import runs_view
 from charrnn.views.theme import short_number
 
-Build = Callable[..., Path]
-
 
 def step(number: float, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
     record = {"event": "step", "step": number, "seconds": seconds, "train_nats": nats}
@@ -43,11 +39,11 @@ def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Build:
+def build(tmp_path):
     """Build a run in `checkpoints/` with these records in its log, later than those before; two
     characters per step."""
 
-    def make(name: str, *records: dict[str, Any]) -> Path:
+    def make(name, *records):
         path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
         log = MetricsLog(path / "metrics.jsonl")
         for record in records:
@@ -60,7 +56,7 @@ def build(tmp_path: Path) -> Build:
     return make
 
 
-def test_a_summary_counts_weights_and_characters(build: Build) -> None:
+def test_a_summary_counts_weights_and_characters(build):
     import charrnn
 
     path = build("chain", step(1, 1.0), validation(1, 1.5, 1.25), step(2, 3.0))
@@ -72,14 +68,12 @@ def test_a_summary_counts_weights_and_characters(build: Build) -> None:
     assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
 
 
-def test_a_best_loss_that_was_edited_is_said_to_be(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_best_loss_that_was_edited_is_said_to_be(build, monkeypatch):
     folder = RunReader(
         build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5))
     )
     state = {"step": 2, "best_nats": 1.25, "best_step": 1}
-    due: dict[str, Any] = {"step": 9, "is_validation_due": True}
+    due = {"step": 9, "is_validation_due": True}
     for changes, logged in (
         ({}, None),
         ({"best_nats": 1.1}, 1.25),
@@ -94,7 +88,7 @@ def test_a_best_loss_that_was_edited_is_said_to_be(
         assert all(f"{logged} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
 
 
-def test_a_text_is_named_in_short() -> None:
+def test_a_text_is_named_in_short():
     gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
     names = {
         (): "standard library",
@@ -105,7 +99,7 @@ def test_a_text_is_named_in_short() -> None:
     assert {corpus: overview.text_name(corpus) for corpus in names} == names
 
 
-def test_of_steps_that_were_taken_twice_the_later_ones_count(build: Build) -> None:
+def test_of_steps_that_were_taken_twice_the_later_ones_count(build):
     records = [
         *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
         # Resumed from step 1.
@@ -120,12 +114,12 @@ def test_of_steps_that_were_taken_twice_the_later_ones_count(build: Build) -> No
     assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
 
 
-def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_path: Path) -> None:
+def test_runs_are_sorted_and_those_without_a_value_come_last(build, tmp_path):
     for name, nats in (("b", 2.0), ("c", None), ("a", 1.0)):
         build(name, validation(1, 1.0, nats))
     checkpoints = tmp_path / "checkpoints"
 
-    def names(**options: Any) -> list[str]:
+    def names(**options):
         return [run.name for run in run_summaries(checkpoints=checkpoints, **options)]
 
     assert names() == ["b", "c", "a"]
@@ -137,14 +131,12 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
     ] == ["c", "a"]
 
 
-def test_the_newest_or_the_first_runs_with_a_loss_are_selected(
-    build: Build, tmp_path: Path
-) -> None:
+def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
         build(name, step(1, 1.0), validation(1, 1.0, nats))
 
-    def names(*runs: str, most: int, **options: Any) -> tuple[list[str], int]:
+    def names(*runs, most, **options):
         paths, num, _ = select_runs(runs, most=most, checkpoints=checkpoints, **options)
         return [path.name for path in paths], num
 
@@ -154,11 +146,11 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(
     assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
 
 
-def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Path) -> None:
+def test_a_damaged_run_is_skipped_unless_it_is_named(build, tmp_path):
     build("whole", validation(1, 1.0, 2.0))
     (build("damaged") / "config.yaml").write_text("hidden_size: [")
     checkpoints = tmp_path / "checkpoints"
-    reported: list[tuple[int, int]] = []
+    reported = []
     for read in (run_summaries, learning_curves):
         reported.clear()
         with using(CallbackProgress(lambda task: reported.append((task.done, task.total)))):
@@ -173,9 +165,7 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Pat
             read(["whol"], checkpoints=checkpoints)
 
 
-def test_of_several_runs_the_others_are_listed_before_the_error(
-    command: Command, build: Build
-) -> None:
+def test_of_several_runs_the_others_are_listed_before_the_error(command, build):
     build("whole", validation(1, 1.0, 2.0))
     Path("one.zip").touch()
     ran = command("runs", "one.zip", "whole")
@@ -186,7 +176,7 @@ def test_of_several_runs_the_others_are_listed_before_the_error(
     ) == (4, True, 1)
 
 
-def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None:
+def test_runs_without_a_loss_have_no_curve(build, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     with pytest.raises(CheckpointError, match="no runs"):
         learning_curves(checkpoints=checkpoints)
@@ -248,7 +238,7 @@ def shown(*runs: RunSummary, width: int) -> list[str]:
     return [line.strip() for line in drawn if line.strip() and "───" not in line]
 
 
-def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_out() -> None:
+def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_out():
     lines = shown(RUN, WAR, width=110)
     assert lines[0].split() == [
         "run",
@@ -276,13 +266,13 @@ def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_ou
     assert "text" not in "".join(shown(RUN, replace(RUN, name="shakespeare-002", seed=1), width=80))
 
 
-def test_names_of_24_columns_are_not_folded() -> None:
+def test_names_of_24_columns_are_not_folded():
     for size in (24, 25):
-        table, *_ = runs_view([replace(RUN, name="x" * size)]).renderables  # type: ignore[attr-defined]
+        table, *_ = runs_view([replace(RUN, name="x" * size)]).renderables
         assert table.columns[0].no_wrap is (size == 24)
 
 
-def test_short_numbers() -> None:
+def test_short_numbers():
     texts = {
         0.25: "0.25",
         9999: "9,999",
@@ -294,7 +284,7 @@ def test_short_numbers() -> None:
     assert {value: short_number(value) for value in texts} == texts
 
 
-def test_losses_that_must_not_be_compared_get_a_note() -> None:
+def test_losses_that_must_not_be_compared_get_a_note():
     for change, note in (
         ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
         ({"alphabet": "byte"}, "Losses per character and losses per byte must not be compared."),
@@ -308,7 +298,7 @@ def test_losses_that_must_not_be_compared_get_a_note() -> None:
             assert "compared" not in " ".join(shown(RUN, other, width=140))
 
 
-def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, build: Build) -> None:
+def test_as_many_curves_are_drawn_as_there_are_marks(command, build):
     for name, nats in (
         ("b-001", 2.0),
         ("a-001", 1.5),

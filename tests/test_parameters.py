@@ -47,14 +47,8 @@ def of_size(config: Config, size: int) -> Config:
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_one_more_unit_would_be_too_many(
-    budget: int,
-    cell: str,
-    depth: str,
-    num_layers: int,
-    initial: str,
-    embedding: int | str,
-    vocab_size: int,
-) -> None:
+    budget, cell, depth, num_layers, initial, embedding, vocab_size
+):
     model = {"cell": cell, "depth": depth, "num_layers": num_layers, "initial_state": initial}
     try:
         fitted = fit(budget, vocab_size=vocab_size, **model, embedding_size=embedding)
@@ -72,7 +66,7 @@ def test_one_more_unit_would_be_too_many(
 
 
 @pytest.mark.parametrize(("cell", "multiple"), [("lstm", 1), ("unitary", 2)])
-def test_a_table_of_ngrams_is_counted(cell: str, multiple: int) -> None:
+def test_a_table_of_ngrams_is_counted(cell, multiple):
     config = Config(cell=cell, num_layers=1, embedding_size=8, ngram_rows=500)
     size = fit_parameters(replace(config, parameters=60_000), 40, lambda units: 8)
     sizes = [
@@ -82,9 +76,7 @@ def test_a_table_of_ngrams_is_counted(cell: str, multiple: int) -> None:
 
 
 @pytest.mark.parametrize("memory", [None, 24_000_000])
-def test_the_range_ends_with_the_widest_layer_or_memory(
-    memory: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_range_ends_with_the_widest_layer_or_memory(memory, monkeypatch):
     monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
     widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
     for budget in (5, 10**11):
@@ -101,9 +93,7 @@ def test_the_range_ends_with_the_widest_layer_or_memory(
         assert fit(widest).hidden_size == MAX_HIDDEN_SIZE
 
 
-def test_a_cell_may_need_a_multiple_of_some_number_of_units(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch):
     monkeypatch.setattr(cell_type("gru"), "units_multiple", 4)
     fitted = fit(20_000, cell="gru")
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % 4 == 0

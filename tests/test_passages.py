@@ -53,9 +53,7 @@ def choose_by_loop(
 
 @given(st.integers(1, 4_000), st.integers(0, 2**31), st.sampled_from([2, 30, 2**11]))
 @settings(max_examples=25)
-def test_the_passages_are_those_of_a_loop_over_all_values(
-    num_chars: int, seed: int, num_levels: int
-) -> None:
+def test_the_passages_are_those_of_a_loop_over_all_values(num_chars, seed, num_levels):
     generator = np.random.default_rng(seed)
     text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
     levels = np.round(np.tanh(generator.normal(size=num_chars)) * num_levels)
@@ -77,7 +75,7 @@ def check_places(found: list[PassagePlace], values: NDArray[np.float16]) -> None
         assert one.value == values[one.index]
 
 
-def test_the_first_candidate_has_the_largest_contrast() -> None:
+def test_the_first_candidate_has_the_largest_contrast():
     # One span of half a passage has the largest variance; three short ones show more.
     line = "0123456789" * 4 + "\n"
     text = line * NUM_LINES * 3
@@ -87,7 +85,7 @@ def test_the_first_candidate_has_the_largest_contrast() -> None:
     for begin in (0, 60, 120):
         labels[third + begin : third + begin + 30] = True
 
-    def contrast(start: int) -> float:
+    def contrast(start):
         part = labels[start : start + third].astype(int)
         return float(part.var() * min(6, np.abs(np.diff(part)).sum()))
 
@@ -104,7 +102,7 @@ def quotations() -> tuple[str, NDArray[np.bool_]]:
     return text, np.cumsum([character == '"' for character in text]) % 2 == 1
 
 
-def test_the_label_changes_in_every_candidate_and_none_overlap() -> None:
+def test_the_label_changes_in_every_candidate_and_none_overlap():
     text, labels = quotations()
     candidates = contrasting_passages(text, labels, 0)
     assert len(candidates) == NUM_CANDIDATES
@@ -114,13 +112,13 @@ def test_the_label_changes_in_every_candidate_and_none_overlap() -> None:
     assert all(stop <= start for (_, stop), (start, _) in pairwise(ends))
 
 
-def test_a_text_of_one_line_has_candidates() -> None:
+def test_a_text_of_one_line_has_candidates():
     text, labels = quotations()
     assert any(part.start for part in contrasting_passages(text.replace("\n", " "), labels, 0))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign: int) -> None:
+def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign):
     text, labels = quotations()
     starts = [part.start for part in contrasting_passages(text, labels, 0)]
     agreements = dict(zip(starts, np.linspace(0.1, 0.9, len(starts)), strict=True))
@@ -130,7 +128,7 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign: int) -> N
 
 @pytest.mark.parametrize("first", [0, 40])
 @pytest.mark.parametrize("length", [1, 7, 60, 260])
-def test_the_ablated_segment_has_the_most_label_changes(first: int, length: int) -> None:
+def test_the_ablated_segment_has_the_most_label_changes(first, length):
     labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
     labels[5:30:2] = True
     num_changes = {}

@@ -18,7 +18,7 @@ ALL = [(layer, unit) for layer in range(3) for unit in range(H)]
 
 
 @pytest.fixture(autouse=True)
-def short_continuations(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_continuations(monkeypatch):
     monkeypatch.setattr(patching, "NUM_WRITTEN", 16)
 
 
@@ -44,7 +44,7 @@ def assert_nothing_changed(found: Patch) -> None:
 
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES[::2])
-def test_a_patch_from_the_same_passage_changes_nothing(cell: str, depth: str) -> None:
+def test_a_patch_from_the_same_passage_changes_nothing(cell, depth):
     network = make_network(cell, depth, zoneout=0.2)
     found = patch(network, ALL, 20, 20)
     assert_nothing_changed(found)
@@ -56,7 +56,7 @@ def test_a_patch_from_the_same_passage_changes_nothing(cell: str, depth: str) ->
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_cell_that_nothing_reads_changes_nothing(cell: str) -> None:
+def test_a_cell_that_nothing_reads_changes_nothing(cell):
     network = make_network(cell)
     with torch.no_grad():
         for layer in network.recurrent_layers():
@@ -89,7 +89,7 @@ def written_slowly(network: CharRNN, logprobs: Tensor, state: Any) -> str:
     return written
 
 
-def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
+def test_what_follows_is_what_a_loop_computes_from_the_patched_state():
     """In a gru the output is the memory: patching the top layer replaces a part of its state."""
     network, text = make_network("gru"), make_text(120)
     units = [1, 5]
@@ -113,7 +113,7 @@ def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     assert found.continuation_after == written_slowly(network, after, state)
 
 
-def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
+def test_an_lstm_keeps_the_output_gate_of_the_target():
     """Patching the memory c of the top layer: the next prediction is of h = o * tanh(c)."""
     network, text = make_network("lstm"), make_text(120)
     found = patch(network, [(2, 3)], 80, 40)
@@ -132,7 +132,7 @@ def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
     )
 
 
-def test_a_continuation_ends_at_an_end() -> None:
+def test_a_continuation_ends_at_an_end():
     network = make_network("lstm")
     with torch.no_grad():
         network.output.bias[2] += 100
@@ -141,7 +141,7 @@ def test_a_continuation_ends_at_an_end() -> None:
     assert patch(network, [(0, 0)], 30, 60).continuation_after == ""
 
 
-def test_a_passage_of_a_text_has_the_characters_that_are_read_and_shown() -> None:
+def test_a_passage_of_a_text_has_the_characters_that_are_read_and_shown():
     num = patching.CHARS_READ + 5
     passage = PassageIds.in_text(
         np.arange(num) % 7, position=num - 2, index=num - 2, text="x" * (num - 1) + "y"

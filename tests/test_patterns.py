@@ -5,12 +5,10 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from fixture_types import Command
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_beam import PRIME, make_stepper
@@ -68,7 +66,7 @@ def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -
 @example(r"((?a:\w)*(?a:a(?u:\w)))?$")
 @example("(?x) (?:a*)* a # no")
 @example("(a|b)*a(a|b){30}|b")
-def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> None:
+def test_an_automaton_takes_the_texts_that_python_matches(expression):
     try:
         found = accepted(expression, ALPHABET, WRITTEN)
     except re.error as error:
@@ -79,7 +77,7 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> No
 
 
 @pytest.mark.parametrize("expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", "(?s:.*)ab(?s:.*)"])
-def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression: str) -> None:
+def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression):
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
     matching = {text for text in all_texts(LETTERS) if re.fullmatch(expression, text)}
     for seed, shaping in enumerate([Shaping(), Shaping(top_k=2), Shaping(temperature=0.01)]):
@@ -108,13 +106,13 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression:
     assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.beams} == ended
 
 
-def test_a_banned_end_is_not_needed(tmp_path: Path) -> None:
+def test_a_banned_end_is_not_needed(tmp_path):
     run = build_chain(tmp_path / "spaced-001", f"{END}abcdefgh ", documents="lines")
     found = charrnn.load(run).sample(match="(ab)*", length=5, ban=END)
     assert (found.text, found.has_ended) == ("abab", False)
 
 
-def test_documents_end_where_they_match_with_any_options(command: Command, tmp_path: Path) -> None:
+def test_documents_end_where_they_match_with_any_options(command, tmp_path):
     run, expression = (
         build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"),
         "[^c]{2,3}(cd)?",
@@ -152,9 +150,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("options", REFUSED, ids=range(len(REFUSED)))
-def test_options_are_refused_before_anything_is_written(
-    options: str, command: Command, alphabet_run: Path
-) -> None:
+def test_options_are_refused_before_anything_is_written(options, command, alphabet_run):
     ran = command("sample", alphabet_run, "--prime", "abc", *options.split())
     assert (ran.code, ran.out) == (2, "")
     assert REFUSED[options] in ran.err

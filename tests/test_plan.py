@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TrainedRun
 
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
@@ -53,7 +52,7 @@ RARE_NOTE = "{} too rare to learn: read as unknown"
 BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
 
 
-def test_unknown_characters_are_counted(tmp_path: Path) -> None:
+def test_unknown_characters_are_counted(tmp_path):
     for rare, planned, notes in (
         ("", {}, []),
         (RARE, {}, [RARE_NOTE.format("2 of 21,002 characters are")]),
@@ -66,16 +65,14 @@ def test_unknown_characters_are_counted(tmp_path: Path) -> None:
         assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
-def test_characters_beyond_the_limit_are_named_as_such(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_characters_beyond_the_limit_are_named_as_such(tmp_path, monkeypatch):
     monkeypatch.setattr(describing, "MAX_CHARACTERS", len({*COMMON}) + 1)
     (note,) = notes_on(tmp_path, COMMON + RARE)
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
 
 
 @pytest.mark.parametrize("name", ["batch_size", "bptt_length"])
-def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) -> None:
+def test_sizes_that_a_short_text_changed_are_named(tmp_path, name):
     (note,) = notes_on(tmp_path, COMMON, {name: 5})
     assert note.startswith("the text is short: it is read in ") and "5 " in note
     assert notes_on(tmp_path, COMMON, {name: 5}, **{name: "auto"}) == []
@@ -84,7 +81,7 @@ def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) ->
 SIZES = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
 
 
-def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
+def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
     (note,) = notes_on(tmp_path, COMMON, {**SIZES, "steps": 1}, minutes=0.2, steps=None)
     assert (
         note
@@ -100,14 +97,12 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
 
 
-def test_measuring_takes_a_share_of_the_budget_within_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, batch_size=2, bptt_length=8)
-    measured: list[float] = []
+    measured = []
 
-    def measure(*arguments: Any) -> tuple[float, int]:
+    def measure(*arguments):
         measured.append(arguments[4])
         return 1.0, 1
 
@@ -118,13 +113,13 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(
         Computing(torch.device("cpu")),
     )
     for minutes in (0.01, 1.0, 5.0, 30.0):
-        plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)  # type: ignore[arg-type]
+        plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
 def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), minutes=3.0)
     text, computing = (
@@ -139,7 +134,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         == 0
     )
     monkeypatch.setattr(plan, "measure_step", lambda *_: (0.01, 1))
-    asked: list[tuple[dict[str, Any], tuple[int, int]]] = [
+    asked = [
         ({}, (4, 1024)),
         ({"hidden_size": 64}, (1, 64)),
         ({"embedding_size": 16}, (1, 256)),
@@ -169,11 +164,9 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     )
 
 
-def test_fewer_threads_than_there_are_is_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    minutes: dict[str, Any] = {"minutes": 1.0, "steps": None}
+    minutes = {"minutes": 1.0, "steps": None}
     planned = {"minutes": None, "steps": 149}  # fewer than are useful
     for threads, told in ((3, "3 threads are"), (1, "1 thread is")):
         (note,) = notes_on(
@@ -190,7 +183,7 @@ def test_fewer_threads_than_there_are_is_noted(
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto") == [], "chosen by a rule"
 
 
-def test_a_number_of_weights_chooses_the_width(tmp_path: Path) -> None:
+def test_a_number_of_weights_chooses_the_width(tmp_path):
     (tmp_path / "text.txt").write_text(COMMON, encoding="utf-8")
     text = read_text(Config(corpus=(str(tmp_path / "text.txt"),)), None, None)
     fitted = plan.with_fitting_size(Config(parameters=20_000), text)
@@ -202,9 +195,7 @@ def test_a_number_of_weights_chooses_the_width(tmp_path: Path) -> None:
     assert plan.with_fitting_size(fitted, text) is fitted
 
 
-def test_what_extending_an_alphabet_adds_is_noted(
-    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     config = Config(init_from=str(lstm.path), extend_alphabet=True)
     _, initial = plan.open_initial_model(config, Path("checkpoints"))
     assert initial is not None
@@ -213,7 +204,7 @@ def test_what_extending_an_alphabet_adds_is_noted(
         (vocab, "none was added"),
         (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing"),
     ):
-        text: Any = SimpleNamespace(vocab=read)
+        text = SimpleNamespace(vocab=read)
         (note,) = describing.extension_note(config, initial, text)
         assert str(note).endswith(told)
     check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text

@@ -1,8 +1,6 @@
 """Detectors that installed packages offer through entry points."""
 
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.hooks import manager
 
-Offer = Callable[..., None]
 FUNCTION = '''
 def label(text):
     """Inside a vowel.
@@ -27,13 +24,11 @@ LABEL = "def label(text):\n    "
 
 
 @pytest.fixture
-def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
+def offer(tmp_path, monkeypatch):
     """Install a package that offers `name` as a detector, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def call(
-        name: str, code: str, *, target: str = "rhyme_marks:label", package: str = "rhymes"
-    ) -> None:
+    def call(name, code, *, target="rhyme_marks:label", package="rhymes"):
         install_names(tmp_path, package, "detectors", {name: target}, rhyme_marks=code)
 
     yield call
@@ -42,9 +37,7 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     manager.forget()
 
 
-def test_a_function_is_a_detector_described_by_its_docstring(
-    offer: Offer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_function_is_a_detector_described_by_its_docstring(offer, capsys):
     offer("vowels", FUNCTION)
     (detector,) = get_detectors(["vowels"])
     assert (detector.name, detector.looks_for) == ("vowels", "Inside a vowel")
@@ -55,7 +48,7 @@ def test_a_function_is_a_detector_described_by_its_docstring(
     assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
 
 
-def test_a_detector_is_one_with_the_name_that_is_offered(offer: Offer) -> None:
+def test_a_detector_is_one_with_the_name_that_is_offered(offer):
     code = (
         "from charrnn.detectors.detector import Detector\nlabel = Detector('other', 'vowels',"
         " lambda text: None)"
@@ -65,9 +58,7 @@ def test_a_detector_is_one_with_the_name_that_is_offered(offer: Offer) -> None:
     assert (detector.name, detector.looks_for, detector.label("lamp")) == ("vowels", "vowels", None)
 
 
-def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(
-    offer: Offer,
-) -> None:
+def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(offer):
     offer("vowels", "raise RuntimeError")
     with pytest.raises(
         UsageError,
@@ -110,9 +101,7 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
         ),
     ],
 )
-def test_a_plugin_that_fails_names_its_package(
-    offer: Offer, code: str, target: str, message: str
-) -> None:
+def test_a_plugin_that_fails_names_its_package(offer, code, target, message):
     offer("vowels", code, target=target)
     with pytest.raises(
         UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message
@@ -120,7 +109,7 @@ def test_a_plugin_that_fails_names_its_package(
         get_detectors(["vowels"])[0].label("aba")
 
 
-def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
+def test_a_name_that_is_offered_twice(offer, tmp_path):
     offer("quote", FUNCTION)
     with pytest.raises(
         UsageError,
@@ -138,9 +127,7 @@ def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
         get_detectors(["feet"])
 
 
-def test_a_package_with_bad_metadata_is_left_out(
-    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_with_bad_metadata_is_left_out(offer, tmp_path, monkeypatch):
     offer("vowel", FUNCTION)
     damaged = install(tmp_path / "damaged", "metre", "[charrnn]\nno equals sign\n")
     monkeypatch.syspath_prepend(str(damaged))

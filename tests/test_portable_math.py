@@ -34,7 +34,7 @@ from charrnn.model.portable_math import (
 
 
 @pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])
-def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> None:
+def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms):
     generator = np.random.default_rng(1)
     x = generator.standard_normal((4, num_terms)).astype(np.float32)
     weight = generator.standard_normal((9, num_terms)).astype(np.float32)
@@ -57,7 +57,7 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
 
 
 @pytest.mark.parametrize("size", [1, 2, 33])
-def test_attention_is_the_same_for_one_row_and_for_many(size: int) -> None:
+def test_attention_is_the_same_for_one_row_and_for_many(size):
     generator = np.random.default_rng(size)
     query, past = (
         generator.normal(size=(7, size)).astype(np.float32),
@@ -71,7 +71,7 @@ def test_attention_is_the_same_for_one_row_and_for_many(size: int) -> None:
     assert np.array_equal(read[2:5], attend(query[2:5], past[:, 2:5]))
 
 
-def test_cosine_and_sine_are_right() -> None:
+def test_cosine_and_sine_are_right():
     angles = np.concatenate(
         [np.linspace(-50, 50, 100_001), np.arange(-9, 9) * np.pi / 4, [0.0, 1e-300, 1e5]]
     )
@@ -84,7 +84,7 @@ def test_cosine_and_sine_are_right() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 12, 17, 60, 97, 256])
-def test_the_transform_is_that_of_numpy(size: int) -> None:
+def test_the_transform_is_that_of_numpy(size):
     re, im = np.random.default_rng(size).standard_normal((2, 5, size)).astype(np.float32)
     expected = np.fft.fft(re.astype(np.float64) + 1j * im, norm="ortho")
     found = portable_math.exact_fft(re, im)
@@ -96,7 +96,7 @@ def test_the_transform_is_that_of_numpy(size: int) -> None:
 
 
 @pytest.mark.parametrize("cell", TEXTS)
-def test_a_seed_writes_the_same_text_as_ever(cell: str) -> None:
+def test_a_seed_writes_the_same_text_as_ever(cell):
     assert text_hash(cell) == TEXTS[cell]
 
 
@@ -121,9 +121,7 @@ PROCESSORS = {
 }
 
 
-def test_every_processor_writes_the_text(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_processor_writes_the_text(monkeypatch, capsys):
     path = python_path(Path(__file__).parent)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)
     exec(WRITE, {})
@@ -150,9 +148,7 @@ def random_matrix(rows: int, columns: int, seed: int = 0) -> portable_math.Float
 
 @pytest.mark.parametrize("columns", [1, 7, 512, 3000])
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(
-    columns: int, scale: float
-) -> None:
+def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns, scale):
     weight, x = random_matrix(5, columns), random_matrix(3, columns, seed=1) * np.float32(scale)
     matrix = Matrix(weight, is_int8=True)
     found = matrix.product(x)
@@ -173,9 +169,7 @@ def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
-def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(
-    size: float,
-) -> None:
+def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size):
     assert Matrix(np.float32([[size, -size / 2]]), is_int8=True).values[0, 0] == (
         127 if size > 2.0**-100 else 0
     )
@@ -184,7 +178,7 @@ def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_
     assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
 
 
-def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus() -> None:
+def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus():
     x = np.linspace(-20, 20, 400_001, dtype=np.float32)
     assert np.abs(exact_tanh(x) - np.tanh(x.astype(np.float64))).max() < 5e-7
     assert np.array_equal(exact_tanh(-x), -exact_tanh(x))
@@ -227,7 +221,7 @@ def to_torch(argument: Any) -> Any:
 
 @pytest.mark.parametrize("ops", [NUMPY, EXACT], ids=["NUMPY", "EXACT"])
 @pytest.mark.parametrize("name", [field.name for field in fields(Ops)])
-def test_a_function_of_numpy_is_that_of_torch(name: str, ops: Ops[Any]) -> None:
+def test_a_function_of_numpy_is_that_of_torch(name, ops):
     arguments = ARGUMENTS.get(name, DEFAULT)
     in_numpy = getattr(ops, name)
     in_torch = getattr(TORCH, name)

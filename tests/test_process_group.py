@@ -8,7 +8,7 @@ The processes are threads of this one, which exchange tensors in memory (`Thread
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,11 +92,11 @@ def in_processes(size: int, work: Callable[[ProcessGroup], Result]) -> list[Resu
     errors = [result for result in results if isinstance(result, CharRNNError)]
     for error in sorted(errors, key=lambda error: isinstance(error, OtherProcessError)):
         raise error
-    return results  # type: ignore[return-value]
+    return results
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread():
     """Compute on one thread, so that sums have the same order everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -107,7 +107,7 @@ def one_thread() -> Iterator[None]:
 def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
     config = small_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(config, BatchRows(ids, config.batch_size), V, CPU, group)  # type: ignore[arg-type]
+    return Trainer(config, BatchRows(ids, config.batch_size), V, CPU, group)
 
 
 def numbers(trainer: Trainer) -> dict[str, Tensor]:
@@ -118,9 +118,7 @@ def numbers(trainer: Trainer) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in tensors.items()}
 
 
-def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_masks_of_the_window() -> (
-    None
-):
+def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_masks_of_the_window():
     network = make_trainer(documents="lines", zoneout=0.3, weight_drop=0.2).network
     assert isinstance(network, CharRNN) and network.end_id is not None
     generators, drawn = [torch.Generator().manual_seed(3) for _ in range(2)], []
@@ -147,10 +145,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
-def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(
-    kind: str, size: int
-) -> None:
-    def train(group: ProcessGroup) -> tuple[list[float], dict[str, Tensor]]:
+def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind, size):
+    def train(group):
         trainer = make_trainer(group, **KINDS[kind])
         losses = [trainer.take_step().train_nats for _ in range(12)]
         return losses, numbers(trainer)
@@ -168,8 +164,8 @@ def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_th
         )
 
 
-def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step() -> None:
-    def train(group: ProcessGroup) -> tuple[list[tuple[bool, ...]], int]:
+def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step():
+    def train(group):
         trainer = make_trainer(group, reset_probability=0.0)
         flags = [
             trainer.take_step((group.rank == 1 and step == 2, False)).flags for step in range(4)
@@ -197,28 +193,28 @@ def exchange(group: ProcessGroup) -> list[Any]:
     ]
 
 
-def test_a_single_process_returns_everything_as_it_is() -> None:
+def test_a_single_process_returns_everything_as_it_is():
     config = Config(seed=0, corpus=("a.txt",))
     assert exchange(SINGLE) == [[], [0, "ä", None, math.inf], False, 0, 0, config]
 
 
-def test_several_processes_get_the_values_of_the_first() -> None:
+def test_several_processes_get_the_values_of_the_first():
     config = Config(seed=0, corpus=("a.txt",))
     for rank, exchanged in enumerate(in_processes(3, exchange)):
         assert exchanged == [[], [0, "ä", None, math.inf], True, 0, rank, config]
 
 
-def test_another_text_and_standard_input_are_refused() -> None:
+def test_another_text_and_standard_input_are_refused():
     with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
         in_processes(3, lambda group: group.check_same_text(str(group.rank // 2)))
     with pytest.raises(UsageError, match="standard input, which 2 processes cannot all read"):
         in_processes(2, lambda group: group.check_corpus(["-"]))
 
 
-def test_of_several_processes_that_fail_the_first_one_raises_its_error() -> None:
-    ended: dict[int, Exception] = {}
+def test_of_several_processes_that_fail_the_first_one_raises_its_error():
+    ended = {}
 
-    def fail(group: ProcessGroup) -> None:
+    def fail(group):
         try:
             with group.together():
                 if group.rank > 0:
@@ -232,7 +228,7 @@ def test_of_several_processes_that_fail_the_first_one_raises_its_error() -> None
     assert {rank for rank, error in ended.items() if type(error) is OtherProcessError} == {0, 2}
 
 
-def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
+def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one():
     spans = [ConnectedProcesses(rank, 4).rows(7) for rank in range(4)]
     assert [row for span in spans for row in range(7)[span]] == list(range(7))
     assert {span.stop - span.start for span in spans} == {1, 2}
@@ -266,7 +262,7 @@ def run_config(text: Path, **changes: Any) -> Config:
 
 
 @pytest.fixture
-def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "text.txt"
     path.write_text(make_corpus().text[:4000], encoding="utf-8")
@@ -284,16 +280,14 @@ def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.trained
-def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(
-    text: Path,
-) -> None:
+def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(text):
     config = run_config(text, zoneout=0.1)
     list(loop.train(config, out=Path("one"), group=SINGLE))
 
-    def train(group: ProcessGroup) -> list[Any]:
-        events: list[Any] = []
+    def train(group):
+        events = []
 
-        def should_stop() -> bool:  # Process 1 is asked to stop while it takes step 7.
+        def should_stop():  # Process 1 is asked to stop while it takes step 7.
             return group.rank == 1 and any(
                 event.event == "step" and event.step == 6 for event in events
             )
@@ -330,17 +324,15 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
 
 
 @pytest.mark.trained
-def test_a_stop_interrupts_the_validation_of_the_first_process(
-    text: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch):
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 16)
     is_validating = threading.Event()
 
-    def check(group: ProcessGroup) -> list[Any]:
-        def should_stop() -> bool:
+    def check(group):
+        def should_stop():
             return group.is_first and is_validating.is_set()
 
-        def watch(*args: Any, **changes: Any) -> float:
+        def watch(*args, **changes):
             is_validating.set()
             return stateful_nats(*args, **changes)
 

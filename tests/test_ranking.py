@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from synthetic import make_corpus
 
-from charrnn.api import Model
 from charrnn.detectors.prose import label_quotes
 
 TEXT = make_corpus(num_chars=8_000, seed=1).text
 
 
-def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Model) -> None:
+def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model):
     """By counting pairs; the order is by values in 512 bins that hold about equally many
     characters."""
     scores = model.study(TEXT).ranking(["quote"])["quote"]
@@ -19,7 +18,7 @@ def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Mod
     ]
     cells, is_inside, half = model.trace(TEXT).cells[:, 0], label_quotes(TEXT), len(TEXT) // 2
 
-    def auc(part: slice, unit: int, *, num_bins: int | None = None) -> float:
+    def auc(part, unit, *, num_bins=None):
         values, labels = cells[part, unit].astype(np.float64), is_inside[part]
         if num_bins is not None:
             edges = np.sort(values)[np.arange(1, num_bins) * len(values) // num_bins]

@@ -73,9 +73,7 @@ def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float
         (1500, 700, 1),  # and so has a lane that is alone
     ],
 )
-def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(
-    num_chars: int, first: int, batch_size: int
-) -> None:
+def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars, first, batch_size):
     network = make_network(forget_bias=2.0)
     ids = make_ids(num_chars)
     logits, seen_lanes = gather(network, ids, first)
@@ -104,9 +102,7 @@ SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.
 @example((MAX_LANES * LANE * 2 + 5, 3))
 @example((0, 0))
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_every_character_is_read_once_with_all_the_context_it_can_have(
-    sizes: tuple[int, int],
-) -> None:
+def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
     num_chars, first = sizes
     ids = np.arange(num_chars).astype(np.uint16)
     times_read = np.zeros(num_chars, int)
@@ -141,11 +137,9 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(
         (2 * LANE, 600, 2 * LANE - 600),  # all of it
     ],
 )
-def test_segments_see_what_one_pass_sees_and_are_spread_evenly(
-    num_chars: int, first: int, max_chars: int
-) -> None:
+def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars, first, max_chars):
     network, ids = make_network(forget_bias=2.0), make_ids(num_chars)
-    read: list[NDArray[np.int64]] = []
+    read = []
     expected = read_in_one_go(network, ids)
     with torch.no_grad():
         for positions, logits in read_segments(
@@ -168,7 +162,7 @@ def test_segments_see_what_one_pass_sees_and_are_spread_evenly(
 
 
 @pytest.mark.parametrize("max_chars", [0, 92])
-def test_segments_of_no_characters_or_of_more_than_there_are_are_refused(max_chars: int) -> None:
+def test_segments_of_no_characters_or_of_more_than_there_are_are_refused(max_chars):
     network = make_network(1.0)
     with pytest.raises(ValueError, match=rf"max_chars must be in 1\.\.91, not {max_chars}"):
         next(read_segments(network, network.initial_state, make_ids(100), 9, max_chars))

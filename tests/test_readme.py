@@ -3,7 +3,6 @@ links are right."""
 
 import re
 import runpy
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -16,12 +15,7 @@ pytestmark = pytest.mark.docs
 
 
 @pytest.mark.trained
-def test_the_python_example_runs(
-    corpus_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
     [code] = re.findall(
         r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL
     )
@@ -38,7 +32,7 @@ def test_the_python_example_runs(
         assert code.count(old) == 1
         code = code.replace(old, new)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+    names = {}
     exec(compile(code, "python.md", "exec"), names)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == [
         "synthetic-001"
@@ -47,7 +41,7 @@ def test_the_python_example_runs(
     assert "CellScore(detector=" in printed and float(printed.split()[-1]) > 0
 
 
-def test_the_commands_of_the_quick_start_parse() -> None:
+def test_the_commands_of_the_quick_start_parse():
     blocks = re.findall(
         r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL
     )
@@ -56,7 +50,7 @@ def test_the_commands_of_the_quick_start_parse() -> None:
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
 
 
-def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
+def test_the_pages_name_every_detector_and_count_the_cell_types():
     from charrnn.config.architectures import CELLS
     from charrnn.detectors.registry import DETECTORS
 
@@ -70,11 +64,11 @@ def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
     assert f"| {len(CELLS)} kinds of RNN |" in README
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short():
     assert len(README.split()) <= 900
 
 
-def test_the_pictures_of_the_readme_need_no_other_file() -> None:
+def test_the_pictures_of_the_readme_need_no_other_file():
     pictures = re.findall(r"docs/pictures/[\w-]+\.svg", README)
     assert len(pictures) >= 3
     for name in pictures:
@@ -84,7 +78,7 @@ def test_the_pictures_of_the_readme_need_no_other_file() -> None:
         assert len(picture) < 400_000
 
 
-def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation() -> None:
+def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation():
     pytest.importorskip("fcntl")
     demo = (DOCS / "pictures" / "demo.svg").read_text(encoding="utf-8")
     shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
@@ -96,7 +90,7 @@ def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation
     assert "dominant-baseline" not in demo
 
 
-def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
+def test_the_chart_of_the_readme_is_that_of_its_figures():
     chart = runpy.run_path(str(REPOSITORY / "benchmarks" / "readme_chart.py"))
     rows = chart["read_rows"]()
     for theme in chart["THEMES"]:
@@ -116,14 +110,14 @@ def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
             assert f"about {float(row['seconds']) / 60:g} min: {row['windowed_nats']}" in results
 
 
-def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
+def test_the_pages_count_the_settings_that_may_change_on_resume():
     from charrnn.training.loop import CHANGEABLE
 
     page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
 
 
-def test_the_index_lists_every_page() -> None:
+def test_the_index_lists_every_page():
     folder = REPOSITORY / "docs"
     index = (folder / "README.md").read_text(encoding="utf-8")
     pages = [
@@ -134,7 +128,7 @@ def test_the_index_lists_every_page() -> None:
     assert [page for page in pages if index.count(f"]({page})") != 1] == []
 
 
-def test_the_scripts_name_tests_that_exist() -> None:
+def test_the_scripts_name_tests_that_exist():
     scripts = "".join(
         (REPOSITORY / ".ci" / name).read_text(encoding="utf-8")
         for name in ("release", "other-machines")

@@ -41,10 +41,8 @@ def resolve(config: Config, num_chars: int, steps_in_minutes: int = 1710) -> Con
     st.integers(1, 40),
 )
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_nothing_stays_auto_and_every_lane_fits(
-    num_chars: int, cell: str, budget: str, amount: int
-) -> None:
-    given_values: dict[str, Any] = {"cell": cell, budget: amount}
+def test_nothing_stays_auto_and_every_lane_fits(num_chars, cell, budget, amount):
+    given_values = {"cell": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
     values = {name: getattr(config, name) for name in Config.__dataclass_fields__}
     # Where to compute is for the machine to say: how many threads when a run begins, the rest each
@@ -87,7 +85,7 @@ SHORT = {"hidden_size": 256, "bptt_length": 48, "learning_rate": 27e-3}
 LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
 
 
-def test_settings_kept_or_chosen() -> None:
+def test_settings_kept_or_chosen():
     for asked, num_train, rate, expected in (
         (GIVEN, 900, CPU_RATE, GIVEN),
         # Batch rows are no more than the text has room for.
@@ -135,7 +133,7 @@ def test_settings_kept_or_chosen() -> None:
         assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
 
 
-def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
+def test_the_more_often_a_text_is_read_the_more_is_dropped():
     all_epochs = (1.0, 2.9, 4.0, 9.0, 16.0, 100.0)
     chosen = [resolve(Config(epochs=epochs, hidden_size=512), 10**6) for epochs in all_epochs]
     dropouts = [config.dropout for config in chosen]
@@ -167,14 +165,14 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     st.integers(0, 10**6), st.integers(10**4, 10**8), st.sampled_from(["lstm", "unitary", "gru"])
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, cell: str) -> None:
+def test_time_for_several_networks_trains_them(num_steps, num_train, cell):
     sized = choose_sizes(Config(minutes=9.0, cell=cell, hidden_size=128), num_train)
     chosen = recipe.choose_members(sized, num_steps, num_train)
     members = chosen.num_networks
     assert (chosen.hidden_size, chosen.embedding_size) == (128 * members, 64 * members)
     assert recipe.num_recurrent_weights(chosen) == recipe.num_recurrent_weights(sized)
 
-    def have_time(members: int) -> bool:
+    def have_time(members):
         """Whether each takes 150 steps, and reads 3,000,000 characters, and the text eight
         times."""
         num_read = num_steps * resolved(sized.batch_size) * resolved(sized.bptt_length)
@@ -199,7 +197,7 @@ def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, c
         )
 
 
-def test_sizes_that_are_chosen_are_those_of_each_network() -> None:
+def test_sizes_that_are_chosen_are_those_of_each_network():
     one = choose_sizes(Config(steps=2400), 10**6)
     four = choose_sizes(Config(steps=2400, num_members=4), 10**6)
     assert (one.hidden_size, one.embedding_size) == (
@@ -214,7 +212,7 @@ def test_sizes_that_are_chosen_are_those_of_each_network() -> None:
     )
 
 
-def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:
+def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet():
     sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
     sizes = {64: 65_521, 65: 64_527, 256: 16_384, 2_048: 2_048, 2_049: 0}
     assert {
@@ -225,16 +223,14 @@ def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:
     )
 
 
-def test_what_cannot_be_trained_is_refused() -> None:
+def test_what_cannot_be_trained_is_refused():
     with pytest.raises(UsageError, match=r"^depth is grid; its LSTM bounds"):
         choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
 
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_validation_takes_a_share_and_a_small_text_is_whole(
-    num_chars: int, steps: int, evaluate_every: Any
-) -> None:
+def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars, steps, evaluate_every):
     config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
     num_val = num_chars - int(0.9 * num_chars)
     num_read = config.validation_chars or num_val
@@ -261,7 +257,7 @@ ALL_RATES = [CPU_RATE / 4, 1.5 * CPU_RATE, 5e12]
 """Assumed operations per second, from an old processor to a GPU."""
 
 
-def test_more_text_budget_or_speed_never_gives_fewer_units() -> None:
+def test_more_text_budget_or_speed_never_gives_fewer_units():
     chosen = {}
     for i, j, k in product(range(len(ALL_TEXTS)), range(len(ALL_MINUTES)), range(len(ALL_RATES))):
         sized = choose_sizes(Config(minutes=ALL_MINUTES[j]), ALL_TEXTS[i], ALL_RATES[k])
@@ -273,13 +269,13 @@ def test_more_text_budget_or_speed_never_gives_fewer_units() -> None:
     assert chosen[0, 0, 0] == min(MIN_READ) and chosen[4, 3, 2] == max(MIN_READ)
 
 
-def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size() -> None:
+def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size():
     for given_values, expected in (
         ({"steps": 3}, 128),
         ({"steps": 300}, 256),
         ({"epochs": 9}, 512),
     ):
-        config = Config(**given_values)  # type: ignore[arg-type]
+        config = Config(**given_values)
         sizes = {choose_sizes(config, 10**6, rate).hidden_size for rate in (1.0, CPU_RATE, 1e15)}
         assert sizes == {expected}, "what is read does not depend on the machine"
     planned = resolve(Config(epochs=1e4), 10**6)
@@ -289,7 +285,7 @@ def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_si
 
 
 @pytest.mark.parametrize("num_train", [1_000, 90_000, 1_000_000])
-def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) -> None:
+def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train):
     config = Config(minutes=1e4)
     sized = choose_sizes(config, num_train)
     limit = recipe.most_useful_steps(sized, num_train)
@@ -309,7 +305,7 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) 
     )
 
 
-def test_a_linear_cell_that_looks_up_its_input_is_no_free_network() -> None:
+def test_a_linear_cell_that_looks_up_its_input_is_no_free_network():
     free = Config(cell="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
     # Two blocks of 128 rows, each with what an embedding of 64 would have.
     assert recipe.num_recurrent_weights(free) == 2 * 128 * 64

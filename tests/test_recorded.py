@@ -22,7 +22,7 @@ OTHER = TEXT.upper()
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path, monkeypatch):
     """The working folder, in another one, with `novel.txt` in it."""
     folder = tmp_path / "project"
     folder.mkdir()
@@ -49,27 +49,21 @@ def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("sources", [(".",), ("novel.txt", "novel")])
-def test_it_is_found_from_elsewhere(
-    sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_from_elsewhere(sources, tmp_path, monkeypatch):
     recorded = record(*sources)
     content = recorded.read().content
     leave(monkeypatch, tmp_path)
     assert recorded.read().content == content and str(content).startswith(TEXT)
 
 
-def test_it_is_found_moved_with_the_run(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_moved_with_the_run(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
     assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
 
 
-def test_another_text_is_passed_over(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     here = leave(monkeypatch, tmp_path)
     shutil.copy(project / "novel.txt", here / "novel.txt")
@@ -85,9 +79,7 @@ def test_another_text_is_passed_over(
     )
 
 
-def test_what_is_gone_is_named_with_its_place(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_gone_is_named_with_its_place(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     Path("novel.txt").unlink()
     leave(monkeypatch, tmp_path)
@@ -100,7 +92,7 @@ def test_what_is_gone_is_named_with_its_place(
     )
 
 
-def test_where_a_text_can_be_had_is_said() -> None:
+def test_where_a_text_can_be_had_is_said():
     recorded = record("novel.txt")
     recorded = replace(recorded, config=Config(corpus=("shakespeare",)), locations=(None,))
     with pytest.raises(
@@ -111,9 +103,7 @@ def test_where_a_text_can_be_had_is_said() -> None:
         replace(recorded, model_file="a.zip").read(instead="give --text FILE")
 
 
-def test_standard_input_is_read_once_beside_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
     recorded = record("-", "novel.txt", stdin=OTHER.encode())
     assert recorded.locations == (None, os.path.abspath("novel.txt"))
     leave(monkeypatch, tmp_path)
@@ -122,7 +112,7 @@ def test_standard_input_is_read_once_beside_a_file(
         recorded.read(stdin=io.BytesIO(TEXT.encode()))
 
 
-def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path: Path) -> None:
+def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path):
     (tmp_path / "python3.1").mkdir()
     (tmp_path / "python3.1" / "abc.py").write_text(TEXT)
     (tmp_path / "python3.1" / "_sysconfigdata_linux.py").write_text("paths")
@@ -142,7 +132,7 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
 
 
 @pytest.mark.parametrize("locations", ["/novel.txt", ["../novel.txt"], [[7]]])
-def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: object) -> None:
+def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
     config = Config(corpus=("novel.txt",))
     recorded = recorded_corpus(
         "evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations}
@@ -150,7 +140,7 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: objec
     assert recorded is not None and recorded.locations == ()
 
 
-def test_locations_that_are_unknown_or_too_long_are_not_recorded() -> None:
+def test_locations_that_are_unknown_or_too_long_are_not_recorded():
     for locations, is_recorded in (
         ([None], False),
         (["/a", None], True),
@@ -161,5 +151,5 @@ def test_locations_that_are_unknown_or_too_long_are_not_recorded() -> None:
 
 
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
-def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -> None:
+def test_without_a_digest_nothing_is_known_of_a_text(state):
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None

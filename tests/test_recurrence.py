@@ -37,9 +37,7 @@ def draw(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tens
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("num_steps", [1, T])
 @pytest.mark.parametrize("rows", [3 * H, LEAST_FP32_TO_PACK // H + 1])
-def test_a_repeated_product_is_a_matrix_product(
-    rows: int, dtype: torch.dtype, num_steps: int
-) -> None:
+def test_a_repeated_product_is_a_matrix_product(rows, dtype, num_steps):
     weight, bias = draw(rows, H, dtype=dtype, seed=0), draw(rows, dtype=dtype, seed=1)
     x, added = draw(B, H, dtype=dtype, seed=2), draw(B, rows, dtype=dtype, seed=3)
     product = RepeatedProduct(weight, B, num_steps)
@@ -75,9 +73,7 @@ class Wrong:
     ],
     ids=["missing", "computes something else"],
 )
-def test_plain_products_replace_packed_operators(
-    monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace
-) -> None:
+def test_plain_products_replace_packed_operators(monkeypatch, operators):
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     can_pack.cache_clear()
     try:
@@ -135,9 +131,7 @@ def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tens
         ("mingru", "cuda", Implementation.SCAN),
     ],
 )
-def test_the_fastest_implementation_is_chosen(
-    cell: str, device: str, implementation: Implementation
-) -> None:
+def test_the_fastest_implementation_is_chosen(cell, device, implementation):
     there = torch.device(device)
     assert choose_implementation(cell, there, is_changed=False) is implementation
     assert choose_implementation(cell, there, is_changed=True) is Implementation.EQUATIONS
@@ -146,9 +140,7 @@ def test_the_fastest_implementation_is_chosen(
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])
 @pytest.mark.parametrize("device", ["cpu", "as on CUDA"])
 @pytest.mark.parametrize("cell", FUNCTIONS)
-def test_a_fast_recurrence_is_that_of_the_equations(
-    cell: str, device: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fast_recurrence_is_that_of_the_equations(cell, device, options, monkeypatch):
     if device == "as on CUDA":
         # Every cell type with a function of torch uses it, with converted arguments.
         monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
@@ -156,7 +148,7 @@ def test_a_fast_recurrence_is_that_of_the_equations(
     layer = make_layer(cell, **options)
     inputs, state = make_inputs(layer)
 
-    def noise() -> Noise:
+    def noise():
         return Noise(torch.Generator().manual_seed(5), NUM_ROWS)
 
     found, _, last = layer(inputs, state, noise=noise())
@@ -173,7 +165,7 @@ def test_a_fast_recurrence_is_that_of_the_equations(
 
 
 @pytest.mark.parametrize("cell", ["minlstm", "rglru"])
-def test_linear_cells_with_closed_gates_learn_on(cell: str) -> None:
+def test_linear_cells_with_closed_gates_learn_on(cell):
     """In float32 the sigmoid of -200 is 0: of two such gates the sum, and of a decay the root, has
     no derivative."""
     layer = make_layer(cell).float()

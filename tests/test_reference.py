@@ -2,7 +2,6 @@
 are as drawn."""
 
 import re
-from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
@@ -17,17 +16,16 @@ pytestmark = pytest.mark.docs
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script():
     return load_script(REPOSITORY / "docs" / "make_reference.py")
 
 
 @pytest.fixture(scope="module")
-def page(script: ModuleType) -> str:
-    made: str = script.make_reference()
-    return made
+def page(script):
+    return script.make_reference()
 
 
-def test_every_name_of_the_registries_is_an_entry(page: str) -> None:
+def test_every_name_of_the_registries_is_an_entry(page):
     assert [
         name for name in (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS) if f"\n- `{name}`: " not in page
     ] == []
@@ -39,7 +37,7 @@ def test_every_name_of_the_registries_is_an_entry(page: str) -> None:
     assert all(f"\n`{name}`: " in page for name in ("classic", "tiny"))
 
 
-def test_every_option_of_every_command_is_an_entry(script: ModuleType, page: str) -> None:
+def test_every_option_of_every_command_is_an_entry(script, page):
     text, settings = page.split("\n## Settings\n")
     introduction, *parts = re.split(r"^### charrnn (.+)\n", text, flags=re.MULTILINE)
     sections = dict(zip(parts[::2], parts[1::2], strict=True))
@@ -57,7 +55,7 @@ def test_every_option_of_every_command_is_an_entry(script: ModuleType, page: str
 
 
 @pytest.mark.parametrize("command", RULES)
-def test_an_option_that_needs_another_says_so(script: ModuleType, command: str) -> None:
+def test_an_option_that_needs_another_says_so(script, command):
     rules = RULES[command]
     for option in {flag for rule in rules for flag in f"{rule.options} {rule.beside}".split()}:
         needs = any(option in rule.options.split() and rule.without for rule in rules)
@@ -75,9 +73,7 @@ def options_of(text: str) -> set[str]:
     return {word for names in documented for word in re.findall(r"--[\w-]+", names)}
 
 
-def test_the_page_does_not_depend_on_settings(
-    script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_does_not_depend_on_settings(script, page, monkeypatch):
     for name, value in {
         "COLUMNS": "40",
         "FORCE_COLOR": "1",
@@ -89,7 +85,7 @@ def test_the_page_does_not_depend_on_settings(
     assert script.make_reference() == page == saved, "run: python docs/make_reference.py"
 
 
-def test_the_drawings_are_those_of_the_script() -> None:
+def test_the_drawings_are_those_of_the_script():
     page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
     for name, draw in load_script(REPOSITORY / "docs" / "make_drawings.py").DRAWINGS.items():
         saved = (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
@@ -103,14 +99,14 @@ def test_the_drawings_are_those_of_the_script() -> None:
         assert f"](pictures/{name}.svg)" in page
 
 
-def test_the_page_of_the_code_names_the_lines_of_its_functions() -> None:
+def test_the_page_of_the_code_names_the_lines_of_its_functions():
     lines = load_script(REPOSITORY / "docs" / "number_lines.py")
     page = lines.PAGE.read_text(encoding="utf-8")
     assert len(lines.STOP.findall(page)) > 40
     assert lines.number(page) == page, "run: python docs/number_lines.py"
 
 
-def test_a_name_that_is_gone_from_the_code_is_refused() -> None:
+def test_a_name_that_is_gone_from_the_code_is_refused():
     lines = load_script(REPOSITORY / "docs" / "number_lines.py")
     with pytest.raises(LookupError, match=r"cli/app.py has no walk"):
         lines.number("`cli/app.py:1` `walk`")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fixture_types import Process
 
 import charrnn
 
@@ -85,7 +84,7 @@ def without(room: str, folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("room", ROOMS)
-def test_the_core_works_without_a_room(room: str, tmp_path: Path, process: Process) -> None:
+def test_the_core_works_without_a_room(room, tmp_path, process):
     missing = ROOMS[room]
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     command, *options = missing.options.split() or ["train"]

@@ -24,9 +24,9 @@ ABSENT = st.sampled_from([None, False, "", [], ()])
 
 
 @pytest.mark.parametrize("command", RULES)
-def test_every_flag_of_the_table_is_an_option_of_its_command(command: str) -> None:
+def test_every_flag_of_the_table_is_an_option_of_its_command(command):
     group = typer.main.get_command(app)
-    flags = {flag for one in group.commands[command].params for flag in one.opts}  # type: ignore[attr-defined]
+    flags = {flag for one in group.commands[command].params for flag in one.opts}
     assert {*FLAGS[command]} <= flags
 
 
@@ -61,7 +61,7 @@ def check(command: str, values: dict[str, object], given_flags: set[str]) -> Non
 
 @pytest.mark.parametrize("command", RULES)
 @given(data=st.data())
-def test_options_are_refused_exactly_if_a_rule_says_so(command: str, data: st.DataObject) -> None:
+def test_options_are_refused_exactly_if_a_rule_says_so(command, data):
     chosen = data.draw(st.sets(st.sampled_from(FLAGS[command]), max_size=6))
     check(
         command,
@@ -71,6 +71,6 @@ def test_options_are_refused_exactly_if_a_rule_says_so(command: str, data: st.Da
 
 
 @pytest.mark.parametrize("command", RULES)
-def test_every_pair_of_options_is_refused_exactly_if_a_rule_says_so(command: str) -> None:
+def test_every_pair_of_options_is_refused_exactly_if_a_rule_says_so(command):
     for pair in ((), *((flag,) for flag in FLAGS[command]), *combinations(FLAGS[command], 2)):
         check(command, dict.fromkeys(pair, "x"), {*pair})

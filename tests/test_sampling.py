@@ -106,7 +106,7 @@ def pieces_of(
     return list(write_text(blocks, TextStream(vocab, ())))
 
 
-def test_the_seed_decides_the_text() -> None:
+def test_the_seed_decides_the_text():
     stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20))
     shaping = Shaping(temperature=1.3)
     first = drawn(stepper, [3, 4], shaping, seed=7, length=80)
@@ -116,7 +116,7 @@ def test_the_seed_decides_the_text() -> None:
         assert drawn(stepper, prime, shaping, seed=seed, length=80) != first
 
 
-def test_the_texts_of_one_seed_have_independent_random_numbers() -> None:
+def test_the_texts_of_one_seed_have_independent_random_numbers():
     numbers = [generator_of(seed_of_text(5, index)).random(4).tolist() for index in range(3)]
     assert numbers[0] == np.random.Generator(np.random.PCG64(5)).random(4).tolist()
     assert len({number for row in numbers for number in row}) == 12
@@ -124,13 +124,13 @@ def test_the_texts_of_one_seed_have_independent_random_numbers() -> None:
     assert numbers[2] == np.random.Generator(np.random.PCG64(third)).random(4).tolist()
 
 
-def test_a_text_can_be_drawn_by_its_own_seed() -> None:
+def test_a_text_can_be_drawn_by_its_own_seed():
     assert seed_of_text(5, 3) == 5 + 3 * 2**32
     assert seed_of_text(seed_of_text(5, 1), 2) == seed_of_text(5, 3)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell: str) -> None:
+def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
     stepper = Stepper(config_of(cell), random_tensors(cell, 20))
     ids = [3, 4]
     shaping = Shaping(temperature=0.7, top_k=6)
@@ -159,7 +159,7 @@ def critical_value(num_free: int) -> float:
 NUM_DRAWS = 5_000
 
 
-def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
+def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next():
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
     # Leaves 0.1, 0.05, 0.3 and 0.15, squared.
     shaping = Shaping(temperature=0.5, top_k=4)
@@ -196,15 +196,13 @@ WEIGHTS = st.lists(
 @example([0.1] * 10 + [0.0], JUST_UNDER_ONE)
 @example([0.0, 1.0], 0.0)
 @example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
-def test_the_impossible_is_never_drawn_even_at_the_edges(
-    weights: list[float], uniform: float
-) -> None:
+def test_the_impossible_is_never_drawn_even_at_the_edges(weights, uniform):
     probs = np.array(weights) / sum(weights)
     assert probs[draw(CharWeights(probs, float(np.cumsum(probs)[-1])), uniform)] > 0
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
-def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
+def test_the_unknown_symbol_is_never_written(temperature):
     vocab = Vocab.from_text("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
     shaping = Shaping(temperature=temperature)
@@ -217,7 +215,7 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
 
 
-def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alone() -> None:
+def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alone():
     vocab = Vocab.from_text("abc" + END)
     end_id = vocab.characters.index(END)
     assert undrawable_ids(vocab, end_id) == (0,)
@@ -231,7 +229,7 @@ def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alon
     assert start_ids(vocab, end_id).tolist() == [end_id]
 
 
-def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
+def test_a_character_of_several_bytes_comes_when_it_is_complete():
     vocab = Vocab.of_bytes()
     first, second, third = "€".encode()
     stepper = copying_stepper({10: first, first: second, second: third, third: first})

@@ -30,7 +30,7 @@ from charrnn.statistics.chance import best_by_chance
 from charrnn.statistics.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.statistics.intervals import percentiles
 from charrnn.statistics.probes import Probes, ProbeSums
-from charrnn.system.progress import CallbackProgress, Task, using
+from charrnn.system.progress import CallbackProgress, using
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -93,18 +93,18 @@ def saturated_and_visible_cells() -> Cells:
     return np.stack([saturated, seen, worse], axis=1).astype(np.float32)
 
 
-def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken() -> None:
+def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken():
     assert survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS).unit == 1
 
 
-def test_a_far_better_cell_is_taken_that_cannot_be_seen() -> None:
+def test_a_far_better_cell_is_taken_that_cannot_be_seen():
     score = survey_cells(saturated_and_visible_cells()[:, [0, 2]], VISIBLE_LABELS)
     assert score.unit == 0
     assert score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
 
 
-def test_the_progress_of_all_tasks_reaches_their_end() -> None:
-    tasks: list[Task] = []
+def test_the_progress_of_all_tasks_reaches_their_end():
+    tasks = []
     with using(CallbackProgress(tasks.append)):
         survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS)
     ends = {(task.label, task.total - task.done) for task in tasks}
@@ -139,7 +139,7 @@ def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
 
 
 @pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
-def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
+def test_the_auc_of_512_bins_is_that_of_sorting(num_chars):
     is_inside = spans(num_chars, 3)
     cells = awkward_cells(num_chars, is_inside.astype(np.float64))
     pairs = float(is_inside.sum() * (~is_inside).sum())
@@ -152,7 +152,7 @@ def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
 
 
 @pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
-def test_the_correlation_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
+def test_the_correlation_of_512_bins_is_that_of_sorting(num_chars):
     counts = np.random.default_rng(2).integers(0, 60, num_chars)
     cells = awkward_cells(num_chars, counts / 30)
     target = average_ranks(counts) - (num_chars + 1) / 2
@@ -162,7 +162,7 @@ def test_the_correlation_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
-def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> None:
+def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity):
     is_inside = spans(3000, 4, mean_length=8)
     noisy = 0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000)
     cell = (polarity * noisy).astype(np.float32)
@@ -174,7 +174,7 @@ def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> N
     assert 0.6 < reached < 0.95
 
 
-def test_interior_is_what_lies_five_or_more_after_a_change() -> None:
+def test_interior_is_what_lies_five_or_more_after_a_change():
     labels = np.array([*[False] * 3, *[True] * 7, *[False] * 6])
     assert interior(labels).tolist() == [
         *[True] * 3,
@@ -186,7 +186,7 @@ def test_interior_is_what_lies_five_or_more_after_a_change() -> None:
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
-def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarity: int) -> None:
+def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarity):
     counts = np.arange(30_000) % 47
     cells = slow_noise(30_000, 4)
     cells[:, 2] = polarity * (counts / 60 + np.random.default_rng(8).normal(size=30_000) / 10)
@@ -229,9 +229,9 @@ def correlated_cells() -> tuple[Cells, Float64Array]:
     return cells.astype(np.float32), target
 
 
-def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
+def test_greedy_choice_and_weights_are_those_of_fitting_each_set():
     cells, target = correlated_cells()
-    chosen: list[int] = []
+    chosen = []
     for _ in range(4):
         others = set(range(6)) - set(chosen)
         errors = {cell: least_squares(cells[:, [*chosen, cell]], target)[1] for cell in others}
@@ -248,7 +248,7 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
         assert probes.intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
 
 
-def test_the_probe_on_all_cells_has_a_ridge() -> None:
+def test_the_probe_on_all_cells_has_a_ridge():
     """It is the least-squares fit with six more rows, whose cells are those of the ridge in their
     spread."""
     cells, target = correlated_cells()
@@ -260,7 +260,7 @@ def test_the_probe_on_all_cells_has_a_ridge() -> None:
     assert probes_of(cells, target, first=0).weights[:, 3] == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_cell_that_stands_still_gets_no_weight() -> None:
+def test_a_cell_that_stands_still_gets_no_weight():
     """What moves in it is the last digit of float32: scaled up to the others it would outweigh
     them."""
     generator = np.random.default_rng(11)
@@ -274,7 +274,7 @@ def test_a_cell_that_stands_still_gets_no_weight() -> None:
     assert probes.intercepts == pytest.approx(0, abs=0.03)
 
 
-def test_chance_is_what_shifting_label_and_counting_gives() -> None:
+def test_chance_is_what_shifting_label_and_counting_gives():
     num_chars = 2000
     is_inside, cells = spans(num_chars, 11), slow_noise(num_chars, 5)
     ranks = average_ranks(cells)
@@ -306,7 +306,7 @@ def labels_by_chance(num_chars: int) -> list[NDArray[np.bool_]]:
     return labels
 
 
-def test_labels_by_chance_are_hardly_ever_a_finding() -> None:
+def test_labels_by_chance_are_hardly_ever_a_finding():
     labels = labels_by_chance(4000)
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
     scores = score_cells("x" * 4000, reader(slow_noise(4000, 4)), 4, detectors).scores
@@ -316,7 +316,7 @@ def test_labels_by_chance_are_hardly_ever_a_finding() -> None:
     assert 4 <= sum((score.p_value or 0) <= 0.1 for score in scores) <= 36
 
 
-def test_half_of_the_truth_is_a_finding() -> None:
+def test_half_of_the_truth_is_a_finding():
     labels = spans(4000, 101)
     cells = slow_noise(4000, 4)
     cells[:, 3] += 0.3 * labels
@@ -363,7 +363,7 @@ def naive_auc(values: list[float], is_inside: list[bool]) -> float:
 
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2), st.booleans()), max_size=12))
 @settings(max_examples=30, deadline=None, derandomize=True)
-def test_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, int, bool]]) -> None:
+def test_auc_is_the_share_of_pairs_in_the_right_order(drawn):
     # Many ties, and one on either side, so that there is a pair at all.
     *columns, is_inside = zip((0, 1, True), (1, 1, False), *drawn, strict=True)
     found = auc(average_ranks(np.array(columns, float).T), np.array(is_inside))
@@ -372,7 +372,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, int
     )
 
 
-def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None:
+def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second():
     text = make_text(4000)
     labels, cells = label("quote", text), noise(4000)
     cells[:, 0, 1] += 0.5 * labels  # good on both halves, but not perfect ...
@@ -388,7 +388,7 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     assert score.strength == 0
 
 
-def test_the_untrained_baseline_makes_its_own_choice() -> None:
+def test_the_untrained_baseline_makes_its_own_choice():
     text = make_text(4000)
     labels, cells = label("quote", text), noise(4000, seed=1)
     cells[:, 0, 0] = 0.3 * cells[:, 0, 0] - 0.2 * labels  # turned around
@@ -408,7 +408,7 @@ def flipped_score(is_flipped: NDArray[np.bool_]) -> CellScore:
     return only(find_cells(make_trace(text, cells), get_detectors(["quote"])))
 
 
-def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
+def test_the_interval_knows_that_neighbours_are_not_independent():
     generator = np.random.default_rng(3)
     scattered = flipped_score(generator.random(16_000) < 0.1)
     in_stretches = flipped_score(np.repeat(np.isin(np.arange(32), [3, 9, 20, 27]), 500))
@@ -425,7 +425,7 @@ def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
     assert widths[1] > 4 * widths[0]
 
 
-def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says() -> None:
+def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(30):
@@ -438,7 +438,7 @@ def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says(
     assert hits >= 26  # 15 with blocks of 500 characters
 
 
-def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
+def test_a_text_without_quotations_says_so_instead_of_a_score():
     text = make_text(2000) + make_text(2000).replace('"', "_")
     names = ["quote", "indentation", "digit", "line-position"]
     findings = find_cells(make_trace(text, noise(4000)), get_detectors(names))
@@ -467,20 +467,20 @@ def reached(score: CellScore) -> float:
     return score.auc if score.auc is not None else abs(score.spearman or 0)
 
 
-def test_the_strength_is_the_same_scale_for_both_kinds() -> None:
+def test_the_strength_is_the_same_scale_for_both_kinds():
     assert YES_NO.strength == pytest.approx(0.8)
     assert COUNT.strength == NEGATIVE.strength == pytest.approx(0.6)
 
 
 @FINDINGS
-def test_a_p_value_above_chance_is_no_finding(score: CellScore) -> None:
+def test_a_p_value_above_chance_is_no_finding(score):
     assert replace(score, p_value=MAX_P_VALUE).is_significant
     assert not replace(score, p_value=MAX_P_VALUE + 1e-9).is_significant
     assert not replace(score, p_value=None).is_significant
 
 
 @FINDINGS
-def test_a_score_that_chance_reaches_is_no_finding(score: CellScore) -> None:
+def test_a_score_that_chance_reaches_is_no_finding(score):
     assert replace(score, null_level=None).is_significant
     assert replace(score, null_level=reached(score) - 1e-6).is_significant
     assert not replace(score, null_level=reached(score)).is_significant
@@ -492,15 +492,13 @@ def test_a_score_that_chance_reaches_is_no_finding(score: CellScore) -> None:
     # The last one: the sign that was chosen on the first half must be the one found on the second.
     [(0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)],
 )
-def test_an_interval_that_chance_reaches_is_no_finding(
-    score: CellScore, near: float, far: float, is_significant: bool
-) -> None:
+def test_an_interval_that_chance_reaches_is_no_finding(score, near, far, is_significant):
     chance = 0.5 if score is YES_NO else 0.0
     low, high = sorted(chance + score.polarity * distance for distance in (near, far))
     assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant
 
 
 @FINDINGS
-def test_a_score_without_an_interval_is_no_finding(score: CellScore) -> None:
+def test_a_score_without_an_interval_is_no_finding(score):
     assert not replace(score, ci_low=None).is_significant
     assert not replace(score, ci_high=None).is_significant

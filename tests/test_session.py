@@ -2,7 +2,6 @@
 `faults/`."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ class Session:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Session]:
+def made(tmp_path):
     made = Session(tmp_path)
     with lock_folder(made.run.path):
         # What `train` writes first; a folder without it counts as removed.
@@ -66,9 +65,7 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_an_interrupted_validation_is_due_and_done_later(
-    made: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
     session = made.session
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 1)
     session.step()
@@ -87,7 +84,7 @@ def test_an_interrupted_validation_is_due_and_done_later(
     assert "is_validation_due" not in made.saved_state()
 
 
-def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> None:
+def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     session = made.session
     session.step()
     evaluation = session.validate()
@@ -111,9 +108,7 @@ def run_all(made: Session) -> dict[str, list[int]]:
     return steps
 
 
-def test_it_validates_and_saves_when_it_should(
-    made: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_validates_and_saves_when_it_should(made, monkeypatch):
     """Validation every two steps and at the last; saves every three, at the best, on request and at
     the last."""
     losses = iter([3.0, 4.0, 3.5, 3.2])
@@ -126,7 +121,7 @@ def test_it_validates_and_saves_when_it_should(
     assert steps["done"] == [7] and not made.session.state.is_stopped
 
 
-def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Session) -> None:
+def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made):
     session = made.session
     for _ in range(7):
         session.step()

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,9 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_that_a_callback_swallows_comes_again(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_that_a_callback_swallows_comes_again(number, monkeypatch):
     """Numba's compiler calls back into Python, and drops what is raised there."""
     monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
     handler = Signals()
@@ -39,16 +36,14 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_an_interrupt_in_a_finalizer(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_in_a_finalizer(monkeypatch, capfd):
     """Python prints what a closing generator raises, and drops it; other errors are shown."""
     monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
     monkeypatch.setattr(
         sys, "unraisablehook", sys.__unraisablehook__
     )  # not that of pytest, which keeps it
 
-    def interrupted_while_closing() -> Iterator[int]:
+    def interrupted_while_closing():
         try:
             yield 1
         finally:
@@ -56,7 +51,7 @@ def test_an_interrupt_in_a_finalizer(
             sum(range(1000))
 
     class Failing:
-        def __del__(self) -> None:
+        def __del__(self):
             raise ValueError("in a finalizer")
 
     with pytest.raises(KeyboardInterrupt), Signals().handle():
@@ -70,9 +65,9 @@ def test_an_interrupt_in_a_finalizer(
 
 
 @pytest.fixture
-def handled() -> Iterator[list[int]]:
+def handled():
     """The numbers of the signals that were handled."""
-    numbers: list[int] = []
+    numbers = []
     before = {
         number: signal.signal(number, lambda number, _: numbers.append(number))
         for number in ENDING_SIGNALS
@@ -83,9 +78,7 @@ def handled() -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("number", ENDING_SIGNALS)
-def test_a_signal_is_handled_after_the_block_even_if_that_fails(
-    handled: list[int], number: int
-) -> None:
+def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled, number):
     with pytest.raises(ZeroDivisionError), ending_signals_delayed():
         signal.raise_signal(number)
         assert handled == []

@@ -143,14 +143,14 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("attribute", "symbols", "header", "text", "expected"), ROWS)
-def test_labels(attribute: str, symbols: str, header: str, text: str, expected: str) -> None:
+def test_labels(attribute, symbols, header, text, expected):
     check_marks(text, getattr(scan_source(header + characters(text)), attribute), expected, symbols)
 
 
 PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; it was late.\n"
 
 
-def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not() -> None:
+def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not():
     for text, is_source in (
         ("", False),
         ("\ud800\n\n", False),
@@ -216,7 +216,7 @@ def main():
 
 @given(data=st.data())
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) -> None:
+def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data):
     """From the first definition at the margin, outside brackets, ifs and docstrings, to the last
     line but one."""
     text = LAMPS_PYTHON * 4
@@ -238,7 +238,7 @@ def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) ->
         )
 
 
-def test_a_definition_at_the_margin_closes_brackets_left_open_in_python() -> None:
+def test_a_definition_at_the_margin_closes_brackets_left_open_in_python():
     found = scan_source(PYTHON + "x = (1\n    def a():\n    b]\ndef c(d):\n")
     assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [
         *[1] * 5,
@@ -254,7 +254,7 @@ def test_a_definition_at_the_margin_closes_brackets_left_open_in_python() -> Non
 
 
 @pytest.mark.parametrize("marks", ['"""', "'''"])
-def test_a_text_that_starts_inside_a_docstring_is_read_from_its_end(marks: str) -> None:
+def test_a_text_that_starts_inside_a_docstring_is_read_from_its_end(marks):
     code = (
         f"def a():\n    {marks}Light (it).{marks}\n    return 1\n\n\ndef b(c='d'):\n    return 2\n"
     )

@@ -26,7 +26,7 @@ TEXT = "It was the best of times, it was the worst of times.\n"
 
 
 @pytest.fixture(autouse=True)
-def books(here: Path) -> None:
+def books(here):
     for name in ("book/b.txt", "book/deep/a.txt", "dickens.txt"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(TEXT)
@@ -43,9 +43,7 @@ def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED)
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
-def test_it_is_found_from_elsewhere(
-    source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_from_elsewhere(source, here, tmp_path, monkeypatch):
     found = find(source)
     assert found.location is not None
     assert os.path.isabs(found.location)
@@ -63,9 +61,7 @@ def test_it_is_found_from_elsewhere(
     )
 
 
-def test_locations_are_those_of_the_sources(
-    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locations_are_those_of_the_sources(here, tmp_path, monkeypatch):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "austen.txt").write_text(TEXT)
     monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
@@ -80,7 +76,7 @@ def test_locations_are_those_of_the_sources(
     assert read_corpus([]).locations == (sysconfig.get_paths()["stdlib"],)
 
 
-def test_a_location_that_leads_nowhere_is_none(here: Path) -> None:
+def test_a_location_that_leads_nowhere_is_none(here):
     for location in (
         str(here / "gone.txt"),
         str(here / "gone*"),
@@ -101,7 +97,7 @@ def put_run(path: str) -> None:
 
 
 @pytest.mark.parametrize("source", [".", "**/*.txt", "book/../book/../**/*.t*"])
-def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> None:
+def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source):
     before = read_corpus([source], order=SORTED)
     put_run("checkpoints/here-001")
     put_run("book/run")
@@ -111,9 +107,7 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> N
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
 
 
-def test_what_a_run_names_is_neither_downloaded_nor_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch):
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
     with pytest.raises(
         NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"
@@ -131,7 +125,7 @@ SHUFFLED_NAMES = sorted(NAMES, key=lambda name: hashlib.sha256(f"0/{name}".encod
 
 
 @pytest.fixture
-def texts(here: Path) -> Path:
+def texts(here):
     """The folder `texts`, in which each file contains its own name."""
     for path in (here / "texts" / name for name in NAMES):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +138,7 @@ def lines(source: str, order: Order) -> list[str]:
 
 
 @pytest.mark.usefixtures("texts")
-def test_files_are_shuffled_by_the_documented_rule() -> None:
+def test_files_are_shuffled_by_the_documented_rule():
     assert lines("texts", SHUFFLED) == SHUFFLED_NAMES != NAMES
     assert lines("texts", SORTED) == sorted(NAMES)
     # Recorded runs depend on it: figures from another implementation of SHA-256, sha256sum.
@@ -159,9 +153,7 @@ def test_files_are_shuffled_by_the_documented_rule() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{texts}/**/*.txt"])
-def test_a_pattern_from_any_folder(
-    pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pattern_from_any_folder(pattern, texts, tmp_path, monkeypatch):
     source = pattern.format(texts=glob.escape(str(texts)))
     assert lines(source, SHUFFLED) == SHUFFLED_NAMES
     location = read_corpus([source]).locations[0]
@@ -171,9 +163,7 @@ def test_a_pattern_from_any_folder(
 
 
 @pytest.mark.usefixtures("texts")
-def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_not_followed() -> (
-    None
-):
+def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_not_followed():
     Path("texts/empty.txt").touch()
     note = "shuffled the 12 files of texts: the validation text comes from all of it"
     assert note in read_corpus(["texts"]).notes

@@ -4,7 +4,6 @@ known."""
 import numpy as np
 import pytest
 import torch
-from conftest import TrainedRun
 from effects_networks import H, make_config, make_network, tensors_of
 
 import charrnn.api
@@ -25,7 +24,7 @@ BLOCKS = {"lstm": "ifgo", "peephole": "ifgo", "coupled": "fgo", "gru": "rzn"}
 
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "unitary"])
-def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
+def test_the_largest_singular_value_is_that_of_torch(cell):
     network = make_network(cell, num_layers=2)
     found = measure_spectrum(
         "run", make_config(cell, num_layers=2), checkpoints=[(7, tensors_of(network))], log=[]
@@ -45,9 +44,7 @@ def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
         assert "".join(one.gate for one in found.matrices if one.layer == 1) == BLOCKS[cell]
 
 
-def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetric_one_is_skew() -> (
-    None
-):
+def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetric_one_is_skew():
     network = make_network("unitary", num_layers=2)
     places, matrices = zip(
         *recurrent_matrices(make_config("unitary", num_layers=2), tensors_of(network)), strict=True
@@ -67,7 +64,7 @@ def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetr
         np.testing.assert_array_equal(matrix, -matrix.T)
 
 
-def test_steps_without_a_finite_norm_are_left_out() -> None:
+def test_steps_without_a_finite_norm_are_left_out():
     log = [
         {"event": "step", "step": 1, "grad_norm": 2.5},
         {"event": "step", "step": 2, "grad_norm": None},
@@ -78,7 +75,7 @@ def test_steps_without_a_finite_norm_are_left_out() -> None:
     assert gradient_norms([]) == ((), ())
 
 
-def test_the_norms_of_many_steps_are_grouped() -> None:
+def test_the_norms_of_many_steps_are_grouped():
     many = [
         {"event": "step", "step": step, "grad_norm": float(step % 7)}
         for step in range(1, 2 * MAX_NORMS + 2)
@@ -89,7 +86,7 @@ def test_the_norms_of_many_steps_are_grouped() -> None:
     assert min(norms[:-1]) >= 2, "the largest of three consecutive ones"
 
 
-def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> None:
+def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn):
     spectrum = charrnn.training_spectrum(rnn.path)
     last = next(charrnn.api.load_steps(rnn.path)).tensors["layers.0.weight_hh_l0"]
     assert spectrum.matrices[0].largest_singular_values[0] == pytest.approx(
@@ -99,6 +96,6 @@ def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> 
     assert len(spectrum.matrices[0].largest_singular_values) == len(spectrum.steps) > 0
 
 
-def test_a_chart_of_few_steps_names_each() -> None:
+def test_a_chart_of_few_steps_names_each():
     chart = line_chart("norms", [Line("run", [[(0.0, 1.0), (2.0, 1.0)]], 0)], [], empty="")
     assert chart.across_ticks(9) == [(0, "0"), (1, "1"), (2, "2")]

@@ -1,8 +1,6 @@
 """Holding a cell while the model writes: it stays where it is held, and what it stands for
 follows."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from built_runs import build_quoting
@@ -24,9 +22,7 @@ CELL = (0, QUOTING_UNIT)
     ("cell", "depth", "zoneout"),
     [*((cell, "stacked", 0.0) for cell in CELLS), *(("lstm", depth, 0.3) for depth in DEPTHS)],
 )
-def test_a_held_cell_stays_where_it_is_and_the_others_notice(
-    cell: str, depth: str, zoneout: float
-) -> None:
+def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneout):
     config = Config(
         cell=cell,
         depth=depth,
@@ -51,7 +47,7 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(
         assert not np.allclose(free_logits, held_logits)
 
 
-def test_cells_and_values_that_are_not_there_are_refused() -> None:
+def test_cells_and_values_that_are_not_there_are_refused():
     config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
     stepper = Stepper(
         config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()}
@@ -71,16 +67,14 @@ def test_cells_and_values_that_are_not_there_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def quoting_model(tmp_path_factory: pytest.TempPathFactory) -> charrnn.Model:
+def quoting_model(tmp_path_factory):
     """A model of a text that has letters of its own inside quotations."""
     folder = tmp_path_factory.mktemp("quotes")
     (folder / "quotes.txt").write_text(quoting_text(20_000), encoding="utf-8")
     return charrnn.load(build_quoting(folder / "quoting", folder / "quotes.txt"))
 
 
-def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(
-    quoting_model: charrnn.Model,
-) -> None:
+def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(quoting_model):
     text, context = quoting_model.held_out_text()
     trace = quoting_model.trace(text, context=context)
     (found,) = charrnn.find_cells(trace, ["quote"]).scores
@@ -89,7 +83,7 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
     values = trace.cells[:, found.layer, found.unit]
     inside = label_quotes(trace.text)
 
-    def share_inside(**options: Any) -> float:
+    def share_inside(**options):
         written = quoting_model.sample(seed=0, length=1000, **options).text
         num_inside = sum(map(written.count, "xyz"))
         num_outside = sum(map(written.count, "abc"))
@@ -101,7 +95,7 @@ def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations
     assert share_inside(clamps={CELL: float(np.median(values[~inside]))}) < 0.1
 
 
-def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:
+def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model):
     pieces = list(
         quoting_model.stream(seed=0, length=200, cell=(0, 3), precision="fp32", prime="ab “xy")
     )
@@ -111,10 +105,8 @@ def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: cha
     )
 
 
-def test_a_prime_is_read_again_where_a_precision_or_clamp_reads_it_otherwise(
-    quoting_model: charrnn.Model,
-) -> None:
-    ways: list[dict[str, Any]] = [
+def test_a_prime_is_read_again_where_a_precision_or_clamp_reads_it_otherwise(quoting_model):
+    ways = [
         {},
         {"precision": "fp32"},
         {"clamps": {CELL: 0.5}},

@@ -17,7 +17,7 @@ def config_of(cell: str) -> Config:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_reading_is_stepping_and_continues_from_a_state(cell: str) -> None:
+def test_reading_is_stepping_and_continues_from_a_state(cell):
     stepper = Stepper(config_of(cell), hand_built_tensors(config_of(cell), V))
     ids = np.random.default_rng(4).integers(0, V, 20).astype(np.uint16)
     state = stepper.initial_state(1)
@@ -31,7 +31,7 @@ def test_reading_is_stepping_and_continues_from_a_state(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_weights_of_any_size_step_without_overflow(cell: str) -> None:
+def test_weights_of_any_size_step_without_overflow(cell):
     tensors = {
         name: value * np.float32(1e4)
         for name, value in hand_built_tensors(config_of(cell), V).items()
@@ -42,7 +42,7 @@ def test_weights_of_any_size_step_without_overflow(cell: str) -> None:
     assert np.isfinite(state.vectors).all()
 
 
-def test_weights_that_are_missing_surplus_or_of_another_shape_or_kind_are_refused() -> None:
+def test_weights_that_are_missing_surplus_or_of_another_shape_or_kind_are_refused():
     config = config_of("gru")
     tensors = hand_built_tensors(config, V)
     damaged = [

@@ -3,12 +3,10 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import TrainedRun
 from progress_reports import reports
 from synthetic import make_corpus
 
@@ -16,7 +14,6 @@ import charrnn
 from charrnn.analyses.history import CHARS_OF_HISTORY, history
 from charrnn.api import Model, load, load_steps
 from charrnn.cells import analysis
-from charrnn.cells.analysis import CellAnalysis
 from charrnn.cli.visualize import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
@@ -28,18 +25,16 @@ HALF = len(TEXT) // 2
 
 
 @pytest.fixture
-def study(model: Model) -> CellAnalysis:
+def study(model):
     assert len(LIVELY) == HALF
     return model.study(TEXT)
 
 
-def test_the_ablation_uses_the_half_that_did_not_choose(
-    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ablated: list[tuple[int, int]] = []
+def test_the_ablation_uses_the_half_that_did_not_choose(study, monkeypatch):
+    ablated = []
     real = analysis.ablate_cells
 
-    def ablate_cells(network: Any, ids: Any, **options: Any) -> Any:
+    def ablate_cells(network, ids, **options):
         for begin in options["begins"]:
             ablated.append((begin - study.text.first, options["num_chars"]))
         return real(network, ids, **options)
@@ -54,7 +49,7 @@ def test_the_ablation_uses_the_half_that_did_not_choose(
 
 
 @pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
-def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damaged: str) -> None:
+def test_a_model_that_computes_no_finite_numbers_is_refused(model, damaged):
     tensors = model.tensors | {damaged: np.full_like(model.tensors[damaged], np.nan)}
     study = Model(model.config, model.vocab, tensors).study(TEXT)
     measured = [study.inputs, study.outputs, lambda: study.page(0, 1), study.atlas]
@@ -68,9 +63,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damage
             measure()
 
 
-def test_the_passages_shown_come_from_that_half(
-    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_passages_shown_come_from_that_half(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
@@ -87,9 +80,7 @@ def test_the_passages_shown_come_from_that_half(
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
-def test_the_cells_furthest_above_the_baseline_are_shown_first(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cells_furthest_above_the_baseline_are_shown_first(model, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
@@ -122,8 +113,8 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(
 
 @pytest.mark.parametrize("documents", ["lines", "blank-lines", "column"])
 def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
-    tmp_path: Path, documents: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, documents, monkeypatch
+):
     """Each document is `abcde`; a quarter of them begin with another letter."""
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 1_000)
     run = build_chain(tmp_path / "names-001", "\0abcde", documents=documents)
@@ -136,7 +127,7 @@ def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
     assert effect.num_inside == sum(character != "\0" for character in part[:-1])
 
 
-def test_a_found_cell_is_ablated_in_documents(tmp_path: Path) -> None:
+def test_a_found_cell_is_ablated_in_documents(tmp_path):
     run = build_chain(tmp_path / "names-001", "\0abcde", documents="lines")
     text = "abcde\0abcde\0abcde\0bcde\0" * 100
     found = charrnn.load(run).survey(text, detectors=["line-position"], ablations=True)
@@ -149,9 +140,7 @@ def test_a_found_cell_is_ablated_in_documents(tmp_path: Path) -> None:
     assert score.ablation_outside == pytest.approx(alone.effects[0].change_outside, abs=1e-6)
 
 
-def test_a_missing_detector_that_the_findings_need_is_named(
-    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_detector_that_the_findings_need_is_named(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     for call in (study.passages, lambda found: history(study, found, [])):
@@ -159,9 +148,7 @@ def test_a_missing_detector_that_the_findings_need_is_named(
             call(findings)
 
 
-def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(
-    lstm: TrainedRun,
-) -> None:
+def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm):
     model, text = charrnn.load(lstm.path), make_corpus(num_chars=4_000, seed=3).text
     with reports() as done:
         histories = model.history(text, detectors=["quote", "line-position"])
@@ -178,9 +165,7 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(
 
 
 @pytest.mark.docs
-def test_the_page_computes_every_picture(
-    rnn: TrainedRun, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
     """Each expression of its table, on a text as its introduction makes it."""
     model = load(gru.path)
     text = model.encode(make_corpus(num_chars=2_000, seed=3).text)

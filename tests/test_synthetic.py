@@ -2,13 +2,13 @@
 some."""
 
 import numpy as np
-from synthetic import SyntheticCorpus, make_corpus
+from synthetic import make_corpus
 
 from charrnn.detectors.detector import why_not_scored
 from charrnn.detectors.registry import DETECTORS
 
 
-def test_its_states_are_those_that_the_detectors_see() -> None:
+def test_its_states_are_those_that_the_detectors_see():
     corpus = make_corpus(num_chars=4_000, seed=7)
     states = {
         "quote": corpus.is_quoted,
@@ -19,7 +19,7 @@ def test_its_states_are_those_that_the_detectors_see() -> None:
         assert np.array_equal(DETECTORS[name].label(corpus.text), state)
 
 
-def test_there_is_something_to_find(corpus: SyntheticCorpus) -> None:
+def test_there_is_something_to_find(corpus):
     assert "\n\n" in corpus.text and {0, 4, 8, 12} <= set(corpus.indentation.tolist())
     for name in ("quote", "line-position", "indentation", "bracket-depth"):
         assert why_not_scored(DETECTORS[name].label(corpus.text)) is None

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +97,7 @@ WIDE_TABLES: dict[str, RenderableType] = {
 
 
 @pytest.mark.parametrize("name", WIDE_TABLES)
-def test_tables_fit_eighty_columns_and_leave_nothing_out(name: str) -> None:
+def test_tables_fit_eighty_columns_and_leave_nothing_out(name):
     text = plain(table := WIDE_TABLES[name])
     assert 0 < max(map(cell_len, text.splitlines())) <= 80
     # What does not fit goes on below: the same characters stand in a table that has all the room it
@@ -108,9 +107,7 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(name: str) -> None:
 
 @pytest.mark.parametrize("width", [36, 60])
 @pytest.mark.parametrize("make", [tables.findings_table, tables.contributions_table])
-def test_figures_that_do_not_fit_go_on_below_uncut(
-    make: Callable[[CellFindings], RenderableType], width: int
-) -> None:
+def test_figures_that_do_not_fit_go_on_below_uncut(make, width):
     narrow = plain(make(FINDINGS), width)
     words = Counter(narrow.replace("─", "").split())
     expected = Counter(plain(make(FINDINGS), 200).replace("─", "").split())
@@ -121,11 +118,11 @@ def test_figures_that_do_not_fit_go_on_below_uncut(
     assert words["quote"] == sum("───" in line for line in narrow.splitlines())
 
 
-def test_a_narrow_table_has_several_parts() -> None:
+def test_a_narrow_table_has_several_parts():
     assert plain(tables.findings_table(FINDINGS), 36).count("quote") > 1
 
 
-def test_a_part_below_repeats_every_name_that_has_room() -> None:
+def test_a_part_below_repeats_every_name_that_has_room():
     rows = [
         ("standard-library-001", protocol, "1.2345", "-0.1392")
         for protocol in ("stateful", "dynamic")
@@ -147,7 +144,7 @@ GOOD = replace(QUOTE, untrained=0.6)
 FALLING = replace(BRACKETS, p_value=0.005, null_level=0.1)
 
 
-def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() -> None:
+def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
     coloured = ColouredText(text="ab", values=(0.0, 1.0))
     for score, mark in (
         (GOOD, ""),
@@ -177,7 +174,7 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() 
         )
 
 
-def test_a_copy_is_shown_by_its_first_words() -> None:
+def test_a_copy_is_shown_by_its_first_words():
     for text, shown in (
         (20 * "a", 20 * "a"),
         (21 * "a", 19 * "a" + "…"),
@@ -187,7 +184,7 @@ def test_a_copy_is_shown_by_its_first_words() -> None:
         assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
 
 
-def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
+def test_where_only_ascii_can_be_written_bars_are_as_long_as_else():
     history = CellHistory(
         detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0)
     )
@@ -205,7 +202,7 @@ def loss_row(name: str, protocol: str, *, is_compared: bool = True) -> Evaluatio
     return EvaluationRow(name=name, loss=loss, difference=difference)
 
 
-def test_a_note_says_which_loss_each_difference_is_to() -> None:
+def test_a_note_says_which_loss_each_difference_is_to():
     first = loss_row("one", "stateful", is_compared=False)
     twice = replace(first, loss=replace(LOSS, text_length=1_000))
     assert tables.how_to_read([first, twice]).endswith(
@@ -226,7 +223,7 @@ def test_a_note_says_which_loss_each_difference_is_to() -> None:
     )
 
 
-def test_a_heading_cannot_move_the_cursor_or_be_markup() -> None:
+def test_a_heading_cannot_move_the_cursor_or_be_markup():
     table = tables.plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
     table.add_row("x", "1")
     shown = plain(table)

@@ -3,7 +3,6 @@ and the error."""
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,9 +71,7 @@ def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, T
 @example(b"abc\xff\xff\0\0\0\0", "utf-8", 4)
 @example(b"\xff\xfe\0\0\xff", "utf-8", 4)
 @example(b"abcd\r", None, 4)
-def test_blocks_of_any_size_give_the_whole_text(
-    data: bytes, encoding: str | None, block: int
-) -> None:
+def test_blocks_of_any_size_give_the_whole_text(data, encoding, block):
     text, tally, fault = read(data, encoding, block)
     whole, whole_tally, whole_fault = read(data, encoding, 1 << 20)
     assert (text, tally, bool(fault)) == (whole, whole_tally, bool(whole_fault)), (
@@ -91,7 +88,7 @@ def test_blocks_of_any_size_give_the_whole_text(
 @settings(max_examples=50)
 @example("é" * 9 + "\0" + "a" * 30, [1], 8)
 @example("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 2, [5], 8)
-def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:
+def test_ids_do_not_depend_on_how_a_text_is_cut(text, lengths, block):
     builder, at, number = IdBuilder("char"), 0, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(id_builder, "BLOCK_BYTES", block)
@@ -120,7 +117,7 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], b
             next(builder.encode(exact))
 
 
-def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path):
     path = tmp_path / "log.txt"
     path.write_text("first line\n" * 9)
     blocks = file_blocks(path, "utf-8", Tally(), needs_regular=False)

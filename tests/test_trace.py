@@ -4,7 +4,6 @@ gates included."""
 import errno
 import sys
 import tempfile
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -62,9 +61,7 @@ def check_logprobs(found: NDArray[np.float32], logprobs: Tensor, ids: Ids, first
         *(("lstm", 61, 1), ("gru", WARM_UP + 148, WARM_UP + 88), ("rnn", WARM_UP + 60, WARM_UP)),
     ],
 )
-def test_cells_and_logprobs_are_those_of_one_step_after_the_other(
-    cell: str, num_chars: int, first: int
-) -> None:
+def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell, num_chars, first):
     network, ids = random_network(cell), make_ids(num_chars)
     trace = trace_text(network, as_text(ids, first))
     cells, logprobs = step_through(network, cell, ids)
@@ -91,11 +88,9 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(
         ),  # more context than the other lanes are warmed up with
     ],
 )
-def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(
-    cell: str, num_chars: int, first: int
-) -> None:
+def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell, num_chars, first):
     network, ids = random_network(cell), make_ids(num_chars)
-    lanes: set[int] = set()
+    lanes = set()
     network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
     with reports() as done:
         trace = trace_text(network, as_text(ids, first))
@@ -119,7 +114,7 @@ def make_text(num_chars: int, first: int = 0) -> EncodedText:
 
 
 @pytest.mark.parametrize(("cell", "depth"), [("lstm", "stacked"), ("gru", "dilated")])
-def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
+def test_the_values_are_those_of_a_trace(cell, depth):
     network, text = random_network(cell, depth), make_text(LONG + 1, first=30)
     with reports() as done:
         activations = Activations(network, text)
@@ -137,7 +132,7 @@ def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
     ("cell", "depth", "documents"),
     [("lstm", "stacked", True), ("gru", "dilated", False), ("rnn", "stacked", False)],
 )
-def test_the_gates_are_counted_in_the_same_pass(cell: str, depth: str, documents: bool) -> None:
+def test_the_gates_are_counted_in_the_same_pass(cell, depth, documents):
     network, text = random_network(cell, depth), make_text(LONG)
     network.end_id = 3 if documents else None
     activations = Activations(network, text)
@@ -172,7 +167,7 @@ def gates_one_at_a_time(network: CharRNN, ids: NDArray[np.uint16]) -> NDArray[np
 
 @pytest.mark.parametrize("zoneout", [0.0, 0.25])
 @torch.no_grad()
-def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout: float) -> None:
+def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout):
     """END is id 3; zoneout keeps a quarter of the memory whatever the gate does."""
     network, text = random_network("lstm", zoneout=zoneout), make_text(300)
     network.end_id = 3
@@ -185,9 +180,7 @@ def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout: f
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes the file when it is closed")
 @pytest.mark.parametrize("reserves", [True, False])
-def test_nothing_is_left_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserves: bool
-) -> None:
+def test_nothing_is_left_of_the_file(tmp_path, monkeypatch, reserves):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if not reserves:  # as on ZFS
         refuse = Mock(side_effect=OSError(errno.EOPNOTSUPP, "Operation not supported"))
@@ -205,9 +198,7 @@ def test_nothing_is_left_of_the_file(
 
 
 @pytest.mark.parametrize("at", ["os.posix_fallocate", "mmap.mmap"])
-def test_a_full_disk_is_one_clear_error_before_anything_is_read(
-    monkeypatch: pytest.MonkeyPatch, at: str
-) -> None:
+def test_a_full_disk_is_one_clear_error_before_anything_is_read(monkeypatch, at):
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(at, full, raising=False)
     with pytest.raises(

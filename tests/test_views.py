@@ -55,11 +55,11 @@ def drawn(
     for picture in shown:
         console.print(picture)
     file.flush()
-    return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    return file.buffer.getvalue().decode(encoding)
 
 
 @pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
-def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) -> None:
+def test_nothing_sticks_out_or_steers_the_terminal(shown):
     # Each terminal with a width, not all with all of them.
     for width, encoding in ((40, "utf-8"), (80, "ascii"), (120, "utf-8")):
         plain = drawn(shown, width, encoding=encoding)
@@ -71,7 +71,7 @@ def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) 
             ("256", "light"),
             ("truecolor", "unknown"),
         ):
-            texts.append(drawn(shown, width, colours, encoding, background))  # type: ignore[arg-type]
+            texts.append(drawn(shown, width, colours, encoding, background))
         for text in texts:
             without = SETS_COLOURS.sub("", text)
             assert max(map(cell_len, without.splitlines())) <= width, without
@@ -89,7 +89,7 @@ NO_FIGURE = ("text", "table of settings", "table of skipped")
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_no_figure_is_cut(name: str) -> None:
+def test_no_figure_is_cut(name):
     charts = [picture for picture in PICTURES[name] if isinstance(picture, SvgDrawing)]
     tables = [picture for picture in PICTURES[name] if picture not in charts]
     # Names and texts may be cut, and the figure in them.
@@ -103,13 +103,13 @@ def test_no_figure_is_cut(name: str) -> None:
             assert ticks == sorted({*ticks}, reverse=True), "downwards along the axis"
 
 
-def test_every_view_is_drawn() -> None:
+def test_every_view_is_drawn():
     """Those of classes with a `view` of their own, and of what the notebook draws besides."""
     package = Path(charrnn.__file__).parent
     for path in package.rglob("*.py"):
         if "(Displayable)" in path.read_text(encoding="utf-8"):
             import_module(".".join(path.relative_to(package.parent).with_suffix("").parts))
-    kinds: list[type] = [Displayable]
+    kinds = [Displayable]
     for kind in kinds:
         kinds += kind.__subclasses__()
     views = {

@@ -15,7 +15,7 @@ ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates 
 
 @given(ANY_TEXT)
 @settings(max_examples=30)
-def test_a_text_comes_back_from_its_ids(text: str) -> None:
+def test_a_text_comes_back_from_its_ids(text):
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
     assert ids.dtype == np.uint16
@@ -27,13 +27,13 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
 
 @given(st.binary(max_size=60))
 @settings(max_examples=50)
-def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
+def test_byte_by_byte_decoding_equals_decoding_at_once(data):
     vocab = Vocab.of_bytes()
     decoder = Decoder(vocab)
     assert "".join([decoder.feed(id) for id in data] + [decoder.finish()]) == vocab.decode(data)
 
 
-def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> None:
+def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish():
     decoder = Decoder(Vocab.of_bytes())
     fed = [(decoder.feed(id), decoder.is_amid_character) for id in "aé".encode()]
     assert fed == [("a", False), ("", True), ("é", False)]
@@ -41,7 +41,7 @@ def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> 
     assert (decoder.feed(ord("a")), decoder.finish()) == ("a", "")
 
 
-def test_unseen_characters_become_the_unknown_id() -> None:
+def test_unseen_characters_become_the_unknown_id():
     vocab = Vocab.from_text("hello")
     # Below, between and beyond the known code points, and beyond the lookup table.
     assert vocab.encode("\0 hfo~\U0010ffff").tolist() == [0, 0, 2, 0, 4, 0, 0]
@@ -50,7 +50,7 @@ def test_unseen_characters_become_the_unknown_id() -> None:
     assert Vocab.of_bytes().unknown_characters("é\0") == []
 
 
-def test_rare_characters_are_dropped_only_from_larger_texts() -> None:
+def test_rare_characters_are_dropped_only_from_larger_texts():
     for num_filler, kept in (
         (9_000, "abc"),
         (10_500, "bc"),
@@ -64,7 +64,7 @@ def test_rare_characters_are_dropped_only_from_larger_texts() -> None:
         )
 
 
-def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points() -> None:
+def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points():
     assert Vocab.from_text("z" * 5 + "dcba" * 2 + "y", max_size=4).characters == (
         UNKNOWN,
         "a",
@@ -73,7 +73,7 @@ def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points() ->
     )
 
 
-def test_a_text_without_a_character_to_keep_is_refused() -> None:
+def test_a_text_without_a_character_to_keep_is_refused():
     with pytest.raises(DataError, match=r"^the text is empty"):
         Vocab.from_text("")
     with pytest.raises(DataError, match="occurs 3 times"):
@@ -82,7 +82,7 @@ def test_a_text_without_a_character_to_keep_is_refused() -> None:
 
 @given(ANY_TEXT)
 @settings(max_examples=40)
-def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
+def test_vocab_json_brings_the_alphabet_back(text):
     for vocab in (
         Vocab.from_text(text),
         Vocab.of_bytes(),
@@ -94,7 +94,7 @@ def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
 
 
-def test_a_broken_vocab_json_is_refused_by_name() -> None:
+def test_a_broken_vocab_json_is_refused_by_name():
     for data, fault in (
         ([], "an object"),
         ({"kind": ["char"], "characters": ["", "a"]}, "kind"),
@@ -110,13 +110,13 @@ def test_a_broken_vocab_json_is_refused_by_name() -> None:
             Vocab.from_json(data)
 
 
-def test_the_end_of_a_document_is_entry_1_however_rare_it_is() -> None:
+def test_the_end_of_a_document_is_entry_1_however_rare_it_is():
     text = 20_000 * "abc" + "\0"
     assert Vocab.from_text(text, min_count=3).characters == ("", "\0", "a", "b", "c")
     assert Vocab.from_text(text, max_size=3).characters == ("", "\0", "a")
 
 
-def test_an_exact_alphabet_is_the_characters_that_occur() -> None:
+def test_an_exact_alphabet_is_the_characters_that_occur():
     vocab = Vocab.from_text("hello" * 5_000 + "q", is_exact=True)
     assert vocab.characters == tuple("ehloq"), "however rare"
     assert not vocab.has_unknown_symbol
@@ -129,7 +129,7 @@ def test_an_exact_alphabet_is_the_characters_that_occur() -> None:
     assert vocab.to_json() == {"kind": "char", "characters": ["e", "h", "l", "o", "q"]}
 
 
-def test_an_exact_alphabet_cannot_encode_other_characters() -> None:
+def test_an_exact_alphabet_cannot_encode_other_characters():
     vocab = Vocab.from_text("hello", is_exact=True)
     with pytest.raises(
         DataError,
@@ -143,7 +143,7 @@ def test_an_exact_alphabet_cannot_encode_other_characters() -> None:
         Vocab.from_text("".join(map(chr, range(0x10000, 0x10001 + MAX_CHARACTERS))), is_exact=True)
 
 
-def test_an_exact_alphabet_is_extended_by_every_character() -> None:
+def test_an_exact_alphabet_is_extended_by_every_character():
     vocab = Vocab.from_text("hello", is_exact=True)
     counted = CharacterCounts(np.array([0, 101, 122, 97]), np.array([1, 50_000, 1, 50_000]))
     assert vocab.extended(counted).characters == (*"ehlo", "a", "z")

@@ -5,7 +5,6 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from exploring import (
@@ -19,11 +18,9 @@ from exploring import (
     until,
     use_light_terminal,
 )
-from fixture_types import Command
 from textual import events
 from textual.pilot import Pilot
 
-from charrnn.api import Model
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.tui.full_screen import Help, KeyQuestion, Question
 from charrnn.tui.write import drafts
@@ -41,7 +38,7 @@ TEXT = "the lamp is lit. the door"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     path = tmp_path / "draft.txt"
     path.write_text(TEXT, encoding="utf-8")
     return path
@@ -63,10 +60,10 @@ async def until_draft(app: Writer, pilot: Pilot[bool], expected: str) -> None:
     await until(pilot, lambda: app.draft_screen.editor.draft == expected)
 
 
-def test_tab_offers_five_continuations(model: Model, path: Path) -> None:
+def test_tab_offers_five_continuations(model, path):
     expected = model.continuations(TEXT, seed=3)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press("tab")
         await until_offered(app, pilot, expected)
         for one in expected:
@@ -78,10 +75,10 @@ def test_tab_offers_five_continuations(model: Model, path: Path) -> None:
     assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
 
 
-def test_tab_once_more_offers_five_others(model: Model, path: Path) -> None:
+def test_tab_once_more_offers_five_others(model, path):
     expected = model.continuations(TEXT, seed=3)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press("tab")
         await until_offered(app, pilot, expected)
         await pilot.press("tab")
@@ -94,11 +91,11 @@ def test_tab_once_more_offers_five_others(model: Model, path: Path) -> None:
     play_writer(model, path, script)
 
 
-def test_a_digit_inserts_a_continuation_and_ctrl_z_takes_it_out(model: Model, path: Path) -> None:
+def test_a_digit_inserts_a_continuation_and_ctrl_z_takes_it_out(model, path):
     expected = model.continuations(TEXT, seed=3)
     taken = TEXT + expected[2].text
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press("tab")
         await until_offered(app, pilot, expected)
         await pilot.press("3")
@@ -112,10 +109,8 @@ def test_a_digit_inserts_a_continuation_and_ctrl_z_takes_it_out(model: Model, pa
     play_writer(model, path, script)
 
 
-def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(
-    model: Model, path: Path
-) -> None:
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(model, path):
+    async def script(app, pilot):
         await pilot.press("home", "right", "right", "right", "tab")
         await until_offered(app, pilot, model.continuations("the", seed=3))
         # While continuations are shown, they are replaced by those of the new settings.
@@ -126,7 +121,7 @@ def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(
         for num_times, temperature in ((2, 1.2), (3, 0.8)):
             await pilot.press(*["ctrl+t"] * num_times)
             shown = f"line  temperature {temperature}"
-            await until(pilot, lambda shown=shown: shown in screen(app))  # type: ignore[misc]
+            await until(pilot, lambda shown=shown: shown in screen(app))
 
     play_writer(model, path, script)
 
@@ -134,10 +129,10 @@ def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(
 AUTHORS_TEXT = b"\xef\xbb\xbf" + "“The lamp\u00a0is lit—”\r\nthe\u2028door\r\n".encode()
 
 
-def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> None:
+def test_ctrl_s_saves_the_authors_own_characters(model, path):
     path.write_bytes(AUTHORS_TEXT)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press("x")
         await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
         assert path.read_bytes() == AUTHORS_TEXT
@@ -151,10 +146,10 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
     assert path.read_bytes() == AUTHORS_TEXT[:-2] + b"x\r\n", "typed before the last line end"
 
 
-def test_a_note_says_what_the_model_reads_as_something_else(model: Model, path: Path) -> None:
+def test_a_note_says_what_the_model_reads_as_something_else(model, path):
     path.write_bytes(AUTHORS_TEXT)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await until(pilot, lambda: bool(app.draft_screen.note))
         assert "“ (read as" in app.draft_screen.note
         assert app.draft_screen.note.startswith("lstm-001 does not know ")
@@ -162,14 +157,12 @@ def test_a_note_says_what_the_model_reads_as_something_else(model: Model, path: 
     play_writer(model, path, script)
 
 
-def test_a_new_draft_gets_the_name_asked_for(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_draft_gets_the_name_asked_for(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     taken = Path("taken.txt")
     taken.write_text("taken")
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press(*"abc", "ctrl+s")
         await answer(app, pilot, "~nosuchuser/x")
         assert "That name cannot be used" in screen(app)
@@ -198,8 +191,8 @@ def test_a_new_draft_gets_the_name_asked_for(
     play_writer(model, None, script)
 
 
-def test_keys_that_arrive_together_are_obeyed_in_their_order(model: Model, tmp_path: Path) -> None:
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+def test_keys_that_arrive_together_are_obeyed_in_their_order(model, tmp_path):
+    async def script(app, pilot):
         editor = app.draft_screen.editor
         for key in ("a", "b", "backspace", "ctrl+s", "c", "tab", "d", "left", "e", "ctrl+q"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
@@ -210,8 +203,8 @@ def test_keys_that_arrive_together_are_obeyed_in_their_order(model: Model, tmp_p
     play_writer(model, tmp_path / "new.txt", script)
 
 
-def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> None:
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+def test_leaving_asks_if_something_is_not_saved(model, path):
+    async def script(app, pilot):
         for key in ("ctrl+q", "ctrl+c"):
             await pilot.press("x", key)
             await until(pilot, lambda: isinstance(app.screen, KeyQuestion))
@@ -230,13 +223,11 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
     assert path.read_text() == TEXT + "xx"
 
 
-def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(
-    model: Model, path: Path
-) -> None:
+def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(model, path):
     hostile = "\x1b[2J\x07 \u202eback \x9b2J\x0c a\u2028\x1b"
     path.write_text(hostile, encoding="utf-8")
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         assert "␛[2J" in screen(app)
         assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
         for key in ("ctrl+c", "ctrl+x"):
@@ -253,21 +244,19 @@ def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(
     assert path.read_text(encoding="utf-8") == hostile, "what is discarded is not saved"
 
 
-def test_typing_does_not_wait_for_the_model(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_typing_does_not_wait_for_the_model(model, path, monkeypatch):
     go_on, is_waiting, is_over = threading.Event(), threading.Event(), threading.Event()
     take = Continuations.take
 
-    def wait(self: Any, **options: Any) -> Any:
+    def wait(self, **options):
         is_waiting.set()
         assert go_on.wait(600)
         return take(self, **options)
 
     monkeypatch.setattr(Continuations, "take", wait)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        def read(*arguments: Any, **options: Any) -> Continuations:
+    async def script(app, pilot):
+        def read(*arguments, **options):
             app.call_from_thread(app.draft_screen.say, "what reading says")
             return continue_text(*arguments, **options)
 
@@ -292,15 +281,13 @@ def test_typing_does_not_wait_for_the_model(
     play_writer(model, path, script)
 
 
-def test_an_error_is_shown_if_a_user_can_correct_it(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failure: Exception = CheckpointError("no such luck")
+def test_an_error_is_shown_if_a_user_can_correct_it(model, path, monkeypatch):
+    failure = CheckpointError("no such luck")
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_, **__):
         raise failure
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         nonlocal failure
         await pilot.press("x", "tab")
         await until(pilot, lambda: "no such luck" in screen(app))
@@ -315,13 +302,11 @@ def test_an_error_is_shown_if_a_user_can_correct_it(
         play_writer(model, path, script)
 
 
-def test_no_line_becomes_too_long(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_line_becomes_too_long(model, path, monkeypatch):
     monkeypatch.setattr("charrnn.tui.write.drafts.MAX_LINE_CHARS", 50)
     path.write_text(("a" * 49 + "\n") * 2 + "a" * 40, encoding="utf-8")
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         editor = app.draft_screen.editor
         length = len(editor.draft)
         editor.move_cursor((1, 0))
@@ -329,7 +314,7 @@ def test_no_line_becomes_too_long(
         for keys, num_chars in ((("backspace",), 98), (("b", "b"), 51), (("ctrl+v",), 52)):
             await pilot.press(*keys)
             said = f"a line would have {num_chars} characters; at most 50"
-            await until(pilot, lambda said=said: said in " ".join(screen(app).split()))  # type: ignore[misc]
+            await until(pilot, lambda said=said: said in " ".join(screen(app).split()))
         assert len(editor.draft) == length + 1
         await pilot.press("enter")
         await until(pilot, lambda: editor.document.line_count == 4)
@@ -337,12 +322,10 @@ def test_no_line_becomes_too_long(
     play_writer(model, path, script)
 
 
-def test_screens_are_legible_and_help_has_every_key(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_screens_are_legible_and_help_has_every_key(model, path, monkeypatch):
     use_light_terminal(monkeypatch)
 
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+    async def script(app, pilot):
         await pilot.press("tab")
         await until(pilot, lambda: len(app.draft_screen.offered) == 5)
         await pilot.pause()
@@ -362,7 +345,7 @@ def test_screens_are_legible_and_help_has_every_key(
     play_writer(model, path, script, size=(80, 60))
 
 
-def test_characters_are_hidden_and_revealed() -> None:
+def test_characters_are_hidden_and_revealed():
     text = "".join(map(chr, range(0x300))) + "\u2028\u202e\ufeff語\ud800\udfff"
     assert reveal(hide(text)) == text
     assert len(hide(text)) == len(marks(hide(text))) == len(text)
@@ -371,7 +354,7 @@ def test_characters_are_hidden_and_revealed() -> None:
         hide("\U00100041")
 
 
-def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path: Path) -> None:
+def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path):
     for name, message in (
         (" ", "Write the name"),
         ("a\0b", "Write the name"),
@@ -388,24 +371,22 @@ def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path
 @pytest.mark.parametrize(
     ("text", "shown"), [(" two\nlines ", "␣two↵lines␣"), (" ", "␣"), ("  \x1b", "␣␣␛")]
 )
-def test_how_a_continuation_is_shown(text: str, shown: str) -> None:
+def test_how_a_continuation_is_shown(text, shown):
     whole = Continuation(text=text, logprobs=(-1.0,), how="beam")
     assert shown_continuation(whole) == shown
     assert shown_continuation(replace(whole, is_complete=False)) == shown + "…"
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
+def opened(monkeypatch):
     """The editors that the command opens, which are left at once."""
-    found: list[Writer] = []
+    found = []
     monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Writer, "run", lambda self: not found.append(self))
     return found
 
 
-def test_the_command_opens_the_draft(
-    command: Command, lab: Path, path: Path, opened: list[Writer]
-) -> None:
+def test_the_command_opens_the_draft(command, lab, path, opened):
     ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line")
     assert (ran.code, ran.out) == (0, "")
     assert opened[0].draft_screen.file.text == TEXT
@@ -413,9 +394,7 @@ def test_the_command_opens_the_draft(
     assert (options.until, options.temperature, options.seed) == ("line", 0.5, 7)
 
 
-def test_the_command_takes_a_run_with_a_draft_or_without(
-    command: Command, lab: Path, path: Path, opened: list[Writer]
-) -> None:
+def test_the_command_takes_a_run_with_a_draft_or_without(command, lab, path, opened):
     for arguments, expected in ((("--run", lab), None), ((lab, path), path)):
         assert command("write", *arguments).code == 0
         assert opened[-1].draft_screen.model.name == lab.name
@@ -426,17 +405,13 @@ def test_the_command_takes_a_run_with_a_draft_or_without(
     ("arguments", "message"),
     [(("run", "draft", "x"), "not 3 words"), (("a", "b", "--run", "c"), "is given twice")],
 )
-def test_the_command_takes_one_run_and_one_draft(
-    command: Command, arguments: tuple[str, ...], message: str
-) -> None:
+def test_the_command_takes_one_run_and_one_draft(command, arguments, message):
     ran = command("write", *arguments)
     assert ran.code == 2
     assert message in ran.err
 
 
-def test_what_cannot_be_used(
-    command: Command, lab: Path, tmp_path: Path, opened: list[Writer]
-) -> None:
+def test_what_cannot_be_used(command, lab, tmp_path, opened):
     (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
     for arguments, code, message in (
         (("--until", "page"), 2, "--until is page; it must be one of word, line, sentence"),
@@ -466,7 +441,7 @@ MIXED = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
         (b"\xef\xbb\xbf", "\n"),
     ],
 )
-def test_what_is_read_is_saved_again_byte_for_byte(path: Path, data: bytes, newline: str) -> None:
+def test_what_is_read_is_saved_again_byte_for_byte(path, data, newline):
     path.write_bytes(data)
     draft = read_draft(path)
     assert draft.newline == newline
@@ -486,13 +461,13 @@ def test_what_is_read_is_saved_again_byte_for_byte(path: Path, data: bytes, newl
     ],
     ids=["NUL", "Latin-1", "large", "long line"],
 )
-def test_a_file_that_is_no_draft(path: Path, data: bytes, message: str) -> None:
+def test_a_file_that_is_no_draft(path, data, message):
     path.write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_draft(path)
 
 
-def test_a_path_that_is_no_draft(tmp_path: Path, path: Path) -> None:
+def test_a_path_that_is_no_draft(tmp_path, path):
     names = {
         "missing/draft.txt": "does not exist: create it",
         "a\0b": "cannot read",
@@ -506,7 +481,7 @@ def test_a_path_that_is_no_draft(tmp_path: Path, path: Path) -> None:
             read_draft(tmp_path / name)
 
 
-def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
+def test_a_file_that_changed_is_not_replaced_unasked(tmp_path):
     path = tmp_path / "new.txt"
     draft = read_draft(path)
     assert (draft.text, draft.digest, path.exists()) == ("", None, False)
@@ -525,7 +500,7 @@ def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert path.read_text() == "again"
 
 
-def test_a_link_stays_a_link(tmp_path: Path, path: Path) -> None:
+def test_a_link_stays_a_link(tmp_path, path):
     link = tmp_path / "link.txt"
     link.symlink_to(path)
     read_draft(link).save("second")
@@ -534,11 +509,11 @@ def test_a_link_stays_a_link(tmp_path: Path, path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such permissions")
-def test_permissions_stay_all_the_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions_stay_all_the_time(path, monkeypatch):
     modes = []
     sync = os.fsync
 
-    def look(descriptor: int) -> None:
+    def look(descriptor):
         modes.append(os.fstat(descriptor).st_mode & 0o777)
         sync(descriptor)
 
@@ -550,7 +525,7 @@ def test_permissions_stay_all_the_time(path: Path, monkeypatch: pytest.MonkeyPat
     assert modes[0] == 0o600, "while it is written"
 
 
-def test_what_cannot_be_saved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_saved(path, monkeypatch):
     for character, name in (("\0", r"U\+0000"), ("\ud83d", r"U\+D83D")):
         with pytest.raises(DataError, match=f"line 2 has {name}.*delete it"):
             read_draft(path).save(f"ab\nc{character}")

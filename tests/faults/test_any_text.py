@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +128,7 @@ def check_characters(path: Path, content: bytes) -> None:
 
 @given(content=CONTENT)
 @settings(ANY, max_examples=30)
-def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.txt"
     check_bytes(path, content)
     check_characters(path, content)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 OLD, NEW = "step-00000100", "step-00000200"
 
 
-def test_a_commit_goes_in_order(tmp_path: Path) -> None:
+def test_a_commit_goes_in_order(tmp_path):
     """All that changes the disk in a commit of NEW, the best, in the place of OLD, as `operation
     name`."""
     run = make_run(tmp_path / "run")
@@ -73,11 +73,11 @@ def history(run: RunWriter, keep: int) -> None:
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
-) -> None:
+    tmp_path, monkeypatch, keep, power, stride
+):
     numbers = count(70_000)
 
-    def new_process() -> None:
+    def new_process():
         """Be another process from here on, as far as the names of temporary files tell."""
         number = next(numbers)
         monkeypatch.setattr(os, "getpid", lambda: number)
@@ -122,7 +122,7 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
         shutil.rmtree(run.path.parent)
 
 
-def test_a_checkpoint_survives_a_death_at_any_operation_of_its_replacement(tmp_path: Path) -> None:
+def test_a_checkpoint_survives_a_death_at_any_operation_of_its_replacement(tmp_path):
     """As at a resume after a stop during a validation, which saves the same step with another
     state."""
     for number in count(1):
@@ -139,14 +139,14 @@ def test_a_checkpoint_survives_a_death_at_any_operation_of_its_replacement(tmp_p
 
 
 @pytest.mark.parametrize("num_steps", [40, pytest.param(2_000, marks=pytest.mark.thorough)])
-def test_no_reader_loads_half_a_checkpoint(tmp_path: Path, num_steps: int) -> None:
+def test_no_reader_loads_half_a_checkpoint(tmp_path, num_steps):
     run = make_run(tmp_path / "run")
     commit(run, 0, best_step=0, keep=0)
     is_over = threading.Event()
-    failures: list[BaseException] = []
-    read: dict[str, list[int]] = {"latest": [], "best": []}
+    failures = []
+    read = {"latest": [], "best": []}
 
-    def read_on(which: str) -> None:
+    def read_on(which):
         try:
             while not is_over.is_set():
                 loaded = (

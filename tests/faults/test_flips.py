@@ -4,13 +4,11 @@ intact step used."""
 import json
 import random
 import shutil
-from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, TrainedRun
-from fixture_types import Command
+from conftest import SMALL_RUN
 from saved_runs import FILES
 from synthetic import make_corpus
 
@@ -34,7 +32,7 @@ def truncate(data: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(train_run, tmp_path_factory):
     """A run of six steps, of which four are saved; the last is the best."""
     text = tmp_path_factory.mktemp("flips") / "text.txt"
     text.write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
@@ -57,17 +55,13 @@ DAMAGED = [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2
 
 @pytest.mark.parametrize(("name", "damage"), list(zip(DAMAGED, cycle((flip, truncate)))))
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
-    command: Command,
-    trained: Path,
-    tmp_path: Path,
-    name: str,
-    damage: Callable[[bytes, random.Random], bytes],
-) -> None:
+    command, trained, tmp_path, name, damage
+):
     run = Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
     weights = (run / LATEST / "training.safetensors").read_bytes()
     path = run / name
     path.write_bytes(damage(path.read_bytes(), random.Random(name)))
-    problems: list[str] = []
+    problems = []
     assert [*MetricsLog(run / "metrics.jsonl").losses(problems)]
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
     ran = command("train", "--resume", "run")

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import TrainedRun
 from hostile_runs import put, step_of
 
 import charrnn
@@ -222,7 +221,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(train_run, tmp_path_factory):
     trained = train_run("fuzzed-001", steps=2, keep=0, hidden_size=4, embedding_size=3)
     return Bench(trained.path, tmp_path_factory.mktemp("fuzz"))
 
@@ -268,7 +267,7 @@ def fuzz(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
+def test_changed_files_are_read_or_refused(bench, name):
     num_tries = 4 if name in SLOW else 20
     assert (
         sum(fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)) == num_tries
@@ -276,7 +275,7 @@ def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.thorough
-def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None:
+def test_changed_files_are_read_or_refused_for_ten_minutes(bench):
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     rng = random.Random(os.environ.get("FUZZ_SEED", "6"))
     for name in NAMES:
@@ -288,7 +287,7 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
         )
 
 
-def test_fixed_defects_stay_fixed(bench: Bench) -> None:
+def test_fixed_defects_stay_fixed(bench):
     for name, data in (
         # What a changed file once did: a message of as many characters as the file has, or a
         # traceback.

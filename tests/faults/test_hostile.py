@@ -8,13 +8,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TrainedRun, clean_environment
+from conftest import clean_environment
 from hostile_runs import HOSTILE, READERS, SECRET, TEXTS, set_config
 from synthetic import make_corpus
 
@@ -88,7 +87,7 @@ def watch(jobs: list[tuple[str, Path, Lines]], text_file: Path, root: Path) -> l
 
 
 @pytest.fixture(scope="session")
-def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text_file(tmp_path_factory):
     """A text as short as every command can do with, alone in its folder."""
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_bytes(make_corpus(num_chars=4_000).text.encode())
@@ -96,7 +95,7 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base(train_run: Callable[..., TrainedRun], text_file: Path) -> Path:
+def base(train_run, text_file):
     """A real run with one saved step, so that there is no other to fall back to."""
     return train_run("evil-001", corpus=(str(text_file),), steps=2, keep=0).path
 
@@ -115,12 +114,12 @@ def prepare(case: str, base: Path, root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("hostile").resolve()
 
 
 @pytest.fixture(scope="session")
-def reported(base: Path, root: Path, text_file: Path) -> list[dict[str, Any]]:
+def reported(base, root, text_file):
     """What one command did with each hostile run, and all with an honest one before them."""
     (root / "cases").mkdir()
     cases = enumerate(("honest", *HOSTILE))
@@ -157,14 +156,12 @@ def check(did: dict[str, Any]) -> None:
         assert 1 <= len([line for line in lines if line.startswith(("error: ", "       "))]) <= 3
 
 
-def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> None:
+def test_every_command_reads_an_ordinary_run(reported):
     honest = {did["command"]: did["code"] for did in reported if did["case"] == "honest"}
     assert honest == dict.fromkeys((*READERS, "runs"), 0)
 
 
-def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(
-    reported: list[dict[str, Any]],
-) -> None:
+def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(reported):
     assert {"init-from", "resume"} <= {did["command"] for did in reported if did["code"] == 0}, (
         "some train"
     )
@@ -172,7 +169,7 @@ def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], root: Path) -> None:
+def test_a_hostile_run_is_refused(case, reported, root):
     (did,) = [did for did in reported if did["case"] == case]
     check(did)
     outside = root / "outside" / f"{1 + list(HOSTILE).index(case):03d}"
@@ -180,14 +177,12 @@ def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], roo
     assert (outside / "secret.txt").read_text() == SECRET * 9
 
 
-def test_hostile_runs_do_not_fill_the_memory(reported: list[dict[str, Any]]) -> None:
+def test_hostile_runs_do_not_fill_the_memory(reported):
     honest = [did["peak"] for did in reported if did["case"] == "honest"]
     assert reported[-1]["peak"] - honest[-1] < 200 * MEGABYTE
 
 
-def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(
-    base: Path, tmp_path: Path
-) -> None:
+def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base, tmp_path):
     run = shutil.copytree(base, tmp_path / "evil-001")
     set_config(run, hidden_size=48)
     message = re.escape(f"{run} is damaged: model.safetensors does not contain")
@@ -197,7 +192,7 @@ def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(
         list(loop.resume(run, {"steps": 3}))
 
 
-def test_an_invalid_permutation_is_refused() -> None:
+def test_an_invalid_permutation_is_refused():
     # A unitary cell's is an index: a number too large would lead out of the state.
     config = charrnn.Config(cell="unitary", num_layers=1, hidden_size=4, embedding_size=2)
     weights = {

@@ -60,7 +60,7 @@ def act(run: RunWriter, action: str) -> None:
 
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", ["replace a step", "go on"])
-def test_checkpoints_load_whatever_fails(tmp_path: Path, action: str, number: int) -> None:
+def test_checkpoints_load_whatever_fails(tmp_path, action, number):
     run = make(tmp_path / "run", action)
     with faulty_disk(run.path) as disk:
         act(run, action)
@@ -122,8 +122,8 @@ def train_on(
 @pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
-    command: Command, tmp_path: Path, number: int, stride: int
-) -> None:
+    command, tmp_path, number, stride
+):
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
     root, run = tmp_path / "checkpoints", tmp_path / "checkpoints" / "text-001"
     ran, operations = train_on(command, root, None, number)
@@ -179,7 +179,7 @@ def num_operations(path: Path) -> int:
 
 
 @pytest.mark.parametrize("has_power", [True, False])
-def test_a_crash_leaves_the_old_draft_or_the_new_one(tmp_path: Path, has_power: bool) -> None:
+def test_a_crash_leaves_the_old_draft_or_the_new_one(tmp_path, has_power):
     path, seen = tmp_path / "draft.txt", set()
     for at in range(1, num_operations(path) + 1):
         path.write_text("old text")
@@ -191,7 +191,7 @@ def test_a_crash_leaves_the_old_draft_or_the_new_one(tmp_path: Path, has_power: 
     assert seen <= {"old text", "new text"} and "old text" in seen
 
 
-def test_a_full_disk_leaves_the_old_draft_and_says_so(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_draft_and_says_so(tmp_path):
     path, full = tmp_path / "draft.txt", failing(errno.ENOSPC)
     for at in range(1, num_operations(path) + 1):
         path.write_text("old text")

@@ -17,7 +17,6 @@ import pytest
 from fork_server import Child, ForkServer
 from small_runs import (
     SAVE_EVERY,
-    Uninterrupted,
     assert_same,
     last_logged,
     latest_step,
@@ -61,8 +60,8 @@ def go_on(fork_server: ForkServer, run: Path) -> None:
 @pytest.mark.parametrize("killer", ["die_in_saves", "die_at_call"])
 @pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.thorough)])
 def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, killer: str, count: int
-) -> None:
+    fork_server, uninterrupted, killer, count
+):
     dice, num_killed, in_saves = random.Random(count), 0, killer == "die_in_saves"
     last = uninterrupted.num_operations if in_saves else uninterrupted.num_calls
     assert last > 200
@@ -96,9 +95,7 @@ def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
     }
 
 
-def test_a_second_trainer_is_refused_and_changes_nothing(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
     run = tmp_path / "run"
     owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
@@ -118,7 +115,7 @@ def test_a_second_trainer_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
-def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: int) -> None:
+def test_simultaneous_starts_get_a_folder_each(fork_server, count):
     before = set(fork_server.folder.glob("checkpoints/*"))
     arguments = [
         argument
@@ -144,12 +141,8 @@ KILLED_BEFORE_SAVING = {
 @pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("is_saved", [True, False])
 def test_of_simultaneous_commands_on_a_killed_run_one_trains(
-    fork_server: ForkServer,
-    uninterrupted: Uninterrupted,
-    tmp_path: Path,
-    is_saved: bool,
-    count: int,
-) -> None:
+    fork_server, uninterrupted, tmp_path, is_saved, count
+):
     run = tmp_path / "run"
     if is_saved:
         killed = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)

@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
 from small_runs import (
     SETTINGS,
-    Uninterrupted,
     assert_same,
     last_logged,
     latest_step,
@@ -42,14 +40,8 @@ ends, None before the first save."""
 
 @pytest.mark.parametrize(("place", "call", "number", "step"), AMID_TRAINING)
 def test_a_signal_saves_at_a_complete_step(
-    fork_server: ForkServer,
-    uninterrupted: Uninterrupted,
-    tmp_path: Path,
-    place: str,
-    call: int,
-    number: signal.Signals,
-    step: int | None,
-) -> None:
+    fork_server, uninterrupted, tmp_path, place, call, number, step
+):
     run = tmp_path / "run"
     code, child = fork_server.run(
         *train(run), prepare=HEAR, place=place, call=call, signals=[number]
@@ -68,8 +60,8 @@ def test_a_signal_saves_at_a_complete_step(
 
 @pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.thorough)])
 def test_a_signal_at_any_moment_leaves_a_consistent_run(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
-) -> None:
+    fork_server, uninterrupted, tmp_path, count
+):
     dice = random.Random(count)
     codes = []
     for attempt in range(count):
@@ -99,9 +91,7 @@ def test_a_signal_at_any_moment_leaves_a_consistent_run(
     assert sum(code > 0 for code in codes) >= count / 2, codes
 
 
-def test_a_second_ctrl_c_exits_at_once(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
-) -> None:
+def test_a_second_ctrl_c_exits_at_once(fork_server, uninterrupted, tmp_path):
     ctrl_c = [signal.SIGINT, signal.SIGINT]
     run = tmp_path / "run"
     # Amid the save at step 5, where a save has some thirty operations.
@@ -125,17 +115,15 @@ def test_a_second_ctrl_c_exits_at_once(
     ("number", "code", "step"), [(signal.SIGTERM, 143, 7), (signal.SIGHUP, 0, 14)]
 )
 def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(
-    fork_server: ForkServer, tmp_path: Path, number: int, code: int, step: int
-) -> None:
+    fork_server, tmp_path, number, code, step
+):
     # `timeout` sends SIGTERM to the command and then to its group; `nohup` ignores SIGHUP.
     asked = {"call": 7, "signals": [number] * 3, "ignored": signal.SIGHUP}
     found, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=TAKE_STEP, **asked)
     assert (found, latest_step(tmp_path / "run")) == (code, step), child.err
 
 
-def test_sigusr1_saves_and_it_continues(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
-) -> None:
+def test_sigusr1_saves_and_it_continues(fork_server, uninterrupted, tmp_path):
     run, asked = tmp_path / "run", {"call": 7, "signals": [signal.SIGUSR1]}
     code, child = fork_server.run(*train(run), prepare=HEAR, place=TAKE_STEP, **asked)
     assert code == 0, child.err
@@ -148,7 +136,7 @@ def test_sigusr1_saves_and_it_continues(
     assert_same(run, uninterrupted.path)
 
 
-def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_a_closed_terminal_saves(fork_server, tmp_path):
     run = tmp_path / "run"
     endless = [
         argument
@@ -162,9 +150,7 @@ def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> Non
     assert latest_step(run) == last_logged(run) > 0
 
 
-def test_the_explorer_restores_the_terminal(
-    fork_server: ForkServer, uninterrupted: Uninterrupted
-) -> None:
+def test_the_explorer_restores_the_terminal(fork_server, uninterrupted):
     terminal = Terminal(
         fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"
     )
@@ -174,9 +160,7 @@ def test_the_explorer_restores_the_terminal(
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_the_editor_ends_and_says_what_is_lost(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_closed: bool
-) -> None:
+def test_the_editor_ends_and_says_what_is_lost(fork_server, uninterrupted, tmp_path, is_closed):
     """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed
     before."""
     draft = tmp_path / "draft.txt"
@@ -201,7 +185,7 @@ def test_the_editor_ends_and_says_what_is_lost(
 @pytest.mark.skipif(
     not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for"
 )
-def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_reading_standard_input_ends_at_once(fork_server, tmp_path):
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
     child = fork_server.spawn(
@@ -218,9 +202,7 @@ def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: 
     assert not run.exists()
 
 
-def test_training_whose_reader_leaves_saves_and_stops(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_training_whose_reader_leaves_saves_and_stops(fork_server, tmp_path):
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
     child = fork_server.spawn(
@@ -240,9 +222,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("name", ["sample", "predict", "evaluate", "visualize", "runs"])
-def test_every_command_ends_without_a_message(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, name: str
-) -> None:
+def test_every_command_ends_without_a_message(fork_server, uninterrupted, name):
     arguments = {"runs": [], "predict": [uninterrupted.path, "the"]}.get(name, [uninterrupted.path])
     asked = {"place": PLACES.get(name, "charrnn.api:load"), "call": 1, "signals": [signal.SIGTERM]}
     code, child = fork_server.run(name, *arguments, prepare=HEAR, **asked)

@@ -19,7 +19,7 @@ import pytest
 import typer
 from conftest import SMALL_FLAGS, SMALL_RUN, Ran, TrainedRun
 from hostile_files import assert_is_safe, damaged
-from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, steering
+from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, steering
 
 import charrnn
 from charrnn.cli.app import app
@@ -70,7 +70,7 @@ SHOWN = [
 
 
 @pytest.fixture(scope="module")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def hostile_run(tmp_path_factory):
     """A run that learned a hostile text from a file with a hostile name, and has one itself."""
     folder = tmp_path_factory.mktemp("hostile")
     path = folder / f"{IN_A_NAME}.txt"
@@ -82,7 +82,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
 
 @pytest.fixture
-def hostile(hostile_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hostile(hostile_run, tmp_path, monkeypatch):
     """A working folder with a copy of that run; returns the copy."""
     monkeypatch.chdir(tmp_path)
     copied = tmp_path / "checkpoints" / IN_A_NAME
@@ -118,13 +118,7 @@ def modes_of(cases: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
-def test_no_output_contains_control_sequences(
-    on_screen: Screen,
-    hostile: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    mode: str,
-    arguments: tuple[object, ...],
-) -> None:
+def test_no_output_contains_control_sequences(on_screen, hostile, monkeypatch, mode, arguments):
     listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
     monkeypatch.setattr("charrnn.cli.corpora.load_catalogue", lambda: (listed,))
     ran = on_screen(*arguments, **MODES[mode])
@@ -145,12 +139,8 @@ def test_no_output_contains_control_sequences(
     ],
 )
 def test_training_shows_hostile_names_and_texts_as_text(
-    on_screen: Screen,
-    hostile_run: TrainedRun,
-    tmp_path: Path,
-    mode: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    on_screen, hostile_run, tmp_path, mode, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     [source] = hostile_run.path.parent.parent.glob("*.txt")
     Path(source.name).write_bytes(b"\xef\xbb\xbf" + source.read_bytes().replace(b"\n", b"\r\n"))
@@ -178,7 +168,7 @@ def test_training_shows_hostile_names_and_texts_as_text(
     assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal, kept=IN_TEXT)
 
 
-def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: Path) -> None:
+def test_a_pipe_carries_the_characters_as_they_are(on_screen, hostile):
     line = ("sample", "--seed", 0, "--length", 600)
     expected = charrnn.load(hostile).sample(temperature=0.8, seed=0, length=600).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
@@ -202,9 +192,7 @@ JSON: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("arguments", JSON, ids=lambda arguments: ascii(" ".join(arguments[:2])))
-def test_json_is_ascii_and_says_what_it_was(
-    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
-) -> None:
+def test_json_is_ascii_and_says_what_it_was(on_screen, hostile, arguments):
     ran = on_screen(*arguments, "--json", is_terminal=False)
     assert (ran.code, steering(ran.out), ran.out.isascii()) == (0, [], True)
     value = json.loads(ran.out)
@@ -219,7 +207,7 @@ def test_json_is_ascii_and_says_what_it_was(
 def values_of(name: str) -> list[tuple[str, ...]]:
     """A command line for each of a command's options that take a value, with a hostile one; and for
     its arguments."""
-    command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command: Any = typer.main.get_command(app).commands[name]
     options = [
         parameter.opts[0]
         for parameter in command.params
@@ -246,9 +234,7 @@ def values_of(name: str) -> list[tuple[str, ...]]:
     "name",
     ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"],
 )
-def test_no_error_message_contains_control_sequences(
-    on_screen: Screen, process: Any, hostile: Path, name: str
-) -> None:
+def test_no_error_message_contains_control_sequences(on_screen, process, hostile, name):
     codes = set()
     for number, line in enumerate(values_of(name)):
         # Three lines, which a narrow terminal shows as more.
@@ -269,9 +255,7 @@ def test_no_error_message_contains_control_sequences(
         )
 
 
-def test_warnings_about_damaged_runs_contain_no_control_sequences(
-    on_screen: Screen, hostile: Path
-) -> None:
+def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen, hostile):
     for what in damaged(hostile):
         for line in (("sample", "--length", 5), ("runs",)):
             ran = on_screen(*line, TERM="dumb")
@@ -286,9 +270,7 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(
         for index, case in enumerate(EXPORTED)
     ],
 )
-def test_no_export_contains_code(
-    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
-) -> None:
+def test_no_export_contains_code(on_screen, hostile, arguments):
     for kind in ("html", "svg", "txt", "json"):
         name = f"picture{IN_A_NAME}.{kind}"
         ran = on_screen("visualize", *arguments, "--export", name, is_terminal=False)
@@ -305,7 +287,7 @@ def test_no_export_contains_code(
             )
 
 
-def test_arrays_have_names_that_are_valid_in_an_archive(on_screen: Screen, hostile: Path) -> None:
+def test_arrays_have_names_that_are_valid_in_an_archive(on_screen, hostile):
     ran = on_screen(
         "visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb"
     )

@@ -18,7 +18,7 @@ import pytest
         for name in locked.PORTABLE
     ],
 )
-def test_it_does_what_it_did(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_what_it_did(group, monkeypatch):
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 240)
     said = []
     with locked.new_laboratory() as folder:
