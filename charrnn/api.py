@@ -1,6 +1,6 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,13 @@ from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.hooks.manager import Extensible
 from charrnn.hooks.specifications import model_methods
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.system.display import Displayable
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 else:  # `sample` uses neither, and importing them takes a tenth of its start
     records, overview = LazyModule("charrnn.cells.findings"), LazyModule("charrnn.runs.overview")
 
+WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
+"""How an included model writes the text that it is measured on."""
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
@@ -132,10 +136,35 @@ class Model(Generating, Displayable, Extensible):
     @property
     def found_cells(self) -> "tuple[records.FoundCell, ...]":
         """The cells that were found to follow a built-in detector better than an untrained network,
-        best first."""
+        best first; of an included model those of its card."""
         from charrnn.cells.analysis import found_cells
 
+        if self.card:
+            return tuple(records.FoundCell(**fields) for fields in self.card["found"])
         return found_cells(self.findings)
+
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """What the card of an included model says (`runs.included`); empty for any other model."""
+        # By the weights, and not by the name: another run or file may have the same.
+        for card in read_cards().values():
+            if card["digest"] == self.step_digest:
+                return card
+        return {}
+
+    @property
+    def card_scores(self) -> "tuple[records.CellScore, ...]":
+        """The scores of an included model's cells on held-out text; none of another model."""
+        return tuple(records.CellScore(**fields) for fields in self.card.get("cells", ()))
+
+    def written_text(self) -> str:
+        """Return the text that an included model, which has no other, is measured on: it writes it
+        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere.
+
+        >>> model = charrnn.load("prose")
+        >>> model.survey(model.written_text())
+        """
+        return self.generator.sample(WRITTEN).text
 
     @cached_property
     def network(self) -> "CharRNN":

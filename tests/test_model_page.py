@@ -190,15 +190,18 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path) -> None
     assert len(set(found)) > 9
 
 
-def run_in_page(folder: Path, page: str, script: str, given: object = None) -> Any:
+def run_in_page(
+    folder: Path, page: str, script: str, given: object = None, *, address: str = "#text="
+) -> Any:
     """Run a script of tests/javascript in a page, and return its answer; the script finds `given` as
-    GIVEN."""
+    GIVEN. At the end of an `address` the page opens without a text."""
     programs = [f"const GIVEN = {json.dumps(given)};"]
     programs += [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
     added = "".join(f"<script>{program}</script>" for program in programs)
     html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"{added}</body>")
     (folder / "page.html").write_text(html, encoding="utf-8")
-    answer = re.search(r'data-answer="([^"]*)"', dump((folder / "page.html").as_uri(), folder))
+    elements = dump((folder / "page.html").as_uri() + address, folder)
+    answer = re.search(r'data-answer="([^"]*)"', elements)
     assert answer is not None
     return json.loads(unescape(answer[1]))
 
@@ -304,7 +307,7 @@ def cells(two_layers: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @needs_browser
 def test_found_cells_are_offered(cells: dict[str, Any]) -> None:
     assert cells["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
-    assert cells["opened"] == "cell 0:16 (h)"
+    assert cells["opened"] == "cell 0:16 (h), which follows comment"
 
 
 @needs_browser
@@ -347,6 +350,17 @@ def test_a_text_is_stopped_and_another_written(two_layers: Model, tmp_path: Path
     again = two_layers.sample(prime="ab", length=5, seed=2, temperature=0.8)
     assert found["another"]["text"] == again.text
     assert "seed=2&length=5" in found["another"]["address"]
+
+
+@needs_browser
+def test_a_page_opens_with_a_text_that_is_being_written(two_layers: Model, tmp_path: Path) -> None:
+    found = run_in_page(tmp_path, to_model_page(two_layers), "opening", address="")
+    assert found["about"].startswith("A recurrent network of 40 GRU cells that has read")
+    whole = two_layers.sample(length=1000, seed=1, temperature=0.8).text
+    assert 0 < len(found["begun"]) < len(found["later"]) < len(whole)
+    assert whole.startswith(found["later"])
+    assert found["address"] == ""
+    assert not found["isDecompressOpen"]
 
 
 @needs_browser

@@ -47,7 +47,7 @@ def read_passage(
     model: "Model", source: str | None, num_chars: int
 ) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
-    validation text.
+    validation text; of an included model, which has none, of the text that it writes.
 
     Returns them, their context and how many characters there are. Raises DataError as `read_text`
     and `Model.held_out`.
@@ -55,6 +55,9 @@ def read_passage(
     if source is not None:
         content = read_text(source, model.config)
         return content[:num_chars], "", len(content)
+    if model.card:
+        written = model.written_text()
+        return written[:num_chars], "", len(written)
     held_out = model.held_out()
     return held_out[:num_chars], held_out.context, len(held_out)
 

@@ -68,6 +68,7 @@ def runs(options: RunsOptions) -> None:
 def _list(options: RunsOptions) -> None:
     """Print the summaries of the runs as a table or JSON; of several, also if one of them cannot be
     read."""
+    from charrnn.runs.included import read_cards
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
@@ -89,6 +90,9 @@ def _list(options: RunsOptions) -> None:
         warn(
             ("No runs here or in checkpoints/ yet. Train one: charrnn train",), quiet=options.quiet
         )
+    if not options.runs and not options.json:
+        listed = [f"{name} ({card['text']})" for name, card in read_cards().items()]
+        result_console().print(f"included: {', '.join(listed)}", style="dim")
 
 
 def _is_readable(name: str) -> bool:

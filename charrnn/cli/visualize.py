@@ -324,11 +324,16 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     of = ""
     if subject.num_available != findings.num_chars:
         of = f" of {subject.num_available:,}"
+    by = ""
+    if options.text is None and model.card:
+        by = " that it wrote itself (charrnn sample --seed 1 --length 20000)"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
-        " characters; chosen on the first half, scored on the second"
+        f" characters{by}; chosen on the first half, scored on the second"
     )
-    tables = findings_pictures(title, findings, has_contributions=options.find)
+    tables = findings_pictures(
+        title, findings, has_contributions=options.find, card=model.card_scores
+    )
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
     passages = passage_pictures(found.passages, looks_for, has_sparkline=options.sparkline)
 

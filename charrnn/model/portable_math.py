@@ -222,6 +222,12 @@ TANH_BOTTOM = (1.0, 0.46706495638980, 2.5841983960394e-2, 3.2713872397441e-4, 7.
 errors of at most 4e-7 in float32."""
 
 
+def from_rows(values: NDArray[Any], scale: Float32Array) -> Float32Array:
+    """Compute the weight (R, C) that integers (R, C) and the scale of each row (R,) stand for."""
+    with np.errstate(over="ignore"):  # of a damaged file, which is refused
+        return np.asarray(values * scale[:, None], np.float32)
+
+
 class Matrix:
     """A weight (R, C) that inputs (B, C) are multiplied with.
 

@@ -16,7 +16,15 @@ from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.ngram_table import add_ngrams
-from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
+from charrnn.model.portable_math import (
+    EXACT,
+    NUMPY,
+    Float32Array,
+    Matrix,
+    attend,
+    exact_product,
+    from_rows,
+)
 from charrnn.model.recurrent_state import HISTORY_LENGTH, RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
@@ -129,7 +137,7 @@ class Stepper:
         """(R, V) logits; see `model.ngram_table`."""
         if is_int8 and self.ngrams is not None:
             rounded = Matrix(self.ngrams, is_int8=True)
-            self.ngrams = rounded.values * rounded.scale[:, None]
+            self.ngrams = from_rows(rounded.values, rounded.scale)
 
         # All other weights.
         self.products = {

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError, counted
+from charrnn.model.portable_math import from_rows
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
 from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
@@ -33,6 +34,8 @@ Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 FORMAT_VERSION = 2
 """The format of checkpoints."""
 
+SCALE = ".scale"
+"""Added to the name of a tensor of int8, names that of the scales of its rows."""
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
 """File names in a checkpoint and in a model file."""
 _TRAINING, _STATE = "training.safetensors", "training.json"
@@ -320,10 +323,19 @@ def tensors_to_bytes(tensors: Tensors) -> bytes:
 
 
 def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
-    """Decode the content of the safetensors file at `path`. Raises CheckpointError unless it is
-    intact and finite."""
+    """Decode the content of the safetensors file at `path`; weights in int8 become float32.
+
+    Raises CheckpointError unless it is intact and finite.
+    """
     try:
         tensors = safetensors.numpy.load(data)
+
+        # Rows of integers, as `Matrix` rounds them, are stored beside their scales: a quarter of
+        # the size. Whoever reads the model gets floats.
+        for name in [name for name in tensors if name.endswith(SCALE)]:
+            scale = tensors.pop(name)
+            weight = name.removesuffix(SCALE)
+            tensors[weight] = from_rows(tensors[weight], scale)
     # A well-formed header can name a type (KeyError) or a shape (ValueError) that NumPy does not
     # have.
     except (safetensors.SafetensorError, KeyError, ValueError) as error:

@@ -14,10 +14,10 @@ from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
 from charrnn.runs.description import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import (
     CHECKPOINTS,
     RunReader,
+    find_model_file,
     find_run,
     list_runs_and_sweeps,
     runs_of_sweep,
@@ -280,7 +280,7 @@ def find_runs(
 
     found: list[RunReader] = []
     for run in runs:
-        if is_model_file(run):
+        if find_model_file(str(run), checkpoints) is not None:
             raise CheckpointError(
                 f"{run} has no learning curve: an exported .zip is one step of a run\nname the"
                 " folder of the run"

@@ -36,6 +36,7 @@ from charrnn.runs.description import (
     NewerFormatError,
     read_config,
 )
+from charrnn.runs.included import included_model, read_cards
 from charrnn.runs.model_file import ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
 
@@ -289,19 +290,19 @@ def choose_run(run: str | None, checkpoints: Path) -> RunReader:
 def open_run_to_read(
     run: str | None, checkpoints: Path = CHECKPOINTS
 ) -> tuple[RunReader | ModelFile, str | None]:
-    """Open a run like `open_run`, or a model file; but None is the newest run that was validated or
-    imported.
+    """Open a run like `open_run`, or what `find_model_file` finds; but None is the newest run that
+    was validated or imported.
 
     Also return a warning if none was. A run that has just started, or was stopped at once, is newer
     than the one that the user means. Raises CheckpointError if there is no such run, or if it has
     no checkpoint yet.
     """
-    if run is not None and is_model_file(run):
-        return ModelFile(Path(run)), None
     if run is not None:
-        return open_run(run, checkpoints), None
+        return find_model_file(run, checkpoints) or open_run(run, checkpoints), None
 
-    for folder in reversed(_saved_runs(checkpoints)):
+    # No included model is used unasked: its text would look like that of one's own run.
+    instead = ", or use an included model: charrnn sample prose"
+    for folder in reversed(_saved_runs(checkpoints, instead)):
         if folder.is_validated() or folder.is_imported():
             return folder, None
 
@@ -311,12 +312,25 @@ def open_run_to_read(
     return newest, f"no run {place} has been validated yet; using the newest, {newest.path.name}"
 
 
-def _saved_runs(checkpoints: Path) -> list[RunReader]:
+def find_model_file(run: str, checkpoints: Path = CHECKPOINTS) -> ModelFile | None:
+    """Return the model file at that path, or the included model of that name; None where there is
+    neither, or a run has the name."""
+    if is_model_file(run):
+        return ModelFile(Path(run))
+
+    # A folder of that name that is no run, such as the one of a program's `code`, hides nothing.
+    if any(not _missing_from(place) for place in (Path(run), checkpoints / run)):
+        return None
+    return included_model(run)
+
+
+def _saved_runs(checkpoints: Path, instead: str = "") -> list[RunReader]:
     """List the runs with a checkpoint, oldest first; all runs if none has one. Raises
-    CheckpointError for no run."""
+    CheckpointError for no run, whose message names the remedy and what else there is `instead`."""
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
-        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
+        remedy = f"train one first: charrnn train{instead}"
+        raise CheckpointError(f"no runs {where(checkpoints)} yet\n{remedy}")
 
     # By name only: this is done for every command, and verifying all runs would take seconds.
     saved = [run for run in known if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
@@ -426,13 +440,17 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
         if not _missing_from(place):
             return RunReader(place if place.name.strip(".") else place.resolve())
         if os.path.isfile(place):
-            raise CheckpointError(_about_file(place))
+            raise CheckpointError(_about_file(place, run))
 
     # A sweep is no run, but has some.
     in_sweep = runs_of_sweep(run, checkpoints)
     if in_sweep is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
+
+    # Nor is an included model, which has no folder either.
+    if (model := included_model(run)) is not None:
+        raise CheckpointError(_about_file(model.path, run))
 
     # There is no such run: say what is near it.
     known = [folder.name for folder in reversed(list_runs_and_sweeps(checkpoints))]
@@ -444,15 +462,16 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
             missing = " and no ".join(_missing_from(place))
             raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
 
-    near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
+    given = run if "/" in run else Path(run).name
+    near = difflib.get_close_matches(given, [*known, *read_cards()], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
 
 
-def _about_file(path: Path) -> str:
+def _about_file(path: Path, run: str) -> str:
     if is_model_file(path):
-        remedy = f"start a new run with its weights: {named('init_from', str(path))}"
-        return f"{path} has no optimizer state to continue from\n{remedy}"
+        remedy = f"start a new run with its weights: {named('init_from', run)}"
+        return f"{run} has no optimizer state to continue from\n{remedy}"
     return (
         f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a .zip that `charrnn"
         " export` wrote"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.findings import CellFindings, ColouredText, Passage
+from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage
 from charrnn.views.heatmap import HeatMap, Legend, end_legend, scale_pictures, whole_words
 from charrnn.views.tables import (
     contributions_table,
@@ -20,10 +20,15 @@ from charrnn.views.theme import Scale, all_visible, scale_of
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
-    " baseline; inner: interior score, five or more characters after a label changed (R² for a"
-    " count)"
+    " baseline; "
 )
-"""The columns of the table of findings, in short."""
+"""The columns of the table of findings, in short, without the last one."""
+ABOUT_INNER = (
+    "inner: interior score, five or more characters after a label changed (R² for a count)"
+)
+"""The last column."""
+ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
+"""The last column of an included model."""
 ABOUT_CONTRIBUTIONS = (
     "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a"
     " count). Right: the contribution of the best cell inside and outside (nats/character), where"
@@ -33,12 +38,18 @@ ABOUT_CONTRIBUTIONS = (
 
 
 def findings_pictures(
-    title: str, findings: CellFindings, *, has_contributions: bool
+    title: str,
+    findings: CellFindings,
+    *,
+    has_contributions: bool,
+    card: Sequence[CellScore] = (),
 ) -> list[RenderableType]:
-    """Draw the tables, and say what the marks mean and which detectors are not scored."""
-    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
+    """Draw the tables, beside the scores on the `card` of an included model; say what the marks
+    mean and which detectors are not scored."""
+    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings, card)]
     if findings.scores:
-        pictures += [Text(LEGEND, style="dim"), Text()]
+        about_last = ABOUT_CARD if card else ABOUT_INNER
+        pictures += [Text(LEGEND + about_last, style="dim"), Text()]
     if has_contributions and findings.scores:
         pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
 

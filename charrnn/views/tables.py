@@ -270,10 +270,18 @@ def polarity_text(score: CellScore) -> str:
     return "rises with it" if score.polarity > 0 else "falls with it"
 
 
-def findings_table(findings: CellFindings) -> Table:
-    """Build the table of `findings_rows`; rows with a mark are dim."""
-    table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:], narrow=True)
+def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Table:
+    """Build the table of `findings_rows`; rows with a mark are dim. The scores on the `card` of an
+    included model, if it has one, are the last column: beside it there is no room for another."""
+    columns = list(FINDINGS_COLUMNS)
+    if card:
+        columns[-1] = "held-out"
+    known = {score.detector: score_text(score) for score in card}
+
+    table = plain_table(*columns, right=columns[1:], narrow=True)
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
+        if card:
+            row[-1] = known.get(score.detector, "")
         table.add_row(*row, style="dim" if score_mark(score) else None)
     return table
 

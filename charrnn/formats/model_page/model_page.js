@@ -26,7 +26,7 @@ function create(tag, text = "", attributes = {}) {
   return element;
 }
 
-const pause = () => new Promise(resolve => setTimeout(resolve));
+const pause = time => new Promise(resolve => setTimeout(resolve, time));
 const shade = value => "s" + Math.round(model.num_shades * Math.max(-1, Math.min(1, value)));
 const short = value => value.toFixed(2).replace("-", "\u2212");
 const nameOf = cell => `${Math.floor(cell / model.hidden_size)}:${cell % model.hidden_size}`;
@@ -96,7 +96,8 @@ function paintText() {
     if (span.textContent !== text) span.textContent = text;
     span.className = shade(one.values[chosen] / 127) + (index === here ? " here" : "");
   });
-  byId("caption").textContent = `cell ${nameOf(chosen)} (${model.shows})`;
+  const followed = model.found.find(({cell}) => cell === chosen);
+  byId("caption").textContent = `cell ${nameOf(chosen)} (${model.shows})` + (followed ? `, which follows ${followed.name}` : "");
   paintNext();
   paintCells();
   showCommand();
@@ -216,7 +217,13 @@ function options() {
 // All that a text depends on.
 const settings = () => ({...options(), text: byId("text").value, prime: read.map(one => one.character).join(""), clamps: [...clampTexts]});
 
-async function write() {
+// The text that the page opens with is written slowly enough to be watched, unless the reader prefers less motion.
+async function open() {
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  await write({most: isStill ? MOST_AT_ONCE : 1, isOpening: true});
+}
+
+async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   stop();
   if (!byId("options").reportValidity()) return;
   if (!(await readText())) return;
@@ -227,22 +234,22 @@ async function write() {
   byId("written").replaceChildren();
   if (written.prime) byId("written").append(create("span", inText(written.prime), {class: "prime"}));
   paintWritten(0);
-  remember();
+  if (!isOpening) remember();  // the address of an untouched page stays as it is
   byId("stop").disabled = false;
   const began = performance.now();
   let painted = 0;
   while (writer === mine && !mine.isDone) {
     const until = performance.now() + SLICE;
-    for (let count = 0; !mine.isDone && count < MOST_AT_ONCE && performance.now() < until; count++) {
+    for (let count = 0; !mine.isDone && count < most && performance.now() < until; count++) {
       written.pieces.push(mine.next());
       written.values.push(pack(network.values(mine.state)));
     }
     paintWritten(painted);
     painted = written.pieces.length;
     const seconds = (performance.now() - began) / 1000;
-    const speed = seconds > 0 ? `, ${Math.round(painted / seconds).toLocaleString("en")} per second` : "";
+    const speed = seconds > 0 && !isOpening ? `, ${Math.round(painted / seconds).toLocaleString("en")} per second` : "";
     byId("progress").textContent = `${(painted - mine.isDone).toLocaleString("en")} characters${speed}`;
-    await pause();
+    await pause(most < MOST_AT_ONCE ? SLICE : 0);
   }
   if (writer === mine) { writer = null; byId("stop").disabled = true; }
   byId("copy").disabled = false;
@@ -308,6 +315,7 @@ function tell(text, {isError = false, isBusy = false} = {}) {
 
 // Forget the file before.
 function closeFile(text) {
+  byId("open").open = true;
   opening++;
   for (const link of byId("saved").children) URL.revokeObjectURL(link.href);
   byId("saved").replaceChildren();
@@ -443,6 +451,7 @@ function listen() {
 async function begin() {
   document.title = `${inText(model.name)} \u00b7 charrnn`;
   byId("name").textContent = inText(model.name);
+  byId("about").textContent = inText(model.about);
   byId("facts").textContent = model.rows.map(([name, value]) => `${name} ${inText(value)}`).join(" \u00b7 ");
   byId("letters-summary").textContent = `Alphabet of ${model.symbols}`;
   byId("letters").textContent = model.characters.filter(character => character && character !== "\0").map(visible).join(" ");
@@ -457,7 +466,9 @@ async function begin() {
   makeCells();
   listen();
   acceptFiles();
+  const isUntouched = !location.hash;
   await followAddress();
+  if (isUntouched) await open();
 }
 
 begin().catch(error => {

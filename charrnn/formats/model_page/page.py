@@ -147,13 +147,24 @@ def _describe_model(model: Model) -> dict[str, Any]:
 
     # How a command names the model; a run by the step, too, because it may save a better one.
     run = f"{model.name}{MODEL_FILE_SUFFIX}"
-    if model.path:
+    if model.card:
+        run = model.name
+    elif model.path:
         run = f"{RunReader(model.path).name}@{model.step}"
 
-    rows = dict(model.description.rows())
+    described = model.description
+    rows = dict(described.rows())
     rows["alphabet"] = symbols
+    num_cells = described.num_layers * described.hidden_size
+    text = model.card.get("text", described.text) or "a text"
+    about = (
+        f"A recurrent network of {num_cells:,} {described.cell.upper()} cells that has read {text},"
+        " character by character. It runs in this page, and it is writing: each character has the"
+        " colour of one of its cells, red where that is low, blue where it is high."
+    )
     return {
         "name": model.name,
+        "about": about,
         "run": run,
         "rows": list(rows.items()),
         "symbols": symbols,

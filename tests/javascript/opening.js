@@ -1,0 +1,12 @@
+// Look at a page that nobody has touched, twice while it writes.
+(async () => {
+  const found = {};
+  await wait();
+  found.begun = written.pieces.join("");
+  await wait(1000);
+  found.later = written.pieces.join("");
+  found.about = byId("about").textContent;
+  found.address = location.hash;
+  found.isDecompressOpen = byId("open").open;
+  answer(found);
+})();

@@ -1,0 +1,123 @@
+"""The models that come with the package are runs to every command."""
+
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from fixture_types import Command
+
+import charrnn
+from charrnn import api
+from charrnn.errors import CheckpointError
+from charrnn.model.portable_math import Matrix
+from charrnn.runs.checkpoint import MODEL, SCALE, tensors_from_bytes, tensors_to_bytes
+from charrnn.runs.included import INCLUDED
+
+TEXT = '"Well, Prince," he said, "what is it?"\n' * 20
+
+
+@pytest.mark.parametrize("name", ["code", "prose"])
+def test_a_model_is_small_and_rounding_it_gives_the_stored_integers(name: str) -> None:
+    assert sum(path.stat().st_size for path in INCLUDED.glob(f"{name}.*")) <= 500_000
+    with zipfile.ZipFile(INCLUDED / f"{name}.zip") as archive:
+        stored = safetensors.numpy.load(archive.read(MODEL))
+    tensors = charrnn.load(name).tensors
+    for tensor in [key for key in stored if key + SCALE in stored]:
+        rounded = Matrix(tensors[tensor], is_int8=True)
+        assert stored[tensor].dtype == np.int8
+        assert rounded.values.tobytes() == stored[tensor].tobytes()
+        assert rounded.scale.tobytes() == stored[tensor + SCALE].tobytes()
+
+
+@pytest.mark.parametrize("scale", [np.ones(3), np.full(2, 3e38)], ids=["of columns", "too large"])
+def test_integers_without_a_scale_for_each_row_are_damage(scale: np.ndarray) -> None:  # type: ignore[type-arg]
+    tensors = {"a": np.full((2, 3), 127, np.int8), "a.scale": scale.astype(np.float32)}
+    with pytest.raises(CheckpointError, match="m is damaged"):
+        tensors_from_bytes(Path("m"), tensors_to_bytes(tensors))
+
+
+def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path: Path) -> None:
+    model = charrnn.load("prose")
+    assert model.val_nats == model.card["losses"]["validation"]
+    # The exported weights are floats, so that the file is another one.
+    assert charrnn.load(model.export(tmp_path / "prose.zip")).card == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "detector", "least"),
+    [
+        ("prose", "quote", 0.95),
+        ("code", "string", 0.85),
+        ("code", "comment", 0.85),
+        ("code", "indentation", 0.8),
+    ],
+)
+def test_a_model_has_its_cells(name: str, detector: str, least: float) -> None:
+    model = charrnn.load(name)
+    assert detector in [found.detector for found in model.found_cells]
+    (score,) = [score for score in model.card_scores if score.detector == detector]
+    assert max(score.auc or 0, score.spearman or 0) >= least
+
+
+def test_a_run_of_the_same_name_comes_first_but_no_other_folder(
+    alphabet_run: Path, here: Path
+) -> None:
+    (here / "prose").mkdir()
+    assert charrnn.load("prose").card
+    shutil.copytree(alphabet_run, here / "checkpoints" / "prose")
+    assert charrnn.load("prose").card == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sample prose --length 20",
+        "predict prose a",
+        "evaluate prose --text a.txt",
+        "visualize prose --text a.txt --find",
+        "visualize prose --cell 0:3",
+        "export prose b.zip",
+        "train a.txt --init-from prose --steps 1 --out run",
+        "compress prose a.txt",
+        "runs",
+    ],
+)
+def test_a_command_takes_an_included_model_by_its_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
+    Path("a.txt").write_text(TEXT)
+    ran = command(*words.split())
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sample", "charrnn train, or use an included model: charrnn sample prose"),
+        ("runs prose", "prose has no learning curve"),
+        ("train --resume prose", "start a new run with its weights: --init-from prose"),
+        ("sample prose@100", "prose is a file with one checkpoint, not a run"),
+        ("sample pros", "did you mean prose?"),
+        ("evaluate prose", "prose.zip contains no text: give --text FILE"),
+    ],
+)
+def test_what_has_no_run_is_refused_with_the_way_out(
+    command: Command, words: str, message: str
+) -> None:
+    assert message in command(*words.split()).err
+
+
+def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
+    ran = command("visualize", "prose", "--find")
+    assert "2,000 characters that it wrote itself" in ran.out
+    assert "held-out" in ran.out
+    written = command("sample", "prose", "--seed", 1, "--length", 2000).out
+    assert charrnn.load("prose").written_text() == written.removesuffix("\n")
