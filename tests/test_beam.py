@@ -2,9 +2,7 @@
 characters."""
 
 import itertools
-from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import torch
 from effects_networks import tensors_of
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
@@ -20,24 +17,22 @@ from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
 from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 
 V, T = 4, 4
-Text = tuple[int, ...]
 PRIME = np.array([1, 3, 0])
 SEEDS = range(4)
 
 # Log-probabilities of float32 logits up to some 10, on both sides: each is right to some 1e-6.
-NEAR: dict[str, Any] = {"rtol": 0.0, "atol": 1e-5}
+NEAR = {"rtol": 0.0, "atol": 1e-5}
 
 
-def config_of(cell: str, seed: int = 0) -> Config:
+def config_of(cell, seed=0):
     return Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed)
 
 
 @cache
-def make_network(cell: str, seed: int) -> CharRNN:
+def make_network(cell, seed):
     """A random network with strong opinions, so that the likeliest text is not found by being
     greedy."""
     network = CharRNN(config_of(cell, seed), V)
@@ -48,26 +43,24 @@ def make_network(cell: str, seed: int) -> CharRNN:
 
 
 @cache
-def make_stepper(cell: str, seed: int) -> Stepper:
+def make_stepper(cell, seed):
     return Stepper(config_of(cell), tensors_of(make_network(cell, seed)))
 
 
 class CountingStepper:
     """A stepper that counts its steps."""
 
-    def __init__(self, stepper: Stepper) -> None:
+    def __init__(self, stepper):
         self.read = stepper.read
         self._step = stepper.step
         self.num_steps = 0
 
-    def step(
-        self, ids: NDArray[Any], state: RecurrentState[Any]
-    ) -> tuple[NDArray[np.float32], RecurrentState[Any]]:
+    def step(self, ids, state):
         self.num_steps += 1
         return self._step(ids, state)
 
 
-def find(stepper: Any, prime: NDArray[Any] = PRIME, **options: Any) -> list[Beam]:
+def find(stepper, prime=PRIME, **options):
     """Return all beams of a search, and check that they are ranked and different, and led by the
     text that it streamed."""
     ids = {name: options.pop(name) for name in ("stops", "banned") if name in options}
@@ -82,17 +75,17 @@ def find(stepper: Any, prime: NDArray[Any] = PRIME, **options: Any) -> list[Beam
 
 
 @cache
-def next_logprobs(cell: str, seed: int, text: Text) -> tuple[float, ...]:
+def next_logprobs(cell, seed, text):
     """Log-probability of every character after PRIME and a text, read from the start."""
     logits, _ = make_stepper(cell, seed).read(np.array([*PRIME, *text]))
     return tuple((logits[0] - np.logaddexp.reduce(logits[0].astype(np.float64))).tolist())
 
 
-def logprob(cell: str, seed: int, text: Text) -> float:
+def logprob(cell, seed, text):
     return sum(next_logprobs(cell, seed, text[:place])[char] for place, char in enumerate(text))
 
 
-def ends_in(text: Text, stops: tuple[Text, ...]) -> int:
+def ends_in(text, stops):
     """The length of the longest stop string that a text ends in."""
     return max((len(stop) for stop in stops if text[-len(stop) :] == stop), default=0)
 
@@ -135,13 +128,11 @@ def test_a_beam_of_one_is_greedy(cell, seed):
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 
 
-def naive_search(
-    cell: str, seed: int, width: int, length: int, stops: tuple[Text, ...] = ()
-) -> Iterator[tuple[list[Text], dict[Text, float]]]:
+def naive_search(cell, seed, width, length, stops=()):
     """After every step: the live texts, and the totals of those that have ended. All are kept that
     a search could drop because they cannot win."""
-    ended: dict[Text, float] = {}
-    live: list[Text] = [()]
+    ended = {}
+    live = [()]
     for _ in range(length):
         longer = [(*text, char) for text in live for char in range(V)]
         totals = {text: logprob(cell, seed, text) for text in longer}

@@ -53,9 +53,7 @@ def test_the_loss_by_class_is_that_of_a_loop():
         assert group.num_chars == len(by_name[group.name])
         assert group.nats_per_char == pytest.approx(np.mean(by_name[group.name]))
         assert group.share_of_loss == pytest.approx(sum(by_name[group.name]) / losses.nats.sum())
-        assert (
-            group.nats_ci is not None and group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
-        )
+        assert group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
     assert "unknown" in by_name
 
 

@@ -5,7 +5,6 @@ import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -19,9 +18,9 @@ CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
 class Library(BaseHTTPRequestHandler):
     """Serves CONTENT well or badly, depending on the path."""
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         assert isinstance(self.server, ThreadingHTTPServer)
-        served: list[str] = self.server.served
+        served = self.server.served
         served.append(self.path)
         if self.path == "/missing":
             self.send_error(404)
@@ -49,7 +48,7 @@ class Library(BaseHTTPRequestHandler):
         if self.path == "/hang":
             self.server.given_up.wait(60)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format, *args):
         """Keep the test output clean."""
 
 
@@ -68,7 +67,7 @@ def library(monkeypatch):
     server.server_close()
 
 
-def entry_at(server: ThreadingHTTPServer, path: str) -> CatalogueEntry:
+def entry_at(server, path):
     content = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "num_bytes": len(CONTENT)}
     about = {
         "name": "families",
@@ -135,7 +134,6 @@ def test_the_package_s_catalogue():
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
         assert entry.address.startswith("https://")
     shakespeare = find_entry("shakespeare")
-    assert shakespeare is not None
     assert shakespeare.num_bytes == 1_115_394
     assert find_entry("shakespeare.txt") == shakespeare
     assert find_entry("hamlet") is None

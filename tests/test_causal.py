@@ -1,8 +1,6 @@
 """Ablation: what holding a cell costs is what a character-by-character loop says, and what the
 wiring says."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from effects_networks import (
@@ -16,15 +14,11 @@ from effects_networks import (
 from progress_reports import reports
 
 from charrnn.cells.ablation import ablate_cells, ablate_text, mean_change
-from charrnn.cells.findings import Ablation
-from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.model import reading
-from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.statistics.intervals import NUM_SCORE_RESAMPLES, SCORE_BLOCK_LENGTH, draw_blocks
-from charrnn.text.vocab import EncodedText
 
 CASES = [
     ("lstm", "stacked", "mean"),
@@ -35,22 +29,13 @@ CASES = [
 ]
 
 
-def ablate(
-    network: CharRNN, text: EncodedText, layer: int, unit: int, at: str = "mean"
-) -> Ablation:
+def ablate(network, text, layer, unit, at="mean"):
     detectors = get_detectors(["quote", "line-position"])
     labellings = [detector.labelling(text.text) for detector in detectors]
     return ablate_text(network, text, labellings, layer=layer, unit=unit, at=at)
 
 
-def held_slowly(
-    config: Config,
-    network: CharRNN,
-    text: EncodedText,
-    cell: tuple[int, int],
-    at: str,
-    free: tuple[Any, Any],
-) -> tuple[Any, Any]:
+def held_slowly(config, network, text, cell, at, free):
     """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value
     it is clamped at.
 

@@ -1,12 +1,11 @@
 """Inputs and outputs of cells: from a study complete and saved in the run; what saturated cells
 show."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from conftest import copy_run
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 import charrnn
 from charrnn.analyses import sampled_states
@@ -44,7 +43,7 @@ def test_cells_have_inputs_and_outputs_once(lstm, tmp_path, monkeypatch):
     assert (again.inputs_of(*cells[-1]), again.outputs_of(*cells[-1])) == (of_cell, to_cell)
 
 
-def passage(value: float, **effects: float) -> InputPassage:
+def passage(value, **effects):
     characters = tuple(
         ErasedCharacter(character=name, measured=effect) for name, effect in effects.items()
     )
@@ -57,7 +56,7 @@ EARLIER = EarlierCharacters(
 INPUTS = CellInputs(layer=1, unit=396, num_positions=256, drivers=())
 
 
-def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
+def draw(pictures, *, colour=False):
     system = "truecolor" if colour else None
     console = Console(
         width=80, force_terminal=colour, color_system=system, highlight=False, legacy_windows=False

@@ -8,30 +8,24 @@ import numpy as np
 import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
-from torch import Tensor
 
 from charrnn.analyses import inputs
 from charrnn.analyses.inputs import (
     NUM_STRONG,
-    Driver,
     erase,
     mean_vector,
     measure_earlier,
     rank_drivers,
     strong_positions,
 )
-from charrnn.analyses.sampled_states import SampledStates, sample_states
+from charrnn.analyses.sampled_states import sample_states
 from charrnn.cells.trace import trace_text
 from charrnn.model.layer import TORCH
-from charrnn.model.network import CharRNN
-from charrnn.model.recurrent_state import RecurrentState
 
 K, N = 7, 3
 
 
-def drivers_of(
-    states: SampledStates, layer: int, unit: int, most: int = 1000
-) -> dict[str, list[Driver]]:
+def drivers_of(states, layer, unit, most=1000):
     """The drivers of a cell by gate."""
     (found,) = [one for one in rank_drivers(states, most) if (one.layer, one.unit) == (layer, unit)]
     return {
@@ -117,9 +111,7 @@ def test_cells_below_drive_gates_without_recurrent_weights():
         assert {one.layer for one in drivers if one.weight} == {0}
 
 
-def read_naively(
-    network: CharRNN, vectors: Tensor, state: RecurrentState[Tensor], layer: int, unit: int
-) -> float:
+def read_naively(network, vectors, state, layer, unit):
     """A cell's value after some vectors (k, E) in one lane, all read at once."""
     ops = dict.fromkeys(range(3), TORCH)
     with torch.no_grad():

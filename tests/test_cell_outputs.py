@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
-from torch import Tensor
 
 from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
-from charrnn.analyses.sampled_states import SampledStates, characters_of, sample_states
+from charrnn.analyses.sampled_states import characters_of, sample_states
 from charrnn.cells.ablation import replacing
-from charrnn.model.cell_types import Ops
 from charrnn.model.layer import TORCH
 from charrnn.text.vocab import EncodedText
 
 
 @torch.no_grad()
-def finite_differences(states: SampledStates, layer: int, unit: int, step: float = 1e-6) -> Tensor:
+def finite_differences(states, layer, unit, step=1e-6):
     """The mean change (V,) of the log-probabilities if the cell is clamped a little higher at one
     step, per value."""
     network = states.network
@@ -41,11 +39,11 @@ def finite_differences(states: SampledStates, layer: int, unit: int, step: float
     return torch.stack(slopes).mean(0)
 
 
-def _moving(unit: int, change: float) -> Ops[Tensor]:
+def _moving(unit, change):
     """Add `change` to tanh(c) of a unit. Clamping would not do: zoneout stores another c than that
     which h reads."""
 
-    def clamp(memory: Tensor) -> Tensor:
+    def clamp(memory):
         memory = memory.clone()
         memory[:, unit] = (memory[:, unit].tanh() + change).atanh()
         return memory

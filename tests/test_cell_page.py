@@ -5,7 +5,6 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from rich.console import Console
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cells.findings import CellPage, CellPassage, PassagePlace
+from charrnn.cells.findings import CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text
@@ -34,7 +33,7 @@ def page(study):
     return study.page(0, 7)
 
 
-def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
+def drawn(pictures, width, **options):
     console = Console(
         file=StringIO(), width=width, markup=False, emoji=False, highlight=False, **options
     )
@@ -44,17 +43,15 @@ def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def in_colour(passage: CellPassage, width: int) -> list[str]:
+def in_colour(passage, width):
     """The lines of a passage where there are colours, without them."""
     lines = drawn([PassageList([passage])], width, color_system="truecolor", force_terminal=True)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
 def test_a_page_has_every_part_of_its_cell(page):
-    assert page.inputs is not None
     assert page.inputs.earlier is not None
     for part in (page, page.values, page.inputs, page.outputs, page.description):
-        assert part is not None
         assert (part.layer, part.unit) == (0, 7)
 
 
@@ -106,7 +103,7 @@ def test_a_page_fits_its_width(page, width, color_system):
     assert max(cell_len(line.rstrip()) for line in lines) <= width
 
 
-def drawn_page(page: CellPage, width: int, color_system: Any) -> list[str]:
+def drawn_page(page, width, color_system):
     """The lines of a page without their colours."""
     is_terminal = color_system is not None
     pictures = page_pictures(page)
@@ -123,7 +120,7 @@ HEADINGS = (
 )
 
 
-def find_line(lines: list[str], beginning: str) -> int:
+def find_line(lines, beginning):
     return next(number for number, line in enumerate(lines) if line.startswith(beginning))
 
 

@@ -5,13 +5,11 @@ import cmath
 import itertools
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from effects_networks import H, V, make_config, make_network, tensors_of
-from numpy.typing import NDArray
 from random_networks import arrays_of, in_numpy, random_state
 from torch import Tensor
 
@@ -31,36 +29,34 @@ ARCHITECTURES = [
     *zip(ALL, itertools.cycle(DEPTHS), strict=False),
     *zip(ALL, itertools.islice(itertools.cycle(DEPTHS), 3, None), strict=False),
 ]
-OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
+OPTIONS = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step,
 # and grow little.
-EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def make_layer(cell: str, **noise: Any) -> RecurrentLayer:
+def make_layer(cell, **noise):
     layer = RecurrentLayer(cell, I, H, **noise).double()
     layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
     return layer
 
 
-def make_inputs(network: CharRNN) -> tuple[Tensor, RecurrentState[Tensor]]:
+def make_inputs(network):
     ids = torch.randint(0, V, (T, B), generator=torch.Generator().manual_seed(3))
     state = random_state(network, B)
     # h is within [-1, 1] in most cells, and shown as it is.
     return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1), state.history)
 
 
-def sigmoid(x: float) -> float:
+def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def naive_step(
-    cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list[list[float]]
-) -> list[list[float]]:
+def naive_step(cell, w, x, state):
     """One character of one row, unit by unit; w: parameters, x (I,), state num_states x (H,)."""
 
-    def dot(name: str, vector: Any, row: int) -> float:
+    def dot(name, vector, row):
         total = float(w[f"bias_{name}_l0"][row])
         for weight, value in zip(w[f"weight_{name}_l0"][row], vector, strict=True):
             total += weight * value
@@ -81,7 +77,7 @@ def naive_step(
     new_h, new_c = [], []
     for u in range(H):
 
-        def a(block: int, unit: int = u, with_hidden: bool = True) -> float:
+        def a(block, unit=u, with_hidden=True):
             return dot("ih", x, block * H + unit) + (
                 dot("hh", m, block * H + unit) if with_hidden else 0.0
             )
@@ -113,7 +109,7 @@ def naive_step(
     return [new_h, new_c] if new_c else [new_h]
 
 
-def antisymmetric_product(w: dict[str, NDArray[np.float64]], h: list[float], unit: int) -> float:
+def antisymmetric_product(w, h, unit):
     """Row `unit` of (U - U' - I) h + bias."""
     weight = w["weight_hh_l0"]
     total = float(w["bias_hh_l0"][unit]) - h[unit]
@@ -122,7 +118,7 @@ def antisymmetric_product(w: dict[str, NDArray[np.float64]], h: list[float], uni
     return total
 
 
-def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:
+def naive_recent(cell, b, h, decay):
     """The next h of a unit whose input products are b, one per block; `decay` is that of an
     rglru."""
     first, second = sigmoid(b[0]), sigmoid(b[1])
@@ -134,7 +130,7 @@ def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:
     return first / (first + second) * h + second / (first + second) * b[2]
 
 
-def naive_slstm(a: list[list[float]], state: list[list[float]]) -> list[list[float]]:
+def naive_slstm(a, state):
     """The paper's equations of c and n, here `total` and n, without the stabiliser; a: i, f, g and
     o of each unit."""
     found = []
@@ -145,9 +141,7 @@ def naive_slstm(a: list[list[float]], state: list[list[float]]) -> list[list[flo
     return [list(part) for part in zip(*found, strict=True)]
 
 
-def naive_mogrifier(
-    w: dict[str, NDArray[np.float64]], x: Any, h: Any, c: list[float]
-) -> list[list[float]]:
+def naive_mogrifier(w, x, h, c):
     for name in "qr":
         matrix = 0.1 * w[f"left_{name}"] @ w[f"right_{name}"]
         if name == "q":
@@ -161,7 +155,7 @@ def naive_mogrifier(
     return [[sigmoid(a[3 * H + u]) * math.tanh(new_c[u]) for u in range(H)], new_c]
 
 
-def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
+def unitary_matrix(w):
     """D3 R2 F^-1 D2 P R1 F D1 as one dense matrix (H/2, H/2)."""
     n = H // 2
     fourier = np.array(
@@ -186,7 +180,7 @@ def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
     return matrix
 
 
-def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[float]) -> list[float]:
+def naive_unitary(w, x, h):
     n = H // 2
     z = (
         unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:]))
@@ -374,7 +368,7 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state):
     )
     (logits * weights).sum().backward()
     if initial_state == "learned":
-        assert network.learned_state is not None and network.learned_state.grad is not None
+        assert network.learned_state.grad is not None
         # Layer l continues 2^l sequences, of h and c each; there is room for 4.
         reached = network.learned_state.grad.ne(0).any(dim=-1)
         assert reached.tolist() == [[True] * n + [False] * (8 - n) for n in (2, 4, 8)]
@@ -424,7 +418,7 @@ def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell, d
     assert not torch.allclose(noisy, quiet)
 
 
-REFERENCES: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+REFERENCES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 
 
 @pytest.mark.parametrize("cell", REFERENCES)

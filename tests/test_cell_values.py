@@ -9,12 +9,11 @@ from encoded_texts import as_text
 from random_networks import H, L, V, random_network
 
 from charrnn.cells.activations import Activations
-from charrnn.cells.findings import LAGS, NUM_BINS, CellValues
+from charrnn.cells.findings import LAGS, NUM_BINS
 from charrnn.cells.values import NUM_CORRELATED, correlate, measure_values
-from charrnn.text.vocab import EncodedText
 
 
-def make_text(num_chars: int, seed: int = 0) -> EncodedText:
+def make_text(num_chars, seed=0):
     """Letters and spaces, and one of the characters a period that ends a sentence in the decoded
     text."""
     ids = np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
@@ -25,9 +24,6 @@ def make_text(num_chars: int, seed: int = 0) -> EncodedText:
 def measured():
     activations = Activations(random_network("lstm"), make_text(3_000))
     return activations, measure_values(activations)
-
-
-Measured = tuple[Activations, tuple[CellValues, ...]]
 
 
 def test_every_cell_is_measured_in_order(measured):
@@ -134,7 +130,6 @@ def test_without_such_a_gate_the_autocorrelation_gives_the_timescale():
         layer.weight(name).zero_()
         layer.bias(name).zero_()
     layer.weight("hh").fill_diagonal_(0.8)
-    assert network.embedding is not None
     network.embedding.weight[:, 0] = torch.linspace(-0.01, 0.01, V)
     layer.weight("ih")[0, 0] = 1
     one = measure_values(Activations(network, make_text(20_000)), [(0, 0)])[0]

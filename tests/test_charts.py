@@ -17,14 +17,13 @@ from charrnn.views.charts import (
     MAX_RISE,
     MAX_TICKS,
     Canvas,
-    LineChart,
     enclosing_ticks,
     learning_chart,
 )
 from charrnn.views.svg import to_html, to_svg
 
 
-def losses(*points: tuple[int, float]) -> LossCurve:
+def losses(*points):
     """Two seconds and 64 characters per step."""
     return LossCurve(
         steps=tuple(step for step, _ in points),
@@ -34,14 +33,12 @@ def losses(*points: tuple[int, float]) -> LossCurve:
     )
 
 
-def curve(
-    run: str, *points: tuple[int, float], training: LossCurve | None = None, digest: str = "a"
-) -> LearningCurve:
+def curve(run, *points, training=None, digest="a"):
     text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
     return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
 
 
-def chart(*curves: LearningCurve, against: str = "steps") -> LineChart:
+def chart(*curves, against="steps"):
     return learning_chart(LearningCurves(curves=curves, against=against))
 
 
@@ -123,7 +120,7 @@ RED, BLUE = Style(color="red"), Style(color="blue")
 SHARE = st.floats(0, 1)
 
 
-def dots(canvas: Canvas) -> list[str]:
+def dots(canvas):
     return [line.plain for line in canvas.lines()]
 
 

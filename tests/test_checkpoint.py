@@ -67,7 +67,7 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run):
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], **pipes) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert holder.stdout.readline() == "held\n"
         before = (run.path / "lock").stat()
         with (
             pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"),
@@ -240,7 +240,7 @@ def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run, size):
             read()
 
 
-def expect_fall_back(run: RunWriter, damaged: str) -> None:
+def expect_fall_back(run, damaged):
     with pytest.raises(CheckpointError, match=damaged):
         checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
     loaded = run.load_checkpoint("latest", with_training=True)
@@ -281,7 +281,7 @@ def test_a_flip_in_any_byte_is_noticed(run, name, stride):
             checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
 
 
-def listed(**extra: object) -> dict[str, object]:
+def listed(**extra):
     return {name: {"size": 1, "sha256": ""} for name in FILES[:-1]} | extra
 
 
@@ -306,7 +306,7 @@ def test_a_manifest_of_another_shape_is_damage(run):
         expect_fall_back(run, "manifest.json")
 
 
-def header(text: str, data: bytes = b"") -> bytes:
+def header(text, data=b""):
     return len(text).to_bytes(8, "little") + text.encode() + data
 
 

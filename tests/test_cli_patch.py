@@ -2,17 +2,15 @@
 what is refused."""
 
 import json
-from typing import Any
 
 import pytest
 from conftest import as_json
-from fixture_types import Command
 
 import charrnn
 from charrnn.errors import UsageError
 
 
-def patch(command: Command, *arguments: object) -> dict[str, Any]:
+def patch(command, *arguments):
     return dict(as_json(command("visualize", "--patch", *arguments, "--json")))
 
 

@@ -6,10 +6,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -42,11 +40,11 @@ EVENT_KEYS = {
 """As /CLI.md documents them: the keys that others may rely on."""
 
 
-def json_lines(text: str) -> list[dict[str, Any]]:
+def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
+def read_metrics(run):
     return json_lines((run / "metrics.jsonl").read_text())
 
 
@@ -57,7 +55,7 @@ def text_file(command, tmp_path):
     return path
 
 
-def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tensor], torch.Tensor]:
+def make_torch_stack(path, cell):
     """ids (T, B) to logits (T, B, V), of nothing but torch.nn and the saved tensors."""
     tensors = load_file(path)
     layers = []
@@ -75,7 +73,7 @@ def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tens
     assert len(tensors) == 3 + 4 * len(layers), "there is nothing else in the file"
 
     @torch.no_grad()
-    def logits(ids: torch.Tensor) -> torch.Tensor:
+    def logits(ids):
         values = embedding(ids)
         for layer in layers:
             values, _ = layer(values)

@@ -45,7 +45,7 @@ pytestmark = [
 ]
 
 
-def words(number: int, separator: str, seed: int = 0) -> str:
+def words(number, separator, seed=0):
     """Draw words of a few letters."""
     generator = random.Random(seed)
     drawn = (
@@ -55,7 +55,7 @@ def words(number: int, separator: str, seed: int = 0) -> str:
     return separator.join(drawn)
 
 
-def source(seed: int) -> str:
+def source(seed):
     """Draw a module of Python."""
     drawn = [words(60, " ", seed * 100 + part).split() for part in range(4)]
     return "\n\n".join(
@@ -63,7 +63,7 @@ def source(seed: int) -> str:
     )
 
 
-def write_texts(folder: Path) -> None:
+def write_texts(folder):
     """Write the texts that the pages name into a folder."""
     # With every letter, so that any prime of the pages is known.
     prose = "\n".join([*[LETTERS] * 3, make_corpus(num_chars=20_000).text])

@@ -43,7 +43,7 @@ def make(source, folder):
     return make
 
 
-def load_or_compile(loop: CompiledLoop) -> list[str]:
+def load_or_compile(loop):
     """Prepare a loop and return the warnings."""
     warnings = list[str]()
     progress = Progress()
@@ -54,7 +54,7 @@ def load_or_compile(loop: CompiledLoop) -> list[str]:
     return warnings
 
 
-def check_works(loop: CompiledLoop) -> None:
+def check_works(loop):
     numbers = np.arange(3.0)
     loop(numbers, 2)
     assert numbers.tolist() == [2, 3, 4]

@@ -8,7 +8,6 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.api import Model
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
@@ -50,7 +49,7 @@ def test_where_it_ends():
     assert end_of("\n\nNext one. X", "sentence", "d") == 11, "nothing at all is no continuation"
 
 
-def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
+def naive_logprobs(model, text, continuation):
     """The log-probability of each character, from the initial state, one by one."""
     stepper = model.generator.int8_stepper
     state, scores = stepper.initial_state(1), []
@@ -107,7 +106,7 @@ def test_continuations_end_where_they_should(offer):
         assert len(one.text) in lengths
 
 
-def longest(one: Continuation, until: str) -> int:
+def longest(one, until):
     """Where a continuation is cut that has not ended."""
     if one.how == "sample":
         return MAX_CHARS[until]

@@ -25,7 +25,6 @@ LABEL = "def label(text):\n    "
 def test_a_pattern_labels_what_it_matches(spec, text, expected):
     detector = custom_detector(spec)
     labels = detector.label(text)
-    assert labels is not None
     assert labels.dtype == bool
     assert detector.looks_for == f"inside matches of {spec}"
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
@@ -46,7 +45,7 @@ def test_a_pattern_that_cannot_be_used_says_so():
             custom_detector(spec)
 
 
-def write(folder: Path, code: str) -> str:
+def write(folder, code):
     path = folder / "mine.py"
     path.write_text(code, encoding="utf-8")
     return str(path)
@@ -67,7 +66,6 @@ def test_a_file_labels_each_character(tmp_path):
     ):
         detector = custom_detector(write(tmp_path, code))
         labels = detector.label("aba")
-        assert labels is not None
         assert labels.tolist() == expected
         assert labels.dtype == (
             bool if {type(value) for value in labels.tolist()} == {bool} else np.int64
@@ -107,7 +105,6 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path):
         with pytest.raises(UsageError, match=message):
             custom_detector(write(tmp_path, code)).label("aba")
     nothing = custom_detector(write(tmp_path, f"{LABEL}return [0] * len(text)")).label("")
-    assert nothing is not None
     assert nothing.shape == (0,)
     with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
         custom_detector(str(tmp_path / "none.py"))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label, rows
 
-from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
+from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 
@@ -233,8 +233,7 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name, text):
     assert labelling.absence == NOT_EVERYWHERE[name]
 
 
-def digits(labels: Labels | None) -> str:
-    assert labels is not None
+def digits(labels):
     return "".join(str(int(label)) for label in labels)
 
 
@@ -321,12 +320,12 @@ def test_words_and_capitals_equal_what_reading_gives(text):
     assert label("capital", text).tolist() == capitals
 
 
-def spans(*lengths: int, gap: int = 100) -> Labels:
+def spans(*lengths, gap=100):
     """Yes/no labels with spans of these lengths, `gap` characters outside before each."""
     return np.concatenate([np.r_[np.zeros(gap, bool), np.ones(length, bool)] for length in lengths])
 
 
-def counts(num_stretches: int, length: int) -> Labels:
+def counts(num_stretches, length):
     """Seven, but for so many stretches of this length, which are three."""
     stretch = np.r_[np.full(2000, 7), np.full(length, 3)]
     return np.r_[np.tile(stretch, num_stretches), np.full(2000, 7)]

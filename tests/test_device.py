@@ -1,7 +1,6 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ from charrnn.training.optim import make_optimizers, update_average
 CPU = torch.device("cpu")
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+def pretend(monkeypatch, *, cuda, mps):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
@@ -43,9 +42,9 @@ def test_auto_takes_the_fastest_device(monkeypatch):
         assert pick_device("cpu") == CPU, "a device named is the device taken"
 
 
-def flags() -> tuple[object, ...]:
+def flags():
     """Return the flags of torch that `exact_arithmetic` sets."""
-    modules: tuple[Any, ...] = (
+    modules = (
         torch.backends.cudnn.rnn,
         torch.backends.cuda.matmul,
         torch.utils.deterministic,
@@ -75,7 +74,7 @@ def test_a_missing_device_is_refused_with_the_way_out(monkeypatch, name):
         pick_device(name)
 
 
-def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) -> None:
+def pretend_instructions(monkeypatch, **capabilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: True)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
@@ -148,7 +147,7 @@ def test_items_are_computed_on_other_threads_than_the_caller_s():
 
 
 META = torch.device("meta")
-CASES: list[dict[str, Any]] = [
+CASES = [
     *({"cell": cell} for cell in CELLS),
     *({"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"),
     *({"optimizer": optimizer} for optimizer in OPTIMIZERS),

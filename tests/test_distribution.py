@@ -40,9 +40,7 @@ def shaped_logits(draw):
     return logits, shaping, draw(st.lists(ids, max_size=logits.shape[1] - 1))
 
 
-def naive_probs(
-    logits: list[float], shaping: Shaping, banned: list[int]
-) -> tuple[list[float], bool]:
+def naive_probs(logits, shaping, banned):
     """Return the probability of each character, and whether rounding may decide if a character is
     kept."""
     order = sorted(set(range(len(logits))) - {*banned}, key=lambda id: (-logits[id], id))

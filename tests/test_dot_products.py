@@ -1,12 +1,8 @@
 """Integer dot products: exact on every instruction set that this machine has, whatever the shape
 and the inputs."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from charrnn.model.portable_math import Matrix
 
@@ -17,7 +13,6 @@ from charrnn.compiled import dot_products
 from charrnn.compiled.dot_products import (
     ALIGNMENT,
     COLUMN_MULTIPLE,
-    InstructionSet,
     choose_instruction_set,
     make_dot,
 )
@@ -31,7 +26,7 @@ AVAILABLE = [
 ]
 
 
-def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArray[np.uint8]:
+def inputs_of(x, bits, chosen):
     """Whole numbers (B, C) as the bytes (B, 2 * padded C) that an instruction set reads."""
     width = dot_products.padded(x.shape[1], COLUMN_MULTIPLE)
     if not chosen.splits_inputs:
@@ -43,14 +38,14 @@ def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArra
     return whole.reshape(len(x), -1)
 
 
-def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
+def make_product(chosen):
     """All sums, by the function for several streams and, for those that are left, the one for one
     stream."""
     rows, streams = chosen.rows, chosen.streams
     dot_one, dot_many = make_dot(1, chosen), make_dot(streams, chosen)
 
     @njit
-    def run(values: Any, start: Any, inputs: Any, sums: Any) -> None:
+    def run(values, start, inputs, sums):
         num_columns, together = inputs.shape[1] // 2, len(inputs) - len(inputs) % streams
         for row in range(0, len(start), rows):
             weights, begin = (
@@ -72,7 +67,7 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
                 x, out = inputs[stream].ctypes.data, sums[stream].ctypes.data
                 dot_one(weights, num_columns, x, 0, begin, np.int64(out) + 4 * row, 0)
 
-    def product(matrix: Matrix, x: NDArray[np.int64]) -> NDArray[np.int32]:
+    def product(matrix, x):
         packed = dot_products.pack_matrix(matrix, chosen)
         sums = np.zeros((len(x), len(packed.start)), np.int32)
         run(packed.values, packed.start, inputs_of(x, matrix.bits, chosen), sums)

@@ -3,12 +3,12 @@
 import pytest
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.vocab import EncodedText, Vocab, encode_text
+from charrnn.text.vocab import Vocab, encode_text
 
 VOCAB = Vocab.from_text("abcd")
 
 
-def ids_of(text: EncodedText) -> list[int]:
+def ids_of(text):
     return text.ids.tolist()
 
 

@@ -2,7 +2,6 @@
 trained side by side."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config, config_of_member
 from charrnn.errors import UsageError
 from charrnn.model.ensemble import Ensemble, tensors_of
-from charrnn.model.network import CharRNN, load_network
+from charrnn.model.network import load_network
 from charrnn.model.noise import Noise
 from charrnn.model.shapes import num_parameters
 from charrnn.text.batches import BatchRows
@@ -28,7 +27,7 @@ ARCHITECTURES = [
 ]
 
 
-def make_ensemble(**changes: Any) -> Ensemble:
+def make_ensemble(**changes):
     sizes = {
         "cell": "lstm",
         "hidden_size": 16,
@@ -44,7 +43,7 @@ def make_ensemble(**changes: Any) -> Ensemble:
     return ensemble
 
 
-def read(network: CharRNN | Ensemble) -> torch.Tensor:
+def read(network):
     ids = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         first, state = network(ids[:7], network.initial_state(B))
@@ -87,12 +86,12 @@ def test_each_network_draws_masks_of_its_own(documents):
     assert logits.shape == (T, 2 * B, V) and not torch.equal(logits[:, :B], logits[:, B:])
 
 
-def make_trainer(**changes: Any) -> Trainer:
+def make_trainer(**changes):
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     return Trainer(small_config(**changes), BatchRows(ids, B), V, torch.device("cpu"))
 
 
-ENSEMBLE: dict[str, Any] = {"hidden_size": 12, "embedding_size": 6, "num_members": 2, "steps": 20}
+ENSEMBLE = {"hidden_size": 12, "embedding_size": 6, "num_members": 2, "steps": 20}
 
 
 def test_each_network_learns_as_if_it_were_alone():

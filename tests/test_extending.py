@@ -6,11 +6,9 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_packages import install
-from fixture_types import Process
 
 import charrnn
 
@@ -30,7 +28,7 @@ TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (a
 pytestmark = pytest.mark.docs
 
 
-def follow(step: re.Match[str], root: Path) -> None:
+def follow(step, root):
     """Make the change that a step describes in the package below `root`."""
     path = root / step["path"]
     if step["file"]:
@@ -53,7 +51,7 @@ def follow(step: re.Match[str], root: Path) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def table_end(source: str, name: str) -> int:
+def table_end(source, name):
     """Return the number of the line with the closing bracket of a table at module level, or of the
     one that a function returns."""
     for node in ast.parse(source).body:
@@ -112,7 +110,7 @@ for arguments in json.loads(sys.argv[1]):
 than running one."""
 
 
-def succeed(process: Process, site: Path, *commands: tuple[object, ...]) -> list[Any]:
+def succeed(process, site, *commands):
     """Run commands of the package in `site`, in one process; return the stdout of each, as JSON
     where it is JSON."""
     arguments = json.dumps([[str(argument) for argument in command] for command in commands])
@@ -125,7 +123,7 @@ def succeed(process: Process, site: Path, *commands: tuple[object, ...]) -> list
     ]
 
 
-def train(corpus: Path, *options: object) -> tuple[object, ...]:
+def train(corpus, *options):
     return (
         "train",
         corpus,
@@ -187,9 +185,7 @@ def test_the_example(steps, process, tmp_path, corpus_of_brackets):
     project = re.search(
         r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
-    assert project is not None
     entries = re.search(r"\[project\.entry-points\.charrnn\]\n(.*)", project[1], re.DOTALL)
-    assert entries is not None
     entry_points = "[charrnn]\n" + entries[1].replace('"', "")
     modules = {
         step["module"].strip("`").removesuffix(".py"): step["code"]

@@ -2,7 +2,6 @@
 can be unusable."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from fake_packages import install_names
@@ -38,9 +37,7 @@ class Leaky(Cell):
 TEXT = 'the lamp said "lamp lamp" to me\n    and left\n' * 60
 
 
-def offer(
-    site: Path, entries: dict[str, str], code: str = LEAKY, *, package: str = "leaky-cells"
-) -> Path:
+def offer(site, entries, code=LEAKY, *, package="leaky-cells"):
     """Install a package with one module, named after it, and entry points: name to attribute."""
     module = package.replace("-", "_")
     places = {name: f"{module}:{attribute}" for name, attribute in entries.items()}

@@ -21,7 +21,7 @@ FORMATS = sorted(folder.name for folder in GOLDEN.iterdir())
 LATEST = f"format-{FORMAT_VERSION}"
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

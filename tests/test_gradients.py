@@ -11,7 +11,6 @@ from drawn import lines as plain
 from effects_networks import ARCHITECTURES, make_config, make_network, make_text
 from encoded_texts import as_text
 from progress_reports import reports
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.analyses.gradients.reach import (
@@ -30,7 +29,7 @@ K = 5
 
 
 @torch.no_grad()
-def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float = 1e-5) -> float:
+def differences(network, ids, lag, layer, step=1e-5):
     """The norm of the last character's loss by a layer's state `lag` characters before, by central
     differences."""
     _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
@@ -115,7 +114,7 @@ def test_a_text_too_short_is_refused():
             )
 
 
-def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:
+def reach(name, *factors, furthest=200, start=1.0):
     """One layer for each factor, by which its norm changes from lag to lag."""
     lags = tuple(range(1, furthest + 1))
     norms = tuple(tuple(start * factor ** (lag - 1) for lag in lags) for factor in factors)
@@ -138,7 +137,7 @@ def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
         ]
 
 
-def points(element: str) -> list[tuple[float, float]]:
+def points(element):
     numbers = [
         float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])
     ]

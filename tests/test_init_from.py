@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +89,7 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents():
     assert with_model_of("old", as_bytes, documents).end_id == 0, "every byte is in the alphabet"
 
 
-def text_with(share: float) -> str:
+def text_with(share):
     """The text that the old run learned, with that share of its last 500 characters replaced by new
     ones."""
     characters = list(make_corpus(num_chars=6_000, seed=5).text)
@@ -127,7 +126,7 @@ def test_a_text_of_unknown_characters_is_refused(command, lab):
         )
 
 
-def extend(vocab: Vocab, text: str, min_count: int = 3) -> Vocab:
+def extend(vocab, text, min_count=3):
     counts = Counter(map(ord, text))
     counted = CharacterCounts(np.array([*counts], np.int64), np.array([*counts.values()], np.int64))
     return vocab.extended(counted, min_count=min_count)
@@ -167,7 +166,7 @@ def test_an_alphabet_has_a_limit():
     assert "give a larger `min_count` than 3" in str(caught.value)
 
 
-def weights_of(config: charrnn.Config, vocab_size: int) -> dict[str, Any]:
+def weights_of(config, vocab_size):
     tensors = CharRNN(config, vocab_size).state_dict()
     return {name: value.numpy() for name, value in tensors.items()}
 

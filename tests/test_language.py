@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -28,10 +27,10 @@ PAGES = sorted(
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
 
 
-def prose(markdown: str) -> Iterator[str]:
+def prose(markdown):
     """Yield paragraphs, list items and table cells of a page, without headings and code; inline
     code is one word."""
-    block: list[str] = []
+    block = []
     is_code = False
     for line in [*markdown.split("\n"), ""]:
         if line.lstrip().startswith("```"):
@@ -48,7 +47,7 @@ def prose(markdown: str) -> Iterator[str]:
             block.append(line.strip())
 
 
-def sentences(markdown: str) -> Iterator[str]:
+def sentences(markdown):
     """Yield the sentences of a page. A colon ends one where the next word has a capital."""
     for block in prose(markdown):
         yield from re.split(r"(?<=[.!?:])[*)]*\s+(?=[A-Z*\[“])", block)
@@ -99,7 +98,7 @@ def test_every_page_and_every_picture_is_used_by_another_page():
     ] == []
 
 
-def constants_without_docstring(source: str) -> Iterator[str]:
+def constants_without_docstring(source):
     """Yield the public constants of a module that no string literal follows, except options: they
     have a help text."""
     body = ast.parse(source).body
@@ -136,7 +135,7 @@ def test_every_public_constant_has_a_docstring():
     } == {}
 
 
-def without_example(functions: dict[str, object]) -> list[str]:
+def without_example(functions):
     """List the functions, classes left out, whose docstring does not show a call."""
     return [
         name

@@ -5,9 +5,7 @@ import errno
 import gzip
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +29,7 @@ def few_bytes_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
 
 
-def write(name: str, content: str | bytes = TEXT) -> str:
+def write(name, content=TEXT):
     """Write a file below the working folder; return its name."""
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -39,7 +37,7 @@ def write(name: str, content: str | bytes = TEXT) -> str:
 
 
 BOOK = {"a": "\ufeffno newline at the end\r\n" + TEXT, "b": TEXT.encode() + b"\xff"}
-WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
+WAYS = {
     "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
     "two files of bytes": lambda: (
         [write("a.bin", TEXT), write("b.bin", b"\0" * 99)],

@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,13 @@ LAYERS = (
     ({"config", "errors", "hooks", "statistics", "system", "version"},),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
-PLACE: dict[str, tuple[int, int]] = {}
+PLACE = {}
 for height, parts in enumerate(LAYERS):
     for part, names in enumerate(parts):
         PLACE |= dict.fromkeys(names, (height, part))
 
 
-def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+def imported_modules(path, package):
     """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a
     string, too."""
     here = ("charrnn", *path.relative_to(package).parent.parts)
@@ -48,7 +47,7 @@ def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, str(node.value)
 
 
-def wrong_imports(package: Path) -> list[str]:
+def wrong_imports(package):
     """List the imports of the package that point up or sideways, as `file:line imports module`."""
     wrong = []
     for path in sorted(package.rglob("*.py")):
@@ -69,7 +68,6 @@ def wrong_imports(package: Path) -> list[str]:
 def test_the_layers_are_those_of_the_contributing_guide():
     guide = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
     diagram = re.search(r"(?m)^```\n(analyses  .*?)^```$", guide, re.DOTALL)
-    assert diagram is not None
     # The names of a row end where at least three spaces follow; two separate them.
     rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]
     *upper, bottom = filter(
@@ -108,7 +106,7 @@ def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp
     assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
 
 
-def modules_in(part: str) -> list[str]:
+def modules_in(part):
     return [
         f"charrnn.{part}.{path.stem}"
         for path in sorted((PACKAGE / part).glob("*.py"))

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import arrays_of, random_state
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELLS
@@ -16,7 +15,7 @@ from charrnn.model import reading
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.model.reading import MAX_PIECE, Fragments, cut
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
+from charrnn.model.recurrent_state import reset_rows
 from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
@@ -32,7 +31,7 @@ MODELS = [
 ]
 
 
-def network_of(model: dict[str, object], **changes: object) -> CharRNN:
+def network_of(model, **changes):
     sizes = {"hidden_size": 6, "embedding_size": 4, "dropout": 0.0, "input_dropout": 0.0}
     config = Config(**{"documents": "lines", **sizes, **model, **changes})
     network = CharRNN(config, VOCAB).double()
@@ -42,16 +41,14 @@ def network_of(model: dict[str, object], **changes: object) -> CharRNN:
     return network
 
 
-def window(num_steps: int, batch_size: int, *, share: float = 0.2, seed: int = 0) -> Tensor:
+def window(num_steps, batch_size, *, share=0.2, seed=0):
     """Ids (T, B) with an END at this share of the places."""
     random = np.random.default_rng(seed)
     ids = random.integers(END + 1, VOCAB, (num_steps, batch_size))
     return torch.from_numpy(np.where(random.random(ids.shape) < share, END, ids))
 
 
-def read_by_hand(
-    network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]
-) -> tuple[Tensor, RecurrentState[Tensor]]:
+def read_by_hand(network, ids, state):
     """Read one character after the other with a network that knows no END, and reset the state
     where END is read."""
     rows = []

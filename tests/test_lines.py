@@ -10,9 +10,7 @@ from charrnn.reports import lines
 from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
 
 
-def scored(
-    text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1
-) -> ScoredText:
+def scored(text, positions, first=0, num_runs=1):
     generator = np.random.default_rng(5)
     losses = [
         CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32))

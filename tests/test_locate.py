@@ -23,7 +23,7 @@ def run(tmp_path):
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def set_time(path: Path, seconds: int) -> None:
+def set_time(path, seconds):
     os.utime(path, (seconds, seconds))
 
 
@@ -69,11 +69,11 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path):
     assert open_run_to_read("c-001", checkpoints) == (RunReader(abandoned.path), None)
 
 
-def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_to_look_into(part, monkeypatch):
     """Let the system refuse the status of every path that contains `part`, to root too."""
     real = os.stat
 
-    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
+    def refuse(path, *arguments, **options):
         if part in str(path):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path, *arguments, **options)
@@ -154,7 +154,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def listed() -> list[str]:
+def listed():
     return [run.name for run in list_runs_and_sweeps(Path("checkpoints"))]
 
 

@@ -9,7 +9,7 @@ from charrnn.reports.long_range import MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
-def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
+def pairs_of(text, first=0):
     """Return the pairs that are closed in text[first:]."""
     vocab = Vocab("char", ("", *sorted(set(text))))
     pairs = find_pairs(vocab.encode(text), vocab, np.arange(first, len(text)))
@@ -72,9 +72,9 @@ def test_pairs_do_not_depend_on_the_blocks(block_chars, monkeypatch):
     assert len(found) > 30 and found == expected
 
 
-def naive_pairs(text: str) -> list[tuple[int, int]]:
+def naive_pairs(text):
     """Find the pairs of `()[]{}`, `"` and `“”` with one list of open characters."""
-    opened: list[tuple[str, int]] = []
+    opened = []
     found = []
     for place, character in enumerate(text):
         if character == "\0":

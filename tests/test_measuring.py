@@ -4,14 +4,12 @@ precision."""
 import itertools
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hand_built import small_config
 
-from charrnn.config.settings import Config
 from charrnn.text.batches import BatchRows
 from charrnn.training import measuring, plan
 from charrnn.training.measuring import choose_threads, measure_step
@@ -23,11 +21,11 @@ V, B = 9, 6
 CPU = torch.device("cpu")
 
 
-def make_config(**changes: Any) -> Config:
+def make_config(**changes):
     return small_config(**{"num_layers": 1, "steps": 1000, "batch_size": B, **changes})
 
 
-def make_batches() -> BatchRows:
+def make_batches():
     return BatchRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
 
 

@@ -5,13 +5,11 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from environment import REPOSITORY, load_script
-from numpy.typing import NDArray
 from synthetic import make_corpus
 
 import charrnn
@@ -30,7 +28,7 @@ ROUNDING = 1e-10
 minimal = load_script(SCRIPT)
 
 
-def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
+def model_of(weights):
     """Return the same model of charrnn: its LSTM has two biases, of which the second one is
     zero."""
     tensors = {
@@ -47,11 +45,11 @@ def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
     return charrnn.Model(config, Vocab("char", tuple(VOCABULARY)), tensors)
 
 
-def in_float64(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
+def in_float64(weights):
     return {name: weight.astype(np.float64) for name, weight in weights.items()}
 
 
-def ids_of(text: str) -> NDArray[np.int64]:
+def ids_of(text):
     return np.array([VOCABULARY.index(character) for character in text])
 
 
@@ -159,7 +157,7 @@ def test_without_colour_levels_stand_below_each_line(capsys):
     assert capsys.readouterr().out == "ab\n_#\n\n\nc\n+\n"
 
 
-def write_text(folder: Path, *, with_quotes: bool = True) -> Path:
+def write_text(folder, *, with_quotes=True):
     path = folder / "text.txt"
     path.write_text(make_corpus(num_chars=12_000, with_quotes=with_quotes).text, encoding="utf-8")
     return path

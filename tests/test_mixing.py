@@ -2,9 +2,7 @@
 commands."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +24,7 @@ LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"
 TEXT = "the cat, the dog.\n" * 60
 
 
-def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> Model:
+def built(cell, name, characters=LETTERS, **settings):
     """An untrained model of random integers, the same on every machine."""
     sizes = {
         "num_layers": 2,
@@ -54,12 +52,7 @@ def pair():
     return built("lstm", "a"), built("gru", "b", hidden_size=16, depth="dilated", num_layers=3)
 
 
-def naive_nats(
-    models: tuple[Model, ...],
-    weights: tuple[float, ...],
-    text: str,
-    characters: Sequence[str],
-) -> float:
+def naive_nats(models, weights, text, characters):
     """The mean loss of text[1:], character by character, from the definition, in float64."""
     predictions = []  # of each model (N - 1, C)
     for model in models:

@@ -1,11 +1,8 @@
 """The network: dropout, resets of the state, seeds. T time, B batch, V vocabulary, E embedding, H
 hidden."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
@@ -14,12 +11,12 @@ from charrnn.model.noise import Noise
 T, B, V, E, H = 12, 3, 7, 4, 5
 
 
-def make_network(**changes: Any) -> CharRNN:
+def make_network(**changes):
     return CharRNN(make_config(**changes), V)
 
 
-def make_config(**changes: Any) -> Config:
-    sizes: dict[str, Any] = {
+def make_config(**changes):
+    sizes = {
         "cell": "lstm",
         "num_layers": 2,
         "hidden_size": H,
@@ -29,14 +26,12 @@ def make_config(**changes: Any) -> Config:
     return Config(**{**sizes, **changes})
 
 
-def read_with_masks(
-    network: CharRNN, ids: Tensor, seed: int | None
-) -> tuple[Tensor, Tensor, list[Tensor]]:
+def read_with_masks(network, ids, seed):
     """Return logits, last state, and per layer what its output (T, B, H) was multiplied by before
     it was passed on."""
     modules = [*network.recurrent_layers(), network.output]
-    outputs: list[Tensor] = []
-    passed_on: list[Tensor] = []
+    outputs = []
+    passed_on = []
     hooks = [
         layer.register_forward_hook(lambda _m, _i, result: outputs.append(result[0]))
         for layer in modules[:-1]

@@ -14,12 +14,11 @@ from known_weights import CYCLE, chain_text
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
-from charrnn.evaluation.loss_reports import NGRAM, Evaluation, EvaluationRow
+from charrnn.evaluation.loss_reports import NGRAM
 from charrnn.reports import ngram_models as ngrams
 from charrnn.reports.ngram_models import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.views.tables import shown_rows
 
-Ngram = tuple[int, ...]
 ENDS = ngrams._EndsOfNgrams
 
 
@@ -27,21 +26,21 @@ class Textbook:
     """Interpolated modified Kneser-Ney smoothing, straight from the equations of
     `reports.ngram_models`."""
 
-    def __init__(self, text: list[int], vocab_size: int, order: int) -> None:
+    def __init__(self, text, vocab_size, order):
         self.text, self.vocab_size, self.order = text, vocab_size, order
         self.counts = {k: self.count(k) for k in range(1, order + 1)}
         self.continuations = {k: self.count_continuations(k) for k in range(1, order)}
 
-    def count(self, length: int) -> Counter[Ngram]:
+    def count(self, length):
         return Counter(tuple(self.text[i : i + length]) for i in range(len(self.text) - length + 1))
 
-    def count_continuations(self, length: int) -> Counter[Ngram]:
-        before: defaultdict[Ngram, set[int]] = defaultdict(set)
+    def count_continuations(self, length):
+        before = defaultdict(set)
         for i in range(len(self.text) - length + 1):
             before[tuple(self.text[i : i + length])].add(self.text[i - 1] if i else -1)
         return Counter({ngram: len(chars) for ngram, chars in before.items()})
 
-    def interpolated(self, counts: Counter[Ngram], context: Ngram, char: int) -> float:
+    def interpolated(self, counts, context, char):
         num_with = Counter(counts.values())
         discounts = (0.0, *discounts_of(*(num_with[count] for count in (1, 2, 3, 4))))
         following = [count for ngram, count in counts.items() if ngram[:-1] == context]
@@ -52,10 +51,10 @@ class Textbook:
         shorter = self.lower(context[1:], char) if context else 1 / self.vocab_size
         return (count - discounts[min(count, 3)] + discounted * shorter) / sum(following)
 
-    def lower(self, context: Ngram, char: int) -> float:
+    def lower(self, context, char):
         return self.interpolated(self.continuations[len(context) + 1], context, char)
 
-    def probability(self, order: int, before: list[int], char: int) -> float:
+    def probability(self, order, before, char):
         context = tuple(before[max(0, len(before) - order + 1) :])
         if len(context) < order - 1:
             return self.lower(context, char)
@@ -185,7 +184,7 @@ def evaluation(model):
     return comparison.evaluate_runs([model], ngrams=ORDERS)
 
 
-def rows_of(evaluation: Evaluation, name: str) -> list[EvaluationRow]:
+def rows_of(evaluation, name):
     return [row for row in evaluation.rows if row.name == name]
 
 
@@ -197,9 +196,7 @@ def test_rows_come_near_the_entropy_of_the_chain(evaluation):
     losses = [row.loss.nats_per_char for row in rows_of(evaluation, NGRAM)]
     for row in rows_of(evaluation, NGRAM):
         expected = row.loss.nats_per_char - evaluation.first.nats_per_char
-        assert row.difference is not None and row.difference.mean == pytest.approx(
-            expected, abs=1e-6
-        )  # float32
+        assert row.difference.mean == pytest.approx(expected, abs=1e-6)  # float32
     assert losses[0] == pytest.approx(np.log(8), abs=0.02)
     # 3,000 scored characters: a standard error of 0.01. Longer orders learn chance from 27,000
     # training characters.

@@ -1,7 +1,6 @@
 """The table of logits for the last three to five characters, against a loop over them."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ WITHOUT = Config(
 END = 0
 
 
-def config_of(**changes: Any) -> Config:
+def config_of(**changes):
     return replace(WITHOUT, **{"ngram_rows": ROWS, **changes})
 
 
@@ -69,10 +68,10 @@ def test_it_learns_from_nothing_and_its_rows_are_weights():
         == num_parameters(config_of(), V)
         == CharRNN(WITHOUT, V).num_parameters + ROWS * V
     )
-    assert network.ngrams is not None and not network.ngrams.weight.any()
+    assert not network.ngrams.weight.any()
     ids = torch.arange(V)[:, None]
     network(ids, network.initial_state(1))[0].sum().backward()
-    assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
+    assert network.ngrams.weight.grad.any()
 
 
 @pytest.mark.parametrize(

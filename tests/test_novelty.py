@@ -30,14 +30,13 @@ from charrnn.reports.novelty import (
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
-Span = tuple[int, int, int]
 
 
-def spans(novelty: Novelty) -> list[Span]:
+def spans(novelty: Novelty):
     return [(copy.start, copy.length, copy.source) for copy in novelty.copies]
 
 
-def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int) -> list[Span]:
+def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int):
     """(start, length, first place in the corpus) of the matches that no other contains, looked up
     one by one."""
     extents = []

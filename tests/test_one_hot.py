@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELLS, DEPTHS
@@ -24,7 +23,7 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS)]
 
 
-def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
+def config_of(cell, depth="stacked", **options):
     return Config(
         cell=cell,
         depth=depth,
@@ -36,7 +35,7 @@ def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
     )
 
 
-def pair_of(config: Config) -> tuple[CharRNN, CharRNN]:
+def pair_of(config):
     """The network of one-hot vectors, and the one with the same weights that embeds characters as
     an identity."""
     network = CharRNN(config, V).double()
@@ -49,7 +48,7 @@ def pair_of(config: Config) -> tuple[CharRNN, CharRNN]:
     return network, embedding
 
 
-def read(network: CharRNN, config: Config, *, noisy: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def read(network, config, *, noisy):
     """Return the logits of a text, and the gradients of its loss."""
     ids = torch.randint(V, (T + 1, B), generator=torch.Generator().manual_seed(2))
     noise = Noise(torch.Generator().manual_seed(3), B) if noisy else None

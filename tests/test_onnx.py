@@ -9,7 +9,6 @@ import string
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ import torch
 from conftest import REPOSITORY
 from fake_packages import install_names
 from hand_built import V, hand_built_tensors
-from numpy.typing import NDArray
 from random_networks import in_numpy, random_state
 
 import charrnn
@@ -41,17 +39,17 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not
 from charrnn.formats.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
-EVERYTHING: dict[str, Any] = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
+EVERYTHING = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
 EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines", "ngram_rows": 53}
 """Every setting that changes what a network computes."""
 
 
-def config_of(cell: str, depth: str, **settings: Any) -> Config:
-    sizes: dict[str, Any] = {"num_layers": 3, "hidden_size": 16, "embedding_size": 7}
+def config_of(cell, depth, **settings):
+    sizes = {"num_layers": 3, "hidden_size": 16, "embedding_size": 7}
     return Config(**{"cell": cell, "depth": depth, "dropout": 0.0, **sizes, **settings})
 
 
-def tensors_of(config: Config) -> dict[str, NDArray[Any]]:
+def tensors_of(config):
     """Weights that are half as large as a trained model's: these networks forget their rounding
     errors."""
     return {
@@ -60,11 +58,11 @@ def tensors_of(config: Config) -> dict[str, NDArray[Any]]:
     }
 
 
-def onnx_of(config: Config, tensors: dict[str, NDArray[Any]]) -> bytes:
+def onnx_of(config, tensors):
     return onnx_to_bytes(Model(config, VOCAB, tensors, name="hand-built", step=7, val_nats=1.25))
 
 
-def session_of(content: bytes) -> Any:
+def session_of(content):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -163,7 +161,7 @@ def test_a_cell_that_computes_what_onnx_has_not_is_refused():
         onnx_of(config, tensors_of(config))
 
 
-def changed(content: bytes, name: str) -> bytes:
+def changed(content, name):
     """Return the file with one weight of the tensor `name` changed by 1 %."""
     model = onnx.load_from_string(content)
     (tensor,) = [one for one in model.graph.initializer if one.name == name]
@@ -187,7 +185,6 @@ def test_the_check_finds_a_wrong_weight(name):
 
 def test_the_check_measures_the_largest_difference():
     found = check_onnx(onnx_of(LSTM, TENSORS), Stepper(LSTM, TENSORS), IDS)
-    assert found is not None
     assert found.num_chars == 60
     assert 0 < found.max_difference < 1e-4
 
@@ -215,7 +212,6 @@ def test_the_metadata_says_all_that_a_reader_needs(lstm, corpus_file, tmp_path):
     model = charrnn.load(lstm.path)
     content, check = write_model(model, tmp_path / "given.onnx")
     assert (tmp_path / "given.onnx").read_bytes() == content
-    assert check is not None
     assert check.num_chars == 1000
     assert check.max_difference < 1e-3
     metadata = session_of(content).get_modelmeta().custom_metadata_map

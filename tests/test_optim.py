@@ -3,7 +3,6 @@ start."""
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +27,8 @@ from charrnn.training.optim import (
 PEAK = 0.004
 
 
-def make_config(**changes: Any) -> Config:
-    sizes: dict[str, Any] = {
+def make_config(**changes):
+    sizes = {
         "cell": "gru",
         "num_layers": 2,
         "hidden_size": 5,
@@ -39,7 +38,7 @@ def make_config(**changes: Any) -> Config:
     return Config(**{**sizes, "learning_rate": PEAK, "weight_decay": 0.1, **changes})
 
 
-def schedule(num_steps: int, **changes: Any) -> list[float]:
+def schedule(num_steps, **changes):
     config = make_config(steps=num_steps, **changes)
     return [optim.learning_rate_at(step, config) for step in range(num_steps)]
 
@@ -97,10 +96,7 @@ def test_weight_decay_acts_on_matrices_only(optimizer, classes):
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
 
 
-Weights = list[torch.nn.Parameter]
-
-
-def make_weights(dtype: torch.dtype = torch.float32) -> Weights:
+def make_weights(dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     return [
         torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype))
@@ -108,9 +104,7 @@ def make_weights(dtype: torch.dtype = torch.float32) -> Weights:
     ]
 
 
-def step_both(
-    ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optimizer, copies: Weights
-) -> None:
+def step_both(ours, weights, theirs, copies):
     """Take five steps of two optimizers along the same gradients, at a falling rate."""
     generator = torch.Generator().manual_seed(1)
     for number in range(1, 6):

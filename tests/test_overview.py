@@ -4,7 +4,6 @@ logs."""
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from built_runs import build_chain
@@ -28,12 +27,12 @@ from charrnn.views.tables import runs_view
 from charrnn.views.theme import short_number
 
 
-def step(number: float, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
+def step(number, seconds, nats=2.0):
     record = {"event": "step", "step": number, "seconds": seconds, "train_nats": nats}
     return record | {"grad_norm": 0.5, "learning_rate": 1e-05, "chars_per_second": 12.5}
 
 
-def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any]:
+def validation(number, seconds, nats):
     record = {"event": "evaluation", "step": number, "seconds": seconds, "val_nats": nats}
     return record | {"val_bpc": nats, "num_chars": 100, "is_best": True}
 
@@ -192,20 +191,20 @@ def test_runs_without_a_loss_have_no_curve(build, tmp_path):
     assert found.skipped == ("started: no validation loss is logged yet",)
 
 
-MODEL: dict[str, Any] = {
+MODEL = {
     "cell": "lstm",
     "num_layers": 2,
     "hidden_size": 512,
     "num_parameters": 3_321_921,
     "seed": 0,
 }
-TEXT: dict[str, Any] = {
+TEXT = {
     "corpus": "/texts/shakespeare.txt",
     "text": "shakespeare",
     "digest": "a",
     "split": (0.9, 0.1),
 }
-STEPS: dict[str, Any] = {
+STEPS = {
     "step": 2472,
     "num_steps": 2472,
     "num_chars": 20_250_624,
@@ -232,7 +231,7 @@ HUGE = replace(
 )
 
 
-def shown(*runs: RunSummary, width: int) -> list[str]:
+def shown(*runs, width):
     drawn = lines(runs_view(runs), width)
     assert max(map(cell_len, drawn)) <= width
     return [line.strip() for line in drawn if line.strip() and "───" not in line]

@@ -3,7 +3,6 @@ weights."""
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,7 @@ from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
 from charrnn.training.recipe import choose_embedding_size
 
 
-def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
+def fit(budget, *, vocab_size=40, **model):
     """The configuration with the number of units that a number of weights allows."""
     config = Config(parameters=budget, **{"cell": "lstm", "num_layers": 1, **model})
     return of_size(
@@ -28,7 +27,7 @@ def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
     )
 
 
-def of_size(config: Config, size: int) -> Config:
+def of_size(config, size):
     model = {
         name: getattr(config, name)
         for name in ("cell", "depth", "num_layers", "initial_state", "sum_outputs")

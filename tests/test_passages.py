@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from charrnn.cells.findings import PassagePlace
 from charrnn.cells.passages import (
     CHARS_AFTER,
     CHARS_BEFORE,
@@ -26,9 +24,7 @@ from charrnn.cells.passages import (
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
 
 
-def choose_by_loop(
-    values: NDArray[np.float16], text: str, drawn: list[int]
-) -> list[tuple[str, int, int]]:
+def choose_by_loop(values, text, drawn):
     """Choose (kind, rank, index) by looking at every value, with Python's own sorting."""
     sentences = number_sentences(text).tolist()
     order = sorted(drawn, key=lambda index: float(values[index]))
@@ -40,7 +36,7 @@ def choose_by_loop(
         middle = (begin + end) // 2
         candidates.append(("decile", decile, order[middle:end] + order[begin:middle][::-1]))
 
-    chosen: list[tuple[str, int, int]] = []
+    chosen = []
     for kind, rank, indices in candidates:
         for index in indices:
             near = [abs(index - other) < CHARS_BEFORE + CHARS_AFTER for _, _, other in chosen]
@@ -65,7 +61,7 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars, seed, num_l
     check_places(found, values)
 
 
-def check_places(found: list[PassagePlace], values: NDArray[np.float16]) -> None:
+def check_places(found, values):
     """Each contains the character that it was chosen for, and no two overlap."""
     places = sorted((one.begin, one.end) for one in found)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
@@ -95,7 +91,7 @@ def test_the_first_candidate_has_the_largest_contrast():
     assert largest > 1.5 * contrast(0)
 
 
-def quotations() -> tuple[str, NDArray[np.bool_]]:
+def quotations():
     """A text with quotations on every eighth line, and its labels."""
     quoting = 'she said "come in" and "sit" or "go"\n'
     text = (quoting + "a plain line of words\n" * (NUM_LINES - 1)) * 30

@@ -2,17 +2,14 @@
 computes."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
-from torch import Tensor
 
 from charrnn.analyses import patching
-from charrnn.analyses.patching import PassageIds, Patch, patch_cells
-from charrnn.model.network import CharRNN
+from charrnn.analyses.patching import PassageIds, patch_cells
 
 ALL = [(layer, unit) for layer in range(3) for unit in range(H)]
 
@@ -22,22 +19,20 @@ def short_continuations(monkeypatch):
     monkeypatch.setattr(patching, "NUM_WRITTEN", 16)
 
 
-def patch(
-    network: CharRNN, cells: list[tuple[int, int]], source: int, target: int, num_chars: int = 120
-) -> Patch:
+def patch(network, cells, source, target, num_chars=120):
     text = make_text(num_chars)
 
-    def passage(position: int) -> PassageIds:
+    def passage(position):
         return PassageIds.in_text(text.ids, position=position, index=position, text=text.text)
 
     vocab = SimpleNamespace(
         decode=lambda ids: "".join(CHARACTERS[id] for id in ids), has_unknown_symbol=False
     )
-    model: Any = SimpleNamespace(network=network, character=CHARACTERS.__getitem__, vocab=vocab)
+    model = SimpleNamespace(network=network, character=CHARACTERS.__getitem__, vocab=vocab)
     return patch_cells(model, cells, source=passage(source), target=passage(target))
 
 
-def assert_nothing_changed(found: Patch) -> None:
+def assert_nothing_changed(found):
     assert found.divergence == 0
     assert [one.before for one in found.characters] == [one.after for one in found.characters]
     assert found.continuation_before == found.continuation_after
@@ -70,7 +65,7 @@ def test_a_cell_that_nothing_reads_changes_nothing(cell):
 
 
 @torch.no_grad()
-def read_slowly(network: CharRNN, ids: np.ndarray, state: Any = None) -> tuple[list[Tensor], Any]:
+def read_slowly(network, ids, state=None):
     """The log-probabilities (V,) after each character, one at a time, and the last state."""
     state = network.initial_state(1) if state is None else state
     found = []
@@ -80,7 +75,7 @@ def read_slowly(network: CharRNN, ids: np.ndarray, state: Any = None) -> tuple[l
     return found, state
 
 
-def written_slowly(network: CharRNN, logprobs: Tensor, state: Any) -> str:
+def written_slowly(network, logprobs, state):
     written = ""
     for _ in range(patching.NUM_WRITTEN):
         id = int(logprobs.argmax())

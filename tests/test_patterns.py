@@ -4,7 +4,6 @@ against all texts."""
 import itertools
 import json
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from charrnn.text.documents import END
 ALPHABET, LETTERS, T = ("", "a", "b", "é", "\n"), "abcd", 4
 
 
-def all_texts(characters: Sequence[str], length: int = T) -> list[str]:
+def all_texts(characters, length=T):
     return [
         "".join(text) for n in range(length + 1) for text in itertools.product(characters, repeat=n)
     ]
@@ -43,7 +42,7 @@ PARTS = st.recursive(
 )
 
 
-def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -> list[str]:
+def accepted(expression, characters, texts):
     """Return the texts after which nothing is missing; check how much is missing after their
     beginnings."""
     pattern = Pattern(expression, characters, None)

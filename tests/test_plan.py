@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -27,9 +26,7 @@ COMMON = (
 RARE = "\u00e9\u00e8"
 
 
-def notes_on(
-    folder: Path, text: str, planned: dict[str, Any] | None = None, **asked: Any
-) -> list[str]:
+def notes_on(folder, text, planned=None, **asked):
     (folder / "text.txt").write_text(text, encoding="utf-8")
     settings = {"batch_size": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
@@ -198,7 +195,6 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
 def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     config = Config(init_from=str(lstm.path), extend_alphabet=True)
     _, initial = plan.open_initial_model(config, Path("checkpoints"))
-    assert initial is not None
     vocab = initial.description.vocab()
     for read, told in (
         (vocab, "none was added"),

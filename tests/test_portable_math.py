@@ -7,7 +7,6 @@ import sys
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -142,7 +141,7 @@ def test_every_processor_writes_the_text(monkeypatch, capsys):
     assert {name: text for name, text in printed.items() if text != printed["this one"]} == {}
 
 
-def random_matrix(rows: int, columns: int, seed: int = 0) -> portable_math.Float32Array:
+def random_matrix(rows, columns, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
 
 
@@ -202,7 +201,7 @@ def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus():
 
 
 rng = np.random.default_rng(0)
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
+ARGUMENTS = {
     "sqrt": (rng.random((2, 6), np.float32),),
     "split": (rng.standard_normal((2, 6), np.float32), 3),
     "linear": (rng.standard_normal((2, 6), np.float32), rng.standard_normal((4, 6), np.float32)),
@@ -213,7 +212,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 DEFAULT = (4 * rng.standard_normal(12, np.float32),)
 
 
-def to_torch(argument: Any) -> Any:
+def to_torch(argument):
     if isinstance(argument, tuple):
         return tuple(map(to_torch, argument))
     return torch.from_numpy(argument) if isinstance(argument, np.ndarray) else argument

@@ -8,18 +8,16 @@ The processes are threads of this one, which exchange tensors in memory (`Thread
 import json
 import math
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
 from hand_built import small_config
 from synthetic import make_corpus
-from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.distributed.processes import ConnectedProcesses
@@ -29,7 +27,7 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
-from charrnn.training.process_group import SINGLE, ProcessGroup
+from charrnn.training.process_group import SINGLE
 from charrnn.training.trainer import Trainer
 
 V = 9
@@ -40,11 +38,11 @@ Result = TypeVar("Result")
 class Meeting:
     """Where threads exchange tensors: all bring one, then all see all of them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size):
         self._barrier = threading.Barrier(size, timeout=600)
-        self._brought: dict[int, Tensor] = {}
+        self._brought = {}
 
-    def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
+    def exchange(self, rank, tensor):
         try:
             self._brought[rank] = tensor.clone()
             self._barrier.wait()
@@ -57,7 +55,7 @@ class Meeting:
         )
         return brought
 
-    def leave(self) -> None:
+    def leave(self):
         self._barrier.abort()
 
 
@@ -67,17 +65,17 @@ class Threads(ConnectedProcesses):
 
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
 
-    def _sum(self, tensor: Tensor) -> None:
+    def _sum(self, tensor):
         first, *others = self.meeting.exchange(self.rank, tensor)
         tensor.copy_(sum(others, start=first))
 
 
-def in_processes(size: int, work: Callable[[ProcessGroup], Result]) -> list[Result]:
+def in_processes(size, work):
     """What `work` returns in each of `size` processes; raises the first error that is not about
     another process."""
     meeting = Meeting(size)
 
-    def run(rank: int) -> Result | CharRNNError:
+    def run(rank):
         try:
             return work(Threads(rank, size, rank, size, meeting))
         except CharRNNError as error:
@@ -104,13 +102,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
+def make_trainer(group=SINGLE, **changes):
     config = small_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     return Trainer(config, BatchRows(ids, config.batch_size), V, CPU, group)
 
 
-def numbers(trainer: Trainer) -> dict[str, Tensor]:
+def numbers(trainer):
     """Every number that a trainer changes, as a checkpoint contains it."""
     tensors, counters = trainer.snapshot()
     tensors |= {f"averaged {name}": value for name, value in trainer.model_tensors().items()}
@@ -132,7 +130,7 @@ def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_mask
     assert not torch.equal(*drawn)
 
 
-KINDS: dict[str, dict[str, Any]] = {
+KINDS = {
     "lstm": {"zoneout": 0.2},
     "adamw": {"optimizer": "adamw", "batch_size": 6},
     "gru": {"cell": "gru", "weight_drop": 0.2, "initial_state": "learned"},
@@ -180,7 +178,7 @@ def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_ste
     assert in_processes(3, train) == [expected] * 3
 
 
-def exchange(group: ProcessGroup) -> list[Any]:
+def exchange(group):
     """Exchange something of every kind."""
     group.check_same_text("digest")
     return [
@@ -241,8 +239,8 @@ def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one():
         ConnectedProcesses(0, 5).rows(4)
 
 
-def run_config(text: Path, **changes: Any) -> Config:
-    sizes: dict[str, Any] = {
+def run_config(text, **changes):
+    sizes = {
         "num_layers": 1,
         "hidden_size": 8,
         "embedding_size": 4,
@@ -269,7 +267,7 @@ def text(tmp_path, monkeypatch):
     return path
 
 
-def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
+def losses(run):
     """The logged losses of a run: (step, nats) by event."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     names = {"step": "train_nats", "evaluation": "val_nats"}

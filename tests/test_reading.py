@@ -6,8 +6,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
@@ -20,14 +18,13 @@ from charrnn.model.reading import (
     segments_of,
 )
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.text.vocab import IdArray
 
 V = 5
 LANE = 4 * WARM_UP
 """Characters that a lane is worth: a text of k times as many is read in k lanes."""
 
 
-def make_network(forget_bias: float) -> CharRNN:
+def make_network(forget_bias):
     config = Config(
         cell="lstm",
         num_layers=1,
@@ -40,19 +37,19 @@ def make_network(forget_bias: float) -> CharRNN:
     return CharRNN(config, V).double()
 
 
-def make_ids(num_chars: int) -> IdArray:
+def make_ids(num_chars):
     return np.random.default_rng(1).integers(0, V, num_chars).astype(np.uint16)
 
 
 @torch.no_grad()
-def read_in_one_go(network: CharRNN, ids: IdArray) -> NDArray[np.float64]:
+def read_in_one_go(network, ids):
     """Logits (N, V)."""
     logits, _ = network(torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1))
     return np.asarray(logits[:, 0])
 
 
 @torch.no_grad()
-def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float64], int]:
+def gather(network, ids, first):
     """Logits (N, V) as `read_in_lanes` has them, NaN before `first`; and B."""
     gathered = np.full((len(ids), V), np.nan)
     batch_size = 0
@@ -86,9 +83,7 @@ def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars, first, 
     )
 
 
-def count_since_zero(
-    ids: Tensor, state: RecurrentState[Tensor]
-) -> tuple[tuple[Tensor, Tensor], RecurrentState[Tensor]]:
+def count_since_zero(ids, state):
     """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)),
     state)."""
     counts = state.vectors[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]

@@ -4,7 +4,6 @@ were paid for."""
 import math
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +25,7 @@ CELLS = ("lstm", "gru", "rnn")
 SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
 
 
-def resolve(config: Config, num_chars: int, steps_in_minutes: int = 1710) -> Config:
+def resolve(config, num_chars, steps_in_minutes=1710):
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
@@ -66,7 +65,7 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars, cell, budget, amount)
     assert resolved(config.batch_size) <= 32 and resolved(config.bptt_length) <= 128
 
 
-GIVEN: dict[str, Any] = {
+GIVEN = {
     "num_layers": 3,
     "hidden_size": 7,
     "embedding_size": 9,

@@ -7,7 +7,6 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from synthetic import make_corpus
@@ -15,7 +14,7 @@ from synthetic import make_corpus
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus, state_of_corpus
+from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 
 TEXT = make_corpus(num_chars=3_000).text
 OTHER = TEXT.upper()
@@ -31,7 +30,7 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def record(*sources: str, stdin: bytes | None = None, **settings: Any) -> RecordedCorpus:
+def record(*sources, stdin=None, **settings):
     """What a run that learns these sources now records of them."""
     config = Config(corpus=sources, **settings)
     stream = None if stdin is None else io.BytesIO(stdin)
@@ -41,7 +40,7 @@ def record(*sources: str, stdin: bytes | None = None, **settings: Any) -> Record
     return recorded
 
 
-def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def leave(monkeypatch, tmp_path):
     """Go to another folder, which is empty."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -120,7 +119,7 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path)
         replace(read_corpus(["novel.txt"]), locations=(str(tmp_path / "python3.1"),))
     )
     recorded = recorded_corpus("stdlib-001", Config(), state)
-    assert recorded is not None and recorded.read().content == TEXT
+    assert recorded.read().content == TEXT
     shutil.rmtree(tmp_path / "python3.1")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     expected = (
@@ -137,7 +136,7 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
     recorded = recorded_corpus(
         "evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations}
     )
-    assert recorded is not None and recorded.locations == ()
+    assert recorded.locations == ()
 
 
 def test_locations_that_are_unknown_or_too_long_are_not_recorded():

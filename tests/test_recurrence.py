@@ -1,11 +1,9 @@
 """Products with a packed weight, and the recurrences built on them. T time, B batch, H hidden."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import linear
 
 from charrnn.model import recurrence
@@ -27,10 +25,10 @@ from charrnn.model.recurrence import (
 T, B, H = 2 * recurrence.LEAST_STEPS_TO_PACK, 5, 24
 # A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each
 # add up over T steps.
-ROUNDED: dict[str, Any] = {"rtol": 2**-6, "atol": 2**-5}
+ROUNDED = {"rtol": 2**-6, "atol": 2**-5}
 
 
-def draw(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tensor:
+def draw(*shape, dtype, seed, scale=1.0):
     return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).to(dtype)
 
 
@@ -57,7 +55,7 @@ def test_a_repeated_product_is_a_matrix_product(rows, dtype, num_steps):
 class Wrong:
     """An operator that computes something else, also in its binary form."""
 
-    def __call__(self, x: Tensor, packed: Tensor, *rest: object) -> Tensor:
+    def __call__(self, x, packed, *rest):
         return torch.zeros(2, 4, dtype=torch.bfloat16)
 
     binary = __call__
@@ -89,10 +87,10 @@ def test_plain_products_replace_packed_operators(monkeypatch, operators):
 
 NUM_STEPS, NUM_ROWS, INPUTS, UNITS = 5, 3, 4, 6
 # Both sides are the same sums of a dozen float64 terms in another order.
-EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
+EXACT = {"rtol": 0.0, "atol": 1e-10}
 
 
-def make_layer(cell: str, **options: Any) -> RecurrentLayer:
+def make_layer(cell, **options):
     """Return a layer in float64 with random weights and biases."""
     layer = RecurrentLayer(cell, INPUTS, UNITS, **options).double()
     generator = torch.Generator().manual_seed(0)
@@ -102,7 +100,7 @@ def make_layer(cell: str, **options: Any) -> RecurrentLayer:
     return layer
 
 
-def make_inputs(layer: RecurrentLayer) -> tuple[Tensor, Tensor]:
+def make_inputs(layer):
     """Return inputs (NUM_STEPS, NUM_ROWS, INPUTS) and a state (S * D, NUM_ROWS, UNITS)."""
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(NUM_STEPS, NUM_ROWS, INPUTS, generator=generator, dtype=torch.float64)
@@ -111,7 +109,7 @@ def make_inputs(layer: RecurrentLayer) -> tuple[Tensor, Tensor]:
     ).double()
 
 
-def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tensor]:
+def gradients(layer, outputs, last):
     """Return the gradients by all weights of a sum in which every output counts differently."""
     weights = torch.arange(outputs.numel(), dtype=outputs.dtype).cos().view(outputs.shape)
     return list(
@@ -178,7 +176,5 @@ def test_linear_cells_with_closed_gates_learn_on(cell):
     assert torch.equal(upstream, torch.ones_like(outputs)), (
         "the gradient that a scan gets is left as it was"
     )
-    assert all(
-        weight.grad is not None and weight.grad.isfinite().all() for weight in layer.parameters()
-    )
+    assert all(weight.grad.isfinite().all() for weight in layer.parameters())
     assert outputs.isfinite().all() and last.isfinite().all()

@@ -67,7 +67,7 @@ def test_an_option_that_needs_another_says_so(script, command):
         )
 
 
-def options_of(text: str) -> set[str]:
+def options_of(text):
     """Return the options that a list describes."""
     documented = re.findall(r"^- `([^`]*)`: .", text, re.MULTILINE)
     return {word for names in documented for word in re.findall(r"--[\w-]+", names)}

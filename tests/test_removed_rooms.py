@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ class Missing(NamedTuple):
     """An expression with the module `charrnn` and a `model` that raises an error with its name."""
 
 
-ROOMS: Mapping[str, Missing] = {
+ROOMS = {
     "analyses": Missing(
         "predict",
         "visualize --gates --ablate --history --patch --same",
@@ -72,7 +71,7 @@ if python:
 """
 
 
-def without(room: str, folder: Path) -> Path:
+def without(room, folder):
     """Return a folder with a copy of the package that lacks a room."""
     copy = folder / "charrnn"
     copy.mkdir(parents=True)

@@ -30,7 +30,7 @@ def test_every_flag_of_the_table_is_an_option_of_its_command(command):
     assert {*FLAGS[command]} <= flags
 
 
-def check(command: str, values: dict[str, object], given_flags: set[str]) -> None:
+def check(command, values, given_flags):
     """Compare the error of some values with the first rule that is broken, if any."""
     for rule in RULES[command]:
         options = {*rule.options.split()} & given_flags
@@ -50,7 +50,7 @@ def check(command: str, values: dict[str, object], given_flags: set[str]) -> Non
         with pytest.raises(UsageError) as refused:
             check_rules(command, values)
         found = re.fullmatch(named, str(refused.value))
-        assert found is not None and found[1] in options and found[2] in others, (
+        assert found[1] in options and found[2] in others, (
             values,
             refused.value,
         )

@@ -2,13 +2,11 @@
 
 import math
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import CharWeights, next_char_probs
@@ -22,7 +20,7 @@ from charrnn.generation.sampling import (
     start_ids,
     undrawable_ids,
 )
-from charrnn.generation.writing import Piece, TextStream, write_text
+from charrnn.generation.writing import TextStream, write_text
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END
@@ -32,11 +30,11 @@ H = 6
 CELLS = ("lstm", "gru", "rnn")
 
 
-def config_of(cell: str) -> Config:
+def config_of(cell):
     return Config(cell=cell, num_layers=1, hidden_size=H, embedding_size=H, dropout=0.0)
 
 
-def random_tensors(cell: str, vocab_size: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def random_tensors(cell, vocab_size, seed=0):
     """Weights of a one-layer model that minds what it has read."""
     generator = np.random.default_rng(seed)
     rows = EQUATIONS[cell].input_blocks * H
@@ -54,7 +52,7 @@ def random_tensors(cell: str, vocab_size: int, seed: int = 0) -> dict[str, NDArr
     }
 
 
-def forgetful_stepper(probs: list[float]) -> Stepper:
+def forgetful_stepper(probs):
     """A model that gives every character the same probabilities (V,), whatever it has read."""
     tensors = random_tensors("rnn", len(probs))
     tensors["output.weight"][:] = 0
@@ -62,7 +60,7 @@ def forgetful_stepper(probs: list[float]) -> Stepper:
     return Stepper(config_of("rnn"), tensors)
 
 
-def copying_stepper(followers: dict[int, int]) -> Stepper:
+def copying_stepper(followers):
     """A model of bytes that writes followers[i] after byte i, with all but all of the
     probability."""
     tensors = {name: np.zeros_like(value) for name, value in random_tensors("rnn", 256).items()}
@@ -74,14 +72,14 @@ def copying_stepper(followers: dict[int, int]) -> Stepper:
 
 
 def drawn(
-    stepper: Stepper,
-    prime: list[int],
-    shaping: Shaping,
+    stepper,
+    prime,
+    shaping,
     *,
-    seed: int,
-    length: int,
-    banned: tuple[int, ...] = (),
-) -> list[tuple[int, float]]:
+    seed,
+    length,
+    banned=(),
+):
     """(id, log-probability) of the characters of one stream."""
     reading = prime_model(stepper, np.array(prime))
     blocks = sample_ids(stepper, reading, [shaping], [seed], length=length, banned=banned)
@@ -93,13 +91,13 @@ def drawn(
 
 
 def pieces_of(
-    stepper: Stepper,
-    vocab: Vocab,
-    shaping: Shaping,
+    stepper,
+    vocab,
+    shaping,
     *,
-    length: int,
-    banned: tuple[int, ...] = (),
-) -> list[Piece]:
+    length,
+    banned=(),
+):
     """The text of one stream, piece by piece."""
     reading = prime_model(stepper, start_ids(vocab))
     blocks = sample_ids(stepper, reading, [shaping], [0], length=length, banned=banned)
@@ -145,11 +143,11 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
         ids.append(char)
 
 
-def chi_square(counts: NDArray[Any], expected: NDArray[np.float64]) -> float:
+def chi_square(counts, expected):
     return float(((counts - expected) ** 2 / expected).sum())
 
 
-def critical_value(num_free: int) -> float:
+def critical_value(num_free):
     """What chi-square exceeds once in a million: Wilson & Hilferty 1931, within 2 % for 3 to 15
     degrees of freedom."""
     z = NormalDist().inv_cdf(1 - 1e-6)

@@ -1,7 +1,6 @@
 """Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other,
 chance is chance."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -10,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
-from numpy.typing import NDArray
 
-from charrnn.cells.findings import MAX_P_VALUE, CellFindings, CellScore
+from charrnn.cells.findings import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, interior, score_cells
-from charrnn.cells.trace import Read, Trace
-from charrnn.detectors.detector import Detector, Labels, why_not_scored
+from charrnn.cells.trace import Trace
+from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
     auc,
@@ -29,21 +27,19 @@ from charrnn.statistics.agreement import (
 from charrnn.statistics.chance import best_by_chance
 from charrnn.statistics.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.statistics.intervals import percentiles
-from charrnn.statistics.probes import Probes, ProbeSums
+from charrnn.statistics.probes import ProbeSums
 from charrnn.system.progress import CallbackProgress, using
 
-Cells = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
 EXACT = 1e-9
 """Sums of thousands of numbers near 1 in float64."""
 BINNED = 0.002
 """What 512 bins may take from an AUC: half of the pairs within a bin."""
 
 
-def reader(cells: Cells) -> Read:
+def reader(cells):
     """Reads cells (N, C) in windows of 1000."""
 
-    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], Cells]]:
+    def read(begin, end):
         for first in range(begin, end, 1000):
             last = min(first + 1000, end)
             yield np.arange(first, last) - begin, cells[first:last]
@@ -51,7 +47,7 @@ def reader(cells: Cells) -> Read:
     return read
 
 
-def slow_noise(num_chars: int, num_cells: int, seed: int = 0, memory: float = 0.97) -> Cells:
+def slow_noise(num_chars, num_cells, seed=0, memory=0.97):
     """Cells (N, C) that follow nothing but themselves: what they were before, and chance."""
     steps = np.random.default_rng(seed).normal(size=(num_chars, num_cells))
     values = np.zeros_like(steps)
@@ -60,29 +56,29 @@ def slow_noise(num_chars: int, num_cells: int, seed: int = 0, memory: float = 0.
     return np.tanh(values * (1 - memory)).astype(np.float32)
 
 
-def spans(num_chars: int, seed: int, mean_length: int = 30) -> NDArray[np.bool_]:
+def spans(num_chars, seed, mean_length=30):
     """Labels (N,) that are on and off for stretches of chance lengths."""
     lengths = np.random.default_rng(seed).geometric(1 / mean_length, num_chars)
     return np.repeat(np.arange(num_chars) % 2 == 1, lengths)[:num_chars]
 
 
-def fixed(labels: Labels, name: str = "fixed") -> Detector:
+def fixed(labels, name="fixed"):
     return Detector(name, "something", lambda text: labels)
 
 
-def only(findings: CellFindings) -> CellScore:
+def only(findings):
     (score,) = findings.scores
     return score
 
 
-def survey_cells(cells: Cells, labels: Labels) -> CellScore:
+def survey_cells(cells, labels):
     return only(score_cells("x" * len(cells), reader(cells), cells.shape[1], [fixed(labels)]))
 
 
 VISIBLE_LABELS = np.arange(6_000) // 50 % 2 == 1
 
 
-def saturated_and_visible_cells() -> Cells:
+def saturated_and_visible_cells():
     """Three cells (N, 3): the first is slightly better than the second, but its value is 0.99
     everywhere; the last is visible, and far worse."""
     labels = VISIBLE_LABELS
@@ -111,7 +107,7 @@ def test_the_progress_of_all_tasks_reaches_their_end():
     assert ends == {("reading, to score the cells", 0), ("scoring", 0)}
 
 
-def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
+def fill(cells, labels):
     """Histograms of cells (N, C) with one label (N,), in two or more windows."""
     histograms = LabelledHistograms()
     stride = -(-len(cells) // 700)
@@ -121,7 +117,7 @@ def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
     return histograms
 
 
-def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
+def awkward_cells(num_chars, labels):
     """Cells that hardly move, that stay near 1 or -1, that take two values, none at all, or that
     drift."""
     noise = np.random.default_rng(1).normal(size=(num_chars, 7))
@@ -204,7 +200,7 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
 
 
-def probes_of(cells: Cells, target: Float64Array, first: int) -> Probes:
+def probes_of(cells, target, first):
     """Probes of a target (N,), from two or more windows."""
     sums = ProbeSums()
     for begin in range(0, len(cells), 900):
@@ -214,14 +210,14 @@ def probes_of(cells: Cells, target: Float64Array, first: int) -> Probes:
     return probes
 
 
-def least_squares(cells: Cells, target: Float64Array) -> tuple[Float64Array, float]:
+def least_squares(cells, target):
     """Weights and intercept (C + 1,) of the best linear combination, and its squared error."""
     design = np.column_stack((cells, np.ones(len(cells))))
     solved, *_ = np.linalg.lstsq(design, target, rcond=None)
     return solved, float(((design @ solved - target) ** 2).sum())
 
 
-def correlated_cells() -> tuple[Cells, Float64Array]:
+def correlated_cells():
     """Cells (N, 6) that go together, and a target of three of them."""
     generator = np.random.default_rng(10)
     cells = generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5
@@ -294,7 +290,7 @@ def test_chance_is_what_shifting_label_and_counting_gives():
     assert 0.05 < p_value < 1
 
 
-def labels_by_chance(num_chars: int) -> list[NDArray[np.bool_]]:
+def labels_by_chance(num_chars):
     """200 labels (N,) that have nothing to do with any cell.
 
     Half of them keep their spans, so that by chance they go with slow cells; half are shuffled
@@ -332,17 +328,17 @@ SENTENCES = (
 )
 
 
-def make_text(num_chars: int) -> str:
+def make_text(num_chars):
     chosen = np.random.default_rng(0).integers(0, len(SENTENCES), num_chars // 30 + 1)
     return "".join(SENTENCES[index] for index in chosen)[:num_chars]
 
 
-def noise(num_chars: int, seed: int = 0) -> Float64Array:
+def noise(num_chars, seed=0):
     """Cells (N, L, H) that follow nothing."""
     return np.random.default_rng(seed).uniform(-0.5, 0.5, (num_chars, L, H))
 
 
-def make_trace(text: str, cells: Float64Array) -> Trace:
+def make_trace(text, cells):
     num_chars = len(text)
     return Trace(
         text,
@@ -352,7 +348,7 @@ def make_trace(text: str, cells: Float64Array) -> Trace:
     )
 
 
-def naive_auc(values: list[float], is_inside: list[bool]) -> float:
+def naive_auc(values, is_inside):
     """The share of pairs (one inside, one outside) of which the one inside is higher; a tie is
     half."""
     inside = [value for value, inside in zip(values, is_inside, strict=True) if inside]
@@ -399,7 +395,7 @@ def test_the_untrained_baseline_makes_its_own_choice():
     assert score.untrained == pytest.approx(expected, abs=EXACT)
 
 
-def flipped_score(is_flipped: NDArray[np.bool_]) -> CellScore:
+def flipped_score(is_flipped):
     """The score of a cell that is on inside quotations, or the other way round where it is flipped:
     ties all over."""
     text = make_text(len(is_flipped))
@@ -414,9 +410,6 @@ def test_the_interval_knows_that_neighbours_are_not_independent():
     in_stretches = flipped_score(np.repeat(np.isin(np.arange(32), [3, 9, 20, 27]), 500))
     widths = []
     for score in (scattered, in_stretches):
-        assert score.auc is not None
-        assert score.ci_low is not None
-        assert score.ci_high is not None
         assert 0.75 < score.auc < 0.95
         assert score.ci_low < score.auc < score.ci_high
         widths.append(score.ci_high - score.ci_low)
@@ -462,7 +455,7 @@ NEGATIVE = replace(COUNT, polarity=-1, spearman=-0.6, ci_low=-0.7, ci_high=-0.5)
 FINDINGS = pytest.mark.parametrize("score", [YES_NO, COUNT, NEGATIVE])
 
 
-def reached(score: CellScore) -> float:
+def reached(score):
     """The AUC, or the absolute value of rho."""
     return score.auc if score.auc is not None else abs(score.spearman or 0)
 

@@ -2,7 +2,6 @@
 `faults/`."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
 class Session:
     """A session of seven steps, with the values that `should_stop` and `should_save` return."""
 
-    def __init__(self, folder: Path, alphabet: str = "char") -> None:
+    def __init__(self, folder, alphabet="char"):
         (folder / "text.txt").write_text(TEXT, encoding="utf-8")
         sizes = {
             "hidden_size": 12,
@@ -44,16 +43,15 @@ class Session:
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
-    def make(self, run: RunWriter) -> TrainingSession:
+    def make(self, run):
         trainer = Trainer(self.config, self.batches, len(self.text.vocab), CPU)
         return TrainingSession(
             run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked
         )
 
-    def saved_state(self) -> dict[str, object]:
+    def saved_state(self):
         name = (self.run.path / "latest").read_text().strip()
-        state: dict[str, object] = json.loads((self.run.path / name / "training.json").read_text())
-        return state
+        return json.loads((self.run.path / name / "training.json").read_text())
 
 
 @pytest.fixture
@@ -88,7 +86,6 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     session = made.session
     session.step()
     evaluation = session.validate()
-    assert evaluation is not None
     session.save()
     loaded = made.run.load_checkpoint("latest", with_training=True)
     restored = SessionState.restored(loaded, made.run.checkpoints())
@@ -97,10 +94,10 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1)
 
 
-def run_all(made: Session) -> dict[str, list[int]]:
+def run_all(made):
     """Train to the end, saving on request at step 5; return the steps of each kind of event, in
     order."""
-    steps: dict[str, list[int]] = {}
+    steps = {}
     for event in made.session.events():
         if event.event not in ("start", "warning"):
             steps.setdefault(event.event, []).append(event.step)

@@ -224,7 +224,6 @@ def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data):
     end = data.draw(st.integers(len(text) * 3 // 4, len(text)))
     whole, cut = scan_source(text), scan_source(text[begin:end])
     settled = re.compile("(?m)^(?:import|class|def) ").search(text, begin + 1)
-    assert settled is not None
     first, last = settled.start(), text.rindex("\n", 0, end)
     assert last - first > 100
     for name in ("regions", "depths", "in_if"):

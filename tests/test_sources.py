@@ -16,7 +16,6 @@ from charrnn.text.sources import (
     SHUFFLED,
     SORTED,
     Order,
-    Origin,
     find_origin,
     origin_at,
     shuffle_key,
@@ -32,7 +31,7 @@ def books(here):
         Path(name).write_text(TEXT)
 
 
-def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED) -> Origin:
+def find(source, *, is_named_by_run=False, order=SHUFFLED):
     return find_origin(
         source,
         stdin=None,
@@ -50,7 +49,6 @@ def test_it_is_found_from_elsewhere(source, here, tmp_path, monkeypatch):
     assert read_corpus([source]).locations == (found.location,)
     monkeypatch.chdir(tmp_path)
     again = origin_at(found.location, SHUFFLED)
-    assert again is not None
     assert again.location == found.location
     assert [os.path.realpath(path) for path in again.paths] == [
         os.path.realpath(here / path) for path in found.paths
@@ -89,7 +87,7 @@ def test_a_location_that_leads_nowhere_is_none(here):
         assert origin_at(location, SHUFFLED) is None
 
 
-def put_run(path: str) -> None:
+def put_run(path):
     """What a run leaves that looks like text, in a folder."""
     Path(path, "step-00000001").mkdir(parents=True)
     for name in ("config.yaml", "vocab.json", "samples.txt", "step-00000001/config.txt"):
@@ -116,7 +114,6 @@ def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch):
     os.mkfifo("pipe")
     assert find("pipe", is_named_by_run=True).needs_regular
     recorded = origin_at(os.path.abspath("pipe"), SHUFFLED)
-    assert recorded is not None
     assert recorded.needs_regular
 
 
@@ -133,7 +130,7 @@ def texts(here):
     return here / "texts"
 
 
-def lines(source: str, order: Order) -> list[str]:
+def lines(source, order):
     return str(read_corpus([source], order=order).content).splitlines()
 
 

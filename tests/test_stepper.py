@@ -12,7 +12,7 @@ V = 11
 CELLS = ("lstm", "gru", "rnn")
 
 
-def config_of(cell: str) -> Config:
+def config_of(cell):
     return Config(cell=cell, num_layers=2, hidden_size=16, embedding_size=6, dropout=0.0)
 
 

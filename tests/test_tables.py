@@ -3,12 +3,11 @@
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from drawn import lines
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Group
 
 from charrnn.analyses.history import CellHistory
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
@@ -20,27 +19,27 @@ from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_slides
 
 
-def plain(renderable: RenderableType, width: int = 80) -> str:
+def plain(renderable, width=80):
     return "".join(f"{line}\n" for line in lines(renderable, width))
 
 
-AUC: dict[str, Any] = {
+AUC = {
     "auc": 0.98765,
     "ci_low": 0.97,
     "ci_high": 0.995,
     "null_level": 0.5432,
     "p_value": 0.005,
 }
-RHO: dict[str, Any] = {
+RHO = {
     "spearman": -0.87654,
     "ci_low": -0.9,
     "ci_high": -0.8444,
     "untrained": -0.1234,
     "r2": 0.7654,
 }
-WITHOUT: dict[str, Any] = {"ablation_inside": 0.4, "ablation_outside": -0.00001}
+WITHOUT = {"ablation_inside": 0.4, "ablation_outside": -0.00001}
 PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
-SIGN: dict[str, Any] = {"polarity": -1, "num_positive": 900}
+SIGN = {"polarity": -1, "num_positive": 900}
 QUOTE = CellScore(
     detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC, **WITHOUT
 )
@@ -54,9 +53,7 @@ FINDINGS = CellFindings(
 )
 
 
-def novelty(
-    text: str | bytes, *spans: tuple[int, int], held_out_share: float | None = None
-) -> Novelty:
+def novelty(text, *spans, held_out_share=None):
     """A novelty with copies of (start, length), all from line 31,337."""
     copies = tuple(
         Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans
@@ -64,7 +61,7 @@ def novelty(
     return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
 
 
-def rows(renderable: RenderableType) -> list[list[str]]:
+def rows(renderable):
     """The cells of a table's rows, without the heading; columns are at least two spaces apart."""
     _, _, body = plain(renderable, width=200).rpartition("──")
     shown = []
@@ -74,14 +71,14 @@ def rows(renderable: RenderableType) -> list[list[str]]:
     return shown
 
 
-NATS: dict[str, Any] = {"nats_per_char": 10, "bpc": 14.4, "bits_per_byte": 57.7}
+NATS = {"nats_per_char": 10, "bpc": 14.4, "bits_per_byte": 57.7}
 LOSS = LossReport(
     protocol="windowed-256", num_chars=10**11, text_length=10**12, precision="bf16", **NATS
 )
 BLANK = dict.fromkeys(map(ord, " \n─"))
 
 
-WIDE_TABLES: dict[str, RenderableType] = {
+WIDE_TABLES = {
     "findings": tables.findings_table(FINDINGS),
     "skipped": tables.skipped_lines(FINDINGS.skipped),
     "predictions": tables.predictions_table(
@@ -196,7 +193,7 @@ def test_where_only_ascii_can_be_written_bars_are_as_long_as_else():
         assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
 
 
-def loss_row(name: str, protocol: str, *, is_compared: bool = True) -> EvaluationRow:
+def loss_row(name, protocol, *, is_compared=True):
     loss = replace(LOSS, protocol=protocol, nats_ci=(0.9, 1.1))
     difference = Difference(mean=0.1, low=0.0, high=0.2) if is_compared else None
     return EvaluationRow(name=name, loss=loss, difference=difference)

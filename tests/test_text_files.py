@@ -46,7 +46,7 @@ ENCODINGS = (
 ENCODINGS += ("iso2022_jp", "koi8-r")
 
 
-def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, Tally | None, str]:
+def read(data, encoding, block):
     """Text, tally and error."""
     tally = Tally()
     with pytest.MonkeyPatch.context() as patch:

@@ -10,31 +10,26 @@ import numpy as np
 import pytest
 import torch
 from encoded_texts import as_text
-from numpy.typing import NDArray
 from progress_reports import reports
 from random_networks import H, L, V, random_network
-from torch import Tensor
 
 from charrnn.analyses.gates import count_gates
 from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
 from charrnn.errors import CharRNNError
-from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
-from charrnn.text.vocab import EncodedText
 
 ROUNDING = 1e-5
 """Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do
 not amplify it."""
-Ids = NDArray[np.uint16]
 
 
-def make_ids(num_chars: int) -> Ids:
+def make_ids(num_chars):
     return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
 
 
 @torch.inference_mode()
-def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]:
+def step_through(network, cell, ids):
     """Cells (N, L, H) and the log-probabilities (N, V) after each character, from one step per
     character."""
     state = network.initial_state(1)
@@ -47,7 +42,7 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
     return torch.stack(cells), torch.stack(logprobs)
 
 
-def check_logprobs(found: NDArray[np.float32], logprobs: Tensor, ids: Ids, first: int) -> None:
+def check_logprobs(found, logprobs, ids, first):
     """Compare with the log-probabilities (N, V) after each character; nothing comes before the
     first of all."""
     expected = np.r_[np.float32(np.nan), logprobs.numpy()[np.arange(len(ids) - 1), ids[1:]]][first:]
@@ -109,7 +104,7 @@ LONG = 5_000
 """Characters that are read in two lanes, of which the last is padded."""
 
 
-def make_text(num_chars: int, first: int = 0) -> EncodedText:
+def make_text(num_chars, first=0):
     return as_text(make_ids(num_chars), first)
 
 
@@ -150,10 +145,9 @@ def test_the_gates_are_counted_in_the_same_pass(cell, depth, documents):
     assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
 
 
-def gates_one_at_a_time(network: CharRNN, ids: NDArray[np.uint16]) -> NDArray[np.float64]:
+def gates_one_at_a_time(network, ids):
     """The forget gate (N, H) of the first layer of an LSTM, character by character."""
     layer = network.recurrent_layers()[0]
-    assert network.embedding is not None
     state, gates = network.initial_state(1), []
     for number in ids.tolist():
         if number == network.end_id:
@@ -173,7 +167,6 @@ def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout):
     network.end_id = 3
     gates = zoneout + (1 - zoneout) * gates_one_at_a_time(network, text.ids)
     kept = Activations(network, text).kept
-    assert kept is not None
     np.testing.assert_allclose(kept[0][:H], gates.mean(axis=0), atol=1e-5)  # sums of float32
     np.testing.assert_allclose(kept[1][:H], np.log(gates).mean(axis=0), atol=1e-4)
 

@@ -7,11 +7,10 @@ import unicodedata
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console
 from test_notebook import HOSTILE, OBJECTS
 from test_tables import WIDE_TABLES
 
@@ -22,8 +21,7 @@ from charrnn.system.display import Displayable
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
 from charrnn.views.svg import SvgDrawing
 
-Colours = Literal["standard", "256", "truecolor"]
-PICTURES: dict[str, list[RenderableType]] = {
+PICTURES = {
     **{name: list(pictures(value)) for name, (value, _) in OBJECTS.items()},
     **{f"table of {name}": [table] for name, table in WIDE_TABLES.items()},
     "legends": [Legend(underlined="where the detector is on (not for counts)"), SURPRISE_LEGEND],
@@ -35,14 +33,7 @@ TICK = re.compile(r"(?m)^ *([\d.e-]+)[┤+]")
 """A figure beside the axis of a chart."""
 
 
-def drawn(
-    shown: list[RenderableType],
-    width: int,
-    colours: Colours | None = None,
-    encoding: str = "utf-8",
-    background: str = "dark",
-    **environment: str,
-) -> str:
+def drawn(shown, width, colours=None, encoding="utf-8", background="dark", **environment):
     """What is written to a terminal, or without `colours` to anything else."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace", newline="\n")
     environ = {"CHARRNN_BACKGROUND": background} | environment

@@ -19,7 +19,6 @@ from exploring import (
     use_light_terminal,
 )
 from textual import events
-from textual.pilot import Pilot
 
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.tui.full_screen import Help, KeyQuestion, Question
@@ -44,9 +43,7 @@ def path(tmp_path):
     return path
 
 
-async def until_offered(
-    app: Writer, pilot: Pilot[bool], expected: list[Continuation] | None = None
-) -> list[Continuation]:
+async def until_offered(app, pilot, expected=None):
     """Wait for these continuations, or for any five; return them."""
     screen_of_draft = app.draft_screen
     if expected is None:
@@ -56,7 +53,7 @@ async def until_offered(
     return list(screen_of_draft.offered)
 
 
-async def until_draft(app: Writer, pilot: Pilot[bool], expected: str) -> None:
+async def until_draft(app, pilot, expected):
     await until(pilot, lambda: app.draft_screen.editor.draft == expected)
 
 

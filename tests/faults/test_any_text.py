@@ -4,7 +4,6 @@ and the remedy."""
 import codecs
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -60,7 +59,7 @@ REMEDY = re.compile(
 )
 
 
-def check_bytes(path: Path, content: bytes) -> None:
+def check_bytes(path, content):
     """The byte alphabet takes anything that is long enough, and gives it back."""
     path.write_bytes(content)
     try:
@@ -81,7 +80,7 @@ def check_bytes(path: Path, content: bytes) -> None:
     )
 
 
-def check_characters(path: Path, content: bytes) -> None:
+def check_characters(path, content):
     """The character alphabet takes text, and names the first byte that is none."""
     path.write_bytes(content)
     text, fault = "", None

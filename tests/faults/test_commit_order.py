@@ -15,7 +15,6 @@ from faulty_disk import Killed, faulty_disk
 from saved_runs import FILES, commit, hidden, make_run, save
 
 from charrnn.runs.checkpoint import best_checkpoint, read_checkpoint
-from charrnn.runs.writer import RunWriter
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc"
@@ -59,7 +58,7 @@ def test_a_commit_goes_in_order(tmp_path):
     assert steps[-1] == f"rmdir .{OLD}.tmp"
 
 
-def history(run: RunWriter, keep: int) -> None:
+def history(run, keep):
     """Continue a run whose validation loss falls, rises and falls again."""
     done = [int(name[5:]) for name in run.checkpoints()]
     if done:

@@ -20,13 +20,13 @@ LATEST = "step-00000006"
 BESIDE = ("config.yaml", "vocab.json")
 
 
-def flip(data: bytes, draw: random.Random) -> bytes:
+def flip(data, draw):
     """One byte changed to any other."""
     at = draw.randrange(len(data))
     return data[:at] + bytes([data[at] ^ draw.randrange(1, 256)]) + data[at + 1 :]
 
 
-def truncate(data: bytes, draw: random.Random) -> bytes:
+def truncate(data, draw):
     """At least the last byte lost."""
     return data[: draw.randrange(len(data))]
 
@@ -75,7 +75,7 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     assert [entry.name for entry in run.glob("damaged-*")] == kept
 
 
-def assert_whole(run: Path) -> None:
+def assert_whole(run):
     """That no file of a run is damaged."""
     assert (run / "latest").read_text() == LATEST + "\n"
     assert (run / "best").read_text() == LATEST + "\n"

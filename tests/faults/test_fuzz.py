@@ -7,9 +7,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hostile_runs import put, step_of
@@ -66,7 +64,7 @@ TOKENS = [
 """What the formats are made of, and what has broken readers before."""
 
 
-def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+def mutate(data, rng, others):
     """Change a file's bytes in one to four places: flips, cuts, copies, tokens, numbers, pieces of
     other files."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
@@ -93,7 +91,7 @@ def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
     return data[:300_000]
 
 
-def _with_another_number(data: bytes, rng: random.Random) -> bytes:
+def _with_another_number(data, rng):
     """Put another value where a number stands, which keeps the rest in order and so goes deeper
     than noise."""
     found = list(re.finditer(rb"-?\d+(\.\d+)?", data[:20_000]))
@@ -103,14 +101,11 @@ def _with_another_number(data: bytes, rng: random.Random) -> bytes:
     return data[: place.start()] + rng.choice(TOKENS) + data[place.end() :]
 
 
-Reader = Callable[[bytes], object]
-
-
 class Bench:
     """A real run to put changed files into, and what reads each kind of file. Seeds are files as
     they should be."""
 
-    def __init__(self, trained: Path, folder: Path) -> None:
+    def __init__(self, trained, folder):
         self.run = folder / "checkpoints" / "run-001"
         shutil.copytree(trained, self.run)
         self.folder = folder
@@ -118,7 +113,7 @@ class Bench:
         step, saved = step_of(self.run), self.pristine
         text = "the lamb and the wölf\r\n".encode() * 20
         japanese = "羊と狼\n".encode("shift_jis") * 9
-        self.readers: dict[str, tuple[bytes, Reader]] = {
+        self.readers = {
             "config.yaml": (saved[self.run / "config.yaml"], self.read_config),
             "recipe": (
                 b"cell: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n",
@@ -150,7 +145,7 @@ class Bench:
         }
         assert set(self.readers) == set(NAMES)
 
-    def read(self, name: str, data: bytes) -> None:
+    def read(self, name, data):
         """Read a changed file, and make the run what it was."""
         try:
             self.readers[name][1](data)
@@ -160,7 +155,7 @@ class Bench:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
 
-    def read_config(self, data: bytes) -> None:
+    def read_config(self, data):
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
@@ -169,7 +164,7 @@ class Bench:
         assert from_yaml(to_yaml(config), "config.yaml") == config
         self.read_in_run("config.yaml", data)
 
-    def read_recipe(self, data: bytes) -> None:
+    def read_recipe(self, data):
         path = self.folder / "recipe.yaml"
         path.write_bytes(data)
         config, _ = merge_settings(
@@ -177,7 +172,7 @@ class Bench:
         )
         to_yaml(config)
 
-    def read_in_run(self, name: str, data: bytes) -> None:
+    def read_in_run(self, name, data):
         """Load the run with a file in the place of its own, signed; write a little with it, or take
         a step."""
         put(self.run, name, data)
@@ -188,7 +183,7 @@ class Bench:
         if name in SLOW:
             list(loop.resume(self.run, {"steps": 3}))
 
-    def read_manifest(self, data: bytes) -> None:
+    def read_manifest(self, data):
         """Load the run with a manifest under the SHA-256 of what it says now, as far as it still
         has one."""
         body, comma, _ = data.rpartition(b',\n  "sha256": "')
@@ -197,7 +192,7 @@ class Bench:
         )
         charrnn.load(self.run).sample(length=3)
 
-    def read_metrics(self, data: bytes) -> None:
+    def read_metrics(self, data):
         log = MetricsLog(self.run / "metrics.jsonl")
         log.path.write_bytes(data)
         to_text([runs_view([summarize(RunReader(self.run))])])
@@ -205,14 +200,14 @@ class Bench:
         log.rewind(1)
         log.read()
 
-    def read_samples(self, data: bytes) -> None:
+    def read_samples(self, data):
         log = SampleLog(self.run / "samples.txt")
         log.path.write_bytes(data)
         log.steps()
         log.rewind(1)
         log.append(2, "lamb")
 
-    def read_text(self, alphabet: str, encoding: str, data: bytes, suffix: str = "") -> None:
+    def read_text(self, alphabet, encoding, data, suffix=""):
         path = self.folder / f"text.txt{suffix}"
         path.write_bytes(data)
         corpus = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
@@ -235,9 +230,7 @@ SLOW = ("training.json", "training.safetensors")
 """Read by taking up training."""
 
 
-def fuzz(
-    bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int], bool]
-) -> tuple[int, int]:
+def fuzz(bench, name, rng, should_stop):
     """Read changed files until `stop`; return how many were read and how many refused. Anything
     else raises."""
     seed = bench.readers[name][0]

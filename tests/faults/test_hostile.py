@@ -9,7 +9,6 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +27,7 @@ GENEROUS_SECONDS = 600
 """For a machine that is busy with other things."""
 
 
-Lines = list[tuple[str, list[str]]]
-
-
-def lines_for(text_file: Path, case: str, index: int) -> Lines:
+def lines_for(text_file, case, index):
     """Return the commands of a case: all for the honest run, else one of those that must refuse it,
     in turn."""
     run = "checkpoints/evil-001"
@@ -55,7 +51,7 @@ def lines_for(text_file: Path, case: str, index: int) -> Lines:
     return [able[index % len(able)]]
 
 
-def watch(jobs: list[tuple[str, Path, Lines]], text_file: Path, root: Path) -> list[dict[str, Any]]:
+def watch(jobs, text_file, root):
     """Run commands on the run in each folder, the first an honest one, in one process; return what
     each did."""
     allowed = [
@@ -100,7 +96,7 @@ def base(train_run, text_file):
     return train_run("evil-001", corpus=(str(text_file),), steps=2, keep=0).path
 
 
-def prepare(case: str, base: Path, root: Path) -> Path:
+def prepare(case, base, root):
     """Make the folder of a case, with its run in `checkpoints/`; "honest" leaves the run as it
     is."""
     folder = root / "cases" / f"{len(list((root / 'cases').iterdir())):03d}"
@@ -130,7 +126,7 @@ def reported(base, root, text_file):
     return watch(jobs, text_file, root)
 
 
-def check(did: dict[str, Any]) -> None:
+def check(did):
     """Assert that a command did nothing it may not, and refused what it must in a few lines."""
     case, command = did["case"], did["command"]
     # A text that is named is read, to compare its digest.

@@ -7,20 +7,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_RUN
 from faulty_disk import Killed, faulty_disk
-from fixture_types import Command
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import read_checkpoint
-from charrnn.runs.writer import RunWriter
 from charrnn.tui.write.drafts import read_draft
 
 pytestmark = pytest.mark.skipif(
@@ -31,11 +26,11 @@ ERRORS = (errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.thorough))
 NEW = "step-00000200"
 
 
-def failing(number: int) -> Callable[[], OSError]:
+def failing(number):
     return lambda: OSError(number, os.strerror(number))
 
 
-def make(folder: Path, action: str) -> RunWriter:
+def make(folder, action):
     """Return a run as it is before an action: with two steps, of which the second is torn if it
     goes on."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -48,7 +43,7 @@ def make(folder: Path, action: str) -> RunWriter:
     return run
 
 
-def act(run: RunWriter, action: str) -> None:
+def act(run, action):
     if action == "go on":
         with faulty_disk(run.path):  # reading what was saved is not what fails here
             loaded = run.load_checkpoint("latest", with_training=True)
@@ -96,7 +91,7 @@ def test_checkpoints_load_whatever_fails(tmp_path, action, number):
         assert run.load_best().warnings == ()
 
 
-SETTINGS: dict[str, Any] = {
+SETTINGS = {
     **SMALL_RUN,
     "hidden_size": 4,
     "steps": 3,
@@ -107,13 +102,11 @@ SETTINGS: dict[str, Any] = {
 FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
 
-def weights_of(run: Path) -> bytes:
+def weights_of(run):
     return (run / (run / "latest").read_text().strip() / "training.safetensors").read_bytes()
 
 
-def train_on(
-    command: Command, root: Path, at: int | None, number: int
-) -> tuple[Ran, list[tuple[str, str]]]:
+def train_on(command, root, at, number):
     with faulty_disk(root, at, failing(number)) as disk:
         ran = command("train", root.parent / "text.txt", "--quiet", *FLAGS)
     return ran, disk.seen
@@ -165,11 +158,11 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
         assert hidden(run) == []
 
 
-def save_draft(path: Path) -> None:
+def save_draft(path):
     read_draft(path).save("new text")
 
 
-def num_operations(path: Path) -> int:
+def num_operations(path):
     path.write_text("old text")
     with faulty_disk(path.parent) as disk:
         save_draft(path)

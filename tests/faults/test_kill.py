@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fork_server import Child, ForkServer
 from small_runs import (
     SAVE_EVERY,
     assert_same,
@@ -32,15 +31,13 @@ pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX words")
 
 
-def start_and_die(
-    fork_server: ForkServer, arguments: list[object], killer: str, number: int
-) -> Child:
+def start_and_die(fork_server, arguments, killer, number):
     return fork_server.spawn(
         *arguments, prepare=f"child_faults:{killer}", number=number, count_path=""
     )
 
 
-def go_on(fork_server: ForkServer, run: Path) -> None:
+def go_on(fork_server, run):
     """Restart a killed run to its end; asserts that it goes on from a verified step, having lost
     little."""
     folder = RunReader(run)
@@ -80,14 +77,14 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     assert num_killed >= (count if in_saves else 0.7 * count)
 
 
-def start(fork_server: ForkServer, run: Path) -> Child:
+def start(fork_server, run):
     """Train without end; returns when two steps were taken."""
     child = fork_server.spawn(*train(run, steps=10**6, evaluate_every=10**6))
     until(lambda: last_logged(run) >= 2)
     return child
 
 
-def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
+def look(folder):
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")

@@ -12,12 +12,11 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import typer
-from conftest import SMALL_FLAGS, SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_FLAGS, SMALL_RUN, TrainedRun
 from hostile_files import assert_is_safe, damaged
 from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, steering
 
@@ -29,7 +28,7 @@ from charrnn.text import sources
 
 pytest_plugins = ("shared",)
 
-MODES: dict[str, dict[str, Any]] = {
+MODES = {
     "colours": {"is_terminal": True, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
     "dumb": {"is_terminal": True, "TERM": "dumb"},
     "pipe": {"is_terminal": False},
@@ -46,7 +45,7 @@ PATTERNS = (
 """Regular expressions all, and each is somewhere in the text."""
 DETECT = [part for pattern in PATTERNS for part in ("--detect", pattern)]
 CELL = ("--cell", "0:1", "--chars", "400")
-EXPORTED: list[tuple[str, ...]] = [
+EXPORTED = [
     ("--top", "2", *DETECT),
     CELL,
     ("--surprise", "--chars", "400"),
@@ -90,9 +89,7 @@ def hostile(hostile_run, tmp_path, monkeypatch):
     return copied
 
 
-def assert_shows_only(
-    ran: Ran, *, has_bars: bool = False, is_text: bool = False, kept: str = "\n\t"
-) -> None:
+def assert_shows_only(ran, *, has_bars=False, is_text=False, kept="\n\t"):
     """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they
     are."""
     assert not re.search(r"unexpected \w+Error|Traceback", ran.err)
@@ -103,7 +100,7 @@ def assert_shows_only(
     assert steering(COLOUR.sub("", ran.err), kept) == []
 
 
-def modes_of(cases: list[Any]) -> list[Any]:
+def modes_of(cases):
     """Each case in the first mode and, thoroughly, in the others."""
     return [
         pytest.param(
@@ -181,7 +178,7 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen, hostile):
         assert printable(text, IN_TEXT) == text, "marks belong to their letters"
 
 
-JSON: list[tuple[str, ...]] = [
+JSON = [
     ("sample", "--length", "300", "--seed", "0", "--prime", "say \x7f\x1b"),
     ("sample", "--length", "90", "--novelty"),
     ("predict", "say", "--top", "99"),
@@ -204,16 +201,16 @@ def test_json_is_ascii_and_says_what_it_was(on_screen, hostile, arguments):
         assert value["text"] == expected.text
 
 
-def values_of(name: str) -> list[tuple[str, ...]]:
+def values_of(name):
     """A command line for each of a command's options that take a value, with a hostile one; and for
     its arguments."""
-    command: Any = typer.main.get_command(app).commands[name]
+    command = typer.main.get_command(app).commands[name]
     options = [
         parameter.opts[0]
         for parameter in command.params
         if parameter.opts[0].startswith("--") and not getattr(parameter, "is_flag", True)
     ]
-    lines: list[tuple[str, ...]] = [
+    lines = [
         (IN_AN_ARGUMENT,),
         (f"--{IN_AN_ARGUMENT}",),
         (IN_AN_ARGUMENT,) * 3,
