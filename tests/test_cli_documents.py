@@ -75,28 +75,10 @@ def test_documents_are_separated(
     run = chain(documents)
     expected = 3 * "abcde\n"
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
-    assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
-    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")
     # A prime of several documents: only the last one is continued.
     Path("before.txt").write_bytes(b"ab\0d")
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "@before.txt") == Ran(
         0, "e\n", ""
-    )
-
-
-def test_a_document_that_is_cut_is_marked(
-    command: Command, chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = chain("lines")
-    ran = command("sample", run, "--temp", 0, "--count", 2, "--seed", 0, "--length", 3)
-    assert ran == Ran(
-        0, "abc\nabc\n", "warning: 2 documents were cut before the end: give a larger --length\n"
-    )
-    ran = command("sample", run, "--temp", 0, "--seed", 0, "--length", 3, "--json")
-    assert as_json(ran)[0]["has_ended"] is False
-    ran = command("sample", run, "--beam", 2, "--length", 3)
-    assert ran == Ran(
-        0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n"
     )
 
 
@@ -141,17 +123,6 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
         command("sample", "--count", 1, "--novelty", "--prime", first[:-1], "--temp", 0, "--json")
     )
     assert primed[0]["is_new"] == (first[:-1] + primed[0]["text"] not in known)
-
-
-def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str], str]) -> None:
-    run = chain("lines")
-    assert command("sample", run, "--beam", 3) == Ran(0, "abcde\n", "")
-    found = as_json(command("sample", run, "--beam", 3, "--json"))[0]["beams"]
-    assert found[0]["text"] == "abcde"
-    assert all(
-        beam["has_ended"] and beam["stop"] == "" and END not in beam["text"] for beam in found
-    )
-    assert all(len(beam["logprobs"]) == len(beam["text"]) + 1 for beam in found)
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:

@@ -4,7 +4,6 @@ beams, novelty."""
 import json
 import math
 import re
-from dataclasses import asdict
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -21,7 +20,6 @@ from test_cli_sample import Terminal
 import charrnn
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generated import Hesitation, Prediction
-from charrnn.generation.writing import find_loop
 from charrnn.reports.hesitations import hesitation_table
 from charrnn.views.heatmap import Legend
 
@@ -36,18 +34,6 @@ def json_lines(ran: Ran) -> list[dict[str, Any]]:
 def text_of(ran: Ran) -> str:
     assert (ran.code, ran.notes) == (0, "")
     return ran.out
-
-
-def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> None:
-    options = ("sample", "--seed", 0, "--length", 1000)
-    line = text_of(command(*options)).split("\n")[0] + "\n"
-    assert text_of(command(*options, "--stop", "no such text", "--stop", "\\n")) == line
-
-
-def test_a_second_word_after_temp_is_no_run(command: Command, lab: Path) -> None:
-    ran = command("sample", "--temp", 0.2, 0.8)
-    assert ran.code == 2
-    assert "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(
@@ -184,42 +170,6 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width: int, lab: Path) -> 
     assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
 
 
-def test_a_coloured_text_is_exported_with_its_scale(
-    command: Command, lab: Path, tmp_path: Path
-) -> None:
-    options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2)
-    for suffix, what in (
-        (".html", ("--alternatives", 2)),
-        (".svg", ()),
-        (".txt", ("--color", "0:1")),
-        (".json", ()),
-    ):
-        ran = command(*options, "--export", f"x{suffix}", *what)
-        assert (ran.code, ran.out, ran.notes) == (0, f"x{suffix}\n", "")
-    html = Path("x.html").read_text("utf-8")
-    assert "hesitated most" in html
-    assert "8 bits or more" in html
-    assert "hesitated" not in Path("x.svg").read_text("utf-8")
-    assert Path("x.txt").read_text("utf-8").startswith("-1 ▁")
-    data = json.loads(Path("x.json").read_text("utf-8"))
-    assert data == json_lines(command(*options, "--json"))[0]
-    command(*options, "--color", "0:1", "--export", "x.json")
-    assert len(json.loads(Path("x.json").read_text("utf-8"))["values"]) == 40
-
-
-@pytest.mark.parametrize(
-    "options",
-    [("--count", 2), ("--json",), ("--beam", 2), ("--temp", "1,2"), ("--length", 20_001)],
-)
-def test_a_coloured_text_is_one_text_of_moderate_length(
-    options: tuple[object, ...], command: Command, lab: Path
-) -> None:
-    ran = command("sample", "--export", "y.svg", *options)
-    assert (ran.code, ran.out) == (2, "")
-    assert "--export" in ran.err
-    assert not Path("y.svg").exists()
-
-
 def test_a_document_is_exported_with_its_end_and_listed_without_one(
     command: Command, tmp_path: Path
 ) -> None:
@@ -239,58 +189,6 @@ def test_a_document_is_exported_with_its_end_and_listed_without_one(
         assert found["has_ended"] == (length == 50)
         assert all(place["before"].startswith("a") for place in found["alternatives"])
     assert "hesitated" not in command(*options[:6], "--length", 0, "--alternatives", 1).err
-
-
-def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop_run: Path) -> None:
-    options = ("sample", loop_run, "--beam", 3, "--length", 300)
-    ran = command(*options)
-    assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
-    assert "the text ends in a loop: " in ran.err
-    assert "--no-repeat 20" in ran.err
-    assert command(*options, "--quiet").err == ""
-    assert "try --temp 0.8" in command(*options, "--match", "(?s).*").err
-    several = command(*options, "--count", 2, "--json")
-    beams = json.loads(several.out)["beams"]
-    loops = [find_loop(beam["text"]) for beam in beams]
-    assert [beam["loop"] for beam in beams] == [loop and asdict(loop) for loop in loops]
-    assert f"{sum(map(bool, loops))} of 2 texts end in a loop, such as " in several.err
-    assert find_loop(text_of(command(*options, "--no-repeat", 20))[:-1]) is None
-    assert (
-        "a higher --temp"
-        in command("sample", loop_run, "--seed", 0, "--temp", 0, "--length", 400).err
-    )
-
-
-def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_path: Path) -> None:
-    """The model writes the alphabet over and over, as its text does."""
-    text = f"{ascii_lowercase}\n" * 300
-    path = tmp_path / "half.txt"
-    path.write_bytes(text.encode())
-    run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
-    options = (
-        "sample",
-        run,
-        "--seed",
-        0,
-        "--temp",
-        0.3,
-        "--novelty",
-        "--prime",
-        "wxyz",
-        "--length",
-    )
-    shown = command(*options, 60)
-    assert shown.out == command(*options[:6], *options[7:], 60).out
-    assert "held-out: the same share of validation text" in shown.err
-    assert max(map(len, shown.err.splitlines())) <= 80
-    short = command(*options, 11)
-    assert (
-        "the text has 11 characters, and copies of 30 or more count: give a larger --length"
-        in short.err
-    )
-    assert (
-        "copied" in command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet").err
-    )
 
 
 @pytest.mark.parametrize("num_chars", [1, 5, 30])
@@ -319,18 +217,6 @@ def test_a_text_ends_where_every_character_would_copy(command: Command, tmp_path
     path.write_bytes(b"aabba\n\na\nb\nb" * 300)
     run = build_chain(tmp_path / "pairs-001", "\nab", corpus=path)
     assert len(command("sample", run, "--seed", 0, "--no-copy", 1).out) <= 2
-
-
-def test_copies_cannot_be_avoided_without_the_training_text(
-    command: Command, tmp_path: Path
-) -> None:
-    path = tmp_path / "gone.txt"
-    path.write_bytes(b"abc\n" * 300)
-    run = build_chain(tmp_path / "gone-001", "\nabc", corpus=path)
-    path.unlink()
-    ran = command("sample", run, "--no-copy", 5)
-    assert ran.code != 0
-    assert "gone.txt" in ran.err
 
 
 def test_bytes_that_are_no_text_are_read_as_they_were_typed(

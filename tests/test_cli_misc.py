@@ -49,11 +49,6 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
 
 
-def test_the_version(command: Command) -> None:
-    ran = command("--version")
-    assert (ran.code, ran.out, ran.err) == (0, f"charrnn {charrnn.__version__}\n", "")
-
-
 @pytest.mark.parametrize(("arguments", "code"), [("runs nosuch", 4), ("runs nosuch --debug", 1)])
 def test_the_process_ends_with_the_exit_code_and_debug_shows_where(
     process: Process, arguments: str, code: int
@@ -159,8 +154,3 @@ def test_a_text_that_was_fetched_is_found(
         3,
         "",
     ) and f"{file} exists but is not the catalogue's nonsense" in ran.err
-
-
-def test_json_before_the_command_of_corpora_is_refused(command: Command) -> None:
-    ran = command("corpora", "--json", "list")
-    assert (ran.code, ran.out) == (2, "") and "charrnn corpora list --json" in ran.err

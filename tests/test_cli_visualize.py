@@ -240,11 +240,6 @@ def test_a_page_measures_only_what_it_shows(
     assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")
 
 
-def test_a_number_of_cells_beside_a_named_cell_is_refused(command: Command, lab: Path) -> None:
-    ran = command("visualize", "--cell", "0:1", "--top", "3")
-    assert (ran.code, ran.out) == (2, "") and "--top" in ran.err
-
-
 def test_a_picture_of_a_cell_measures_its_text_only(
     command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,8 +266,6 @@ def test_what_cannot_be_learned_is_refused(model):
 
 
 def test_the_command_reads_standard_input(chain_run, command, monkeypatch):
-    found = command("sample", chain_run, "--adapt", "-", "--prime", "@-", stdin=b"abc")
-    assert found.code == 2 and "cannot both read standard input" in found.err
     words = ("--adapt", "-", "--unknown", "nearest", "--length", 5)
     read = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert read.code == 0 and read.err.startswith("adapted to 79 characters")

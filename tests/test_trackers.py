@@ -70,22 +70,11 @@ def test_events_are_replaced_and_not_added_to(
     ]
 
 
-@pytest.mark.parametrize(
-    ("target", "reason"),
-    [
-        ("tensorboard:logs", "Install it: pip install 'charrnn-lab[tensorboard]'"),
-        ("wandb:x", "--to is 'wandb:x'; it must be tensorboard:DIR or csv:FILE"),
-        ("csv:", "--to is 'csv:'"),
-        ("csv:no/where.csv", "no/where.csv: No such file or directory"),
-    ],
-)
-def test_what_cannot_be_written_is_refused(
-    command: Command, logged: Path, monkeypatch: pytest.MonkeyPatch, target: str, reason: str
-) -> None:
+def test_without_tensorboard_it_says_how_to_install_it(command, logged, monkeypatch):
     monkeypatch.setattr("charrnn.runs.trackers.find_spec", lambda name: None)
-    ran = command("runs", logged, "--to", target)
+    ran = command("runs", logged, "--to", "tensorboard:logs")
     assert ran.code != 0
-    assert reason in ran.err
+    assert "Install it: pip install 'charrnn-lab[tensorboard]'" in ran.err
 
 
 def test_two_runs_of_one_name_are_not_mixed(command: Command, logged: Path) -> None:

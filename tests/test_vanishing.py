@@ -47,10 +47,3 @@ def test_the_table_and_the_chart_name_the_networks(command: Command) -> None:
         "rnn",
         "rnn-omega",
     ]
-
-
-def test_a_setting_in_which_they_differ_is_refused(command: Command) -> None:
-    refused = command(*SHORT, "--cell", "gru")
-    assert refused.code == 2
-    assert refused.err.startswith("error: The recipe vanishing trains several networks:")
-    assert not Path("checkpoints").exists()

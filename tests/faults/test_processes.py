@@ -102,12 +102,9 @@ def test_a_number_of_processes_that_cannot_be_is_refused(value: str) -> None:
         check_processes(value)
 
 
-def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_standard_input(
+def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = command("train", "-", "--processes", 2, stdin=b"text")
-    assert (ran.code, ran.out) == (2, "")
-    assert "standard input, which 2 processes cannot all read" in ran.err
     for name, value in (TORCHRUN | ADDRESS).items():
         monkeypatch.setenv(name, value)
     ran = command("train", "text.txt", "--processes", 2)
