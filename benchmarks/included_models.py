@@ -133,10 +133,14 @@ def measure(run: Model, path: Path) -> dict[str, Any]:
 
     test = run.held_out("test")
     findings = model.survey(test[:CHARS_SCORED], context=test.context, cached=True)
-    cells = []
-    for score in findings.scores:
+    # Those that training made come first, and of several that one cell follows the best.
+    cells, others, seen = [], [], set()
+    for score in sorted(findings.scores, key=lambda score: -score.gain):
         fields = score.to_json()
-        cells.append({name: value for name, value in fields.items() if name not in HIDDEN_FIELDS})
+        kept = {name: value for name, value in fields.items() if name not in HIDDEN_FIELDS}
+        (others if (score.layer, score.unit) in seen else cells).append(kept)
+        seen.add((score.layer, score.unit))
+    cells += others
     found = [asdict(one) for one in found_cells(model.findings)]
     return {"digest": model.step_digest, "losses": losses, "cells": cells, "found": found}
 

@@ -1,5 +1,6 @@
-"""The models that come with the package are runs to every command."""
+"""The models that come with the package are runs to every command, and `charrnn demo` shows one."""
 
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from fixture_types import Command
+from fixture_types import Command, Process
 
 import charrnn
 from charrnn import api
@@ -121,3 +122,37 @@ def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(
     assert "held-out" in ran.out
     written = command("sample", "prose", "--seed", 1, "--length", 2000).out
     assert charrnn.load("prose").written_text() == written.removesuffix("\n")
+
+
+def test_the_demo_prints_a_text_the_cells_and_the_commands(command: Command) -> None:
+    ran = command("demo")
+    assert ran.out.count('"') == 8
+    assert "\x1b" not in ran.out
+    assert "quote           0:30  AUC 0.991" in ran.out
+    assert "charrnn visualize prose" in ran.out
+
+
+def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command: Command) -> None:
+    found = json.loads(command("demo", "--json").out)
+    options = {"prime": "said Pierre.\n\n", "length": 329, "seed": 19, "temperature": 0.7}
+    drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
+    assert found["characters"] == [[piece.text, piece.value] for piece in drawn]
+    assert found["cells"][0]["detector"] == "quote"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_demo_fits_the_width(process: Process, columns: int) -> None:
+    plain = process("-m", "charrnn", "demo", COLUMNS=str(columns)).stdout.decode()
+    assert max(map(len, plain.splitlines())) <= columns
+
+
+def test_the_demo_in_colours_fits_24_lines(process: Process) -> None:
+    coloured = process("-m", "charrnn", "demo", COLUMNS="80", FORCE_COLOR="1").stdout
+    assert coloured.count(b"\n") < 24
+    assert b"\x1b[2K" not in coloured, "nothing is drawn again"
+
+
+def test_the_demo_needs_no_torch(process: Process) -> None:
+    code = "import sys; from charrnn.cli.app import run; run(['demo'])"
+    ran = process("-c", f"{code}; print('torch' in sys.modules)")
+    assert ran.stdout.endswith(b"False\n")

@@ -1,5 +1,5 @@
-"""Programs that fill the terminal: the explorer of cells and the editor that writes with a
-model."""
+"""What is watched in a terminal: a demonstration, the explorer of cells, and the editor that writes
+with a model."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +11,11 @@ from charrnn.hooks.specifications import CommandEntry
 def commands() -> Sequence[CommandEntry]:
     """Return the commands of this room."""
     return [
+        CommandEntry(
+            name="demo",
+            summary="Watch a model write, and one of its cells.",
+            place="charrnn.tui.demo:demo",
+        ),
         CommandEntry(
             name="explore",
             summary="Browse the cells of a model over a text.",

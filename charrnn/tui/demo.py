@@ -1,0 +1,77 @@
+"""charrnn demo: an included model writes, in the colours of one of its cells; then a table of what
+its best cells follow."""
+
+import sys
+import time
+
+from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.streams import print_json, result_console
+from charrnn.runs.included import INCLUDED
+
+LENGTH = 329
+"""Characters of a dialogue of whole sentences. Sampling is exact, so that all read the same one."""
+SECONDS_PER_CHAR = 0.012
+"""What a terminal waits after each character: the model is much too fast to be watched."""
+NEXT = """\
+charrnn sample prose     more of its text
+charrnn visualize prose  its other cells
+charrnn train FILE       learn your text"""
+"""The commands to go on with, for 40 columns."""
+
+
+def demo(options: CommandOptions) -> None:
+    """Watch a model write that comes with charrnn, and see what its cells follow.
+
+    Nothing has to be trained, and nothing is saved. The text is coloured by a cell that has learned
+    where quotations begin and end: red where it is low, blue where it is high. Without colours
+    blocks below each line show the same.
+    """
+    # Imported here, so that --help starts sooner.
+    from rich.text import Text
+
+    from charrnn.api import load
+    from charrnn.cells.findings import CellFindings, ColouredText
+    from charrnn.views.heatmap import HeatMap, Legend, fold
+    from charrnn.views.theme import is_plain, palette_of
+
+    # By its file: a run may have its name.
+    model = load(INCLUDED / "prose.zip")
+    # The first cell of its card follows quotations.
+    best = model.card_scores[:3]
+    cell = (best[0].layer, best[0].unit)
+    pieces = model.stream(
+        prime="said Pierre.\n\n",
+        length=LENGTH,
+        seed=19,
+        temperature=0.7,
+        cell=cell,
+    )
+    characters = ((piece.text, piece.value) for piece in pieces)
+    if options.json:
+        cells = [score.to_json() for score in best]
+        print_json({"cell": cell, "characters": [*characters], "cells": cells})
+        return
+
+    # What writes, at once.
+    console = result_console()
+    who = "A network that has read War and Peace writes."
+    console.print(Text(f"{who} Its cell {cell[0]}:{cell[1]} follows quotations:"), Legend())
+    if is_plain(console):
+        # A line has its blocks below it, so that it must be whole.
+        text, values = zip(*characters, strict=True)
+        console.print(HeatMap(ColouredText(text="".join(text), values=values)))
+    else:
+        # A line is drawn as soon as the model has written it, and no sooner.
+        for line in fold(characters, console.width, ascii_only=False):
+            for shown, value in line:
+                console.print(Text(shown, palette_of(console).value(value)), end="")
+                if sys.stdout.isatty():
+                    sys.stdout.flush()
+                    time.sleep(SECONDS_PER_CHAR)
+            console.print()
+
+    # Imported only now, so that the text starts sooner.
+    from charrnn.views.tables import findings_table
+
+    console.print("\nScored on text that it never saw:", findings_table(CellFindings(scores=best)))
+    console.print(NEXT)
