@@ -52,11 +52,33 @@ def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated
     assert as_json(command(*options, "--prime", "@prime.txt", "--json"))["prime"] == prime
 
 
-def test_an_empty_prime_is_none(command: Command, lab: Path) -> None:
+def test_a_text_without_a_prime_begins_as_texts_begin(command, lab):
+    """What is read first is not printed; an empty prime is the newline alone."""
+    model = charrnn.load(lab)
     options = ("sample", "--seed", 0, "--length", 30)
-    expected = command(*options).out
-    assert command(*options, "--prime", "").out == expected
-    assert command(*options, "--prime", "@-").out == expected
+    opening = model.vocab.decode(model.generator.encode_prime(None))
+    begun = model.sample(prime=opening, seed=0, length=30, temperature=0.8).text
+    anywhere = model.sample(prime="\n", seed=0, length=30, temperature=0.8).text
+    assert opening.endswith("\n\n"), "the training text has blank lines"
+    assert command(*options).out == with_newline(begun)
+    assert command(*options, "--prime", "").out == with_newline(anywhere)
+    assert command(*options, "--prime", "@-").out == with_newline(anywhere)
+
+
+def test_json_tells_no_prime_from_an_empty_one(command, lab):
+    options = ("sample", "--seed", 0, "--length", 30, "--json")
+    assert as_json(command(*options))["prime"] is None
+    assert as_json(command(*options, "--prime", ""))["prime"] == ""
+
+
+def test_clamps_and_the_precision_do_not_change_what_is_read_first(lab):
+    model = charrnn.load(lab)
+    opening = model.vocab.decode(model.generator.encode_prime(None))
+    clamped = {"seed": 0, "length": 30, "clamps": {(0, 1): 1.0}}
+    expected = model.sample(prime=opening, **clamped)
+    assert model.sample(**clamped) == expected
+    exact = model.sample(prime=opening, seed=0, length=30, precision="fp32")
+    assert model.sample(seed=0, length=30, precision="fp32") == exact
 
 
 def test_a_prime_that_begins_with_an_at_sign_begins_with_two(

@@ -94,6 +94,12 @@ def test_the_score_is_that_of_a_naive_loop_to_the_last_digit(model, offer):
         assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
 
 
+def test_the_first_words_of_a_draft_are_those_of_a_text(model):
+    opening = model.vocab.decode(model.generator.encode_prime(None))
+    for one in model.continuations("", seed=3):
+        assert list(one.logprobs) == naive_logprobs(model, opening, one.text)
+
+
 def test_continuations_end_where_they_should(offer):
     for one in offer.found:
         lengths = [longest(one, offer.until)]

@@ -90,6 +90,7 @@ WRITTEN = {
     "clamps": case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
     "almost greedy": case(prime="ab", temperature=1e-300, length=20),
     "empty": case(length=0),
+    "without a prime": case(prime=None, seed="4"),
 }
 
 
@@ -133,6 +134,16 @@ def test_node_computes_the_cells_and_the_next_characters(name: str, tmp_path: Pa
     probs = next_char_probs(logits, Shaping(), banned)[0]
     assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
+
+
+@needs_node
+def test_a_page_begins_after_the_newlines_that_its_model_expects(tmp_path):
+    model = made()
+    newline = model.vocab.characters.index("\n")
+    model.tensors["output.bias"][newline] += 3
+    (found,) = in_node(to_model_page(model), "write", [WRITTEN["without a prime"]], tmp_path)
+    expected = model.sample(prime="\n\n\n", seed=4, length=LENGTH, temperature=1)
+    assert found["text"] == expected.text
 
 
 def test_the_same_model_gives_the_same_page() -> None:
@@ -232,6 +243,17 @@ def test_an_exported_page_generates_what_its_command_does(
     assert len(written) == 403
     ran = command("sample", alphabet_run, *options.split())
     assert ran.out.rstrip("\n") == written.rstrip("\n")
+
+
+@needs_browser
+def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, command, tmp_path):
+    assert command("export", alphabet_run, tmp_path / "page.html").code == 0
+    settings = "temp=1.5&seed=7&length=100&write=1"
+    page = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
+    words = shlex.split(text_of(page, "command"))
+    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
+    ran = command("sample", alphabet_run, *words[3:])
+    assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
 
 
 @needs_browser

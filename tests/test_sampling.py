@@ -14,6 +14,7 @@ from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import (
     draw,
     generator_of,
+    opening_ids,
     prime_model,
     sample_ids,
     seed_of_text,
@@ -225,6 +226,45 @@ def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alon
     assert line.decode(start_ids(line)) == "a"
     assert start_ids(Vocab.of_bytes()).tolist() == [10]
     assert start_ids(vocab, end_id).tolist() == [end_id]
+
+
+class Expecting:
+    """A model that expects a newline after these texts, and after no other."""
+
+    def __init__(self, vocab, texts):
+        self.vocab = vocab
+        self.texts = texts
+
+    def read(self, ids):
+        logits = np.zeros((1, len(self.vocab)), np.float32)
+        logits[0, self.vocab.encode("\n")] = -10
+        if self.vocab.decode(ids) in self.texts:
+            logits[0, self.vocab.encode("\n")] = 10
+        return logits, None
+
+
+@pytest.mark.parametrize(
+    ("expects", "opening"),
+    [
+        pytest.param((), "\n", id="lines"),
+        pytest.param((".", ".\n"), ".\n\n", id="wrapped prose"),
+        pytest.param((".",), ".\n", id="sentences, one per line"),
+        pytest.param(("\n", "\n\n", "\n\n\n"), "\n\n\n", id="code"),
+        pytest.param(("\n\n",), "\n", id="no blank lines"),
+    ],
+)
+@pytest.mark.parametrize("vocab", [Vocab.from_text("ab.\n"), Vocab.of_bytes()])
+def test_a_text_without_a_prime_begins_after_what_the_model_expects_before_it(
+    vocab, expects, opening
+):
+    assert vocab.decode(opening_ids(Expecting(vocab, expects), vocab)) == opening
+
+
+def test_a_model_of_documents_or_without_newline_begins_as_before():
+    documents, without = Vocab.from_text("ab.\n" + END), Vocab.from_text("ab.")
+    end_id = documents.characters.index(END)
+    assert opening_ids(None, documents, end_id).tolist() == [end_id]
+    assert opening_ids(None, without).tolist() == start_ids(without).tolist()
 
 
 def test_a_character_of_several_bytes_comes_when_it_is_complete():

@@ -107,6 +107,17 @@ def test_several_prompts_with_several_texts_and_a_stop(served: Served) -> None:
     assert answer.usage.total_tokens == 122
 
 
+@pytest.mark.parametrize("is_echoed", [False, True])
+def test_without_a_prompt_a_text_begins_as_texts_begin(served, is_echoed):
+    expected = served.model.sample(length=30, seed=1).text
+    options = {"max_tokens": 30, "seed": 1, "logprobs": 1, "echo": is_echoed}
+    [choice] = served.complete(prompt="", **options).choices
+    assert choice.text == expected
+    opening = served.model.vocab.decode(served.model.generator.encode_prime(None))
+    logprobs = _logprobs(served.model, expected, context=opening)
+    assert choice.logprobs.token_logprobs == pytest.approx(logprobs, abs=1e-4)
+
+
 def test_a_text_ends_before_a_stop_string(served: Served) -> None:
     expected = served.model.sample(prime="a", length=30, seed=1).text
     [choice] = served.complete(stop=[expected[9]], max_tokens=30, seed=1).choices

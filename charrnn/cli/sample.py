@@ -65,10 +65,11 @@ class SampleCommandOptions(CommandOptions):
         " text.",
         shown_default=str(SAMPLE_TEMPERATURE),
     )
-    prime: str = option(
-        "",
+    prime: str | None = option(
+        None,
         "--prime TEXT|@FILE",
-        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @.",
+        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @. An"
+        " empty one begins anywhere.",
     )
     drawing: SampleOptions = option_group(SampleOptions)
     cell: str | None = option(
@@ -349,17 +350,18 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         model = arguments.load_mixture(first, options.mix, quiet=options.quiet)
         warn(model.warnings, quiet=options.quiet)
 
-    # @FILE is read; @@ stands for a text that begins with @.
-    typed = options.prime
+    # What is in a file is not printed; @@ stands for a text that begins with @.
+    typed = options.prime or ""
+    prime: str | bytes | None = None
     if typed.startswith("@") and not typed.startswith("@@"):
         prime = _read_prime(typed, model)
-        typed = ""  # what is in a file is not printed
-    else:
+        typed = ""
+    elif learned is not None and not typed:
+        prime = learned
+    elif options.prime is not None:
         if typed.startswith("@@"):
             typed = typed.removeprefix("@")
         prime = arguments.to_content(typed, model.vocab.kind)
-        if learned is not None and not typed:
-            prime = learned
     return SampleOutput(
         first=first,
         model=model,

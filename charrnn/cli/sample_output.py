@@ -57,9 +57,9 @@ class SampleOutput:
     model: Any
     """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates
     in the same way."""
-    prime: str | bytes
+    prime: str | bytes | None
     """The text to continue: the typed prime, the content of a file, or what the model was adapted
-    to."""
+    to, if any."""
     typed: str
     """The prime that was typed; it is printed before the text."""
     length: int
@@ -167,7 +167,7 @@ class SampleOutput:
             texts = [*self.model.generator.iter_samples(count, options)]
 
         # Of a prime of several documents, only the last one is continued.
-        beginning = _decoded(self.prime).rpartition(END)[2]
+        beginning = (_decoded(self.prime) or "").rpartition(END)[2]
         novelty = self.reference.compare_documents([beginning + text.text for text in texts])
 
         for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
@@ -371,7 +371,7 @@ class SampleOutput:
         return details
 
 
-def _decoded(prime: str | bytes) -> str:
+def _decoded(prime: str | bytes | None) -> str | None:
     if isinstance(prime, bytes):
         return prime.decode("utf-8", "replace")
     return prime

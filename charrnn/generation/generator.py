@@ -130,9 +130,9 @@ class Generator:
                     stepper.clamp_sum(layer, clamped)
         return stepper
 
-    def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
-        """Encode the text that a model reads first, an empty one as a newline. Bytes are for the
-        byte alphabet.
+    def encode_prime(self, prime: str | bytes | None, unknown: str = DEFAULT_UNKNOWN) -> Ids:
+        """Encode the text that a model reads first, an empty one as a newline, None as
+        `sampling.opening_ids`. Bytes are for the byte alphabet.
 
         A model of documents reads END before it.
 
@@ -140,8 +140,12 @@ class Generator:
         that is, and left out if there is none. Raises DataError naming them, UsageError for another
         word.
         """
-        prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
+        if prime is None:
+            # In one precision and without clamps, so that all texts of a model begin alike.
+            stepper = self.model_for("int8", {})
+            return sampling.opening_ids(stepper, self.vocab, end_id)
+        prime = self.known_text(prime, unknown)
         if end_id is None:
             if not prime:
                 return sampling.start_ids(self.vocab)

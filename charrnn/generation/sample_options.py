@@ -132,9 +132,10 @@ class TextOptions:
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
-    prime: str | bytes = ""
-    """Text to read first, of any length; not part of the result. An empty one stands for a newline;
-    for a model of documents the prime is the beginning of one."""
+    prime: str | bytes | None = None
+    """Text to read first, of any length; not part of the result. Without one the text begins as
+    texts begin: after a blank line, if the training text has such. An empty one stands for a
+    newline. For a model of documents the prime is the beginning of one."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         "--unknown WORD",

@@ -43,7 +43,7 @@ def hesitations(
 
     ids = generator.vocab.encode(text)
 
-    # Neither END nor the newline for an empty prime is shown.
+    # Neither END nor the newlines that stand for no prime are shown.
     shown_prime = prime[:0]
     if options.prime:
         shown_prime = prime[prime != generator.config.end_id]

@@ -75,9 +75,11 @@ def continue_prompt(
     known = prompt
     if vocab.has_unknown_symbol:
         known = prompt[prompt > 0]
-    prime: str | bytes = vocab.decode(known)
-    if vocab.kind == "byte":
+    prime: str | bytes | None = None
+    if vocab.kind == "byte" and len(known):
         prime = bytes(known.tolist())
+    elif len(known):
+        prime = vocab.decode(known)
     drawn = generator.stream(replace(options, prime=prime))
 
     shown = drawn
@@ -89,19 +91,16 @@ def continue_prompt(
     # From the weights as trained, and not in the 8 bits that draw: these are the figures of
     # `charrnn evaluate`, and the ranks of a token are those of one distribution.
     stepper = generator.model_for("fp32", {})
-    if not is_echoed:
+    if not is_echoed or len(prompt) == 0:
         primed = sampling.prime_model(stepper, generator.encode_prime(prime))
         return _measured(generator, primed, shown, num_top=num_top)
 
     # Of several documents each one begins anew, so that END stands between them as in training.
     primed = sampling.PrimedState(np.zeros((1, len(vocab)), np.float32), stepper.initial_state(1))
-    if generator.config.end_id is not None or len(prompt) == 0:
+    if generator.config.end_id is not None:
         start = sampling.start_ids(vocab, generator.config.end_id)
         primed = sampling.prime_model(stepper, start)
-    measured = _measured(generator, primed, shown, num_top=num_top)
-    if len(prompt) == 0:
-        return measured
-    return _without_first(measured)
+    return _without_first(_measured(generator, primed, shown, num_top=num_top))
 
 
 def _pieces(vocab: Vocab, ids: sampling.Ids) -> Iterator[Piece]:

@@ -20,7 +20,7 @@ from charrnn.config.settings import resolved
 from charrnn.errors import NonFiniteError
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Shaping
-from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
+from charrnn.generation.sampling import opening_ids, prime_model, sample_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
@@ -443,7 +443,7 @@ class TrainingSession:
         stepper = Stepper(config, self.trainer.model_tensors(), "int8")
         blocks = sample_ids(
             stepper,
-            prime_model(stepper, start_ids(vocab, config.end_id)),
+            prime_model(stepper, opening_ids(stepper, vocab, config.end_id)),
             [Shaping(temperature=SAMPLE_TEMPERATURE)],
             [config.seed],
             length=SAMPLE_LENGTH,

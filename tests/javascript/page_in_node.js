@@ -24,8 +24,8 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   }
   const state = network.initialState();
   const logits = new Float32Array(network.vocabSize);
-  const ids = alphabet.encode(prime).flatMap(one => one.ids);
-  if (model.end_id !== null || !ids.length) ids.unshift(model.start_id);
+  const ids = prime === null ? [...model.opening_ids] : alphabet.encode(prime).flatMap(one => one.ids);
+  if (prime !== null && (model.end_id !== null || !ids.length)) ids.unshift(model.start_id);
   for (const id of ids) network.step(id, state, logits);
 
   const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length});

@@ -77,7 +77,7 @@ async function readText() {
 const startState = () => model.end_id === null ? network.initialState() : start.state;
 
 function restart() {
-  start = readId([model.start_id], {state: network.initialState()});
+  start = readId(model.opening_ids, {state: network.initialState()});
   read = [];
   return readText();
 }

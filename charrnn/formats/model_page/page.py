@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
 from charrnn.formats.crnn.container import digest_of
-from charrnn.generation.sampling import start_ids, undrawable_ids
+from charrnn.generation.sampling import opening_ids, start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Linear, Stepper
@@ -235,6 +235,7 @@ def _describe_network(
         "table_bits": table_bits,
         "alphabet": model.vocab.kind,
         "characters": list(model.vocab.characters),
+        "opening_ids": opening_ids(stepper, model.vocab, config.end_id).tolist(),
         "start_id": int(start_ids(model.vocab, config.end_id)[0]),
         "end_id": config.end_id,
         "separator": separator_of(config, model.vocab),

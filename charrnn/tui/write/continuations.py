@@ -384,7 +384,7 @@ class DraftReader:
 
     def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one
-        after a newline."""
+        as a sample begins."""
         # An END resets the state: what is before it makes no difference.
         ends = np.flatnonzero(ids == self._end_id)
         if len(ends):
@@ -433,7 +433,8 @@ class DraftReader:
     def _start(self, text: NDArray[np.int64]) -> PrimedState:
         """Return what the model knows before the first character."""
         if len(text) == 0 or self._end_id is not None:
-            return PrimedState(*self._stepper.read(sampling.start_ids(self._vocab, self._end_id)))
+            opening = sampling.opening_ids(self._stepper, self._vocab, self._end_id)
+            return PrimedState(*self._stepper.read(opening))
         # Nothing is predicted of the first character of a text.
         return PrimedState(
             np.zeros((1, self._stepper.vocab_size), np.float32), self._stepper.initial_state(1)
