@@ -49,7 +49,7 @@ def ids_of(vocab: Vocab, prompt: Prompt, name: str) -> sampling.Ids:
 
 def tokenizer_info(vocab: Vocab, end_id: int | None) -> dict[str, Any]:
     """Return which characters stand before and after a text, as vLLM's server does."""
-    # What the model reads where there is no prompt: a client measures a whole text after it.
+    # What a client measures a whole text after; a text without a prompt may begin after more.
     end = None if end_id is None else vocab.characters[end_id]
     begin = vocab.decode(sampling.start_ids(vocab, end_id))
     return {"tokenizer_class": "charrnn", "bos_token": begin, "eos_token": end}
