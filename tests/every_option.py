@@ -105,6 +105,7 @@ EXAMPLES = {
         "--export": tuple(f"--plot {one}" for one in EXPORTS),
         "--plot": ("--plot",),
         "--sort": ("--sort loss",),
+        "--to": ("--to csv:made.csv",),
     },
     "explore": {"--chars": ("--chars 5",)},
     "write": {"--until": ("--until line",)},

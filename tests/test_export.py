@@ -109,7 +109,7 @@ def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
         for element in ElementTree.fromstring(to_svg([HeatMap(text)])).iter(
             f"{{{SVG_NAMESPACE}}}rect"
         )
-        if element.get("fill") == "#ffffff"
+        if element.get("fill") == "#000000"  # the colour of the letters
     ]
     assert rectangles == [pytest.approx((2 * COLUMN_WIDTH, 20, 3 * COLUMN_WIDTH, 2), abs=0.01)]
     assert "text-decoration: underline" in to_html([HeatMap(text)])

@@ -22,11 +22,11 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 293_000,
-    "tokens of the core": 179_500,
+    "tokens": 297_000,
+    "tokens of the core": 181_500,
     "tokens of the tests": 295_000,
     "tokens of scripts and styles": 22_000,
-    "words of documentation": 40_300,
+    "words of documentation": 40_600,
     "tokens per line": 8.5,
     "lines per comment": 15.1,
     "lines of functions per blank line": 20,

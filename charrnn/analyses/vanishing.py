@@ -17,10 +17,10 @@ from rich.text import Text
 
 from charrnn.analyses.gradients.reach import TITLE, GradientReach, gradient_chart, measure_reach
 from charrnn.api import Model, load
-from charrnn.cli.streams import print_json, result_console
+from charrnn.cli.streams import print_json, result_console, with_flags
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
-from charrnn.errors import UsageError, named
+from charrnn.errors import Message, UsageError, named
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import torch
@@ -32,7 +32,7 @@ from charrnn.views.tables import plain_table
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "rnn": {"cell": "rnn"},
-    "rnn-omega": {"cell": "rnn", "omega": 0.3},
+    "rnn-omega": {"cell": "rnn", "omega": 1.0},
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
@@ -166,6 +166,7 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
             [learner.network, loss, f"{learner.copied:.1%}", *norms, f"{learner.seconds:.1f}"]
         )
     folder = Path(learners[0].run).parent
+    charts = f"{named('gradients')} {named('beside', folder / 'lstm')}"
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
         gradient_chart([learner.reach for learner in learners], f"{TITLE}, trained"),
@@ -173,5 +174,5 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
             'copied: characters after the "=" of abca=abca that are predicted right; rnn-omega:'
             " with the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
-        Text(f"Next:\n  charrnn visualize {folder}/rnn --gradients --with {folder}/lstm"),
+        Text(with_flags(Message(f"Next:\n  charrnn visualize {folder}/rnn {charts}"), "visualize")),
     ]

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import NonFiniteError
+from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.generation.sampling import opening_ids, prime_model, sample_ids, undrawable_ids
@@ -356,10 +356,9 @@ class TrainingSession:
         # A new run, with all settings of this one, its text included: a resumed run keeps its rate,
         # on which the saved weights and moments depend.
         rate = float(self.trainer.config.learning_rate) / 2
-        return (
-            "Start a new run with a lower learning rate: charrnn train --recipe"
-            f" {shlex.quote(str(self.run.path / CONFIG))} --set learning_rate={rate:.2g}"
-        )
+        settings = named("recipe", shlex.quote(str(self.run.path / CONFIG)))
+        lower = named("learning_rate", f"{rate:.2g}")
+        return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
     def validate(self) -> EvaluationEvent | None:
         """Measure the stateful loss on the validation text and log it; None if `should_stop`
