@@ -5,7 +5,6 @@ import itertools
 import math
 
 import pytest
-from rich.color import Color
 from rich.style import Style
 
 from charrnn.views import theme as palette
@@ -15,13 +14,11 @@ from charrnn.views.theme import (
     NUM_SHADES,
     PAPERS,
     Background,
-    Depth,
     Palette,
     to_oklab,
 )
 
 BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
-DEPTHS: tuple[Depth, ...] = ("truecolor", "256")
 DEFICIENCIES = {
     # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
     "protanopia": (
@@ -56,17 +53,11 @@ def distance(one: str, other: str) -> float:
     return math.dist(to_oklab(one), to_oklab(other))
 
 
-def colours_of(style: Style, background: Background) -> tuple[str, str]:
-    """The background and the text of a style, with xterm's colours where the terminal decides."""
-
-    def hex_of(colour: Color | None) -> str:
-        if colour is None:
-            return "#ffffff" if background == "light" else "#000000"
-        if colour.number is None:
-            return colour.get_truecolor().hex
-        return palette.xterm_colour(colour.number)
-
-    return hex_of(style.bgcolor), hex_of(style.color)
+def colours_of(style: Style) -> tuple[str, str]:
+    """The background and the text of a style."""
+    assert style.bgcolor is not None
+    assert style.color is not None
+    return style.bgcolor.get_truecolor().hex, style.color.get_truecolor().hex
 
 
 def test_oklab_of_the_primaries() -> None:
@@ -118,62 +109,38 @@ def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hu
     assert math.hypot(a, b) == pytest.approx(HUES[hue].chroma, abs=0.01)
 
 
-@pytest.mark.parametrize("background", BACKGROUNDS)
-@pytest.mark.parametrize("hue", HUES)
-def test_ramps_are_several_colours_of_the_256(background: Background, hue: str) -> None:
-    ramp = HUES[hue].ramps[background]
-    assert all(16 <= number <= 231 for number in ramp)
-    assert len({*ramp}) >= (4 if hue == "surprise" else 2)
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("hue", HUES)
 @pytest.mark.parametrize("background", ["light", "dark"])
 def test_the_text_on_all_shades_is_dark_or_on_all_of_them_light(
-    background: Background, hue: str, depth: Depth
+    background: Background, hue: str
 ) -> None:
-    drawn = Palette(background, depth)
+    drawn = Palette(background)
     styles = [drawn.share(hue, step / NUM_SHADES) for step in range(1, NUM_SHADES + 1)]
-    inks = [colours_of(style, background)[1] for style in styles if style.bgcolor]
+    inks = [colours_of(style)[1] for style in styles if style.bgcolor]
     assert {to_oklab(ink)[0] > 0.5 for ink in inks} == {background == "dark"}
 
 
-@pytest.mark.parametrize("hue", HUES)
-def test_ramps_go_from_the_page_on(hue: str) -> None:
-    def lightness(number: int) -> float:
-        return to_oklab(palette.xterm_colour(number))[0]
-
-    on_dark = HUES[hue].ramps["dark"]
-    on_light = HUES[hue].ramps["light"]
-    assert list(on_dark) == sorted(on_dark, key=lightness)
-    assert list(on_light) == sorted(on_light, key=lightness, reverse=True)
-
-
 @pytest.mark.parametrize("background", BACKGROUNDS)
-@pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("hue", HUES)
-def test_text_is_legible_on_every_shade(background: Background, depth: Depth, hue: str) -> None:
-    drawn = Palette(background, depth)
+def test_text_is_legible_on_every_shade(background: Background, hue: str) -> None:
+    drawn = Palette(background)
     styles = [
         style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))
     ]
     assert styles
     assert drawn.share(hue, 0) == drawn.share(hue, math.nan) == Style()
-    assert all(
-        palette.contrast(*colours_of(style, background)) >= palette.MIN_CONTRAST for style in styles
-    )
+    assert all(palette.contrast(*colours_of(style)) >= palette.MIN_CONTRAST for style in styles)
 
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("background", BACKGROUNDS)
-@pytest.mark.parametrize("depth", ["truecolor", "256"])
 def test_the_ends_stay_apart_for_colour_blind_readers(
-    deficiency: str, background: Background, depth: Depth
+    deficiency: str, background: Background
 ) -> None:
-    drawn = Palette(background, depth)
+    drawn = Palette(background)
     for strength in (1.0, 0.75, 0.5):
-        low, _ = colours_of(drawn.value(-strength), background)
-        high, _ = colours_of(drawn.value(strength), background)
+        low, _ = colours_of(drawn.value(-strength))
+        high, _ = colours_of(drawn.value(strength))
         seen = distance(simulated(low, deficiency), simulated(high, deficiency))
         assert seen > APART * strength
 

@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -27,10 +26,6 @@ from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
 from charrnn.views.theme import END_MARK, all_visible, short_number, shown_character
 
-_NAME_WIDTH = 10
-"""Columns that a column of words keeps when the table is too wide."""
-_UNLIMITED_WIDTH = 10_000
-"""Columns of a console on which nothing wraps."""
 _MAX_RUN_WIDTH = 24
 """Columns of the longest name of a run that is not folded."""
 _BAR_WIDTH = 30
@@ -38,12 +33,7 @@ _BAR_WIDTH = 30
 
 
 class PlainTable(Table):
-    """A table that shows its strings literally: no markup, control characters made visible.
-
-    Numbers never wrap. If the console is too narrow even for folded words, the columns that do not
-    fit follow below, beside the columns before the first number again, or beside the first alone if
-    that is too wide.
-    """
+    """A table that shows its strings literally: no markup, control characters made visible."""
 
     def add_row(
         self,
@@ -52,75 +42,6 @@ class PlainTable(Table):
         end_section: bool = False,
     ) -> None:
         super().add_row(*map(_literal, cells), style=style, end_section=end_section)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # The usual case: the whole table fits, or has nothing to move.
-        remaining = list(range(1, len(self.columns)))
-        if len(remaining) < 2 or self._fits(console, options):
-            yield from super().__rich_console__(console, options)
-            return
-
-        names = self._names()
-        repeated = [0]
-        while remaining:
-            # As many of the remaining columns as fit, one at least, even where it is cut off.
-            num_fitting = len(remaining)
-            part = self._part(repeated + remaining)
-            while num_fitting > 1 and not part._fits(console, options):
-                num_fitting -= 1
-                part = self._part(repeated + remaining[:num_fitting])
-
-            yield from part.__rich_console__(console, options)
-
-            remaining = remaining[num_fitting:]
-            # All names are repeated once they have their place in the parts above, and room.
-            if remaining and remaining[0] >= len(names):
-                part = self._part([*names, remaining[0]])
-                if part._fits(console, options):
-                    repeated = names
-
-    def _names(self) -> list[int]:
-        """Return the columns before the first number, or the first alone."""
-        names = []
-        for index, column in enumerate(self.columns):
-            if column.justify == "right":
-                break
-            names.append(index)
-
-        # All columns are words, or the first is a number already.
-        if not names or len(names) == len(self.columns):
-            return [0]
-        return names
-
-    def _part(self, indices: Sequence[int]) -> "PlainTable":
-        """Return a table of these columns."""
-        part = copy(self)
-        part.columns = []
-        for place, index in enumerate(indices):
-            part.columns.append(replace(self.columns[index], _index=place))
-        return part
-
-    def _fits(self, console: Console, options: ConsoleOptions) -> bool:
-        """Return whether all numbers, the words of the first column, and `_NAME_WIDTH` of the
-        others' fit."""
-        unlimited = options.update_width(_UNLIMITED_WIDTH)
-        width = Measurement.get(console, unlimited, self).maximum
-        # Words can be folded: of such a column only its longest word needs room.
-        for index, column in enumerate(self.columns):
-            if column.no_wrap:
-                continue
-            longest_word = 0
-            longest_text = 0
-            for cell in (column.header, *column.cells):
-                size = Measurement.get(console, unlimited, cell)
-                longest_word = max(longest_word, size.minimum)
-                longest_text = max(longest_text, size.maximum)
-
-            # The first column names the rows: its words are never broken.
-            if index > 0:
-                longest_word = min(longest_word, _NAME_WIDTH)
-            width -= longest_text - longest_word
-        return width <= options.max_width
 
 
 def _literal(cell: RenderableType | None) -> RenderableType | None:
@@ -151,7 +72,9 @@ def plain_table(
         # A run, which can have any name, is the heading of some columns.
         heading = Text(all_visible(column))
         if column in right:
-            table.add_column(heading, justify="right", overflow="fold", no_wrap=True)
+            # Names make room for numbers. One that is cut nevertheless has an ellipsis: a number
+            # without its last digits would be another.
+            table.add_column(heading, justify="right", overflow="ellipsis", no_wrap=True)
         else:
             table.add_column(heading, overflow="fold")
 

@@ -18,7 +18,6 @@ from itertools import product
 from typing import Literal, TypeVar
 
 from rich.cells import cell_len, split_graphemes
-from rich.color import Color
 from rich.console import Console
 from rich.style import Style
 
@@ -36,8 +35,6 @@ ASCII_BLOCKS = "_.-~=+*#"
 
 Background = Literal["dark", "light", "unknown"]
 """What is known of the background of a terminal or picture."""
-Depth = Literal["truecolor", "256", "none"]
-"""How many colours a terminal shows; rich takes the nearest ones where there are 16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,37 +64,18 @@ legible on them."""
 
 @dataclass(frozen=True, slots=True)
 class Hue:
-    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with 256
-    colours.
-
-    `ramps` lists numbers of the 256 colours from faint to full.
-    """
+    """A hue in OKLCH, and the chroma of its full colour."""
 
     degrees: float
-    ramps: Mapping[Background, tuple[int, ...]]
     chroma: float = 0.21
 
 
 HUES: Mapping[str, Hue] = {
-    "low": Hue(
-        27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 196), "unknown": (131, 160)}
-    ),
-    "high": Hue(
-        262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 33), "unknown": (61, 27)}
-    ),
-    "surprise": Hue(
-        328,
-        {
-            "dark": (53, 90, 127, 163),
-            "light": (225, 219, 213, 207, 201),
-            "unknown": (96, 97, 127, 163),
-        },
-    ),
-    "guess": Hue(
-        58,
-        {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 172), "unknown": (94, 130)},
-        chroma=0.13,
-    ),
+    "low": Hue(27),
+    "high": Hue(262),
+    "surprise": Hue(328),
+    # An orange of the other hues' chroma would leave sRGB at the lightness of a full colour.
+    "guess": Hue(58, chroma=0.13),
 }
 """The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are
 sequential."""
@@ -105,10 +83,13 @@ sequential."""
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The styles of values on one kind of background and terminal."""
+    """The styles of values on one kind of background.
+
+    rich takes the nearest colours where a terminal has 256 or 16, and leaves them out where it has
+    none.
+    """
 
     background: Background = "unknown"
-    depth: Depth = "truecolor"
 
     def value(self, value: float) -> Style:
         """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
@@ -120,17 +101,12 @@ class Palette:
         step = 0
         if not math.isnan(share):
             step = round(NUM_SHADES * min(1.0, max(0.0, share)))
-        return _style(self.background, self.depth, hue, step)
+        return _style(self.background, hue, step)
 
 
 def palette_of(console: Console) -> Palette:
-    """Return the palette for a console: for its number of colours and its background."""
-    depth: Depth = "truecolor"
-    if is_plain(console):
-        depth = "none"
-    elif console.color_system == "256":
-        depth = "256"
-    return Palette(background_of(console._environ), depth)
+    """Return the palette for the background of a console."""
+    return Palette(background_of(console._environ))
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
@@ -302,33 +278,11 @@ def is_plain(console: Console) -> bool:
 
 
 @cache
-def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
-    if depth == "none" or step < PAPERS[background].faintest:
+def _style(background: Background, hue: str, step: int) -> Style:
+    if step < PAPERS[background].faintest:
         return Style()
-    if depth == "truecolor":
-        paper, ink = shade(background, hue, step)
-        return Style(color=ink, bgcolor=paper)
-
-    # Of 256 colours the ramp has a few, each for several shades.
-    ramp = HUES[hue].ramps[background]
-    number = ramp[(step - 1) * len(ramp) // NUM_SHADES]
-
-    black = 16
-    white = 231
-    text = max(black, white, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
-    return Style(color=Color.from_ansi(text), bgcolor=Color.from_ansi(number))
-
-
-def xterm_colour(number: int) -> str:
-    """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green
-    and blue."""
-    # The levels are those of xterm: the first step is larger than the others.
-    levels = (0, 95, 135, 175, 215, 255)
-    place = number - 16
-    red = levels[place // 36]
-    green = levels[place // 6 % 6]
-    blue = levels[place % 6]
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    paper, ink = shade(background, hue, step)
+    return Style(color=ink, bgcolor=paper)
 
 
 def _linear(colour: str) -> tuple[float, float, float]:
