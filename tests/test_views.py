@@ -18,8 +18,8 @@ import charrnn
 from charrnn.formats import notebook
 from charrnn.formats.notebook import pictures
 from charrnn.system.display import Displayable
+from charrnn.views.charts import LineChart
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
-from charrnn.views.svg import SvgDrawing
 
 PICTURES = {
     **{name: list(pictures(value)) for name, (value, _) in OBJECTS.items()},
@@ -81,7 +81,7 @@ NO_FIGURE = ("text", "table of settings", "table of skipped")
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_figure_is_cut(name):
-    charts = [picture for picture in PICTURES[name] if isinstance(picture, SvgDrawing)]
+    charts = [picture for picture in PICTURES[name] if isinstance(picture, LineChart)]
     tables = [picture for picture in PICTURES[name] if picture not in charts]
     # Names and texts may be cut, and the figure in them.
     figures = set(FIGURE.findall(drawn(tables, 500))) - {*FIGURE.findall(HOSTILE)}

@@ -369,7 +369,7 @@ def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path
     ("text", "shown"), [(" two\nlines ", "␣two↵lines␣"), (" ", "␣"), ("  \x1b", "␣␣␛")]
 )
 def test_how_a_continuation_is_shown(text, shown):
-    whole = Continuation(text=text, logprobs=(-1.0,), how="beam")
+    whole = Continuation(text=text, logprobs=(-1.0,))
     assert shown_continuation(whole) == shown
     assert shown_continuation(replace(whole, is_complete=False)) == shown + "…"
 
@@ -526,7 +526,7 @@ def test_what_cannot_be_saved(path, monkeypatch):
     for character, name in (("\0", r"U\+0000"), ("\ud83d", r"U\+D83D")):
         with pytest.raises(DataError, match=f"line 2 has {name}.*delete it"):
             read_draft(path).save(f"ab\nc{character}")
-    with pytest.raises(CharRNNError, match="it is a folder"):
+    with pytest.raises(CharRNNError, match="it is not a regular file"):
         Draft(path.parent).save("a")
     monkeypatch.setattr(drafts.os, "access", lambda *_: False)  # root may write anything
     with pytest.raises(CharRNNError, match="it is read-only"):

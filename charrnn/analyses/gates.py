@@ -5,7 +5,6 @@ they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
@@ -122,10 +121,8 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
         )
 
     # The reading that keeps the values counts the gates as well.
-    with closing(Activations(network, text)) as activations:
-        return GateReport(
-            name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates
-        )
+    activations = Activations(network, text)
+    return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
 
 
 def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list[str]:

@@ -30,8 +30,8 @@ ZEROS = bytes(1 << 20)
 class Activations:
     """The value of each of C cells at each of the N characters of a text, in half precision.
 
-    On POSIX systems the temporary file has no name, so nothing is left of it when the process ends,
-    however it ends; `close` removes it earlier.
+    On POSIX systems the temporary file has no name, so nothing is left of it when the arrays are
+    freed or the process ends, however it ends.
     """
 
     def __init__(self, network: CharRNN, text: EncodedText) -> None:
@@ -49,7 +49,9 @@ class Activations:
         memory of that one."""
         self.keeping_gate = layers[0].cell.keeping_gate
         """Letter of the gate that the memory before is multiplied with."""
-        self._values: NDArray[np.float16] | None = _map_temporary(self.num_cells, len(text))
+        self.values = _map_temporary(self.num_cells, len(text))
+        """(C, N): the cell values, as in `Trace.cells`; cell column c is (layer, unit) = divmod(c,
+        H)."""
 
         counter = None
         if layers[0].cell.gates:
@@ -63,14 +65,6 @@ class Activations:
         a gate."""
 
     @property
-    def values(self) -> NDArray[np.float16]:
-        """(C, N): the cell values, as in `Trace.cells`; cell column c is (layer, unit) = divmod(c,
-        H)."""
-        if self._values is None:
-            raise ValueError("these activations are closed")
-        return self._values
-
-    @property
     def num_cells(self) -> int:
         """C."""
         return self.num_layers * self.num_units
@@ -78,11 +72,6 @@ class Activations:
     def of(self, layer: int, unit: int) -> NDArray[np.float32]:
         """Return the values (N,) of a cell."""
         return np.asarray(self.values[layer * self.num_units + unit], np.float32)
-
-    def close(self) -> None:
-        """Remove the file; a second call does nothing. An array from `values` keeps it until it is
-        freed itself."""
-        self._values = None
 
     def _read(self, network: CharRNN, counter: GateCounter | None) -> None:
         ids = self.text.ids

@@ -51,9 +51,6 @@ class BatchRows:
     batch_size: int
     """B"""
 
-    def __post_init__(self) -> None:
-        assert 1 <= self.batch_size <= len(self.ids), "each row has a character of its own"
-
     def window(
         self, cursor: int, length: int, rows: slice = slice(None)
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

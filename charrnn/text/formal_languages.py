@@ -4,15 +4,13 @@ The state that a reader must keep is what `detectors.formal` computes from the t
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from charrnn.errors import UsageError, did_you_mean, named
 
 END = "\0"
 """What follows the last character of a string: the END symbol of a document."""
-BRACKETS = ("()", "[]", "{}", "<>")
-"""Pairs of brackets of `dyck`, in the order in which they are used."""
 LETTERS = "abcd"
 """Letters of the words of `copy`."""
 COPY_LENGTH = 20
@@ -35,10 +33,6 @@ class FormalString:
     """(N,): what may follow each character; END after the last one."""
 
 
-Make = Callable[[Random, int], FormalString]
-"""Draws a string of a given length."""
-
-
 @dataclass(frozen=True, slots=True)
 class FormalLanguage:
     """A formal language: which lengths its strings have, and how one is drawn."""
@@ -51,7 +45,8 @@ class FormalLanguage:
     """Difference between two lengths: shortest, shortest + step, …"""
     detectors: tuple[str, ...]
     """Names of the detectors of what a reader must have counted or kept."""
-    make: Make
+    make: Callable[[Random, int], FormalString]
+    """Draws a string of a given length."""
 
     def lengths(self, max_length: int) -> range:
         """Return the lengths of strings up to `max_length`, which is included."""
@@ -79,31 +74,27 @@ def _make_anbncn(random: Random, length: int) -> FormalString:
     return FormalString("a" * n + "b" * n + "c" * n, nexts=(*after_a, *after_b, *after_c))
 
 
-def _make_dyck(num_kinds: int) -> Make:
-    def make(random: Random, length: int) -> FormalString:
-        pairs = BRACKETS[:num_kinds]
-        openers = frozenset(pair[0] for pair in pairs)
-        text = ""
-        nexts: list[Next] = []
-        closers: list[str] = []  # of the brackets that are open, the innermost one last
-        for left in range(length, 0, -1):
-            # All Dyck words of a length are equally likely: of those that begin like this one, with
-            # `left` characters to come, the share that open a bracket here is
-            # (left - depth) (depth + 2) / (2 left (depth + 1)).
-            depth = len(closers)
-            if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
-                pair = pairs[_below(random, num_kinds)]
-                text += pair[0]
-                closers.append(pair[1])
-            else:
-                text += closers.pop()
+def _make_dyck(random: Random, length: int) -> FormalString:
+    text = ""
+    nexts: list[Next] = []
+    depth = 0
+    for left in range(length, 0, -1):
+        # All Dyck words of a length are equally likely: of those that begin like this one, with
+        # `left` characters to come, the share that open a bracket here is
+        # (left - depth) (depth + 2) / (2 left (depth + 1)).
+        if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
+            # A second number was drawn for the kind of bracket when there were several: without it
+            # every text that was measured would be another one.
+            random.random()
+            text += "("
+            depth += 1
+        else:
+            text += ")"
+            depth -= 1
 
-            # A new bracket may follow at any place; the innermost one must be closed before END.
-            may_close = closers[-1] if closers else END
-            nexts.append(openers | {may_close})
-        return FormalString(text, tuple(nexts))
-
-    return make
+        # A new bracket may follow at any place; all must be closed before END.
+        nexts.append(frozenset({"(", ")" if depth else END}))
+    return FormalString(text, tuple(nexts))
 
 
 def _make_parity(random: Random, length: int) -> FormalString:
@@ -161,7 +152,7 @@ FORMAL_LANGUAGES = {
             shortest=2,
             step=2,
             detectors=("dyck-depth",),
-            make=_make_dyck(1),
+            make=_make_dyck,
         ),
         FormalLanguage(
             name="parity",
@@ -184,29 +175,15 @@ FORMAL_LANGUAGES = {
 """The formal languages by name."""
 
 
-def find_language(name: str, brackets: int = 1) -> FormalLanguage:
-    """Return the language of this name; `brackets` is the number of kinds of brackets of `dyck`.
-
-    Raises UsageError for an unknown name, for a number that is not in 1..4, and for more than one
-    kind in a language without brackets.
-    """
+def find_language(name: str) -> FormalLanguage:
+    """Return the language of this name. Raises UsageError for an unknown one."""
     if name not in FORMAL_LANGUAGES:
         names = ", ".join(FORMAL_LANGUAGES)
         raise UsageError(
             f"There is no formal language {name!r}; use"
             f" {names}.{did_you_mean(name, FORMAL_LANGUAGES)}"
         )
-
-    if not 1 <= brackets <= len(BRACKETS):
-        raise UsageError(f"{named('brackets')} is {brackets}; it must be in 1..{len(BRACKETS)}.")
-    if brackets == 1:
-        return FORMAL_LANGUAGES[name]
-    if name != "dyck":
-        raise UsageError(
-            f"{named('brackets')} is {brackets}, but {name} has no brackets: only dyck has. Leave"
-            " it out."
-        )
-    return replace(FORMAL_LANGUAGES[name], make=_make_dyck(brackets))
+    return FORMAL_LANGUAGES[name]
 
 
 def training_text(name: str) -> str:

@@ -346,17 +346,13 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
 def _find_path(source: str, folders: list[Path]) -> Path | None:
     """Return the first path of that name, with or without .txt. Raises DataError if permissions
     hide it."""
-    # A name that permissions hide in one folder may be open in the next one.
-    locked: OSError | None = None
     for folder in (Path(), *folders):
         for name in (source, f"{source}.txt"):
             try:
                 if _is_there(folder / name):
                     return folder / name
             except OSError as error:
-                locked = locked or error
-    if locked is not None:
-        raise unreadable(str(locked.filename), locked) from locked
+                raise unreadable(str(error.filename), error) from error
     return None
 
 

@@ -67,9 +67,9 @@ def check_memory(what: str, num_bytes: int) -> None:
     if most >= 2 * 10**6:
         part = f"{most // 2 // 10**6}M"
     raise TooLargeError(
-        f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)}"
-        f" is enough for {_size(most)}\ntake fewer files, or a part of one: head -c {part} FILE"
-        " > part.txt"
+        f"{what}: more than {most / 1e9:,.1f} GB of text, but this machine's memory of"
+        f" {memory / 1e9:,.1f} GB is enough for no more\ntake fewer files, or a"
+        f" part of one: head -c {part} FILE > part.txt"
     )
 
 
@@ -204,13 +204,12 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
         # An error is counted from the bytes that the decoder has kept of the block before.
         num_kept = len(decoder.getstate()[0])
         try:
-            yield decoder.decode(block, final=not block).encode("utf-8")
+            # A lone surrogate, which UTF-7 can encode, is refused where UTF-8 is checked.
+            yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{label} {_not_in(encoding, num_bytes - num_kept + error.start, error.object)}"
             ) from error
-        except UnicodeEncodeError as error:  # a lone surrogate, which UTF-7 can encode
-            raise DataError(f"{label} is not text in {encoding}: {_remedy()}") from error
         num_bytes += len(block)
 
 
@@ -291,18 +290,11 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         yield rest
 
 
-def _size(num_bytes: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:,.1f} {unit}"
-    return f"{num_bytes:,.0f} B"
-
-
 def _not_in(encoding: str, offset: int, data: bytes) -> str:
     return f"is not {encoding} at byte offset {offset}: {_remedy(data)}"
 
 
-def _remedy(data: bytes = b"") -> str:
+def _remedy(data: bytes) -> str:
     """Return what to do with a text that begins with bytes which are wrong."""
     # latin-1 would make control characters of the quotation marks of a text from Windows.
     likely = "latin-1"

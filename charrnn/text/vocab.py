@@ -422,9 +422,6 @@ class EncodedText:
     kind: Literal["char", "byte"]
     """The kind of alphabet (`Vocab.kind`)."""
 
-    def __post_init__(self) -> None:
-        assert len(self.ids) - self.first == len(self.text), "each id is a character"
-
     def __len__(self) -> int:
         """Return N."""
         return len(self.text)

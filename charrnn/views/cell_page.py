@@ -15,7 +15,7 @@ from rich.text import Text
 from charrnn.cells import findings as records
 from charrnn.cells.analysis import sections
 from charrnn.cells.gates import GATE_NAMES
-from charrnn.views.heatmap import HeatMap, fold, scale_pictures
+from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
 from charrnn.views.tables import ablation_table
 from charrnn.views.theme import (
     ASCII_BLOCKS,
@@ -98,6 +98,7 @@ def passages_pictures(
         *scale_pictures(drawn.scale),
         drawn,
         Text(ABOUT_PASSAGES, style="dim"),
+        *end_legend("".join(passage.text for passage in passages)),
     ]
 
 

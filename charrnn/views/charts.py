@@ -301,8 +301,7 @@ class LineChart:
         y = bottom + 3 * LINE_HEIGHT
         for line in self._marked:
             shapes.append(_mark(line.number, (MARK_SIZE + 2, y - 6)))
-            name = all_visible(line.name)
-            shapes.append(label(2 * COLUMN_WIDTH, y, name, fill=_colour(line.number)))
+            shapes.append(label(2 * COLUMN_WIDTH, y, line.name, fill=_colour(line.number)))
             y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
 

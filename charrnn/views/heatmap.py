@@ -16,7 +16,6 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.views.theme import (
-    END_MARK,
     FULL_SCALE,
     LINE_ENDS,
     Scale,
@@ -24,6 +23,7 @@ from charrnn.views.theme import (
     all_visible,
     block,
     clusters,
+    end_note,
     is_plain,
     palette_of,
     visible,
@@ -272,9 +272,10 @@ def _with_off(inside: tuple[bool, ...]) -> tuple[bool, ...]:
 
 def end_legend(text: str) -> list[RenderableType]:
     """Say what the mark of the end of a document stands for, if a text has one."""
-    if "\0" not in text:
+    note = end_note(text)
+    if not note:
         return []
-    return [Text(f"{END_MARK} is the end of a document.", style="dim")]
+    return [Text(note, style="dim")]
 
 
 def without_carriage_returns(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn.views.theme import (
     LINE_ENDS,
     NUM_SHADES,
+    end_note,
     shade_rules,
     shown_at_each,
     shown_character,
@@ -229,6 +230,8 @@ class _PageEncoder:
             "columns": _show_all(page.columns),
             "rows": list(map(self._row, page.rows)),
             "notes": _show_all(page.notes),
+            # Of the whole source: a passage of a cell may have an END where the text has none.
+            "end_note": end_note(page.source or page.text),
             "labels": labels,
             "names": list(self.names),
         }

@@ -297,8 +297,6 @@ def _word(text: str, column: int, width: int, style: Style) -> str:
         attributes += f' fill="{ink.hex}"'
     if style.bold:
         attributes += ' font-weight="bold"'
-    if style.italic:
-        attributes += ' font-style="italic"'
     return f"<tspan{attributes}>{_escape(text)}</tspan>"
 
 

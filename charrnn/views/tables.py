@@ -24,7 +24,7 @@ from charrnn.evaluation.loss_reports import (
 from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
-from charrnn.views.theme import END_MARK, all_visible, short_number, shown_character
+from charrnn.views.theme import all_visible, end_note, short_number, shown_character
 
 _MAX_RUN_WIDTH = 24
 """Columns of the longest name of a run that is not folded."""
@@ -360,8 +360,9 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
             f"{one.probability:.4f}",
             Bar(one.probability),
         )
-    if any(one.character == "\0" for one in predictions):
-        table.caption = Text(f" {END_MARK} is the end of a document.", style="dim")
+    note = end_note("".join(one.character for one in predictions))
+    if note:
+        table.caption = Text(f" {note}", style="dim")
         table.caption_justify = "left"
     return table
 

@@ -110,24 +110,14 @@ def palette_of(console: Console) -> Palette:
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
-    """Return the background that $CHARRNN_BACKGROUND names, or else the last number of $COLORFGBG.
-
-    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is
-    light on dark. 7 and 9 to 15 are light colours, after Vim.
-    """
+    """Return the background that $CHARRNN_BACKGROUND names."""
+    # COLORFGBG is not asked: few terminals set it, and it outlives a change of their colours.
     named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
     if named == "dark":
         return "dark"
     if named == "light":
         return "light"
-
-    # Two numbers, or three with one for what lies between.
-    last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
-    if not last.isdecimal() or int(last) > 15:
-        return "unknown"
-    if int(last) == 7 or int(last) > 8:
-        return "light"
-    return "dark"
+    return "unknown"
 
 
 def steps(background: Background) -> dict[int, tuple[str, str]]:
@@ -346,6 +336,14 @@ _UNSEEN = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Combining characters that draw nothing by themselves: selectors of a variant, and a joiner."""
 _SHAPES = re.compile("[\u2500-\u259f]")
 """Rules and blocks, which pictures draw as shapes and not as text."""
+
+
+def end_note(text: str) -> str:
+    """Say what the mark of the END of a document stands for; "" for a text without one."""
+    if "\0" not in text:
+        return ""
+    return f"{END_MARK} is the end of a document."
+
 
 Value = TypeVar("Value")
 """What a character is drawn by: a cell value, a number of bits, a mark, its index."""

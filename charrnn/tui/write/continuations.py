@@ -81,10 +81,8 @@ class Continuation(Displayable):
     """As it is inserted: lines end with "\\n"."""
     logprobs: tuple[float, ...]
     """The model's log-probability of each id of the text, in nats, at temperature 1."""
-    how: str
-    """What found it: `beam` for a beam search, `sample` for one drawn at `temperature`."""
     temperature: float | None = None
-    """Of a sample."""
+    """That at which it was drawn; None if a beam search found it."""
     is_complete: bool = True
     """Whether it reaches the end that was asked for, or was cut."""
 
@@ -237,7 +235,7 @@ class Continuations:
             cut = self._cut(beam.ids)
             if cut is not None or beam.ids[-1:] == (self._end_id,):
                 cut = beam.stop_length
-            found.append(self._continuation(beam.ids, beam.logprobs, how="beam", cut=cut))
+            found.append(self._continuation(beam.ids, beam.logprobs, cut=cut))
         return sorted(found, key=lambda one: -one.logprob)
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
@@ -278,8 +276,8 @@ class Continuations:
             one = self._continuation(
                 sample.ids,
                 sample.logprobs,
-                how="sample",
                 cut=sample.cut,
+                temperature=self.options.temperature,
             )
             found.append(one)
         return found
@@ -301,18 +299,18 @@ class Continuations:
         return Ends(has_ended, np.array([cut or 0 for cut in cuts], np.int64))
 
     def _continuation(
-        self, ids: Sequence[int], logprobs: Sequence[float], *, how: str, cut: int | None
+        self,
+        ids: Sequence[int],
+        logprobs: Sequence[float],
+        *,
+        cut: int | None,
+        temperature: float | None = None,
     ) -> Continuation:
         """Make a continuation without the last `cut` ids; None if it has not ended."""
         num_ids = len(ids) - (cut or 0)
-        temperature = None
-        if how == "sample":
-            temperature = self.options.temperature
-
         return Continuation(
             text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
             logprobs=tuple(logprobs[:num_ids]),
-            how=how,
             temperature=temperature,
             is_complete=cut is not None,
         )

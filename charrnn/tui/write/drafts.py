@@ -178,8 +178,6 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
 
     # What the system would refuse with less to go by, or, of a read-only file in a folder that can
     # be written, would not refuse.
-    if stat.S_ISDIR(status.st_mode):
-        raise CharRNNError(f"cannot write {path}: it is a folder")
     if not stat.S_ISREG(status.st_mode):
         raise CharRNNError(f"cannot write {path}: it is not a regular file")
     if not os.access(target, os.W_OK):
