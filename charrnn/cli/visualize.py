@@ -326,7 +326,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
         of = f" of {subject.num_available:,}"
     by = ""
     if options.text is None and model.card:
-        by = " that it wrote itself (charrnn sample --seed 1 --length 20000)"
+        by = " that it wrote itself (sample --seed 1 --length 20000)"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
         f" characters{by}; chosen on the first half, scored on the second"
