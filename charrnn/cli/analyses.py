@@ -55,53 +55,68 @@ class VisualizeOptions(ExtensibleOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same takes several runs.",
+        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same takes several runs.",
         default=(),
         shown_default=NEWEST_RUN,
     )
-    text: str | None = option(None, "--text FILE", TEXT_HELP)
+    text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
     cells: Sequence[str] = option(
-        (), "--cell L:U", "Show this cell: layer and unit, from 0 (repeatable)."
+        (), flags="--cell L:U", help="Show this cell: layer and unit, from 0 (repeatable)."
     )
-    surprise: bool = option(False, "--surprise", "Colour each character by its surprise in bits.")
+    surprise: bool = option(
+        False, flags="--surprise", help="Colour each character by its surprise in bits."
+    )
     detectors: Sequence[str] = option(
-        (), "--detector NAME", "Score only this one of those below, such as quote (repeatable)."
+        (),
+        flags="--detector NAME",
+        help="Score only this one of those below, such as quote (repeatable).",
     )
     detect: Sequence[str] = option(
         (),
-        "--detect REGEX|FILE.py",
-        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with"
-        " a function label(text).",
+        flags="--detect REGEX|FILE.py",
+        help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or"
+        " FILE.py with a function label(text).",
     )
     find: bool = option(
-        False, "--find", "Print the ranked tables only, with each cell's contribution."
+        False, flags="--find", help="Print the ranked tables only, with each cell's contribution."
     )
     top: int | None = option(
         None,
-        "--top N",
-        "How many cells to colour, or to list with --describe.",
+        flags="--top N",
+        help="How many cells to colour, or to list with --describe.",
         least=0,
         shown_default=f"{NUM_PASSAGES}, or 20 to list",
     )
     export: Path | None = option(
-        None, "--export FILE", f"Write the result to FILE: {describe_formats(has_arrays=True)}."
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats(has_arrays=True)}.",
     )
     chars: int | None = option(
         None,
-        "--chars N",
-        "Characters to colour with --cell or --surprise.",
-        COLOURS,
+        flags="--chars N",
+        help="Characters to colour with --cell or --surprise.",
+        panel=COLOURS,
         shown_default=str(CHARS_SHOWN),
         least=1,
     )
     guesses: bool = option(
-        False, "--guesses", "With --cell: the five most likely next characters below each.", COLOURS
+        False,
+        flags="--guesses",
+        help="With --cell: the five most likely next characters below each.",
+        panel=COLOURS,
     )
     sparkline: bool = option(
-        False, "--sparkline", "Also draw the values as blocks below each line of text.", COLOURS
+        False,
+        flags="--sparkline",
+        help="Also draw the values as blocks below each line of text.",
+        panel=COLOURS,
     )
     recompute: bool = option(
-        False, "--recompute", "Ignore the findings saved so far and measure again.", OTHER
+        False,
+        flags="--recompute",
+        help="Ignore the findings saved so far and measure again.",
+        panel=OTHER,
     )
 
     @property

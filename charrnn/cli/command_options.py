@@ -137,17 +137,27 @@ Extra = TypeVar("Extra")
 class CommandOptions:
     """The options that every command has."""
 
-    json: bool = option(False, "--json", "Print JSON on stdout instead of a table or text.", OTHER)
-    quiet: bool = option(False, "--quiet -q", "Print only errors on stderr.", OTHER)
-    debug: bool = option(False, "--debug", "Show a traceback when something fails.", OTHER)
+    json: bool = option(
+        False, flags="--json", help="Print JSON on stdout instead of a table or text.", panel=OTHER
+    )
+    quiet: bool = option(
+        False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
+    )
+    debug: bool = option(
+        False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
     """The options that every command has which fills the terminal or runs until it is stopped."""
 
-    quiet: bool = option(False, "--quiet -q", "Print only errors on stderr.", OTHER)
-    debug: bool = option(False, "--debug", "Show a traceback when something fails.", OTHER)
+    quiet: bool = option(
+        False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
+    )
+    debug: bool = option(
+        False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +174,17 @@ class ExtensibleOptions(CommandOptions):
 
 def run_argument() -> Any:
     """Declare the run of a command that takes one, by default the newest."""
-    return argument("RUN", RUN_HELP, default=None, shown_default=NEWEST_RUN)
+    return argument("RUN", help=RUN_HELP, default=None, shown_default=NEWEST_RUN)
 
 
 def mix_option() -> Any:
     """Declare the runs that predict together with the first one."""
     return option(
         (),
-        "--mix RUN[=W]",
-        "Mix the predictions of this run in, with the weight W; the first run has the rest. Without"
-        " =W all weights are equal (repeatable).",
-        SEVERAL_RUNS,
+        flags="--mix RUN[=W]",
+        help="Mix the predictions of this run in, with the weight W; the first run has the rest."
+        " Without =W all weights are equal (repeatable).",
+        panel=SEVERAL_RUNS,
         needs="reports",
     )
 
@@ -238,7 +248,7 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
         taken = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
         if declared.is_required:
             return _by_name(declared.name, Annotated[kind, taken])
-        return _by_name(declared.name, Annotated[kind | None, taken], default=None)
+        return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
 
     spellings = [one for one in (declared.flag, declared.letter) if one is not None]
     taken = typer.Option(
@@ -252,11 +262,11 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
 
     # None where nothing was given, so that what was typed can be told from a default.
     if declared.kind is bool:
-        return _by_name(declared.name, Annotated[bool, taken], default=False)
+        return _by_name(declared.name, annotation=Annotated[bool, taken], default=False)
     if declared.is_required:
         return _by_name(declared.name, Annotated[declared.kind, taken])
     kind = list[declared.kind] if declared.is_repeatable else declared.kind  # type: ignore[name-defined]
-    return _by_name(declared.name, Annotated[kind | None, taken], default=None)
+    return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
 
 
 def _help_of(declared: Option | Argument) -> str:

@@ -43,9 +43,9 @@ class MakeOptions(CommandOptions):
         "hello (hellohello), anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity"
         " (1101=1) or copy (abca=abca).",
     )
-    num_strings: int = option(10_000, "--count N", "Number of strings, one per line.")
-    max_length: int = option(50, "--length N", "Characters of a string, at most.")
-    seed: int = option(0, "--seed N", "The same seed gives the same strings.", least=0)
+    num_strings: int = option(10_000, flags="--count N", help="Number of strings, one per line.")
+    max_length: int = option(50, flags="--length N", help="Characters of a string, at most.")
+    seed: int = option(0, flags="--seed N", help="The same seed gives the same strings.", least=0)
 
 
 def _default(context: typer.Context, options: CommandOptions) -> None:
@@ -98,7 +98,7 @@ def make_corpus(options: MakeOptions) -> None:
     found = find_language(options.language)
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
     strings = make_strings(
-        found, options.num_strings, max_length=options.max_length, seed=options.seed
+        found, num_lines=options.num_strings, max_length=options.max_length, seed=options.seed
     )
     for string in strings:
         if options.json:

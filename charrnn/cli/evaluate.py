@@ -35,39 +35,42 @@ class EvaluateOptions(ExtensibleOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        "Run folders, their names under checkpoints/, or .zip files of charrnn export.",
+        help="Run folders, their names under checkpoints/, or .zip files of charrnn export.",
         default=(),
         shown_default=NEWEST_RUN,
     )
-    text: str | None = option(None, "--text FILE", TEXT_HELP)
+    text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
     part: str = option(
         "validation",
-        "--part PART",
-        "The part of the run's text: validation, or test (of a run trained with --split 80/10/10).",
+        flags="--part PART",
+        help="The part of the run's text: validation, or test (of a run trained with --split"
+        " 80/10/10).",
     )
     precision: str = option(
-        "auto", "--precision WORD", "fp32, bf16, fp16, or auto: as trained; under 128 units fp32."
+        "auto",
+        flags="--precision WORD",
+        help="fp32, bf16, fp16, or auto: as trained; under 128 units fp32.",
     )
     max_chars: int | None = option(
         None,
-        "--chars N",
-        "Score at most N characters by the stateful protocol, in segments spread evenly over the"
-        " text.",
+        flags="--chars N",
+        help="Score at most N characters by the stateful protocol, in segments spread evenly over"
+        " the text.",
         least=1,
         shown_default=f"{MAX_SCORED}",
     )
     mix: Sequence[str] = mix_option()
     export: Path | None = option(
         None,
-        "--export FILE",
-        f"Write the result to FILE: {describe_formats()}.",
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats()}.",
     )
     by: Sequence[str] = option(
         (),
-        "--by position|class",
-        "Break the loss down by position since the initial state, or by class of character"
+        flags="--by position|class",
+        help="Break the loss down by position since the initial state, or by class of character"
         " (repeatable).",
-        ROWS,
+        panel=ROWS,
         needs="reports",
     )
 
@@ -102,7 +105,7 @@ def evaluate(options: EvaluateOptions) -> None:
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of
     orders up to 20; --json has all of them.
     """
-    check_export(options.export, options.text, no_arrays="an evaluation has")
+    check_export(options.export, text=options.text, no_arrays="an evaluation has")
     parse_mix(options.mix)
     models = load_models(options.runs, quiet=options.quiet)
 
@@ -124,9 +127,9 @@ def evaluate(options: EvaluateOptions) -> None:
     # Said at once: what comes before the first bar takes seconds.
     with task(f"reading {models[0].name}", unit=""):
         if reports:
-            shown = _measure_reports(reports, models, content, options)
+            shown = _measure_reports(reports, models=models, content=content, options=options)
         else:
-            shown = _measure_losses(models, content, options)
+            shown = _measure_losses(models, content=content, options=options)
     if options.json:
         print_json(shown.data)
     else:
@@ -148,7 +151,7 @@ def _measure_reports(
         result = report.measure(models, content, **_settings(options))
         data[report.name] = asdict(result)
         pictures += result.view()
-    return Shown(models[0].name, pictures, data)
+    return Shown(models[0].name, pictures=pictures, data=data)
 
 
 def _measure_losses(
@@ -161,11 +164,11 @@ def _measure_losses(
 
     mixtures = []
     if options.mix:
-        mixtures.append(load_mixture(models[0], options.mix, quiet=options.quiet))
+        mixtures.append(load_mixture(models[0], mix=options.mix, quiet=options.quiet))
 
     evaluation = evaluate_runs(
         models,
-        content,
+        text=content,
         part=options.part,
         precision=options.precision,
         max_chars=options.max_chars or "auto",
@@ -173,7 +176,9 @@ def _measure_losses(
         **extra,
     )
     evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
-    return Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
+    return Shown(
+        evaluation.rows[0].name, pictures=[evaluation_view(evaluation)], data=evaluation.to_json()
+    )
 
 
 def _settings(options: EvaluateOptions) -> dict[str, Any]:
@@ -197,7 +202,7 @@ def added_options() -> Sequence[Option]:
         REPORTS: [*offered(evaluations, Listing), *offered(evaluations, Report)],
     }
     return [
-        Option(f"--{one.name.replace('_', '-')}", one.help, panel=panel, name=one.name)
+        Option(f"--{one.name.replace('_', '-')}", help=one.help, panel=panel, name=one.name)
         for panel, group in offers.items()
         for one in group
         if one.help

@@ -25,7 +25,7 @@ class TerminalProgress(Progress):
         """Return a task with a bar."""
         if self.quiet or not can_animate(sys.stderr):
             return super().start(label, total, unit)
-        return _Bar(label, total, unit)
+        return _Bar(label, total=total, unit=unit)
 
     def tell(self, news: object) -> None:
         """Print a message on stderr."""

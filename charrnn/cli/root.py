@@ -20,23 +20,25 @@ if TYPE_CHECKING:
     from charrnn.config.options import Option
 
 _CORE = (
-    CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),
-    CommandEntry("sample", "Generate text.", "charrnn.cli.sample:sample"),
+    CommandEntry("train", summary="Train a model on a text.", place="charrnn.cli.train:train"),
+    CommandEntry("sample", summary="Generate text.", place="charrnn.cli.sample:sample"),
     CommandEntry(
         "visualize",
-        "Show what the cells of a model keep track of.",
-        "charrnn.cli.visualize:visualize",
+        summary="Show what the cells of a model keep track of.",
+        place="charrnn.cli.visualize:visualize",
         added_options="charrnn.cli.visualize:added_options",
         epilog="charrnn.cli.visualize:EPILOG",
     ),
     CommandEntry(
         "evaluate",
-        "Measure how well models predict a text.",
-        "charrnn.cli.evaluate:evaluate",
+        summary="Measure how well models predict a text.",
+        place="charrnn.cli.evaluate:evaluate",
         added_options="charrnn.cli.evaluate:added_options",
     ),
-    CommandEntry("runs", "List the runs and their losses.", "charrnn.cli.runs:runs"),
-    CommandEntry("corpora", "List, download and generate texts.", "charrnn.cli.corpora:app"),
+    CommandEntry("runs", summary="List the runs and their losses.", place="charrnn.cli.runs:runs"),
+    CommandEntry(
+        "corpora", summary="List, download and generate texts.", place="charrnn.cli.corpora:app"
+    ),
 )
 CORE_COMMANDS = {entry.name: entry for entry in _CORE}
 """The commands of the core by name."""
@@ -109,7 +111,7 @@ class Command(typer.core.TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page: the arguments, then the options by their groups."""
-        write_help(self, ctx, formatter, parameter_sections(self, ctx))
+        write_help(self, context=ctx, formatter=formatter, sections=parameter_sections(self, ctx))
 
 
 class Group(typer.core.TyperGroup):
@@ -122,7 +124,7 @@ class Group(typer.core.TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page: the commands, which one looks for here, before the options."""
         sections = {COMMANDS: self.summaries(), **parameter_sections(self, ctx)}
-        write_help(self, ctx, formatter, sections)
+        write_help(self, context=ctx, formatter=formatter, sections=sections)
 
 
 class _Commands(Group):

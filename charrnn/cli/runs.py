@@ -22,26 +22,30 @@ class RunsOptions(CommandOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        "Run folders or sweeps, or names under checkpoints/.",
+        help="Run folders or sweeps, or names under checkpoints/.",
         default=(),
         shown_default="all runs there and in this folder",
     )
     sort: str | None = option(
         None,
-        "--sort COLUMN",
-        "Sort by name, text, model, cell, layers, units, parameters, seed, steps, characters, loss"
-        " or minutes, the smallest first.",
+        flags="--sort COLUMN",
+        help="Sort by name, text, model, cell, layers, units, parameters, seed, steps,"
+        " characters, loss or minutes, the smallest first.",
         shown_default="oldest first",
     )
-    plot: bool = option(False, "--plot", "Draw the learning curves: the validation losses.")
+    plot: bool = option(
+        False, flags="--plot", help="Draw the learning curves: the validation losses."
+    )
     export: Path | None = option(
-        None, "--export FILE", f"With --plot: write the curves to FILE: {describe_formats()}."
+        None,
+        flags="--export FILE",
+        help=f"With --plot: write the curves to FILE: {describe_formats()}.",
     )
     to: str | None = option(
         None,
-        "--to TARGET",
-        "Write the logs for other programs: tensorboard:DIR or csv:FILE. It replaces what it wrote"
-        " there before, and may be repeated while a run is trained.",
+        flags="--to TARGET",
+        help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It replaces what it"
+        " wrote there before, and may be repeated while a run is trained.",
     )
 
 
@@ -110,7 +114,7 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.runs.overview import select_runs
     from charrnn.views.charts import learning_chart
 
-    check_export(options.export, None, no_arrays="learning curves have")
+    check_export(options.export, text=None, no_arrays="learning curves have")
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
     found = learning_curves(folders or options.runs)
 
@@ -126,4 +130,4 @@ def _plot(options: RunsOptions) -> None:
         print_json(found.to_json())
         return
     title = f"Learning curves of {', '.join(curve.run for curve in found)}"
-    deliver(Shown(title, [learning_chart(found)], found.to_json()), options.export)
+    deliver(Shown(title, pictures=[learning_chart(found)], data=found.to_json()), options.export)

@@ -54,15 +54,15 @@ class SampleCommandOptions(CommandOptions):
     run: str | None = run_argument()
     length: int | None = option(
         None,
-        "--length N",
-        "Number of characters; a document has at most so many.",
+        flags="--length N",
+        help="Number of characters; a document has at most so many.",
         shown_default=f"{DEFAULT_LENGTH}, of a document {DOCUMENT_LENGTH}",
     )
     temperature: str | None = option(
         None,
-        "--temp T[,T]",
-        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a"
-        " text.",
+        flags="--temp T[,T]",
+        help="0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each"
+        " has a text.",
         shown_default=str(SAMPLE_TEMPERATURE),
     )
     prime: str | None = option(
@@ -74,62 +74,66 @@ class SampleCommandOptions(CommandOptions):
     drawing: SampleOptions = option_group(SampleOptions)
     cell: str | None = option(
         None,
-        "--color WHAT",
-        "Colour the text by its surprise, or by a cell: surprise, or L:U.",
-        TEXT,
+        flags="--color WHAT",
+        help="Colour the text by its surprise, or by a cell: surprise, or L:U.",
+        panel=TEXT,
     )
     adapt: str | None = option(
         None,
-        "--adapt FILE",
-        "Learn from this text first (dynamic evaluation), and continue it unless there is a prime.",
-        TEXT,
+        flags="--adapt FILE",
+        help="Learn from this text first (dynamic evaluation), and continue it unless there is a"
+        " prime.",
+        panel=TEXT,
         needs="reports",
     )
     alternatives: int | None = option(
         None,
-        "--alternatives N",
-        "List the N least certain places and what else was likely.",
-        TEXT,
+        flags="--alternatives N",
+        help="List the N least certain places and what else was likely.",
+        panel=TEXT,
         needs="reports",
         least=1,
     )
     clamps: Sequence[str] = option(
         (),
-        "--clamp L:U=V|DETECTOR=V",
-        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output:"
-        " quote=high, quote@8=low, quote=0.5 (repeatable).",
-        CELLS,
+        flags="--clamp L:U=V|DETECTOR=V",
+        help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an"
+        " output: quote=high, quote@8=low, quote=0.5 (repeatable).",
+        panel=CELLS,
     )
     width: int | None = option(
-        None, "--beam N", "Search for the most likely text with N beams.", SEARCH
+        None, flags="--beam N", help="Search for the most likely text with N beams.", panel=SEARCH
     )
     no_repeat: int | None = option(
-        None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH
+        None,
+        flags="--no-repeat N",
+        help="Never generate the same N characters twice.",
+        panel=SEARCH,
     )
     mix: Sequence[str] = mix_option()
     export: Path | None = option(
-        None, "--export FILE", f"Write the text in colour to FILE: {describe_formats()}."
+        None, flags="--export FILE", help=f"Write the text in colour to FILE: {describe_formats()}."
     )
     count: int | None = option(
         None,
-        "--count N",
-        "Number of samples; with --beam: print the N best texts.",
+        flags="--count N",
+        help="Number of samples; with --beam: print the N best texts.",
         shown_default="1",
     )
     no_copy: int | None = option(
         None,
-        "--no-copy N",
-        "Never write more than N characters in a row that stand in the training text.",
-        COPIES,
+        flags="--no-copy N",
+        help="Never write more than N characters in a row that stand in the training text.",
+        panel=COPIES,
         least=1,
         needs="reports",
     )
     novelty: bool = option(
         False,
-        "--novelty",
-        "Mark copies of the training text, and print their share; with --count, of whole"
+        flags="--novelty",
+        help="Mark copies of the training text, and print their share; with --count, of whole"
         " documents.",
-        COPIES,
+        panel=COPIES,
         needs="reports",
     )
 
@@ -166,7 +170,7 @@ def _draw(
 
     cell = None
     if options.cell not in (None, SURPRISE):
-        cell = arguments.parse_cell("--color", str(options.cell), output.first)
+        cell = arguments.parse_cell("--color", text=str(options.cell), model=output.first)
     forbid = None
     if options.no_copy is not None:
         forbid = output.first.known_passages(options.no_copy)
@@ -263,7 +267,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
         raise UsageError(
             f"--color is {cell}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17."
         )
-    check_export(options.export, None, no_arrays="a text has")
+    check_export(options.export, text=None, no_arrays="a text has")
 
     # Several temperatures print several texts, and all of these are about one.
     beside = {
@@ -344,10 +348,10 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         learned = arguments.read_text(options.adapt, first.config)
         if len(learned) > LONG:
             tell(f"adapting to {options.adapt} ...")
-        first = _adapt(first, learned, options.drawing.unknown)
+        first = _adapt(first, text=learned, unknown=options.drawing.unknown)
     model: Any = first
     if options.mix:
-        model = arguments.load_mixture(first, options.mix, quiet=options.quiet)
+        model = arguments.load_mixture(first, mix=options.mix, quiet=options.quiet)
         warn(model.warnings, quiet=options.quiet)
 
     # What is in a file is not printed; @@ stands for a text that begins with @.
@@ -436,7 +440,7 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
 
     if arguments.is_cell(what):
         try:
-            cell, value = arguments.parse_cell("--clamp", what, model), float(number)
+            cell, value = arguments.parse_cell("--clamp", text=what, model=model), float(number)
         except ValueError:
             raise UsageError(
                 f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1."

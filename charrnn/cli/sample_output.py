@@ -83,7 +83,7 @@ class SampleOutput:
         with self._drawing(options, is_streamed=True) as options:
             has_end = self.model.config.end_id is not None
             end = self._write_places(
-                [self.typed], self.model.generator.write(options), ends_line=has_end
+                [self.typed], chunks=self.model.generator.write(options), ends_line=has_end
             )
         self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
@@ -94,7 +94,7 @@ class SampleOutput:
         with self._drawing(options, is_streamed=True) as options:
             pieces = _begun(self._keeping(kept, self.model.generator.stream(options)))
             write_coloured(
-                self.typed, pieces, shows_surprise=options.cell is None, quiet=self.quiet
+                self.typed, pieces=pieces, shows_surprise=options.cell is None, quiet=self.quiet
             )
         self._show_places("".join(piece.text for piece in kept))
 
@@ -114,7 +114,7 @@ class SampleOutput:
         )
 
         # The prime has no value, and therefore no colour.
-        coloured = [Piece(self.typed, 0.0, math.nan)]
+        coloured = [Piece(self.typed, logprob=0.0, value=math.nan)]
         if options.cell is None:
             name = "Surprise"
             coloured += _with_surprise(pieces)
@@ -127,7 +127,9 @@ class SampleOutput:
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         if places := self._places(text):
             pictures += [rich_text.Text(), self.first.hesitation_table(places)]
-        deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
+        deliver(
+            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), export
+        )
 
     def show_samples(self, count: int, options: SampleOptions) -> None:
         """Print several texts: as JSON objects, or as the documents of a file are parted."""
@@ -139,14 +141,14 @@ class SampleOutput:
                     print_json(self._as_json(text))
                 return
             for index, chunks in enumerate(generator.write_each(count, options)):
-                before = [separator(self.model, index, count), self.typed]
-                self._write_places(before, chunks, ends_line=ends_line)
+                before = [separator(self.model, index=index, count=count), self.typed]
+                self._write_places(before, chunks=chunks, ends_line=ends_line)
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
         generator = self.model.generator
         with self._drawing(options, len(temperatures), is_streamed=True) as options:
-            texts = generator.iter_samples(1, options, temperatures=temperatures)
+            texts = generator.iter_samples(1, options=options, temperatures=temperatures)
             for index, (temperature, text) in enumerate(zip(temperatures, texts, strict=True)):
                 if self.show_as_json:
                     print_json(self._as_json(text) | {"temperature": temperature})
@@ -178,7 +180,7 @@ class SampleOutput:
             mark = ""
             if sys.stdout.isatty() and not is_new:
                 mark = "  (in the training text)"
-            before = separator(self.model, index, count)
+            before = separator(self.model, index=index, count=count)
             write([before, self.typed, text.text, mark], ends_line=True)
         if not self.show_as_json:
             sys.stdout.flush()
@@ -288,7 +290,7 @@ class SampleOutput:
         if not self.num_places:
             return []
         found: list[Hesitation] = self.first.hesitations(
-            self.model.generator, text, self.num_places, self.drawn_with
+            self.model.generator, generator=text, text=self.num_places, count=self.drawn_with
         )
         return found
 
@@ -464,7 +466,7 @@ def write_coloured(
         pieces = _with_surprise(pieces)
 
     # The prime has no value, and therefore no colour.
-    with_prime = chain([Piece(prime, 0.0, math.nan)], pieces)
+    with_prime = chain([Piece(prime, logprob=0.0, value=math.nan)], pieces)
     for line in _lines_of(with_prime, MAX_LINE_ROWS * console.width):
         console.print(coloured_pictures(line, shows_surprise=shows_surprise)[-1], end="")
         sys.stdout.flush()

@@ -56,13 +56,16 @@ class SettingsOptions:
     """What was typed for each field."""
     recipe: str | None = option(
         None,
-        "--recipe NAME",
-        "Other defaults: hello (three units), vanishing (three networks), tiny, classic, or a"
+        flags="--recipe NAME",
+        help="Other defaults: hello (three units), vanishing (three networks), tiny, classic, or a"
         " .yaml file.",
-        SETTINGS,
+        panel=SETTINGS,
     )
     assignments: Sequence[str] = option(
-        (), "--set FIELD=VALUE", "Set any field, such as learning_rate=4e-3 (repeatable).", SETTINGS
+        (),
+        flags="--set FIELD=VALUE",
+        help="Set any field, such as learning_rate=4e-3 (repeatable).",
+        panel=SETTINGS,
     )
 
 
@@ -72,33 +75,36 @@ class TrainOptions(CommandOptions):
 
     corpus: Sequence[str] = argument(
         "CORPUS",
-        "Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`). With"
-        " --resume: the run.",
+        help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn"
+        " corpora`). With --resume: the run.",
         default=(),
         shown_default="the standard library's own Python source",
     )
     settings: SettingsOptions = option_group(SettingsOptions)
     processes: str | None = option(
         None,
-        "--processes N",
-        "Train in N processes of this machine, as torchrun starts them.",
-        MACHINE,
+        flags="--processes N",
+        help="Train in N processes of this machine, as torchrun starts them.",
+        panel=MACHINE,
         needs="distributed",
     )
     out: Path | None = option(
         None,
-        "--out DIR",
-        "Save the run in this new folder.",
+        flags="--out DIR",
+        help="Save the run in this new folder.",
         shown_default=NEW_RUN,
     )
     resume: bool = option(
         False,
-        "--resume",
-        "Continue the named run, or else the newest, exactly where it stopped."
+        flags="--resume",
+        help="Continue the named run, or else the newest, exactly where it stopped."
         " A new --minutes, --epochs or --steps counts from its start.",
     )
     show_config: bool = option(
-        False, "--show-config", "Print every setting and its source; do not train.", SETTINGS
+        False,
+        flags="--show-config",
+        help="Print every setting and its source; do not train.",
+        panel=SETTINGS,
     )
 
 
@@ -147,7 +153,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if options.processes is not None:
         num_processes = process_support().check_number(options.processes)
     launched = launched_process()
-    changes = parse_settings(options.settings, _parse_last, example="learning_rate=4e-3")
+    changes = parse_settings(options.settings, parse=_parse_last, example="learning_rate=4e-3")
 
     # A recipe of several networks has a way of its own to show them.
     lesson = None
@@ -174,9 +180,9 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             run = options.corpus[0]
         begin = partial(_resume, view, run, changes)
     else:
-        config, origins = configure(options.corpus, changes, options.settings.recipe)
+        config, origins = configure(options.corpus, flags=changes, recipe=options.settings.recipe)
         if options.show_config:
-            _print_config(config, origins, show_as_json=options.json)
+            _print_config(config, origins=origins, show_as_json=options.json)
             return 0
         ProcessGroup(size=num_processes).check_corpus(config.corpus)
         begin = partial(_start, view, config, options.out)
@@ -185,8 +191,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if num_processes > 1:
         return process_support().launch(
             num_processes,
-            invocation.arguments,
-            invocation.signals,
+            arguments=invocation.arguments,
+            signals=invocation.signals,
             is_debugging=options.debug,
         )
     return begin()
@@ -279,7 +285,10 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
     from charrnn.training import loop
 
     stream = loop.resume(
-        run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request
+        run,
+        changes=changes,
+        should_stop=view.is_stop_asked,
+        should_save=view.signals.pop_save_request,
     )
     return view.show(stream)
 
@@ -443,9 +452,9 @@ class TrainingView:
                 "Resumed", f"after {done}, {self._seconds_before / 60:.1f} minutes; {left} left"
             )
         for note in event.notes:
-            self._show_fact("Note", note, style="yellow")
+            self._show_fact("Note", fact=note, style="yellow")
         self._print()
-        self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
+        self._bar = training_bar(event.num_steps, bar_format=BAR_FORMAT, initial=event.first_step)
 
     def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
         """Print the first `num_facts` of FACTS that were not printed before."""

@@ -96,7 +96,7 @@ def visualize(options: VisualizeOptions) -> None:
     """
     analysis = choose_analysis(analyses(), _given_flags(options))
     no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
-    check_export(options.export, options.text, no_arrays=no_arrays)
+    check_export(options.export, text=options.text, no_arrays=no_arrays)
     _check_runs(analysis, options.runs)
     own = options.of(analysis.options)
     detectors = _chosen_detectors(options.detectors, options.detect)
@@ -208,7 +208,7 @@ def _prepare(
 
     An analysis that reads more has the first CHARS_SCORED characters encoded, too.
     """
-    num_chars = _num_chars_read(analysis, options, own)
+    num_chars = _num_chars_read(analysis, options=options, own=own)
     num_read = num_chars
     if analysis.reads_more and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
@@ -222,9 +222,9 @@ def _prepare(
     read: str | bytes = ""
     context: str | bytes = ""
     num_available = 0
-    whole = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
+    whole = EncodedText(np.zeros(0, np.uint8), first=0, text="", kind=model.vocab.kind)
     if num_chars:
-        read, context, num_available = read_passage(model, options.text, num_read)
+        read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
         warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
         whole = model.encode(read, context=context)
 
@@ -293,7 +293,9 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     if options.find:
         findings = study.findings(subject.detectors, ablations=True)
         num_passages = 0
-    found = FoundCells(findings, study.passages(findings, subject.detectors, num_passages))
+    found = FoundCells(
+        findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
+    )
 
     # The atlas of all cells is a method that a room adds.
     measure_atlas = getattr(study, "atlas", None)
@@ -304,7 +306,9 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
         labels = label_by_name(
-            study.text.text, [score.detector for score in findings.scores], subject.detectors
+            study.text.text,
+            names=[score.detector for score in findings.scores],
+            detectors=subject.detectors,
         )
         found = replace(
             found, trace=trace, labels={name: whole[part] for name, whole in labels.items()}
@@ -332,14 +336,16 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
         f" characters{by}; chosen on the first half, scored on the second"
     )
     tables = findings_pictures(
-        title, findings, has_contributions=options.find, card=model.card_scores
+        title, findings=findings, has_contributions=options.find, card=model.card_scores
     )
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
-    passages = passage_pictures(found.passages, looks_for, has_sparkline=options.sparkline)
+    passages = passage_pictures(
+        found.passages, looks_for=looks_for, has_sparkline=options.sparkline
+    )
 
     page = None
     if found.trace is not None:
-        page = _findings_page(model, found, found.trace, title)
+        page = _findings_page(model, found=found, trace=found.trace, title=title)
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
@@ -352,7 +358,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
         pictures = passage_slides(found.passages, has_sparkline=options.sparkline)
-    return Shown(f"Cells of {model.name}", pictures, data, page)
+    return Shown(f"Cells of {model.name}", pictures=pictures, data=data, page=page)
 
 
 def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> HeatMapPage:
@@ -435,7 +441,9 @@ class ShownCells:
 def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     options = subject.options
     model = subject.model
-    indices = list(dict.fromkeys(parse_cell("--cell", cell, model) for cell in options.cells))
+    indices = list(
+        dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
+    )
     trace = None
     if options.guesses or options.suffix == ".html":
         trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
@@ -448,22 +456,26 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     for index, values in zip(indices, subject.study.values(indices), strict=True):
         coloured = ColouredText(text=subject.text.text, values=tuple(map(float, values)))
         cells.append(ShownCell(*index, coloured, partial(study.page, *index)))
-    return ShownCells(indices, cells, trace)
+    return ShownCells(indices, cells=cells, trace=trace)
 
 
 def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
     page."""
     if subject.options.suffix == ".html" and shown.trace is not None:
-        return _cells_on_page(subject.model, shown.indices, shown.trace)
+        return _cells_on_page(subject.model, indices=shown.indices, trace=shown.trace)
     guesses: Guesses = []
     if shown.trace is not None:
         guesses = subject.model.guesses(shown.trace)
     title = f"{subject.model.name}: {', '.join(cell.name for cell in shown.cells)}"
     if subject.options.suffix in PICTURE_SUFFIXES:
-        return Shown(title, _cells_on_slides(subject, shown.cells, guesses), None)
-    pictures = _cells_on_terminal(subject, shown.cells, guesses)
-    return Shown(title, pictures, _cells_to_json(subject, shown.cells, guesses))
+        return Shown(
+            title, pictures=_cells_on_slides(subject, cells=shown.cells, guesses=guesses), data=None
+        )
+    pictures = _cells_on_terminal(subject, cells=shown.cells, guesses=guesses)
+    return Shown(
+        title, pictures=pictures, data=_cells_to_json(subject, cells=shown.cells, guesses=guesses)
+    )
 
 
 def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
@@ -471,7 +483,9 @@ def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trac
     name = f"Cells of {model.name}"
     if len(rows) == 1:
         name = f"A cell of {model.name}"
-    return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
+    return Shown(
+        name, pictures=(), data=None, page=_page(model, trace, name, ["cell"], rows, len(rows))
+    )
 
 
 def _cells_on_slides(
@@ -541,9 +555,9 @@ def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> Re
     """Return the text in the colours of a cell, with the guesses below each character if there are
     any."""
     if guesses:
-        return GuessMap(cell.text.text, cell.text.values, guesses)
+        return GuessMap(cell.text.text, values=cell.text.values, guesses=guesses)
     shown = _whole_words(subject, cell.text)
-    return HeatMap(shown, subject.options.sparkline, _scale_of(cell, guesses))
+    return HeatMap(shown, has_blocks=subject.options.sparkline, scale=_scale_of(cell, guesses))
 
 
 def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
@@ -571,10 +585,10 @@ def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
-    drawn = surprise_map(coloured.text, coloured.values, has_blocks=subject.options.sparkline)
+    drawn = surprise_map(coloured.text, bits=coloured.values, has_blocks=subject.options.sparkline)
     pictures = [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
-    return Shown(f"Surprise of {name}", pictures, data)
+    return Shown(f"Surprise of {name}", pictures=pictures, data=data)
 
 
 def export_arrays(subject: Subject[Any], export: Path) -> None:
@@ -585,7 +599,7 @@ def export_arrays(subject: Subject[Any], export: Path) -> None:
     if subject.options.cells:
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
-    deliver(Shown("", (), None, arrays=arrays), export)
+    deliver(Shown("", pictures=(), data=None, arrays=arrays), export)
 
 
 CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (

@@ -278,7 +278,7 @@ def _loaded() -> _Loaded:
 
         try:
             module = _run_of_package(f"The {source.extension}", entry_point.value, entry_point.load)
-            _register(manager, module, source)
+            _register(manager, module=module, source=source)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
         else:

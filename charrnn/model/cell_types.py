@@ -350,7 +350,7 @@ class LinearCell(Cell):
     def step(
         cls, ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
-        a, b = cls.coefficients(ops, x, extras)
+        a, b = cls.coefficients(ops, x=x, extras=extras)
         return (ops.clamp(a * state[0] + b),)
 
 
@@ -486,19 +486,19 @@ class Unitary(Cell):
         """Apply the unitary matrix alone: h (B, H) to real and imaginary parts (B, H/2) of the same
         norm."""
         re, im = ops.split(h, 2)
-        z = ops.fft(*_turn(ops, (re, im), extras["angle_1"]))
+        z = ops.fft(*_turn(ops, z=(re, im), angle=extras["angle_1"]))
         z = _reflect(z, extras["reflection_1"])
         z = (ops.permute(z[0], extras["permutation"]), ops.permute(z[1], extras["permutation"]))
-        z = ops.ifft(*_turn(ops, z, extras["angle_2"]))
+        z = ops.ifft(*_turn(ops, z=z, angle=extras["angle_2"]))
         z = _reflect(z, extras["reflection_2"])
-        return _turn(ops, z, extras["angle_3"])
+        return _turn(ops, z=z, angle=extras["angle_3"])
 
     @staticmethod
     def step(
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
         x_re, x_im = ops.split(x, 2)
-        re, im = Unitary.rotate(ops, state[0], extras)
+        re, im = Unitary.rotate(ops, h=state[0], extras=extras)
         re = re + x_re
         im = im + x_im
         norm = ops.sqrt(re * re + im * im + EPSILON)

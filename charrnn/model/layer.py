@@ -330,7 +330,7 @@ class RecurrentLayer(nn.Module):
         """Read inputs, of which each continues from the one before, from a state (S, B, H)."""
         implementation = choose_implementation(
             self.cell_name,
-            inputs.device,
+            device=inputs.device,
             is_changed=how.ops is not None or self.zoneout > 0,
         )
 
@@ -397,7 +397,7 @@ class RecurrentLayer(nn.Module):
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
         # Neither coefficient depends on the state, so those of all steps are computed at once.
-        a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
+        a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
         outputs = scan(a, b=b, h=state[0])
 
         cells = self.cell.value(TORCH, (outputs,)) if how.keeps_cells else None
@@ -418,7 +418,7 @@ class RecurrentLayer(nn.Module):
             return weight
         kept = noise.for_window(weight.shape, self.weight_drop)
         scaled = kept / (1 - self.weight_drop)
-        return weight * to_device(scaled, weight.device, dtype=weight.dtype)
+        return weight * to_device(scaled, device=weight.device, dtype=weight.dtype)
 
     def _run_equations(
         self,
@@ -480,7 +480,7 @@ class RecurrentLayer(nn.Module):
         zoned = []
         for before, after in zip(old, new, strict=True):
             mask = noise.for_one_step(after.shape, self.zoneout)
-            taken = to_device(mask, after.device, dtype=after.dtype)
+            taken = to_device(mask, device=after.device, dtype=after.dtype)
             zoned.append(before + taken * (after - before))
         return tuple(zoned)
 
@@ -503,7 +503,7 @@ class RecurrentLayer(nn.Module):
             vectors = nn.functional.embedding(inputs, how.embedding)
         outputs, last = run_library(
             self.cell_name,
-            vectors,
+            inputs=vectors,
             state=state,
             weights=weights,
         )

@@ -280,7 +280,7 @@ class CharRNN(nn.Module):
 
         read, state = self.read_documents(
             ids,
-            state,
+            state=state,
             noise=noise,
             ops=ops,
         )
@@ -291,7 +291,7 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for
         `forward`."""
-        read, _ = self.read_documents(ids, state, ops=ops)
+        read, _ = self.read_documents(ids, state=state, ops=ops)
         return read.features, self._logits(read)
 
     def trace(
@@ -304,7 +304,7 @@ class CharRNN(nn.Module):
         """
         read, state = self.read_documents(
             ids,
-            state,
+            state=state,
             ops=ops,
             keeps_cells=True,
         )
@@ -374,7 +374,7 @@ class CharRNN(nn.Module):
 
         num_steps, num_lanes = is_end.shape
         fragments = Fragments.of(is_end)
-        states = self._states_of_fragments(state, fragments, is_end)
+        states = self._states_of_fragments(state, fragments=fragments, is_end=is_end)
 
         # Pieces of equal length are read side by side. Each continues from the rows of its
         # fragments, and leaves its last states there for the next piece.
@@ -623,7 +623,7 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
 
     # Scaled up here, so that no other pass over a text has to scale anything down.
     kept = noise.for_rows(values.shape[-1], share)
-    return values * to_device(kept / (1 - share), values.device, dtype=values.dtype)
+    return values * to_device(kept / (1 - share), device=values.device, dtype=values.dtype)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

@@ -39,7 +39,7 @@ def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
     row = read[-1]
     rows = []
     for older in read[-2::-1]:
-        row = next_row(row, older, num_rows)
+        row = next_row(row, older=older, num_rows=num_rows)
         rows.append(row)
     return rows[SHORTEST - 2 :]
 

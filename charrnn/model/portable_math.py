@@ -180,15 +180,15 @@ def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32
     real = re.astype(np.float64).reshape(batch, inner, 1, outer)
     imaginary = im.astype(np.float64).reshape(batch, inner, 1, outer)
     w_real, w_imaginary = _powers_of_unity(inner, rows=inner, columns=inner)
-    real, imaginary = _times(real, imaginary, w=(w_real[:, :, None], w_imaginary[:, :, None]))
+    real, imaginary = _times(real, im=imaginary, w=(w_real[:, :, None], w_imaginary[:, :, None]))
     real = real.sum(axis=1)
     imaginary = imaginary.sum(axis=1)
 
     # Then over n2.
     twiddles = _powers_of_unity(size, rows=inner, columns=outer)
-    real, imaginary = _times(real, imaginary, w=twiddles)
+    real, imaginary = _times(real, im=imaginary, w=twiddles)
     powers = _powers_of_unity(outer, rows=outer, columns=outer)
-    real, imaginary = _times(real[..., None], imaginary[..., None], w=powers)
+    real, imaginary = _times(real[..., None], im=imaginary[..., None], w=powers)
 
     def collect(part: Doubles) -> Float32Array:
         total = part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size)

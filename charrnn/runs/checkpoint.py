@@ -192,7 +192,9 @@ class VerifiedFiles:
 
     def description(self) -> RunDescription:
         """Read the configuration and the alphabet. Raises CheckpointError if a file is damaged."""
-        return RunDescription(self.place, self.read(CONFIG), self.read(VOCAB))
+        return RunDescription(
+            self.place, config_yaml=self.read(CONFIG), vocab_json=self.read(VOCAB)
+        )
 
     def model(self, description: RunDescription) -> tuple[Tensors, str]:
         """Read the weights of the model of a description; return them and the digest that

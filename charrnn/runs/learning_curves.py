@@ -102,7 +102,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         run=folder.name,
         validation=_loss_curve(validations, chars_per_step),
         training=_loss_curve(steps, chars_per_step),
-        **logged_fields(folder, config, losses, problems),
+        **logged_fields(folder, config=config, losses=losses, problems=problems),
     )
 
 
@@ -157,7 +157,7 @@ def learning_curves(
 
     # A run that has logged no loss is skipped, too.
     found, skipped = read_each(
-        folders, partial(read_learning_curve, training=training), is_named=bool(runs)
+        folders, read=partial(read_learning_curve, training=training), is_named=bool(runs)
     )
     curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
     kind = "loss" if training else "validation loss"

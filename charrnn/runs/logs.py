@@ -58,7 +58,7 @@ class MetricsLog:
         # In one write and without a sync: what a crash cuts off is a last line, which is skipped.
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
         with (
-            convert_os_errors("write", self.path, num_bytes=len(line)),
+            convert_os_errors("write", path=self.path, num_bytes=len(line)),
             self.path.open("ab") as file,
         ):
             file.write(line)
@@ -182,7 +182,7 @@ class SampleLog:
         text = _HEADING_LINE.sub(" --- step ", text)
         section = encode_text(f"--- step {step} ---\n{text}\n\n")
         with (
-            convert_os_errors("write", self.path, num_bytes=len(section)),
+            convert_os_errors("write", path=self.path, num_bytes=len(section)),
             self.path.open("ab") as file,
         ):
             file.write(section)

@@ -61,7 +61,7 @@ class ModelFile:
         """
         path = self.path
         try:
-            with convert_os_errors("read", path, kind=CheckpointError):
+            with convert_os_errors("read", path=path, kind=CheckpointError):
                 check_regular(path)
                 with zipfile.ZipFile(path) as archive:
                     return _read_archive(path, archive)
@@ -123,7 +123,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
     files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
     description = files.description()
     model, digest = files.model(description)
-    check_shapes(description.config(), model, path)
+    check_shapes(description.config(), tensors=model, path=path)
     step = manifest["step"]
     return Checkpoint(
         name=checkpoint_name(step),

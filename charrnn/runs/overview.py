@@ -171,7 +171,7 @@ def summarize(folder: RunReader) -> RunSummary:
         num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
         best_nats=min(losses.values(), default=None),
         minutes=seconds / 60,
-        **logged_fields(folder, config, losses, problems),
+        **logged_fields(folder, config=config, losses=losses, problems=problems),
     )
 
 
@@ -194,7 +194,7 @@ def logged_fields(
         "digest": digest if isinstance(digest, str) else None,
         "alphabet": config.alphabet,
         "split": config.split,
-        "warnings": (*problems, *loss_problems(folder, state, losses)),
+        "warnings": (*problems, *loss_problems(folder, state=state, losses=losses)),
     }
 
 
@@ -310,7 +310,7 @@ def run_summaries(
     # A run that is named must be there: leaving it out in silence would be an answer to another
     # question.
     read, skipped = _summarize_each(
-        find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs)
+        find_runs(runs, checkpoints=checkpoints), sort=sort, is_named=bool(runs)
     )
     found = RunSummaries(run for _, run in read)
     found.skipped = tuple(skipped)
@@ -341,7 +341,7 @@ def select_runs(
         return [folder.path for folder in folders], len(folders), []
 
     # The newest, or first, of those with something to draw.
-    found, problems = _summarize_each(folders, sort, is_named=False)
+    found, problems = _summarize_each(folders, sort=sort, is_named=False)
     paths = [path for path, run in found if run.best_nats is not None or (training and run.step)]
     selected = paths[-most:] if sort is None else paths[:most]
     return selected, len(paths), problems
@@ -354,7 +354,7 @@ def read_each(
     one that is named."""
     found = []
     problems = []
-    with task("runs", len(folders), unit="runs") as advance:
+    with task("runs", total=len(folders), unit="runs") as advance:
         for folder in folders:
             try:
                 found.append(read(folder))
@@ -377,7 +377,7 @@ def _summarize_each(
             f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}"
         )
     found, problems = read_each(
-        folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named
+        folders, read=lambda folder: (folder.path, summarize(folder)), is_named=is_named
     )
 
     if sort is None:

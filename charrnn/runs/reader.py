@@ -83,7 +83,7 @@ class RunReader:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder
         cannot be read."""
         with (
-            convert_os_errors("read", self.path, kind=CheckpointError),
+            convert_os_errors("read", path=self.path, kind=CheckpointError),
             os.scandir(self.path) as entries,
         ):
             names = [

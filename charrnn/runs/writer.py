@@ -79,7 +79,7 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
 
             # For the message of the next process: which one to wait for.
             own = str(os.getpid()).encode("ascii")
-            with files.convert_os_errors("write", path, num_bytes=len(own)):
+            with files.convert_os_errors("write", path=path, num_bytes=len(own)):
                 file.truncate(0)
                 file.write(own)
         stack.callback(file.truncate, 0)

@@ -137,7 +137,9 @@ class Completion(BaseModel):
         for prompt in self.prompt:
             for _ in range(count):
                 text_seed = seed_of_text(seed, len(texts))
-                texts.append(DrawnText(self, prompt, replace(options, seed=text_seed)))
+                texts.append(
+                    DrawnText(self, prompt=prompt, options=replace(options, seed=text_seed))
+                )
         return texts
 
 
@@ -194,14 +196,14 @@ class DrawnText:
         self.is_document = model.config.end_id is not None
         prompt = self.prompt
         if isinstance(prompt, str):
-            known = model.generator.known_text(prompt, self.options.unknown, what="prompt")
+            known = model.generator.known_text(prompt, unknown=self.options.unknown, what="prompt")
             assert isinstance(known, str), "a str stays one"
             prompt = known
         ids = ids_of(model.vocab, prompt, model.name)
         self.num_read = len(ids)
         return continue_prompt(
             model.generator,
-            ids,
+            prompt=ids,
             options=replace(self.options, on_cut=on_cut),
             is_echoed=bool(self.asked.echo),
             num_top=self.asked.logprobs,
@@ -381,7 +383,7 @@ class Server:
             while some and not await request.is_disconnected():
                 whole += some
                 some = await asyncio.to_thread(self._next, pieces)
-            choices.append(text.choice(index, whole, is_last=True))
+            choices.append(text.choice(index, tokens=whole, is_last=True))
 
         # The texts are cut then, and must not look complete.
         if self.is_over():
@@ -423,7 +425,7 @@ class Server:
                 if self.is_over():  # without the event that says that all is there
                     return
                 is_last = not some
-                choice = text.choice(index, some, is_last=is_last)
+                choice = text.choice(index, tokens=some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
 
         # The usage is an event of its own, without a choice, if the client has asked for it.

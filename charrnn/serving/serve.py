@@ -54,11 +54,11 @@ class ServeOptions(ScreenOptions):
     run: str | None = run_argument()
     host: str = option(
         "127.0.0.1",
-        "--host HOST",
-        f"Address; one that other machines reach needs a token in {TOKEN}.",
+        flags="--host HOST",
+        help=f"Address; one that other machines reach needs a token in {TOKEN}.",
     )
     port: int = option(
-        8000, "--port N", "Port of the address; 0 is any free one.", least=0, most=65535
+        8000, flags="--port N", help="Port of the address; 0 is any free one.", least=0, most=65535
     )
 
 
@@ -100,7 +100,7 @@ def serve(options: ServeOptions) -> None:
         model.generator.model_for("int8", {})
 
         # The server says when it ends; it is made below, before the first request.
-        served = Server(model, token, is_over=lambda: server.should_exit)
+        served = Server(model, token=token, is_over=lambda: server.should_exit)
         name = f"[{host}]" if ":" in host else host
         print_path(f"http://{name}:{listening.getsockname()[1]}")
         if not options.quiet:

@@ -93,7 +93,7 @@ def continue_prompt(
     stepper = generator.model_for("fp32", {})
     if not is_echoed or len(prompt) == 0:
         primed = sampling.prime_model(stepper, generator.encode_prime(prime))
-        return _measured(generator, primed, shown, num_top=num_top)
+        return _measured(generator, primed=primed, pieces=shown, num_top=num_top)
 
     # Of several documents each one begins anew, so that END stands between them as in training.
     primed = sampling.PrimedState(np.zeros((1, len(vocab)), np.float32), stepper.initial_state(1))
@@ -117,7 +117,7 @@ def _measured(
     kept, read = tee(pieces)
     ids = (piece.id for piece in read if piece.id is not None)
     stepper = generator.model_for("fp32", {})
-    each = sampling.logprobs_of_each(stepper, primed, ids)
+    each = sampling.logprobs_of_each(stepper, primed=primed, ids=ids)
 
     # The ids of no character are never in a list, as in that of `charrnn predict`.
     never = sampling.undrawable_ids(generator.vocab, generator.config.end_id)

@@ -94,10 +94,10 @@ def train(
 
         # The text, and every setting that is left open: after this, the configuration is what
         # reproduces the run.
-        text = group.in_turn(lambda: run_text.read_new_text(config, initial, stdin))
+        text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial, stdin=stdin))
         group.check_same_text(text.corpus.digest)
         planned, batches = plan.plan_run(
-            config, text, Computing(device=device, group=group, start=start)
+            config, text=text, computing=Computing(device=device, group=group, start=start)
         )
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
@@ -113,32 +113,36 @@ def train(
             run.write_description(RunDescription.of(run.path, planned, text.vocab))
 
         # The numbers that training changes.
-        said = notes.planning_notes(config, planned, text)
+        said = notes.planning_notes(config, planned=planned, text=text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(
-                planned, batches, vocab_size=len(text.vocab), device=device, group=group
+                planned, batches=batches, vocab_size=len(text.vocab), device=device, group=group
             )
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
-            said = (*initial.warnings, *notes.extension_note(config, initial, text), *said)
+            said = (
+                *initial.warnings,
+                *notes.extension_note(config, initial=initial, text=text),
+                *said,
+            )
 
         # Training itself.
         session = TrainingSession(
             run,
-            trainer,
-            text,
+            trainer=trainer,
+            text=text,
             start=start,
             should_stop=should_stop,
             should_save=should_save,
         )
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = MIN_BUDGET_SHARE
-        if ends_early(config, planned, text.num_train):
+        if ends_early(config, planned=planned, num_train_chars=text.num_train):
             least_share = 0.0
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            yield from _told(events, config, least_share=least_share)
+            yield from _told(events, asked=config, least_share=least_share)
 
 
 def _told(
@@ -236,12 +240,14 @@ def resume(
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed, stdin))
         planned, batches = _plan_further(
-            resumed, text, Computing(device=device, group=group, start=start)
+            resumed, text=text, computing=Computing(device=device, group=group, start=start)
         )
 
         # The numbers that training changes.
         loaded = resumed.loaded
-        trainer = Trainer(planned, batches, vocab_size=len(text.vocab), device=device, group=group)
+        trainer = Trainer(
+            planned, batches=batches, vocab_size=len(text.vocab), device=device, group=group
+        )
         trainer.restore(loaded.model, loaded.training, loaded.state)
 
         # Only now is the folder changed: what cannot be continued stays as it was. Checkpoints and
@@ -255,8 +261,8 @@ def resume(
         # Training itself.
         session = TrainingSession(
             folder,
-            trainer,
-            text,
+            trainer=trainer,
+            text=text,
             start=start,
             should_stop=should_stop,
             should_save=should_save,
@@ -265,7 +271,7 @@ def resume(
         said = (*text.corpus.notes, *notes.validation_notes(planned, text))
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            yield from _told(events, resumed.config, before=resumed.seconds)
+            yield from _told(events, asked=resumed.config, before=resumed.seconds)
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
@@ -294,8 +300,8 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Re
             f" {named('init_from', run.path)} instead."
         )
     before = _recorded_config(run, loaded)
-    config = _changed_config(before, loaded, changes, num_processes)
-    check_shapes(config, loaded.model, run.path)
+    config = _changed_config(before, loaded=loaded, changes=changes, num_processes=num_processes)
+    check_shapes(config, tensors=loaded.model, path=run.path)
     return _Resumed(
         run=run,
         loaded=loaded,
@@ -341,7 +347,7 @@ def _read_same_text(resumed: _Resumed, stdin: BinaryIO | None) -> RunText:
     loaded = resumed.loaded
 
     # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
-    recorded = recorded_corpus(run.name, config, loaded.state)
+    recorded = recorded_corpus(run.name, config=config, state=loaded.state)
     if recorded is None:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
 
@@ -398,7 +404,7 @@ def _plan_further(
         _check_budget(resumed, text)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    planned = plan.plan_steps(config, text, batches, computing)
+    planned = plan.plan_steps(config, text=text, batches=batches, computing=computing)
 
     # Measured are the steps that are left. How often to validate follows from all steps: that is
     # what the next new budget compares with.
@@ -419,7 +425,9 @@ def _check_budget(resumed: _Resumed, text: RunText) -> None:
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     minutes = resumed.seconds / 60
 
-    num_steps = steps_of_budget(config, text.num_train, chars_per_step)
+    num_steps = steps_of_budget(
+        config, num_train_chars=text.num_train, chars_per_step=chars_per_step
+    )
     if num_steps is not None:
         is_used_up = num_steps < resumed.loaded.step
     else:

@@ -99,17 +99,24 @@ def measure_step(
     another process that is busy while this measures would cost the whole run its steps.
     """
     # A network of its own: the weights of the run must not depend on how many steps were measured.
-    trial = _trial_config(config, len(batches.ids), computing)
+    trial = _trial_config(config, num_train_chars=len(batches.ids), computing=computing)
     # Drawing weights is no faster on several threads, and much slower if other processes use the
     # cores.
     with on_threads(1):
         trainer = Trainer(
-            trial, batches, vocab_size=vocab_size, device=computing.device, group=computing.group
+            trial,
+            batches=batches,
+            vocab_size=vocab_size,
+            device=computing.device,
+            group=computing.group,
         )
 
     most = _most_threads(config)
     times: dict[int, list[float]] = {
-        count: [] for count in _thread_counts(config, batches.batch_size, computing, seconds)
+        count: []
+        for count in _thread_counts(
+            config, batch_size=batches.batch_size, computing=computing, seconds=seconds
+        )
     }
 
     with task("measuring", unit="steps") as advance:
@@ -147,7 +154,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
     # weights are dropped (1x512): those of an irnn are not, nor where the text is not read often,
     # as far as the assumed rate tells.
-    rate = assumed_rate(config, computing.device, computing.group.size)
+    rate = assumed_rate(config, device=computing.device, num_processes=computing.group.size)
     num_read = recipe.chars_of_minutes(config, rate)
     dropped = list(recipe.DROPPED)
     if num_read < recipe.DROPOUT_EPOCHS * num_train_chars or config.cell == "irnn":

@@ -40,7 +40,7 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
             f" trained side by side and saved as one network of {planned.hidden_size:,} units."
             f" {named('num_members', 1)} trains one"
         )
-    notes += _budget_notes(asked, planned, text)
+    notes += _budget_notes(asked, planned=planned, text=text)
     return tuple(map(Message, notes))
 
 
@@ -94,7 +94,7 @@ def _budget_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
         return []
     notes: list[str] = []
     num_steps = resolved(planned.steps or 0)
-    if recipe.ends_early(asked, planned, text.num_train):
+    if recipe.ends_early(asked, planned=planned, num_train_chars=text.num_train):
         num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
         notes.append(
             f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"

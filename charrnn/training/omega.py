@@ -72,7 +72,7 @@ class Omega:
             # All characters at once: none needs another, as states and errors are constants.
             total = sum_of_omega(
                 layer,
-                cell,
+                cell=cell,
                 x=torch.cat([step.x for step in steps]),
                 before=torch.cat([step.before for step in steps], dim=1),
                 errors=torch.cat([torch.stack(step.errors) for step in steps], dim=1),

@@ -124,7 +124,7 @@ def _has_fused_adamw(device: torch.device) -> bool:
     weight = torch.zeros(1, device=device)
     weight.grad = torch.zeros_like(weight)
     try:
-        AdamW([weight], 0.0, 0.9, 0.99).update(0.0, 1, is_fused=True)
+        AdamW([weight], weight_decay=0.0, beta1=0.9, beta2=0.99).update(0.0, 1, is_fused=True)
     except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
         return False
     return True
@@ -294,17 +294,19 @@ def orthogonal(blocks: Tensor) -> Tensor:
 
 
 def _make_adamw(weights: list[Tensor], weight_decay: float, config: Config) -> Optimizer:
-    return AdamW(weights, weight_decay, config.beta1, config.beta2)
+    return AdamW(weights, weight_decay=weight_decay, beta1=config.beta1, beta2=config.beta2)
 
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
     "muon": _make_adamw,  # of all weights but the recurrent matrices
     "adamw": _make_adamw,
-    "rmsprop": lambda weights, weight_decay, config: RMSProp(weights, weight_decay, config.beta2),
+    "rmsprop": lambda weights, weight_decay, config: RMSProp(
+        weights, weight_decay=weight_decay, decay=config.beta2
+    ),
     # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of
     # themselves per step.
     "sgd": lambda weights, weight_decay, config: SGD(
-        weights, weight_decay / SGD_RATE, config.beta1
+        weights, weight_decay=weight_decay / SGD_RATE, momentum=config.beta1
     ),
 }
 """How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How
@@ -333,7 +335,9 @@ def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -
     if blocks:
         # Squares of a Gram matrix are below the smallest numbers of fp16.
         precision = "fp32" if config.precision == "fp16" else config.precision
-        optimizers.append(Muon(blocks, weight_decay, config.muon_scale, precision))
+        optimizers.append(
+            Muon(blocks, weight_decay=weight_decay, scale=config.muon_scale, precision=precision)
+        )
 
     # All other weights but the table. Biases and gains do not decay: they are too few to learn a
     # text by heart.
@@ -353,7 +357,7 @@ def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -
 
     # The table of n-grams, of which a step changes few rows.
     if table is not None:
-        optimizers.append(TableSGD(table, config, text_length))
+        optimizers.append(TableSGD(table, config=config, text_length=text_length))
     return optimizers
 
 

@@ -55,8 +55,12 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
     with group.together():
         # The size, by the text and an assumed speed: a measured one would give the same command
         # another model on a busy day.
-        rate = assumed_rate(config, device, group.size)
-        sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
+        rate = assumed_rate(config, device=device, num_processes=group.size)
+        sized = recipe.choose_sizes(
+            with_fitting_size(config, text),
+            num_train_chars=text.num_train,
+            operations_per_second=rate,
+        )
         sized = recipe.choose_table(sized, len(text.vocab))
 
         # Sizes that are asked for are those of the model, not of each of several networks.
@@ -74,7 +78,9 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
         # It is recorded, so that the run continues, and can be repeated, in the precision it
         # started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    return plan_steps(sized, text, batches, computing, may_end_early=True), batches
+    return plan_steps(
+        sized, text=text, batches=batches, computing=computing, may_end_early=True
+    ), batches
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
@@ -91,7 +97,9 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
     chosen = recipe.fill_auto(chosen, **ALONE)
     hidden_size = fit_parameters(
-        chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size)
+        chosen,
+        vocab_size=len(text.vocab),
+        embedding_size=lambda size: recipe.choose_embedding_size(config, size),
     )
     return replace(chosen, hidden_size=hidden_size, parameters=None)
 
@@ -113,8 +121,8 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
 
     run, _ = open_run_to_read(config.init_from, checkpoints)
     loaded = run.load_best()
-    config = with_model_of(run.name, loaded.description.config(), config)
-    if check_shapes(config, loaded.model, run.path) != len(loaded.description.vocab()):
+    config = with_model_of(run.name, theirs=loaded.description.config(), config=config)
+    if check_shapes(config, tensors=loaded.model, path=run.path) != len(loaded.description.vocab()):
         raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     return config, loaded
 
@@ -179,7 +187,11 @@ def plan_steps(
     tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
     budget_seconds = 60 * config.minutes
     seconds_per_step, threads = measure_step(
-        config, batches, len(text.vocab), computing, measure_seconds(budget_seconds)
+        config,
+        batches=batches,
+        vocab_size=len(text.vocab),
+        computing=computing,
+        seconds=measure_seconds(budget_seconds),
     )
 
     # Steps of what was measured in the time that is left: reading the text and measuring took some.
@@ -189,7 +201,9 @@ def plan_steps(
     # If several networks are chosen in place of the measured one, each step takes so many times as
     # long. No more steps than are useful.
     timed = recipe.choose_members(
-        replace(config, threads=threads), int(steps_as_measured), text.num_train
+        replace(config, threads=threads),
+        num_steps=int(steps_as_measured),
+        num_train_chars=text.num_train,
     )
     most_steps = MAX_STEPS
     if may_end_early:

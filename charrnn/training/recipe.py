@@ -127,10 +127,15 @@ def choose_sizes(
     config = fill_auto(config, cell="lstm", num_layers=1)
     if config.omega > 0:  # Ω is that of one network with all of its recurrent weights.
         config = fill_auto(config, num_members=1, weight_drop=0.0)
-    bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
+    bptt_length, batch_size = choose_batch_shape(
+        config, num_train_chars=num_train_chars, window=128
+    )
     if config.hidden_size == "auto":
         hidden_size = choose_hidden_size(
-            config, num_train_chars, operations_per_second, batch_size * bptt_length
+            config,
+            num_train_chars=num_train_chars,
+            operations_per_second=operations_per_second,
+            num_per_step=batch_size * bptt_length,
         )
         config = replace(config, hidden_size=hidden_size)
 
@@ -141,7 +146,9 @@ def choose_sizes(
     # In a short budget, many small steps at a higher learning rate.
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
-        bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
+        bptt_length, batch_size = choose_batch_shape(
+            config, num_train_chars=num_train_chars, window=SHORT_WINDOW
+        )
         factor = SHORT_BUDGET_FACTOR
 
     # The learning rate. It falls as the number of units rises: an update of so many weights moves
@@ -187,7 +194,9 @@ def choose_hidden_size(
     """
     members = config.num_networks
     chosen = members * min(MIN_READ)
-    num_steps = steps_of_budget(config, num_train_chars, num_per_step)
+    num_steps = steps_of_budget(
+        config, num_train_chars=num_train_chars, chars_per_step=num_per_step
+    )
 
     # From small to large: the last one that reads enough is chosen.
     for units, least in MIN_READ.items():
@@ -277,7 +286,7 @@ def choose_steps(
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
 
     # The steps.
-    budget = steps_of_budget(config, num_train_chars, chars_per_step)
+    budget = steps_of_budget(config, num_train_chars=num_train_chars, chars_per_step=chars_per_step)
     if budget is None:
         budget = steps_in_minutes
     assert budget is not None, "a budget in minutes needs a measured step"
@@ -311,7 +320,7 @@ def choose_steps(
 
     # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
     # more than its share of the time.
-    validation_chars = choose_validation_chars(config, steps, num_val_chars)
+    validation_chars = choose_validation_chars(config, steps=steps, num_val_chars=num_val_chars)
     num_read = min(num_val_chars, validation_chars or num_val_chars)
     cost_in_steps = num_read * FORWARD_COST / chars_per_step
     auto_every = max(1, math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
@@ -365,7 +374,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     members = min(
         MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units
     )
-    if members < 2 or not can_join(config, members, units):
+    if members < 2 or not can_join(config, members=members, size=units):
         return replace(config, num_members=1)
 
     # They are one model, whose sizes are the sums of theirs.

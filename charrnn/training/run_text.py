@@ -60,7 +60,7 @@ def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | 
     vocab = None if initial is None else initial.description.vocab()
     text = read_text(config, stdin, vocab)
     if config.init_from is not None:
-        check_alphabet(config.init_from, text, extended=config.extend_alphabet)
+        check_alphabet(config.init_from, text=text, extended=config.extend_alphabet)
     return text
 
 

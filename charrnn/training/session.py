@@ -333,7 +333,7 @@ class TrainingSession:
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
         trainer.optimizers = make_optimizers(
-            trainer.network, trainer.config, len(trainer.batches.ids)
+            trainer.network, config=trainer.config, text_length=len(trainer.batches.ids)
         )
         trainer.restore(saved.model, saved.training, saved.state)
 
@@ -427,8 +427,8 @@ class TrainingSession:
         with using(CallbackProgress(check_stop)):
             return stateful_nats(
                 self.trainer.averaged,
-                self.text.ids[: self.text.num_before_test],
-                self.text.num_train,
+                ids=self.text.ids[: self.text.num_before_test],
+                first=self.text.num_train,
                 precision=self.trainer.config.precision,
                 max_chars=self._max_chars,
                 escape_nats=self.text.vocab.escape_nats,
@@ -439,7 +439,7 @@ class TrainingSession:
         # Weights of eight bits, so that `charrnn sample` writes the same text.
         config = self.trainer.config
         vocab = self.text.vocab
-        stepper = Stepper(config, self.trainer.model_tensors(), "int8")
+        stepper = Stepper(config, tensors=self.trainer.model_tensors(), precision="int8")
         blocks = sample_ids(
             stepper,
             prime_model(stepper, opening_ids(stepper, vocab, config.end_id)),
@@ -449,7 +449,7 @@ class TrainingSession:
             banned=undrawable_ids(vocab, config.end_id),
         )
 
-        stream = TextStream(vocab, (), end_id=config.end_id)
+        stream = TextStream(vocab, stops=(), end_id=config.end_id)
         written = "".join(write_chunks(blocks, stream))
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)

@@ -115,7 +115,7 @@ class Trainer:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
             self._ops = self._omega.ops
 
-        self.optimizers = make_optimizers(self.network, config, len(batches.ids))
+        self.optimizers = make_optimizers(self.network, config=config, text_length=len(batches.ids))
         self._names: dict[torch.Tensor, str] = {
             weight: name for name, weight in self.network.named_parameters()
         }
@@ -158,7 +158,9 @@ class Trainer:
         learning_rate = learning_rate_at(self.step, self.config)
 
         # The next window of every batch row of this process.
-        window = self.batches.window(self.cursor, resolved(self.config.bptt_length), self.rows)
+        window = self.batches.window(
+            self.cursor, length=resolved(self.config.bptt_length), rows=self.rows
+        )
         inputs = to_device(torch.from_numpy(window[0]), self.device)
         targets = to_device(torch.from_numpy(window[1]), self.device)
 
@@ -166,7 +168,7 @@ class Trainer:
         # gives a finite one, nothing has changed yet, neither weights nor state nor position: the
         # session can go back to its latest checkpoint.
         for scale in loss_scales(self.config):
-            gradients = self._compute_gradients(inputs, targets, flags, scale)
+            gradients = self._compute_gradients(inputs, targets=targets, flags=flags, scale=scale)
             if gradients.is_finite:
                 break
         else:
@@ -187,7 +189,9 @@ class Trainer:
         # The average of all weights so far, late ones most (Polyak & Juditsky 1992).
         if self.averaged is not self.network:
             for averages, weights in zip(self._averages, self._dense, strict=True):
-                update_average(averages, weights, decay=self.config.weight_average, step=self.step)
+                update_average(
+                    averages, weights=weights, decay=self.config.weight_average, step=self.step
+                )
         return StepResult(
             train_nats=gradients.train_nats,
             grad_norm=gradients.norm,
@@ -216,12 +220,12 @@ class Trainer:
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(batch_size, generator=generator)[self.rows]
             is_reset = to_device(drawn < self.config.reset_probability, self.device)
-            state = reset_rows(state, self._initial_state(), is_reset)
+            state = reset_rows(state, initial=self._initial_state(), is_reset=is_reset)
 
         # Forward. The sum is divided by the number of targets in all processes, so that the sum
         # over them is the mean. Of an ensemble it is the sum of the losses of its networks, each of
         # which learns as if it were alone.
-        noise = Noise(generator, batch_size, self.rows)
+        noise = Noise(generator, num_lanes=batch_size, own=self.rows)
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, noise, self._ops)
         targets = targets.repeat(1, len(self._networks)).flatten()
