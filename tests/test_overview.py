@@ -67,26 +67,6 @@ def test_a_summary_counts_weights_and_characters(build):
     assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
 
 
-def test_a_best_loss_that_was_edited_is_said_to_be(build, monkeypatch):
-    folder = RunReader(
-        build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5))
-    )
-    state = {"step": 2, "best_nats": 1.25, "best_step": 1}
-    due = {"step": 9, "is_validation_due": True}
-    for changes, logged in (
-        ({}, None),
-        ({"best_nats": 1.1}, 1.25),
-        ({"step": 9}, 0.5),
-        (due, None),
-    ):
-        monkeypatch.setattr(
-            RunReader, "newest_state", lambda self, given=state | changes: (given, None)
-        )
-        found = overview.summarize(folder).warnings
-        assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)
-        assert all(f"{logged} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
-
-
 def test_a_text_is_named_in_short():
     gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
     names = {
@@ -140,7 +120,6 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build, tmp_path):
         return [path.name for path in paths], num
 
     assert names(most=2) == (["c", "d"], 3) and names(most=2, sort="loss") == (["c", "a"], 3)
-    assert names(most=3, training=True) == (["b", "c", "d"], 4)
     assert names("d", "a", "b", most=1) == (["d", "a", "b"], 3), "as many as are named"
     assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
 

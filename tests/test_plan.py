@@ -99,8 +99,8 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, batch_size=2, bptt_length=8)
     measured = []
 
-    def measure(*arguments):
-        measured.append(arguments[4])
+    def measure(config, *, seconds, **_):
+        measured.append(seconds)
         return 1.0, 1
 
     monkeypatch.setattr(plan, "measure_step", measure)
@@ -130,8 +130,8 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         ].weight_drop
         == 0
     )
-    monkeypatch.setattr(plan, "measure_step", lambda *_: (0.01, 1))
-    asked = [
+    def measure(config, *, seconds, **_):
+        measured.append(seconds)
         ({}, (4, 1024)),
         ({"hidden_size": 64}, (1, 64)),
         ({"embedding_size": 16}, (1, 256)),
@@ -204,6 +204,6 @@ def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
         (note,) = describing.extension_note(config, initial, text)
         assert str(note).endswith(told)
     check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
-    monkeypatch.setattr(plan, "check_shapes", lambda *_: 1)
+    monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
         plan.open_initial_model(config, Path("checkpoints"))

@@ -179,31 +179,15 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(
         torch.testing.assert_close(value, before[name], rtol=0.0, atol=0.0, equal_nan=True)
 
 
-def test_what_does_not_fit_is_refused_before_anything_changed() -> None:
-    trainer, other = make_trainer(), make_trainer(seed=1)
-    take_steps(trainer, 3)
+@pytest.mark.parametrize("name", ["momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"])
+def test_a_training_state_of_another_configuration_is_refused(name: str) -> None:
+    trainer = make_trainer()
     model, training, counters = save(trainer)
-    before = everything(other)
-    broken: list[Any] = [
-        (model, training, {**counters, **wrong}) for wrong in ({"step": "3"}, {"cursor": -7})
-    ]
-    for name in ("state", "momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"):
-        rest = {key: value for key, value in training.items() if key != name}
-        broken += [
-            (model, rest, counters),
-            (model, {**training, name: training[name][:-1]}, counters),
-        ]
-    bias = model["output.bias"]
-    for changed in ({"output.bias": bias[1:]}, {"layers.2.bias_ih_l0": bias}):
-        broken.append(({**model, **changed}, training, counters))
-        with pytest.raises(
-            CheckpointError, match=r"The weights to start with do not fit: (output|layers)"
-        ):
-            other.start_with({**model, **changed})
-    for saved in broken:
-        with pytest.raises(CheckpointError):
-            other.restore(*saved)
-    assert_equal(everything(other), before)
+    rest = {key: value for key, value in training.items() if key != name}
+    shorter = {**training, name: training[name][:-1]}
+    for broken in (rest, shorter):
+        with pytest.raises(CheckpointError, match=r"does not fit config\.yaml"):
+            trainer.restore(model, broken, counters)
 
 
 def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:

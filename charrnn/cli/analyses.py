@@ -53,6 +53,8 @@ Measured = TypeVar("Measured")
 class VisualizeOptions(ExtensibleOptions):
     """What `charrnn visualize` takes, but for the options that the analyses of rooms declare."""
 
+    # What is shown: which models, which text, and the analyses of the core. Those of rooms bring
+    # options of their own (`Analysis.options`).
     runs: Sequence[str] = argument(
         "RUN",
         help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same takes several runs.",
@@ -80,6 +82,9 @@ class VisualizeOptions(ExtensibleOptions):
     find: bool = option(
         False, flags="--find", help="Print the ranked tables only, with each cell's contribution."
     )
+
+    # How much of it, and where it goes. None, not a number, where the default depends on the
+    # analysis: what was typed can then be told from it.
     top: int | None = option(
         None,
         flags="--top N",
@@ -92,6 +97,9 @@ class VisualizeOptions(ExtensibleOptions):
         flags="--export FILE",
         help=f"Write the result to FILE: {describe_formats(has_arrays=True)}.",
     )
+
+    # How a text is coloured. These apply to some analyses only (`Analysis.takes`), which
+    # `choose_analysis` checks.
     chars: int | None = option(
         None,
         flags="--chars N",
@@ -112,6 +120,9 @@ class VisualizeOptions(ExtensibleOptions):
         help="Also draw the values as blocks below each line of text.",
         panel=COLOURS,
     )
+
+    # Findings are keyed by weights, text and program, so that nobody needs this to be right; it is
+    # for whoever doubts a finding.
     recompute: bool = option(
         False,
         flags="--recompute",
@@ -197,6 +208,8 @@ def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ..
     added: list[Option] = []
     for analysis in analyses:
         for one in options_of(analysis.options):
+            # Two analyses may share an option, declared alike. A flag or a field of two meanings is
+            # refused: each analysis would get the values of the other.
             for other in (*own, *added):
                 if one != other and (one.flag == other.flag or one.name == other.name):
                     raise UsageError(
@@ -205,6 +218,8 @@ def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ..
                     )
             if one not in added:
                 added.append(one)
+
+    # A group of their own for those that name none, so that packages do not mix with the core.
     return tuple(replace(one, panel=one.panel or ANALYSES) for one in added)
 
 
@@ -216,18 +231,23 @@ def choose_analysis(
     Raises UsageError for two analyses at once and for an option that does not apply to the
     analysis.
     """
+    # The analysis whose flag was given; the one without a flag if none was.
     by_flag = {analysis.flag: analysis for analysis in analyses}
     flags = [flag for flag in by_flag if flag in given]
     if len(flags) > 1:
         raise UsageError(f"{' and '.join(flags)} are different pictures: give one of them.")
     chosen = by_flag[flags[0] if flags else ""]
 
+    # What applies to some analyses only must apply to this one. Ignored in silence, an option would
+    # leave its user with a picture of something else.
     limited = frozenset().union(*(analysis.applying for analysis in analyses))
     for flag in given:
         if flag not in limited or flag in chosen.applying:
             continue
         if chosen.flag:
             raise UsageError(f"{flag} does not apply to {chosen.flag}: leave out one of them.")
+
+        # Without an analysis of its own nothing is wrong yet but that one is missing.
         examples = [one.example or one.flag for one in analyses if flag in one.applying]
         raise UsageError(
             f"{flag} needs another option: add {' or '.join(examples)}, or leave {flag} out."

@@ -52,6 +52,7 @@ def read_passage(
     Returns them, their context and how many characters there are. Raises DataError as `read_text`
     and `Model.held_out`.
     """
+    # A file has no text before it, but the validation text follows the training text.
     if source is not None:
         content = read_text(source, model.config)
         return content[:num_chars], "", len(content)
@@ -83,8 +84,9 @@ def parse_direction(
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for
     all. Raises UsageError for another form and for an unknown detector.
     """
+    # First as a whole: the name of a detector of --detect may contain an @.
     known = {detector.name: detector.for_any_text() for detector in detectors}
-    if text in known:  # the name of a detector of --detect may contain an @
+    if text in known:
         return known[text], NUM_CELLS
 
     # The last @ counts, as in RUN@STEP.
@@ -96,12 +98,16 @@ def parse_direction(
         raise UsageError(
             f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all."
         )
+
+    # None stands for all cells, a number that depends on the model.
     num_cells: int | None = NUM_CELLS
     if size == "all":
         num_cells = None
     elif at:
         num_cells = int(size)
 
+    # A detector of this command line, or a built-in one, whose name is checked now: the error
+    # should appear before a text is read.
     if name in known:
         return known[name], num_cells
     from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner
@@ -121,6 +127,7 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 
     Raises UsageError if the text has another form or `model` has no such cell.
     """
+    # Nine digits at most, so that a number is never too large to compare.
     match = _CELL.fullmatch(text.strip())
     if match is None:
         raise UsageError(
@@ -213,6 +220,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
                 f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
             )
 
+    # All have a weight or none has: what a mixture of both means would have to be guessed.
     if not weights:
         return names, None
     if len(weights) < len(names):
@@ -232,6 +240,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
 def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> Any:
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
     `parse_mix` and that."""
+    # The room is there: the option --mix is offered only with it (`mix_option`).
     mix_models = find_named(package_functions, "mix")
     names, weights = parse_mix(mix)
     models = [load_model(name, quiet=quiet) for name in names]

@@ -52,15 +52,18 @@ _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--no-repeat", without="--beam"),
+        # A search draws nothing at random.
         Rule(
             f"{_DRAWS} --export --no-copy",
             beside="--beam",
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
+        # Colours have one meaning at a time, and JSON has none.
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
         Rule("--alternatives", beside="--novelty"),
+        # What is measured or changed of one model has no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy", beside="--mix"),
     ),
     "train": (
@@ -70,6 +73,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "visualize": (Rule("--json", beside="--export"), Rule("--guesses", beside="--sparkline")),
     "evaluate": (
+        # The reports of a group share a table; those of two groups do not fit into one.
         *(
             Rule(group, beside=" ".join(other for other in REPORTS if other != group))
             for group in REPORTS
@@ -95,12 +99,14 @@ def is_given(value: object) -> bool:
 
 def check_rules(command: str, values: Mapping[str, object]) -> None:
     """Raise UsageError if options that were given do not go together. `values` has them by flag."""
+    # The first rule that is broken: one error at a time, in an order that the table fixes.
     given = {flag for flag, value in values.items() if is_given(value)}
     for rule in RULES.get(command, ()):
         option = _first_of(rule.options, given)
         if option is None:
             continue
 
+        # Either one option too many, or one that is missing.
         other = _first_of(rule.beside, given)
         if other is not None:
             why = ""
@@ -229,6 +235,7 @@ def command_of(
     signature = [_to_parameter(one) for one in parameters]
     if "context" in hints:
         signature.insert(0, _by_name("context", typer.Context))
+    # Two attributes in place of a function that is written by `exec`, as typer expects one.
     call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
@@ -243,6 +250,7 @@ def _is_there(parameter: Option | Argument) -> bool:
 
 def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     """Return the parameter of a function from which typer makes an option or an argument."""
+    # An argument is a text or several, whatever its field: another layer converts it.
     if isinstance(declared, Argument):
         kind: Any = list[str] if declared.is_repeatable else str
         taken = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
@@ -250,6 +258,7 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
             return _by_name(declared.name, Annotated[kind, taken])
         return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
 
+    # An option: typer checks its type and its range, so that all commands word that alike.
     spellings = [one for one in (declared.flag, declared.letter) if one is not None]
     taken = typer.Option(
         *spellings,
@@ -282,5 +291,6 @@ def _help_of(declared: Option | Argument) -> str:
 def _by_name(
     name: str, annotation: Any, *, default: Any = inspect.Parameter.empty
 ) -> inspect.Parameter:
+    # By keyword alone: a parameter with a default may then stand before one without.
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)

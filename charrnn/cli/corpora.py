@@ -49,8 +49,10 @@ class MakeOptions(CommandOptions):
 
 
 def _default(context: typer.Context, options: CommandOptions) -> None:
+    # `charrnn corpora` alone lists, as most people type it first.
     if context.invoked_subcommand is None:
         list_corpora(options)
+    # Refused, not passed on: --quiet and --debug mean the same before and after, --json does not.
     elif options.json:
         name = context.invoked_subcommand
         raise UsageError(f"--json belongs after {name}: charrnn corpora {name} --json")
@@ -62,6 +64,8 @@ def list_corpora(options: CommandOptions) -> None:
     if options.json:
         print_json([asdict(entry) for entry in entries])
         return
+
+    # Imported here: rich takes longer than all the rest of the command.
     from charrnn.views.tables import catalogue_table
 
     result_console().print(catalogue_table(entries))
@@ -80,6 +84,8 @@ def fetch_corpus(options: FetchOptions) -> None:
             f"The catalogue has no {options.name!r}; it has {', '.join(names)}."
             + did_you_mean(options.name, names)
         )
+
+    # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
     path = str(fetch_to_train(entry))
     if options.json:
         print_json({"name": entry.name, "path": path})
@@ -95,11 +101,14 @@ def make_corpus(options: MakeOptions) -> None:
     """
     from charrnn.detectors.registry import DETECTORS
 
+    # JSON has the states as well that a cell could keep track of, such as the depth of brackets.
     found = find_language(options.language)
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
     strings = make_strings(
         found, num_lines=options.num_strings, max_length=options.max_length, seed=options.seed
     )
+
+    # One by one, as they are made: a million strings need no memory.
     for string in strings:
         if options.json:
             states = {

@@ -105,6 +105,7 @@ def evaluate(options: EvaluateOptions) -> None:
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of
     orders up to 20; --json has all of them.
     """
+    # What can be wrong with the command line itself, before a model is loaded.
     check_export(options.export, text=options.text, no_arrays="an evaluation has")
     parse_mix(options.mix)
     models = load_models(options.runs, quiet=options.quiet)
@@ -116,8 +117,8 @@ def evaluate(options: EvaluateOptions) -> None:
         content = read_text(options.text, reader.config)
 
     # A listing or a report takes the place of the losses.
-    listings = _chosen(offered(evaluations, Listing), options)
-    reports = _chosen(offered(evaluations, Report), options)
+    listings = _chosen(Listing, options)
+    reports = _chosen(Report, options)
     if listings:
         listings[0].show(
             models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
@@ -143,10 +144,13 @@ def _measure_reports(
     options: EvaluateOptions,
 ) -> Shown:
     """Measure what is printed in place of the losses."""
+    # Which part was measured; a text of --text has none.
     data: dict[str, Any] = {}
     if content is None:
         data["part"] = options.part
     pictures: list[RenderableType] = []
+
+    # One after the other on one page; in JSON each under its name.
     for report in reports:
         result = report.measure(models, content, **_settings(options))
         data[report.name] = asdict(result)
@@ -158,10 +162,12 @@ def _measure_losses(
     models: "Sequence[Model]", content: str | bytes | None, options: EvaluateOptions
 ) -> Shown:
     """Measure the losses, with the rows and breakdowns that were asked for."""
-    extra = {rows.name: rows.value for rows in _chosen(offered(evaluations, ExtraRows), options)}
+    # The rows of rooms are arguments of `evaluate_runs`, by their names.
+    extra = {rows.name: rows.value for rows in _chosen(ExtraRows, options)}
     if options.by:
         extra["by"] = options.by
 
+    # A mixture is one more row, below those of its parts.
     mixtures = []
     if options.mix:
         mixtures.append(load_mixture(models[0], mix=options.mix, quiet=options.quiet))
@@ -175,6 +181,7 @@ def _measure_losses(
         mixtures=mixtures,
         **extra,
     )
+    # Notes name parameters; a user of the command line types flags.
     evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
     return Shown(
         evaluation.rows[0].name, pictures=[evaluation_view(evaluation)], data=evaluation.to_json()
@@ -190,8 +197,10 @@ def _settings(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _chosen(offers: Sequence[Offer], options: EvaluateOptions) -> Sequence[Offer]:
+def _chosen(kind: type[Offer], options: EvaluateOptions) -> Sequence[Offer]:
     """Return the listings, rows or reports whose flag was given."""
+    # One without a help has no flag of its own: the command declares its option, as it does --by.
+    offers = offered(evaluations, kind)
     return [offer for offer in offers if offer.help and offer.name in options.extra]
 
 

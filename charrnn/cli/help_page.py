@@ -28,6 +28,7 @@ Rows = Sequence[tuple[str, str]]
 def write_help(command: Any, context: Any, formatter: Any, sections: Mapping[str, Rows]) -> None:
     """Write the whole page of a command to a formatter of typer: usage, description, and the names
     of all sections in one column."""
+    # The parts of a page are parted by one empty line.
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     parts = [f"{_bold('Usage:')} {usage}"]
     parts += _paragraphs(command.help, formatter.width)
@@ -89,6 +90,7 @@ def _paragraphs(text: str | None, width: int) -> Iterator[str]:
 
 def _bold(text: str) -> str:
     """Return text as a terminal shows it in bold, which can be read on dark and on light."""
+    # Bold is a colour to those who ask for none, and a file shows the codes.
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "unknown")
     if is_plain or not sys.stdout.isatty():
         return text
@@ -105,6 +107,7 @@ def usage_pieces(command: Any, context: Any) -> list[str]:
 def argument_name(argument: Any) -> str:
     """Return how an argument stands in the usage: RUN, [RUN] or [RUN]...; several words that it
     takes, such as [RUN] FILE, stand as they are declared."""
+    # The brackets are those that typer writes.
     name: str = argument.metavar
     if " " in name:
         return name

@@ -23,6 +23,7 @@ class TerminalProgress(Progress):
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task with a bar."""
+        # Off a terminal, a bar would fill a log with its frames.
         if self.quiet or not can_animate(sys.stderr):
             return super().start(label, total, unit)
         return _Bar(label, total=total, unit=unit)
@@ -42,6 +43,8 @@ class _Bar(Task):
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         super().__init__(label, total, unit)
+
+        # Imported here: a task without a bar, as most are, needs neither.
         from tqdm import tqdm
 
         from charrnn.views.theme import all_visible
@@ -61,6 +64,7 @@ class _Bar(Task):
 
     def __call__(self, amount: int = 1) -> None:
         super().__call__(amount)
+        # Some tasks learn only while they run how much there is.
         self._bar.total = self.total or None
         self._bar.update(amount)
 
@@ -88,5 +92,6 @@ def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
     """Print on a console of rich, above the progress bars of the terminal."""
     from tqdm import tqdm
 
+    # It clears the bars before, and draws them again after.
     with tqdm.external_write_mode():
         console.print(*args, **kwargs)

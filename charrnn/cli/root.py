@@ -56,6 +56,7 @@ class Invocation:
 def commands() -> dict[str, CommandEntry]:
     """Return all commands by name, in the order of the help. Of two with one name the first one
     counts."""
+    # A command of the core is never hidden by that of a package.
     entries = dict(CORE_COMMANDS)
     for entry in offered(specifications.commands, CommandEntry):
         if entries.setdefault(entry.name, entry) != entry:
@@ -74,6 +75,7 @@ class _Loaded(Mapping[str, Any]):
         if isinstance(function, typer.Typer):
             return typer.main.get_command(function)
 
+        # Packages may add options to a command of the core, too.
         added = ()
         if entry.added_options:
             added = load_place(entry.added_options)()
@@ -93,6 +95,7 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     # The options of commands import settings, which the list of all commands does not need.
     from charrnn.cli.command_options import command_of
 
+    # An application of one command: that is how typer makes a command of a function.
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     epilog = None
     if entry.epilog:
@@ -132,6 +135,7 @@ class _Commands(Group):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # In place of the dictionary into which typer would have imported all of them.
         self.commands = _Loaded()  # type: ignore[assignment]
 
     def list_commands(self, ctx: Any) -> list[str]:

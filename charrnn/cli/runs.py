@@ -59,6 +59,7 @@ def runs(options: RunsOptions) -> None:
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the
     list that have a loss; with --sort, of the first 7.
     """
+    # Each form of the command imports what it needs: a table needs no chart.
     if options.to is not None:
         from charrnn.runs.trackers import export_logs
 
@@ -76,16 +77,22 @@ def _list(options: RunsOptions) -> None:
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
+    # Of runs that are named, the whole ones are listed before the error about the others, whose
+    # exit code is that of the command.
     try:
         summaries = run_summaries(options.runs, sort=options.sort)
     except CheckpointError:
         if readable := [name for name in options.runs if _is_readable(name)]:
             _list(replace(options, runs=readable))
         raise
+
+    # Warnings go first: a long table would push them out of sight.
     problems = [problem for summary in summaries for problem in summary.warnings]
     warn((*summaries.skipped, *problems), quiet=options.quiet)
     if options.json:
         print_json([asdict(summary) for summary in summaries])
+
+    # Where there are none, the next step is said. On stderr: stdout stays empty for programs.
     elif summaries:
         result_console().print(runs_view(summaries))
     elif options.runs:
@@ -114,10 +121,12 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.runs.overview import select_runs
     from charrnn.views.charts import learning_chart
 
+    # Before the runs are read, which may take seconds.
     check_export(options.export, text=None, no_arrays="learning curves have")
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
     found = learning_curves(folders or options.runs)
 
+    # What was left out, and how many curves there would have been.
     of_curves = [problem for curve in found for problem in curve.warnings]
     warn((*problems, *found.skipped, *of_curves), quiet=options.quiet)
     if num_listed > len(folders) > 0:

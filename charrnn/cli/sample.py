@@ -145,6 +145,7 @@ def sample(options: SampleCommandOptions) -> None:
     by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
     each sample; a line with its number is above each, unless documents are lines.
     """
+    # Whatever is wrong with the command line is said before a model is loaded.
     temperatures = _parse_temperatures(options)
     _check_options(options, draws_several=len(temperatures) > 1)
     output = _load(options)
@@ -168,6 +169,7 @@ def _draw(
         if any(temperatures):
             output.fresh_seed = seed
 
+    # What was typed becomes what the generator takes.
     cell = None
     if options.cell not in (None, SURPRISE):
         cell = arguments.parse_cell("--color", text=str(options.cell), model=output.first)
@@ -177,12 +179,9 @@ def _draw(
     drawing = replace(
         options.drawing,
         forbid=forbid,
+        **_parse_shared(output, options),
         temperature=temperatures[0],
-        length=output.length,
         seed=seed,
-        prime=output.prime,
-        stops=_parse_stops(options),
-        clamps=dict(_parse_clamp(text, output.first) for text in options.clamps),
         cell=cell,
         on_cut=output.count_cut,
     )
@@ -209,12 +208,7 @@ def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -
     """Print the best texts of a beam search."""
     # What a search shares with drawing: it has no temperature, and no seed.
     shared = {one.name: getattr(options.drawing, one.name) for one in fields(TextOptions)}
-    shared |= {
-        "length": output.length,
-        "prime": output.prime,
-        "stops": _parse_stops(options),
-        "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
-    }
+    shared |= _parse_shared(output, options)
     searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
 
     # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
@@ -226,10 +220,16 @@ def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -
     output.show_search(count, searching)
 
 
-def _parse_stops(options: SampleCommandOptions) -> Sequence[str]:
-    """Return the stop strings with newlines and tabs, which are hard to type in a shell."""
-    stops = options.drawing.stops
-    return tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in stops)
+def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict[str, Any]:
+    """Return the fields of `TextOptions` that mean something only once the model is loaded."""
+    # Newlines and tabs are hard to type in a shell.
+    stops = [text.replace("\\n", "\n").replace("\\t", "\t") for text in options.drawing.stops]
+    return {
+        "length": output.length,
+        "prime": output.prime,
+        "stops": tuple(stops),
+        "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
+    }
 
 
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
@@ -256,12 +256,14 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
 def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long
     a text."""
+    # Standard input can be read once.
     if options.adapt == "-" and options.prime == "@-":
         raise UsageError(
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
     arguments.parse_mix(options.mix)
 
+    # The form alone: whether there is such a cell depends on the model.
     cell = options.cell or SURPRISE
     if cell != SURPRISE and not arguments.is_cell(cell):
         raise UsageError(
@@ -283,6 +285,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
                 " --temp."
             )
 
+    # A search has no more texts than it keeps beams.
     width, count = options.width, options.count
     if width is not None and count is not None and not 1 <= count <= width:
         raise UsageError(
@@ -325,6 +328,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     """
     from charrnn.cli.sample_output import LONG, SampleOutput
 
+    # What depends on whether the model writes documents.
     first = arguments.load_model(options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
     if options.novelty and options.count is not None and not writes_documents:
@@ -398,6 +402,7 @@ def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
 def _read_prime(typed: str, model: Any) -> str | bytes:
     """Return the content of the file of --prime @FILE, or of standard input (@-), cleaned as a
     corpus is. Bytes for the byte alphabet."""
+    # Read as it is, with one error for whatever is wrong with it.
     option = f"--prime {typed}"
     name = typed.removeprefix("@")
     if name == "-" and sys.stdin is None:
@@ -433,6 +438,7 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
 
     The direction of a detector is fitted on the run's held-out text, or looked up in the run.
     """
+    # The last = counts: the name of a detector may have one, too.
     what = text
     number = ""
     if "=" in text:
@@ -466,6 +472,7 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         raise UsageError(
             f"--clamp {text}: write high, low or a number after the =, such as quote=high."
         ) from None
+    # Words for outputs that this direction takes: a number means something else in each model.
     direction = model.direction(detector, size)
     if number == "high":
         output = direction.high

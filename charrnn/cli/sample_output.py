@@ -80,6 +80,7 @@ class SampleOutput:
 
     def show_text(self, options: SampleOptions) -> None:
         """Print one text as it is drawn."""
+        # A document ends its line, also where it is empty, as the next command line begins there.
         with self._drawing(options, is_streamed=True) as options:
             has_end = self.model.config.end_id is not None
             end = self._write_places(
@@ -90,6 +91,7 @@ class SampleOutput:
     def show_values(self, options: SampleOptions) -> None:
         """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or
         by its surprise."""
+        # Kept for the list of places only: a text of any length is shown line by line.
         kept = list[Piece]()
         with self._drawing(options, is_streamed=True) as options:
             pieces = _begun(self._keeping(kept, self.model.generator.stream(options)))
@@ -101,9 +103,11 @@ class SampleOutput:
     def export_values(self, options: SampleOptions, export: Path) -> None:
         """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
         scale."""
+        # As a whole: a file is written at once or not at all.
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
 
+        # The same data that --json prints, for a file that ends in .json.
         has_ended = None
         if self.model.config.end_id is not None:
             has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
@@ -135,6 +139,8 @@ class SampleOutput:
         """Print several texts: as JSON objects, or as the documents of a file are parted."""
         generator = self.model.generator
         ends_line = self.model.config.end_id is not None
+
+        # Each text as it is drawn, and each object once its text is whole.
         with self._drawing(options, count, is_streamed=True) as options:
             if self.show_as_json:
                 for text in generator.iter_samples(count, options):
@@ -146,6 +152,7 @@ class SampleOutput:
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
+        # All with one seed: they differ by their temperature alone.
         generator = self.model.generator
         with self._drawing(options, len(temperatures), is_streamed=True) as options:
             texts = generator.iter_samples(1, options=options, temperatures=temperatures)
@@ -189,6 +196,7 @@ class SampleOutput:
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far
         as it is certain."""
+        # What all beams have in common is certain, and can be shown while the search goes on.
         is_streamed = count == 1 and self.reference is None and not self.show_as_json
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
@@ -197,6 +205,7 @@ class SampleOutput:
             else:
                 deque(search, maxlen=0)  # The search has its texts once it is read to the end.
 
+        # Beams are complete only now: as copies, as JSON, or numbered.
         texts = search.texts[:count]
         self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
         if self.reference is not None:
@@ -213,6 +222,7 @@ class SampleOutput:
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
                 self._write_places([_heading(index, name), self.typed], [text.text])
 
+        # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
         remedy = f"--temp {SAMPLE_TEMPERATURE}"
         if options.match is None:
             remedy = f"--no-repeat 20, or {remedy}"
@@ -239,10 +249,11 @@ class SampleOutput:
         num_computed = num_chars
         if isinstance(options, SearchOptions):
             num_computed *= options.width
+        # A bar beside text that appears would move the text.
         is_long = num_computed > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
         with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
-
+            # Before the first character, so that a text that is interrupted can be drawn again.
             def on_draw(num_drawn: int) -> None:
                 if self.fresh_seed is not None and not self.quiet:
                     write_aside(f"seed {self.fresh_seed}")
@@ -267,6 +278,7 @@ class SampleOutput:
     ) -> str:
         """Write a text, after what comes `before` it, and list where the model hesitated; return as
         `write` does."""
+        # What is printed before the text, such as the prime, is none of its places.
         kept = list[str]()
         end = write(chain(before, _begun(self._keeping(kept, chunks))), ends_line=ends_line)
         self._show_places("".join(kept))
@@ -296,6 +308,7 @@ class SampleOutput:
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
+        # Without the prime, which is the user's own text.
         found = self.reference.compare(text.text)
         if self.show_as_json:
             print_json(self._as_json(text) | {"novelty": found.to_json()})
@@ -320,6 +333,7 @@ class SampleOutput:
 
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
         """Warn that texts end in a loop, of several how many, and name the remedy."""
+        # At the end only: a loop that a text has left is no reason to worry.
         found = [find_loop(text[-LOOP_CHARS:]) for text in texts]
         loops = [loop for loop in found if loop is not None]
         if not loops:
@@ -335,6 +349,7 @@ class SampleOutput:
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details
         of the best one."""
+        # What is needed to draw the same text again, and the text.
         data = {
             "run": self.model.name,
             "text": text.text,
@@ -382,6 +397,7 @@ def _decoded(prime: str | bytes | None) -> str | None:
 def _begun(parts: Iterable[Part]) -> Iterator[Part]:
     """Return the parts of a text once the first is drawn: what stderr says then comes before the
     prime."""
+    # Drawing the first part prints the seed and what reading the prime warns about.
     remaining = iter(parts)
     return chain(list(islice(remaining, 1)), remaining)
 
@@ -399,6 +415,7 @@ def separator(model: "Model", index: int, count: int) -> str:
     Documents without a newline follow each other, one per line. Other files and values of a column
     may have any line, and get a heading; all else is separated by a blank line.
     """
+    # So that the output can be trained on again.
     if separator_of(model.config, model.vocab) == "\n":
         return ""
     if model.config.documents in ("files", "column"):
@@ -417,6 +434,7 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and
     each chunk is shown at once. Return the end of the text.
     """
+    # Of the text only its end is kept, in which a loop may be: it may be longer than the memory.
     end = ""
     is_terminal = sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
@@ -433,6 +451,7 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
 
 def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
     """Yield a text in chunks that do not end between a carriage return and a newline."""
+    # A terminal would get the two as two line ends: each chunk is made printable on its own.
     held = ""
     for chunk in chunks:
         text = held + chunk
@@ -484,6 +503,7 @@ def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Yield the pieces that have text with their surprise in bits as value; that of all bytes of a
     character."""
+    # Bytes within a character are drawn one by one and have no text until it is whole.
     bits = 0.0
     for piece in pieces:
         bits -= piece.logprob / math.log(2)
@@ -493,6 +513,7 @@ def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _lines_of(pieces: Iterable[Piece], max_length: int) -> Iterator[list[Piece]]:
+    # A text without newlines would otherwise appear only at its end.
     line: list[Piece] = []
     for piece in pieces:
         line.append(piece)

@@ -94,6 +94,7 @@ def visualize(options: VisualizeOptions) -> None:
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
+    # What can be wrong with the command line itself, before a model is loaded.
     analysis = choose_analysis(analyses(), _given_flags(options))
     no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
     check_export(options.export, text=options.text, no_arrays=no_arrays)
@@ -103,10 +104,13 @@ def visualize(options: VisualizeOptions) -> None:
     if options.chars is not None and not analysis.colours_text:
         warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=options.quiet)
 
-    subject = _prepare(analysis, options, own, detectors)
+    # Arrays are of the text itself, whatever analysis was chosen.
+    subject = _prepare(analysis, options=options, own=own, detectors=detectors)
     if options.export is not None and options.suffix == ".npz":
         export_arrays(subject, options.export)
         return
+
+    # Warnings of the cache come after the measurement, below its progress bars.
     found: list[str] = []
     subject.model.findings.on_warning = found.append
     # Said at once: what comes before the first bar takes seconds.
@@ -126,6 +130,7 @@ def added_options() -> Sequence[Option]:
 
 def _given_flags(options: VisualizeOptions) -> list[str]:
     """Return the flags that were given, in the order of the help."""
+    # From `extra`, which has what was typed: in the fields, a default looks like an option.
     declared = (*options_of(VisualizeOptions), *added_options())
     return [one.flag for one in declared if one.name in options.extra]
 
@@ -133,11 +138,13 @@ def _given_flags(options: VisualizeOptions) -> list[str]:
 def _num_chars_read(analysis: Analysis[Any, Any], options: VisualizeOptions, own: object) -> int:
     """Return how many characters of the text are read. Raises UsageError for a --text that is not
     read."""
+    # Findings need many characters, a coloured text only those that a person looks at.
     if analysis.reads_text(own):
         if not analysis.colours_text:
             return CHARS_SCORED
         return options.chars or CHARS_SHOWN
 
+    # An analysis of the weights. Which of its own options make it one is part of the message.
     if options.text is not None:
         given = _given_flags(options)
         others = [flag for flag in given if flag in analysis.applying - analysis.takes]
@@ -208,6 +215,7 @@ def _prepare(
 
     An analysis that reads more has the first CHARS_SCORED characters encoded, too.
     """
+    # The page of a cell is measured on more text than is coloured, but for arrays, which have none.
     num_chars = _num_chars_read(analysis, options=options, own=own)
     num_read = num_chars
     if analysis.reads_more and options.suffix != ".npz":
@@ -228,6 +236,7 @@ def _prepare(
         warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
         whole = model.encode(read, context=context)
 
+    # Only what this command measures is measured anew, and replaces what was saved.
     if options.recompute:
         model.findings.measures_anew = True
     return Subject(
@@ -302,6 +311,8 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     if options.find or not (findings.scores or measure_atlas):
         return found
 
+    # A page is interactive: it has the guesses and the labels of every character it shows. It shows
+    # the scoring half, in which no cell was chosen.
     if options.suffix == ".html":
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
@@ -325,6 +336,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     options = subject.options
     findings = found.findings
 
+    # The title says on how much text the scores rest.
     of = ""
     if subject.num_available != findings.num_chars:
         of = f" of {subject.num_available:,}"
@@ -343,6 +355,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
         found.passages, looks_for=looks_for, has_sparkline=options.sparkline
     )
 
+    # For a page, for a program, and for a slide.
     page = None
     if found.trace is not None:
         page = _findings_page(model, found=found, trace=found.trace, title=title)
@@ -364,6 +377,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
 def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> HeatMapPage:
     """Build the page of the findings over the beginning of the scoring half, with their labels
     underlined."""
+    # The rows are those of the terminal, each with the cell that a click on it colours.
     atlas = found.atlas
     rows = [
         PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
@@ -396,6 +410,7 @@ def _page(
 ) -> HeatMapPage:
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with
     guesses."""
+    # The more cells, the fewer characters: a browser has to load all the values.
     part = slice(0, chars_on_page(num_cells))
     return HeatMapPage(
         title=title,
@@ -441,6 +456,7 @@ class ShownCells:
 def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     options = subject.options
     model = subject.model
+    # Each cell once, however often it is named.
     indices = list(
         dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
     )
@@ -462,6 +478,7 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
 def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
     page."""
+    # A page has pictures of its own. On slides and in a terminal, the cells follow each other.
     if subject.options.suffix == ".html" and shown.trace is not None:
         return _cells_on_page(subject.model, indices=shown.indices, trace=shown.trace)
     guesses: Guesses = []
@@ -528,6 +545,7 @@ def _cells_to_json(
     subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
 ) -> dict[str, Any]:
     """Return the cells for JSON. The first one is repeated at the top level."""
+    # As in Python, layer and unit are numbers, and not the text that is typed.
     drawn = []
     for cell in cells:
         index = {"layer": cell.layer, "unit": cell.unit}
@@ -571,6 +589,7 @@ def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
 
 
 def _measure_surprise(subject: Subject[NoOptions]) -> Trace:
+    # The first character of a text without context is predicted by nothing.
     trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
         raise DataError(
@@ -593,10 +612,11 @@ def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
 
 def export_arrays(subject: Subject[Any], export: Path) -> None:
     """Write the trace of the text to `export`, and the labels of the detectors."""
+    # The outputs h as well: whoever takes arrays wants to fit something to them.
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = subject.study.half
-    if subject.options.cells:
+    if subject.options.cells:  # chosen by the user
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
     deliver(Shown("", pictures=(), data=None, arrays=arrays), export)

@@ -97,12 +97,11 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
             _append(steps, loss)
 
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-    losses = {cast(int, one.step): cast(float, one.nats) for one in validations}
     return LearningCurve(
         run=folder.name,
         validation=_loss_curve(validations, chars_per_step),
         training=_loss_curve(steps, chars_per_step),
-        **logged_fields(folder, config=config, losses=losses, problems=problems),
+        **logged_fields(folder, config=config, problems=problems),
     )
 
 

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
 from charrnn.runs.description import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import (
@@ -144,12 +143,12 @@ def summarize(folder: RunReader) -> RunSummary:
     # What the log says: how far training came, and how well it did.
     step = 0
     seconds = 0.0
-    losses: dict[int, float] = {}
+    losses: list[float] = []
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         step = max(step, loss.step or 0)
         seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
-            losses[loss.step or 0] = loss.nats
+            losses.append(loss.nats)
 
     # How large the model is, which depends on the alphabet.
     num_weights = None
@@ -169,20 +168,15 @@ def summarize(folder: RunReader) -> RunSummary:
         step=step,
         num_steps=config.steps or 0,
         num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
-        best_nats=min(losses.values(), default=None),
+        best_nats=min(losses, default=None),
         minutes=seconds / 60,
-        **logged_fields(folder, config=config, losses=losses, problems=problems),
+        **logged_fields(folder, config=config, problems=problems),
     )
 
 
-def logged_fields(
-    folder: RunReader, config: Config, losses: Mapping[int, float], problems: Sequence[str]
-) -> dict[str, Any]:
-    """Return the fields that a summary and a learning curve share; `losses` are the logged
-    validation losses by step.
-
-    The `problems` of the run's log and alphabet are among its warnings.
-    """
+def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that a summary and a learning curve share. The `problems` of the run's log
+    and alphabet are its warnings."""
     # A damaged checkpoint is reported by the commands that load it.
     state: Mapping[str, JSON] = {}
     with contextlib.suppress(CheckpointError):
@@ -194,38 +188,8 @@ def logged_fields(
         "digest": digest if isinstance(digest, str) else None,
         "alphabet": config.alphabet,
         "split": config.split,
-        "warnings": (*problems, *loss_problems(folder, state=state, losses=losses)),
+        "warnings": tuple(problems),
     }
-
-
-def loss_problems(
-    folder: RunReader, state: Mapping[str, JSON], losses: Mapping[int, float]
-) -> tuple[str, ...]:
-    """Return whether logged validation losses, by step, contradict what the newest `state` says of
-    the best one."""
-    best = best_checkpoint(state)
-    newest = state.get("step")
-    if best is None or not isinstance(newest, int):
-        return ()
-    nats = cast(float, state["best_nats"])
-
-    # A process that was killed may have logged a validation that it did not save.
-    num_known = newest if state.get("is_validation_due") is True else newest + 1
-    least = min((loss for step, loss in losses.items() if step < num_known), default=nats)
-
-    # A smaller loss than the best one contradicts it, and so does another one at its step.
-    logged = least
-    if least > nats:
-        logged = losses.get(checkpoint_step(best), nats)
-    if logged == nats:
-        return ()
-
-    problem = (
-        f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in"
-        " the newest checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn"
-        f" evaluate {folder.name}"
-    )
-    return (problem,)
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
@@ -322,14 +286,13 @@ def select_runs(
     *,
     most: int,
     sort: str | None = None,
-    training: bool = False,
     checkpoints: Path = CHECKPOINTS,
 ) -> tuple[list[Path], int, list[str]]:
     """Return the folders of the runs whose learning curves are drawn, how many they were selected
     from, and problems.
 
     Of the named runs, or of all in a folder, these are the `most` newest ones with a validation
-    loss (or with `training`, with a step); with `sort` the first ones by one of `SORT_KEYS`. As
+    loss; with `sort` the first ones by one of `SORT_KEYS`. As
     many as are named are selected in any case. A problem says why a damaged run is left out. Raises
     UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
     """
@@ -342,7 +305,7 @@ def select_runs(
 
     # The newest, or first, of those with something to draw.
     found, problems = _summarize_each(folders, sort=sort, is_named=False)
-    paths = [path for path, run in found if run.best_nats is not None or (training and run.step)]
+    paths = [path for path, run in found if run.best_nats is not None]
     selected = paths[-most:] if sort is None else paths[:most]
     return selected, len(paths), problems
 

@@ -5,10 +5,9 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 
 import copy
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -312,15 +311,9 @@ class Trainer:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
-        """Copy another run's `model_tensors` before the first step.
-
-        Raises CheckpointError, with nothing changed, if they do not fit.
-        """
-        try:
-            copies = _fit_network(self.network, model) + _fit_network(self.averaged, model)
-        except _DoesNotFit as reason:
-            raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
-        _copy_all(copies)
+        """Copy another run's `model_tensors`, which have these shapes, before the first step."""
+        _copy_all(self.network.state_dict(), model)
+        _copy_all(self.averaged.state_dict(), model)
         self.state = self._initial_state().map(Tensor.detach)
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
@@ -351,40 +344,30 @@ class Trainer:
         training: Mapping[str, NDArray[Any]],
         counters: Mapping[str, Any],
     ) -> None:
-        """Copy what `model_tensors` and `snapshot` returned.
-
-        Raises CheckpointError, with nothing changed, if it does not fit this network.
-        """
-        # Where training was.
-        step: Any = counters.get("step")
-        cursor: Any = counters.get("cursor")
-        if not (_is_count(step) and _is_count(cursor)):
-            raise CheckpointError(
-                "training.json has no usable step and cursor"
-                f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
-            )
-
-        # Everything is checked before anything is copied.
+        """Copy what `model_tensors` and `snapshot` returned. Raises CheckpointError if it is of
+        another configuration; this trainer is of no use then."""
+        # Not checked one by one before: the manifest vouches for every file of a checkpoint, so
+        # that only a config.yaml from another run can ask for other tensors than were saved.
         try:
-            whole = self.network.initial_state(self.batches.batch_size)
-            expected = torch.from_numpy(pack(whole.map(lambda part: part.detach().cpu().numpy())))
-            _fit(expected, training, "state")
-            saved = unpack(training["state"], has_history=whole.history is not None)
+            _copy_all(self._tensors(), training)
+            saved = unpack(training["state"], has_history=self.state.history is not None)
 
-            # The weights and their averages, some of which are in the model file only.
-            copies = [_fit(value, training, name) for name, value in self._tensors().items()]
-            if len(self._networks) > 1:
-                if self._table is not None:
-                    copies.append(_fit(self._table.weight, model, SPARSE_TABLE))
-            elif self.averaged is not self.network:
-                copies += _fit_network(self.averaged, model)
-        except _DoesNotFit as reason:
+            # The averages, which are in the model file only unless they are of an ensemble.
+            if len(self._networks) == 1 and self.averaged is not self.network:
+                _copy_all(self.averaged.state_dict(), model)
+            elif len(self._networks) > 1 and self._table is not None:
+                _copy_all({SPARSE_TABLE: self._table.weight}, model)
+
+            # Where training was. The text is read in a circle, so that any number would do.
+            step: int = counters["step"]
+            cursor: int = counters["cursor"]
+            if not 0 <= cursor < 1 << 62:
+                raise ValueError("its cursor is no place in a text")
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"The saved training state does not fit config.yaml: {reason}"
-            ) from None
+                f"The saved training state does not fit config.yaml: {error}"
+            ) from error
 
-        # Copied in place: the optimizers and the averages hold these very tensors.
-        _copy_all(copies)
         self.state = saved.map(
             lambda part: torch.from_numpy(part[..., self.rows, :].copy()).to(self.device)
         )
@@ -392,41 +375,14 @@ class Trainer:
         self.cursor = cursor
 
 
-Copy: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""A tensor to be overwritten, and the tensor of the same shape with its new values."""
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value < 1 << 62
-
-
 def _dense_weights(network: nn.Module) -> list[Tensor]:
     """Return the weights of a network but its table of n-grams."""
     return [weight for name, weight in network.named_parameters() if name != SPARSE_TABLE]
 
 
-class _DoesNotFit(Exception):
-    """A saved tensor is missing, superfluous or of another shape; the message names it."""
-
-
-def _fit(value: torch.Tensor, saved: Mapping[str, NDArray[Any]], name: str) -> Copy:
-    """Pair a tensor with the saved one of that name. Raises _DoesNotFit."""
-    if name not in saved:
-        raise _DoesNotFit(f"{name} is missing")
-    if saved[name].shape != value.shape:
-        raise _DoesNotFit(f"{name} of shape {saved[name].shape}, not {tuple(value.shape)}")
-    return value, torch.from_numpy(saved[name])
-
-
-def _fit_network(network: nn.Module, model: Mapping[str, NDArray[Any]]) -> list[Copy]:
-    """Pair all weights of a network with the saved ones. Raises _DoesNotFit."""
-    values = network.state_dict()
-    if unknown := [name for name in model if name not in values]:
-        raise _DoesNotFit(f"{unknown[0]} is not a tensor of this network")
-    return [_fit(value, model, name) for name, value in values.items()]
-
-
 @torch.no_grad()
-def _copy_all(copies: list[Copy]) -> None:
-    for value, saved in copies:
-        value.copy_(saved)
+def _copy_all(values: Mapping[str, Tensor], saved: Mapping[str, NDArray[Any]]) -> None:
+    """Overwrite tensors with the saved ones of the same names."""
+    # In place: the optimizers and the averages hold these very tensors.
+    for name, value in values.items():
+        value.copy_(torch.from_numpy(saved[name]))
