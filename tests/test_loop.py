@@ -201,7 +201,7 @@ def test_an_underused_budget_warns_first(
     monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
 ) -> None:
     monkeypatch.setattr(
-        plan, "measure_step", lambda *arguments: (1000.0, 1)
+        plan, "measure_step", lambda *_, **__: (1000.0, 1)
     )  # so slow that one step is planned
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
     *events, last, done = charrnn.train(
@@ -219,7 +219,7 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The clock of the end of training is two minutes ahead: the machine became busier."""
-    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
     settings = {**SETTINGS, "steps": None, "minutes": 1.0}
     done = TrainingSession._done
     monkeypatch.setattr(TrainingSession, "_done", lambda self: replace(done(self), seconds=180.4))
@@ -231,7 +231,7 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1e-6, 1))
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
     started, *events = charrnn.train(
@@ -241,7 +241,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
     assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
     assert not any(event.event == "warning" for event in events)
     # Minutes beyond that are asked for on purpose, so they are not cut.
-    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (600.0, 1))
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (600.0, 1))
     resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
     assert resumed.event == "start" and resumed.num_steps == 2 + 5
 

@@ -100,6 +100,7 @@ class _Loaded:
 
 def load_place(place: str) -> Any:
     """Import a module and return what it has under a name; "module:name", or "module" alone."""
+    # A place is a text, so that offering a thing imports nothing.
     module, _, name = place.partition(":")
     imported = import_module(module)
     if not name:
@@ -117,6 +118,7 @@ def has_room(room: str) -> bool:
 
 def about_missing_rooms() -> str:
     """Return the sentence that names the rooms that are missing, "" if none is."""
+    # Rooms within rooms are left out: whoever lacks the outer one knows enough.
     missing = [f"charrnn.{room}" for room in ROOMS if "." not in room and not has_room(room)]
     if not missing:
         return ""
@@ -175,6 +177,7 @@ def find_extension(
 
 def find_named(specification: Names, name: str) -> Any:
     """Import and return what is offered by a name, None if there is none."""
+    # Of two with one name the first one counts, which is that of a room.
     for one in offered_by_name(specification, "name"):
         if one.name == name:
             return load_place(one.place)
@@ -249,6 +252,7 @@ def run_foreign(
 
 def _run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function by `run_foreign`; the package that it belongs to is that of a place."""
+    # The outermost package: what it imports of its own is its fault, too.
     package = place.partition(":")[0].partition(".")[0]
 
     def is_theirs(frame: FrameType) -> bool:
@@ -271,6 +275,7 @@ def _loaded() -> _Loaded:
             manager.register(import_module(name), name)
             sources[name] = Source(package="charrnn", extension=f"room {name}")
 
+    # Other packages: whatever fails in one of them must not fail for the others.
     for entry_point in _entry_points():
         source = _source_of(entry_point)
         if source.extension in sources:
@@ -311,6 +316,7 @@ def _source_of(entry_point: metadata.EntryPoint) -> Source:
 def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Source, Any]]:
     """Call a hook of every package; leave out those whose function fails or returns another
     class."""
+    # Asked anew at every call: a package may look at what else is installed.
     loaded = _loaded()
     name = specification.__name__
     caller: pluggy.HookCaller = getattr(loaded.manager.hook, name)
@@ -338,6 +344,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
 
 def leave_out(reason: str) -> None:
     """Note why something that another package adds is left out."""
+    # Each reason once, however often the hook is asked.
     message = Message(reason)
     if message not in LEFT_OUT:
         LEFT_OUT.append(message)

@@ -122,6 +122,7 @@ class Cell:
     @classmethod
     def value(cls, ops: Ops[A], state: CellState[A]) -> A:
         """Compute the cell values, (B, H) in [-1, 1], as `shows` says."""
+        # The memory is the last part of every state: h where there is no c.
         return state[-1] if cls.shows == "h" else ops.tanh(state[-1])
 
     @classmethod
@@ -170,9 +171,13 @@ class Gru(Cell):
     def step(
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
+        # One product for all three blocks: r multiplies U_n h, not h as in the paper, which would
+        # need a product of its own after r is known.
         (h,) = state
         x_r, x_z, x_n = ops.split(x, 3)
         u_r, u_z, u_n = ops.split(product("hh", h), 3)
+
+        # The gates in the order of `gates`. n + z (h - n) is (1 - z) n + z h with one product less.
         z = ops.sigmoid(x_z + u_z)
         n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
         return (ops.clamp(n + z * (h - n)),)
@@ -197,6 +202,7 @@ class Lstm(Cell):
     ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
+        # Clamped before h is computed of it: else a clamped unit would act one character late.
         c = ops.clamp(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
@@ -207,6 +213,7 @@ class Peephole(Lstm):
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        # One weight per unit, as in the paper: each gate sees the c of its own unit only.
         return dict.fromkeys(("weight_ci", "weight_cf", "weight_co"), ((hidden_size,), "zeros"))
 
     @staticmethod
@@ -215,6 +222,7 @@ class Peephole(Lstm):
     ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
+        # f and i see the c before the character, o the one after it.
         kept = ops.sigmoid(f + extras["weight_cf"] * c) * c
         c = ops.clamp(kept + ops.sigmoid(i + extras["weight_ci"] * c) * ops.tanh(g))
         return ops.sigmoid(o + extras["weight_co"] * c) * ops.tanh(c), c
@@ -235,6 +243,7 @@ class Coupled(Lstm):
     ) -> CellState[A]:
         h, c = state
         f, g, o = ops.split(x + product("hh", h), 3)
+        # f c + (1 - f) g, with one product less.
         g = ops.tanh(g)
         c = ops.clamp(g + ops.sigmoid(f) * (c - g))
         return ops.sigmoid(o) * ops.tanh(c), c
@@ -254,6 +263,7 @@ class Mlstm(Lstm):
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
         h, c = state
+        # m stands where an LSTM has h, so that a character chooses how h is read.
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
         u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
         c = ops.clamp(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
@@ -281,6 +291,7 @@ class Mogrifier(Lstm):
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        # Rounded up: no layer is so small that it has none.
         rank = -(-hidden_size // 8)
         left = ((hidden_size, rank), "zeros")
         right = ((rank, hidden_size), "uniform")
@@ -291,11 +302,13 @@ class Mogrifier(Lstm):
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
         h, c = state
-        # m(y) * x = x + x * tanh(y).
+        # m(y) * x = x + x * tanh(y). First h gates x, then the gated x gates h.
         q_h = ops.linear(ops.linear(h, extras["right_q"]) * Mogrifier.SCALE, extras["left_q"])
         x = x + x * ops.tanh(q_h)
         r_x = ops.linear(ops.linear(x, extras["right_r"]) * Mogrifier.SCALE, extras["left_r"])
         h = h + h * ops.tanh(r_x)
+
+        # From here on an LSTM of both.
         i, f, g, o = ops.split(product("xh", x) + product("mh", h), 4)
         c = ops.clamp(ops.sigmoid(f + Mogrifier.FORGET_BIAS) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
@@ -327,9 +340,11 @@ class Slstm(Cell):
     ) -> CellState[A]:
         h, log_n, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
+        # ln(f n / i): -softplus(-f) is ln f, and the input of i is its logarithm already.
         log_ratio = log_n - ops.softplus(-f) - i
         g = ops.tanh(g)
         c = ops.clamp(g + ops.sigmoid(log_ratio) * (c - g))
+        # The new ln n is ln(f n + i) = ln i + ln(f n / i + 1), in which nothing overflows.
         return ops.sigmoid(o) * c, i + ops.softplus(log_ratio), c
 
 
@@ -350,6 +365,7 @@ class LinearCell(Cell):
     def step(
         cls, ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
+        # Character by character, where a unit is clamped or text is generated; else `scan` has it.
         a, b = cls.coefficients(ops, x=x, extras=extras)
         return (ops.clamp(a * state[0] + b),)
 
@@ -367,6 +383,7 @@ class MinGru(LinearCell):
 
     @staticmethod
     def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+        # (1 - z) n, with one operation less.
         z, n = ops.split(x, 2)
         z = ops.sigmoid(z)
         return z, n - z * n
@@ -386,6 +403,7 @@ class MinLstm(LinearCell):
         f, i, n = ops.split(x, 3)
         f = ops.sigmoid(f)
         i = ops.sigmoid(i)
+        # Both gates may be 0 in float32. The kept share is the rest, so that the sum is 1 exactly.
         written = i / (f + i + EPSILON)
         return 1 - written, written * n
 

@@ -64,6 +64,7 @@ class Residual(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
+        # Below the first layer there is a character, which has no H numbers to add.
         joined: A = x + y if layer > 0 else y
         return joined
 
@@ -75,6 +76,7 @@ class Highway(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
+        # x + t (y - x), with one product less than the formula.
         joined: A = x + links.gate(layer, x) * (y - x) if layer > 0 else y
         return joined
 
@@ -99,6 +101,7 @@ class Grid(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
+        # x is in the state of that LSTM already: it is what the layer below left there.
         return links.climb(layer, y)
 
 
@@ -115,6 +118,7 @@ class Attention(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
+        # y is kept after it was used: a character does not attend to itself.
         joined: A = y + links.attend(layer, y)
         return joined
 

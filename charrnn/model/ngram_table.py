@@ -36,6 +36,8 @@ def next_row(row: Any, older: Any, num_rows: int) -> Any:
 def rows_of(read: Sequence[Any], num_rows: int) -> list[Any]:
     """Return the rows of the n-grams that end with the last of HISTORY_LENGTH + 1 characters, the
     shortest first."""
+    # From one character on, each row follows from the last by one older character. Below the
+    # shortest n-gram the network knows all that counts do.
     row = read[-1]
     rows = []
     for older in read[-2::-1]:
@@ -54,6 +56,7 @@ def add_ngrams(
 
     Returns the history after the ids.
     """
+    # In place, and in this order: float32 rounds sums of another order otherwise.
     read = np.column_stack((history, np.asarray(ids, np.int64) + 1))
     for row in rows_of(list(read.T), len(table)):
         logits += table[row]

@@ -38,6 +38,7 @@ class RecurrentState(Generic[A]):
 
             state.map(partial(np.take, indices=rows, axis=-2))
         """
+        # Negative axes serve both: the vectors have four, the history two.
         vectors = function(self.vectors, *(other.vectors for other in others))
         if self.history is None:
             return RecurrentState(vectors)
@@ -58,6 +59,7 @@ def reset_rows(
     state: RecurrentState[Tensor], initial: RecurrentState[Tensor], is_reset: Tensor
 ) -> RecurrentState[Tensor]:
     """Return a state in which the batch rows that is_reset (B,) marks are those of `initial`."""
+    # `where` and not a product with the mask: a state that has grown to infinity is forgotten, too.
     return state.map(lambda old, new: torch.where(is_reset[:, None], new, old), initial)
 
 
@@ -67,6 +69,7 @@ def pack(state: RecurrentState[NDArray[np.float32]]) -> NDArray[np.float32]:
 
     The history begins the last vector of the first layer; the rest of the last vectors is 0.
     """
+    # Numbers up to 2^24 are exact in float32, far more than an alphabet has.
     if state.history is None:
         return np.ascontiguousarray(state.vectors)
     num_layers, _, batch_size, size = state.vectors.shape

@@ -103,6 +103,7 @@ class Architecture:
         """
         found = {}
         for name, weight in tensors.items():
+            # Biases, tables and `Cell.extras` have no product of their own.
             match = LINEAR.fullmatch(name)
             if match is None or name in TABLES:
                 continue

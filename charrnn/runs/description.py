@@ -54,6 +54,7 @@ class RunDescription:
     @classmethod
     def of(cls, folder: Path, config: Config, vocab: Vocab) -> RunDescription:
         """Serialize a configuration, with its seal, and an alphabet."""
+        # In ASCII, so that no tool that rewrites line ends or encodings changes the digest.
         vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
         return cls(folder, seal(to_yaml(config)), vocab_json)
 
@@ -76,6 +77,7 @@ def read_config(path: Path) -> Config:
 
     Raises CheckpointError when it is missing or too large, and as `check_seal` and `parse_config`.
     """
+    # The seal first: a value that was edited would otherwise be used, or blamed on damage.
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     check_seal(path, data)
     return parse_config(path, data)
@@ -87,6 +89,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the
     cell is unknown, NewerFormatError for a field that this version does not have.
     """
+    # Three kinds of trouble, with three remedies: upgrade, install a package, use another copy.
     try:
         config = from_yaml(data.decode("utf-8"), _ORIGIN)
     except UnknownFieldError as error:
@@ -123,6 +126,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_cell(config_yaml: str) -> None:
+    # By its text: the parser refused the value, and says no more of it.
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
     if line is not None and line[1] not in ("auto", *CELLS, *offered_names(cell_types)):
         raise MissingCellError(
@@ -144,6 +148,7 @@ def seal_line(body: bytes) -> bytes:
 
 def check_seal(path: Path, data: bytes) -> None:
     """Raise CheckpointError unless the content of the file at `path` matches its seal."""
+    # The whole line, not the digest in it: its words are part of what is checked.
     first_line, newline, body = data.partition(b"\n")
     if first_line + newline != seal_line(body):
         raise CheckpointError(

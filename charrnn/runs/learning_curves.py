@@ -90,6 +90,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     problems: list[str] = []
     validations: list[LoggedLoss] = []
     steps: list[LoggedLoss] = []
+    # Steps are many: they are kept only where they are asked for.
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         if loss.is_validation:
             _append(validations, loss)
@@ -117,6 +118,7 @@ def _append(logged: list[LoggedLoss], loss: LoggedLoss) -> None:
 
 
 def _loss_curve(logged: Sequence[LoggedLoss], chars_per_step: int) -> LossCurve:
+    # `_append` has left out what has no step or no loss.
     steps = tuple(cast(int, one.step) for one in logged)
     return LossCurve(
         steps=steps,
@@ -150,6 +152,7 @@ def learning_curves(
             f" seconds.{near}"
         )
 
+    # Nothing to read is an error, unlike in a table, which may be empty.
     folders = find_runs(runs, checkpoints=checkpoints)
     if not folders:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")

@@ -78,6 +78,7 @@ class MetricsLog:
         """
         seconds = 0.0
         for _, record in self._records(problems):
+            # Steps and validations are told apart by what they measured.
             is_validation = "val_nats" in record
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             step = _finite(record.get("step"))
@@ -115,6 +116,7 @@ class MetricsLog:
         A resumed run then logs each step once. Raises CheckpointError if the file cannot be read,
         CharRNNError if it cannot be written.
         """
+        # Read as a whole before the file is replaced, which is done at once or not at all.
         problems: list[str] = []
         records = list(self._records(problems))
         if self.path.exists():
@@ -131,6 +133,7 @@ class MetricsLog:
         `problems`."""
         if not os.path.lexists(self.path):
             return
+        # The last line has no line end if a crash has cut it off: that is no damage.
         lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
         for number, line in enumerate(lines, start=1):
             record = _parse(line)
@@ -147,6 +150,7 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
 
+    # NaN and Infinity are no JSON, though Python reads them.
     try:
         record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):

@@ -195,6 +195,7 @@ def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) ->
 def text_name(corpus: tuple[str, ...]) -> str:
     """Return a corpus in short: its first source without folder and suffix, and the number of
     others, as in "a +2"."""
+    # A table has room for a word, and names of files are mostly long paths.
     if not corpus:
         return "standard library"
     if corpus[0] == "-":
@@ -239,6 +240,7 @@ def find_runs(
     The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist
     and for a model file.
     """
+    # Those of sweeps, too: a run is a run, whoever started it.
     if not runs:
         return list_runs_and_sweeps(checkpoints)
 
@@ -319,6 +321,7 @@ def read_each(
     problems = []
     with task("runs", total=len(folders), unit="runs") as advance:
         for folder in folders:
+            # Of all in a folder, one that is damaged must not hide the others.
             try:
                 found.append(read(folder))
             except CharRNNError as error:
@@ -343,6 +346,7 @@ def _summarize_each(
         folders, read=lambda folder: (folder.path, summarize(folder)), is_named=is_named
     )
 
+    # As they were given: oldest first.
     if sort is None:
         return found, problems
 

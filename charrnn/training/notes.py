@@ -21,6 +21,7 @@ LISTED_CHARACTERS = 12
 def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, ...]:
     """Describe what the user may not expect of the text, and which settings were changed to fit
     it."""
+    # What the text is, then what was changed because of it, then what the budget came to.
     notes = [
         *text.corpus.notes,
         *_document_notes(planned, text),
@@ -48,6 +49,7 @@ def _document_notes(planned: Config, text: RunText) -> list[str]:
     """Describe how many documents the text has."""
     if planned.end_id is None:
         return []
+    # Every document ends with END, whose code point is 0.
     counted_characters = text.corpus.counted
     num_documents = int(counted_characters.counts[counted_characters.code_points == 0].sum())
     validation = text.ids[text.num_train : text.num_before_test]
@@ -57,6 +59,7 @@ def _document_notes(planned: Config, text: RunText) -> list[str]:
 
 def _unknown_notes(planned: Config, text: RunText) -> list[str]:
     """Describe which characters are read as unknown."""
+    # Why they are, which decides what can be done about it.
     num_unknown = len(text.corpus.unknown)
     if not num_unknown:
         return []
@@ -93,6 +96,7 @@ def _budget_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     if asked.minutes is None:
         return []
     notes: list[str] = []
+    # A budget that is not used up, or that is too small to teach anything.
     num_steps = resolved(planned.steps or 0)
     if recipe.ends_early(asked, planned=planned, num_train_chars=text.num_train):
         num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
@@ -108,6 +112,8 @@ def _budget_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
             " measuring, which is too few to learn words. Give more, or a smaller"
             f" {named('hidden_size')}"
         )
+
+    # A user who sees idle processors would take it for a mistake.
     most = torch.get_num_threads()
     if asked.threads == "auto" and resolved(planned.threads) < most:
         used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
@@ -129,6 +135,7 @@ def extension_note(config: Config, initial: Checkpoint, text: RunText) -> tuple[
         return (
             f"the alphabet of {config.init_from} has all characters of this text: none was added",
         )
+    # With quotation marks and escapes: new characters are often spaces of some kind.
     listed = [repr(character) for character in added[:LISTED_CHARACTERS]]
     if len(added) > LISTED_CHARACTERS:
         listed.append("…")

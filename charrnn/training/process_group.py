@@ -63,12 +63,14 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is true in any process."""
+        # A sum, because that is the one exchange that every backend has.
         total = torch.tensor(float(flag))
         self.sum_in_place([total])
         return bool(total > 0)
 
     def first(self, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first process only; return what it returns, as JSON has it."""
+        # An error of the first process ends the others, which would wait for its answer.
         result = None
         with self.together():
             if self.is_first:
@@ -81,6 +83,7 @@ class ProcessGroup:
 
         A file that the first one downloads or caches is there for the others.
         """
+        # One process per host: hosts do not share a disk, the processes of one do.
         result = None
         with self.together():
             if self.local_rank == 0:
@@ -106,11 +109,13 @@ class ProcessGroup:
                 f" at least one\nstart at most {most}, or train with a larger"
                 f" {named('batch_size')}"
             )
+        # Rounded down at both ends, so that the parts of all processes join without a gap.
         return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
     def device(self, device: torch.device) -> torch.device:
         """Return the device that this process computes on: one GPU per process. Raises UsageError
         without enough."""
+        # On a CPU the processes share its cores (`Config.threads`).
         if self.size == 1 or device.type != "cuda":
             return device
         if self.local_size > torch.cuda.device_count():
@@ -131,6 +136,7 @@ class ProcessGroup:
 
     def check_same_text(self, digest: str) -> None:
         """Raise DataError if this process read a text with another `digest` than the first one."""
+        # Another text under the same name: gradients of both would be added without any error.
         first = self.of_first(digest)
         with self.together():
             if digest != first:
@@ -169,6 +175,7 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 
     Raises UsageError if its variables are wrong, CharRNNError if the others cannot be reached.
     """
+    # Torchrun, and what imitates it, sets these variables; nothing else tells that it started this.
     if group is not None or "WORLD_SIZE" not in os.environ:
         yield group or SINGLE
         return

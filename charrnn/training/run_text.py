@@ -57,6 +57,7 @@ class RunText:
 def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> RunText:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises
     DataError."""
+    # The weights to start with have rows for their own characters.
     vocab = None if initial is None else initial.description.vocab()
     text = read_text(config, stdin, vocab)
     if config.init_from is not None:
@@ -76,6 +77,7 @@ def read_text(
     characters to `vocab`. Raises DataError if it cannot be used, CharRNNError if the ids of a large
     one cannot be written to a disk.
     """
+    # A resumed run reads what it recorded, whose digest is checked; a new one what was named.
     if recorded is not None:
         corpus = recorded.read(vocab=vocab, stdin=stdin, instead="start a new run")
     else:
@@ -90,6 +92,8 @@ def read_text(
             min_count=config.min_count,
             stdin=stdin,
         )
+
+    # A character that is only read and one that is predicted, at least.
     parts = split_text(corpus.ids, config)
     if parts[0].stop < 2:
         raise DataError(
@@ -106,6 +110,7 @@ def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
     The loss would be excellent, and say nothing: most of what is predicted would be the unknown
     symbol.
     """
+    # Bytes have no unknown symbol.
     if text.vocab.kind == "byte":
         return
     parts = {
@@ -117,6 +122,7 @@ def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
         share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share <= MAX_UNKNOWN_SHARE:
             continue
+        # An alphabet that was extended has all but the rare ones.
         remedy = named("extend_alphabet")
         if extended:
             remedy = named("min_count", 1)
