@@ -180,7 +180,7 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(
 
 
 @pytest.mark.parametrize("name", ["momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"])
-def test_a_training_state_of_another_configuration_is_refused(name: str) -> None:
+def test_a_training_state_of_another_configuration_is_refused(name):
     trainer = make_trainer()
     model, training, counters = save(trainer)
     rest = {key: value for key, value in training.items() if key != name}
