@@ -302,7 +302,7 @@ class SampleOutput:
         if not self.num_places:
             return []
         found: list[Hesitation] = self.first.hesitations(
-            self.model.generator, generator=text, text=self.num_places, count=self.drawn_with
+            self.model.generator, text, count=self.num_places, options=self.drawn_with
         )
         return found
 
