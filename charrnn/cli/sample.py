@@ -67,9 +67,9 @@ class SampleCommandOptions(CommandOptions):
     )
     prime: str | None = option(
         None,
-        "--prime TEXT|@FILE",
-        "Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an @. An"
-        " empty one begins anywhere.",
+        flags="--prime TEXT|@FILE",
+        help="Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an"
+        " @. An empty one begins anywhere.",
     )
     drawing: SampleOptions = option_group(SampleOptions)
     cell: str | None = option(

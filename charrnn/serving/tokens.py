@@ -100,7 +100,7 @@ def continue_prompt(
     if generator.config.end_id is not None:
         start = sampling.start_ids(vocab, generator.config.end_id)
         primed = sampling.prime_model(stepper, start)
-    return _without_first(_measured(generator, primed, shown, num_top=num_top))
+    return _without_first(_measured(generator, primed=primed, pieces=shown, num_top=num_top))
 
 
 def _pieces(vocab: Vocab, ids: sampling.Ids) -> Iterator[Piece]:

@@ -442,9 +442,9 @@ class TrainingSession:
         stepper = Stepper(config, tensors=self.trainer.model_tensors(), precision="int8")
         blocks = sample_ids(
             stepper,
-            prime_model(stepper, opening_ids(stepper, vocab, config.end_id)),
-            [Shaping(temperature=SAMPLE_TEMPERATURE)],
-            [config.seed],
+            primed=prime_model(stepper, opening_ids(stepper, vocab=vocab, end_id=config.end_id)),
+            shapings=[Shaping(temperature=SAMPLE_TEMPERATURE)],
+            seeds=[config.seed],
             length=SAMPLE_LENGTH,
             banned=undrawable_ids(vocab, config.end_id),
         )
