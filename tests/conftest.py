@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,9 +34,7 @@ import pytest
 from environment import REPOSITORY, clean_environment
 
 if TYPE_CHECKING:
-    from synthetic import SyntheticCorpus
-
-    from charrnn.api import Model
+    pass
 
 __all__ = [
     "REPOSITORY",
@@ -169,7 +167,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shortcuts() -> Iterator[None]:
+def shortcuts():
     """Let every training write a tenth of the usual sample at each evaluation: the tests' runs are
     short.
 
@@ -180,7 +178,7 @@ def shortcuts() -> Iterator[None]:
         lambda folders, chosen, entry_points=metadata.entry_points: entry_points(**dict(chosen))
     )
 
-    def entry_points(**chosen: str) -> metadata.EntryPoints:
+    def entry_points(**chosen):
         folders = [
             (path, os.stat(path).st_mtime_ns) for path in sys.path if path and os.path.exists(path)
         ]
@@ -198,7 +196,7 @@ def copy_run(run: Path, target: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def standard_environment(monkeypatch):
     """Start every test with the same environment and signal handlers, whatever the last one
     changed, and without the findings that it cached.
 
@@ -245,16 +243,14 @@ class TrainedRun:
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ran]:
+def command(tmp_path, monkeypatch, capsys):
     """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two
     streams."""
     from charrnn.cli.app import run
 
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object, stdin: bytes = b"") -> Ran:
+    def call(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
@@ -265,13 +261,11 @@ def command(
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+def process(tmp_path):
     """Run `python ARGUMENTS` in a new process, in the same empty folder; `-m charrnn ...` is the
     command."""
 
-    def call(
-        *arguments: object, stdin: bytes = b"", **environment: str
-    ) -> subprocess.CompletedProcess[bytes]:
+    def call(*arguments, stdin=b"", **environment):
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             input=stdin,
@@ -286,7 +280,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 @pytest.fixture(scope="session")
-def corpus() -> SyntheticCorpus:
+def corpus():
     """Return the training text of the models below."""
     from synthetic import make_corpus
 
@@ -294,7 +288,7 @@ def corpus() -> SyntheticCorpus:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory):
     """Return a folder that all workers of this run of the tests share."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
@@ -317,7 +311,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
+def corpus_file(corpus, shared):
     """Write the corpus to `synthetic.txt`; an absolute path, so that its runs find it from any
     folder."""
     path = shared / "synthetic.txt"
@@ -328,9 +322,7 @@ def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_run(
-    corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., TrainedRun]:
+def train_run(corpus_file, shared, tmp_path_factory):
     """Return a function that trains a run on the corpus, or copies it from a worker; settings as
     for `Config`."""
     import charrnn
@@ -338,7 +330,7 @@ def train_run(
 
     classes = {cls.event: cls for cls in get_args(TrainEvent)}
 
-    def make(name: str, **settings: Any) -> TrainedRun:
+    def make(name, **settings):
         config = charrnn.Config(**{"corpus": (str(corpus_file),), **SMALL_RUN, **settings})
         key = hashlib.sha256(repr((name, config)).encode()).hexdigest()[:16]
         trained, log = shared / key / name, shared / f"{key}.json"
@@ -355,7 +347,7 @@ def train_run(
 
 
 @pytest.fixture(scope="session")
-def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
+def lstm(train_run):
     """Train an LSTM until it has learned the corpus: the words, the quotations, the brackets."""
     sizes = {
         "steps": 300,
@@ -369,7 +361,7 @@ def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
 
 
 @pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
+def model(lstm):
     """Load the LSTM; each module has a model of its own."""
     import charrnn
 
@@ -377,19 +369,19 @@ def model(lstm: TrainedRun) -> Model:
 
 
 @pytest.fixture(scope="session")
-def gru(train_run: Callable[..., TrainedRun]) -> TrainedRun:
+def gru(train_run):
     """Train a GRU of two layers for a few steps."""
     return train_run("gru-001", cell="gru", num_layers=2, steps=12)
 
 
 @pytest.fixture(scope="session")
-def rnn(train_run: Callable[..., TrainedRun]) -> TrainedRun:
+def rnn(train_run):
     """Train a plain RNN for a few steps."""
     return train_run("rnn-001", cell="rnn", steps=12)
 
 
 @pytest.fixture(scope="session")
-def byte_run(train_run: Callable[..., TrainedRun], shared: Path) -> TrainedRun:
+def byte_run(train_run, shared):
     """Train an LSTM on the bytes of a text with characters of one, two, three and four bytes."""
     path = shared / "bytes.txt"
     with locked(shared / "bytes.lock"):
@@ -401,7 +393,7 @@ def byte_run(train_run: Callable[..., TrainedRun], shared: Path) -> TrainedRun:
 
 
 @pytest.fixture(scope="session")
-def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alphabet_run(tmp_path_factory):
     """Build a run that generates the alphabet and a newline, over and over. Forty characters of it
     are no loop."""
     from built_runs import build_chain
@@ -412,7 +404,7 @@ def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loop_run(tmp_path_factory):
     """Build a run whose most likely text is a loop of five characters."""
     from built_runs import build_chain
 
@@ -420,7 +412,7 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def chain_run(tmp_path_factory):
     """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in
     `chain.txt` beside it."""
     from built_runs import build_chain
@@ -433,7 +425,7 @@ def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
+def lab(lstm, command, tmp_path):
     """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the
     copy."""
     copied = tmp_path / "checkpoints" / lstm.name
@@ -442,7 +434,7 @@ def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch):
     """The working folder, which is empty, and whose name is a pattern."""
     folder = tmp_path / "here [1]*"
     folder.mkdir()

@@ -2,15 +2,11 @@
 units."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_RUN, TrainedRun
-from fixture_types import Process
-from synthetic import SyntheticCorpus
+from conftest import SMALL_RUN
 
 import charrnn
 from charrnn.config.settings import Config
@@ -30,19 +26,19 @@ from charrnn.training.events import EvaluationEvent
     ],
 )
 def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
-    process: Process, before: str, environment: dict[str, str], spins: str | None
-) -> None:
+    process, before, environment, spins
+):
     code = f"import os, sys; {before} import charrnn; print(os.environ.get('GOMP_SPINCOUNT'))"
     ran = process("-c", code, **environment)
     assert ran.stdout.decode().strip() == str(spins)
 
 
 @pytest.fixture(scope="module")
-def byte_model(byte_run: TrainedRun) -> charrnn.Model:
+def byte_model(byte_run):
     return charrnn.load(byte_run.path)
 
 
-def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun) -> None:
+def test_a_model_is_loaded_by_path_name_or_age(lstm, gru):
     assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
     assert charrnn.load("gru-001", checkpoints=gru.path.parent).name == "gru-001"
     assert charrnn.load(checkpoints=gru.path.parent).config.cell == "gru"
@@ -50,9 +46,9 @@ def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun
         charrnn.load(checkpoints=lstm.path / "empty")
 
 
-def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: Path) -> None:
+def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run):
     model = charrnn.load(alphabet_run)
-    options: dict[str, Any] = {"length": 60, "temperature": 4.0}
+    options = {"length": 60, "temperature": 4.0}
     drawn = [model.sample(**options) for _ in range(3)]
     # Two of three numbers below 2^31 are the same once in 700 million tries.
     assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 3
@@ -65,7 +61,7 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
 
 
 @pytest.mark.trained
-def test_log_probabilities_are_those_of_the_network(model: charrnn.Model) -> None:
+def test_log_probabilities_are_those_of_the_network(model):
     prime = 'molu tarn, "zib'
     sample = model.sample(prime=prime, length=60, seed=1, precision="fp32")
     ids = torch.from_numpy(model.vocab.encode(prime + sample.text).astype(np.int64))[:, None]
@@ -79,7 +75,7 @@ def test_log_probabilities_are_those_of_the_network(model: charrnn.Model) -> Non
     )
 
 
-def test_a_search_streams_its_best_text(model: charrnn.Model) -> None:
+def test_a_search_streams_its_best_text(model):
     search = model.search(width=6, length=40, prime="jora ", stops=("\n", ". "))
     pieces = list(search)
     assert all(pieces)
@@ -87,7 +83,7 @@ def test_a_search_streams_its_best_text(model: charrnn.Model) -> None:
     assert model.beam(width=6, length=40, prime="jora ", stops=("\n", ". ")) == search.texts
 
 
-def test_a_search_cuts_its_texts_and_scores_them(model: charrnn.Model) -> None:
+def test_a_search_cuts_its_texts_and_scores_them(model):
     stops = ("\n", ". ")
     texts = model.beam(width=6, length=40, prime="jora ", stops=stops)
     assert any(found.stop for found in texts)
@@ -99,7 +95,7 @@ def test_a_search_cuts_its_texts_and_scores_them(model: charrnn.Model) -> None:
         assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
 
 
-def test_a_search_of_bytes_streams_whole_characters(byte_model: charrnn.Model) -> None:
+def test_a_search_of_bytes_streams_whole_characters(byte_model):
     for length in range(8, 14):
         search = byte_model.search(width=4, length=length, prime="zäb ")
         pieces = list(search)
@@ -111,9 +107,7 @@ def test_a_search_of_bytes_streams_whole_characters(byte_model: charrnn.Model) -
     assert best.stop == "🙂"
 
 
-def test_a_cell_is_held_at_its_mean_or_at_zero_only(
-    model: charrnn.Model, corpus: SyntheticCorpus
-) -> None:
+def test_a_cell_is_held_at_its_mean_or_at_zero_only(model, corpus):
     text, context = corpus.text[-2_000:], corpus.text[-3_000:-2_000]
     at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
     # That a cell which follows quotations is needed inside them takes longer training: see
@@ -133,9 +127,7 @@ def test_a_cell_is_held_at_its_mean_or_at_zero_only(
         model.ablate(0, 0, "a")
 
 
-def test_encoded_text_is_read_as_text(
-    model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus
-) -> None:
+def test_encoded_text_is_read_as_text(model, byte_model, corpus):
     for reader in (model, byte_model):
         text, context = corpus.text[-300:], corpus.text[-500:-300]
         encoded = reader.encode(text, context=context)
@@ -154,9 +146,7 @@ def test_encoded_text_is_read_as_text(
             reader.encode(encoded.part(300))
 
 
-def test_a_text_of_another_alphabet_is_refused(
-    model: charrnn.Model, byte_model: charrnn.Model
-) -> None:
+def test_a_text_of_another_alphabet_is_refused(model, byte_model):
     fewer = Vocab.from_text("abc")
     more = Vocab("char", (*model.vocab.characters, "\U0001f600"))
     for other in (
@@ -174,10 +164,8 @@ def test_a_text_of_another_alphabet_is_refused(
 
 @pytest.mark.trained
 @pytest.mark.parametrize("run", ["gru", "byte_run"])
-def test_evaluate_agrees_with_what_training_reported(
-    run: str, request: pytest.FixtureRequest
-) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
+def test_evaluate_agrees_with_what_training_reported(run, request):
+    trained = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
     best = min(
         (e for e in trained.events if e.event == "evaluation"), key=lambda event: event.val_nats
@@ -191,7 +179,7 @@ def test_evaluate_agrees_with_what_training_reported(
     assert report.bpc == pytest.approx(report.nats_per_char / math.log(2))
 
 
-def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: SyntheticCorpus) -> None:
+def test_a_test_text_is_held_out_of_everything(tmp_path, corpus):
     (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
     config = Config(
         corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **{**SMALL_RUN, "steps": 2}
@@ -209,9 +197,7 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
         loaded.held_out_text("training")
 
 
-def test_encoding_warnings_count_what_is_not_known(
-    model: charrnn.Model, byte_model: charrnn.Model
-) -> None:
+def test_encoding_warnings_count_what_is_not_known(model, byte_model):
     read = {"語語a": "2 of 3 characters are unknown to {}, which reads each of them"}
     read |= {"語a": "1 of 2 characters is unknown to {}, which reads it"}
     for text, expected in read.items():
@@ -223,7 +209,7 @@ def test_encoding_warnings_count_what_is_not_known(
     assert model.encoding_warnings("a") == byte_model.encoding_warnings(b"a") == ()
 
 
-def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model: charrnn.Model) -> None:
+def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model):
     arrays = model.trace("the lamp of 12\n").to_arrays([DETECTORS["digit"]], num_chosen_on=9)
     assert set(arrays) == {"ids", "text", "cells", "logprobs", "scored", "labels_digit"}
     assert np.flatnonzero(arrays["labels_digit"]).tolist() == [12, 13]

@@ -3,17 +3,14 @@ documents."""
 
 import json
 import random
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN, Ran
-from fixture_types import Command
 
 import charrnn
 from charrnn.cli.sample_output import separator
@@ -22,10 +19,10 @@ from charrnn.generation import sampling
 from charrnn.generation.sampling import Engine
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
-from charrnn.training.run_text import RunText, read_text
+from charrnn.training.run_text import read_text
 
 SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
-SETTINGS: dict[str, Any] = {
+SETTINGS = {
     **SMALL_RUN,
     "corpus": ("names.txt",),
     "documents": "lines",
@@ -35,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture
-def names(command: Command) -> list[str]:
+def names(command):
     """Names, one per line of `names.txt`."""
     draw = random.Random(0)
     names = [
@@ -46,14 +43,14 @@ def names(command: Command) -> list[str]:
 
 
 @pytest.fixture
-def chain(command: Command, tmp_path: Path) -> Callable[[str], str]:
+def chain(command, tmp_path):
     """Build a run whose most likely document is `abcde`, by the kind of its documents."""
     return lambda documents: str(
         build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents)
     )
 
 
-def as_json(ran: Ran) -> list[dict[str, Any]]:
+def as_json(ran):
     assert ran.code == 0
     return [json.loads(line) for line in ran.out.splitlines()]
 
@@ -62,16 +59,14 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
     ("characters", "expected"),
     [("\0ab", ""), ("\0ab\n", "--- 2 of 3 ---\n")],
 )
-def test_values_that_may_have_a_newline_get_a_heading(characters: str, expected: str) -> None:
+def test_values_that_may_have_a_newline_get_a_heading(characters, expected):
     config = charrnn.Config(column="smiles")
-    model: Any = SimpleNamespace(config=config, vocab=Vocab("char", tuple(characters)))
+    model = SimpleNamespace(config=config, vocab=Vocab("char", tuple(characters)))
     assert separator(model, 1, 3) == expected
 
 
 @pytest.mark.parametrize("documents", ["lines", "column"])
-def test_documents_are_separated(
-    command: Command, chain: Callable[[str], str], documents: str
-) -> None:
+def test_documents_are_separated(command, chain, documents):
     run = chain(documents)
     expected = 3 * "abcde\n"
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
@@ -82,10 +77,8 @@ def test_documents_are_separated(
     )
 
 
-def test_a_loop_is_compiled_only_when_a_document_is_long(
-    command: Command, chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Engine] = []
+def test_a_loop_is_compiled_only_when_a_document_is_long(command, chain, monkeypatch):
+    asked = []
     monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
     monkeypatch.setattr(
@@ -96,7 +89,7 @@ def test_a_loop_is_compiled_only_when_a_document_is_long(
     assert Engine.COMPILED not in asked
 
 
-def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
+def test_new_documents_are_counted(command, names):
     command(
         "train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16, "--quiet"
     )
@@ -125,7 +118,7 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
     assert primed[0]["is_new"] == (first[:-1] + primed[0]["text"] not in known)
 
 
-def test_whole_documents_are_split(names: list[str]) -> None:
+def test_whole_documents_are_split(names):
     parts = parts_of(read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None))
     assert sorted(all_of(parts)) == sorted(names)
     assert all_of(parts) != names, "shuffled"
@@ -134,7 +127,7 @@ def test_whole_documents_are_split(names: list[str]) -> None:
     assert all_of(parts_of(kept)) == names
 
 
-def parts_of(text: RunText) -> list[list[str]]:
+def parts_of(text):
     """The documents of the training, validation and test part."""
     whole = text.vocab.decode(text.ids)
     edges = [0, text.num_train, text.num_before_test, len(whole)]
@@ -143,11 +136,11 @@ def parts_of(text: RunText) -> list[list[str]]:
     return [part.split(END)[:-1] for part in parts]
 
 
-def all_of(parts: list[list[str]]) -> list[str]:
+def all_of(parts):
     return [document for part in parts for document in part]
 
 
-def test_files_and_columns_are_documents(command: Command) -> None:
+def test_files_and_columns_are_documents(command):
     Path("poems").mkdir()
     for number in range(5):
         Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
@@ -169,9 +162,7 @@ def test_files_and_columns_are_documents(command: Command) -> None:
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
-def test_a_large_corpus_is_mapped_and_the_same(
-    names: list[str], order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))

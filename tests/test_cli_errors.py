@@ -12,7 +12,6 @@ from unittest.mock import Mock
 
 import pytest
 from conftest import SMALL_RUN, Ran, clean_environment
-from fixture_types import Command, Process
 from saved_runs import forge_description
 from synthetic import make_corpus
 
@@ -24,12 +23,12 @@ READERS = ("sample --length 9", "predict zib", "train --resume --steps 301")
 
 
 @pytest.fixture
-def mess(lab: Path, tmp_path: Path) -> None:
+def mess(lab, tmp_path):
     """A working folder with one run and `good.txt`."""
     (tmp_path / "good.txt").write_bytes(make_corpus(num_chars=2_000).text.encode())
 
 
-def assert_is_clear(ran: Ran, code: int, named: tuple[str, ...] = ()) -> None:
+def assert_is_clear(ran, code, named=()):
     assert ran.code == code, ran.err
     assert ran.out == "" and ran.err.startswith("error: ")
     assert (
@@ -44,14 +43,14 @@ def assert_is_clear(ran: Ran, code: int, named: tuple[str, ...] = ()) -> None:
 
 
 @pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan"])
-def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: None, line: str) -> None:
+def test_errors_are_told_on_stderr_in_every_mode(command, mess, line):
     plain = command(*line.split())
     for flag in ("--json", "--quiet", "-q"):
         ran = command(*line.split(), flag)
         assert (ran.code, ran.out, ran.notes) == (plain.code, plain.out, plain.notes)
 
 
-def test_without_any_run_it_says_how_to_get_one(command: Command) -> None:
+def test_without_any_run_it_says_how_to_get_one(command):
     for line in ("sample", "visualize", "evaluate", "predict zib", "train --resume"):
         assert_is_clear(
             command(*line.split()),
@@ -61,7 +60,7 @@ def test_without_any_run_it_says_how_to_get_one(command: Command) -> None:
 
 
 @pytest.mark.parametrize("line", READERS)
-def test_the_step_stands_in_for_a_damaged_file(command: Command, lab: Path, line: str) -> None:
+def test_the_step_stands_in_for_a_damaged_file(command, lab, line):
     file = "vocab.json" if line == "predict zib" else "config.yaml"
     whole = (lab / file).read_bytes()
     (lab / file).write_bytes(b"" if file == "vocab.json" else whole.replace(b"3", b"2", 1))
@@ -76,7 +75,7 @@ def test_the_step_stands_in_for_a_damaged_file(command: Command, lab: Path, line
         assert command("sample", "--seed", 0, "--length", 5).notes == "", "it was mended"
 
 
-def test_a_run_of_a_newer_version_is_not_called_damaged(command: Command, lab: Path) -> None:
+def test_a_run_of_a_newer_version_is_not_called_damaged(command, lab):
     text = (lab / "config.yaml").read_text().partition("\n")[2]
     forge_description(RunWriter(lab), "config.yaml", seal(text + "lookahead: 3\n"))
     for line in ("sample", "train --resume --steps 301"):
@@ -87,7 +86,7 @@ def test_a_run_of_a_newer_version_is_not_called_damaged(command: Command, lab: P
         assert "damaged" not in ran.err
 
 
-def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) -> None:
+def test_damaged_metrics_are_named_by_their_line(command, lab):
     lines = (lab / "metrics.jsonl").read_text().splitlines()
     lines[6] = lines[6][:10]
     (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
@@ -98,7 +97,7 @@ def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) ->
     assert command("runs").err == "", "what is left parses"
 
 
-def test_training_that_leaves_the_finite_numbers(command: Command, mess: None) -> None:
+def test_training_that_leaves_the_finite_numbers(command, mess):
     settings = {
         **SMALL_RUN,
         "learning_rate": 10,
@@ -114,7 +113,7 @@ def test_training_that_leaves_the_finite_numbers(command: Command, mess: None) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_named(lab, tmp_path):
     line = (
         f"{shlex.quote(sys.executable)} -m charrnn sample --quiet --seed 0 --length 5 > /dev/full"
     )
@@ -135,9 +134,7 @@ LONG = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
 @pytest.mark.parametrize(
     "error", [EOFError(), RuntimeError(LONG)], ids=["without a message", "with a long one"]
 )
-def test_what_nobody_expected_is_short(
-    command: Command, error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_nobody_expected_is_short(command, error, monkeypatch):
     rest = ": first line of it more than anybody reads" if error.args else ""
     begin = f"error: unexpected {type(error).__name__}{rest}"
     monkeypatch.setattr("charrnn.api.load", Mock(side_effect=error))
@@ -152,13 +149,11 @@ def test_what_nobody_expected_is_short(
     assert error in (raised.value, raised.value.__cause__)
 
 
-def test_only_an_interrupt_is_one(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_an_interrupt_is_one(command, alphabet_run, monkeypatch):
     """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was
     pressed."""
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_):
         try:
             os.kill(os.getpid(), signal.SIGINT)
         except KeyboardInterrupt:
@@ -169,7 +164,7 @@ def test_only_an_interrupt_is_one(
         assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
-def test_a_module_that_cannot_be_imported_is_a_short_error(process: Process) -> None:
+def test_a_module_that_cannot_be_imported_is_a_short_error(process):
     script = """
 import sys
 class Finder:
@@ -189,9 +184,7 @@ main()
     assert b"Traceback" in process("-c", script, "--debug").stderr
 
 
-def test_a_large_prime(
-    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_prime(command, alphabet_run, tmp_path, monkeypatch):
     (tmp_path / "prime.txt").write_text("a" * 2_000)
     monkeypatch.setattr("charrnn.text.text_files.memory_bytes", lambda: 8_000)
     for name, stdin in (("@prime.txt", b""), ("@-", b"a" * 2_000)):

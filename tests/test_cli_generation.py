@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import Ran, TrainedRun
 from drawn import lines
-from fixture_types import Command
 from rich.cells import cell_len
 from test_cli_sample import Terminal
 
@@ -26,19 +24,17 @@ from charrnn.views.heatmap import Legend
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def json_lines(ran: Ran) -> list[dict[str, Any]]:
+def json_lines(ran):
     assert (ran.code, ran.notes) == (0, "")
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-def text_of(ran: Ran) -> str:
+def text_of(ran):
     assert (ran.code, ran.notes) == (0, "")
     return ran.out
 
 
-def test_a_run_has_the_name_of_its_folder_inside_it(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
     monkeypatch.chdir(lab)
     assert charrnn.load(".").name == lab.name
 
@@ -47,9 +43,7 @@ SEVERAL = ("--count", 3, "--json")
 
 
 @pytest.mark.parametrize("options", [(), SEVERAL])
-def test_a_seed_is_drawn_and_named(
-    command: Command, alphabet_run: Path, options: tuple[object, ...]
-) -> None:
+def test_a_seed_is_drawn_and_named(command, alphabet_run, options):
     options = ("sample", alphabet_run, "--length", 60, "--temp", 4, *options)
     drawn = [command(*options) for _ in range(2)]
     assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), (
@@ -71,12 +65,7 @@ def test_a_seed_is_drawn_and_named(
 
 
 @pytest.mark.parametrize("options", [(), ("--color", "0:1"), ("--count", 2)])
-def test_the_seed_comes_before_the_prime_on_a_terminal(
-    command: Command,
-    alphabet_run: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[object, ...],
-) -> None:
+def test_the_seed_comes_before_the_prime_on_a_terminal(command, alphabet_run, monkeypatch, options):
     """Both streams are the same terminal: the seed must not land between the prime and what
     continues it."""
     terminal = Terminal()
@@ -94,12 +83,8 @@ def test_the_seed_comes_before_the_prime_on_a_terminal(
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
 def test_characters_are_coloured_by_the_model_s_own_surprise(
-    alphabet: str,
-    command: Command,
-    lab: Path,
-    byte_run: TrainedRun,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    alphabet, command, lab, byte_run, monkeypatch
+):
     run = byte_run.path if alphabet == "byte" else lab
     options = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo")
     shown = list[Any]()
@@ -121,9 +106,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
 
 
-def test_the_least_certain_places_are_listed_with_what_else_was_likely(
-    command: Command, lab: Path
-) -> None:
+def test_the_least_certain_places_are_listed_with_what_else_was_likely(command, lab):
     options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2, "--alternatives", 3)
     generator = charrnn.load(lab).generator
     names = generator.vocabulary()
@@ -151,7 +134,7 @@ def test_the_least_certain_places_are_listed_with_what_else_was_likely(
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_list_of_uncertain_places_fits_the_terminal(width: int, lab: Path) -> None:
+def test_a_list_of_uncertain_places_fits_the_terminal(width, lab):
     others = tuple(Prediction(character=one, probability=0.09) for one in " \tabc")
     ends = {"after": " after" * 6, "entropy": 2.0, "alternatives": others}
     given = (("\n", 0.1, "before "), ("é", 0.1, "before "), ("語", 0.001, "日本"))
@@ -170,9 +153,7 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width: int, lab: Path) -> 
     assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
 
 
-def test_a_document_is_exported_with_its_end_and_listed_without_one(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_document_is_exported_with_its_end_and_listed_without_one(command, tmp_path):
     options = (
         "sample",
         build_chain(tmp_path / "chain", "\0ab", documents="lines"),
@@ -193,9 +174,7 @@ def test_a_document_is_exported_with_its_end_and_listed_without_one(
 
 @pytest.mark.parametrize("num_chars", [1, 5, 30])
 @pytest.mark.parametrize("prime", ["", "abcdef"])
-def test_no_more_characters_in_a_row_are_copied(
-    command: Command, tmp_path: Path, num_chars: int, prime: str
-) -> None:
+def test_no_more_characters_in_a_row_are_copied(command, tmp_path, num_chars, prime):
     """The model writes the alphabet over and over, as its text does."""
     text = f"{ascii_lowercase}\n" * 300
     path = tmp_path / "half.txt"
@@ -212,16 +191,14 @@ def test_no_more_characters_in_a_row_are_copied(
     assert written != command(*options).out.removesuffix("\n")
 
 
-def test_a_text_ends_where_every_character_would_copy(command: Command, tmp_path: Path) -> None:
+def test_a_text_ends_where_every_character_would_copy(command, tmp_path):
     path = tmp_path / "pairs.txt"
     path.write_bytes(b"aabba\n\na\nb\nb" * 300)
     run = build_chain(tmp_path / "pairs-001", "\nab", corpus=path)
     assert len(command("sample", run, "--seed", 0, "--no-copy", 1).out) <= 2
 
 
-def test_bytes_that_are_no_text_are_read_as_they_were_typed(
-    command: Command, byte_run: TrainedRun
-) -> None:
+def test_bytes_that_are_no_text_are_read_as_they_were_typed(command, byte_run):
     Path("prime").write_bytes(b"\xff\xfe")
     typed = command(
         "sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json"

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL_RUN, Ran, as_json
-from fixture_types import Command, Process
-from synthetic import SyntheticCorpus, make_corpus
+from synthetic import make_corpus
 
 import charrnn
 from charrnn.text import sources
@@ -31,7 +30,7 @@ OF_ANALYSES = ("predict", "visualize", "evaluate")
 """The commands whose options are declared in rooms, beside what they measure."""
 
 
-def test_help_imports_what_it_needs_only(process: Process) -> None:
+def test_help_imports_what_it_needs_only(process):
     # The options of the commands OF_ANALYSES are declared in the modules of the analyses, which
     # compute with NumPy.
     others = ("", "--version", *(name for name in COMMANDS if name not in OF_ANALYSES))
@@ -50,22 +49,20 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("runs nosuch", 4), ("runs nosuch --debug", 1)])
-def test_the_process_ends_with_the_exit_code_and_debug_shows_where(
-    process: Process, arguments: str, code: int
-) -> None:
+def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process, arguments, code):
     ran = process("-m", "charrnn", *arguments.split())
     assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr
     assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)
 
 
-def test_what_numpy_says_of_numbers_of_a_diverged_model_is_not_shown(process: Process) -> None:
+def test_what_numpy_says_of_numbers_of_a_diverged_model_is_not_shown(process):
     code = "from charrnn.cli.app import run; run(['--version']); import numpy as np"
     ran = process("-c", f"{code}; print(np.float32(1e38) * np.float32(10))")
     assert ran.stdout.decode().endswith("\ninf\n")
     assert ran.stderr.decode() == ""
 
 
-def test_a_folder_that_was_removed_under_it_is_said(process: Process) -> None:
+def test_a_folder_that_was_removed_under_it_is_said(process):
     script = """
 import os, sys
 os.mkdir("gone")
@@ -79,7 +76,7 @@ print([run(arguments.split()) for arguments in ("train text.txt", "evaluate", "r
     assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n" * 3
 
 
-def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+def test_evaluate_reads_another_text(command, lab, corpus):
     like = make_corpus(num_chars=3_000, seed=9).text.encode()
     Path("like.txt").write_bytes(like)
     Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())
@@ -102,15 +99,13 @@ WITHOUT_A_RUN = (
 """Commands that take the newest run if none is named."""
 
 
-def with_run(line: str, run: str) -> list[str]:
+def with_run(line, run):
     """Return a command line with its run named."""
     name, *options = line.split()
     return [name, run, *options]
 
 
-def test_the_newest_run_that_was_validated_is_read(
-    command: Command, lab: Path, corpus_file: Path
-) -> None:
+def test_the_newest_run_that_was_validated_is_read(command, lab, corpus_file):
     # A newer run ended before its first step: it was never validated.
     config = charrnn.Config(corpus=(str(corpus_file),), steps=5, **SMALL_RUN)
     *_, done = charrnn.train(config, out=lab.parent / "abandoned-001", should_stop=lambda: True)
@@ -121,7 +116,7 @@ def test_the_newest_run_that_was_validated_is_read(
 
 
 @pytest.mark.parametrize("line", WITHOUT_A_RUN)
-def test_a_run_that_nobody_named_is_named_on_stderr(command: Command, lab: Path, line: str) -> None:
+def test_a_run_that_nobody_named_is_named_on_stderr(command, lab, line):
     named = command(*with_run(line, lab.name))
     ran = command(*line.split())
     assert named.code == 0
@@ -131,9 +126,7 @@ def test_a_run_that_nobody_named_is_named_on_stderr(command: Command, lab: Path,
     assert "Run:" not in command(*line.split(), "--quiet").err
 
 
-def test_a_text_that_was_fetched_is_found(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_that_was_fetched_is_found(command, monkeypatch):
     text = make_corpus(num_chars=2_000).text.encode()
     fields = dict.fromkeys(("address", "licence", "look_for"), "none")
     digest = hashlib.sha256(text).hexdigest()

@@ -5,13 +5,10 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
-from fixture_types import Command
-from synthetic import SyntheticCorpus, make_corpus
+from synthetic import make_corpus
 
 import charrnn
 from charrnn.cells.findings import CellScore
@@ -19,34 +16,32 @@ from charrnn.detectors.registry import DETECTORS
 
 
 @pytest.fixture(scope="session")
-def fresh() -> SyntheticCorpus:
+def fresh():
     """A text like the corpus that no model has seen."""
     return make_corpus(num_chars=2_000, seed=1)
 
 
 @pytest.fixture
-def fresh_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
+def fresh_file(fresh, lab, tmp_path):
     path = tmp_path / "fresh.txt"
     path.write_bytes(fresh.text.encode())
     return path
 
 
-def find(command: Command, *arguments: object) -> Any:
+def find(command, *arguments):
     """The object or objects of --json."""
     ran = command("visualize", *arguments, "--json")
     assert (ran.code, ran.notes) == (0, "")
     return json.loads(ran.out)
 
 
-def table_rows(out: str) -> dict[str, list[str]]:
+def table_rows(out):
     """The cells of the ranked table's rows by detector, in order."""
     rows = (re.split(r" {2,}", line.strip()) for line in out.splitlines())
     return {row[0]: row[1:] for row in rows if row[0] in DETECTORS and len(row) > 3}
 
 
-def test_by_itself_it_shows_a_table_and_three_best_cells(
-    command: Command, lab: Path, corpus: SyntheticCorpus
-) -> None:
+def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
     ran = command("visualize")
     assert (ran.code, ran.notes) == (0, "")
     scores = find(command, "--find")
@@ -71,9 +66,7 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(
     assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
 
 
-def test_without_quotations_there_is_no_quote_cell_and_it_says_so(
-    command: Command, lab: Path, tmp_path: Path
-) -> None:
+def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command, lab, tmp_path):
     (tmp_path / "plain.txt").write_bytes(
         make_corpus(num_chars=2_000, with_quotes=False).text.encode()
     )
@@ -87,9 +80,7 @@ def test_without_quotations_there_is_no_quote_cell_and_it_says_so(
     assert re.search(r"(?m)^quote(, [\w-]+)*: not scored, there are none in this text$", ran.out)
 
 
-def test_a_cell_is_shown_over_the_text(
-    command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus, corpus: SyntheticCorpus
-) -> None:
+def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):
     arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
     found, model = find(command, *arguments), charrnn.load(lab)
     assert (found["run"], found["layer"], found["unit"], found["text"]) == (
@@ -113,9 +104,7 @@ def test_a_cell_is_shown_over_the_text(
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
-def test_without_the_extra_a_png_says_how_to_make_one(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_a_png_says_how_to_make_one(command, monkeypatch):
     monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
@@ -127,9 +116,7 @@ def test_without_the_extra_a_png_says_how_to_make_one(
     [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)],
 )
 @pytest.mark.parametrize("text", ["z", "zib fo"])
-def test_a_text_to_look_at_may_be_short(
-    command: Command, lab: Path, text: str, options: str, needed: int
-) -> None:
+def test_a_text_to_look_at_may_be_short(command, lab, text, options, needed):
     Path("short.txt").write_text(text)
     ran = command("visualize", "--text", "short.txt", *options.split())
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
@@ -137,9 +124,7 @@ def test_a_text_to_look_at_may_be_short(
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
 
-def test_arrays_are_trace_and_scores(
-    command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus
-) -> None:
+def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
     assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
@@ -157,9 +142,7 @@ def test_arrays_are_trace_and_scores(
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
 
 
-def test_an_export_never_replaces_the_text_it_shows(
-    command: Command, lab: Path, fresh_file: Path
-) -> None:
+def test_an_export_never_replaces_the_text_it_shows(command, lab, fresh_file):
     whole = fresh_file.read_bytes()
     ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "./fresh.txt")
     assert (ran.code, ran.out) == (2, "") and "that is the text" in ran.err
@@ -170,9 +153,7 @@ def test_an_export_never_replaces_the_text_it_shows(
     )
 
 
-def test_what_the_model_cannot_read_as_it_stands_is_said(
-    command: Command, lab: Path, byte_run: TrainedRun
-) -> None:
+def test_what_the_model_cannot_read_as_it_stands_is_said(command, lab, byte_run):
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--surprise")
     assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
@@ -181,9 +162,7 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(
     assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
 
 
-def test_a_page_that_begins_in_a_quotation_underlines_it(
-    command: Command, lab: Path, fresh: SyntheticCorpus
-) -> None:
+def test_a_page_that_begins_in_a_quotation_underlines_it(command, lab, fresh):
     """The page shows the second half. Labelled by itself it would be inside out until the next
     blank line."""
     quoted = np.flatnonzero(fresh.is_quoted)
@@ -199,14 +178,12 @@ def test_a_page_that_begins_in_a_quotation_underlines_it(
     )
     shown = np.frombuffer(base64.b64decode(data["labels"]["quote"]), np.int8).astype(bool)
     whole = DETECTORS["quote"].label(text)
-    assert whole is not None and whole[half] and not DETECTORS["quote"].label(text[half:])[0]
+    assert whole[half] and not DETECTORS["quote"].label(text[half:])[0]
     assert shown.tolist() == whole[half : half + len(shown)].tolist()
 
 
-def test_the_older_export_stays(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fill(path: Path, data: bytes) -> None:
+def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
+    def fill(path, data):
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
@@ -220,9 +197,7 @@ def test_the_older_export_stays(
     assert Path("a.svg").read_text() == "the older one" and sorted(Path().iterdir()) == before
 
 
-def test_a_page_measures_only_what_it_shows(
-    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_measures_only_what_it_shows(command, lab, tmp_path, monkeypatch):
     monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page")
     (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
     ran = command(
@@ -240,9 +215,7 @@ def test_a_page_measures_only_what_it_shows(
     assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")
 
 
-def test_a_picture_of_a_cell_measures_its_text_only(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_of_a_cell_measures_its_text_only(command, lab, fresh_file, monkeypatch):
     """Not the page of the cell, which the picture has no room for."""
     monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page_in_parts")
     line = ("visualize", "--text", fresh_file, "--cell", "0:1", "--export", "cell.svg")

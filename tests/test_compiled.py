@@ -4,15 +4,13 @@ what."""
 import os
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, Ran, TrainedRun
+from conftest import REPOSITORY
 from hand_built import TEXTS, text_hash
 
 from charrnn.api import Model
@@ -32,7 +30,7 @@ V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
 
 
-def make_tensors(config: Config) -> dict[str, Any]:
+def make_tensors(config):
     """Weights of which the biases are not zero."""
     network = CharRNN(config, V)
     generator = torch.Generator().manual_seed(1)
@@ -43,16 +41,16 @@ def make_tensors(config: Config) -> dict[str, Any]:
     return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
-def make_stepper(config: Config = BASE, precision: str = "int8") -> Stepper:
+def make_stepper(config=BASE, precision="int8"):
     """A stepper whose biases are not zero."""
     return Stepper(config, make_tensors(config), precision)
 
 
 @pytest.fixture
-def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def choose(monkeypatch):
     """Take the compiled loop, or NumPy's, however short the text."""
 
-    def take(is_compiled: bool) -> None:
+    def take(is_compiled):
         monkeypatch.setattr(sampling, "COMPILED_FROM", 0 if is_compiled else sys.maxsize)
         monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
 
@@ -68,9 +66,10 @@ SHAPINGS = [
     Shaping(temperature=1e-6),
     Shaping(temperature=1e6, min_p=0.5),
 ]
+STREAMS = range(len(SHAPINGS))
 
 
-def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: int = 150) -> Block:
+def draw_all(stepper, streams=STREAMS, length=150):
     """Every kind of shaping at once."""
     reading = prime_model(stepper, np.arange(1, 60) % V)
     shapings, seeds = [SHAPINGS[stream] for stream in streams], list(streams)
@@ -86,9 +85,7 @@ def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: in
         {"cell": "rnn"},
     ],
 )
-def test_it_computes_the_bits_of_numpy(
-    changes: dict[str, Any], choose: Callable[[bool], None]
-) -> None:
+def test_it_computes_the_bits_of_numpy(changes, choose):
     stepper = make_stepper(replace(BASE, initial_state="learned", **changes))
     choose(False)
     expected = draw_all(stepper)
@@ -103,12 +100,7 @@ def test_it_computes_the_bits_of_numpy(
 
 @pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("stops", [(), ("ab",)])
-def test_documents_are_the_same_in_any_row(
-    is_compiled: bool,
-    stops: tuple[str, ...],
-    choose: Callable[[bool], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_documents_are_the_same_in_any_row(is_compiled, stops, choose, monkeypatch):
     config = replace(BASE, documents="lines", ngram_rows=53)
     vocab = Vocab("char", ("", "\0", *"abcdefghijklmno"))
     model = Model(config, vocab, make_tensors(config), name="tiny")
@@ -125,7 +117,7 @@ def test_documents_are_the_same_in_any_row(
     assert len({len(text.logprobs) for text in together}) > 5
 
 
-def test_every_compiled_function_has_a_name_of_its_own() -> None:
+def test_every_compiled_function_has_a_name_of_its_own():
     """Code of two processes is linked by names: with the same name, one loop called a function of
     the other."""
     functions = [value.py_func for value in vars(compiled).values() if hasattr(value, "py_func")]
@@ -137,16 +129,16 @@ def test_every_compiled_function_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("cell", compiled.KINDS)
-def test_a_seed_writes_the_same_text_as_ever(cell: str, choose: Callable[[bool], None]) -> None:
+def test_a_seed_writes_the_same_text_as_ever(cell, choose):
     choose(True)
     assert text_hash(cell) == TEXTS[cell]
 
 
-def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool], None]) -> None:
+def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose):
     stepper = make_stepper()
     choose(True)
     together = draw_all(stepper, length=60)
-    for stream in range(len(SHAPINGS)):
+    for stream in STREAMS:
         alone = draw_all(stepper, range(stream, stream + 1), 60)
         assert np.array_equal(alone.ids[0], together.ids[stream])
     for loop in compiled.LOOPS.values():
@@ -155,7 +147,7 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
         )
 
 
-def test_what_is_not_compiled_is_written_by_numpy() -> None:
+def test_what_is_not_compiled_is_written_by_numpy():
     others = (
         {"depth": "grid"},
         {"cell": "peephole"},
@@ -172,7 +164,7 @@ def test_what_is_not_compiled_is_written_by_numpy() -> None:
         ), changes
 
 
-def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
+def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
     generator = np.random.default_rng(5)
     for index in range(300):
         size = int(generator.integers(2, 40))
@@ -205,13 +197,13 @@ class Loop:
 
     num_compiled = 0
 
-    def __init__(self, *, is_kept: bool = False, error: Exception | None = None) -> None:
+    def __init__(self, *, is_kept=False, error=None):
         self.is_kept, self.error = is_kept, error
 
-    def load(self, arguments: object) -> bool:
+    def load(self, arguments):
         return self.is_kept
 
-    def compile(self, arguments: object) -> None:
+    def compile(self, arguments):
         if self.error:
             raise self.error
         self.num_compiled += 1
@@ -227,10 +219,10 @@ class Prepared:
 
 
 @pytest.fixture
-def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
+def prepare(monkeypatch):
     """Ask for a loop that reads a text of UNCACHED_FROM characters, or fewer."""
 
-    def prepare(loop: Loop, num_fewer: int = 0) -> Prepared:
+    def prepare(loop, num_fewer=0):
         told, warnings, progress = list[int](), list[str](), Progress()
         monkeypatch.setitem(compiled.LOOPS, "read", loop)
         monkeypatch.setattr(progress, "tell", lambda message: told.append(loop.num_compiled))
@@ -244,41 +236,37 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
     return prepare
 
 
-def test_a_loop_is_compiled_after_saying_so(prepare: Callable[..., Prepared]) -> None:
+def test_a_loop_is_compiled_after_saying_so(prepare):
     loop = Loop()
     assert prepare(loop) == Prepared(True, [0], [])
     assert loop.num_compiled == 1
 
 
-def test_a_loop_is_not_compiled_for_a_shorter_text(prepare: Callable[..., Prepared]) -> None:
+def test_a_loop_is_not_compiled_for_a_shorter_text(prepare):
     loop = Loop()
     assert prepare(loop, 1) == Prepared(False, [], [])
     assert loop.num_compiled == 0
 
 
-def test_a_loop_that_is_kept_is_not_compiled(prepare: Callable[..., Prepared]) -> None:
+def test_a_loop_that_is_kept_is_not_compiled(prepare):
     loop = Loop(is_kept=True)
     assert prepare(loop) == Prepared(True, [], [])
     assert loop.num_compiled == 0
 
 
-def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(
-    prepare: Callable[..., Prepared],
-) -> None:
+def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(prepare):
     prepared = prepare(Loop(error=ValueError("LLVM says no\nand why")))
     assert not prepared.is_found
     (warning,) = prepared.warnings
     assert "LLVM says no). NumPy generates" in warning
 
 
-def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:
+def long_text(command, run):
     return command("sample", run.path, "--length", 120, "--seed", 3)
 
 
 @pytest.mark.parametrize("is_missing", [True, False])
-def test_without_numba_or_its_compiler_the_same_text_comes(
-    is_missing: bool, lstm: TrainedRun, command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_numba_or_its_compiler_the_same_text_comes(is_missing, lstm, command, monkeypatch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "COMPILED_FROM", sys.maxsize)
         text = long_text(command, lstm).out
@@ -298,8 +286,8 @@ def test_without_numba_or_its_compiler_the_same_text_comes(
 
 
 def test_another_process_finds_the_kept_code_and_a_long_text_begins_before_numba_is_imported(
-    process: Callable[..., Any],
-) -> None:
+    process,
+):
     write, arguments = compiled.LOOPS["write"], compiled.arguments_of("write")
     if not write.load(arguments):
         write.compile(arguments)
@@ -324,9 +312,7 @@ print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))
 
 
 @pytest.mark.parametrize("length", [1, 17, 60])
-def test_numpy_begins_what_the_compiled_loop_goes_on_with(
-    length: int, choose: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numpy_begins_what_the_compiled_loop_goes_on_with(length, choose, monkeypatch):
     stepper = make_stepper()
     choose(True)
     expected = draw_all(stepper, range(3), length)
@@ -336,7 +322,7 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(
     assert np.array_equal(found.ids, expected.ids)
 
 
-def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key() -> None:
+def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key():
     functions = [found for found in vars(compiled).values() if hasattr(found, "py_func")]
     # The equations of the loops that are made by a function.
     functions += [

@@ -8,7 +8,6 @@ import re
 import tracemalloc
 from encodings.aliases import aliases
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -30,13 +29,13 @@ from charrnn.config.settings_file import (
 from charrnn.errors import DataError, UsageError
 
 RECIPES = Path(charrnn.config.settings.__file__).parent / "recipes"
-SHARE: tuple[list[Any], list[Any]] = ([0.0, 0.3, 0.999], [-0.1, 1.0, math.nan])
-AUTO_SHARE: tuple[list[Any], list[Any]] = (["auto", *SHARE[0]], SHARE[1])
-SIZE: tuple[list[Any], list[Any]] = (["auto", 1, 65536], [0, 65537])
-FINITE: tuple[list[Any], list[Any]] = ([0.0, 1e300], [-0.1, math.inf, math.nan])
-BUDGET: tuple[list[Any], list[Any]] = ([1e-9, 1e5], [0.0, 100001.0, math.nan])
+SHARE = ([0.0, 0.3, 0.999], [-0.1, 1.0, math.nan])
+AUTO_SHARE = (["auto", *SHARE[0]], SHARE[1])
+SIZE = (["auto", 1, 65536], [0, 65537])
+FINITE = ([0.0, 1e300], [-0.1, math.inf, math.nan])
+BUDGET = ([1e-9, 1e5], [0.0, 100001.0, math.nan])
 
-IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
+IN_AND_OUT = {
     "corpus": ([(), ("a b/c.txt", "lone \udcff", " d ")], [("x" * 100_000,)]),
     "alphabet": (["char", "byte"], ["auto", "CHAR"]),
     "encoding": (["utf-8"], ["", "rot13", "zip", "q!z"]),
@@ -101,9 +100,7 @@ JOINTLY = {
 
 @given(st.fixed_dictionaries(JOINTLY), st.sampled_from([None, *BUDGETS]))
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_any_configuration_comes_back_from_its_yaml(
-    values: dict[str, Any], budget: str | None
-) -> None:
+def test_any_configuration_comes_back_from_its_yaml(values, budget):
     try:
         config = Config(**values, **({} if budget is None else {budget: IN_AND_OUT[budget][0][-1]}))
     except UsageError:  # values that do not go together
@@ -114,7 +111,7 @@ def test_any_configuration_comes_back_from_its_yaml(
 
 
 @pytest.mark.parametrize("name", IN_AND_OUT)
-def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
+def test_a_value_out_of_range_is_named_with_what_is_allowed(name):
     good, bad = IN_AND_OUT[name]
     for value in good:
         assert getattr(Config(**{name: value}), name) == value
@@ -131,7 +128,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
 
 
-def test_what_a_person_writes_becomes_the_type_of_the_field() -> None:
+def test_what_a_person_writes_becomes_the_type_of_the_field():
     for name, written, meant in (
         ("learning_rate", "1e-3", 0.001),
         ("hidden_size", " auto ", "auto"),
@@ -149,7 +146,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field() -> None:
         assert value == meant and type(value) is type(meant)
 
 
-def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:
+def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted():
     for name, written, wanted in (
         ("num_layers", 2.5, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
@@ -168,14 +165,14 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:
 
 
 @pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell", "sum_outputs"])
-def test_a_number_that_python_cannot_write_out_is_refused(name: str) -> None:
+def test_a_number_that_python_cannot_write_out_is_refused(name):
     for value in (16**5000, [16**5000, 1], (1, 16**5000), {16**5000: 1}):
         # Newer versions of Python abbreviate such a number in a list themselves.
         with pytest.raises(UsageError, match=rf"^`{name}` is '.+'; it must be [^\n]+\.$"):
             parse_value(name, value)
 
 
-def test_words_of_a_file_are_texts_that_the_field_converts() -> None:
+def test_words_of_a_file_are_texts_that_the_field_converts():
     # YAML 1.1 wants `1.0e-3` for a number, and takes `yes` for true.
     config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\ncolumn: 'null'\n", "recipe.yaml")
     assert (config.learning_rate, config.steps, config.column) == (0.001, 2000, None)
@@ -186,8 +183,8 @@ def test_words_of_a_file_are_texts_that_the_field_converts() -> None:
         from_yaml(f"seed: {'9' * 5000}", "recipe.yaml")
 
 
-def test_lists_stand_for_tuples_and_an_empty_file_for_the_defaults() -> None:
-    assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))  # type: ignore[arg-type]
+def test_lists_stand_for_tuples_and_an_empty_file_for_the_defaults():
+    assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))
     assert (
         from_yaml("", "poems.yaml")
         == from_yaml("# nothing but a remark\n", "poems.yaml")
@@ -195,7 +192,7 @@ def test_lists_stand_for_tuples_and_an_empty_file_for_the_defaults() -> None:
     )
 
 
-def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_nearest() -> None:
+def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_nearest():
     for name in {*aliases.values()} - {"mbcs"}:
         if codecs.lookup(name)._is_text_encoding:
             assert "a".encode(Config(encoding=name.replace("_", "- ").upper()).encoding)
@@ -208,7 +205,7 @@ def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_
         assert codecs.lookup(near).name == codecs.lookup(meant).name
 
 
-def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given() -> None:
+def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given():
     message = "There is no configuration field 'learningrate'. Did you mean learning_rate\\?$"
     with pytest.raises(UsageError, match=message):
         parse_value("learningrate", "1")
@@ -238,13 +235,7 @@ FILE = {"seed": "1"}
         ({}, {"SEED": "9", "CHARRNN_CORPORA": "/texts"}, None, 0, "default"),
     ],
 )
-def test_flag_over_environment_over_file_over_default(
-    flags: dict[str, object],
-    environment: dict[str, str],
-    file: dict[str, object] | None,
-    seed: int,
-    origin: str,
-) -> None:
+def test_flag_over_environment_over_file_over_default(flags, environment, file, seed, origin):
     config, origins = merge_settings(
         flags=flags, file=file, file_name="poems.yaml", environment=environment
     )
@@ -254,7 +245,7 @@ def test_flag_over_environment_over_file_over_default(
 
 
 @pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
-def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
+def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above):
     config, origins = merge_settings(
         flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"}
     )
@@ -274,7 +265,7 @@ def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, a
         assert (config.minutes, origins["minutes"]) == expected
 
 
-def test_a_value_that_is_refused_is_named_with_its_source() -> None:
+def test_a_value_that_is_refused_is_named_with_its_source():
     with pytest.raises(
         UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"
     ):
@@ -311,8 +302,8 @@ BAD_YAML = {
 @pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
 @pytest.mark.parametrize("text", BAD_YAML.values(), ids=BAD_YAML.keys())
 def test_what_is_no_flat_yaml_is_refused_with_the_name_of_the_file_and_the_line(
-    text: str, parser: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    text, parser, monkeypatch
+):
     if parser == "SafeLoader":  # PyYAML was built without the parser in C.
         monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     load_yaml.cache_clear()
@@ -324,12 +315,12 @@ def test_what_is_no_flat_yaml_is_refused_with_the_name_of_the_file_and_the_line(
     assert len(message) <= 200
 
 
-def test_a_file_that_is_too_long_is_refused_unread() -> None:
+def test_a_file_that_is_too_long_is_refused_unread():
     with pytest.raises(DataError, match="has 131,073 characters; the limit is 131,072"):
         from_yaml("#" * 131_073, "poems.yaml")
 
 
-def test_values_that_unfold_without_end_are_refused_in_little_memory() -> None:
+def test_values_that_unfold_without_end_are_refused_in_little_memory():
     # Each list is nine times the one before: 9^5 words from 250 characters, and four lines more
     # would fill any memory.
     lists = [
@@ -347,9 +338,7 @@ def test_values_that_unfold_without_end_are_refused_in_little_memory() -> None:
     assert peak < 1_000_000
 
 
-def test_a_recipe_is_found_by_name_and_by_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recipe_is_found_by_name_and_by_file(tmp_path, monkeypatch):
     monkeypatch.setattr(
         charrnn.config.settings_file, "__file__", str(tmp_path / "settings_file.py")
     )
@@ -377,14 +366,14 @@ def test_a_recipe_is_found_by_name_and_by_file(
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
-def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
+def test_every_recipe_that_ships_makes_a_configuration(name):
     recipe = read_recipe(name)
     config, origins = merge_settings(flags={}, file=recipe, file_name=name)
     assert recipe and {field for field, origin in origins.items() if origin == name} == set(recipe)
     assert from_yaml(to_yaml(config), name) == config
 
 
-def test_settings_that_do_not_go_together_are_refused() -> None:
+def test_settings_that_do_not_go_together_are_refused():
     for together, message in (
         (
             {"ngram_rows": 53, "hidden_size": 3},

@@ -1,10 +1,7 @@
 """Directions: a property that is spread over several cells is found, ablated and clamped as one."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +31,6 @@ from charrnn.model.cell_types import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import EncodedText
 
 SIZE = 8
 MARKS = "abpqrstuc z"
@@ -46,14 +42,14 @@ TEXT = make_text(150)
 LABELLINGS = [DETECTORS["quote"].labelling(TEXT.text)]
 
 
-def _inside(text: str) -> Any:
+def _inside(text):
     return np.cumsum([(character == "a") - (character == "b") for character in text]) > 0
 
 
 SPANS = Detector("span", "between a and b", _inside)
 
 
-def make_direction(weights: dict[tuple[int, int], float], intercept: float = 0.0) -> Direction:
+def make_direction(weights, intercept=0.0):
     """Return a direction with these weights of cells, whose means are 0."""
     return Direction(
         detector="quote",
@@ -73,16 +69,16 @@ def make_direction(weights: dict[tuple[int, int], float], intercept: float = 0.0
     )
 
 
-def outputs_of(direction: Direction, values: np.ndarray) -> np.ndarray:
+def outputs_of(direction, values):
     """Return the output (N,) of a direction from the values (k, N) of its cells."""
     return np.array(direction.weights) @ values + direction.intercept
 
 
 @cache
-def planted_text() -> EncodedText:
+def planted_text():
     """Characters of which a part is inside spans; the disturbances are independent of that."""
     generator = np.random.default_rng(0)
-    text: list[str] = []
+    text = []
     for turn in range(60):
         if turn % 2 == 0:
             # The next mark of each disturbance, and the one after it.
@@ -100,7 +96,7 @@ def planted_text() -> EncodedText:
     )
 
 
-def plant() -> CharRNN:
+def plant():
     """An LSTM of perfect memories, whose cells 0 to 3 say only together whether a character is
     inside a span.
 
@@ -133,18 +129,18 @@ def plant() -> CharRNN:
     return network
 
 
-def study_of(cache: FindingsCache) -> CellAnalysis:
+def study_of(cache):
     network = plant()
     networks = {"network": lambda: network, "untrained_baseline": lambda: network}
     return CellAnalysis(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
 
 
 @pytest.fixture
-def study() -> CellAnalysis:
+def study():
     return study_of(FindingsCache())
 
 
-def test_a_planted_direction_is_found_and_better_than_any_cell(study: CellAnalysis) -> None:
+def test_a_planted_direction_is_found_and_better_than_any_cell(study):
     direction = study.direction(SPANS, 4)
     assert {unit for _, unit in direction.cells} == {0, 1, 2, 3}
     # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
@@ -154,7 +150,7 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: CellAnalys
     assert sum(map(abs, direction.shares)) == pytest.approx(1)
 
 
-def test_the_output_of_a_direction_is_that_of_its_labels(study: CellAnalysis) -> None:
+def test_the_output_of_a_direction_is_that_of_its_labels(study):
     direction = study.direction(SPANS, 4)
     outputs = outputs_of(direction, np.array(study.values(direction.cells)))
     labels = _inside(study.text.text)
@@ -163,11 +159,11 @@ def test_the_output_of_a_direction_is_that_of_its_labels(study: CellAnalysis) ->
     assert direction.low == pytest.approx(np.percentile(outputs[study.half :], 2))
 
 
-def test_a_direction_of_all_cells_is_as_good(study: CellAnalysis) -> None:
+def test_a_direction_of_all_cells_is_as_good(study):
     assert study.direction(SPANS, None).score > 0.98
 
 
-def test_a_direction_of_one_cell_is_the_best_cell(study: CellAnalysis) -> None:
+def test_a_direction_of_one_cell_is_the_best_cell(study):
     (score,) = study.findings([SPANS], untrained=False).scores
     single = study.direction(SPANS, 1)
     assert single.cells == ((score.layer, score.unit),)
@@ -175,9 +171,7 @@ def test_a_direction_of_one_cell_is_the_best_cell(study: CellAnalysis) -> None:
     assert single.gain == pytest.approx(0)
 
 
-def test_ablating_a_planted_direction_costs_inside(
-    study: CellAnalysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ablating_a_planted_direction_costs_inside(study, monkeypatch):
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 400)
     direction = study.direction(SPANS, 4)
@@ -194,7 +188,7 @@ def test_ablating_a_planted_direction_costs_inside(
 
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: float) -> None:
+def test_a_clamped_sum_has_its_value_in_every_cell_type(cell, zoneout):
     network = make_network(cell, num_layers=2, zoneout=zoneout)
     config = make_config(cell, num_layers=2, zoneout=zoneout)
     weights = {(0, 1): 0.5, (1, 2): 1.0, (0, 5): -2.0, (1, 0): 0.3, (0, 3): 0.1}
@@ -215,7 +209,7 @@ def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: floa
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(name: str) -> None:
+def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(name):
     cell, is_gru = cell_type(name), name == "gru"
     limit = 1.0 if is_gru else CLAMP_LIMIT
     generator = np.random.default_rng(0)
@@ -239,14 +233,14 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
 
 
 @pytest.mark.parametrize(("name", "memory"), [("gru", 1.0), ("lstm", 30.0)])
-def test_what_need_not_move_is_left_as_it_is(name: str, memory: float) -> None:
+def test_what_need_not_move_is_left_as_it_is(name, memory):
     """Though tanh cannot tell a memory of 30 from an infinite one."""
     saturated = np.full((1, 2), memory, np.float32)
     clamped = ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0)
     assert (clamped.apply(cell_type(name), saturated) == saturated).all()
 
 
-def test_a_cell_follows_one_clamp() -> None:
+def test_a_cell_follows_one_clamp():
     stepper = Stepper(make_config("gru"), tensors_of(make_network("gru")))
     stepper.clamp(0, 3, 0.5)
     clamped = ClampedSum((4, 5), (1.0, 1.0), (1.0, 1.0), 0.5)
@@ -263,9 +257,7 @@ def test_a_cell_follows_one_clamp() -> None:
 @pytest.mark.parametrize(
     ("cell", "depth"), [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")]
 )
-def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
-    cell: str, depth: str
-) -> None:
+def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell, depth):
     network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     direction = make_direction({(1, 5): 1.0, (0, 3): -0.5, (1, 0): 0.7})
@@ -284,7 +276,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(
     assert found.effects[0].change_inside == pytest.approx(inside, abs=1e-4)
 
 
-def test_beside_a_direction_is_its_best_cell() -> None:
+def test_beside_a_direction_is_its_best_cell():
     network = make_network("gru", num_layers=2).float()
     direction = make_direction({(1, 5): 1.0, (0, 3): -0.5, (1, 0): 0.7})
     found = compare_ablations(network, TEXT, LABELLINGS, direction)
@@ -295,7 +287,7 @@ def test_beside_a_direction_is_its_best_cell() -> None:
     assert found.best_cell.effects[0].change_inside == pytest.approx(inside, abs=1e-6)
 
 
-def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_direction_is_measured_once(monkeypatch):
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
     caches = [FindingsCache("same") for _ in range(2)]
@@ -313,7 +305,7 @@ def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "url" in [one.detector for one in skipped]
 
 
-def test_sizes_and_detectors_that_are_not_there_are_refused(study: CellAnalysis) -> None:
+def test_sizes_and_detectors_that_are_not_there_are_refused(study):
     with pytest.raises(UsageError, match="A direction of 9 cells: the model has 8"):
         study.direction(SPANS, 9)
     with pytest.raises(DataError, match="No direction for string: there are none in this text"):
@@ -329,9 +321,7 @@ def test_sizes_and_detectors_that_are_not_there_are_refused(study: CellAnalysis)
         )
 
 
-def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(
-    command: Callable[..., Any], lab: Path
-) -> None:
+def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command, lab):
     options = ("sample", "--seed", 0, "--length", 60)
     model = charrnn.load(lab)
     direction = model.direction("quote", 2)

@@ -4,13 +4,11 @@ characters."""
 import math
 import re
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import TrainedRun
 
 import charrnn
 from charrnn import api
@@ -24,9 +22,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!
 VOCAB = Vocab("char", ("", *sorted(ALPHABET)))
 
 
-def attribute(
-    text: str, probability: float = 0.25, *, training: str = "", ngram: float = 0.1, first: int
-) -> list[str]:
+def attribute(text, probability=0.25, *, training="", ngram=0.1, first):
     """Return the kinds of the characters text[first:], whose probabilities are given; "" for no
     error."""
     num_scored = len(text) - first
@@ -39,7 +35,7 @@ def attribute(
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
 
 
-def test_a_boost_for_what_is_missing_makes_an_error_likely() -> None:
+def test_a_boost_for_what_is_missing_makes_an_error_likely():
     for probability, ngram, expected in (
         *(
             (0.5, 0.1, ""),
@@ -56,7 +52,7 @@ def test_a_boost_for_what_is_missing_makes_an_error_likely() -> None:
         ]
 
 
-def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it() -> None:
+def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it():
     for distance, expected in (
         *((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")),
         (5001, "rare-word-0"),
@@ -66,7 +62,7 @@ def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it() -
         assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
 
 
-def naive_kind(text: str, position: int, probability: float, ngram: float, training: str) -> str:
+def naive_kind(text, position, probability, ngram, training):
     """Return the kind of one character of a text of ASCII letters, spaces and punctuation."""
     if probability >= 0.5:
         return ""
@@ -94,7 +90,7 @@ def naive_kind(text: str, position: int, probability: float, ngram: float, train
     )
 
 
-def is_inner_apostrophe(text: str, position: int) -> bool:
+def is_inner_apostrophe(text, position):
     return (
         text[position] == "'"
         and re.fullmatch("[A-Za-z]'[A-Za-z]", text[position - 1 : position + 2]) is not None
@@ -103,13 +99,11 @@ def is_inner_apostrophe(text: str, position: int) -> bool:
 
 @pytest.mark.parametrize("block_chars", [7, 1 << 18])
 @pytest.mark.parametrize("has_gaps", [False, True])
-def test_the_kinds_are_those_of_a_naive_loop(
-    block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_kinds_are_those_of_a_naive_loop(block_chars, has_gaps, monkeypatch):
     monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
     generator = np.random.default_rng(5)
 
-    def draw(num: int) -> str:
+    def draw(num):
         pieces = [
             "ab",
             "ba",
@@ -149,7 +143,7 @@ def test_the_kinds_are_those_of_a_naive_loop(
     assert len(seen) >= 15, "a text that has few kinds of errors would test little"
 
 
-def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
+def test_the_totals_add_up_to_all_errors_and_their_loss():
     perfect = error_kinds.summarize_errors(
         "perfect", CharLosses(np.arange(3), np.zeros(3, np.float32)), np.full(3, NO_ERROR)
     )
@@ -176,7 +170,7 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
     assert report.nats_per_char == pytest.approx(-np.log(probs).mean(), rel=1e-6)
 
 
-def test_the_best_n_gram_is_that_of_any_order() -> None:
+def test_the_best_n_gram_is_that_of_any_order():
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
@@ -190,9 +184,7 @@ def test_the_best_n_gram_is_that_of_any_order() -> None:
     )
 
 
-def test_a_run_of_documents_forgets_each_document(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_documents_forgets_each_document(tmp_path, monkeypatch):
     model = charrnn.load(build_chain(tmp_path / "names-001", "\0abcde", documents="lines"))
     # After b the model expects c, and gives d less than 0.5. What was in another document is no
     # memory.
@@ -214,17 +206,17 @@ def test_a_run_of_documents_forgets_each_document(
     )
 
 
-def vocab_of(text: str) -> Vocab:
+def vocab_of(text):
     return Vocab("char", ("", *sorted(set(text))))
 
 
-def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
+def words_of(text, vocab):
     return error_kinds.word_pattern(error_kinds.classes_of(vocab)).findall(
         decode_each(vocab, vocab.encode(text))
     )
 
 
-def test_every_character_has_a_class() -> None:
+def test_every_character_has_a_class():
     for characters, expected in (
         ("aéЖ中ि9²_\udcff", "w"),
         ("\n\r\x0b\x0c\x1e\x85\u2028\0", "n"),
@@ -237,7 +229,7 @@ def test_every_character_has_a_class() -> None:
     assert error_kinds.class_of("") == "w"
 
 
-def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() -> None:
+def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script():
     text = "It's 'so', I say: don't!\nA num_lines x1 … “Oh”—naïve, नमस्ते Ω; 'tis th' end'"
     words = [
         "It's",
@@ -268,9 +260,7 @@ def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() ->
 
 @pytest.mark.parametrize("kind", ["char", "byte"])
 @pytest.mark.parametrize("block_chars", [8, 64, 1 << 20])
-def test_counts_are_those_of_a_regular_expression(
-    kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_counts_are_those_of_a_regular_expression(kind, block_chars, monkeypatch):
     monkeypatch.setattr(error_kinds, "DECODED_CHARS", block_chars)
     generator = np.random.default_rng(3)
     # Words of at most three characters and single spaces: no half block of 8 is without a space.
@@ -291,7 +281,7 @@ def test_counts_are_those_of_a_regular_expression(
     assert counts.tolist() == [expected[word] for word in wanted]
 
 
-def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
+def test_a_model_of_bytes_has_errors_too(byte_run):
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
     assert error_kinds.error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1

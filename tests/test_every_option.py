@@ -7,16 +7,12 @@ as well, once it has an example in `every_option.py`.
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import every_option
 import pytest
 import torch
-from conftest import Ran
 from every_option import BASES, ELSEWHERE, KINDS, PROSE, command_lines, examples_of
-from fixture_types import Command
 from torch import nn
 
 from charrnn.cli.app import run
@@ -29,7 +25,7 @@ FORBIDDEN = re.compile(r"unexpected \w+|Traceback|Warning")
 
 
 @pytest.fixture(scope="module")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def laboratory(tmp_path_factory):
     """Write the texts into a folder, and train a model of every kind in it; import one more."""
     folder = tmp_path_factory.mktemp("laboratory")
     every_option.write_texts(folder)
@@ -47,7 +43,7 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def faults(kind: str, laboratory: Path, command: Command, lines: Iterator[str]) -> list[str]:
+def faults(kind, laboratory, command, lines):
     """Run command lines on a model of a kind; return those that neither run nor are refused by one
     clear error, with what they print."""
     text, _ = KINDS.get(kind, KINDS["plain"])
@@ -61,7 +57,7 @@ def faults(kind: str, laboratory: Path, command: Command, lines: Iterator[str]) 
         for made in Path().glob("made*"):
             made.unlink()
         words = line.format(**names).split()
-        ran: Ran = command(*words)
+        ran = command(*words)
         is_refused = ran.code in (2, 3, 4) and ran.err.count("error: ") == 1
         if FORBIDDEN.search(ran.err) or not (ran.code == 0 or is_refused):
             found.append(f"{' '.join(words)}: {ran.code}, {ran.err[-300:]}")
@@ -69,13 +65,11 @@ def faults(kind: str, laboratory: Path, command: Command, lines: Iterator[str]) 
 
 
 @pytest.fixture
-def tried(
-    laboratory: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[str]]:
+def tried(laboratory, command, monkeypatch):
     """Return `faults` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
 
-    def call(kind: str, num_examples: int | None) -> list[str]:
+    def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")
         return faults(kind, laboratory, command, lines)
 
@@ -84,19 +78,19 @@ def tried(
 
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind not in RARE), "imported"])
-def test_every_option_runs_or_is_refused_by_name(kind: str, tried: Any) -> None:
+def test_every_option_runs_or_is_refused_by_name(kind, tried):
     assert tried(kind, 1) == []
 
 
 @pytest.mark.trained
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [*KINDS, "imported"])
-def test_every_example_of_an_option_runs_or_is_refused_by_name(kind: str, tried: Any) -> None:
+def test_every_example_of_an_option_runs_or_is_refused_by_name(kind, tried):
     assert tried(kind, None) == []
 
 
 @pytest.mark.parametrize("command", BASES)
-def test_every_option_has_an_example(command: str) -> None:
+def test_every_option_has_an_example(command):
     options = [
         one for one in every_option.parameters_of_command(command) if isinstance(one, Option)
     ]
@@ -104,5 +98,5 @@ def test_every_option_has_an_example(command: str) -> None:
     assert missing == [], "add one to every_option.EXAMPLES"
 
 
-def test_every_command_is_tried_here_or_elsewhere() -> None:
+def test_every_command_is_tried_here_or_elsewhere():
     assert sorted(commands()) == sorted([*BASES, *ELSEWHERE])

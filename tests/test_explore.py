@@ -7,16 +7,13 @@ import runpy
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from built_runs import build_chain, build_quoting
-from conftest import REPOSITORY, TrainedRun
+from conftest import REPOSITORY
 from exploring import (
     FRESH,
     answer,
@@ -32,17 +29,14 @@ from exploring import (
     use_light_terminal,
     whole_page,
 )
-from fixture_types import Command
 from known_weights import QUOTING_UNIT, quoting_text
 from rich.cells import cell_len
 from rich.style import Style
 from textual.events import Paste
-from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 import charrnn
 from charrnn.analyses.outputs import UNIT_OF_EFFECTS
-from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -61,7 +55,7 @@ from charrnn.tui.explore.app import (
     TextView,
 )
 from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, cell_name, columns
-from charrnn.tui.full_screen import FullScreenApp, Job, Question, Work
+from charrnn.tui.full_screen import FullScreenApp, Question, Work
 from charrnn.views.tables import score_mark, score_text
 from charrnn.views.theme import NUM_SHADES, block
 
@@ -73,23 +67,23 @@ QUOTED = quoting_text(2_000, seed=1)
 
 
 @pytest.fixture(autouse=True)
-def short_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_comparisons(monkeypatch):
     monkeypatch.setattr(exploration, "NUM_GENERATED", 150)
 
 
 @pytest.fixture(scope="module")
-def quoting(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def quoting(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quoting")
     corpus = folder / "quoting.txt"
     corpus.write_text(quoting_text(20_000), encoding="utf-8", newline="")
     return charrnn.load(build_quoting(folder / "quoting", corpus))
 
 
-def text_of(app: Explorer) -> TextView:
+def text_of(app):
     return app.browser.query_one("#text", TextView)
 
 
-def styled(view: TextView) -> list[tuple[str, Style]]:
+def styled(view):
     """The characters on the screen in their styles, without the gutter."""
     drawn = []
     for row in range(view.size.height):
@@ -103,7 +97,7 @@ def styled(view: TextView) -> list[tuple[str, Style]]:
     return drawn
 
 
-def colours(view: TextView) -> list[str]:
+def colours(view):
     """ "low", "high" or "" for each drawn character, by the hue of what is behind it."""
     names = []
     for _, style in styled(view):
@@ -115,13 +109,13 @@ def colours(view: TextView) -> list[str]:
     return names
 
 
-def test_browsing_colours_the_text_by_each_cell(model: Model) -> None:
+def test_browsing_colours_the_text_by_each_cell(model):
     traced = model.trace(FRESH[:2_000]).cells
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         for row in range(5):
-            await until(pilot, lambda row=row: app.browser.exploration.row == row)  # type: ignore[misc]
+            await until(pilot, lambda row=row: app.browser.exploration.row == row)
             layer, unit = app.browser.exploration.cell
             scale = app.browser.exploration.scale
             places = list(map(scale.place, traced[:, layer, unit].tolist()))
@@ -137,7 +131,7 @@ def test_browsing_colours_the_text_by_each_cell(model: Model) -> None:
     play(model, script)
 
 
-def name_of(place: float) -> str:
+def name_of(place):
     """The hue of a value from -1 to 1 on an unknown background, where the faintest shades are not
     drawn."""
     if abs(place) < 1.5 / NUM_SHADES:
@@ -145,13 +139,13 @@ def name_of(place: float) -> str:
     return "low" if place < 0 else "high"
 
 
-def test_the_caption_says_what_the_cell_follows_and_how_well(model: Model) -> None:
+def test_the_caption_says_what_the_cell_follows_and_how_well(model):
     found = model.survey(FRESH).scores[:5]
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         for row, score in enumerate(found):
-            await until(pilot, lambda row=row: app.browser.exploration.row == row)  # type: ignore[misc]
+            await until(pilot, lambda row=row: app.browser.exploration.row == row)
             caption = shown(app, "#caption")
             cell = f"cell {score.layer}:{score.unit} follows {score.detector}"
             assert caption.startswith(f"{cell}: {score_text(score)}{score_mark(score)}")
@@ -163,14 +157,12 @@ def test_the_caption_says_what_the_cell_follows_and_how_well(model: Model) -> No
     play(model, script)
 
 
-def test_findings_that_cannot_be_right_are_named(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def findings(study: CellAnalysis) -> CellFindings:
+def test_findings_that_cannot_be_right_are_named(model, monkeypatch):
+    def findings(study):
         study.cache.on_warning("0.9 cannot be right")
         return CellFindings(scores=())
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until(pilot, lambda: shown(app, "#status") == "0.9 cannot be right")
 
     monkeypatch.setattr(CellAnalysis, "findings", findings)
@@ -179,18 +171,16 @@ def test_findings_that_cannot_be_right_are_named(
     )
 
 
-def test_the_text_is_there_before_anything_is_known_of_the_cells(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_text_is_there_before_anything_is_known_of_the_cells(model, monkeypatch):
     go_on, trace_text = threading.Event(), explorer.trace_text
 
-    def wait(*arguments: Any, **options: Any) -> Any:
+    def wait(*arguments, **options):
         assert go_on.wait(600)
         return trace_text(*arguments, **options)
 
     monkeypatch.setattr(explorer, "trace_text", wait)
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         assert FRESH.splitlines()[0] in screen(app)
         assert all(not style for _, style in styled(text_of(app))[1:])
         await pilot.press("down", "right")
@@ -234,18 +224,16 @@ AUC_SCORE = CellScore(
         ({"p_value": None, "ci_low": None, "ci_high": None, "null_level": 0.75}, "?"),
     ],
 )
-def test_a_list_has_the_marks_of_the_tables(changes: dict[str, Any], mark: str) -> None:
+def test_a_list_has_the_marks_of_the_tables(changes, mark):
     score = replace(AUC_SCORE, **changes)
     assert score_mark(score) == mark
     assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.700{mark}"
 
 
-def test_without_colours_each_line_has_its_values_below_it(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_colours_each_line_has_its_values_below_it(model, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until(pilot, lambda: bool(shown(app, "#sparkline")))
         view = text_of(app)
         assert view.render_line(0).text[2:].rstrip() == FRESH[: FRESH.index("\n")] + "↵"
@@ -259,8 +247,8 @@ def test_without_colours_each_line_has_its_values_below_it(
     play(model, script)
 
 
-def test_lists_are_turned_through(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_lists_are_turned_through(model):
+    async def script(app, pilot):
         await until_scored(app, pilot)
         state = app.browser.exploration
         table = app.browser.query_one(DataTable)
@@ -280,8 +268,8 @@ def test_lists_are_turned_through(model: Model) -> None:
     play(model, script)
 
 
-def test_a_cell_is_gone_to_in_its_list_or_among_all(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_a_cell_is_gone_to_in_its_list_or_among_all(model):
+    async def script(app, pilot):
         await until_scored(app, pilot)
         state = app.browser.exploration
         table = app.browser.query_one(DataTable)
@@ -306,17 +294,15 @@ def test_a_cell_is_gone_to_in_its_list_or_among_all(model: Model) -> None:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Explorer]:
+def opened(monkeypatch):
     """The explorers that the command opens, which are left at once."""
-    found: list[Explorer] = []
+    found = []
     monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: found.append(self))
     return found
 
 
-def test_the_command_opens_the_text_with_the_figures_of_visualize(
-    command: Command, lab: Path, tmp_path: Path, opened: list[Explorer]
-) -> None:
+def test_the_command_opens_the_text_with_the_figures_of_visualize(command, lab, tmp_path, opened):
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
     ran = command("explore", "--text", "mine.txt", "--chars", 300)
@@ -326,27 +312,23 @@ def test_the_command_opens_the_text_with_the_figures_of_visualize(
     assert json.loads(json.dumps([score.to_json() for score in scores])) == reported
 
 
-def test_the_command_reads_no_text_from_the_keyboard(
-    command: Command, lab: Path, opened: list[Explorer]
-) -> None:
+def test_the_command_reads_no_text_from_the_keyboard(command, lab, opened):
     ran = command("explore", "--text", "-")
     assert ran.code == 2
     assert "Give a file" in ran.err
 
 
-def test_an_error_that_textual_reports_itself_is_an_exit_code(
-    command: Command, lab: Path, opened: list[Explorer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_that_textual_reports_itself_is_an_exit_code(command, lab, opened, monkeypatch):
     monkeypatch.setattr(Explorer, "run", lambda self: setattr(self, "_return_code", 1))
     assert command("explore").code == 1
 
 
-def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) -> None:
+def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model):
     trace = model.trace(FRESH[:2_000], num_guesses=5)
     lines = [line + "\n" for line in FRESH[:2_000].split("\n")]
     cursor = len(lines[0] + lines[1]) + 2
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         layer, unit = app.browser.exploration.cell
         values = trace.cells[:, layer, unit]
@@ -356,18 +338,17 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
         of_line = map(app.browser.exploration.scale.place, values[begin:].tolist())
         blocks = "".join(map(block, of_line))[: len(lines[2])]
         assert shown(app, "#sparkline") == "  " + blocks
-        assert trace.guess_probs is not None
         assert f"{values[cursor]:+.2f}   next: " in shown(app, "#readout")
         assert f" {trace.guess_probs[cursor, 0]:.2f}  " in shown(app, "#readout")
 
     play(model, script)
 
 
-def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path: Path) -> None:
+def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "run", "\nxe\u0323\u0302y"))
     text = "xe\u0323\u0302y\n" * 60
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         under_cursor = []
         for _ in range(5):
@@ -380,8 +361,8 @@ def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path: 
     play(model, script, text=text)
 
 
-def test_the_cursor_stays_in_view_a_page_down(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_the_cursor_stays_in_view_a_page_down(model):
+    async def script(app, pilot):
         await pilot.press("pagedown")
         await until(pilot, lambda: text_of(app).scroll_offset.y > 0)
         assert any(style.reverse for _, style in styled(text_of(app)))
@@ -389,14 +370,13 @@ def test_the_cursor_stays_in_view_a_page_down(model: Model) -> None:
     play(model, script)
 
 
-def test_typing_is_followed_character_by_character(model: Model) -> None:
+def test_typing_is_followed_character_by_character(model):
     # Among them letters that are commands elsewhere.
     typed = "(sq)\njkt( a"
     trace = model.trace(typed, num_guesses=5)
-    assert trace.guess_probs is not None
     best = trace.guess_probs[-1].tolist()
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         reading = app.browser.typed
         await pilot.press("t", *"(sq)", "enter", *"jkt((", "backspace", "space", "a")
         await until(pilot, lambda: reading.text == typed)
@@ -413,12 +393,10 @@ def test_typing_is_followed_character_by_character(model: Model) -> None:
     play(model, script)
 
 
-def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(model, monkeypatch):
     monkeypatch.setattr(exploration, "MAX_TYPED", 100)
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("t", "slash")
         await until(pilot, lambda: "/ is not in the vocabulary" in shown(app, "#status"))
@@ -430,8 +408,8 @@ def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(
     play(model, script)
 
 
-def test_escape_leaves_typing_and_then_the_typed_text(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_escape_leaves_typing_and_then_the_typed_text(model):
+    async def script(app, pilot):
         viewed = app.browser.exploration
         await pilot.press("t", "a", "escape")
         await until(pilot, lambda: not app.browser.is_typing)
@@ -447,11 +425,10 @@ def test_escape_leaves_typing_and_then_the_typed_text(model: Model) -> None:
     play(model, script)
 
 
-def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun) -> None:
+def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run):
     model = charrnn.load(byte_run.path)
     typed = "zäb «語»🙂"
     trace = model.trace(typed, num_guesses=5)
-    assert trace.guess_probs is not None
     reading = TypedText(model)
     for character in typed:
         reading.feed(character)
@@ -462,7 +439,7 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun)
     assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
 
 
-def test_what_is_deleted_leaves_no_trace_in_what_follows(byte_run: TrainedRun) -> None:
+def test_what_is_deleted_leaves_no_trace_in_what_follows(byte_run):
     model = charrnn.load(byte_run.path)
     reading, expected = TypedText(model), TypedText(model)
     reading.delete_last()
@@ -478,12 +455,12 @@ def test_what_is_deleted_leaves_no_trace_in_what_follows(byte_run: TrainedRun) -
     assert reading.guesses() == expected.guesses()
 
 
-def sides(app: Explorer) -> list[str]:
+def sides(app):
     """The two generated texts."""
     return [view._characters for view in app.screen.query(TextView)]
 
 
-def written(model: Model, seed: int, **options: Any) -> str:
+def written(model, seed, **options):
     """What the model generates after the first three characters."""
     generated = model.sample(
         length=150, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=FRESH[:3], **options
@@ -491,7 +468,7 @@ def written(model: Model, seed: int, **options: Any) -> str:
     return generated.text
 
 
-async def clamp(app: Explorer, pilot: Pilot[None]) -> None:
+async def clamp(app, pilot):
     """Clamp cell 0:1 at -1 after three characters, with two answers that are refused."""
     await until_scored(app, pilot)
     await pilot.press("right", "right", "S", "down")
@@ -505,10 +482,10 @@ async def clamp(app: Explorer, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: all(sides(app)))
 
 
-def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
+def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model):
     clamped = {(0, 1): -1.0}
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await clamp(app, pilot)
         held, free = sides(app)
         assert held == written(model, 0, clamps=clamped)
@@ -520,14 +497,14 @@ def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(mo
     play(model, script)
 
 
-def test_other_random_numbers_and_scrolling_are_for_both_texts(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_other_random_numbers_and_scrolling_are_for_both_texts(model):
+    async def script(app, pilot):
         await clamp(app, pilot)
         await pilot.press("r")
         expected = [written(model, 1, clamps={(0, 1): -1.0}), written(model, 1)]
         await until(pilot, lambda: sides(app) == expected)
         assert "seed 1" in screen(app)
-        moved: list[int] = []
+        moved = []
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(TextView, "scroll_relative", lambda view, **by: moved.append(by["y"]))
             await pilot.press("j")
@@ -538,11 +515,11 @@ def test_other_random_numbers_and_scrolling_are_for_both_texts(model: Model) -> 
     play(model, script)
 
 
-def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path: Path) -> None:
+def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "run", "".join(dict.fromkeys(HOSTILE))))
     model.name = "[b]na\x1bme"
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until(pilot, lambda: app.browser.given.trace is not None)
         drawn = screen(app)
         await pilot.press("t", *"[b]")
@@ -563,17 +540,17 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path: Pa
     play(model, script, HOSTILE * 9)
 
 
-def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_size_will_do(quoting, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         for key in ("down", "right", "j", "pagedown", "s", "question_mark", "escape", "slash"):
             await pilot.press(key)
         await pilot.press("escape", "t", "x")
         for width, height in ((1, 1), (110, 30), (80, 24)):
             await pilot.resize_terminal(width, height)
-            await until(pilot, lambda h=height: len(screen(app).splitlines()) == h)  # type: ignore[misc]
+            await until(pilot, lambda h=height: len(screen(app).splitlines()) == h)
             assert {cell_len(line) for line in screen(app).splitlines()} == {width}
         assert screen(app).splitlines()[-1].startswith("typing")
         await pilot.press("escape", "escape", "up")
@@ -583,8 +560,8 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
     play(quoting, script, QUOTED, size=(1, 1))
 
 
-def test_list_and_text_are_side_by_side_where_there_is_room(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_list_and_text_are_side_by_side_where_there_is_room(model):
+    async def script(app, pilot):
         table = app.browser.query_one(DataTable)
         assert text_of(app).region.y >= table.region.bottom
         await pilot.resize_terminal(110, 30)
@@ -593,29 +570,29 @@ def test_list_and_text_are_side_by_side_where_there_is_room(model: Model) -> Non
     play(model, script, size=(80, 24))
 
 
-def on_page(app: Explorer, widget: str) -> str:
+def on_page(app, widget):
     return str(app.screen.query_one(widget).render()) if isinstance(app.screen, CellScreen) else ""
 
 
-async def until_measured(app: Explorer, pilot: Pilot[None]) -> None:
+async def until_measured(app, pilot):
     await until(pilot, lambda: "Most correlated" in whole_page(app) and not on_page(app, "#status"))
 
 
-async def open_page(app: Explorer, pilot: Pilot[None]) -> None:
+async def open_page(app, pilot):
     """Open the page of the first cell of the list, by two keys."""
     await until_scored(app, pilot)
     await pilot.press("1", "enter")
     await until_measured(app, pilot)
 
 
-def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting: Model) -> None:
+def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting):
     ablation = quoting.study(QUOTED, cached=True).ablation_of(0, QUOTING_UNIT)
     (effect,) = [one for one in ablation.effects if one.detector == "quote"]
     assert effect.change_inside > ablation.change > effect.change_outside > 0.1
     contribution = f"loss {ablation.change:+.4f} nats/character"
     inside = f"inside quote {effect.change_inside:+.4f}"
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         assert f"1  0:{QUOTING_UNIT}" in screen(app)
         await open_page(app, pilot)
@@ -625,8 +602,8 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting: Model) -> None
     play(quoting, script, QUOTED)
 
 
-def test_a_page_has_the_passages_and_what_the_cell_writes(quoting: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_a_page_has_the_passages_and_what_the_cell_writes(quoting):
+    async def script(app, pilot):
         await open_page(app, pilot)
         drawn = screen(app)
         passage = next(line for line in drawn.splitlines() if line.startswith("top 1"))
@@ -640,22 +617,22 @@ def test_a_page_has_the_passages_and_what_the_cell_writes(quoting: Model) -> Non
     play(quoting, script, QUOTED)
 
 
-def test_a_page_scrolls(quoting: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_a_page_scrolls(quoting):
+    async def script(app, pilot):
         await open_page(app, pilot)
         pictures = app.screen.query_one("#pictures")
         await until(pilot, lambda: pictures.max_scroll_y > 2)
         for key, y in (("down", 1), ("j", 2), ("k", 1)):
             await pilot.press(key)
-            await until(pilot, lambda y=y: pictures.scroll_offset.y == y)  # type: ignore[misc]
+            await until(pilot, lambda y=y: pictures.scroll_offset.y == y)
         await pilot.press("end")
         await until(pilot, lambda: "Most correlated" in screen(app))
 
     play(quoting, script, QUOTED)
 
 
-def test_a_page_turns_to_the_other_cells_of_the_list(quoting: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+def test_a_page_turns_to_the_other_cells_of_the_list(quoting):
+    async def script(app, pilot):
         await open_page(app, pilot)
         first, second, *_ = [cell_name(row.cell) for row in app.browser.exploration.rows]
         await pilot.press("left")
@@ -673,19 +650,17 @@ def test_a_page_turns_to_the_other_cells_of_the_list(quoting: Model) -> None:
     play(quoting, script, QUOTED)
 
 
-def test_parts_of_a_page_appear_when_measured_and_keys_work(
-    quoting: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting, monkeypatch):
     go_on, measure = threading.Semaphore(0), CellAnalysis.page_in_parts
 
-    def wait(*arguments: Any) -> Iterator[Any]:
+    def wait(*arguments):
         for page in measure(*arguments):
             assert go_on.acquire(timeout=600)
             yield page
 
     monkeypatch.setattr(CellAnalysis, "page_in_parts", wait)
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("enter")
         await until(pilot, lambda: "top 1" in whole_page(app))
@@ -709,12 +684,10 @@ def test_parts_of_a_page_appear_when_measured_and_keys_work(
     play(quoting, script, QUOTED)
 
 
-def test_every_screen_is_legible_and_the_help_lists_every_key(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch):
     use_light_terminal(monkeypatch)
 
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+    async def script(app, pilot):
         await until(pilot, lambda: "needs at least 200" in " ".join(screen(app).split()))
         assert any(style.bgcolor and style.bgcolor.triplet for _, style in styled(text_of(app))), (
             "the text is coloured"
@@ -744,21 +717,21 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(
 class Jobs:
     """Work whose results are shown by hand, and two events that a job waits for."""
 
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.later: Queue[Callable[[], object]] = Queue()
+    def __init__(self):
+        self.done = []
+        self.later = Queue()
         self.work = Work(self.later.put, self.done.append)
         self.begun = threading.Event()
         self.may_go_on = threading.Event()
 
-    def start(self, kind: str, result: str) -> None:
+    def start(self, kind, result):
         """Start a job that shows its result."""
         self.work.start(kind, lambda job: job.show(self.done.append, result))
 
-    def start_waiting(self, kind: str, go_on: Callable[[Job], object]) -> None:
+    def start_waiting(self, kind, go_on):
         """Start a job that waits until it may go on, and wait until it does."""
 
-        def compute(job: Job) -> None:
+        def compute(job):
             self.begun.set()
             assert self.may_go_on.wait(600)
             go_on(job)
@@ -767,10 +740,10 @@ class Jobs:
         assert self.begun.wait(600)
 
 
-def test_the_newest_job_runs_first() -> None:
+def test_the_newest_job_runs_first():
     jobs = Jobs()
 
-    def go_on(job: Job) -> None:
+    def go_on(job):
         job.pause()
         job.show(jobs.done.append, "first")
 
@@ -783,7 +756,7 @@ def test_the_newest_job_runs_first() -> None:
     assert jobs.done == ["third", "second", "first"]
 
 
-def test_what_a_stopped_job_has_found_is_not_shown() -> None:
+def test_what_a_stopped_job_has_found_is_not_shown():
     jobs = Jobs()
     jobs.start("one", "found")
     show = jobs.later.get(timeout=600)
@@ -792,11 +765,11 @@ def test_what_a_stopped_job_has_found_is_not_shown() -> None:
     assert jobs.done == []
 
 
-def test_a_later_job_of_a_kind_replaces_the_one_before() -> None:
+def test_a_later_job_of_a_kind_replaces_the_one_before():
     jobs = Jobs()
     ended = threading.Event()
 
-    def go_on(job: Job) -> None:
+    def go_on(job):
         try:
             while True:
                 job.pause()
@@ -811,7 +784,7 @@ def test_a_later_job_of_a_kind_replaces_the_one_before() -> None:
     assert jobs.done == ["replaced it"]
 
 
-def test_no_job_runs_once_the_work_is_closed() -> None:
+def test_no_job_runs_once_the_work_is_closed():
     jobs = Jobs()
     jobs.work.close()
     jobs.work.start("late", lambda job: jobs.done.append("late"))
@@ -819,12 +792,12 @@ def test_no_job_runs_once_the_work_is_closed() -> None:
     assert jobs.done == []
 
 
-def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
-    said: list[str] = []
-    job: Any = SimpleNamespace(pause=lambda: None, show=lambda show, message: show(message))
-    interface: Any = SimpleNamespace(work=SimpleNamespace(start=lambda kind, work: work(job)))
+def test_the_share_of_work_is_said_if_its_size_is_known():
+    said = []
+    job = SimpleNamespace(pause=lambda: None, show=lambda show, message: show(message))
+    interface = SimpleNamespace(work=SimpleNamespace(start=lambda kind, work: work(job)))
 
-    def compute(_: Job) -> None:
+    def compute(_):
         for label, total in (("waiting", 0), ("reading", 4)):
             with task(label, total) as advance:
                 advance(3)
@@ -841,7 +814,7 @@ def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
         ("write", "charrnn sample --prime @DRAFT"),
     ],
 )
-def test_an_interface_needs_a_terminal(command: Command, name: str, instead: str) -> None:
+def test_an_interface_needs_a_terminal(command, name, instead):
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert "fills a terminal" in ran.err
@@ -850,9 +823,7 @@ def test_an_interface_needs_a_terminal(command: Command, name: str, instead: str
 
 
 @pytest.mark.parametrize("name", ["explore", "write"])
-def test_an_interface_needs_textual(
-    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_an_interface_needs_textual(command, monkeypatch, name):
     monkeypatch.setattr("charrnn.tui.terminal.find_spec", lambda name: None)
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
@@ -860,7 +831,7 @@ def test_an_interface_needs_textual(
     assert ran.err.endswith("pip install charrnn-lab\n")
 
 
-def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
+def test_the_interfaces_open_without_torch(process):
     code = (
         "import sys, charrnn.tui.explore.app, charrnn.tui.write.screen; print('torch' in"
         " sys.modules)"
@@ -876,9 +847,7 @@ def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
         ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert")),
     ],
 )
-def test_the_pictures_of_the_documentation_show_them(
-    model: Model, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...]
-) -> None:
+def test_the_pictures_of_the_documentation_show_them(model, monkeypatch, name, words):
     monkeypatch.syspath_prepend(REPOSITORY / "docs")
     script = runpy.run_path(str(REPOSITORY / "docs" / f"make_{name}_picture.py"))
     drawn = (

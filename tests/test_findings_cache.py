@@ -2,21 +2,17 @@
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
-from fixture_types import Command, Process
 from numpy.typing import NDArray
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.cells import analysis, findings_cache
-from charrnn.cells.findings import CellScore
 from charrnn.cells.findings_cache import (
     FindingsCache,
     cache_folder,
@@ -55,25 +51,23 @@ class Whole:
 
 
 @pytest.fixture
-def quote_is_kept(command: Command, lab: Path, tmp_path: Path) -> None:
+def quote_is_kept(command, lab, tmp_path):
     """What `QUOTE` shows of the run in `lab` has just been measured."""
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     assert command(*QUOTE).code == 0
 
 
-def survey(
-    lab: Path, *detectors: str | Detector, text: str = TEXT, **options: Any
-) -> list[CellScore]:
+def survey(lab, *detectors, text=TEXT, **options):
     """Survey a text as a new process would."""
     return list(charrnn.load(lab).survey(text, detectors=detectors, cached=True, **options).scores)
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def measured(monkeypatch):
     """Grows by the names of the targets that are measured."""
-    names: list[str] = []
+    names = []
 
-    def measure(targets: Any, read: Any, **options: Any) -> Any:
+    def measure(targets, read, **options):
         names.extend(target.name for target in targets)
         return real(targets, read, **options)
 
@@ -82,7 +76,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def save(value: object, key: dict[str, Any] = KEY) -> Path:
+def save(value, key=KEY):
     """Save a value as a process of its own would; return its file."""
     before = set(saved_files())
     FindingsCache("identity").save("score", key, value)
@@ -90,21 +84,19 @@ def save(value: object, key: dict[str, Any] = KEY) -> Path:
     return path
 
 
-def load(identity: str = "identity") -> float | None:
+def load(identity="identity"):
     """Load the value of `KEY` as a process of its own would."""
     return FindingsCache(identity).load("score", KEY, float)
 
 
-def saved_files() -> list[Path]:
+def saved_files():
     return list(cache_folder().glob("*"))
 
 
 # --- what is measured again
 
 
-def test_a_second_call_shows_the_same_without_torch(
-    command: Command, quote_is_kept: None, process: Process
-) -> None:
+def test_a_second_call_shows_the_same_without_torch(command, quote_is_kept, process):
     first = command(*QUOTE, "--json", "--recompute").out
     code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "
     code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
@@ -114,16 +106,14 @@ def test_a_second_call_shows_the_same_without_torch(
     assert ran.stdout.decode() == first
 
 
-def test_recompute_measures_anew(
-    command: Command, quote_is_kept: None, measured: list[str]
-) -> None:
+def test_recompute_measures_anew(command, quote_is_kept, measured):
     command(*QUOTE)
     assert measured == []
     command(*QUOTE, "--recompute")
     assert measured == ["quote"]
 
 
-def test_only_the_missing_detector_is_measured(lab: Path, measured: list[str]) -> None:
+def test_only_the_missing_detector_is_measured(lab, measured):
     first = survey(lab, "quote")
     both = survey(lab, "quote", "indentation")
     assert measured == ["quote", "indentation"]
@@ -133,9 +123,7 @@ def test_only_the_missing_detector_is_measured(lab: Path, measured: list[str]) -
 
 
 @pytest.mark.parametrize("options", [{"text": TEXT[:-1]}, {"context": "zib"}, {"untrained": False}])
-def test_another_text_context_or_comparison_is_measured(
-    lab: Path, measured: list[str], options: dict[str, Any]
-) -> None:
+def test_another_text_context_or_comparison_is_measured(lab, measured, options):
     first = survey(lab, "quote")
     survey(lab, "quote", **options)
     assert measured == ["quote"] * 2
@@ -143,11 +131,11 @@ def test_another_text_context_or_comparison_is_measured(
     assert measured == ["quote"] * 2
 
 
-def letters(wanted: str, name: str = "mine.py") -> Detector:
+def letters(wanted, name="mine.py"):
     return Detector(name, wanted, lambda text: np.isin([*text], [*wanted]))
 
 
-def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> None:
+def test_a_detector_is_known_by_its_labels(lab, measured):
     """A file may give other labels each time, whatever it is called."""
     first = survey(lab, letters("aeiou"))
     renamed = survey(lab, letters("aeiou", name="[aeiou]"))
@@ -157,23 +145,19 @@ def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> No
     assert measured == ["mine.py"] * 2
 
 
-def test_two_new_detectors_with_the_same_labels_are_scored_alike(lab: Path) -> None:
+def test_two_new_detectors_with_the_same_labels_are_scored_alike(lab):
     first, second = survey(lab, letters("aeio"), letters("aeio", name="twice"))
     assert replace(second, detector="mine.py") == first
 
 
-def test_another_program_measures_anew(
-    lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_program_measures_anew(lab, measured, monkeypatch):
     survey(lab, "quote")
     monkeypatch.setattr(findings_cache, "program_digest", lambda: "another")
     survey(lab, "quote")
     assert measured == ["quote"] * 2
 
 
-def test_the_program_is_its_sources_and_the_packages_that_add_to_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_program_is_its_sources_and_the_packages_that_add_to_it(monkeypatch):
     usual = program_digest()
     monkeypatch.setattr(findings_cache, "other_packages", lambda: ["theirs 1.0"])
     program_digest.cache_clear()
@@ -183,7 +167,7 @@ def test_the_program_is_its_sources_and_the_packages_that_add_to_it(
     assert with_theirs != usual
 
 
-def test_a_run_that_is_copied_brings_no_findings(lab: Path, quote_is_kept: None) -> None:
+def test_a_run_that_is_copied_brings_no_findings(lab, quote_is_kept):
     assert {path.name for path in lab.iterdir()} & {"findings", ".cache"} == set()
     assert saved_files() != []
 
@@ -191,7 +175,7 @@ def test_a_run_that_is_copied_brings_no_findings(lab: Path, quote_is_kept: None)
 # --- files
 
 
-def test_a_value_is_found_by_its_weights_kind_and_key() -> None:
+def test_a_value_is_found_by_its_weights_kind_and_key():
     save(0.5)
     assert load() == 0.5
     assert load(identity="other weights") is None
@@ -199,29 +183,27 @@ def test_a_value_is_found_by_its_weights_kind_and_key() -> None:
     assert FindingsCache("identity").load("score", {"of": 2}, float) is None
 
 
-def test_a_model_without_a_checkpoint_keeps_its_findings_in_memory() -> None:
+def test_a_model_without_a_checkpoint_keeps_its_findings_in_memory():
     cache = FindingsCache()
     cache.save("score", KEY, 0.5)
     assert cache.load("score", KEY, float) == 0.5
     assert saved_files() == []
 
 
-def half(path: Path) -> None:
+def half(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def flipped(path: Path) -> None:
+def flipped(path):
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7"))
 
 
-def empty(path: Path) -> None:
+def empty(path):
     path.write_bytes(b"")
 
 
 @pytest.mark.parametrize("damage", [half, flipped, empty])
-def test_a_damaged_file_is_measured_again_with_one_warning(
-    damage: Callable[[Path], None],
-) -> None:
+def test_a_damaged_file_is_measured_again_with_one_warning(damage):
     path = save(0.5)
     damage(path)
     with pytest.warns(RuntimeWarning, match=f"{path.name} is damaged: .* is measured again"):
@@ -231,14 +213,14 @@ def test_a_damaged_file_is_measured_again_with_one_warning(
 
 
 @pytest.mark.parametrize("kind", [Part, tuple[int, str], tuple[float, ...]])
-def test_a_file_that_cannot_be_read_back_is_measured_again_with_a_warning(kind: Any) -> None:
+def test_a_file_that_cannot_be_read_back_is_measured_again_with_a_warning(kind):
     """The value is of another type, as for a Python that represents annotations otherwise."""
     save(0.5)
     with pytest.warns(RuntimeWarning, match=r"cannot be read back .*: it is measured again"):
         assert FindingsCache("identity").load("score", KEY, kind) is None
 
 
-def test_damage_is_shown_once_on_the_command_line(command: Command, quote_is_kept: None) -> None:
+def test_damage_is_shown_once_on_the_command_line(command, quote_is_kept):
     first = command(*QUOTE)
     for path in saved_files():
         if b"quote" in path.read_bytes():
@@ -249,7 +231,7 @@ def test_damage_is_shown_once_on_the_command_line(command: Command, quote_is_kep
     assert command(*QUOTE).err == first.err
 
 
-def test_results_of_this_process_are_used_even_if_all_is_measured_anew() -> None:
+def test_results_of_this_process_are_used_even_if_all_is_measured_anew():
     save(0.5)
     cache = FindingsCache("identity", measures_anew=True)
     assert cache.load("score", KEY, float) is None
@@ -258,9 +240,7 @@ def test_results_of_this_process_are_used_even_if_all_is_measured_anew() -> None
     assert load() == 0.7
 
 
-def test_without_a_folder_that_can_be_written_it_is_kept_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_folder_that_can_be_written_it_is_kept_in_memory(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("somebody's")
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "file"))
     cache = FindingsCache("identity")
@@ -270,10 +250,10 @@ def test_without_a_folder_that_can_be_written_it_is_kept_in_memory(
     assert (tmp_path / "file").read_text() == "somebody's"
 
 
-def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_what_was_there(monkeypatch):
     save(0.5)
 
-    def fill(path: Path, data: bytes) -> None:
+    def fill(path, data):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -282,7 +262,7 @@ def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> N
     assert load() == 0.5
 
 
-def test_the_oldest_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_files_are_deleted(monkeypatch):
     paths = []
     for number in range(10):
         paths.append(save("x" * 1_000, {"of": number}))
@@ -292,9 +272,7 @@ def test_the_oldest_files_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {*saved_files()} == {*paths[-4:], newest}
 
 
-def test_the_folder_is_that_of_the_variable_or_the_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_that_of_the_variable_or_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path / "findings"
     monkeypatch.delenv("CHARRNN_CACHE")
@@ -306,8 +284,8 @@ def test_the_folder_is_that_of_the_variable_or_the_users(
 
 
 def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the_text(
-    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    command, lab, tmp_path, monkeypatch
+):
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.25)
@@ -332,8 +310,8 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
 
 
 def test_a_detector_without_a_significant_cell_is_not_found_any_more(
-    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    command, lab, tmp_path, monkeypatch
+):
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
@@ -346,11 +324,11 @@ def test_a_detector_without_a_significant_cell_is_not_found_any_more(
 # --- JSON and back
 
 
-def in_json(value: Any) -> Any:
+def in_json(value):
     return json.loads(json.dumps(encode(value)))
 
 
-def test_what_is_written_is_read_back_exactly() -> None:
+def test_what_is_written_is_read_back_exactly():
     values, columns = np.array([0.1, -1 / 3], np.float32), np.array([3, -1])
     parts = (Part(99, 0.25, "ä\ud800"), Part(0, None))
     whole = Whole(parts, (1.0, 2), values, columns, is_it=True)
@@ -362,7 +340,7 @@ def test_what_is_written_is_read_back_exactly() -> None:
     assert (found.columns == columns).all()
 
 
-def test_an_array_is_read_back_however_its_annotation_is_represented() -> None:
+def test_an_array_is_read_back_however_its_annotation_is_represented():
     """As NumPy 2.5 represents `NDArray[np.float32]`: an alias that is no `np.ndarray`."""
     values = np.array([[0.1], [-1 / 3]], np.float32)
     found = decode(TypeVar("Alias"), in_json(values))
@@ -370,7 +348,7 @@ def test_an_array_is_read_back_however_its_annotation_is_represented() -> None:
     assert (found == values).all()
 
 
-def test_a_measurement_is_read_back_exactly(lstm: TrainedRun) -> None:
+def test_a_measurement_is_read_back_exactly(lstm):
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS["quote"]])
     study = model.study(TEXT)

@@ -2,14 +2,12 @@
 the other."""
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from effects_networks import H, make_ids, make_network, make_text
-from numpy.typing import NDArray
 from progress_reports import reports
 
 from charrnn.analyses.gates import GateReport, count_gates
@@ -18,7 +16,6 @@ from charrnn.cells.gates import GateCounter, recording
 from charrnn.errors import UsageError
 from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
-from charrnn.model.network import CharRNN
 from charrnn.views.delivery import FORMATS, Shown
 
 L, SCALE = 3, 0.5
@@ -27,12 +24,10 @@ GATED = ["lstm", "gru", "peephole", "coupled", "mlstm", "antisymmetric"]
 
 
 @torch.no_grad()
-def gates_in_order(
-    network: CharRNN, ids: NDArray[np.uint16], at_once: int = 1
-) -> list[dict[str, NDArray[Any]]]:
+def gates_in_order(network, ids, at_once=1):
     """Every layer's gates (N, H) at every character of a text that is read from its start,
     `at_once` at a time."""
-    calls: list[list[Any]] = [[] for _ in range(L)]
+    calls = [[] for _ in range(L)]
     ops = {index: recording(some) for index, some in enumerate(calls)}
     state = network.initial_state(1)
     for part in torch.from_numpy(ids.astype(np.int64))[:, None].split(at_once):
@@ -47,7 +42,7 @@ def gates_in_order(
     ]
 
 
-def check(report: GateReport, gates: list[dict[str, NDArray[Any]]], first: int) -> None:
+def check(report, gates, first):
     assert [(use.layer, use.gate) for use in report.gates] == [
         (layer, gate) for layer in range(L) for gate in sorted(gates[0])
     ]
@@ -63,7 +58,7 @@ def check(report: GateReport, gates: list[dict[str, NDArray[Any]]], first: int) 
     ("cell", "depth"),
     [*((cell, "dilated") for cell in GATED), ("lstm", "residual"), ("gru", "residual")],
 )
-def test_shares_are_those_of_gates_one_by_one(cell: str, depth: str) -> None:
+def test_shares_are_those_of_gates_one_by_one(cell, depth):
     network, text = (
         make_network(cell, depth, scale=SCALE),
         make_text(150, 3),
@@ -74,9 +69,7 @@ def test_shares_are_those_of_gates_one_by_one(cell: str, depth: str) -> None:
 
 
 @pytest.mark.parametrize("num_chars", [8 * 128 + 51, 12 * 128 + 1])
-def test_lanes_count_every_character_once_and_no_padding(
-    num_chars: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lanes_count_every_character_once_and_no_padding(num_chars, monkeypatch):
     monkeypatch.setattr(reading, "WARM_UP", 128)
     network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
     with reports() as done:
@@ -88,7 +81,7 @@ def test_lanes_count_every_character_once_and_no_padding(
 @pytest.mark.parametrize("num_chars", [3, 200])
 @pytest.mark.parametrize("depth", ["stacked", "dilated"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_what_is_kept_is_that_of_gates_one_by_one(cell: str, depth: str, num_chars: int) -> None:
+def test_what_is_kept_is_that_of_gates_one_by_one(cell, depth, num_chars):
     """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not
     what a gate let out."""
     network = make_network(cell, depth, scale=SCALE, zoneout=0.2, initial_state="learned")
@@ -110,8 +103,8 @@ def test_what_is_kept_is_that_of_gates_one_by_one(cell: str, depth: str, num_cha
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
-    calls: list[Any] = []
+def test_a_cell_names_as_many_gates_as_its_equations_have(cell):
+    calls = []
     network = make_network(cell)
     ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
     network(ids, network.initial_state(1), ops={1: recording(calls)})
@@ -124,7 +117,7 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
             count_gates(network, make_text(10))
 
 
-def test_a_picture_has_a_dot_for_each_unit_inside_its_square() -> None:
+def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
     ends = (0.0, 1.0, 0.5)
     uses = [
         GateUse(layer=layer, gate=gate, left=ends, right=ends[::-1])
@@ -144,7 +137,7 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".html"])
-def test_an_exported_picture_of_gates_has_no_braille(suffix: str) -> None:
+def test_an_exported_picture_of_gates_has_no_braille(suffix):
     use = GateUse(layer=0, gate="f", left=(0.2, 0.9), right=(0.5, 0.0))
     report = GateReport(name="m", cell="lstm", num_chars=10, gates=(use,))
     file = FORMATS[suffix].write(Shown("Gates", report.view(), None)).decode("utf-8")

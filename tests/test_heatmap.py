@@ -5,15 +5,13 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
 
 import pytest
 from drawn import lines as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.segment import Segment
+from rich.console import Console
 
 from charrnn.cells.findings import ColouredText
 from charrnn.views.heatmap import (
@@ -48,14 +46,12 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from(ODD), max_size=200)
 LONG_TEXT = st.text("lamp 日\t\n", min_size=100, max_size=400)
 
 
-def heat_map(
-    text: str, values: Sequence[float] | None = None, *, has_blocks: bool = False
-) -> HeatMap:
+def heat_map(text, values=None, *, has_blocks=False):
     values = [0.0] * len(text) if values is None else values
     return HeatMap(ColouredText(text=text, values=tuple(values)), has_blocks)
 
 
-def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
+def coloured(renderable, width=60):
     return list(
         Console(width=width, color_system="truecolor", force_terminal=True, _environ={}).render(
             renderable
@@ -63,28 +59,27 @@ def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
     )
 
 
-def lines_in_colour(renderable: RenderableType, width: int) -> list[str]:
+def lines_in_colour(renderable, width):
     """The lines without their colours."""
     text = "".join(segment.text for segment in coloured(renderable, width))
     return text.split("\n")[:-1]
 
 
-def background(segment: Segment) -> tuple[int, int, int] | None:
+def background(segment):
     if segment.style is None or segment.style.bgcolor is None:
         return None
     triplet = segment.style.bgcolor.triplet
-    assert triplet is not None
     return (triplet.red, triplet.green, triplet.blue)
 
 
-def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
+def test_without_colour_a_strip_of_blocks_shows_the_values():
     assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == [
         "lamps on↵",
         "▁▂▃▄▅▆▇██",
     ]
 
 
-def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
+def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own():
     values = [0.91, 0.93, 0.95, 0.97, 0.99]
     own = scale_of(values)
     assert plain(HeatMap(ColouredText(text="lamps", values=tuple(values)), scale=own)) == [
@@ -94,7 +89,7 @@ def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
     assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
 
 
-def test_a_scale_of_its_own_says_so() -> None:
+def test_a_scale_of_its_own_says_so():
     legend, about = scale_pictures(scale_of([0.91, 0.99]))
     (line,) = plain(legend, 90)
     assert line.startswith("+0.91 ▁")
@@ -106,27 +101,25 @@ def test_a_scale_of_its_own_says_so() -> None:
 @pytest.mark.parametrize(
     "values", [[-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]]
 )
-def test_values_that_differ_or_are_all_the_same_are_drawn_on_the_full_scale(
-    values: list[float],
-) -> None:
+def test_values_that_differ_or_are_all_the_same_are_drawn_on_the_full_scale(values):
     assert scale_of(values) == FULL_SCALE
     assert len(scale_pictures(FULL_SCALE)) == 1
 
 
-def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
+def test_a_carriage_return_is_drawn_only_where_it_ends_no_line():
     values = [1, -1, 0.5, 1, -1, 1, 1, -1, 1, -1]
     assert plain(heat_map("a\r\nb\rc\r\r\n\r", values)) == ["a↵", "█▇", "b␍c␍↵", "█▁███", "␍", "▁"]
 
 
-def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
+def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks():
     assert plain(heat_map("日x\ty\x85\u0301z", [-1, 1, -0.5, 1, -1, 0, 1])) == [
         "日x→   y<85>◌́z",
         "▁▁█▃▃▃▃█▁▁▁▁▅█",
     ]
 
 
-def test_lines_are_broken_at_spaces() -> None:
-    def lines(text: str, width: int) -> list[str]:
+def test_lines_are_broken_at_spaces():
+    def lines(text, width):
         return lines_in_colour(heat_map(text), width)
 
     assert lines("the lamp was lit at once\n", 12) == ["the lamp ", "was lit at ", "once↵"]
@@ -140,19 +133,17 @@ def test_lines_are_broken_at_spaces() -> None:
     assert plain(heat_map("日本日本", [-1, 0, 1, -1]), width=5) == ["日本", "▁▁▅▅", "日本", "██▁▁"]
 
 
-def test_where_the_detector_is_on_is_underlined() -> None:
+def test_where_the_detector_is_on_is_underlined():
     text, inside = "say hello now\n", tuple(4 <= index < 9 for index in range(14))
     picture = HeatMap(
         ColouredText(text=text, values=(0.0,) * 4 + (1.0,) * 6 + (0.0,) * 4, inside=inside)
     )
-    underlined = "".join(
-        s.text for s in coloured(picture) if s.style is not None and s.style.underline
-    )
+    underlined = "".join(s.text for s in coloured(picture) if s.style and s.style.underline)
     assert underlined == "hello"
     assert plain(picture) == ["say hello now↵", "    ▔▔▔▔▔", "▅▅▅▅██████▅▅▅▅"]
     legend = Legend(underlined="where the detector is on")
     assert plain(legend, 80)[0].endswith("+1   ▔ below: where the detector is on")
-    words = [s for s in coloured(legend) if s.style is not None and s.style.underline]
+    words = [s for s in coloured(legend) if s.style and s.style.underline]
     assert [word.text for word in words] == ["underlined:"]
     assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == [
         "ab",
@@ -161,7 +152,7 @@ def test_where_the_detector_is_on_is_underlined() -> None:
 
 
 @pytest.mark.parametrize(("width", "num_lines"), [(40, 3), (60, 2), (80, 1)])
-def test_a_legend_is_complete_at_every_width(width: int, num_lines: int) -> None:
+def test_a_legend_is_complete_at_every_width(width, num_lines):
     explained = "where the detector is on (not for counts)"
     scale = Legend(("0", "8 bits or more"), "surprise", underlined=explained)
     lines = plain(scale, width)
@@ -170,12 +161,12 @@ def test_a_legend_is_complete_at_every_width(width: int, num_lines: int) -> None
     assert len(plain(Legend(underlined=explained), width)) == num_lines
 
 
-def test_there_are_no_blocks_where_there_is_colour() -> None:
+def test_there_are_no_blocks_where_there_is_colour():
     segments = coloured(heat_map("the lamp\n", [1.0] * 9))
     assert "".join(segment.text for segment in segments) == "the lamp↵\n"
 
 
-def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
+def test_low_is_red_high_is_blue_and_the_middle_is_left_alone():
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
     colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
@@ -188,7 +179,7 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     assert high[0] > 20
 
 
-def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
+def test_where_only_ascii_can_be_written_other_characters_are_escaped():
     text = "on\n\t日\x00é"
     expected = ["on\\n", "_" * 4, "\\t  \\u65e5\\x00", "_" * 14, "\\xe9", "_" * 4]
     assert plain(heat_map(text, [-1] * len(text)), 60, "ascii") == expected
@@ -200,9 +191,7 @@ def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
 @EXAMPLES
-def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(
-    text: str, width: int
-) -> None:
+def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(text, width):
     values = [index % 21 / 10 - 1 for index in range(len(text))]
     lines = plain(heat_map(text, values), width)
     shown, blocks = lines[::2], lines[1::2]
@@ -215,14 +204,14 @@ def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
 @EXAMPLES
-def test_colours_change_no_character(text: str, width: int) -> None:
+def test_colours_change_no_character(text, width):
     values = [index % 21 / 10 - 1 for index in range(len(text))]
     without = plain(heat_map(text, values), width)
     assert lines_in_colour(heat_map(text, values, has_blocks=True), width) == without
     assert lines_in_colour(heat_map(text, values), width) == without[::2]
 
 
-def is_dangerous(character: str) -> bool:
+def is_dangerous(character):
     """Whether a terminal obeys a character, or it has no place in one line from left to right."""
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
@@ -231,7 +220,7 @@ def is_dangerous(character: str) -> bool:
     )
 
 
-def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
+def test_no_control_surrogate_separator_or_direction_gets_through():
     dangerous = list(filter(is_dangerous, map(chr, range(sys.maxunicode + 1))))
     assert len(dangerous) == 65 + 2048 + 2 + 9 + 3
     shown = {character: visible(character) for character in dangerous}
@@ -248,21 +237,21 @@ GUESSES = [
 ]
 
 
-def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
+def test_each_guess_stands_under_its_character_unless_it_is_unlikely():
     picture = GuessMap("ab語d", [0.0] * 4, GUESSES)
     assert plain(picture) == ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]
     lines = ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]
     assert plain(picture, 2) == lines
 
 
-def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
+def test_surprise_is_drawn_from_nothing_to_eight_bits():
     assert plain(surprise_map("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
     assert plain(surprise_map("ab", [float("nan"), 8.0])) == ["ab", " █"]
     assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
     assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
 
 
-def test_little_surprise_has_no_colour() -> None:
+def test_little_surprise_has_no_colour():
     little, much, _ = coloured(surprise_map("ab", [0.1, 7.0]))
     assert background(little) is None
     assert background(much) is not None
@@ -280,7 +269,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_letter_and_its_marks_are_drawn_as_one_in_the_colour_of_the_last(script: str) -> None:
+def test_a_letter_and_its_marks_are_drawn_as_one_in_the_colour_of_the_last(script):
     text, expected = SCRIPTS[script]
     last = dict.fromkeys(expected, 0)
     end = 0
@@ -293,7 +282,7 @@ def test_a_letter_and_its_marks_are_drawn_as_one_in_the_colour_of_the_last(scrip
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_blocks_below_a_script_are_as_wide_as_it(script: str) -> None:
+def test_the_blocks_below_a_script_are_as_wide_as_it(script):
     text, _ = SCRIPTS[script]
     shown, blocks = plain(heat_map(text, [1.0] * len(text)))
     assert shown == text
@@ -314,15 +303,15 @@ def test_the_blocks_below_a_script_are_as_wide_as_it(script: str) -> None:
         ("a\u202eb", "a<202e>b"),
     ],
 )
-def test_what_has_no_letter_before_it_is_named_or_stands_on_a_circle(text: str, shown: str) -> None:
+def test_what_has_no_letter_before_it_is_named_or_stands_on_a_circle(text, shown):
     assert all_visible(text) == shown
 
 
-def test_a_cluster_has_an_end_however_many_marks_follow() -> None:
+def test_a_cluster_has_an_end_however_many_marks_follow():
     assert all_visible("a" + "\u0301" * 40) == "a" + "\u0301" * 30 + "◌" + "\u0301" * 10
 
 
-def test_in_ascii_each_part_of_a_cluster_is_by_itself() -> None:
+def test_in_ascii_each_part_of_a_cluster_is_by_itself():
     assert all_visible("e\u0301", ascii_only=True) == "e\\u0301"
 
 
@@ -337,9 +326,7 @@ def test_in_ascii_each_part_of_a_cluster_is_by_itself() -> None:
         ("na\0Bernd\0Car", True, True, "…Bernd\0"),
     ],
 )
-def test_a_part_of_a_text_is_drawn_in_whole_words(
-    text: str, follows: bool, goes_on: bool, drawn: str
-) -> None:
+def test_a_part_of_a_text_is_drawn_in_whole_words(text, follows, goes_on, drawn):
     values = tuple(map(float, range(len(text))))
     whole = ColouredText(text=text, values=values, inside=(True,) * len(text))
     shown = whole_words(whole, follows=follows, goes_on=goes_on)
@@ -352,7 +339,7 @@ def test_a_part_of_a_text_is_drawn_in_whole_words(
     assert shown.inside == tuple(char != "…" for char in drawn)
 
 
-def test_the_mark_of_the_end_of_a_document_has_a_legend() -> None:
+def test_the_mark_of_the_end_of_a_document_has_a_legend():
     assert all_visible("Anna\0") == "Anna¶"
     (legend,) = end_legend("Anna\0Bernd\0")
     assert plain(legend) == ["¶ is the end of a document."]

@@ -3,16 +3,13 @@
 import json
 import pickle
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import as_json
-from fixture_types import Command, Process
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 import charrnn
 
@@ -21,13 +18,11 @@ V, E, H = len(CHARACTERS), 5, 7
 ITOS = {str(index): character for index, character in enumerate(CHARACTERS)}
 
 
-def save(
-    kind: str, file: str = "m.safetensors", vocab: object = CHARACTERS, e: int = E, **options: Any
-) -> nn.ModuleDict:
+def save(kind, file="m.safetensors", vocab=CHARACTERS, e=E, **options):
     """Save a model as it is usually written, one of one-hot vectors if E is V; `options` may
     replace tensors."""
     changes = {name: options.pop(name) for name in list(options) if "." in name}
-    network: type[nn.RNNBase] = getattr(nn, kind)
+    network = getattr(nn, kind)
     model = nn.ModuleDict()
     if e != V:
         model["emb"] = nn.Embedding(V, e)
@@ -46,7 +41,7 @@ def save(
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
 
@@ -60,14 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("RNN", "m.pt", CHARACTERS, {"nonlinearity": "relu"}, ("--cell", "irnn")),
     ],
 )
-def test_a_run_computes_what_torch_does(
-    command: Command,
-    kind: str,
-    file: str,
-    vocab: object,
-    options: dict[str, Any],
-    flags: tuple[str, ...],
-) -> None:
+def test_a_run_computes_what_torch_does(command, kind, file, vocab, options, flags):
     theirs, ids = save(kind, file, vocab, **options), torch.randint(V, (400, 1))
     Path("t.txt").write_text(
         "".join(CHARACTERS[index] for index in ids[:, 0].tolist()), encoding="utf-8"
@@ -79,9 +67,7 @@ def test_a_run_computes_what_torch_does(
     ) and "head.weight -> output.weight" in ran.err
     network = charrnn.load("checkpoints/m-001").network
     with torch.inference_mode():
-        vectors: Tensor = (
-            theirs["emb"](ids) if "emb" in theirs else nn.functional.one_hot(ids, V).float()
-        )
+        vectors = theirs["emb"](ids) if "emb" in theirs else nn.functional.one_hot(ids, V).float()
         expected = theirs["head"](theirs["rnn"](vectors)[0])
         found, _ = network(ids, network.initial_state(1))
     torch.testing.assert_close(
@@ -101,7 +87,7 @@ def test_a_run_computes_what_torch_does(
     assert file in Path("checkpoints/m-001/README.txt").read_text()
 
 
-def test_a_model_behind_links_is_read(command: Command) -> None:
+def test_a_model_behind_links_is_read(command):
     save("GRU")
     for name in ("m.safetensors", "v.json"):  # as a cache of downloads keeps them
         blob = Path("blobs", name)
@@ -112,7 +98,7 @@ def test_a_model_behind_links_is_read(command: Command) -> None:
 
 
 WEIGHTS = {"rnn.weight_hh_l0": torch.ones(1, 1)}
-WRONG: list[tuple[Callable[[], object], str]] = [
+WRONG = [
     (lambda: save("LSTM", bidirectional=True), "_l0_reverse belongs to a bidirectional"),
     (
         lambda: save("LSTM", proj_size=3, **{"head.weight": torch.ones(V, 3)}),
@@ -149,9 +135,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)))
-def test_what_cannot_be_imported_is_named_and_nothing_is_written(
-    command: Command, case: int
-) -> None:
+def test_what_cannot_be_imported_is_named_and_nothing_is_written(command, case):
     prepare, message = WRONG[case]
     prepare()
     ran = command("import", *map(str, Path().glob("m.*")), "--vocab", "v.json")
@@ -159,19 +143,19 @@ def test_what_cannot_be_imported_is_named_and_nothing_is_written(
     assert not Path("checkpoints").exists()
 
 
-def save_as(file: str, **parts: Any) -> None:
+def save_as(file, **parts):
     """Save the weights of an LSTM as `net`, beside other parts of a checkpoint."""
     torch.save({"net": save("LSTM", "whole.pt").state_dict(), **parts}, file)
 
 
 @pytest.mark.parametrize("file", ["m.ckpt", "m.net", "m.bin"])
-def test_weights_are_found_in_a_checkpoint_of_any_name(command: Command, file: str) -> None:
+def test_weights_are_found_in_a_checkpoint_of_any_name(command, file):
     save_as(file, epoch=3, optimizer={"state": {}, "lr": 0.1}, tokens=tuple(CHARACTERS))
     ran = command("import", file, "--vocab", "v.json")
     assert (ran.code, ran.out) == (0, "checkpoints/m-001\n")
 
 
-def test_the_raw_weights_of_weight_drop_are_taken(command: Command) -> None:
+def test_the_raw_weights_of_weight_drop_are_taken(command):
     weights = save("LSTM", "whole.pt").state_dict()
     raw = weights.pop("rnn.weight_hh_l0")
     dropped = {"rnns.0.module.weight_hh_l0": torch.zeros_like(raw)}
@@ -182,15 +166,13 @@ def test_the_raw_weights_of_weight_drop_are_taken(command: Command) -> None:
     assert torch.equal(torch.from_numpy(found), raw)
 
 
-def test_a_symbol_as_entry_0_is_never_generated(command: Command) -> None:
+def test_a_symbol_as_entry_0_is_never_generated(command):
     save("LSTM", vocab=["<pad>", *CHARACTERS[1:]])
     command("import", "m.safetensors", "--vocab", "v.json")
     assert charrnn.load("checkpoints/m-001").vocab.has_unknown_symbol
 
 
-def test_a_pickled_vocabulary_is_turned_into_json_by_the_line_that_is_printed(
-    command: Command, process: Process
-) -> None:
+def test_a_pickled_vocabulary_is_turned_into_json_by_the_line_that_is_printed(command, process):
     save("LSTM")
     Path("meta.pkl").write_bytes(
         pickle.dumps({"vocab_size": V, "itos": dict(enumerate(CHARACTERS))})
@@ -204,7 +186,7 @@ def test_a_pickled_vocabulary_is_turned_into_json_by_the_line_that_is_printed(
 
 
 @pytest.fixture
-def imported(command: Command) -> str:
+def imported(command):
     """Import a model with a text, and return what was printed on stderr."""
     save("LSTM")
     Path("val.txt").write_text(CHARACTERS * 200, encoding="utf-8")
@@ -213,9 +195,7 @@ def imported(command: Command) -> str:
     return ran.err
 
 
-def test_the_text_of_an_import_is_the_validation_text_of_the_run(
-    command: Command, imported: str
-) -> None:
+def test_the_text_of_an_import_is_the_validation_text_of_the_run(command, imported):
     found = as_json(command("evaluate", "m-001", "--json"))
     nats, _, after = imported.partition("loss on val.txt: ")[2].partition(" nats")
     assert f"{found['nats_per_char']:.4f}" == nats
@@ -226,9 +206,7 @@ def test_the_text_of_an_import_is_the_validation_text_of_the_run(
     assert found["precision"] == "fp32"
 
 
-def test_the_commands_that_come_next_run_as_they_are_printed(
-    command: Command, imported: str
-) -> None:
+def test_the_commands_that_come_next_run_as_they_are_printed(command, imported):
     lines = imported.partition("Next:\n")[2].splitlines()
     assert [command(*shlex.split(line)[1:]).code for line in lines] == [0, 0, 0]
 
@@ -241,14 +219,12 @@ def test_the_commands_that_come_next_run_as_they_are_printed(
         ("train --resume m-001", "Train a new run with --init-from"),
     ],
 )
-def test_what_needs_the_training_of_an_imported_model_is_refused(
-    command: Command, imported: str, line: str, message: str
-) -> None:
+def test_what_needs_the_training_of_an_imported_model_is_refused(command, imported, line, message):
     ran = command(*line.split())
     assert ran.code in (2, 3)
     assert message in ran.err
 
 
-def test_an_imported_model_learns_by_dynamic_evaluation(command: Command, imported: str) -> None:
+def test_an_imported_model_learns_by_dynamic_evaluation(command, imported):
     ran = command("evaluate", "m-001", "--dynamic", "--chars", 200)
     assert (ran.code, "dynamic" in ran.out) == (0, True)

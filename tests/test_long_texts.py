@@ -2,15 +2,11 @@
 characters."""
 
 import tracemalloc
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from fixture_types import Command
 
 import charrnn
 from charrnn.cli.sample import MAX_JSON_CHARS
@@ -23,19 +19,19 @@ MIB = 2**20
 
 
 @pytest.fixture
-def model(alphabet_run: Path) -> charrnn.Model:
+def model(alphabet_run):
     return charrnn.load(alphabet_run)
 
 
 @pytest.fixture
-def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_drawn(monkeypatch):
     """Fail as soon as a character is drawn."""
     for name in ("sample_ids", "TextRows"):
         monkeypatch.setattr(sampling, name, lambda *_, **__: pytest.fail("something was drawn"))
 
 
 @contextmanager
-def at_most(num_bytes: int) -> Iterator[None]:
+def at_most(num_bytes):
     """Fail if more memory than that was taken at any time in this block."""
     tracemalloc.start()
     try:
@@ -48,10 +44,8 @@ def at_most(num_bytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("group_chars", [1, 100, 170])
 @pytest.mark.parametrize("stops", [(), ("mn",)])
-def test_texts_are_the_same_however_many_are_drawn_together(
-    model: charrnn.Model, group_chars: int, stops: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = {
+def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, stops, monkeypatch):
+    options = {
         "length": 50,
         "temperature": 3.0,
         "seed": 4,
@@ -72,26 +66,24 @@ def test_texts_are_the_same_however_many_are_drawn_together(
     ]
 
 
-def test_several_long_texts_are_written_in_little_memory(
-    model: charrnn.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn_together: list[int] = []
+def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
+    drawn_together = []
 
     class Rows:
         """Makes characters as fast as they can be made."""
 
-        def __init__(self, *, shapings: Sequence[object], **_: Any) -> None:
+        def __init__(self, *, shapings, **_):
             self.num_rows = len(shapings)
             drawn_together.append(len(shapings))
 
-        def draw(self, num_chars: int) -> Block:
+        def draw(self, num_chars):
             shape = (self.num_rows, num_chars)
             return Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
 
-        def begin(self, seeds: object) -> None:
+        def begin(self, seeds):
             pass
 
-    def draw(*, shapings: Sequence[object], length: int, **_: Any) -> Iterator[Block]:
+    def draw(*, shapings, length, **_):
         for start in range(0, length, 1024):
             yield Rows(shapings=shapings).draw(min(1024, length - start))
 
@@ -109,9 +101,7 @@ def test_several_long_texts_are_written_in_little_memory(
     assert num_chars == 3 * 300_000 + 40 * 5_000
 
 
-def refuse(
-    command: Command, run: Path, code: int, options: tuple[object, ...], *parts: str
-) -> None:
+def refuse(command, run, code, options, *parts):
     ran = command("sample", run, *options)
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.startswith("error: ")
@@ -119,9 +109,7 @@ def refuse(
     assert all(part in ran.err for part in parts), ran.err
 
 
-def test_a_text_too_long_to_be_kept_is_refused(
-    command: Command, alphabet_run: Path, nothing_is_drawn: None
-) -> None:
+def test_a_text_too_long_to_be_kept_is_refused(command, alphabet_run, nothing_is_drawn):
     for options, parts in (
         (
             ("--json", "--length", MAX_JSON_CHARS + 1),
@@ -133,13 +121,11 @@ def test_a_text_too_long_to_be_kept_is_refused(
         refuse(command, alphabet_run, 2, options, *parts)
 
 
-def test_novelty_is_refused_before_anything_is_drawn(
-    command: Command, tmp_path: Path, nothing_is_drawn: None
-) -> None:
+def test_novelty_is_refused_before_anything_is_drawn(command, tmp_path, nothing_is_drawn):
     corpus = tmp_path / "cycle.txt"
     corpus.write_text("abcdefg\n" * 40, encoding="utf-8")
     run = build_chain(tmp_path / "run", "\nabcdefg", corpus=corpus)
-    long: tuple[object, ...] = ("--novelty", "--length", MAX_CHARS + 1)
+    long = ("--novelty", "--length", MAX_CHARS + 1)
     refuse(command, run, 2, long, "1,000,001", "1,000,000 characters at most")
     refuse(command, run, 2, (*long, "--beam", 2), "1,000,001", "1,000,000 characters at most")
     corpus.write_text("abcdefg\n" * 41, encoding="utf-8")

@@ -2,13 +2,11 @@
 vocabulary."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from effects_networks import make_ids
-from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.evaluation import losses as loss_module
@@ -23,8 +21,7 @@ from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 from charrnn.statistics.intervals import BlockSums
-from charrnn.system.progress import CallbackProgress, Task, using
-from charrnn.text.vocab import IdArray
+from charrnn.system.progress import CallbackProgress, using
 
 V = 6
 NEAR = 1e-5
@@ -32,11 +29,10 @@ NEAR = 1e-5
 below 20."""
 
 
-def make_network(cell: str = "lstm") -> CharRNN:
-    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4}
+def make_network(cell="lstm"):
+    sizes = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4}
     network = CharRNN(Config(cell=cell, dropout=0.5, initial_state="learned", **sizes), V).double()
     with torch.no_grad():
-        assert network.learned_state is not None
         network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
         network.output.weight.mul_(
             4
@@ -44,12 +40,12 @@ def make_network(cell: str = "lstm") -> CharRNN:
     return network
 
 
-def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "fp32") -> float:
+def windowed_nats(network, ids, *, precision="fp32"):
     return loss_module.windowed_block_sums(network, ids, precision=precision).mean
 
 
 @torch.no_grad()
-def naive_nats(network: CharRNN, ids: IdArray, first: int) -> NDArray[np.float64]:
+def naive_nats(network, ids, first):
     """-ln p(character) of ids[first:], in float64, the characters before each read one by one."""
     state = network.initial_state(1)
     losses = []
@@ -63,7 +59,7 @@ def naive_nats(network: CharRNN, ids: IdArray, first: int) -> NDArray[np.float64
 
 
 @pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])
-def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -> None:
+def test_the_losses_of_a_short_text_are_those_of_a_loop(cell, first):
     network, ids = make_network(cell), make_ids(100)
     losses, expected = (
         char_losses(network, ids, first, precision="fp32"),
@@ -78,9 +74,7 @@ def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -
 
 @pytest.mark.parametrize("first", [1, WARM_UP + 300])
 @pytest.mark.parametrize("max_chars", [None, 3 * 4 * WARM_UP - 30, 700])
-def test_the_losses_of_a_long_text_stand_at_their_positions(
-    max_chars: int | None, first: int
-) -> None:
+def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
     network = make_network()
     ids = make_ids(
         first + 3 * 4 * WARM_UP + 101
@@ -97,7 +91,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(
         == loss_module.num_scored_chars(len(ids) - first, max_chars)
         <= (max_chars or len(ids))
     )
-    read: list[Task] = []
+    read = []
     with using(CallbackProgress(read.append)):
         mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
     assert losses.mean == pytest.approx(mean, abs=1e-12), (
@@ -117,9 +111,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(
         (9, 8, 1),
     ],
 )
-def test_scored_positions_are_segments_spread_over_the_text(
-    num_ids: int, first: int, max_chars: int | None
-) -> None:
+def test_scored_positions_are_segments_spread_over_the_text(num_ids, first, max_chars):
     positions = scored_positions(num_ids, first, max_chars)
     num_chars = num_ids - first
     if max_chars is None or max_chars >= num_chars:
@@ -133,7 +125,7 @@ def test_scored_positions_are_segments_spread_over_the_text(
 
 
 @pytest.mark.parametrize("max_chars", [None, 1_999])
-def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> None:
+def test_the_sums_by_block_are_those_of_the_losses(max_chars):
     """The number of characters is no multiple of that of the blocks: both divide the rest in the
     same way."""
     network, ids = make_network(), make_ids(3_017)
@@ -148,7 +140,7 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> Non
 
 
 @pytest.mark.parametrize(("num_chars", "first"), [(0, 1), (1, 1), (10, 0), (10, 10)])
-def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> None:
+def test_a_text_with_nothing_to_score_is_refused(num_chars, first):
     for call in (stateful_nats, char_losses):
         with pytest.raises(
             ValueError, match=rf"first is {first}, the text has {num_chars} characters"
@@ -156,7 +148,7 @@ def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> 
             call(make_network(), make_ids(num_chars), first)
 
 
-def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch):
     monkeypatch.setattr(loss_module, "NUM_WINDOWS", 64)
     network, ids = make_network("gru"), make_ids(700)
     np.random.seed(1)  # noqa: NPY002  # the global generator must not matter
@@ -171,7 +163,7 @@ def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.Mo
     assert windowed_nats(network, ids) == pytest.approx(np.mean(losses), abs=NEAR / 10)
 
 
-def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> None:
+def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start():
     network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
     assert windowed_nats(network, ids) == pytest.approx(
         stateful_nats(network, ids, precision="fp32"), abs=NEAR / 10
@@ -179,7 +171,7 @@ def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> No
 
 
 @pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
-def test_bf16_is_asked_for_by_name_and_stays_near() -> None:
+def test_bf16_is_asked_for_by_name_and_stays_near():
     network, ids = make_network().float(), make_ids(400)
     for measure in (stateful_nats, windowed_nats):
         exact = measure(network, ids, precision="fp32")

@@ -5,13 +5,11 @@ import json
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import TrainedRun, copy_run
-from fixture_types import Command
+from conftest import copy_run
 from synthetic import make_corpus
 
 import charrnn
@@ -32,21 +30,18 @@ from charrnn.text.vocab import Vocab
 TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
 """Short enough to be read in one lane."""
 VOCAB = Vocab.from_text(TEXT)
-Floats = np.ndarray[Any, np.dtype[Any]]
 
 
-def test_runs_have_a_letter_or_a_number() -> None:
+def test_runs_have_a_letter_or_a_number():
     assert matching.short_names(["run"] * 28)[24:] == ["Y", "Z", "27", "28"]
 
 
-def test_a_sentence_counts_the_cells_that_some_runs_have() -> None:
-    report: Any = SimpleNamespace(num_sharing=lambda: (1, 2, 4, 8))
+def test_a_sentence_counts_the_cells_that_some_runs_have():
+    report = SimpleNamespace(num_sharing=lambda: (1, 2, 4, 8))
     assert "all 3 other runs have 8, some of them 6, none 1 (p" in matching.sharing_sentence(report)
 
 
-def random_model(
-    seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = VOCAB, name: str = ""
-) -> Model:
+def random_model(seed, *, layers=2, units=8, vocab=VOCAB, name=""):
     """Build a plain RNN with random weights."""
     config = Config(
         cell="rnn", num_layers=layers, hidden_size=units, embedding_size=6, dropout=0.0, seed=seed
@@ -59,7 +54,7 @@ def random_model(
     return Model(config, vocab, tensors, name=name or f"random-{seed}")
 
 
-def permuted(model: Model) -> tuple[Model, list[int], Floats]:
+def permuted(model):
     """Permute the units of a model of one layer, and flip the signs of some; return the copy, the
     order and signs."""
     generator, tensors = np.random.default_rng(2), dict(model.tensors)
@@ -71,14 +66,14 @@ def permuted(model: Model) -> tuple[Model, list[int], Floats]:
     return Model(model.config, model.vocab, tensors, name="permuted"), order.tolist(), signs
 
 
-def moments_of(runs: list[Floats], *, window: int) -> JointMoments:
+def moments_of(runs, *, window):
     moments = JointMoments([run.shape[1] for run in runs])
     for begin in range(0, len(runs[0]), window):
         moments.add([run[begin : begin + window] for run in runs])
     return moments
 
 
-def correlated_runs() -> list[Floats]:
+def correlated_runs():
     """Return cells (N, 5) and (N, 3) that share two signals; the last cell of the first run is
     constant."""
     generator = np.random.default_rng(0)
@@ -93,7 +88,7 @@ def correlated_runs() -> list[Floats]:
 
 
 @pytest.mark.parametrize("window", [900, 7])
-def test_correlations_of_windows_are_those_of_the_whole_text(window: int) -> None:
+def test_correlations_of_windows_are_those_of_the_whole_text(window):
     runs = correlated_runs()
     found = moments_of(runs, window=window).correlations(0, 1)
     expected = np.corrcoef(runs[0][:, :4], runs[1], rowvar=False)[:4, 4:]
@@ -102,12 +97,10 @@ def test_correlations_of_windows_are_those_of_the_whole_text(window: int) -> Non
     assert (found[4] == 0).all(), "a constant cell correlates with nothing"
 
 
-def test_the_null_is_the_best_correlation_with_rotated_activations(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch):
     monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
     runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
-    calls: list[int] = []
+    calls = []
     found = moments_of(runs, window=100).rotated_best(0, 1, layer_size=2, advance=calls.append)
     generator = np.random.default_rng(0)
     for reached in found:
@@ -120,7 +113,7 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(
     assert calls == [0, 0, 0]
 
 
-def test_a_permuted_copy_is_matched_perfectly() -> None:
+def test_a_permuted_copy_is_matched_perfectly():
     model = random_model(1, layers=1)
     copied, order, signs = permuted(model)
     report = match_cells(
@@ -136,7 +129,7 @@ def test_a_permuted_copy_is_matched_perfectly() -> None:
     assert all(found.is_same == (True, True) for found in report.properties)
 
 
-def test_reading_leaves_the_mode_of_torch_as_it_was() -> None:
+def test_reading_leaves_the_mode_of_torch_as_it_was():
     studies = [random_model(seed, layers=1, units=4).study(TEXT) for seed in (1, 2, 3)]
     assert sum(len(window[0]) for window in matching.read_together(studies)) == len(TEXT)
     assert not torch.is_inference_mode_enabled()
@@ -146,9 +139,7 @@ def test_reading_leaves_the_mode_of_torch_as_it_was() -> None:
     assert not torch.is_inference_mode_enabled()
 
 
-def test_independent_random_networks_stay_at_the_null_level(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_independent_random_networks_stay_at_the_null_level(monkeypatch):
     """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
     monkeypatch.setattr(CellAnalysis, "findings", lambda *_, **__: CellFindings(scores=()))
     pairs = [
@@ -162,7 +153,7 @@ def test_independent_random_networks_stay_at_the_null_level(
         assert pair.median == pytest.approx(pair.null_median, abs=0.12)
 
 
-def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
+def test_runs_of_other_sizes_and_numbers_of_layers_are_matched():
     small, large = random_model(1, layers=1, units=5), random_model(2, layers=3, units=9)
     report = match_cells([small, large, small], TEXT, detectors=["line-position", "quote"])
     assert report.names == ("random-1@0", "random-2", "random-1@0 (2)")
@@ -180,12 +171,12 @@ def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
 
 
 @pytest.fixture(scope="module")
-def mixed() -> list[Model]:
+def mixed():
     """Two models, of which one reads bytes and the other one characters."""
     return [random_model(1, vocab=Vocab.of_bytes(), name="bytes"), random_model(2)]
 
 
-def test_bytes_and_characters_are_matched_over_ascii(mixed: list[Model]) -> None:
+def test_bytes_and_characters_are_matched_over_ascii(mixed):
     (pair,) = match_cells(mixed, TEXT, detectors=["quote"]).pairs
     (same,) = match_cells(mixed, TEXT.encode(), detectors=["quote"]).pairs
     assert pair == same
@@ -201,32 +192,32 @@ def test_bytes_and_characters_are_matched_over_ascii(mixed: list[Model]) -> None
         (b"hello\xff" + TEXT.encode(), "3,006 characters and random-2 as 3,005"),
     ],
 )
-def test_what_is_not_ascii_is_refused(mixed: list[Model], text: str | bytes, message: str) -> None:
+def test_what_is_not_ascii_is_refused(mixed, text, message):
     with pytest.raises(DataError, match=message):
         match_cells(mixed, text)
 
 
-def test_a_text_of_another_alphabet_is_refused() -> None:
+def test_a_text_of_another_alphabet_is_refused():
     other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
     message = "russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"
     with pytest.raises(DataError, match=message):
         match_cells([random_model(2), other], TEXT)
 
 
-def test_one_run_is_too_few() -> None:
+def test_one_run_is_too_few():
     with pytest.raises(UsageError, match="at least two runs, not 1"):
         match_cells([random_model(2)], TEXT)
 
 
 @pytest.fixture
-def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
+def runs(lstm, gru, tmp_path):
     """Copy two runs into `checkpoints/` of the working folder, and return their names."""
     for run in (lstm, gru):
         copy_run(run.path, tmp_path / "checkpoints" / run.name)
     return [lstm.name, gru.name]
 
 
-def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypatch: Any) -> None:
+def test_a_second_call_reads_nothing(runs, command, monkeypatch):
     detectors = ("--detector", "quote", "--detector", "line-position")
     line = ("visualize", "--same", *runs, "--json", *detectors)
     first = command(*line)
@@ -236,7 +227,7 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypa
     assert len(report["pairs"][0]["matches"]) == sum(report["num_sharing"]) == 32
     assert {found["detector"] for found in report["properties"]} == {"quote", "line-position"}
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         raise AssertionError("the text was read again")
 
     with monkeypatch.context() as patched:
@@ -245,9 +236,7 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypa
         assert command(*line) == first
 
 
-def test_a_step_is_loaded_by_its_number(
-    runs: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_is_loaded_by_its_number(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first, *_, last = map(checkpoint_step, RunReader(Path("checkpoints") / runs[0]).checkpoints())
     assert [charrnn.load(runs[0], step=step).step for step in (first, last)] == [first, last]

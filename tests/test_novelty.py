@@ -5,13 +5,11 @@ import io
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
 from drawn import lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from synthetic import SyntheticCorpus
 from test_tables import novelty
 
 import charrnn
@@ -23,7 +21,6 @@ from charrnn.reports.novelty import (
     LINES,
     STYLES,
     CopiedText,
-    Novelty,
     find_copies,
     find_documents,
 )
@@ -32,21 +29,21 @@ from charrnn.views.theme import visible
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 
 
-def spans(novelty: Novelty):
+def spans(novelty):
     return [(copy.start, copy.length, copy.source) for copy in novelty.copies]
 
 
-def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int):
+def naive_spans(text, corpus, min_length):
     """(start, length, first place in the corpus) of the matches that no other contains, looked up
     one by one."""
     extents = []
     for start in range(len(text)):
         stop = start
-        while stop < len(text) and text[start : stop + 1] in corpus:  # type: ignore[operator]
+        while stop < len(text) and text[start : stop + 1] in corpus:
             stop += 1
         extents.append((start, stop))
     return [
-        (start, stop - start, corpus.find(text[start:stop]))  # type: ignore[arg-type]
+        (start, stop - start, corpus.find(text[start:stop]))
         for start, stop in extents
         if stop - start >= min_length
         and not any(a <= start and stop <= b and (a, b) != (start, stop) for a, b in extents)
@@ -54,7 +51,7 @@ def naive_spans(text: str | bytes, corpus: str | bytes, min_length: int):
 
 
 @st.composite
-def text_and_corpus(draw: st.DrawFn) -> tuple[str, str]:
+def text_and_corpus(draw):
     """Both of the same few letters, pieces of each repeated and pieces of the corpus in the
     text."""
     letters = st.text(draw(st.sampled_from(["a", "ab", "ab\n", "aé日🙂\ud800"])), max_size=30)
@@ -71,9 +68,7 @@ def text_and_corpus(draw: st.DrawFn) -> tuple[str, str]:
 
 @given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 3, 1]))
 @EXAMPLES
-def test_it_equals_a_search(
-    texts: tuple[str, str], min_length: int, block_chars: int, num_hashes: int | None
-) -> None:
+def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
     text, corpus = texts
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_CHARS", block_chars)
@@ -91,13 +86,13 @@ def test_it_equals_a_search(
     assert found.share_copied == (len(covered) / len(text) if text else 0)
 
 
-def test_what_repeats_is_read_once() -> None:
+def test_what_repeats_is_read_once():
     """Not a clock but the characters read: with each window read by itself they would be thirty
     times as many."""
-    read: list[int] = []
+    read = []
 
     class Counting(room.SuffixAutomaton):
-        def read(self, start: int, codes: room.Codes) -> None:
+        def read(self, start, codes):
             read.append(len(codes))
             super().read(start, codes)
 
@@ -109,7 +104,7 @@ def test_what_repeats_is_read_once() -> None:
     assert len(find_copies("a" * 5_000, "a" * 100).copies) == 4_901
 
 
-def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compared_is_refused(monkeypatch):
     for text, corpus in (("", "abc"), ("abc", ""), ("a" * 29, "a" * 100), ("a" * 100, "a" * 29)):
         found = find_copies(text, corpus)
         assert (found.copies, found.share_copied, found.longest) == ((), 0, None)
@@ -125,7 +120,7 @@ def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         find_copies("a" * 11, "abc")
 
 
-def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> None:
+def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too():
     data = find_copies("xabcdefgh", "abcdef\n cdefgh", min_length=3).to_json()
     assert (len(data["copies"]), data["num_copied"], data["share_copied"]) == (2, 8, 8 / 9)
     assert data["longest"] == data["copies"][0]
@@ -133,9 +128,7 @@ def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> Non
     assert copy.source_line == 4, "each document is a line"
 
 
-def test_a_model_has_its_own_corpus(
-    lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_has_its_own_corpus(lstm, corpus, monkeypatch):
     monkeypatch.setattr(room, "HELD_OUT_CHARS", 1_000)
     model = charrnn.load(lstm.path)
     begin = int(0.9 * len(corpus.text))
@@ -153,7 +146,7 @@ def test_a_model_has_its_own_corpus(
         model.novelty("", min_length=0)
 
 
-def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
+def test_a_byte_model_compares_bytes(byte_run):
     model = charrnn.load(byte_run.path)
     line = "zäb «molü» 語 🙂\n"
     found = model.novelty("é" + line * 2)
@@ -169,9 +162,7 @@ def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
     st.integers(1, 9),
     st.booleans(),
 )
-def test_documents_are_found_in_slices(
-    corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool
-) -> None:
+def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SLICE_CHARS", slice_chars)
@@ -186,7 +177,7 @@ def test_documents_are_found_in_slices(
     assert found == asked & set(corpus)
 
 
-def styled(renderable: CopiedText, width: int) -> list[tuple[str, int]]:
+def styled(renderable, width):
     """The characters printed with colours, newlines left out, and the index of the style of
     each."""
     console = Console(
@@ -200,7 +191,7 @@ def styled(renderable: CopiedText, width: int) -> list[tuple[str, int]]:
     ]
 
 
-def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
+def test_copies_that_adjoin_or_overlap_are_told_apart():
     assert lines(CopiedText(novelty("abcdefgh", (0, 3), (3, 3))))[1] == "━━━═══"
     assert lines(CopiedText(novelty("abcdefgh", (0, 2), (3, 2), (6, 2))))[1] == "━━ ══ ━━"
     assert lines(CopiedText(novelty("abcdefgh", (0, 5), (3, 5))))[1] == "━━━━━═══", (
@@ -209,7 +200,7 @@ def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
     assert lines(CopiedText(novelty("abcdefgh", (0, 3), (1, 5), (2, 6))))[1] == "━━━═══━━"
 
 
-def test_bytes_are_spelled_and_marked_by_the_character() -> None:
+def test_bytes_are_spelled_and_marked_by_the_character():
     text = "aé日".encode() + b"\xff\x80b"
     assert lines(CopiedText(novelty(text, (1, 5)))) == ["aé日<dcff><dc80>b", " ━━━"]
     # One that is cut is not copied, what is no UTF-8 is a character of its own.
@@ -222,9 +213,7 @@ def test_bytes_are_spelled_and_marked_by_the_character() -> None:
     st.sampled_from([9, 60]),
 )
 @EXAMPLES
-def test_nothing_sticks_out_or_is_lost_in_any_colours(
-    text: str, spans: list[tuple[int, int]], width: int
-) -> None:
+def test_nothing_sticks_out_or_is_lost_in_any_colours(text, spans, width):
     longest_at = {
         start: min(length, len(text) - start)
         for start, length in sorted(spans)

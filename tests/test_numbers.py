@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from drawn import lines
-from numpy.typing import NDArray
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, _number
+from charrnn.analyses.numbers import _number
 from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
@@ -33,7 +32,7 @@ SHAPES = [
 ]
 
 
-def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
+def config_of(cell, depth="stacked", **options):
     sizes = {
         "num_layers": 2,
         "hidden_size": H,
@@ -41,10 +40,10 @@ def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
         "dropout": 0.0,
         "input_dropout": 0.0,
     }
-    return Config(cell=cell, depth=depth, **{**sizes, **options})  # type: ignore[arg-type]
+    return Config(cell=cell, depth=depth, **{**sizes, **options})
 
 
-def model_of(config: Config, vocab: Vocab = VOCAB) -> Model:
+def model_of(config, vocab=VOCAB):
     """A model all of whose weights, biases included, are drawn."""
     network = CharRNN(config, len(vocab))
     generator = torch.Generator().manual_seed(1)
@@ -60,13 +59,13 @@ def model_of(config: Config, vocab: Vocab = VOCAB) -> Model:
     )
 
 
-def assert_close(found: object, expected: object) -> None:
+def assert_close(found, expected):
     """Both compute in float64, in another order."""
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
-def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str, object]) -> None:
+def test_they_are_those_of_the_network(cell, depth, options):
     model = model_of(config_of(cell, depth, **options))
     numbers = model.numbers(TEXT)
     network = model.network.double()
@@ -88,15 +87,15 @@ def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str,
         assert_close(numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0])
 
 
-def add(*rows: NumberRow) -> NDArray[np.float64]:
+def add(*rows):
     return np.sum([row.values for row in rows], axis=0)
 
 
-def sigmoid(values: object) -> NDArray[np.float64]:
+def sigmoid(values):
     return np.asarray(1 / (1 + np.exp(-np.asarray(values))))
 
 
-def test_the_rows_of_gates_are_their_equations() -> None:
+def test_the_rows_of_gates_are_their_equations():
     for step in model_of(config_of("lstm", num_layers=1)).numbers("hello").steps:
         row = step.layers[0].row
         total = add(row("W_ih x"), row("b_ih"), row("W_hh h"), row("b_hh")).reshape(4, H)
@@ -114,7 +113,7 @@ def test_the_rows_of_gates_are_their_equations() -> None:
         assert_close(row("h").values, gates["o"] * np.tanh(c))
 
 
-def rows_of(cell: str, depth: str = "stacked", layer: int = 0) -> LayerNumbers:
+def rows_of(cell, depth="stacked", layer=0):
     """The rows of a layer at the second character."""
     num_layers = 1 if depth == "stacked" else 2
     return (
@@ -136,14 +135,14 @@ NAMES = {
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_the_rows_of_every_cell_have_names(cell: str) -> None:
+def test_the_rows_of_every_cell_have_names(cell):
     names = [row.name for row in rows_of(cell).rows]
     assert NAMES.get(cell, "h") in ",".join(names)
     assert all(names)
     assert not any(name.startswith("a_sigmoid") for name in names)
 
 
-def test_attention_shows_its_products() -> None:
+def test_attention_shows_its_products():
     row = rows_of("gru", "attention", layer=1).row
     assert_close((*row("q").values, *row("a_s").values), add(row("W_a h"), row("b_a")))
     assert_close(row("s").values, sigmoid(row("a_s").values))
@@ -151,20 +150,20 @@ def test_attention_shows_its_products() -> None:
     assert_close(row("y").values, row("h").values + read)
 
 
-def test_a_highway_shows_its_gate() -> None:
+def test_a_highway_shows_its_gate():
     lower, upper = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
     t = np.array(upper.row("t").values)
     expected = t * upper.row("h").values + (1 - t) * lower.row("h").values
     assert_close(upper.row("y").values, expected)
 
 
-def test_a_grid_shows_the_lstm_along_depth() -> None:
+def test_a_grid_shows_the_lstm_along_depth():
     names = [row.name for row in rows_of("gru", "grid").rows]
     assert names[:2] == ["W_bottom x", "b_bottom"]
     assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {*names}
 
 
-def test_what_cannot_be_listed_is_refused() -> None:
+def test_what_cannot_be_listed_is_refused():
     large = model_of(replace(config_of("rnn"), hidden_size=17))
     with pytest.raises(
         UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"
@@ -184,7 +183,7 @@ def test_what_cannot_be_listed_is_refused() -> None:
     assert [step.character for step in model.numbers("hex", unknown="nearest").steps] == ["h", "e"]
 
 
-def test_the_table_folds_the_steps_to_the_width() -> None:
+def test_the_table_folds_the_steps_to_the_width():
     model = model_of(config_of("rnn", num_layers=1), Vocab.from_text("hello", is_exact=True))
     shown = lines(*model.numbers("hello" * 3).view(), 80)
     assert max(map(len, shown)) <= 80
@@ -196,13 +195,13 @@ def test_the_table_folds_the_steps_to_the_width() -> None:
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
 
-def hello_numbers() -> NetworkNumbers:
+def hello_numbers():
     """The numbers of the network of the tour: four letters, three units."""
     config = config_of("rnn", num_layers=1, hidden_size=3)
     return model_of(config, Vocab.from_text("helo", is_exact=True)).numbers("hell")
 
 
-def test_the_network_of_three_units_fits_a_small_screen() -> None:
+def test_the_network_of_three_units_fits_a_small_screen():
     shown = lines(*hello_numbers().view(), 80)
     assert max(map(len, shown)) <= 80
     assert len(shown) <= 23, "a line of 24 is that of the command"
@@ -211,7 +210,7 @@ def test_the_network_of_three_units_fits_a_small_screen() -> None:
     assert [line for line in shown if "softmax" in line]
 
 
-def test_the_numbers_are_bright_and_their_labels_dim() -> None:
+def test_the_numbers_are_bright_and_their_labels_dim():
     console = Console(width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
     segments = list(console.render(hello_numbers()))
     dim = "".join(part.text for part in segments if part.style and part.style.dim)
@@ -225,11 +224,11 @@ def test_the_numbers_are_bright_and_their_labels_dim() -> None:
     ("value", "shown"),
     [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
 )
-def test_a_number_keeps_the_digits_that_its_column_has_room_for(value: float, shown: str) -> None:
+def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):
     assert _number(value) == shown
 
 
-def test_the_end_of_a_document_resets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_document_resets_the_state(monkeypatch):
     vocab = Vocab.from_text("helo\0", is_exact=True)
     model = model_of(
         config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab

@@ -1,11 +1,8 @@
 """Ω of the trainer is that of its formula, computed character by character from written-out
 Jacobian matrices."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
 import charrnn
 from charrnn.model.layer import RecurrentLayer
@@ -16,7 +13,7 @@ from charrnn.training.trainer import Trainer
 NUM_STEPS, BATCH_SIZE, HIDDEN_SIZE = 6, 3, 4
 
 
-def jacobian_of_rnn(layer: RecurrentLayer, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+def jacobian_of_rnn(layer, x, before):
     """Return the state after a character (1, H) and its derivative by the one before (H, H)."""
     weight = layer.weight("hh")
     h = torch.tanh(x + weight @ before[0] + layer.bias("hh"))
@@ -24,7 +21,7 @@ def jacobian_of_rnn(layer: RecurrentLayer, x: Tensor, before: Tensor) -> tuple[T
     return h[None].detach(), slope[:, None] * weight
 
 
-def jacobian_of_lstm(layer: RecurrentLayer, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+def jacobian_of_lstm(layer, x, before):
     """Return the state after a character (2, H), h first, and its derivative by the one before
     (2H, 2H)."""
     weight = layer.weight("hh")
@@ -45,10 +42,10 @@ def jacobian_of_lstm(layer: RecurrentLayer, x: Tensor, before: Tensor) -> tuple[
     return torch.stack((new_h, new_c)).detach(), torch.cat(rows)
 
 
-JACOBIANS: dict[str, Any] = {"rnn": jacobian_of_rnn, "lstm": jacobian_of_lstm}
+JACOBIANS = {"rnn": jacobian_of_rnn, "lstm": jacobian_of_lstm}
 
 
-def naive_omega(layer: RecurrentLayer, inputs: Tensor, d_outputs: Tensor) -> Tensor:
+def naive_omega(layer, inputs, d_outputs):
     """Compute Ω of outputs whose gradients by the loss are `d_outputs` (T, B, H), with the weight
     in the Jacobian matrices as its only variable."""
     total = torch.zeros((), dtype=torch.float64)
@@ -70,7 +67,7 @@ def naive_omega(layer: RecurrentLayer, inputs: Tensor, d_outputs: Tensor) -> Ten
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
-def test_its_gradient_is_that_of_the_formula(cell: str) -> None:
+def test_its_gradient_is_that_of_the_formula(cell):
     generator = torch.Generator().manual_seed(0)
     layer = RecurrentLayer(cell, 2, HIDDEN_SIZE).double()
     for weight in layer.parameters():
@@ -91,8 +88,8 @@ def test_its_gradient_is_that_of_the_formula(cell: str) -> None:
     torch.testing.assert_close(layer.weight("hh").grad - of_loss, expected)
 
 
-def trainer(**changes: Any) -> Trainer:
-    settings: dict[str, Any] = {
+def trainer(**changes):
+    settings = {
         "cell": "rnn",
         "num_layers": 1,
         "hidden_size": 8,
@@ -117,7 +114,7 @@ def trainer(**changes: Any) -> Trainer:
 
 
 @pytest.mark.parametrize("depth", ["stacked", "dilated", "residual"])
-def test_a_step_differs_in_the_recurrent_weights_alone(depth: str) -> None:
+def test_a_step_differs_in_the_recurrent_weights_alone(depth):
     plain = trainer(depth=depth, num_layers=2)
     regular = trainer(depth=depth, num_layers=2, omega=10.0)
     assert plain.take_step().train_nats == pytest.approx(regular.take_step().train_nats)
@@ -131,7 +128,7 @@ def test_a_step_differs_in_the_recurrent_weights_alone(depth: str) -> None:
     assert changed == [f"layers.{layer}.weight_hh_l0" for layer in range(2)]
 
 
-def test_it_keeps_the_error_from_vanishing() -> None:
+def test_it_keeps_the_error_from_vanishing():
     norms = {}
     for factor in (0.0, 5.0):
         one = trainer(omega=factor)
@@ -148,6 +145,6 @@ def test_it_keeps_the_error_from_vanishing() -> None:
     [{"cell": "gru"}, {"zoneout": 0.1}, {"weight_drop": 0.1}, {"num_members": 2}],
     ids=str,
 )
-def test_what_it_does_not_go_with_is_refused(changes: dict[str, Any]) -> None:
+def test_what_it_does_not_go_with_is_refused(changes):
     with pytest.raises(charrnn.errors.UsageError, match="omega"):
         charrnn.Config(omega=0.1, **{"cell": "rnn", **changes})

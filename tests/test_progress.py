@@ -1,7 +1,6 @@
 """Progress: reported where the block says, and bars drawn after their delay."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -20,15 +19,13 @@ from charrnn.system.progress import (
 
 
 @contextmanager
-def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> Iterator[Task]:
+def bar(total, label, *, quiet=False, unit="chars"):
     """Report a task to the terminal."""
     with using(TerminalProgress(quiet=quiet)), task(label, total, unit=unit) as advance:
         yield advance
 
 
-def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch):
     terminal = Terminal()
     monkeypatch.setenv("CI", "")
     monkeypatch.setenv("TERM", "xterm")
@@ -49,9 +46,7 @@ def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(
     assert terminal.getvalue().split("\r")[-2].strip() == "", "the bars are removed"
 
 
-def test_what_is_not_counted_is_said_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_not_counted_is_said_at_once(monkeypatch):
     terminal = Terminal()
     monkeypatch.setenv("CI", "")
     monkeypatch.setenv("TERM", "xterm")
@@ -61,10 +56,10 @@ def test_what_is_not_counted_is_said_at_once(
     assert terminal.getvalue().split("\r")[-2].strip() == "", "it is removed"
 
 
-def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> None:
-    seen: list[tuple[str, int, int, str]] = []
+def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default():
+    seen = []
 
-    def record(one: Task) -> None:
+    def record(one):
         seen.append((one.label, one.done, one.total, one.unit))
 
     with task("silent", 3) as advance:
@@ -81,19 +76,19 @@ def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> N
     assert current() is not outside
 
 
-def test_a_report_can_end_the_work_the_task_is_closed_and_a_thread_starts_silent() -> None:
-    ended: list[str] = []
-    found: list[Progress] = []
+def test_a_report_can_end_the_work_the_task_is_closed_and_a_thread_starts_silent():
+    ended = []
+    found = []
 
     class Ending(Task):
-        def __call__(self, amount: int = 1) -> None:
+        def __call__(self, amount=1):
             raise Cancelled
 
-        def close(self) -> None:
+        def close(self):
             ended.append(self.label)
 
     class Ended(Progress):
-        def start(self, label: str, total: int, unit: str) -> Task:
+        def start(self, label, total, unit):
             return Ending(label, total, unit)
 
     with pytest.raises(Cancelled), using(Ended()), task("reading", 5) as advance:

@@ -1,7 +1,6 @@
 """The shape of the package: its size, no branch hidden in an expression, no import cycle."""
 
 import ast
-from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -41,12 +40,12 @@ parse = cache(ast.parse)
 """Parse a source once for all tests."""
 
 
-def read(path: Path) -> str:
+def read(path):
     """Return the text of a file."""
     return path.read_text(encoding="utf-8")
 
 
-def module_imports(package: Path) -> dict[str, set[str]]:
+def module_imports(package):
     """For each module of a package, what it imports of it, inside functions too, but not under
     `TYPE_CHECKING`."""
     modules = {
@@ -61,8 +60,8 @@ def module_imports(package: Path) -> dict[str, set[str]]:
     }
 
 
-def _imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:
-    waiting: list[ast.AST] = [*tree.body]
+def _imported(tree, modules):
+    waiting = [*tree.body]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -79,12 +78,12 @@ def _imported(tree: ast.Module, modules: set[str]) -> Iterator[str]:
             waiting += ast.iter_child_nodes(node)
 
 
-def find_cycle(imports: Mapping[str, set[str]]) -> list[str]:
+def find_cycle(imports):
     """Return the modules of an import cycle in order, the first one again at the end; [] if there
     is none."""
-    finished: set[str] = set()
+    finished = set()
 
-    def visit(module: str, path: list[str]) -> list[str]:
+    def visit(module, path):
         if module in path:
             return [*path[path.index(module) :], module]
         if module not in finished:
@@ -97,7 +96,7 @@ def find_cycle(imports: Mapping[str, set[str]]) -> list[str]:
     return next(filter(None, (visit(module, []) for module in sorted(imports))), [])
 
 
-def test_the_package_is_small_and_plain() -> None:
+def test_the_package_is_small_and_plain():
     """Floors of decency, not the goal: who writes a comment to reach a number has missed the point."""
     package = count_package(PACKAGE)
     rooms = sum(count_package(PACKAGE / room)["tokens"] for room in ROOMS)
@@ -122,7 +121,7 @@ def test_the_package_is_small_and_plain() -> None:
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["package", "tests"])
-def test_no_expression_hides_a_branch(folder: Path) -> None:
+def test_no_expression_hides_a_branch(folder):
     found = [
         f"{path}:{line}: {form}"
         for path in sorted(folder.rglob("*.py"))
@@ -131,7 +130,7 @@ def test_no_expression_hides_a_branch(folder: Path) -> None:
     assert found == []
 
 
-def test_no_function_has_more_than_40_statements() -> None:
+def test_no_function_has_more_than_40_statements():
     found = [
         f"{path}:{function.lineno}: {function.name} has {num_statements(function)} statements"
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -141,7 +140,7 @@ def test_no_function_has_more_than_40_statements() -> None:
     assert found == []
 
 
-def test_comments_docstrings_and_line_breaks_are_free() -> None:
+def test_comments_docstrings_and_line_breaks_are_free():
     plain = "def f(a):\n    return g(\n        a,\n        b=1,\n    )\n"
     documented = f'"""Doc."""\n\n# why\n{plain}\n'.replace(
         "\n    return", '\n    "Do it."\n\n    return'
@@ -166,16 +165,16 @@ def test_comments_docstrings_and_line_breaks_are_free() -> None:
         "[a for b in c for d in e for f in g]",
     ],
 )
-def test_a_hidden_branch_is_found(expression: str) -> None:
+def test_a_hidden_branch_is_found(expression):
     assert [line for line, _ in hidden_branches(ast.parse(f"y = {expression}"))] == [1]
 
 
 @pytest.mark.parametrize("expression", ["2 * is_first", "a if b else c", "[f(x) for x in y]"])
-def test_a_plain_expression_hides_no_branch(expression: str) -> None:
+def test_a_plain_expression_hides_no_branch(expression):
     assert list(hidden_branches(ast.parse(f"y = {expression}"))) == []
 
 
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
+def test_modules_do_not_import_each_other_in_a_circle():
     imports = module_imports(PACKAGE)
     assert imports["charrnn.detectors.custom"] >= {
         "charrnn.detectors.detector",
@@ -185,7 +184,7 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 
 
 @cache
-def names_bound(module: str) -> set[str]:
+def names_bound(module):
     """Return the names that a module of the package binds, and its modules; none if there is no
     such module."""
     base = PACKAGE.parent.joinpath(*module.split("."))
@@ -200,7 +199,7 @@ def names_bound(module: str) -> set[str]:
     return names
 
 
-def test_programs_outside_the_package_import_names_that_it_has() -> None:
+def test_programs_outside_the_package_import_names_that_it_has():
     """Without running them: some need a corpus, a GPU or hours."""
     missing = []
     for program in (
@@ -217,7 +216,7 @@ def test_programs_outside_the_package_import_names_that_it_has() -> None:
     assert missing == []
 
 
-def write(folder: Path, **modules: str) -> Path:
+def write(folder, **modules):
     package = folder / "charrnn"
     package.mkdir(exist_ok=True)
     for name, code in modules.items():
@@ -225,7 +224,7 @@ def write(folder: Path, **modules: str) -> Path:
     return package
 
 
-def test_a_cycle_is_found(tmp_path: Path) -> None:
+def test_a_cycle_is_found(tmp_path):
     for back, cycle in (
         ("from charrnn.a import f", ["charrnn.a", "charrnn.b", "charrnn.a"]),
         ("import charrnn.a", ["charrnn.a", "charrnn.b", "charrnn.a"]),

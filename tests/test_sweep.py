@@ -8,13 +8,11 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_FLAGS, SMALL_RUN, Ran
-from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.config.settings import Config
@@ -26,7 +24,6 @@ from charrnn.runs.writer import lock_folder
 from charrnn.sweeps import sweep as sweeping
 from charrnn.sweeps.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
 from charrnn.sweeps.record import run_state
-from charrnn.sweeps.report import SweepReport
 from charrnn.sweeps.sweep import _Runner
 from charrnn.training import loop
 
@@ -34,14 +31,14 @@ from charrnn.training import loop
 class Trainer:
     """Stands for the processes: trains each run in this one, when it is started."""
 
-    def __init__(self) -> None:
-        self.started: list[str] = []
-        self.codes: dict[str, list[int]] = {}
+    def __init__(self):
+        self.started = []
+        self.codes = {}
         """For each run by name, exit codes with which its next starts fail."""
-        self.stop_after: int | None = None
+        self.stop_after = None
         """Events of the next run after which a signal stops it."""
 
-    def train(self, runner: _Runner, run: SweepRun) -> SweepRun:
+    def train(self, runner, run):
         if runner.is_stopped:
             return run
         self.started.append(run.name)
@@ -63,28 +60,26 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+def trainer(monkeypatch):
     trainer = Trainer()
     monkeypatch.setattr(_Runner, "train", lambda runner, run: trainer.train(runner, run))
     return trainer
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
     return Config(corpus=("text.txt",), steps=4, evaluate_every=2, **SMALL_RUN, threads=1)
 
 
-def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepReport:
+def report_of(config, axes, **options):
     *_, end = sweeping.sweep(config, axes, out="sweep", **options)
     assert isinstance(end, sweeping.SweepEndEvent)
     return end.report
 
 
-def test_a_grid_trains_runs_once(
-    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grid_trains_runs_once(config, trainer, monkeypatch):
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
@@ -108,9 +103,7 @@ def test_a_grid_trains_runs_once(
     assert any("the text changed" in note for note in report.notes)
 
 
-def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(
-    config: Config, trainer: Trainer
-) -> None:
+def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config, trainer):
     undisturbed = report_of(config, {"cell": ["rnn"]}, seeds=2)
     trainer.stop_after = 4
     *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
@@ -122,9 +115,7 @@ def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(
     assert isinstance(end, sweeping.SweepEndEvent) and end.report.runs == undisturbed.runs
 
 
-def test_a_run_that_fails_ends_no_other_and_is_tried_again(
-    config: Config, trainer: Trainer
-) -> None:
+def test_a_run_that_fails_ends_no_other_and_is_tried_again(config, trainer):
     trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert report.rows[0].values["cell"] == "lstm"
@@ -137,7 +128,7 @@ def test_a_run_that_fails_ends_no_other_and_is_tried_again(
     assert [run.status for run in report.runs] == [FINISHED] * 3
 
 
-def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer) -> None:
+def test_a_sweep_that_runs_is_not_started_twice(config, trainer):
     Path("sweep").mkdir()
     Path("sweep/notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists already and is no sweep"):
@@ -153,7 +144,7 @@ def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer
         pass
 
 
-def test_settings_in_the_environment_do_not_reach_a_run() -> None:
+def test_settings_in_the_environment_do_not_reach_a_run():
     environment = {"CHARRNN_SEED": "7", "CHARRNN_CORPORA": "a", "PATH": "p"}
     kept = sweeping.run_environment(environment).keys() - {"PYTHONSAFEPATH"}
     assert kept == {"CHARRNN_CORPORA", "PATH", "CHARRNN_PARENT"}
@@ -162,9 +153,7 @@ def test_settings_in_the_environment_do_not_reach_a_run() -> None:
 SMALL = (*SMALL_FLAGS, "--set", "threads=1")
 
 
-def test_the_command_prints_the_table_and_the_way_on(
-    config: Config, trainer: Trainer, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_prints_the_table_and_the_way_on(config, trainer, command, monkeypatch):
     monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
     arguments = (
         "sweep",
@@ -203,9 +192,7 @@ def test_the_command_prints_the_table_and_the_way_on(
     assert "without torchrun" in command("sweep", "text.txt").err
 
 
-def test_a_process_gets_its_threads_and_its_error_is_kept(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_gets_its_threads_and_its_error_is_kept(config, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", started := Mock(wraps=subprocess.Popen))
     plan = plan_sweep(config, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
@@ -220,26 +207,22 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 
 
-def test_processes_are_stopped_once_even_if_they_start_meanwhile(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_are_stopped_once_even_if_they_start_meanwhile(config, monkeypatch):
     plan = plan_sweep(config, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
     runner = _Runner(Path(), plan, 1, 0)
 
-    def start(*_: Any, **options: Any) -> Mock:
+    def start(*_, **options):
         runner.stop()
         return Mock(communicate=lambda: ("", ""), returncode=143)
 
     monkeypatch.setattr(subprocess, "Popen", start)
     assert runner.train(run).status == STOPPED
-    runner.processes[0].terminate.assert_called_once_with()  # type: ignore[attr-defined]
+    runner.processes[0].terminate.assert_called_once_with()
     assert runner.train(run) == run, "and none is started any more"
 
 
-def test_a_run_is_finished_when_its_last_validation_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path, monkeypatch):
     sizes = Config(steps=4, num_layers=1, hidden_size=5, embedding_size=2)
     plan = plan_sweep(sizes, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
@@ -264,9 +247,7 @@ def test_a_run_is_finished_when_its_last_validation_is_done(
         assert found.num_parameters == num_parameters(config(), 3)
 
 
-def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(
-    command: Command, tmp_path: Path
-) -> None:
+def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command, tmp_path):
     checkpoints, names = (
         tmp_path / "checkpoints",
         ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"],

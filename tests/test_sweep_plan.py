@@ -4,7 +4,6 @@ columns."""
 import json
 import math
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import drawn
@@ -19,7 +18,6 @@ from charrnn.sweeps.command import SweepOptions, SweepView, plan_settings
 from charrnn.sweeps.plan import (
     FAILED,
     FINISHED,
-    SweepPlan,
     SweepRun,
     parse_axis,
     plan_sweep,
@@ -27,7 +25,6 @@ from charrnn.sweeps.plan import (
 )
 from charrnn.sweeps.record import read_plan, record_plan
 from charrnn.sweeps.report import (
-    SweepReport,
     mean_interval,
     report_sweep,
     sweep_view,
@@ -38,11 +35,11 @@ from charrnn.sweeps.sweep import SweepEndEvent
 BASE = Config(corpus=("text.txt",), steps=10)
 
 
-def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
+def grid(config=BASE, seeds=2, **axes):
     return plan_sweep(config, axes, num_seeds=seeds)
 
 
-def test_values_are_parsed_as_train_parses_them() -> None:
+def test_values_are_parsed_as_train_parses_them():
     for name, text, axis in (
         ("cell", " lstm , gru ", ("lstm", "gru")),
         ("learning_rate", "3e-3,auto", (3e-3, "auto")),
@@ -53,7 +50,7 @@ def test_values_are_parsed_as_train_parses_them() -> None:
         assert parse_axis(name, text) == axis
 
 
-def test_values_that_cannot_be_used_are_named() -> None:
+def test_values_that_cannot_be_used_are_named():
     for name, text, message in (
         ("cell", "lstm,,gru", "empty value"),
         ("learning_rate", "1e-3,0.001", "has the value 0.001 twice"),
@@ -63,7 +60,7 @@ def test_values_that_cannot_be_used_are_named() -> None:
             parse_axis(name, text)
 
 
-def test_every_setting_is_run_with_the_first_seed_first() -> None:
+def test_every_setting_is_run_with_the_first_seed_first():
     plan = grid(Config(steps=10, seed=5), learning_rate=[3e-3, 6e-3], cell="lstm,gru")
     runs = plan.runs()
     assert [run.seed for run in runs] == [5] * 4 + [6] * 4
@@ -77,7 +74,7 @@ def test_every_setting_is_run_with_the_first_seed_first() -> None:
     assert [run.name for run in grid(seeds=2).runs()] == ["seed-0", "seed-1"]
 
 
-def test_names_are_unique_and_safe() -> None:
+def test_names_are_unique_and_safe():
     values = ["a/b", "a:b", "ab", "-ab", "a_b", "..", "x" * 60, "x" * 61, "é"]
     names = [run.name for run in grid(seeds=1, init_from=values).runs()]
     assert len(set(names)) == len(values)
@@ -85,7 +82,7 @@ def test_names_are_unique_and_safe() -> None:
     assert not any(name.startswith(("-", ".")) for name in names)
 
 
-def test_what_cannot_be_swept_is_refused() -> None:
+def test_what_cannot_be_swept_is_refused():
     for axes, options, message in (
         ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
         (
@@ -105,8 +102,8 @@ def test_what_cannot_be_swept_is_refused() -> None:
             plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, **options})
 
 
-def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
-    given: dict[str, Any] = {
+def test_a_run_is_started_with_arguments_that_give_its_configuration():
+    given = {
         "learning_rate": 0.1 + 0.2,
         "column": "a,b",
         "sum_outputs": True,
@@ -119,14 +116,14 @@ def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
     assert merge_settings(flags={"corpus": ("text.txt",), **parsed})[0] == config
 
 
-def test_what_follows_from_the_first_value_of_an_axis_is_not_kept() -> None:
+def test_what_follows_from_the_first_value_of_an_axis_is_not_kept():
     options = SweepOptions(settings=SettingsOptions(assignments=["column=a,b"]))
     config, axes = plan_settings(options)
     assert axes == {"column": ("a", "b")}
     assert config.documents == Config().documents
 
 
-def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> None:
+def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path):
     assert record_plan(tmp_path, grid(cell="lstm,gru"), threads=2) == 2
     assert read_plan(tmp_path) == grid(cell="lstm,gru")
     # With more jobs, too, every run has as many threads as the first ones.
@@ -134,7 +131,7 @@ def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> Non
     assert read_plan(tmp_path) == grid(cell="lstm,gru,rnn", seeds=5)
 
 
-def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
+def test_another_sweep_is_refused_with_the_difference(tmp_path):
     for other, difference in (
         (
             grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"),
@@ -159,7 +156,7 @@ def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
         assert (tmp_path / SWEEP).read_bytes() == before
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(tmp_path):
     record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
     whole = json.loads((tmp_path / SWEEP).read_text())
     for name, value, message in (
@@ -171,7 +168,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
             read_plan(tmp_path)
 
 
-def test_limits_of_the_comparison_are_noted() -> None:
+def test_limits_of_the_comparison_are_noted():
     for plan, note in (
         (grid(cell="lstm,gru"), ""),
         (grid(Config(), steps="10,20"), ""),
@@ -181,9 +178,7 @@ def test_limits_of_the_comparison_are_noted() -> None:
         assert note in "".join(plan.notes()) and bool(note) == bool([*plan.notes()])
 
 
-def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> (
-    None
-):
+def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group():
     estimate = mean_interval([1.0, 2.0, 6.0])
     half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
     assert (estimate.mean, estimate.low) == (3.0, pytest.approx(3 - half, rel=1e-6))
@@ -195,15 +190,13 @@ def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_
     assert welch_difference([2.0, 3.0], [1.0, 1.5]).high is not None
 
 
-def made_report(
-    axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float | None]], **changes: Any
-) -> SweepReport:
+def made_report(axes, losses, **changes):
     plan = plan_sweep(Config(steps=1), axes, num_seeds=3)
     runs = []
     for run in plan.runs():
         key = tuple(run.values.values())
         size, loss = changes.get("sizes", {}).get(key, 100), losses[key][run.seed]
-        found: dict[str, Any] = {
+        found = {
             "status": FAILED if loss is None else FINISHED,
             "nats_per_char": loss,
         }
@@ -213,7 +206,7 @@ def made_report(
     return report_sweep(plan, Path("sweep"), runs)
 
 
-def test_rows_are_best_first_with_their_interval_and_difference() -> None:
+def test_rows_are_best_first_with_their_interval_and_difference():
     worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
     first, second = made_report(
         {"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better}
@@ -226,7 +219,7 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     assert (second.difference, second.difference_low) == (welch.mean, welch.low)
 
 
-def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
+def test_the_table_says_how_many_seeds_its_intervals_are_about():
     report = made_report(
         {"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]}
     )
@@ -235,10 +228,8 @@ def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
     )
 
 
-def test_the_end_names_the_best_run_or_how_many_have_ended(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    losses: dict[tuple[Any, ...], list[float | None]] = {
+def test_the_end_names_the_best_run_or_how_many_have_ended(capsys):
+    losses = {
         (1e-3,): [2.0, None, 0.5],
         (1e-2,): [1.2, 1.0, 1.3],
     }
@@ -257,7 +248,7 @@ def test_the_end_names_the_best_run_or_how_many_have_ended(
     view._bar.close.assert_called_once_with()
 
 
-def test_the_table_fits_80_columns() -> None:
+def test_the_table_fits_80_columns():
     axes = {"cell": ["lstm", "gru"], "learning_rate": [3e-3, 6e-3]}
     losses = {
         (cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from fixture_types import Command
 from saved_runs import CONFIG, VOCAB
 
 from charrnn.runs.description import RunDescription
@@ -30,7 +29,7 @@ class SummaryWriter:
 
 
 @pytest.fixture
-def logged(tmp_path: Path) -> Path:
+def logged(tmp_path):
     """Write a run whose log has a step, a validation and half a line, as while it is trained."""
     run = RunWriter.create_at(tmp_path / "a")
     run.write_description(RunDescription.of(run.path, CONFIG, VOCAB))
@@ -42,7 +41,7 @@ def logged(tmp_path: Path) -> Path:
     return run.path
 
 
-def test_a_table_has_a_row_for_each_record(command: Command, logged: Path) -> None:
+def test_a_table_has_a_row_for_each_record(command, logged):
     ran = command("runs", logged, "--to", "csv:log.csv")
     assert (ran.code, ran.out, ran.err) == (0, "log.csv\n", "")
     with Path("log.csv").open(newline="") as file:
@@ -51,9 +50,7 @@ def test_a_table_has_a_row_for_each_record(command: Command, logged: Path) -> No
     assert (second["event"], second["train_nats"], second["val_nats"]) == ("evaluation", "", "1.5")
 
 
-def test_events_are_replaced_and_not_added_to(
-    command: Command, logged: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_are_replaced_and_not_added_to(command, logged, monkeypatch):
     fake = ModuleType("torch.utils.tensorboard")
     exec(WRITER, fake.__dict__)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
@@ -77,7 +74,7 @@ def test_without_tensorboard_it_says_how_to_install_it(command, logged, monkeypa
     assert "Install it: pip install 'charrnn-lab[tensorboard]'" in ran.err
 
 
-def test_two_runs_of_one_name_are_not_mixed(command: Command, logged: Path) -> None:
+def test_two_runs_of_one_name_are_not_mixed(command, logged):
     (logged.parent / "other").mkdir()
     other = RunWriter.create_at(logged.parent / "other" / "a")
     other.write_description(RunDescription.of(other.path, CONFIG, VOCAB))

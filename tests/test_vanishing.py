@@ -2,10 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fixture_types import Command
 
 import charrnn
 from charrnn.analyses.vanishing import LAGS, NETWORKS
@@ -14,12 +12,12 @@ SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_three_networks_are_trained_and_compared(command: Command) -> None:
-    found: list[dict[str, Any]] = json.loads(command(*SHORT, "--json", "--out", "three").out)
+def test_three_networks_are_trained_and_compared(command):
+    found = json.loads(command(*SHORT, "--json", "--out", "three").out)
     assert [learner["network"] for learner in found] == [*NETWORKS]
     assert [[*map(int, learner["gradients"])] for learner in found] == [[*LAGS]] * 3
     runs = [charrnn.load(learner["run"]) for learner in found]
@@ -31,14 +29,14 @@ def test_three_networks_are_trained_and_compared(command: Command) -> None:
     assert [run.val_nats for run in runs] == [learner["nats_per_char"] for learner in found]
 
 
-def test_the_gradients_are_those_of_the_model(command: Command) -> None:
+def test_the_gradients_are_those_of_the_model(command):
     [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
     text = command("corpora", "make", "copy", "--count", 300, "--length", 20, "--seed", 1).out
     reach, _ = charrnn.load(plain["run"]).gradients_with([], text, max_lag=100)
     assert [reach.norms[0][lag - 1] for lag in LAGS] == [*plain["gradients"].values()]
 
 
-def test_the_table_and_the_chart_name_the_networks(command: Command) -> None:
+def test_the_table_and_the_chart_name_the_networks(command):
     shown = command(*SHORT).out
     assert "gradient 50 back" in shown
     assert "● rnn   ▲ rnn-omega   ■ lstm" in shown

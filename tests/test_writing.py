@@ -1,8 +1,6 @@
 """Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at
 its end."""
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -29,7 +27,7 @@ TEXTS = st.text(alphabet="abc\n", max_size=30)
 STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
+def cut(text, stops):
     """The text as it stands when, growing character by character, it first contains a stop
     string."""
     for length in range(len(text) + 1):
@@ -39,7 +37,7 @@ def cut(text: str, stops: Sequence[str]) -> str:
     return text
 
 
-def feed(vocab: Vocab, text: str, stops: Sequence[str]) -> tuple[list[str], list[float]]:
+def feed(vocab, text, stops):
     """What is released after each id and at the end, and the log-probabilities, which count the
     ids."""
     stream = TextStream(vocab, stops)
@@ -62,7 +60,7 @@ def feed(vocab: Vocab, text: str, stops: Sequence[str]) -> tuple[list[str], list
 @example("aab", ["ab"], CHARS)
 @example("abac", ["abab", "c"], CHARS)
 @example("bca", ["bc", "abc"], BYTES)
-def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], vocab: Vocab) -> None:
+def test_a_text_ends_where_a_stop_string_appears(text, stops, vocab):
     released, logprobs = feed(vocab, text, stops)
     expected = cut(text, stops)
     assert "".join(released) == expected
@@ -71,7 +69,7 @@ def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], vo
 
 @given(TEXTS, STOPS)
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
+def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
     released, _ = feed(CHARS, text, stops)
     for index in range(min(len(text), len(released) - 1)):
         held = text[len("".join(released[: index + 1])) : index + 1]
@@ -87,7 +85,7 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: l
 @settings(max_examples=100, deadline=None, derandomize=True)
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
-def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: bytes) -> None:
+def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
     stream = TextStream(BYTES, ())
     pieces = [
         piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)
@@ -97,7 +95,7 @@ def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: byte
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
 
-def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
+def blocks_of(texts, vocab, size):
     ids = np.stack([vocab.encode(text).astype(np.int64) for text in texts])
     cuts = range(0, ids.shape[1], size)
     return [
@@ -109,9 +107,7 @@ def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
 @pytest.mark.parametrize("vocab", [CHARS, BYTES])
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("stops", [(), ("bb",), ("c\na",)])
-def test_chunks_pieces_and_many_texts_at_once_say_the_same(
-    vocab: Vocab, size: int, stops: Sequence[str]
-) -> None:
+def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab, size, stops):
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
     for text in texts:
         written = WrittenText(TextStream(vocab, stops), seed=0, length=len(text.encode()))
@@ -126,16 +122,16 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(
         assert {piece.value for piece in pieces} <= {0.5}
 
 
-def test_nothing_more_is_drawn_when_the_text_has_ended() -> None:
-    drawn: list[Block] = []
+def test_nothing_more_is_drawn_when_the_text_has_ended():
+    drawn = []
 
-    def blocks(*texts: str) -> Iterator[Block]:
+    def blocks(*texts):
         drawn.clear()
         for block in blocks_of([text * 5 for text in texts], CHARS, 2):
             drawn.append(block)
             yield block
 
-    def stream() -> TextStream:
+    def stream():
         return TextStream(CHARS, ("bb",))
 
     write_whole(blocks("cabb"), WrittenText(stream(), seed=0, length=20))
@@ -145,7 +141,7 @@ def test_nothing_more_is_drawn_when_the_text_has_ended() -> None:
         assert len(drawn) == 2
 
 
-def naive_loop(text: str) -> Loop | None:
+def naive_loop(text):
     for after in range(min(writing.MAX_AFTER, len(text) - 1) + 1):
         end = len(text) - after
         for period in range(1, end):
@@ -172,9 +168,7 @@ def naive_loop(text: str) -> Loop | None:
 @example(start="", word="and the man of the ", repeats=5, kept=10, end="")
 @example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
 @example(start="with that ", word="with that that ", repeats=3, kept=8, end="e ")
-def test_a_loop_is_what_trying_every_period_finds(
-    start: str, word: str, repeats: int, kept: int, end: str
-) -> None:
+def test_a_loop_is_what_trying_every_period_finds(start, word, repeats, kept, end):
     text = start + word * repeats + word[:kept] + end
     assert find_loop(text) == naive_loop(text)
     assert find_loop([ord(character) for character in text]) == find_loop(text)

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +13,6 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from fixture_types import Command, Process
-from fork_server import Child, ForkServer
 from small_runs import until
 
 import charrnn
@@ -45,13 +42,13 @@ linux_only = pytest.mark.skipif(
 )
 
 
-def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
+def test_the_variables_of_torchrun_say_which_process_this_is():
     assert launched({}) == SINGLE
     assert launched({"RANK": "x"}) == SINGLE, "a process on its own"
     assert launched(TORCHRUN | ADDRESS) == ProcessGroup(rank=1, size=2, local_rank=1, local_size=2)
 
 
-def test_the_longest_wait_is_a_variable() -> None:
+def test_the_longest_wait_is_a_variable():
     assert processes.timeout_seconds({}) == 600
     assert processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}) == 7
     message = r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
@@ -74,13 +71,13 @@ def test_the_longest_wait_is_a_variable() -> None:
         ("TORCHELASTIC_RESTART_COUNT", "1", "torchrun has started the processes again"),
     ],
 )
-def test_variables_that_cannot_be_are_refused(name: str, value: str, message: str) -> None:
+def test_variables_that_cannot_be_are_refused(name, value, message):
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         launched(TORCHRUN | ADDRESS | {name: value})
     assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
-def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):
     torch = MagicMock()
     torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
     monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
@@ -95,16 +92,14 @@ def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
-def test_a_number_of_processes_that_cannot_be_is_refused(value: str) -> None:
+def test_a_number_of_processes_that_cannot_be_is_refused(value):
     with pytest.raises(
         UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"
     ):
         check_processes(value)
 
 
-def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(command, monkeypatch):
     for name, value in (TORCHRUN | ADDRESS).items():
         monkeypatch.setenv(name, value)
     ran = command("train", "text.txt", "--processes", 2)
@@ -123,12 +118,8 @@ def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(
     [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
 )
 def test_the_processes_of_a_host_share_its_cores(
-    num_cores: int,
-    local_size: int,
-    chosen: str | None,
-    expected: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    num_cores, local_size, chosen, expected, monkeypatch
+):
     """A 1 in OMP_NUM_THREADS is torchrun's."""
     monkeypatch.setattr("charrnn.distributed.processes.num_cores", lambda: num_cores)
     environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
@@ -136,7 +127,7 @@ def test_the_processes_of_a_host_share_its_cores(
     assert num_threads(group, environment) == expected
 
 
-def failures(**seconds_of: tuple[int, int]) -> dict[int, SimpleNamespace]:
+def failures(**seconds_of):
     """The failures of processes, by rank: when each ended, and its exit code."""
     return {
         int(rank[1:]): SimpleNamespace(timestamp=timestamp, exitcode=code)
@@ -154,13 +145,11 @@ def failures(**seconds_of: tuple[int, int]) -> dict[int, SimpleNamespace]:
         ({"p0": (0, 2), "p1": (30, -9)}, 2),
     ],
 )
-def test_the_exit_code_is_that_of_the_process_that_failed(
-    ended: dict[str, tuple[int, int]], code: int
-) -> None:
+def test_the_exit_code_is_that_of_the_process_that_failed(ended, code):
     assert exit_code(failures(**ended)) == code
 
 
-def test_what_no_process_says_itself_is_an_error_of_the_launcher() -> None:
+def test_what_no_process_says_itself_is_an_error_of_the_launcher():
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code(failures(p0=(1, LOST_CONNECTION), p1=(0, -9)))
     # torch kills the process that hangs 30 seconds after the other one has lost it.
@@ -168,7 +157,7 @@ def test_what_no_process_says_itself_is_an_error_of_the_launcher() -> None:
         exit_code(failures(p0=(0, LOST_CONNECTION), p1=(30, -9)))
 
 
-def ranks_of(folder: Path) -> dict[int, int]:
+def ranks_of(folder):
     """Return the process ids of the processes that train in a working folder, also of orphans, by
     their ranks."""
     found = {}
@@ -181,22 +170,20 @@ def ranks_of(folder: Path) -> dict[int, int]:
     return found
 
 
-def saved_step(run: Path) -> int:
+def saved_step(run):
     """Return the step of the latest checkpoint, 0 if there is none."""
     latest = run / "latest"
     return int(latest.read_text().strip().removeprefix("step-")) if latest.exists() else 0
 
 
-def first_losses(run: Path) -> list[float]:
+def first_losses(run):
     """Return the logged training losses of the first five steps."""
     records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [record["train_nats"] for record in records if record["event"] == "step"][:5]
 
 
 @contextmanager
-def spawned(
-    fork_server: ForkServer, run: Path, *options: object, prepare: str = "", first: int = 5
-) -> Iterator[Child]:
+def spawned(fork_server, run, *options, prepare="", first=5):
     """Train `run` in two processes, which end with it; returns when step `first` was saved."""
     line = (
         "train",
@@ -219,9 +206,7 @@ def spawned(
 
 
 @linux_only
-def test_processes_train_stop_and_resume_as_one(
-    fork_server: ForkServer, command: Command, tmp_path: Path
-) -> None:
+def test_processes_train_stop_and_resume_as_one(fork_server, command, tmp_path):
     run = tmp_path / "run"
     with spawned(fork_server, run) as child:
         ranks = ranks_of(fork_server.folder)
@@ -242,9 +227,7 @@ def test_processes_train_stop_and_resume_as_one(
 
 
 @linux_only
-def test_if_a_process_is_killed_the_others_end_with_one_error(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server, tmp_path):
     run = tmp_path / "run"
     with spawned(fork_server, run, "--quiet") as child:
         ranks = ranks_of(fork_server.folder)
@@ -261,9 +244,7 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(
 
 @linux_only
 @pytest.mark.thorough
-def test_if_a_process_hangs_the_others_end_with_one_error(
-    fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_if_a_process_hangs_the_others_end_with_one_error(fork_server, tmp_path, monkeypatch):
     run = tmp_path / "run"
     prepare = "child_faults:wait_five_seconds"
     with spawned(fork_server, run, "--quiet", prepare=prepare) as child:
@@ -283,7 +264,7 @@ def test_if_a_process_hangs_the_others_end_with_one_error(
 
 @linux_only
 @pytest.mark.thorough
-def test_an_error_of_all_processes_is_printed_once(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_an_error_of_all_processes_is_printed_once(fork_server, tmp_path):
     line = ("train", tmp_path / "none.txt", "--processes", 3, "--out", tmp_path / "run", *SMALL)
     child = fork_server.spawn(*line)
     assert (child.wait(), child.out) == (3, "")
@@ -293,9 +274,7 @@ def test_an_error_of_all_processes_is_printed_once(fork_server: ForkServer, tmp_
 
 @linux_only
 @pytest.mark.thorough
-def test_processes_end_with_a_launcher_that_is_killed(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_processes_end_with_a_launcher_that_is_killed(fork_server, tmp_path):
     run = tmp_path / "orphans"
     with spawned(fork_server, run) as child:
         assert sorted(ranks_of(fork_server.folder)) == [0, 1]
@@ -306,9 +285,7 @@ def test_processes_end_with_a_launcher_that_is_killed(
         assert charrnn.load(run).tensors
 
 
-def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(
-    process: Process,
-) -> None:
+def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(process):
     """Nobody listens at the port: torch would try to connect for a minute."""
     code = "from charrnn.distributed.processes import connect\nwith connect(): pass"
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -321,9 +298,7 @@ def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(
 
 @linux_only
 @pytest.mark.thorough
-def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(fork_server, tmp_path):
     run = tmp_path / "run"
     never = ("--set", "evaluate_every=1000000", "--save-every", 10**6)
     with spawned(fork_server, run, *never, first=0) as child:

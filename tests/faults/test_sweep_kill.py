@@ -8,11 +8,9 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 from conftest import SMALL_RUN
-from fork_server import Child, ForkServer
 from small_runs import latest_step, until
 
 import charrnn
@@ -33,7 +31,7 @@ SETTINGS = {
 }
 
 
-def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> Child:
+def start(fork_server, out, jobs=1, **changes):
     """Start a sweep of two runs."""
     settings = [
         part
@@ -56,15 +54,13 @@ def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> C
     return fork_server.spawn(*arguments, *settings)
 
 
-def last_state(run: Path) -> bytes:
+def last_state(run):
     return (run / f"step-{SETTINGS['steps']:08}" / "training.safetensors").read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.thorough)])
-def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
-    fork_server: ForkServer, tmp_path: Path, kills: int
-) -> None:
+def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(fork_server, tmp_path, kills):
     dice = random.Random(kills)
     out = f"killed-{kills}"
     folder = fork_server.folder / out
@@ -111,7 +107,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
         assert steps == list(range(1, SETTINGS["steps"] + 1)), "each step once"
 
 
-def test_a_signal_to_a_sweep_saves_its_runs(fork_server: ForkServer) -> None:
+def test_a_signal_to_a_sweep_saves_its_runs(fork_server):
     folder = fork_server.folder / "stopped"
     sweep = start(fork_server, "stopped", steps=100_000, save_every=100_000)
     log = folder / "rnn_seed-0" / "metrics.jsonl"
