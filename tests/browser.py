@@ -15,14 +15,14 @@ needs_browser = pytest.mark.skipif(
     BROWSER is None, reason="there is no chromium or chrome on this machine"
 )
 FLAGS = (
-    *(
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-    ),
-    *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
 )
 """Flags of every browser: no window, and nothing that asks a network."""
 

@@ -27,24 +27,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, get_args
 
 import environment
 import pytest
 from environment import REPOSITORY, clean_environment
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = [
-    "REPOSITORY",
-    "SMALL_FLAGS",
-    "SMALL_RUN",
-    "Ran",
-    "TrainedRun",
-    "as_json",
-    "clean_environment",
-]
+__all__ = ["REPOSITORY", "clean_environment"]  # of the module beside it
 
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
@@ -182,7 +171,7 @@ def shortcuts():
         folders = [
             (path, os.stat(path).st_mtime_ns) for path in sys.path if path and os.path.exists(path)
         ]
-        return cast("metadata.EntryPoints", read(tuple(folders), tuple(chosen.items())))
+        return read(tuple(folders), tuple(chosen.items()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)

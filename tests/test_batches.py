@@ -29,10 +29,10 @@ def test_a_window_reads_on_in_each_row_around_the_ring(sizes, cursor, length):
         ]
 
 
-def test_nine_to_one_is_nanogpt_s_split():
-    for num in (2, 3, 9, 10, 19, 1_115_394, 1_999_999):
-        expected = (slice(0, int(0.9 * num)), slice(int(0.9 * num), num))
-        assert split_ids(num, (0.9, 0.1)) == split_ids(num, (90, 10)) == expected
+@pytest.mark.parametrize("num", [2, 3, 9, 10, 19, 1_115_394, 1_999_999])
+def test_nine_to_one_is_nanogpt_s_split(num):
+    expected = (slice(0, int(0.9 * num)), slice(int(0.9 * num), num))
+    assert split_ids(num, (0.9, 0.1)) == split_ids(num, (90, 10)) == expected
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0.05, 100), min_size=1, max_size=4))
@@ -52,10 +52,13 @@ def test_parts_follow_each_other_without_a_gap(num, fractions):
         )  # both ends round down
 
 
-def test_a_split_with_an_empty_part_is_refused():
-    for num, fractions, fault in (
+@pytest.mark.parametrize(
+    ("num", "fractions", "fault"),
+    [
         (1, (0.9, 0.1), "must be at least 10$"),
         (5, (0.9, 0.05, 0.05), "must be at least 20$"),
-    ):
-        with pytest.raises(DataError, match=fault):
-            split_ids(num, fractions)
+    ],
+)
+def test_a_split_with_an_empty_part_is_refused(num, fractions, fault):
+    with pytest.raises(DataError, match=fault):
+        split_ids(num, fractions)

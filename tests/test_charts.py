@@ -97,8 +97,9 @@ def test_whatever_numbers_a_log_holds_are_drawn(nats, seconds):
     ElementTree.fromstring(to_svg([shown]))
 
 
-def test_ticks_enclose_every_loss_and_are_few():
-    for low, high in (
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
         (2.0, 3.0),
         (1.2345, 1.2346),
         (0.0, 0.0),
@@ -106,14 +107,16 @@ def test_ticks_enclose_every_loss_and_are_few():
         (1.31, 11.3),
         (4e-9, 7),
         (3.5e14, 3.5e14),
-    ):
-        ticks = enclosing_ticks(low, high)
-        values = [value for value, _ in ticks]
-        assert values[0] <= low + 1e-6
-        assert values[-1] >= high - 1e-6
-        assert 2 <= len(ticks) <= MAX_TICKS
-        assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
-        assert [float(shown) for _, shown in ticks] == pytest.approx(values)
+    ],
+)
+def test_ticks_enclose_every_loss_and_are_few(low, high):
+    ticks = enclosing_ticks(low, high)
+    values = [value for value, _ in ticks]
+    assert values[0] <= low + 1e-6
+    assert values[-1] >= high - 1e-6
+    assert 2 <= len(ticks) <= MAX_TICKS
+    assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
+    assert [float(shown) for _, shown in ticks] == pytest.approx(values)
 
 
 RED, BLUE = Style(color="red"), Style(color="blue")

@@ -12,19 +12,19 @@ import charrnn
 from charrnn.text import sources
 
 COMMANDS = (
-    *(
-        "train",
-        "sample",
-        "predict",
-        "visualize",
-        "explore",
-        "write",
-        "evaluate",
-        "runs",
-        "sweep",
-        "export",
-    ),
-    *("corpora list", "corpora fetch", "corpora make"),
+    "train",
+    "sample",
+    "predict",
+    "visualize",
+    "explore",
+    "write",
+    "evaluate",
+    "runs",
+    "sweep",
+    "export",
+    "corpora list",
+    "corpora fetch",
+    "corpora make",
 )
 OF_ANALYSES = ("predict", "visualize", "evaluate")
 """The commands whose options are declared in rooms, beside what they measure."""

@@ -128,8 +128,9 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name):
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
 
 
-def test_what_a_person_writes_becomes_the_type_of_the_field():
-    for name, written, meant in (
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
         ("learning_rate", "1e-3", 0.001),
         ("hidden_size", " auto ", "auto"),
         ("steps", 2e6, 2_000_000),
@@ -141,13 +142,16 @@ def test_what_a_person_writes_becomes_the_type_of_the_field():
         ("split", [0.5, 1], (0.5, 1.0)),
         ("corpus", os.pathsep.join(["poems.txt", "letters"]), ("poems.txt", "letters")),
         ("sum_outputs", "true", True),
-    ):
-        value = parse_value(name, written)
-        assert value == meant and type(value) is type(meant)
+    ],
+)
+def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant):
+    value = parse_value(name, written)
+    assert value == meant and type(value) is type(meant)
 
 
-def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted():
-    for name, written, wanted in (
+@pytest.mark.parametrize(
+    ("name", "written", "wanted"),
+    [
         ("num_layers", 2.5, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
         ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
@@ -158,10 +162,12 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted():
         ("corpus", [1], "a list"),
         ("sum_outputs", "yes", "true or false"),
         ("sum_outputs", 1, "true or false"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            parse_value(name, written)
-        assert str(caught.value) == f"`{name}` is {str(written)[:80]!r}; it must be {wanted}."
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted(name, written, wanted):
+    with pytest.raises(UsageError) as caught:
+        parse_value(name, written)
+    assert str(caught.value) == f"`{name}` is {str(written)[:80]!r}; it must be {wanted}."
 
 
 @pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell", "sum_outputs"])
@@ -373,8 +379,9 @@ def test_every_recipe_that_ships_makes_a_configuration(name):
     assert from_yaml(to_yaml(config), name) == config
 
 
-def test_settings_that_do_not_go_together_are_refused():
-    for together, message in (
+@pytest.mark.parametrize(
+    ("together", "message"),
+    [
         (
             {"ngram_rows": 53, "hidden_size": 3},
             "`ngram_rows` is 53; it needs `hidden_size=4` or more",
@@ -392,6 +399,8 @@ def test_settings_that_do_not_go_together_are_refused():
             {"alphabet": "byte", "encoding": "latin-1"},
             "`encoding` is latin-1; the byte alphabet takes bytes as they",
         ),
-    ):
-        with pytest.raises(UsageError, match=message):
-            Config(**together)
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(together, message):
+    with pytest.raises(UsageError, match=message):
+        Config(**together)

@@ -30,8 +30,9 @@ def test_a_pattern_labels_what_it_matches(spec, text, expected):
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
-def test_a_pattern_that_cannot_be_used_says_so():
-    for spec, message in (
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
         ("(a", r"The detector '\(a' is not a regular expression: .*position 0\. Write "),
         (
             "x*",
@@ -40,9 +41,11 @@ def test_a_pattern_that_cannot_be_used_says_so():
                 r" x\*\."
             ),
         ),
-    ):
-        with pytest.raises(UsageError, match=message):
-            custom_detector(spec)
+    ],
+)
+def test_a_pattern_that_cannot_be_used_says_so(spec, message):
+    with pytest.raises(UsageError, match=message):
+        custom_detector(spec)
 
 
 def write(folder, code):

@@ -151,7 +151,9 @@ CASES = [
     *({"cell": cell} for cell in CELLS),
     *({"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"),
     *({"optimizer": optimizer} for optimizer in OPTIMIZERS),
-    *({"weight_drop": 0.3}, {"zoneout": 0.1}, {"initial_state": "learned"}),
+    {"weight_drop": 0.3},
+    {"zoneout": 0.1},
+    {"initial_state": "learned"},
     {"cell": "gru", "sum_outputs": True, "ngram_rows": 53},
 ]
 

@@ -23,15 +23,18 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
     )
 
 
-def test_a_part_has_everything_before_it_as_its_context():
-    for begin, end, ids, first, decoded in (
+@pytest.mark.parametrize(
+    ("begin", "end", "ids", "first", "decoded"),
+    [
         (1, 3, [1, 1, 2, 3], 2, "bc"),
         (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
         (-1, None, [1, 1, 2, 3, 4], 4, "d"),
         (3, 1, [1, 1, 2, 3], 4, ""),
-    ):
-        part = encode_text(VOCAB, "abcd", "a").part(begin, end)
-        assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
+    ],
+)
+def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, decoded):
+    part = encode_text(VOCAB, "abcd", "a").part(begin, end)
+    assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
 
 
 @pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])

@@ -35,31 +35,37 @@ def attribute(text, probability=0.25, *, training="", ngram=0.1, first):
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
 
 
-def test_a_boost_for_what_is_missing_makes_an_error_likely():
-    for probability, ngram, expected in (
-        *(
-            (0.5, 0.1, ""),
-            (0.41, 0.1, "boost-0.1"),
-            (0.39, 0.1, "boost-0.2"),
-            (1e-30, 0.1, "boost-0.5"),
-        ),
-        *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
-    ):
-        # The d of a common word that was not in the text before: nothing but an n-gram or a boost
-        # explains it.
-        assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [
-            expected
-        ]
+@pytest.mark.parametrize(
+    ("probability", "ngram", "expected"),
+    [
+        (0.5, 0.1, ""),
+        (0.41, 0.1, "boost-0.1"),
+        (0.39, 0.1, "boost-0.2"),
+        (1e-30, 0.1, "boost-0.5"),
+        (0.25, 0.51, "n-gram"),
+        (0.25, 0.5, "boost-0.3"),
+    ],
+)
+def test_a_boost_for_what_is_missing_makes_an_error_likely(probability, ngram, expected):
+    # The d of a common word that was not in the text before: nothing but an n-gram or a boost
+    # explains it.
+    assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
 
 
-def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it():
-    for distance, expected in (
-        *((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")),
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        (100, "memory-100"),
+        (101, "memory-500"),
+        (1000, "memory-1000"),
+        (5000, "memory-5000"),
         (5001, "rare-word-0"),
-    ):
-        text = "x " + "Mary" + "." * (distance - 4) + "Mary"
-        # The first character of a word is never in a memory; what is in no memory is a rare word.
-        assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
+    ],
+)
+def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it(distance, expected):
+    text = "x " + "Mary" + "." * (distance - 4) + "Mary"
+    # The first character of a word is never in a memory; what is in no memory is a rare word.
+    assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
 
 
 def naive_kind(text, position, probability, ngram, training):
@@ -251,7 +257,11 @@ def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script():
     assert words_of(text, vocab_of(text)) == words
     # Of bytes, all above 127 are part of words.
     assert words_of("It's a naïve ‘word’, 'so'".encode(), Vocab.of_bytes()) == [
-        *("It's", "a", "naÃ¯ve", "â\x80\x98wordâ\x80\x99", "so")
+        "It's",
+        "a",
+        "naÃ¯ve",
+        "â\x80\x98wordâ\x80\x99",
+        "so",
     ]
     assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"], (
         "with the unknown symbol"

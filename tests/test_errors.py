@@ -17,8 +17,9 @@ from charrnn.errors import CharRNNError, Message, UsageError, named
 PACKAGE = Path(charrnn.__file__).parent
 
 
-def test_on_the_command_line_a_parameter_is_its_option():
-    for text, command, shown in (
+@pytest.mark.parametrize(
+    ("text", "command", "shown"),
+    [
         (named("temperature"), "sample", "--temp"),
         (named("width", 4), "sample", "--beam 4"),
         (named("hidden_size", 8), None, "--hidden-size 8"),
@@ -26,8 +27,10 @@ def test_on_the_command_line_a_parameter_is_its_option():
         (named("learning_rate"), "train", "learning_rate"),
         (named("resume", "a=`b`\n"), "train", "--resume a=`b`\n"),
         (named("unheard_of", 1), "train", "unheard_of=1"),
-    ):
-        assert with_flags(Message(f"use {text}."), command) == f"use {shown}."
+    ],
+)
+def test_on_the_command_line_a_parameter_is_its_option(text, command, shown):
+    assert with_flags(Message(f"use {text}."), command) == f"use {shown}."
 
 
 @pytest.mark.parametrize("name", ["`temperature`", "`alphabet=byte`", "x `seed` y"])
@@ -52,23 +55,20 @@ STARTS_THE_COMMAND = ("sweeps/sweep.py", "sweeps/plan.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    *(
-        "formats/crnn/command",
-        "tui/explore/",
-        "formats/export.",
-        "tui/full_screen",
-        "formats/importing.",
-        "tui/terminal",
-        "tui/write/",
-    ),
-    *(
-        "analyses/history.",
-        "reports/lines.",
-        "analyses/predict.",
-        "analyses/patching.",
-        "analyses/gradients/",
-    ),
-    *("distributed/processes", "sweeps/command"),
+    "formats/crnn/command",
+    "tui/explore/",
+    "formats/export.",
+    "tui/full_screen",
+    "formats/importing.",
+    "tui/terminal",
+    "tui/write/",
+    "analyses/history.",
+    "reports/lines.",
+    "analyses/predict.",
+    "analyses/patching.",
+    "analyses/gradients/",
+    "distributed/processes",
+    "sweeps/command",
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that
 say how to train."""

@@ -102,16 +102,19 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
         assert value.grad is None
 
 
-def test_a_text_too_short_is_refused():
-    for num_chars, num_context, max_lag, error, message in (
+@pytest.mark.parametrize(
+    ("num_chars", "num_context", "max_lag", "error", "message"),
+    [
         (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
         (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
         (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
-    ):
-        with pytest.raises(error, match=message):
-            measure_reach(
-                CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag
-            )
+    ],
+)
+def test_a_text_too_short_is_refused(num_chars, num_context, max_lag, error, message):
+    with pytest.raises(error, match=message):
+        measure_reach(
+            CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag
+        )
 
 
 def reach(name, *factors, furthest=200, start=1.0):

@@ -26,17 +26,17 @@ def test_quantiles_are_those_of_the_tables():
     assert t_quantile(7.3) == pytest.approx(2.345066737)
 
 
-def test_blocks_grow_with_the_text_and_no_value_is_lost():
-    for num_values in (1, 99, 1000, 1001, 12_345, 1_234_567):
-        blocks = BlockSums.of(np.ones(num_values, np.float32))
-        assert (
-            len(blocks.counts)
-            == num_blocks_of(num_values)
-            == max(1, min(MAX_BLOCKS, num_values // 100))
-        )
-        assert blocks.num_values == num_values
-        assert np.array_equal(blocks.sums, blocks.counts)
-        assert blocks.counts.max() - blocks.counts.min() <= 1
+@pytest.mark.parametrize("num_values", [1, 99, 1000, 1001, 12_345, 1_234_567])
+def test_blocks_grow_with_the_text_and_no_value_is_lost(num_values):
+    blocks = BlockSums.of(np.ones(num_values, np.float32))
+    assert (
+        len(blocks.counts)
+        == num_blocks_of(num_values)
+        == max(1, min(MAX_BLOCKS, num_values // 100))
+    )
+    assert blocks.num_values == num_values
+    assert np.array_equal(blocks.sums, blocks.counts)
+    assert blocks.counts.max() - blocks.counts.min() <= 1
 
 
 def test_the_interval_is_that_of_resampled_blocks():

@@ -17,8 +17,9 @@ def pairs_of(text, first=0):
     return list(zip(pairs.opened.tolist(), pairs.closed.tolist(), strict=True))
 
 
-def test_pairs():
-    for text, expected in (
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("(a [b) c]", [(0, 5), (3, 8)]),
         ('"a\n \t\n"b" c', [(6, 8)]),
         ('"a\nb"', [(0, 4)]),
@@ -29,8 +30,10 @@ def test_pairs():
         ("«a» »b«", [(0, 2), (4, 6)]),
         ("don't 'a'", []),
         ("「a」『b』（c）【d】《e》", [(0, 2), (3, 5), (6, 8), (9, 11), (12, 14)]),
-    ):
-        assert pairs_of(text) == expected
+    ],
+)
+def test_pairs(text, expected):
+    assert pairs_of(text) == expected
 
 
 def test_only_pairs_that_close_at_scored_characters_count():
@@ -53,12 +56,14 @@ def test_pairs_too_far_apart_are_left_out(distance, first):
     )
 
 
-def test_after_a_cut_ambiguous_quotation_marks_are_ignored():
+@pytest.mark.parametrize(
+    ("history", "expected"), [('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)]
+)
+def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history, expected):
     # Too far back to know whether the mark opens or closes: a blank line or a mark after a space
     # tells.
-    for history, expected in (('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)):
-        text = '"' + "." * (2 * MAX_DISTANCE) + history
-        assert len(pairs_of(text, first=len(text) - 8)) == expected
+    text = '"' + "." * (2 * MAX_DISTANCE) + history
+    assert len(pairs_of(text, first=len(text) - 8)) == expected
 
 
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])

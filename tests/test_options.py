@@ -9,13 +9,16 @@ from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 
 
-def test_a_sample_s_options_are_checked_when_they_are_made():
-    for options, message in (
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
         ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
-    ):
-        with pytest.raises(UsageError, match=f"^{message}"):
-            SampleOptions(**options)
+    ],
+)
+def test_a_sample_s_options_are_checked_when_they_are_made(options, message):
+    with pytest.raises(UsageError, match=f"^{message}"):
+        SampleOptions(**options)
 
 
 @pytest.mark.parametrize("verb", ["sample", "beam"])

@@ -84,8 +84,9 @@ SHORT = {"hidden_size": 256, "bptt_length": 48, "learning_rate": 27e-3}
 LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
 
 
-def test_settings_kept_or_chosen():
-    for asked, num_train, rate, expected in (
+@pytest.mark.parametrize(
+    ("asked", "num_train", "rate", "expected"),
+    [
         (GIVEN, 900, CPU_RATE, GIVEN),
         # Batch rows are no more than the text has room for.
         ({"batch_size": 4000}, 12, CPU_RATE, {"bptt_length": 3, "batch_size": 2}),
@@ -126,10 +127,12 @@ def test_settings_kept_or_chosen():
         ({"steps": 2_400}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"minutes": 60}, 10**7, math.sqrt(2) * CPU_RATE, {"hidden_size": 1024}),
         ({"minutes": 1440}, 10**9, math.sqrt(2) * CPU_RATE, {"hidden_size": 2048}),
-    ):
-        sized = choose_sizes(Config(**asked), num_train, rate)
-        chosen = choose_steps(sized, num_train, num_train // 9, 1710)
-        assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
+    ],
+)
+def test_settings_kept_or_chosen(asked, num_train, rate, expected):
+    sized = choose_sizes(Config(**asked), num_train, rate)
+    chosen = choose_steps(sized, num_train, num_train // 9, 1710)
+    assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
 
 
 def test_the_more_often_a_text_is_read_the_more_is_dropped():

@@ -139,14 +139,17 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
     assert recorded.locations == ()
 
 
-def test_locations_that_are_unknown_or_too_long_are_not_recorded():
-    for locations, is_recorded in (
+@pytest.mark.parametrize(
+    ("locations", "is_recorded"),
+    [
         ([None], False),
         (["/a", None], True),
         (["/" + "a" * 200_000], False),
-    ):
-        corpus = replace(read_corpus(["novel.txt"]), locations=tuple(locations))
-        assert ("corpus_locations" in state_of_corpus(corpus)) is is_recorded
+    ],
+)
+def test_locations_that_are_unknown_or_too_long_are_not_recorded(locations, is_recorded):
+    corpus = replace(read_corpus(["novel.txt"]), locations=tuple(locations))
+    assert ("corpus_locations" in state_of_corpus(corpus)) is is_recorded
 
 
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])

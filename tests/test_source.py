@@ -150,8 +150,9 @@ def test_labels(attribute, symbols, header, text, expected):
 PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; it was late.\n"
 
 
-def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not():
-    for text, is_source in (
+@pytest.mark.parametrize(
+    ("text", "is_source"),
+    [
         ("", False),
         ("\ud800\n\n", False),
         (PROSE, False),
@@ -174,8 +175,10 @@ def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not():
         (PROSE * 4 + PYTHON, True),  # eight lines of prose, six of code
         ("* Lamps\n* **Rain**\n" * 9, False),
         ("import os\n" + "  \n" * 50, True),  # blank lines are no prose
-    ):
-        assert looks_like_source(text) == is_source
+    ],
+)
+def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not(text, is_source):
+    assert looks_like_source(text) == is_source
 
 
 LAMPS_PYTHON = '''"""Lamps that

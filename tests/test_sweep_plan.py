@@ -39,25 +39,31 @@ def grid(config=BASE, seeds=2, **axes):
     return plan_sweep(config, axes, num_seeds=seeds)
 
 
-def test_values_are_parsed_as_train_parses_them():
-    for name, text, axis in (
+@pytest.mark.parametrize(
+    ("name", "text", "axis"),
+    [
         ("cell", " lstm , gru ", ("lstm", "gru")),
         ("learning_rate", "3e-3,auto", (3e-3, "auto")),
         ("split", "80/10/10,90/10", ((80.0, 10.0, 10.0), (90.0, 10.0))),
         ("column", 'a "b",none', ('a "b"', None)),
         ("init_from", "../a..b,c", ("../a..b", "c")),
-    ):
-        assert parse_axis(name, text) == axis
+    ],
+)
+def test_values_are_parsed_as_train_parses_them(name, text, axis):
+    assert parse_axis(name, text) == axis
 
 
-def test_values_that_cannot_be_used_are_named():
-    for name, text, message in (
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
         ("cell", "lstm,,gru", "empty value"),
         ("learning_rate", "1e-3,0.001", "has the value 0.001 twice"),
         ("hidden_size", "64,1e9", "between 1 and"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            parse_axis(name, text)
+    ],
+)
+def test_values_that_cannot_be_used_are_named(name, text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_axis(name, text)
 
 
 def test_every_setting_is_run_with_the_first_seed_first():
@@ -82,8 +88,9 @@ def test_names_are_unique_and_safe():
     assert not any(name.startswith(("-", ".")) for name in names)
 
 
-def test_what_cannot_be_swept_is_refused():
-    for axes, options, message in (
+@pytest.mark.parametrize(
+    ("axes", "options", "message"),
+    [
         ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
         (
             {"cell": "unitary,lstm", "hidden_size": "33,34"},
@@ -97,9 +104,11 @@ def test_what_cannot_be_swept_is_refused():
         ),
         ({}, {"config": Config(corpus=("-",))}, "standard input only once"),
         ({}, {"config": Config(seed=2**32 - 1), "num_seeds": 2}, r"below 2\^32"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, **options})
+    ],
+)
+def test_what_cannot_be_swept_is_refused(axes, options, message):
+    with pytest.raises(UsageError, match=message):
+        plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, **options})
 
 
 def test_a_run_is_started_with_arguments_that_give_its_configuration():
@@ -168,14 +177,17 @@ def test_a_damaged_file_is_named(tmp_path):
             read_plan(tmp_path)
 
 
-def test_limits_of_the_comparison_are_noted():
-    for plan, note in (
+@pytest.mark.parametrize(
+    ("plan", "note"),
+    [
         (grid(cell="lstm,gru"), ""),
         (grid(Config(), steps="10,20"), ""),
         (grid(alphabet="char,byte"), "other characters"),
         (grid(Config(), cell="lstm,gru"), "budget in minutes"),
-    ):
-        assert note in "".join(plan.notes()) and bool(note) == bool([*plan.notes()])
+    ],
+)
+def test_limits_of_the_comparison_are_noted(plan, note):
+    assert note in "".join(plan.notes()) and bool(note) == bool([*plan.notes()])
 
 
 def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group():

@@ -52,8 +52,12 @@ def check_logprobs(found, logprobs, ids, first):
 @pytest.mark.parametrize(
     ("cell", "num_chars", "first"),  # windows hold 256
     [
-        *(("lstm", 1, 0), ("gru", 600, 0), ("rnn", 257, 0)),
-        *(("lstm", 61, 1), ("gru", WARM_UP + 148, WARM_UP + 88), ("rnn", WARM_UP + 60, WARM_UP)),
+        ("lstm", 1, 0),
+        ("gru", 600, 0),
+        ("rnn", 257, 0),
+        ("lstm", 61, 1),
+        ("gru", WARM_UP + 148, WARM_UP + 88),
+        ("rnn", WARM_UP + 60, WARM_UP),
     ],
 )
 def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell, num_chars, first):

@@ -50,18 +50,21 @@ def test_unseen_characters_become_the_unknown_id():
     assert Vocab.of_bytes().unknown_characters("é\0") == []
 
 
-def test_rare_characters_are_dropped_only_from_larger_texts():
-    for num_filler, kept in (
+@pytest.mark.parametrize(
+    ("num_filler", "kept"),
+    [
         (9_000, "abc"),
         (10_500, "bc"),
         (25_000, "c"),
         (90_000, "c"),
-    ):  # threshold 1, 2, 3, 3
-        assert Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler).characters == (
-            UNKNOWN,
-            *kept,
-            "x",
-        )
+    ],
+)
+def test_rare_characters_are_dropped_only_from_larger_texts(num_filler, kept):
+    assert Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler).characters == (
+        UNKNOWN,
+        *kept,
+        "x",
+    )
 
 
 def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points():
@@ -94,8 +97,9 @@ def test_vocab_json_brings_the_alphabet_back(text):
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
 
 
-def test_a_broken_vocab_json_is_refused_by_name():
-    for data, fault in (
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
         ([], "an object"),
         ({"kind": ["char"], "characters": ["", "a"]}, "kind"),
         ({"kind": "char", "characters": "ab"}, "list"),
@@ -105,9 +109,11 @@ def test_a_broken_vocab_json_is_refused_by_name():
         ({"kind": "char", "characters": ["", ["a"]]}, "entry 1"),
         ({"kind": "char", "characters": ["", "a", "b", "a"]}, "an entry twice"),
         ({"kind": "byte", "characters": ["b", *map(chr, range(1, 256))]}, "256"),
-    ):
-        with pytest.raises(CheckpointError, match=fault):
-            Vocab.from_json(data)
+    ],
+)
+def test_a_broken_vocab_json_is_refused_by_name(data, fault):
+    with pytest.raises(CheckpointError, match=fault):
+        Vocab.from_json(data)
 
 
 def test_the_end_of_a_document_is_entry_1_however_rare_it_is():

@@ -26,18 +26,17 @@ SEQUENCES = (
     "\udcff\ud800",  # undecodable bytes of a command line, a lone surrogate
 )
 MARKUP = (
-    *(
-        "[/bold]",
-        "[link=javascript:alert(1)]x[/link]",
-        "[red]",
-        "[/]",
-        ":boom:",
-        "&lt;",
-        "<!--",
-        "{}%s%(x)d",
-        "'\"",
-    ),
-    *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
+    "[/bold]",
+    "[link=javascript:alert(1)]x[/link]",
+    "[red]",
+    "[/]",
+    ":boom:",
+    "&lt;",
+    "<!--",
+    "{}%s%(x)d",
+    "'\"",
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
 )
 HOSTILE = "".join(SEQUENCES + MARKUP)
 IN_A_TEXT = "".join(

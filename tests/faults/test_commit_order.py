@@ -44,15 +44,19 @@ def test_a_commit_goes_in_order(tmp_path):
     assert steps[:pruned] == [
         f"mkdir .{NEW}.tmp",
         *(f"{operation} {name}" for name in FILES for operation in ("open", "write", "fsync")),
-        *(f"fsync .{NEW}.tmp", f"rename {NEW}", "fsync run"),
-        *(
-            "open .latest.tmp",
-            "write .latest.tmp",
-            "fsync .latest.tmp",
-            "rename latest",
-            "fsync run",
-        ),
-        *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
+        f"fsync .{NEW}.tmp",
+        f"rename {NEW}",
+        "fsync run",
+        "open .latest.tmp",
+        "write .latest.tmp",
+        "fsync .latest.tmp",
+        "rename latest",
+        "fsync run",
+        "open .best.tmp",
+        "write .best.tmp",
+        "fsync .best.tmp",
+        "rename best",
+        "fsync run",
     ]
     assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
     assert steps[-1] == f"rmdir .{OLD}.tmp"

@@ -64,7 +64,9 @@ SHOWN = [
     ("sample", "--length", "120", "--seed", "0", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
     *(("visualize", *options) for options in EXPORTED),
-    *(("evaluate",), ("runs",), ("corpora",)),
+    ("evaluate",),
+    ("runs",),
+    ("corpora",),
 ]
 
 

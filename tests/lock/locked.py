@@ -37,17 +37,15 @@ last digits."""
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", ".git", "__pycache__")
 VARIABLES = (
-    *(
-        "NO_COLOR",
-        "FORCE_COLOR",
-        "CLICOLOR",
-        "CLICOLOR_FORCE",
-        "CI",
-        "COLORTERM",
-        "LINES",
-        "PAGER",
-        "TERM_PROGRAM",
-    ),
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "CI",
+    "COLORTERM",
+    "LINES",
+    "PAGER",
+    "TERM_PROGRAM",
 )
 TERMINAL = "(terminal) "
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")

@@ -15,16 +15,17 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 PASSED = (
-    *(
-        "PATH",
-        "LD_LIBRARY_PATH",
-        "VIRTUAL_ENV",
-        "TMPDIR",
-        "PYTHONPATH",
-        "NUMBA_CPU_NAME",
-        "NUMBA_CPU_FEATURES",
-    ),
-    *("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "TMPDIR",
+    "PYTHONPATH",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OPENBLAS_CORETYPE",
 )
 """Variables that a command of the lock inherits: where programs are, and the processor to imitate.
 """
