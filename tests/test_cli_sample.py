@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from built_runs import build_chain
 from conftest import Ran, TrainedRun, as_json, clean_environment
 from fixture_types import Command, Process
 
@@ -79,6 +80,14 @@ def test_clamps_and_the_precision_do_not_change_what_is_read_first(lab):
     assert model.sample(**clamped) == expected
     exact = model.sample(prime=opening, seed=0, length=30, precision="fp32")
     assert model.sample(seed=0, length=30, precision="fp32") == exact
+
+
+def test_a_prime_of_several_lines_is_refused_where_a_document_is_one(command, tmp_path):
+    run = build_chain(tmp_path / "names", "\0ab", documents="lines")
+    Path("names.txt").write_text("ab\nab\n")
+    ran = command("sample", run, "--prime", "@names.txt")
+    assert ran.code == 3
+    assert "a document of names is one line. Give one line, which is the beginning" in ran.notes
 
 
 def test_a_prime_that_begins_with_an_at_sign_begins_with_two(

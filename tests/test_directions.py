@@ -321,6 +321,14 @@ def test_sizes_and_detectors_that_are_not_there_are_refused(study):
         )
 
 
+def test_a_direction_that_the_run_s_own_text_does_not_give_names_another_way(lab):
+    model = charrnn.load(lab)
+    expected = r"in this text\. It is the validation text of lstm-001\. Clamp a cell, such as 0:17,"
+    with pytest.raises(DataError, match=expected) as raised:
+        model.direction("url")
+    assert "Give another" not in str(raised.value)
+
+
 def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command, lab):
     options = ("sample", "--seed", 0, "--length", 60)
     model = charrnn.load(lab)

@@ -235,12 +235,13 @@ class Expecting:
         self.vocab = vocab
         self.texts = texts
 
-    def read(self, ids):
+    def read(self, ids, state=None):
+        text = (state or "") + self.vocab.decode(ids)
         logits = np.zeros((1, len(self.vocab)), np.float32)
         logits[0, self.vocab.encode("\n")] = -10
-        if self.vocab.decode(ids) in self.texts:
+        if text in self.texts:
             logits[0, self.vocab.encode("\n")] = 10
-        return logits, None
+        return logits, text
 
 
 @pytest.mark.parametrize(

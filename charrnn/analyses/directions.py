@@ -296,7 +296,15 @@ def model_direction(
     # A text that the model was not trained on, and the one that `--find` reads by default.
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
-    return direction(study, detector, size)
+    try:
+        return direction(study, detector, size)
+    except DataError as error:
+        # Its last sentence asks for another text, which nobody who clamps can give.
+        reason, _, _ = error.marked.rpartition(" Give ")
+        raise DataError(
+            f"{reason} It is the validation text of {model.name}. Clamp a cell, such as 0:17, or in"
+            " Python a direction of another text: model.study(text).direction(...)."
+        ) from None
 
 
 def ablate_direction(

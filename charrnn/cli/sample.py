@@ -27,6 +27,7 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
+from charrnn.text.documents import separator_of
 from charrnn.text.text_files import read_stream
 from charrnn.views.delivery import describe_formats
 
@@ -410,7 +411,13 @@ def _read_prime(typed: str, model: Any) -> str | bytes:
     try:
         with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
             data = read_stream(option, file)
-        text = data if model.vocab.kind == "byte" else data.decode("utf-8-sig")
+
+        # A file ends with a newline, which is no part of a document that is a line.
+        if separator_of(model.config, model.vocab) == "\n":
+            data = data.rstrip(b"\r\n")
+        if model.vocab.kind == "byte":
+            return data
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise DataError(
             f"{option}: {error.strerror}. Give a text file, or @- for standard input; a text that"
@@ -420,17 +427,6 @@ def _read_prime(typed: str, model: Any) -> str | bytes:
         raise DataError(
             f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
         ) from None
-
-    # A file ends with a newline, which is no part of a document that is a line.
-    ends_in_newline = model.config.documents == "lines"
-    if isinstance(text, bytes):
-        if ends_in_newline:
-            return text.rstrip(b"\r\n")
-        return text
-    text = text.replace("\r\n", "\n")
-    if ends_in_newline:
-        return text.rstrip("\n")
-    return text
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":

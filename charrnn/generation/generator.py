@@ -42,6 +42,7 @@ from charrnn.generation.writing import (
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.display import RecordList
+from charrnn.text.documents import separator_of
 from charrnn.text.vocab import Vocab
 
 MAX_ROWS = 256
@@ -168,6 +169,11 @@ class Generator:
         missing = self.vocab.unknown_characters(text)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
+            if "\n" in missing and separator_of(self.config, self.vocab) == "\n":
+                raise DataError(
+                    f"The {what} has a newline, and a document of {self.name} is one line. Give"
+                    " one line, which is the beginning of a document."
+                )
             raise DataError(
                 f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}."
                 f" Leave them out, use {named('unknown', 'nearest')}, or train with"

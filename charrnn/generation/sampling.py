@@ -132,11 +132,7 @@ def read_blocks(
     In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no
     other thread run.
     """
-    if primed is None:
-        nothing = np.zeros((1, stepper.vocab_size), np.float32)
-        primed = PrimedState(nothing, stepper.initial_state(1))
-    logits, state = primed
-
+    logits, state = primed or unprimed(stepper)
     num_chars = sum(map(len, blocks))
     compiled = compiled_loop(stepper, choose_engine(num_chars), function="read")
     if compiled is None:
@@ -154,6 +150,12 @@ def read_blocks(
         compiled.LOOPS["read"](weights, block, packed, logits, scratch)
         state = unpack(packed, has_history=state.history is not None)
         yield PrimedState(logits, state)
+
+
+def unprimed(stepper: CharacterModel) -> PrimedState:
+    """Return what precedes a text, of whose first character nothing is predicted."""
+    nothing = np.zeros((1, stepper.vocab_size), np.float32)
+    return PrimedState(nothing, stepper.initial_state(1))
 
 
 def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
@@ -450,19 +452,22 @@ def opening_ids(
     if end_id is not None or vocab.decode(start) != "\n":
         return start
 
-    def expects_newline(ids: Ids) -> bool:
-        logits, _ = stepper.read(ids)
-        return bool(log_softmax(logits)[0, start[0]] >= math.log(NEWLINE_SHARE))
+    def read(ids: Ids, state: Any = None) -> tuple[bool, Any]:
+        """Return whether the model then expects a newline, and its state."""
+        logits, state = stepper.read(ids, state)
+        return log_softmax(logits)[0, start[0]] >= math.log(NEWLINE_SHARE), state
 
     # In wrapped lines blank lines alone are not enough: from its initial state a model of War and
     # Peace goes on in mid-sentence after two newlines (74 %), but not if a sentence ended (1 %).
-    ids = start
+    ids, state = start, None
     if not vocab.unknown_characters("."):
         sentence_end = vocab.encode(".")
-        if expects_newline(sentence_end):
-            ids = np.concatenate((sentence_end, start))
+        is_expected, after_sentence = read(sentence_end)
+        if is_expected:
+            ids, state = np.concatenate((sentence_end, start)), after_sentence
     for _ in range(MOST_NEWLINES - 1):
-        if not expects_newline(ids):
+        is_expected, state = read(start, state)
+        if not is_expected:
             break
         ids = np.concatenate((ids, start))
     return ids

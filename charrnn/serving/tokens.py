@@ -96,7 +96,7 @@ def continue_prompt(
         return _measured(generator, primed=primed, pieces=shown, num_top=num_top)
 
     # Of several documents each one begins anew, so that END stands between them as in training.
-    primed = sampling.PrimedState(np.zeros((1, len(vocab)), np.float32), stepper.initial_state(1))
+    primed = sampling.unprimed(stepper)
     if generator.config.end_id is not None:
         start = sampling.start_ids(vocab, generator.config.end_id)
         primed = sampling.prime_model(stepper, start)

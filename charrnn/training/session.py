@@ -19,11 +19,9 @@ from typing import cast
 from charrnn.config.settings import resolved
 from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Shaping
-from charrnn.generation.sampling import opening_ids, prime_model, sample_ids, undrawable_ids
-from charrnn.generation.writing import TextStream, write_chunks
+from charrnn.generation import generator
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
-from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -436,21 +434,16 @@ class TrainingSession:
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
-        # Weights of eight bits, so that `charrnn sample` writes the same text.
+        # By what `charrnn sample` writes with, so that the same seed gives the same text there.
         config = self.trainer.config
-        vocab = self.text.vocab
-        stepper = Stepper(config, tensors=self.trainer.model_tensors(), precision="int8")
-        blocks = sample_ids(
-            stepper,
-            primed=prime_model(stepper, opening_ids(stepper, vocab=vocab, end_id=config.end_id)),
-            shapings=[Shaping(temperature=SAMPLE_TEMPERATURE)],
-            seeds=[config.seed],
-            length=SAMPLE_LENGTH,
-            banned=undrawable_ids(vocab, config.end_id),
+        tensors = self.trainer.model_tensors()
+        model = generator.Generator(
+            config, vocab=self.text.vocab, tensors=tensors, name=self.run.path.name
         )
-
-        stream = TextStream(vocab, stops=(), end_id=config.end_id)
-        written = "".join(write_chunks(blocks, stream))
+        options = SampleOptions(
+            length=SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE, seed=config.seed
+        )
+        written = "".join(model.write(options))
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)
 

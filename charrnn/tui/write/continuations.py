@@ -432,11 +432,8 @@ class DraftReader:
         """Return what the model knows before the first character."""
         if len(text) == 0 or self._end_id is not None:
             opening = sampling.opening_ids(self._stepper, self._vocab, self._end_id)
-            return PrimedState(*self._stepper.read(opening))
-        # Nothing is predicted of the first character of a text.
-        return PrimedState(
-            np.zeros((1, self._stepper.vocab_size), np.float32), self._stepper.initial_state(1)
-        )
+            return sampling.prime_model(self._stepper, opening)
+        return sampling.unprimed(self._stepper)
 
 
 _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
