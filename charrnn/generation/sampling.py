@@ -459,12 +459,16 @@ def opening_ids(
 
     # In wrapped lines blank lines alone are not enough: from its initial state a model of War and
     # Peace goes on in mid-sentence after two newlines (74 %), but not if a sentence ended (1 %).
-    ids, state = start, None
+    ids = start
+    state = None
     if not vocab.unknown_characters("."):
         sentence_end = vocab.encode(".")
         is_expected, after_sentence = read(sentence_end)
         if is_expected:
-            ids, state = np.concatenate((sentence_end, start)), after_sentence
+            ids = np.concatenate((sentence_end, start))
+            state = after_sentence
+
+    # More newlines as far as they are expected: untrained, a model of few characters always does.
     for _ in range(MOST_NEWLINES - 1):
         is_expected, state = read(start, state)
         if not is_expected:
