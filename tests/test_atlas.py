@@ -3,20 +3,19 @@ shown on a page."""
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TrainedRun, copy_run
+from conftest import copy_run
 
 import charrnn
-from charrnn.analyses.atlas import ATLAS_VERSION, COLUMNS, Atlas, atlas_entries, place_cells
+from charrnn.analyses.atlas import ATLAS_VERSION, COLUMNS, atlas_entries, place_cells
 from charrnn.views.html_page import HeatMapPage, chars_on_page, to_html_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
 
-def test_the_map_has_the_axes_of_classical_scaling() -> None:
+def test_the_map_has_the_axes_of_classical_scaling():
     """Against NumPy's eigenvectors of the doubly centred matrix, by the order of the cells along
     each axis."""
     draw = np.random.default_rng(1)
@@ -36,9 +35,7 @@ def test_the_map_has_the_axes_of_classical_scaling() -> None:
     assert np.array_equal(found, place_cells(correlations.astype(np.float32)))
 
 
-def test_the_axes_of_many_cells_are_searched_in_a_small_space(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_axes_of_many_cells_are_searched_in_a_small_space(monkeypatch):
     """A map of all eigenvectors takes the cube of the number of cells: half a minute at 4,096."""
     draw = np.random.default_rng(3)
     values = draw.normal(size=(300, 4)) @ draw.normal(size=(4, 500)) + 0.5 * draw.normal(
@@ -55,7 +52,7 @@ def test_the_axes_of_many_cells_are_searched_in_a_small_space(
         )  # 0.0017 is half a rank
 
 
-def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
+def test_cells_that_carry_the_same_are_near_whatever_their_sign():
     values = np.random.default_rng(2).normal(size=(60, 300))
     values[41] = -values[5]
     places = place_cells(np.corrcoef(values).astype(np.float32))
@@ -64,7 +61,7 @@ def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
 
 
 @pytest.mark.parametrize("num_cells", [1, 2, 3])
-def test_constant_cells_have_places_too(num_cells: int) -> None:
+def test_constant_cells_have_places_too(num_cells):
     places = place_cells(np.eye(num_cells, dtype=np.float32))
     assert places.shape == (num_cells, 2)
     assert places.min() >= 0
@@ -72,16 +69,16 @@ def test_constant_cells_have_places_too(num_cells: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(lstm: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(lstm, tmp_path_factory):
     return copy_run(lstm.path, tmp_path_factory.mktemp("atlas") / "run")
 
 
 @pytest.fixture(scope="module")
-def measured(run: Path) -> Atlas:
+def measured(run):
     return charrnn.load(run).atlas(TEXT, cached=True)
 
 
-def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
+def test_every_cell_has_everything_also_in_json(measured):
     for place, cell in enumerate(measured.cells):
         parts = (cell.values, cell.description, cell.inputs, cell.outputs)
         assert {(part.layer, part.unit) for part in parts} == {(0, place)}
@@ -91,7 +88,7 @@ def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
     assert measured.half == len(TEXT) // 2
 
 
-def test_an_atlas_is_written_as_json(measured: Atlas) -> None:
+def test_an_atlas_is_written_as_json(measured):
     found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
     assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
     assert found["descriptions"]["num_explained"] == measured.report.num_explained
@@ -101,7 +98,7 @@ def test_an_atlas_is_written_as_json(measured: Atlas) -> None:
     assert third["values"]["mean"] == measured.cells[2].values.mean
 
 
-def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
+def test_the_values_in_passages_are_those_of_a_trace(run, measured):
     trace, cell = charrnn.load(run).trace(TEXT), measured.cells[3]
     for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
         assert shown == pytest.approx(
@@ -110,7 +107,7 @@ def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas)
         assert place.begin <= place.index < place.end <= place.begin + 90
 
 
-def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
+def test_a_page_shows_every_part_of_a_cell(measured):
     entries = atlas_entries(measured)
     assert [entry.cell for entry in entries] == [(cell.layer, cell.unit) for cell in measured.cells]
     assert all(len(entry.shown) == len(COLUMNS) - 1 for entry in entries)
@@ -122,7 +119,7 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     assert best.detector in entry.label
 
 
-def test_a_page_leaves_out_what_a_text_is_too_short_for(measured: Atlas) -> None:
+def test_a_page_leaves_out_what_a_text_is_too_short_for(measured):
     cell = replace(measured.cells[0], inputs=None, outputs=None, description=None)
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [section.title for section in bare.sections]
@@ -130,7 +127,7 @@ def test_a_page_leaves_out_what_a_text_is_too_short_for(measured: Atlas) -> None
     assert "Description" not in titles
 
 
-def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:
+def test_a_page_of_512_cells_has_at_most_five_megabytes(measured):
     size, character = chars_on_page(512), "ж"
     many = [
         replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit)
@@ -149,7 +146,7 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
     assert chars_on_page(2048) < size / 3 and chars_on_page(1) == size
 
 
-def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:
+def test_a_text_too_short_to_describe_cells_has_the_other_parts(run):
     findings = charrnn.load(run).study(TEXT, cached=True).findings()
     found = charrnn.load(run).study("a").atlas(findings)
     assert found.report is None

@@ -20,14 +20,14 @@ TEXT = "It was the best of times, it was the worst of times.\n"
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def write(path: str, content: str | bytes = TEXT) -> str:
+def write(path, content=TEXT):
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
-def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
+def test_files_are_joined_in_the_order_given_each_on_a_new_line():
     write("b.txt", "second half")
     write("a.txt", "first half\n")
     corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
@@ -41,7 +41,7 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
     assert corpus.digest == hashlib.sha256(str(corpus.content).encode()).hexdigest()
 
 
-def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
+def test_byte_order_mark_and_line_ends_are_mended_and_announced():
     corpus = read_corpus(
         [write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")]
     )
@@ -52,14 +52,14 @@ def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
     )
 
 
-def test_standard_input_once() -> None:
+def test_standard_input_once():
     corpus = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
     assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
     with pytest.raises(UsageError, match="once"):
         read_corpus(["-", "-"], stdin=io.BytesIO(TEXT.encode()))
 
 
-def test_a_folder_gives_its_text_files_by_path() -> None:
+def test_a_folder_gives_its_text_files_by_path():
     write("book/b.txt", "chapter two\r\n")
     write("book/a/z.txt", "chapter one")
     write("book/image.png", b"\x89PNG\0\0")
@@ -98,7 +98,7 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
         read_corpus(["book"])
 
 
-def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
+def test_a_pattern_is_named_after_its_folder(here):
     library = ("lib/asyncio/__init__.py", "lib/asyncio/base.py", "lib/[old]/a.py", "lib/[old]/b.py")
     for path in (*library, "one.txt", "two.txt"):
         write(path)
@@ -116,7 +116,7 @@ def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
         (b"one\ntwo\rthree\r", "one\ntwo\rthree\r"),
     ],
 )
-def test_cr_ends_lines_where_it_ends_the_first(content: bytes, text: str) -> None:
+def test_cr_ends_lines_where_it_ends_the_first(content, text):
     blocks = [content[at : at + 1] for at in range(len(content))]
     cleaned = b"".join(text_files._normalized(blocks, text_files.Tally())).decode()
     assert cleaned == text
@@ -127,7 +127,7 @@ def test_cr_ends_lines_where_it_ends_the_first(content: bytes, text: str) -> Non
     ("byte", "first"),
     [(b"\x92", "`encoding=cp1252`, latin-1"), (b"\xe4", "`encoding=latin-1`, cp1252")],
 )
-def test_the_likely_encoding_is_named_first(byte: bytes, first: str) -> None:
+def test_the_likely_encoding_is_named_first(byte, first):
     with pytest.raises(DataError) as caught:
         read_corpus([write("a.txt", b"it" + byte + b"s here")])
     assert f"{first}, …" in str(caught.value)
@@ -140,7 +140,7 @@ def test_the_likely_encoding_is_named_first(byte: bytes, first: str) -> None:
         ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n")),
     ],
 )
-def test_a_table_read_as_a_text_has_a_note_with_its_columns(name: str, content: bytes) -> None:
+def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content):
     (note,) = read_corpus([write(name, content)]).notes
     assert note == (
         f"{name} is read as a text, with all columns: `column` reads the values of one as"
@@ -148,7 +148,7 @@ def test_a_table_read_as_a_text_has_a_note_with_its_columns(name: str, content: 
     )
 
 
-def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
+def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged():
     packed = gzip.compress(TEXT.encode())
     corpus = read_corpus([write("dickens.txt.gz", packed)])
     assert (corpus.content, corpus.name) == (TEXT, "dickens")
@@ -162,7 +162,7 @@ def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
             read_corpus([write("a.gz", damaged)])
 
 
-def test_nothing_means_the_standard_library() -> None:
+def test_nothing_means_the_standard_library():
     corpus = read_corpus([], order=SORTED)
     assert isinstance(corpus.content, str)
     assert corpus.name == "stdlib"
@@ -177,7 +177,7 @@ def test_nothing_means_the_standard_library() -> None:
     )  # what _sysconfigdata*, with this machine's paths, begins with
 
 
-def refusal(source: str) -> str:
+def refusal(source):
     with pytest.raises(DataError) as caught:
         read_corpus([source])
     lines = str(caught.value).splitlines()
@@ -186,7 +186,7 @@ def refusal(source: str) -> str:
     return str(caught.value)
 
 
-def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch):
     monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
     message = refusal("qqq")
     for part in ("'qqq'", "not a path", "corpora, shelf", ".txt", "shakespeare, war-and-peace"):
@@ -202,7 +202,7 @@ def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPat
         assert "no corpus" in refusal(outlandish)
 
 
-def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
+def test_a_text_is_decoded_as_it_is_said_to_be():
     text = "Ein Buch, весна\nлето\n"
     path = write("novel.txt", text.replace("\n", "\r\n").encode("koi8-u"))
     corpus = read_corpus([path], encoding="koi8-u")
@@ -213,7 +213,7 @@ def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
     )
 
 
-def test_files_that_cannot_be_learned_from_are_refused() -> None:
+def test_files_that_cannot_be_learned_from_are_refused():
     for encoding, content, fault in (
         ("utf-8", b"x", "1 character cannot.*at least 16"),
         ("utf-8", b"a" * 100, "it has only one character, 'a'; at least 2"),
@@ -234,7 +234,7 @@ def test_files_that_cannot_be_learned_from_are_refused() -> None:
             read_corpus([write("bad.txt", content)], encoding=encoding)
 
 
-def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_no_memory_holds_is_refused(monkeypatch):
     # An eighth of the memory of this machine is what a corpus may take.
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 80_000, "SC_PAGE_SIZE": 1}.__getitem__)
     fits = write("fits.txt", TEXT * (10_000 // len(TEXT)))
@@ -253,7 +253,7 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch)
         )
 
 
-def test_names_fit_a_folder() -> None:
+def test_names_fit_a_folder():
     assert corpus_name(["My Füll Dräft (3)"]) == "my-full-draft-3"
     assert corpus_name(["戦争"]) == "text"
     assert corpus_name(["..", "y"]) == "text-and-1-more"

@@ -2,24 +2,22 @@
 split."""
 
 import tempfile
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from charrnn.errors import DataError
 from charrnn.text.documents import Documents, document_order, end_documents, split_documents
 from charrnn.text.id_builder import UNKNOWN_TYPE
 from charrnn.text.sources import SHUFFLED, SORTED, Order
-from charrnn.text.vocab import IdArray, Vocab
+from charrnn.text.vocab import Vocab
 
 TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
 
 
-def blocks_of(content: bytes, sizes: list[int]) -> Iterator[bytes]:
+def blocks_of(content, sizes):
     """Cut the content into blocks of these sizes, again and again."""
     at = index = 0
     while at < len(content):
@@ -28,15 +26,13 @@ def blocks_of(content: bytes, sizes: list[int]) -> Iterator[bytes]:
         index += 1
 
 
-def documents(
-    content: bytes, kind: str, column: str | None = None, label: str = "a.csv"
-) -> list[bytes]:
+def documents(content, kind, column=None, label="a.csv"):
     joined = b"".join(end_documents([content], kind, label=label, column=column))
     assert joined == b"" or joined.endswith(b"\0")
     return joined.split(b"\0")[:-1]
 
 
-def naive(content: bytes, kind: str) -> list[bytes]:
+def naive(content, kind):
     """The documents of a whole content, line by line."""
     if kind == "files":
         lines = content.split(b"\n")
@@ -44,7 +40,7 @@ def naive(content: bytes, kind: str) -> list[bytes]:
             del lines[0]
         return [text] if (text := b"\n".join(lines).rstrip()) else []
     lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    found: list[list[bytes]] = [[]]
+    found = [[]]
     for line in lines:
         if kind == "lines" or not line.strip():
             found.append([])
@@ -59,14 +55,12 @@ def naive(content: bytes, kind: str) -> list[bytes]:
     st.sampled_from(["files", "lines", "blank-lines"]),
 )
 @settings(max_examples=60)
-def test_documents_are_the_same_whatever_the_blocks_of_the_file(
-    content: bytes, sizes: list[int], kind: str
-) -> None:
+def test_documents_are_the_same_whatever_the_blocks_of_the_file(content, sizes, kind):
     in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
     assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
 
 
-def test_what_a_document_is() -> None:
+def test_what_a_document_is():
     poems = b"\n\n  Indented first\nline two  \n \t\n\n\nsecond poem\n"
     assert documents(poems, "blank-lines") == [b"  Indented first\nline two  ", b"second poem"]
     assert documents(poems, "lines") == [b"  Indented first", b"line two  ", b"second poem"]
@@ -81,7 +75,7 @@ def test_what_a_document_is() -> None:
 
 @given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
 @settings(max_examples=50)
-def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int) -> None:
+def test_the_values_of_a_column_whatever_the_blocks(values, size):
     rows = "".join(
         f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values)
     )
@@ -94,7 +88,7 @@ def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int
     )
 
 
-def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
+def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
     assert documents(b"a\tb,c\n1\t2\n", "column", "b,c", "x.tsv") == [b"2"]
     assert documents(b"a;b\n1;2,5\n", "column", "b") == [b"2,5"]
     assert documents("naïve,b\né,2\n".encode(), "column", "naïve") == ["é".encode()]
@@ -122,7 +116,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
             documents(content, "column", "text")
 
 
-def test_the_order_is_a_fixed_shuffle() -> None:
+def test_the_order_is_a_fixed_shuffle():
     # docs/formats.md states the rule: runs of this version must find their parts again in every
     # later one.
     for seed in (0, 7, 2**32 - 1):
@@ -134,7 +128,7 @@ def test_the_order_is_a_fixed_shuffle() -> None:
     assert document_order(5, SORTED).tolist() == [0, 1, 2, 3, 4]
 
 
-def splitmix64(seed: int, number: int) -> int:
+def splitmix64(seed, number):
     mask = 2**64 - 1
     key = seed + (number + 1) * 0x9E3779B97F4A7C15 & mask
     key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 & mask
@@ -148,9 +142,7 @@ def splitmix64(seed: int, number: int) -> int:
     st.booleans(),
 )
 @settings(max_examples=30)
-def test_arranging_moves_whole_documents(
-    contents: list[list[str]], block: int, on_disk: bool
-) -> None:
+def test_arranging_moves_whole_documents(contents, block, on_disk):
     vocab = Vocab("char", ("", "\0", "a", "b", "c"))
     parts = ["".join(content) + "\0" for content in contents]
     text = "".join(parts)
@@ -173,7 +165,7 @@ def test_arranging_moves_whole_documents(
     assert "".join(found) == expected
 
 
-def encoded_in_blocks(text: str, vocab: Vocab) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
+def encoded_in_blocks(text, vocab):
     """Encode a text in blocks of 5 characters, as `IdBuilder.encode` does."""
     for begin in range(0, len(text), 5):
         points = np.array([ord(character) for character in text[begin : begin + 5]])
@@ -188,9 +180,7 @@ def encoded_in_blocks(text: str, vocab: Vocab) -> Iterator[tuple[IdArray, NDArra
     st.lists(st.integers(1, 50), min_size=3, max_size=40),
     st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]),
 )
-def test_a_split_consists_of_whole_documents(
-    lengths: list[int], fractions: tuple[float, ...]
-) -> None:
+def test_a_split_consists_of_whole_documents(lengths, fractions):
     ends = np.cumsum(lengths)
     parts = split_documents(ends, fractions, kind="lines")
     assert len(parts) == len(fractions)
@@ -205,7 +195,7 @@ def test_a_split_consists_of_whole_documents(
         assert parts[0].stop >= share * total - 1e-9
 
 
-def test_fewer_documents_than_parts() -> None:
+def test_fewer_documents_than_parts():
     with pytest.raises(
         DataError, match=r"only 1 document .*too few for a training and a validation part"
     ):

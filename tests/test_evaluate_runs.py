@@ -4,14 +4,11 @@ refused."""
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
 from drawn import lines
-from fixture_types import Command
 
 import charrnn
 from charrnn.api import Model
@@ -32,7 +29,7 @@ CYCLE = "abcdé\n"
 TEXT = "".join("abcdé\ndab\néa"[(n * n) % 12] for n in range(6000))
 
 
-def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
+def small_model(characters, seed=1, **changes):
     """Return an untrained model of these characters, or of bytes."""
     vocab = Vocab.of_bytes() if characters is None else Vocab("char", ("", *sorted(characters)))
     config = Config(
@@ -50,7 +47,7 @@ def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
     return Model(config, vocab, tensors, name=f"model-{seed}")
 
 
-def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
+def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
     models = [small_model(CYCLE, seed) for seed in (1, 2)]
     found = evaluate_runs(models, TEXT, precision="fp32", by=("class", "position"))
     pairs = [(model, protocol) for protocol in ("stateful", "windowed-256") for model in models]
@@ -72,7 +69,7 @@ def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
     assert first.difference is None and first_windowed.difference is None
     for one, other in ((first, second), (first_windowed, second_windowed)):
         difference = other.difference
-        assert difference is not None and difference.low < difference.mean < difference.high
+        assert difference.low < difference.mean < difference.high
         assert difference.mean == pytest.approx(
             other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9
         )
@@ -88,7 +85,7 @@ def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
     assert sum(group.num_chars for group in groups) == first.loss.num_chars
 
 
-def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
+def test_a_paired_difference_is_far_more_exact_than_the_losses():
     generator = np.random.default_rng(0)
     # Both predictors find the same passages hard; one is 0.05 nats better everywhere, with a little
     # noise.
@@ -111,7 +108,7 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
         paired_difference(second, CharLosses(positions + 1, hard))
 
 
-def test_between_characters_and_bytes_there_is_no_difference() -> None:
+def test_between_characters_and_bytes_there_is_no_difference():
     found = evaluate_runs(
         [small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", by=("class",)
     )
@@ -122,16 +119,13 @@ def test_between_characters_and_bytes_there_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-def test_a_part_of_the_training_text_is_recognized_by_its_lines(
-    tmp_path: Path, alphabet: str
-) -> None:
+def test_a_part_of_the_training_text_is_recognized_by_its_lines(tmp_path, alphabet):
     own = [f"line {n:04} of a corpus, as long as a line is\n" for n in range(1_000)]
     (tmp_path / "own.txt").write_text("".join(own), encoding="utf-8", newline="")
     config = Config(corpus=(str(tmp_path / "own.txt"),), alphabet=alphabet)
     recorded = recorded_corpus(
         "run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet))
     )
-    assert recorded is not None
     other = [line.replace("corpus", "poem") for line in own]
     for lines_given, share in (
         (own, 0.9),
@@ -147,7 +141,7 @@ def test_a_part_of_the_training_text_is_recognized_by_its_lines(
     assert recorded.trained_share("".join(own[:200])) is None
 
 
-def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path: Path) -> None:
+def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path):
     text = "abcdé\n" * 1_800 + "é" * 1_250 + "a" * 701
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
     models = []
@@ -177,7 +171,7 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
         assert found.to_json()["common_bytes"] == (begin, end)
 
 
-def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is() -> None:
+def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is():
     text, models = (
         TEXT + "Qdé" * 500,
         [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)],
@@ -201,9 +195,7 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
 
 
 @pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])
-def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(
-    protocol: str,
-) -> None:
+def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):
     text = TEXT[:2_000] + "Qdé" * 100
     models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
     is_dynamic = protocol == "dynamic"
@@ -223,17 +215,15 @@ def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alpha
     [(64, "bf16", "fp32"), (128, "bf16", "bf16"), (128, "fp32", "fp32"), (128, "auto", "bf16")],
 )
 def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp32(
-    num_units: int, trained: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    num_units, trained, expected, monkeypatch
+):
     monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device: True)
     model = small_model(CYCLE, hidden_size=num_units, precision=trained)
     assert precision_of(model, "auto") == expected
     assert precision_of(model, "fp16") == "fp16", "what is asked for"
 
 
-def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
-    tmp_path: Path,
-) -> None:
+def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(tmp_path):
     (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
     model = charrnn.load(build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "known.txt"))
     escape = model.vocab.escape_nats
@@ -243,7 +233,7 @@ def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
     assert classes["unknown"] > escape
 
 
-def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: Path) -> None:
+def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     for name, file, learned in (
         ("one", "text.txt", TEXT * 3),
         ("three", "else.txt", TEXT[:3000] * 5),
@@ -260,7 +250,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: P
     config = Config(documents="lines", corpus=("text.txt",))
     state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))
     recorded, text = recorded_corpus("lines", config, state), read_text("text.txt", config)
-    assert recorded is not None and recorded.is_whole(text), "whatever the order of its documents"
+    assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
     refused = command("evaluate", "one", "three")
     assert (refused.code, refused.out, refused.err.count("\n") <= 3) == (2, "", True)
@@ -270,7 +260,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: P
     )
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_what_cannot_be_compared_is_refused():
     first = small_model(CYCLE)
     for models, text, error, message in (
         ([], TEXT, UsageError, "give at least one"),

@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
-from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_detectors import FORMAL
@@ -17,7 +15,6 @@ from charrnn.text.corpus import read_corpus
 from charrnn.text.formal_languages import (
     END,
     FORMAL_LANGUAGES,
-    FormalString,
     find_language,
     make_strings,
 )
@@ -26,7 +23,7 @@ EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
 
 
-def recognises(name: str, text: str) -> bool:
+def recognises(name, text):
     """Decide by rewriting or splitting whether a string belongs to a language."""
     if name == "dyck":
         while "()" in text:  # remove the innermost ones
@@ -45,7 +42,7 @@ def recognises(name: str, text: str) -> bool:
     return n > 0 and text == "".join(letter * n for letter in letters)
 
 
-def naive_states(name: str, text: str) -> dict[str, list[int]]:
+def naive_states(name, text):
     """Count in every prefix from its start; by detector."""
     prefixes = [text[: index + 1] for index in range(len(text))]
     if name == "dyck":
@@ -62,13 +59,13 @@ def naive_states(name: str, text: str) -> dict[str, list[int]]:
     return counts
 
 
-def draw(name: str, num: int, **options: int) -> list[FormalString]:
+def draw(name, num, **options):
     return list(make_strings(find_language(name), num, **options))
 
 
 @given(NAMES, st.integers(0, 10**6), st.integers(5, 60))
 @EXAMPLES
-def test_strings_belong_to_their_language(name: str, seed: int, max_length: int) -> None:
+def test_strings_belong_to_their_language(name, seed, max_length):
     strings = draw(name, 8, seed=seed, max_length=max_length)
     assert len(strings) == 8
     for string in strings:
@@ -78,7 +75,7 @@ def test_strings_belong_to_their_language(name: str, seed: int, max_length: int)
 
 @given(NAMES, st.integers(0, 10**6))
 @EXAMPLES
-def test_what_may_follow_a_prefix_is_what_completions_begin_with(name: str, seed: int) -> None:
+def test_what_may_follow_a_prefix_is_what_completions_begin_with(name, seed):
     """Changing the character after a prefix to one that may not follow gives no string of the
     language."""
     (string,) = draw(name, 1, seed=seed, max_length=24)
@@ -99,7 +96,7 @@ def test_what_may_follow_a_prefix_is_what_completions_begin_with(name: str, seed
         assert tested[-1], "what is not determined comes before what is"
 
 
-def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
+def test_all_dyck_words_of_a_length_are_equally_likely():
     # All lengths are equally likely, too: a fourth has 8 characters.
     texts = [string.text for string in draw("dyck", 20_000, max_length=8)]
     longest = Counter(text for text in texts if len(text) == 8)
@@ -109,7 +106,7 @@ def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
     assert max(longest.values()) < 450
 
 
-def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
+def test_the_same_seed_gives_the_same_strings_on_every_machine():
     assert [string.text for string in draw("dyck", 3, seed=5, max_length=12)] == [
         "()(())()",
         "(())",
@@ -122,9 +119,7 @@ def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
 
 @given(NAMES, st.integers(0, 10**6), st.integers(0, 200), st.integers(0, 200))
 @EXAMPLES
-def test_detectors_compute_the_states_from_the_text_alone(
-    name: str, seed: int, begin: int, end: int
-) -> None:
+def test_detectors_compute_the_states_from_the_text_alone(name, seed, begin, end):
     strings = draw(name, 30, seed=seed, max_length=30)
     text = "".join(string.text + "\n" for string in strings)
     expected = [naive_states(name, string.text) for string in strings]
@@ -144,7 +139,7 @@ def test_detectors_compute_the_states_from_the_text_alone(
             assert (found[line_end:] == states[begin : len(text) - end][line_end:]).all()
 
 
-def test_make_prints_strings_or_objects_with_their_states(command: Command) -> None:
+def test_make_prints_strings_or_objects_with_their_states(command):
     make = ("corpora", "make", "parity")
     lines = command(*make, "--count", 7, "--length", 9).out.splitlines()
     assert len(lines) == 7
@@ -159,9 +154,7 @@ def test_make_prints_strings_or_objects_with_their_states(command: Command) -> N
     ]
 
 
-def test_a_language_is_a_text_to_train_on_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_language_is_a_text_to_train_on_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     corpus = read_corpus(["dyck"])
     assert corpus.name == "dyck"
@@ -174,9 +167,7 @@ def test_a_language_is_a_text_to_train_on_by_its_name(
     assert read_corpus(["hello"]).text(0, 14) == "a text of mine"
 
 
-def test_the_recipe_hello_learns_the_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
+def test_the_recipe_hello_learns_the_word(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     run = command("train", "--recipe", "hello", "--steps", 60, "--quiet").out.strip()
     written = command("sample", run, "--temp", 0, "--prime", "h", "--length", 14)

@@ -5,12 +5,11 @@ import sys
 
 import pytest
 import typer.main
-from fixture_types import Command
 
 from charrnn.cli.app import app
 from charrnn.cli.help_page import MAX_NAME
 
-COMMANDS = ["", *typer.main.get_command(app).commands]  # type: ignore[attr-defined]
+COMMANDS = ["", *typer.main.get_command(app).commands]
 COMMANDS += [f"corpora {name}" for name in ("list", "fetch", "make")]
 """All command lines that have a page of their own."""
 WIDTHS = (80, 100, 120)
@@ -20,9 +19,9 @@ ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")
 of_every_command = pytest.mark.parametrize("name", COMMANDS)
 
 
-def sections_of(page: str) -> dict[str, list[str]]:
+def sections_of(page):
     """Return the lines below each heading of a page."""
-    found: dict[str, list[str]] = {}
+    found = {}
     for part in page.split("\n\n"):
         title, *lines = part.splitlines()
         if re.fullmatch(r"\S.*:", title):
@@ -32,9 +31,7 @@ def sections_of(page: str) -> dict[str, list[str]]:
 
 @of_every_command
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_a_name_and_its_text_are_on_one_line(
-    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, columns: int
-) -> None:
+def test_a_name_and_its_text_are_on_one_line(command, monkeypatch, name, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     page = command(*name.split(), "--help").out
     rows = []
@@ -48,9 +45,7 @@ def test_a_name_and_its_text_are_on_one_line(
 
 @of_every_command
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_the_texts_of_a_section_stand_in_one_column(
-    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, columns: int
-) -> None:
+def test_the_texts_of_a_section_stand_in_one_column(command, monkeypatch, name, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     for lines in sections_of(command(*name.split(), "--help").out).values():
         starts = {len(line) - len(line.lstrip()) for line in lines if not ROW.fullmatch(line)}
@@ -59,7 +54,7 @@ def test_the_texts_of_a_section_stand_in_one_column(
 
 
 @of_every_command
-def test_a_default_and_a_range_are_said_in_one_way(command: Command, name: str) -> None:
+def test_a_default_and_a_range_are_said_in_one_way(command, name):
     page = command(*name.split(), "--help").out
     assert re.findall(r"(?i)(?<!\[)default: |by default|\(default", page) == []
     assert re.findall(r"\[.*[<>]=.*\]|[{}]", page) == []
@@ -67,14 +62,14 @@ def test_a_default_and_a_range_are_said_in_one_way(command: Command, name: str) 
 
 
 @pytest.mark.parametrize("name", ["train", "sample", "visualize", "evaluate"])
-def test_what_everybody_uses_is_first(command: Command, name: str) -> None:
+def test_what_everybody_uses_is_first(command, name):
     arguments, first, *groups = sections_of(command(name, "--help").out).items()
     options = [line for line in first[1] if line.startswith("  -")]
     assert (arguments[0], first[0], groups[-1][0]) == ("Arguments", "Options", "Other options")
     assert len(options) <= 8
 
 
-def test_the_help_of_train_names_every_cell_type(command: Command) -> None:
+def test_the_help_of_train_names_every_cell_type(command):
     from charrnn.config.architectures import CELLS
 
     page = command("train", "--help").out
@@ -85,13 +80,7 @@ def test_the_help_of_train_names_every_cell_type(command: Command) -> None:
     ("variable", "value", "has_bold"),
     [("TERM", "xterm", True), ("TERM", "dumb", False), ("NO_COLOR", "1", False)],
 )
-def test_names_are_bold_in_a_terminal(
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    value: str,
-    has_bold: bool,
-) -> None:
+def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has_bold):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(variable, value)
@@ -116,7 +105,7 @@ def test_names_are_bold_in_a_terminal(
         ("train --batch-size 3", " Write --set batch_size=VALUE."),
     ],
 )
-def test_an_option_is_suggested_only_if_it_is_near(command: Command, line: str, near: str) -> None:
+def test_an_option_is_suggested_only_if_it_is_near(command, line, near):
     ran = command(*line.split())
     name, option, _ = line.split()
     said = f"error: No such option: {option}.{near}\n       Try 'charrnn {name} --help'.\n"

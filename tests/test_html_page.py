@@ -7,13 +7,11 @@ import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from browser import dump, needs_browser
 from elements import Elements
-from numpy.typing import NDArray
 
 from charrnn.views.html_page import (
     CellColumn,
@@ -28,9 +26,9 @@ from charrnn.views.html_page import (
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
 
-def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> HeatMapPage:
+def make_page(text='say "hello" to\nme\n', **changes):
     size = len(text)
-    settings: dict[str, Any] = {
+    settings = {
         "title": "Cells of lamp-001",
         "shows": "tanh(c)",
         "text": text,
@@ -48,11 +46,11 @@ def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> HeatMapPage
     return HeatMapPage(**settings | changes)
 
 
-def unpack(text: str) -> list[int]:
+def unpack(text):
     return np.frombuffer(base64.b64decode(text), np.int8).tolist()
 
 
-def test_the_text_and_its_line_ends_are_in_the_page() -> None:
+def test_the_text_and_its_line_ends_are_in_the_page():
     page = make_page()
     data = Elements(to_html_page(page)).data
     assert "".join(data["text"]) == page.text.replace("\n", "↵")
@@ -67,7 +65,7 @@ def test_a_page_says_what_the_mark_of_the_end_of_a_document_is(text, note):
     assert Elements(to_html_page(make_page(text))).data["end_note"] == note
 
 
-def test_each_cell_is_in_the_page_once_with_its_values() -> None:
+def test_each_cell_is_in_the_page_once_with_its_values():
     page = make_page()
     data = Elements(to_html_page(page)).data
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"]
@@ -75,20 +73,20 @@ def test_each_cell_is_in_the_page_once_with_its_values() -> None:
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
 
 
-def test_guesses_are_numbers_of_names_with_thousandths() -> None:
+def test_guesses_are_numbers_of_names_with_thousandths():
     data = Elements(to_html_page(make_page())).data
     guesses = data["guesses"][0]
     assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"]
     assert guesses[1::2] == [500, 250, 10]
 
 
-def test_labels_are_a_byte_for_each_character() -> None:
+def test_labels_are_a_byte_for_each_character():
     page = make_page()
     data = Elements(to_html_page(page)).data
     assert list(map(bool, unpack(data["labels"]["quote"]))) == page.labels["quote"].tolist()
 
 
-def hostile_page() -> HeatMapPage:
+def hostile_page():
     """A page that has HOSTILE wherever it has a text."""
     passage = ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))
     sections = (
@@ -115,12 +113,12 @@ def hostile_page() -> HeatMapPage:
     )
 
 
-def test_no_text_becomes_markup_or_script() -> None:
+def test_no_text_becomes_markup_or_script():
     usual = Elements(to_html_page(make_page()))
     assert Elements(to_html_page(hostile_page())).tags == usual.tags
 
 
-def test_no_text_becomes_a_control_character() -> None:
+def test_no_text_becomes_a_control_character():
     html = to_html_page(hostile_page())
     html.encode("utf-8")
     steering = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -129,7 +127,7 @@ def test_no_text_becomes_a_control_character() -> None:
     assert not re.search(r"[\x00-\x1f\u202e]", data)
 
 
-def test_nothing_is_asked_of_the_network() -> None:
+def test_nothing_is_asked_of_the_network():
     html = to_html_page(hostile_page())
     page = Elements(html)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
@@ -142,9 +140,7 @@ SCRIPTS = Path(__file__).with_name("html_page")
 """Bodies of asynchronous functions of `parameters`, which run in a page after its own script."""
 
 
-def in_a_browser(
-    folder: Path, page: HeatMapPage, script: str, width: int = 1200, **parameters: Any
-) -> Any:
+def in_a_browser(folder, page, script, width=1200, **parameters):
     """What a script of SCRIPTS returns for these parameters."""
     body = (SCRIPTS / script).read_text(encoding="utf-8")
     call = f"(async parameters => {{ {body} }})({json.dumps(parameters)})"
@@ -162,7 +158,7 @@ ANSWER = 'document.documentElement.setAttribute("data-answer", JSON.stringify(re
 
 
 @needs_browser
-def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path: Path) -> None:
+def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path):
     page = make_page()
     addresses = ["", "#0:0", "#1:2,string", "#9:9"]
     shown = in_a_browser(tmp_path, page, "address.js", addresses=addresses)
@@ -173,7 +169,7 @@ def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path: Path) -> None
         check_colours(one["colours"], page.cells[:, layer, unit])
 
 
-def check_colours(colours: list[list[float]], values: NDArray[np.float32]) -> None:
+def check_colours(colours, values):
     """Check that low values are red and high ones blue, and that there is no colour near 0."""
     for (red, _, blue, *alpha), value in zip(colours, values, strict=True):
         if abs(value) < 0.02:
@@ -186,7 +182,7 @@ NUM_CELLS = 80
 PLANTED = (1, 7)
 
 
-def make_atlas(**changes: Any) -> HeatMapPage:
+def make_atlas(**changes):
     """A page of 80 cells that drift, but for one that is high in quotations and one that is low
     there."""
     text = (
@@ -226,7 +222,7 @@ def make_atlas(**changes: Any) -> HeatMapPage:
                 sections=sections,
             )
         )
-    settings: dict[str, Any] = {
+    settings = {
         "text": text,
         "cells": cells.reshape(len(text), 2, 40),
         "labels": {"quote": is_quoted},
@@ -241,7 +237,7 @@ def make_atlas(**changes: Any) -> HeatMapPage:
     return make_page(**settings | changes)
 
 
-def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
+def test_values_of_many_cells_have_four_bits_of_the_range_they_reach():
     page = make_atlas()
     data = Elements(to_html_page(page)).data
     assert data["bits_per_value"] == 4
@@ -252,7 +248,7 @@ def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
         assert differences.max() <= np.abs(values).max() / 14 + 1e-3
 
 
-def test_a_passage_has_an_even_number_of_values() -> None:
+def test_a_passage_has_an_even_number_of_values():
     data = Elements(to_html_page(make_atlas())).data
     _, passages = data["cells"][5]["sections"][4]
     _, begin, count, packed, _ = passages[0]
@@ -260,13 +256,13 @@ def test_a_passage_has_an_even_number_of_values() -> None:
     assert len(nibbles(packed)) == 22
 
 
-def test_cells_that_the_page_does_not_have_are_left_out_of_lists() -> None:
+def test_cells_that_the_page_does_not_have_are_left_out_of_lists():
     data = Elements(to_html_page(make_atlas())).data
     _, correlated = data["cells"][5]["sections"][3]
     assert correlated == [[3, 0.5]]
 
 
-def nibbles(packed: str) -> list[int]:
+def nibbles(packed):
     """The levels of a packed row, by the definition: upper half first, two's complement."""
     levels = []
     for byte in base64.b64decode(packed):
@@ -275,7 +271,7 @@ def nibbles(packed: str) -> list[int]:
     return levels
 
 
-def test_each_character_of_the_source_is_one_code_point() -> None:
+def test_each_character_of_the_source_is_one_code_point():
     source = "a\tb\uf900\ue000\ue001\x1b\u202ec\n\ud800"
     data = Elements(to_html_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
@@ -284,7 +280,7 @@ def test_each_character_of_the_source_is_one_code_point() -> None:
     assert shown == expected
 
 
-def test_a_grapheme_cluster_is_at_its_last_character() -> None:
+def test_a_grapheme_cluster_is_at_its_last_character():
     source = "e\u0301\tहि\u200d"
     data = Elements(to_html_page(replace(make_atlas(), text=source, source=source))).data
     shown = ["", "e\u0301", "→   ", "", "", "हि\u200d"]
@@ -293,9 +289,7 @@ def test_a_grapheme_cluster_is_at_its_last_character() -> None:
 
 
 @needs_browser
-def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotations(
-    tmp_path: Path,
-) -> None:
+def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotations(tmp_path):
     page = make_atlas()
     begin = page.text.index('"')
     end = page.text.index('"', begin + 1)
@@ -310,7 +304,7 @@ def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotatio
 @pytest.fixture(
     scope="module", params=[1200, pytest.param(500, marks=pytest.mark.thorough)], ids=str
 )
-def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def walk(request, tmp_path_factory):
     """What a walk through the atlas by its keys has seen, in a window of that width."""
     return in_a_browser(
         tmp_path_factory.mktemp("walk"), make_atlas(), "keyboard.js", width=request.param
@@ -318,14 +312,14 @@ def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @needs_browser
-def test_in_a_browser_the_boxes_of_two_lines_touch_and_nothing_sticks_out(walk: Any) -> None:
+def test_in_a_browser_the_boxes_of_two_lines_touch_and_nothing_sticks_out(walk):
     assert walk["top"] < 200
     assert walk["overflow"] <= 0
     assert walk["stripes"] <= 0.01
 
 
 @needs_browser
-def test_in_a_browser_the_arrow_keys_walk_over_the_text(walk: Any) -> None:
+def test_in_a_browser_the_arrow_keys_walk_over_the_text(walk):
     assert walk["about"].startswith('"  cell 1:7: 0.9')
     assert "next: e 50 %" in walk["about"]
     assert walk["picked"] == [9, 14]
@@ -334,7 +328,7 @@ def test_in_a_browser_the_arrow_keys_walk_over_the_text(walk: Any) -> None:
 
 
 @needs_browser
-def test_in_a_browser_cells_are_filtered_and_sorted(walk: Any) -> None:
+def test_in_a_browser_cells_are_filtered_and_sorted(walk):
     assert walk["tab"] == ["tab-cells", False, True]
     assert walk["filtered"] == ["1:5", "1:14", "1:23", "1:32"]
     assert walk["sorted"] == walk["filtered"][::-1]
@@ -343,24 +337,24 @@ def test_in_a_browser_cells_are_filtered_and_sorted(walk: Any) -> None:
 
 
 @needs_browser
-def test_in_a_browser_a_cell_is_chosen_in_the_table_and_on_the_map(walk: Any) -> None:
+def test_in_a_browser_a_cell_is_chosen_in_the_table_and_on_the_map(walk):
     assert walk["chosen"] == ["1:23", "#1:23"]
     assert walk["walked"] == ["1:24", "dot-64"]
 
 
 @needs_browser
 @pytest.mark.parametrize("part", ["Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was'])
-def test_in_a_browser_the_page_of_a_cell_has_each_section(walk: Any, part: str) -> None:
+def test_in_a_browser_the_page_of_a_cell_has_each_section(walk, part):
     assert part in walk["page"]
 
 
 @needs_browser
-def test_in_a_browser_every_control_has_a_name_and_text_can_be_larger(walk: Any) -> None:
+def test_in_a_browser_every_control_has_a_name_and_text_can_be_larger(walk):
     assert walk["unnamed"] == []
     assert walk["size"] == "14px"
 
 
-def crowded(page: HeatMapPage) -> HeatMapPage:
+def crowded(page):
     """The cells of one layer, near each other on the map, every second one with a long name."""
     entries = []
     for index, entry in enumerate(page.entries[:40]):
@@ -372,32 +366,32 @@ def crowded(page: HeatMapPage) -> HeatMapPage:
 
 
 @pytest.fixture(scope="module", params=[1400, 390], ids=str)
-def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def crowd(request, tmp_path_factory):
     """What a crowded map and its table show, in a window of that width."""
     page = crowded(make_atlas())
     return in_a_browser(tmp_path_factory.mktemp("map"), page, "map.js", width=request.param)
 
 
 @needs_browser
-def test_in_a_browser_no_name_on_the_map_lies_on_another(crowd: Any) -> None:
+def test_in_a_browser_no_name_on_the_map_lies_on_another(crowd):
     assert crowd["names"] >= 10
     assert crowd["overlaps"] == 0
 
 
 @needs_browser
-def test_in_a_browser_the_cells_of_a_single_layer_have_several_colours(crowd: Any) -> None:
+def test_in_a_browser_the_cells_of_a_single_layer_have_several_colours(crowd):
     assert "by layer" not in crowd["colours"]
     assert crowd["by"] == "2"
     assert crowd["fills"] > 10
 
 
 @needs_browser
-def test_in_a_browser_a_column_has_equal_decimals_and_a_minus(crowd: Any) -> None:
+def test_in_a_browser_a_column_has_equal_decimals_and_a_minus(crowd):
     assert {len(number.partition(".")[2]) for number in crowd["numbers"]} == {3}
     assert not [number for number in crowd["numbers"] if "-" in number]
 
 
 @needs_browser
-def test_in_a_browser_the_table_of_all_cells_is_not_cut(crowd: Any) -> None:
+def test_in_a_browser_the_table_of_all_cells_is_not_cut(crowd):
     assert crowd["overflow"] <= 0
     assert crowd["cut"] <= 0

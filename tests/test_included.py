@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from fixture_types import Command, Process
 
 import charrnn
 from charrnn import api
@@ -22,7 +21,7 @@ TEXT = '"Well, Prince," he said, "what is it?"\n' * 20
 
 
 @pytest.mark.parametrize("name", ["code", "prose"])
-def test_a_model_is_small_and_rounding_it_gives_the_stored_integers(name: str) -> None:
+def test_a_model_is_small_and_rounding_it_gives_the_stored_integers(name):
     assert sum(path.stat().st_size for path in INCLUDED.glob(f"{name}.*")) <= 500_000
     with zipfile.ZipFile(INCLUDED / f"{name}.zip") as archive:
         stored = safetensors.numpy.load(archive.read(MODEL))
@@ -35,13 +34,13 @@ def test_a_model_is_small_and_rounding_it_gives_the_stored_integers(name: str) -
 
 
 @pytest.mark.parametrize("scale", [np.ones(3), np.full(2, 3e38)], ids=["of columns", "too large"])
-def test_integers_without_a_scale_for_each_row_are_damage(scale: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_integers_without_a_scale_for_each_row_are_damage(scale):
     tensors = {"a": np.full((2, 3), 127, np.int8), "a.scale": scale.astype(np.float32)}
     with pytest.raises(CheckpointError, match="m is damaged"):
         tensors_from_bytes(Path("m"), tensors_to_bytes(tensors))
 
 
-def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path: Path) -> None:
+def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path):
     model = charrnn.load("prose")
     assert model.val_nats == model.card["losses"]["validation"]
     # The exported weights are floats, so that the file is another one.
@@ -57,16 +56,14 @@ def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path: Path) -> None:
         ("code", "indentation", 0.8),
     ],
 )
-def test_a_model_has_its_cells(name: str, detector: str, least: float) -> None:
+def test_a_model_has_its_cells(name, detector, least):
     model = charrnn.load(name)
     assert detector in [found.detector for found in model.found_cells]
     (score,) = [score for score in model.card_scores if score.detector == detector]
     assert max(score.auc or 0, score.spearman or 0) >= least
 
 
-def test_a_run_of_the_same_name_comes_first_but_no_other_folder(
-    alphabet_run: Path, here: Path
-) -> None:
+def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, here):
     (here / "prose").mkdir()
     assert charrnn.load("prose").card
     shutil.copytree(alphabet_run, here / "checkpoints" / "prose")
@@ -87,9 +84,7 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(
         "runs",
     ],
 )
-def test_a_command_takes_an_included_model_by_its_name(
-    command: Command, monkeypatch: pytest.MonkeyPatch, words: str
-) -> None:
+def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, words):
     monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
     Path("a.txt").write_text(TEXT)
     ran = command(*words.split())
@@ -107,15 +102,11 @@ def test_a_command_takes_an_included_model_by_its_name(
         ("evaluate prose", "prose.zip contains no text: give --text FILE"),
     ],
 )
-def test_what_has_no_run_is_refused_with_the_way_out(
-    command: Command, words: str, message: str
-) -> None:
+def test_what_has_no_run_is_refused_with_the_way_out(command, words, message):
     assert message in command(*words.split()).err
 
 
-def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
     monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
     ran = command("visualize", "prose", "--find")
     assert "2,000 characters that it wrote itself" in ran.out
@@ -124,7 +115,7 @@ def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(
     assert charrnn.load("prose").written_text() == written.removesuffix("\n")
 
 
-def test_the_demo_prints_a_text_the_cells_and_the_commands(command: Command) -> None:
+def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
     ran = command("demo")
     assert ran.out.count('"') == 8
     assert "\x1b" not in ran.out
@@ -132,7 +123,7 @@ def test_the_demo_prints_a_text_the_cells_and_the_commands(command: Command) -> 
     assert "charrnn visualize prose" in ran.out
 
 
-def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command: Command) -> None:
+def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command):
     found = json.loads(command("demo", "--json").out)
     options = {"prime": "said Pierre.\n\n", "length": 329, "seed": 19, "temperature": 0.7}
     drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
@@ -141,18 +132,18 @@ def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command: Command)
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_the_demo_fits_the_width(process: Process, columns: int) -> None:
+def test_the_demo_fits_the_width(process, columns):
     plain = process("-m", "charrnn", "demo", COLUMNS=str(columns)).stdout.decode()
     assert max(map(len, plain.splitlines())) <= columns
 
 
-def test_the_demo_in_colours_fits_24_lines(process: Process) -> None:
+def test_the_demo_in_colours_fits_24_lines(process):
     coloured = process("-m", "charrnn", "demo", COLUMNS="80", FORCE_COLOR="1").stdout
     assert coloured.count(b"\n") < 24
     assert b"\x1b[2K" not in coloured, "nothing is drawn again"
 
 
-def test_the_demo_needs_no_torch(process: Process) -> None:
+def test_the_demo_needs_no_torch(process):
     code = "import sys; from charrnn.cli.app import run; run(['demo'])"
     ran = process("-c", f"{code}; print('torch' in sys.modules)")
     assert ran.stdout.endswith(b"False\n")

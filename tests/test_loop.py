@@ -3,12 +3,10 @@ end."""
 
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from saved_runs import forge_description
@@ -22,12 +20,12 @@ from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
 from charrnn.training.optim import TableSGD
 from charrnn.training.session import TrainingSession
-from charrnn.training.trainer import StepResult, Trainer
+from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
-SETTINGS: dict[str, Any] = {
+SETTINGS = {
     "corpus": ("text.txt",),
     "hidden_size": 12,
     "batch_size": 4,
@@ -43,20 +41,20 @@ SETTINGS |= {
 
 
 @pytest.fixture(autouse=True)
-def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def text_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
 
 
 @pytest.fixture
-def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+def fail_at(monkeypatch):
     """Call with the numbers of the calls of `take_step` (from 1) that shall meet a loss that is not
     finite."""
     take_step = Trainer.take_step
     num_calls = 0
 
-    def install(*failing: int) -> None:
-        def take(self: Trainer, flags: Sequence[bool] = ()) -> StepResult:
+    def install(*failing):
+        def take(self, flags=()):
             nonlocal num_calls
             num_calls += 1
             if num_calls in failing:
@@ -68,10 +66,8 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def test_the_first_time_it_goes_back_and_halves_the_rate(
-    fail_at: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_table: list[float] = []
+def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at, monkeypatch):
+    of_table = []
     monkeypatch.setattr(
         TableSGD, "step", lambda self, rate, number: of_table.append(rate * self._scale)
     )
@@ -97,9 +93,7 @@ def test_the_first_time_it_goes_back_and_halves_the_rate(
     assert max(rates[7:]) <= 0.005 < max(rates[:7])
 
 
-def test_the_second_time_it_ends_with_the_last_good_step(
-    fail_at: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_second_time_it_ends_with_the_last_good_step(fail_at, capsys):
     fail_at(8, 9)
     flags = [f"--set={name}={value}" for name, value in SETTINGS.items() if name != "corpus"]
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
@@ -114,9 +108,7 @@ def test_the_second_time_it_ends_with_the_last_good_step(
     assert charrnn.load("run").sample(length=5).text
 
 
-def test_a_validation_loss_that_is_not_finite_is_never_the_best(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch):
     losses = iter([float("nan"), 2.5, float("inf"), 2.0])
     monkeypatch.setattr(
         "charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses)
@@ -136,7 +128,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     )
 
 
-def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_resumed() -> None:
+def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_resumed():
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     run = RunReader(Path("run"))
     loaded = run.load_checkpoint("latest", with_training=True)
@@ -144,7 +136,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
         (4, {}, "does not record the digest"),
         (65_536, loaded.state, "65536 batch rows of "),
     ):
-        resumed: Any = SimpleNamespace(
+        resumed = SimpleNamespace(
             run=run,
             config=replace(run.read_config(), batch_size=num_rows),
             loaded=replace(loaded, state=state),
@@ -153,9 +145,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
             loop._read_same_text(resumed, None)
 
 
-def test_what_was_chosen_for_another_machine_is_chosen_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch):
     """`auto` in a change is resolved on this machine."""
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out="run"))
     run = RunReader(Path("run"))
@@ -174,9 +164,7 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(
     assert run.read_config().precision == "fp32" and not Path("checkpoints").exists()
 
 
-def test_another_model_s_configuration_is_refused_before_it_is_built(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch):
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     text = Path("run/config.yaml").read_text().partition("\n")[2]
     huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace(
@@ -184,7 +172,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
     )
     forge_description(RunWriter(Path("run")), "config.yaml", seal(huge))
 
-    def build(*args: object) -> None:
+    def build(*args):
         raise AssertionError("it would take all memory")
 
     monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", build)
@@ -197,9 +185,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
 
 
 @pytest.mark.parametrize(("is_stopped", "minutes"), [(False, 30.0), (True, 30.0), (False, 0.1)])
-def test_an_underused_budget_warns_first(
-    monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
-) -> None:
+def test_an_underused_budget_warns_first(monkeypatch, is_stopped, minutes):
     monkeypatch.setattr(
         plan, "measure_step", lambda *_, **__: (1000.0, 1)
     )  # so slow that one step is planned
@@ -215,9 +201,7 @@ def test_an_underused_budget_warns_first(
         assert "Resume it with `minutes=30`" in last.message
 
 
-def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     """The clock of the end of training is two minutes ahead: the machine became busier."""
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
     settings = {**SETTINGS, "steps": None, "minutes": 1.0}
@@ -228,9 +212,7 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
 
 
-def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch):
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
@@ -246,11 +228,11 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(
     assert resumed.event == "start" and resumed.num_steps == 2 + 5
 
 
-def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read() -> None:
+def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read():
     Path("text.txt").write_text(TEXT * 2, encoding="utf-8")
     settings = {**SETTINGS, "validation_chars": 324}
 
-    def evaluations(events: Any) -> list[Any]:
+    def evaluations(events):
         return [
             (event.step, event.val_nats, event.num_chars)
             for event in events

@@ -8,18 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
 from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
 from browser import dump, needs_browser
 from elements import Elements
-from fixture_types import Command
-from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
@@ -42,16 +38,14 @@ LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
 HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
 
 
-def made(
-    vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **settings: Any
-) -> Model:
+def made(vocab=None, *, seed=0, name="made", **settings):
     """A model whose weights come from a formula, large enough that its characters are neither
     certain nor random."""
     vocab = vocab or Vocab("char", ("", *LETTERS))
     sizes = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell": "lstm"}
-    config = Config(alphabet=vocab.kind, **(sizes | settings))  # type: ignore[arg-type]
+    config = Config(alphabet=vocab.kind, **(sizes | settings))
     generator = np.random.default_rng(seed)
-    tensors: dict[str, NDArray[Any]] = {}
+    tensors = {}
     for tensor, shape in weight_shapes(config, len(vocab)).items():
         tensors[tensor] = (generator.random(shape) * 2 - 1).astype(np.float32)
         if tensor.startswith("output"):
@@ -62,7 +56,7 @@ def made(
 
 
 DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))
-MODELS: dict[str, Callable[[], Model]] = {
+MODELS = {
     "lstm": lambda: made(cell="lstm"),
     "gru": lambda: made(cell="gru", hidden_size=19),
     "rnn": lambda: made(cell="rnn", num_layers=3, depth="residual", sum_outputs=True),
@@ -77,7 +71,7 @@ MODELS: dict[str, Callable[[], Model]] = {
 }
 
 
-def case(**changes: Any) -> dict[str, Any]:
+def case(**changes):
     return {"prime": "", "clamps": [], "temperature": 1.0, "seed": "1", "length": LENGTH} | changes
 
 
@@ -94,11 +88,11 @@ WRITTEN = {
 }
 
 
-def base64_of(data: bytes) -> str:
+def base64_of(data):
     return base64.b64encode(data).decode()
 
 
-def in_node(page: str, function: str, cases: Sequence[Any], folder: Path) -> list[Any]:
+def in_node(page, function, cases, folder):
     """What the programs of a page compute in node: `function` is write or restore."""
     assert NODE is not None
     (folder / "page.html").write_text(page, encoding="utf-8")
@@ -110,7 +104,7 @@ def in_node(page: str, function: str, cases: Sequence[Any], folder: Path) -> lis
 
 @needs_node
 @pytest.mark.parametrize("name", MODELS)
-def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> None:
+def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     model = MODELS[name]()
     found = in_node(to_model_page(model), "write", [*WRITTEN.values()], tmp_path)
     for one, written in zip(WRITTEN.values(), found, strict=True):
@@ -124,7 +118,7 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
 
 @needs_node
 @pytest.mark.parametrize("name", MODELS)
-def test_node_computes_the_cells_and_the_next_characters(name: str, tmp_path: Path) -> None:
+def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     model = MODELS[name]()
     one = WRITTEN["prime"] | {"length": 0}
     (found,) = in_node(to_model_page(model), "write", [one], tmp_path)
@@ -146,15 +140,13 @@ def test_a_page_begins_after_the_newlines_that_its_model_expects(tmp_path):
     assert found["text"] == expected.text
 
 
-def test_the_same_model_gives_the_same_page() -> None:
+def test_the_same_model_gives_the_same_page():
     assert to_model_page(made()) == to_model_page(made())
 
 
 @needs_node
 @pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents", "paragraphs"])
-def test_node_restores_what_was_compressed(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_node_restores_what_was_compressed(name, tmp_path, monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
     model = MODELS[name]()
     model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
@@ -171,7 +163,7 @@ def test_node_restores_what_was_compressed(
     assert restored == 3 * [base64_of(data)]
 
 
-def damaged_files(model: Model) -> list[bytes]:
+def damaged_files(model):
     """Files that are not of a model, or were changed."""
     packed = model.compress(b"abc \xc3\xa9\xff" * 4)
     files = [b"", b"a text", made(seed=1).compress(b"another model"), packed + b"\0"]
@@ -189,7 +181,7 @@ def damaged_files(model: Model) -> list[bytes]:
 
 
 @needs_node
-def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path) -> None:
+def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path):
     model = made()
     files = damaged_files(model)
     found = in_node(to_model_page(model), "restore", map(base64_of, files), tmp_path)
@@ -201,9 +193,7 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path) -> None
     assert len(set(found)) > 9
 
 
-def run_in_page(
-    folder: Path, page: str, script: str, given: object = None, *, address: str = "#text="
-) -> Any:
+def run_in_page(folder, page, script, given=None, *, address="#text="):
     """Run a script of tests/javascript in a page, and return its answer; the script finds `given` as
     GIVEN. At the end of an `address` the page opens without a text."""
     programs = [f"const GIVEN = {json.dumps(given)};"]
@@ -213,11 +203,10 @@ def run_in_page(
     (folder / "page.html").write_text(html, encoding="utf-8")
     elements = dump((folder / "page.html").as_uri() + address, folder)
     answer = re.search(r'data-answer="([^"]*)"', elements)
-    assert answer is not None
     return json.loads(unescape(answer[1]))
 
 
-def text_of(elements: str, name: str) -> str:
+def text_of(elements, name):
     """The text of the element with an id, whose elements are spans."""
     found = re.search(rf'<(\w+)[^>]* id="{name}"[^>]*>(.*?)</\1>', elements, re.S)
     assert found is not None, elements[:2000]
@@ -225,7 +214,7 @@ def text_of(elements: str, name: str) -> str:
 
 
 @pytest.fixture
-def exported(alphabet_run: Path, tmp_path: Path, command: Command) -> str:
+def exported(alphabet_run, tmp_path, command):
     """The elements of an exported page that has generated a text."""
     assert command("export", alphabet_run, tmp_path / "page.html").code == 0
     settings = "text=abc\u00e5&temp=1.5&seed=7&length=400&clamp=0:2%3D0.35&write=1"
@@ -233,9 +222,7 @@ def exported(alphabet_run: Path, tmp_path: Path, command: Command) -> str:
 
 
 @needs_browser
-def test_an_exported_page_generates_what_its_command_does(
-    alphabet_run: Path, command: Command, exported: str
-) -> None:
+def test_an_exported_page_generates_what_its_command_does(alphabet_run, command, exported):
     words = shlex.split(text_of(exported, "command"))
     options = "--temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
     assert words == ["charrnn", "sample", f"{alphabet_run.name}@1", *options.split()]
@@ -257,7 +244,7 @@ def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, co
 
 
 @needs_browser
-def test_an_exported_page_says_what_it_does(alphabet_run: Path, exported: str) -> None:
+def test_an_exported_page_says_what_it_does(alphabet_run, exported):
     assert 'data-done="true"' in exported
     assert 'id="problem" role="alert" hidden' in exported
     assert "Not in the alphabet, and left out: \u00e5" in text_of(exported, "left-out")
@@ -265,10 +252,9 @@ def test_an_exported_page_says_what_it_does(alphabet_run: Path, exported: str) -
     assert "400 characters" in text_of(exported, "progress")
 
 
-def test_the_page_allows_its_own_programs_only() -> None:
+def test_the_page_allows_its_own_programs_only():
     page = to_model_page(made())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
-    assert policy is not None
     assert policy[1].startswith("default-src 'none';")
     assert "unsafe" not in policy[1]
     for tag, content in re.findall(r"(?s)<(style|script)>(.*?)</\1>", page):
@@ -276,7 +262,7 @@ def test_the_page_allows_its_own_programs_only() -> None:
         assert f"'sha256-{base64_of(hashlib.sha256(content.encode()).digest())}'" in policy[1]
 
 
-def test_the_page_asks_the_network_for_nothing() -> None:
+def test_the_page_asks_the_network_for_nothing():
     page = to_model_page(made())
     read = Elements(page)
     names = {name for name, _ in read.attributes}
@@ -287,11 +273,11 @@ def test_the_page_asks_the_network_for_nothing() -> None:
     assert not re.search(r"https?:|url\(|fetch\(|XMLHttp|innerHTML|eval\(|Function\(", programs)
 
 
-def test_no_program_computes_by_functions_in_which_browsers_differ() -> None:
+def test_no_program_computes_by_functions_in_which_browsers_differ():
     assert not re.search(r"Math\.(exp|log|tanh|pow|sin)\b", to_model_page(made()))
 
 
-def test_no_name_and_no_character_becomes_markup() -> None:
+def test_no_name_and_no_character_becomes_markup():
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
     page = to_model_page(made(vocab, name=HOSTILE))
     assert Elements(page).tags == Elements(to_model_page(made())).tags, "not one element more"
@@ -301,7 +287,7 @@ def test_no_name_and_no_character_becomes_markup() -> None:
     assert (model["name"], model["characters"]) == (HOSTILE, list(vocab.characters))
 
 
-def guesses(model: Model, text: str) -> list[str]:
+def guesses(model, text):
     """The most likely next characters, as the page shows them."""
     logits, _ = model.generator._make_stepper("int8").read(model.generator.encode_prime(text))
     best = np.argsort(-next_char_probs(logits, Shaping(), (0,))[0], kind="stable")[:10]
@@ -310,32 +296,29 @@ def guesses(model: Model, text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def two_layers() -> Model:
+def two_layers():
     return made(cell="gru", num_layers=2)
 
 
 @pytest.fixture(scope="module")
-def cells(two_layers: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def cells(two_layers, tmp_path_factory):
     """What a page shows while cells are chosen, the text is edited and a cell is clamped."""
     found_cells = [
         FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
         FoundCell(detector="comment", layer=0, unit=16, gain=0.9),
     ]
     page = to_model_page(two_layers, found_cells)
-    found: dict[str, Any] = run_in_page(tmp_path_factory.mktemp("cells"), page, "cells")
-    return found
+    return run_in_page(tmp_path_factory.mktemp("cells"), page, "cells")
 
 
 @needs_browser
-def test_found_cells_are_offered(cells: dict[str, Any]) -> None:
+def test_found_cells_are_offered(cells):
     assert cells["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
     assert cells["opened"] == "cell 0:16 (h), which follows comment"
 
 
 @needs_browser
-def test_the_next_characters_are_those_of_the_text(
-    two_layers: Model, cells: dict[str, Any]
-) -> None:
+def test_the_next_characters_are_those_of_the_text(two_layers, cells):
     assert cells["beginning"]["bars"] == guesses(two_layers, "")
     assert cells["beginning"]["after"].startswith("At the beginning")
     assert cells["typed"]["bars"] == guesses(two_layers, "ab")
@@ -343,20 +326,20 @@ def test_the_next_characters_are_those_of_the_text(
 
 
 @needs_browser
-def test_a_click_on_a_character_appends_it(two_layers: Model, cells: dict[str, Any]) -> None:
+def test_a_click_on_a_character_appends_it(two_layers, cells):
     most_likely = two_layers.predict("ab", top=1)[0].character
     assert cells["clicked"]["text"] == "ab" + most_likely
     assert cells["clicked"]["read"] == "ab" + most_likely
 
 
 @needs_browser
-def test_a_key_moves_in_the_text(two_layers: Model, cells: dict[str, Any]) -> None:
+def test_a_key_moves_in_the_text(two_layers, cells):
     assert cells["moved"]["bars"] == guesses(two_layers, "ab")
     assert "\u201cab\u201d" in cells["moved"]["after"]
 
 
 @needs_browser
-def test_a_cell_is_chosen_and_clamped(cells: dict[str, Any]) -> None:
+def test_a_cell_is_chosen_and_clamped(cells):
     assert "cell 0:4 (h)" in cells["chosen"]["caption"]
     assert cells["clamped"]["value"] == "\u22120.50"
     assert cells["clamped"]["command"].endswith("--clamp 0:4=-0.5")
@@ -364,7 +347,7 @@ def test_a_cell_is_chosen_and_clamped(cells: dict[str, Any]) -> None:
 
 
 @needs_browser
-def test_a_text_is_stopped_and_another_written(two_layers: Model, tmp_path: Path) -> None:
+def test_a_text_is_stopped_and_another_written(two_layers, tmp_path):
     found = run_in_page(tmp_path, to_model_page(two_layers), "writing")
     assert found["stopped"]["done"] == "false"
     assert 0 < found["stopped"]["numChars"] < 20_000
@@ -375,7 +358,7 @@ def test_a_text_is_stopped_and_another_written(two_layers: Model, tmp_path: Path
 
 
 @needs_browser
-def test_a_page_opens_with_a_text_that_is_being_written(two_layers: Model, tmp_path: Path) -> None:
+def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
     found = run_in_page(tmp_path, to_model_page(two_layers), "opening", address="")
     assert found["about"].startswith("A recurrent network of 40 GRU cells that has read")
     whole = two_layers.sample(length=1000, seed=1, temperature=0.8).text
@@ -386,9 +369,7 @@ def test_a_page_opens_with_a_text_that_is_being_written(two_layers: Model, tmp_p
 
 
 @needs_browser
-def test_dropped_files_are_restored(
-    two_layers: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dropped_files_are_restored(two_layers, tmp_path, monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
     text = 10 * two_layers.sample(length=200, seed=3).text.encode()
     packed = two_layers.compress(text)
@@ -408,7 +389,7 @@ def test_dropped_files_are_restored(
 
 
 @needs_browser
-def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
+def test_the_command_is_that_of_the_text_shown(tmp_path):
     model = MODELS["bytes"]()
     found = run_in_page(tmp_path, to_model_page(model), "command")
     usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
@@ -423,24 +404,23 @@ def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
 
 
 @needs_browser
-def test_the_address_is_that_of_the_text_shown(tmp_path: Path) -> None:
+def test_the_address_is_that_of_the_text_shown(tmp_path):
     found = run_in_page(tmp_path, to_model_page(MODELS["bytes"]()), "command")
     length = re.search(r"--length (\d+)", found["stopped"])
-    assert length is not None
     # Not the length that was asked for, nor the clamp.
     expected = {"text": "ab", "temp": "0.8", "seed": "1", "length": length[1], "cell": "0:0"}
     assert parse_qs(found["address"][1:]) == {name: [value] for name, value in expected.items()}
 
 
 @needs_browser
-def test_no_text_is_too_long_or_has_half_a_character(tmp_path: Path) -> None:
+def test_no_text_is_too_long_or_has_half_a_character(tmp_path):
     found = run_in_page(tmp_path, to_model_page(MODELS["bytes"]()), "limits")
     assert found["clicked"] == ["aba", "aba"]
     assert found["followed"] == ["ab", "ab"]
 
 
 @needs_browser
-def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) -> None:
+def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     model = made(Vocab("char", ("", *dict.fromkeys(HOSTILE))), name=HOSTILE, num_layers=2)
     (tmp_path / "page.html").write_text(to_model_page(model), encoding="utf-8")
     settings = "text=<\u202e&cell=1:3&length=60&write=1&temp=1"
@@ -453,7 +433,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) ->
     assert elements.count("<script") == 5
 
 
-REFUSED: dict[str, dict[str, Any]] = {
+REFUSED = {
     "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
         "cell": "peephole"
     },
@@ -465,20 +445,20 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_the_page_does_not_run_is_refused(tmp_path: Path, message: str) -> None:
+def test_what_the_page_does_not_run_is_refused(tmp_path, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         made(**REFUSED[message]).export(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
+def test_weights_that_are_not_finite_are_refused():
     diverged = made()
     diverged.tensors["layers.0.weight_hh_l0"][0, 0] = np.nan
     with pytest.raises(UsageError, match="not finite: its training diverged"):
         to_model_page(diverged)
 
 
-def test_a_page_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(model_page, "MAX_BYTES", len(to_model_page(made())) - 1)
     with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than 0 MB"):
         to_model_page(made())

@@ -13,12 +13,11 @@ from charrnn.views.theme import (
     HUES,
     NUM_SHADES,
     PAPERS,
-    Background,
     Palette,
     to_oklab,
 )
 
-BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
+BACKGROUNDS = ("dark", "light", "unknown")
 DEFICIENCIES = {
     # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
     "protanopia": (
@@ -42,25 +41,23 @@ APART = 0.15
 """
 
 
-def simulated(colour: str, deficiency: str) -> str:
+def simulated(colour, deficiency):
     """A colour as a reader with the deficiency sees it."""
     linear = palette._linear(colour)
     seen = (sum(map(math.prod, zip(row, linear, strict=True))) for row in DEFICIENCIES[deficiency])
     return palette._encoded(*seen)
 
 
-def distance(one: str, other: str) -> float:
+def distance(one, other):
     return math.dist(to_oklab(one), to_oklab(other))
 
 
-def colours_of(style: Style) -> tuple[str, str]:
+def colours_of(style):
     """The background and the text of a style."""
-    assert style.bgcolor is not None
-    assert style.color is not None
     return style.bgcolor.get_truecolor().hex, style.color.get_truecolor().hex
 
 
-def test_oklab_of_the_primaries() -> None:
+def test_oklab_of_the_primaries():
     # Ottosson (2020) lists white and the primaries to three digits; here to four, from the matrices
     # of CSS Color 4.
     for colour, expected in (
@@ -77,7 +74,7 @@ def test_oklab_of_the_primaries() -> None:
 
 
 @pytest.mark.parametrize("background", ["light", "dark"])
-def test_the_page_is_the_middle_and_lightness_is_monotone(background: Background) -> None:
+def test_the_page_is_the_middle_and_lightness_is_monotone(background):
     shades = palette.steps(background) | {0: (PAPERS[background].paper, PAPERS[background].ink)}
     assert sorted(shades) == list(range(-NUM_SHADES, NUM_SHADES + 1))
     lightness = [to_oklab(shades[step][0])[0] for step in sorted(shades)]
@@ -94,7 +91,7 @@ def test_the_page_is_the_middle_and_lightness_is_monotone(background: Background
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("hue", HUES)
-def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hue: str) -> None:
+def test_shades_are_equally_far_apart_and_inside_srgb(background, hue):
     shades = [
         PAPERS[background].paper,
         *(palette.shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1)),
@@ -111,9 +108,7 @@ def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hu
 
 @pytest.mark.parametrize("hue", HUES)
 @pytest.mark.parametrize("background", ["light", "dark"])
-def test_the_text_on_all_shades_is_dark_or_on_all_of_them_light(
-    background: Background, hue: str
-) -> None:
+def test_the_text_on_all_shades_is_dark_or_on_all_of_them_light(background, hue):
     drawn = Palette(background)
     styles = [drawn.share(hue, step / NUM_SHADES) for step in range(1, NUM_SHADES + 1)]
     inks = [colours_of(style)[1] for style in styles if style.bgcolor]
@@ -122,7 +117,7 @@ def test_the_text_on_all_shades_is_dark_or_on_all_of_them_light(
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("hue", HUES)
-def test_text_is_legible_on_every_shade(background: Background, hue: str) -> None:
+def test_text_is_legible_on_every_shade(background, hue):
     drawn = Palette(background)
     styles = [
         style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))
@@ -134,9 +129,7 @@ def test_text_is_legible_on_every_shade(background: Background, hue: str) -> Non
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_the_ends_stay_apart_for_colour_blind_readers(
-    deficiency: str, background: Background
-) -> None:
+def test_the_ends_stay_apart_for_colour_blind_readers(deficiency, background):
     drawn = Palette(background)
     for strength in (1.0, 0.75, 0.5):
         low, _ = colours_of(drawn.value(-strength))
@@ -154,7 +147,5 @@ def test_the_ends_stay_apart_for_colour_blind_readers(
         ({BACKGROUND_VARIABLE: "dark"}, "dark"),
     ],
 )
-def test_the_background_is_the_one_that_is_named(
-    environment: dict[str, str], background: Background
-) -> None:
+def test_the_background_is_the_one_that_is_named(environment, background):
     assert palette.background_of(environment) == background

@@ -1,11 +1,8 @@
 """Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in
 memory is."""
 
-from pathlib import Path
-
 import pytest
 from conftest import SMALL_RUN
-from fixture_types import Command
 
 import charrnn
 from charrnn.reports import copies, novelty
@@ -15,7 +12,7 @@ from charrnn.text.vocab import Vocab
 TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
 
 
-def make_part(folder: Path, alphabet: str, begin: int, end: int) -> CorpusPart:
+def make_part(folder, alphabet, begin, end):
     path = folder / "text.txt"
     path.write_text(TEXT, encoding="utf-8")
     vocab = (
@@ -27,7 +24,7 @@ def make_part(folder: Path, alphabet: str, begin: int, end: int) -> CorpusPart:
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_path: Path) -> None:
+def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet, tmp_path):
     part = make_part(tmp_path, alphabet, 100, 700)
     whole = TEXT if alphabet == "char" else TEXT.encode()
     expected = whole[100:700]
@@ -38,15 +35,15 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
     assert part.context == whole[:100]
     assert len(part.ids) == 700
     assert part.num_bytes == len(expected if isinstance(expected, bytes) else expected.encode())
-    unknown = expected.count("—") + expected.count("ж") if isinstance(expected, str) else 0  # type: ignore[arg-type]
+    unknown = expected.count("—") + expected.count("ж") if isinstance(expected, str) else 0
     assert part.num_unknown == unknown
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_from_a_part(alphabet, tmp_path, monkeypatch):
     part = make_part(tmp_path, alphabet, 100, 2_000)
     whole = part[:]
-    asked: str | bytes = (
+    asked = (
         "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"
     )
     if isinstance(whole, bytes):
@@ -59,16 +56,14 @@ def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.trained
-def test_no_command_decodes_the_whole_corpus(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     config = charrnn.Config(corpus=("text.txt",), split=(0.3, 0.7), **{**SMALL_RUN, "steps": 1})
     list(charrnn.train(config, out=tmp_path / "run"))
-    lengths: list[int] = []
+    lengths = []
     decode = Corpus.text
 
-    def text(corpus: Corpus, begin: int = 0, end: int | None = None) -> str | bytes:
+    def text(corpus, begin=0, end=None):
         decoded = decode(corpus, begin, end)
         lengths.append(len(decoded))
         return decoded

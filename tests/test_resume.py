@@ -6,15 +6,12 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import SMALL_FLAGS, SMALL_RUN
-from fixture_types import Command
 from saved_runs import FILES, metrics_of
 from synthetic import make_corpus
 
@@ -32,36 +29,36 @@ from charrnn.training.loop import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
-SETTINGS: dict[str, Any] = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4}
+SETTINGS = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4}
 SETTINGS |= {"steps": 12, "evaluate_every": 5, "save_every": 4}
 
 
 class Keyboard(io.BytesIO):
     """Standard input that is a terminal."""
 
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
 @pytest.fixture
-def text_file(command: Command, tmp_path: Path) -> Path:
+def text_file(command, tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(TEXT.encode())
     return path
 
 
-def make_config(**changes: Any) -> Any:
+def make_config(**changes):
     return charrnn.Config(**{"corpus": ("text.txt",), **SETTINGS, **changes})
 
 
-def stop_after(num_steps: int) -> Callable[[], bool]:
+def stop_after(num_steps):
     """Yes, once `num_steps` steps were taken since training went on: it is asked before each
     step."""
     asked = iter(range(num_steps))
     return lambda: next(asked, None) is None
 
 
-def train(name: str, *, stop: int | None = None, **changes: Any) -> Path:
+def train(name, *, stop=None, **changes):
     should_stop = stop_after(10**9 if stop is None else stop)
     *_, done = charrnn.train(
         make_config(**changes), out=Path("checkpoints", name), should_stop=should_stop
@@ -71,13 +68,13 @@ def train(name: str, *, stop: int | None = None, **changes: Any) -> Path:
     return Path(done.run)
 
 
-def saved_files(run: Path, step: str | None = None) -> dict[str, bytes]:
+def saved_files(run, step=None):
     """The bytes of every file of a checkpoint, by default the latest."""
     folder = run / (step or (run / "latest").read_text().strip())
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
+def test_a_changed_text_is_refused(command, text_file):
     train("run", stop=3)
     text_file.write_bytes((TEXT[:-1] + "!").encode())
     ran = command("train", "--resume", "run")
@@ -90,17 +87,12 @@ def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
     assert command("train", "--resume", "run").code == 0
 
 
-def num_steps_told(run: Path) -> list[int]:
+def num_steps_told(run):
     return [record["step"] for record in metrics_of(run) if record["event"] == "step"]
 
 
 @pytest.mark.parametrize("budget", [("--steps", 2), ("--epochs", 0.001), ("--minutes", 1)])
-def test_a_budget_that_is_used_up_is_refused(
-    command: Command,
-    text_file: Path,
-    budget: tuple[str, float],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_budget_that_is_used_up_is_refused(command, text_file, budget, monkeypatch):
     train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 90.0)
     ran = command("train", "--resume", "run", *budget)
@@ -114,9 +106,7 @@ def test_a_budget_that_is_used_up_is_refused(
     assert "counts from the start of the run: give more, or leave it out" in second
 
 
-def test_minutes_are_those_of_the_whole_run(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     """It has trained for one minute; of the second, five steps of ten seconds and validations."""
     run = train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
@@ -128,7 +118,7 @@ def test_minutes_are_those_of_the_whole_run(
     assert (config.minutes, config.steps) == (None, 8)
 
 
-def test_epochs_given_again_end_in_the_same_bytes(command: Command, text_file: Path) -> None:
+def test_epochs_given_again_end_in_the_same_bytes(command, text_file):
     whole = train("whole", steps=None, epochs=0.5)
     run = train("run", steps=None, epochs=0.5, stop=3)
     assert command("train", "--resume", "run", "--epochs", 0.5).code == 0
@@ -136,9 +126,7 @@ def test_epochs_given_again_end_in_the_same_bytes(command: Command, text_file: P
     assert num_steps_told(run) == num_steps_told(whole)
 
 
-def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(
-    command: Command, text_file: Path
-) -> None:
+def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command, text_file):
     run = train("run", stop=3, keep=0, steps=400)
     [name] = RunWriter(run).checkpoints()
     (run / name).rename(run / f".{name}.old-7")
@@ -150,9 +138,9 @@ def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(
     ), "as they were given"
 
 
-def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file: Path) -> None:
+def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file):
     run = train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400)
-    seen: list[Any] = []
+    seen = []
     for changes in (
         {"epochs": 9.0},
         {"steps": 4000},
@@ -171,9 +159,9 @@ def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file
     with closing(
         charrnn.resume(run, {"steps": 40_000})
     ) as events:  # which ends before it has saved a step
-        assert next(events).config["evaluate_every"] == 5000  # type: ignore[union-attr]
+        assert next(events).config["evaluate_every"] == 5000
     start, *_ = charrnn.resume(run, {"steps": 800}, should_stop=stop_after(1))
-    assert start.config["evaluate_every"] == 100  # type: ignore[union-attr]
+    assert start.config["evaluate_every"] == 100
     seconds = [
         json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()
     ]
@@ -182,7 +170,7 @@ def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file
     )
 
 
-def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
+def test_nothing_is_left_to_do_in_a_finished_run(command, text_file):
     run = train("run")
     before = (saved_files(run), metrics_of(run), (run / "samples.txt").read_text())
     ran = command("train", "--resume")
@@ -192,7 +180,7 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
     assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
 
 
-def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -> None:
+def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
     ran = command("train", "-", "--steps", 2, *SMALL_FLAGS, stdin=TEXT.encode())
     assert ran.code == 0 and "\n  charrnn evaluate --text FILE\n" in ran.err
     other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
@@ -220,9 +208,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(
-    command: Command, tmp_path: Path
-) -> None:
+def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     threading.Thread(
         target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True
@@ -237,7 +223,7 @@ def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(
     )
 
 
-def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_that_it_waits_for_the_keyboard(capsys):
     keyboard = Keyboard(TEXT.encode())
     for quiet, expected in (
         (False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"),
@@ -252,9 +238,7 @@ def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("what", "said"), [("the folder", "cannot write"), ("lock", "was moved or removed")]
 )
-def test_a_run_that_is_removed_while_it_trains_is_no_success(
-    tmp_path: Path, what: str, said: str
-) -> None:
+def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path, what, said):
     """Saving into what is left would leave a folder that no command takes for a run."""
     (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
     config = charrnn.Config(
@@ -273,7 +257,7 @@ def test_a_run_that_is_removed_while_it_trains_is_no_success(
 
 NUM_CHARS = 711  # 639 to learn from, in 4 rows of 16: just under ten steps an epoch, which so ends amid a window.
 EPOCH = 10
-EPOCHS: dict[str, Any] = {
+EPOCHS = {
     "zoneout": 0.1,
     "weight_drop": 0.1,
     "steps": 2 * EPOCH,
@@ -296,9 +280,7 @@ EPOCHS: dict[str, Any] = {
     ],
     ids=["lstm", "gru rmsprop"],
 )
-def test_resuming_at_any_step_equals_an_uninterrupted_run(
-    text_file: Path, steps: Any, changes: dict[str, Any]
-) -> None:
+def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file, steps, changes):
     text_file.write_text(TEXT[:NUM_CHARS])
     uninterrupted = train("uninterrupted", **EPOCHS, keep=100, **changes)
     logged = metrics_of(uninterrupted)
@@ -321,7 +303,7 @@ def test_resuming_at_any_step_equals_an_uninterrupted_run(
         assert metrics_of(run.path) == [record for record in logged if record["step"] <= last]
 
 
-def test_saving_validating_and_sampling_do_not_change_the_weights(text_file: Path) -> None:
+def test_saving_validating_and_sampling_do_not_change_the_weights(text_file):
     never = train("never", save_every=10**6, evaluate_every=10**6)
     always = train("always", save_every=1, evaluate_every=1, keep=0)
     for name in ("model.safetensors", "training.safetensors"):
@@ -331,7 +313,7 @@ def test_saving_validating_and_sampling_do_not_change_the_weights(text_file: Pat
     )
 
 
-def test_any_other_setting_is_refused_by_name(text_file: Path) -> None:
+def test_any_other_setting_is_refused_by_name(text_file):
     run = train("run", steps=1)
     before = {
         path: (path.stat().st_mtime_ns, path.read_bytes())

@@ -9,15 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from http.client import HTTPConnection, HTTPMessage
-from typing import Any
+from http.client import HTTPConnection
 
 import pytest
-from conftest import TrainedRun
-from fixture_types import Command
 
 import charrnn
 from charrnn.errors import UsageError
@@ -35,23 +31,21 @@ class Served:
     address: str
     model: charrnn.Model
 
-    def complete(self, token: str = "none", prompt: Any = "a", **options: Any) -> Any:
+    def complete(self, token="none", prompt="a", **options):
         client = pytest.importorskip("openai").OpenAI(
             base_url=f"{self.address}/v1", api_key=token, max_retries=0, timeout=600
         )
         assert [model.id for model in client.models.list()] == [self.model.name]
         return client.completions.create(model="any", prompt=prompt, **options)
 
-    def choices(self, *, stream: bool = False, **options: Any) -> list[Any]:
+    def choices(self, *, stream=False, **options):
         """Return the choices of an answer, or those of all events of a stream."""
         answer = self.complete(stream=stream, **options)
         if not stream:
             return list(answer.choices)
         return [event.choices[0] for event in answer]
 
-    def ask(
-        self, path: str, content: bytes | None = None, **headers: str
-    ) -> tuple[int, bytes, HTTPMessage]:
+    def ask(self, path, content=None, **headers):
         """Return the status, the content and the headers of the answer to a GET, or to a POST."""
         given = {"content-type": "application/json"} | {
             name.replace("_", "-"): text for name, text in headers.items()
@@ -63,7 +57,7 @@ class Served:
             return answer.status, answer.read(), answer.headers
 
 
-def _start(model: charrnn.Model, token: str | None) -> Iterator[Served]:
+def _start(model, token):
     listening = bind("127.0.0.1", 0)
     app = completions.Server(model, token).app(OWN_NAMES)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -78,11 +72,11 @@ def _start(model: charrnn.Model, token: str | None) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def served(lstm: TrainedRun) -> Iterator[Served]:
+def served(lstm):
     yield from _start(charrnn.load(lstm.path), None)
 
 
-def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served: Served) -> None:
+def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served):
     options = {"prompt": "a", "max_tokens": 40, "seed": 7, "temperature": 0.8, "logprobs": 1}
     [choice] = served.complete(**options).choices
     expected = served.model.sample(prime="a", length=40, seed=7, temperature=0.8)
@@ -98,7 +92,7 @@ def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served: Served) -
     assert (events[-1].usage.prompt_tokens, events[-1].usage.completion_tokens) == (1, 40)
 
 
-def test_several_prompts_with_several_texts_and_a_stop(served: Served) -> None:
+def test_several_prompts_with_several_texts_and_a_stop(served):
     expected = [text.text for text in served.model.samples(2, prime="a", length=30, seed=1)]
     answer = served.complete(prompt=["a", "e"], n=2, max_tokens=30, seed=1, echo=True)
     assert [choice.text for choice in answer.choices[:2]] == ["a" + text for text in expected]
@@ -118,14 +112,14 @@ def test_without_a_prompt_a_text_begins_as_texts_begin(served, is_echoed):
     assert choice.logprobs.token_logprobs == pytest.approx(logprobs, abs=1e-4)
 
 
-def test_a_text_ends_before_a_stop_string(served: Served) -> None:
+def test_a_text_ends_before_a_stop_string(served):
     expected = served.model.sample(prime="a", length=30, seed=1).text
     [choice] = served.complete(stop=[expected[9]], max_tokens=30, seed=1).choices
     assert choice.text == expected.partition(expected[9])[0]
     assert choice.finish_reason == "stop"
 
 
-def _logprobs(model: charrnn.Model, text: str, context: str = "") -> list[float]:
+def _logprobs(model, text, context=""):
     """Return the model's log-probability of each character of a text, as torch computes it."""
     trace = model.trace(text, context=context)
     return [-bits * math.log(2) for bits in trace.bits.tolist()]
@@ -133,11 +127,9 @@ def _logprobs(model: charrnn.Model, text: str, context: str = "") -> list[float]
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("max_tokens", [0, 3])
-def test_echo_gives_the_likelihood_of_a_prompt(
-    served: Served, max_tokens: int, *, stream: bool
-) -> None:
+def test_echo_gives_the_likelihood_of_a_prompt(served, max_tokens, *, stream):
     options = {"echo": True, "logprobs": 2, "max_tokens": max_tokens, "seed": 1}
-    logprobs: dict[str, list[Any]] = {}
+    logprobs = {}
     for choice in served.choices(prompt="and the word", stream=stream, **options):
         for name, values in choice.logprobs.model_dump().items():
             logprobs[name] = logprobs.get(name, []) + values
@@ -149,7 +141,7 @@ def test_echo_gives_the_likelihood_of_a_prompt(
     assert logprobs["token_logprobs"][1:] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_most_likely_characters_are_those_of_predict(served: Served) -> None:
+def test_the_most_likely_characters_are_those_of_predict(served):
     [choice] = served.choices(prompt="and", echo=True, logprobs=5, max_tokens=1, temperature=0)
     found = choice.logprobs.top_logprobs[-1]
     expected = served.model.predict("and", top=5)
@@ -160,7 +152,7 @@ def test_the_most_likely_characters_are_those_of_predict(served: Served) -> None
     assert choice.logprobs.token_logprobs[-1] == max(found.values())
 
 
-def test_a_token_stands_in_its_list_however_unlikely_it_is(served: Served) -> None:
+def test_a_token_stands_in_its_list_however_unlikely_it_is(served):
     [choice] = served.choices(prompt="azq", echo=True, logprobs=0, max_tokens=0)
     assert choice.finish_reason == "length"
     for token, logprob, top in list(
@@ -174,9 +166,7 @@ def test_a_token_stands_in_its_list_however_unlikely_it_is(served: Served) -> No
         assert top == {token: logprob}
 
 
-def test_a_document_is_measured_after_its_end_symbol(
-    train_run: Callable[..., TrainedRun],
-) -> None:
+def test_a_document_is_measured_after_its_end_symbol(train_run):
     run = train_run("lines-001", steps=20, hidden_size=8, documents="lines")
     for served in _start(charrnn.load(run.path), None):
         asked = {"echo": True, "logprobs": 0, "max_tokens": 0}
@@ -187,7 +177,7 @@ def test_a_document_is_measured_after_its_end_symbol(
         assert alone.logprobs.token_logprobs[1:] == pytest.approx(expected[1:], abs=1e-4)
 
 
-def test_ids_of_characters_are_a_prompt(served: Served) -> None:
+def test_ids_of_characters_are_a_prompt(served):
     ids = served.model.vocab.encode("and").tolist()
     options = {"max_tokens": 9, "seed": 2, "echo": True}
     [of_text] = served.choices(prompt="and", **options)
@@ -196,8 +186,8 @@ def test_ids_of_characters_are_a_prompt(served: Served) -> None:
         assert of_ids.text == of_text.text
 
 
-def test_a_tokenizer_counts_characters(served: Served) -> None:
-    def ask(path: str, **asked: Any) -> Any:
+def test_a_tokenizer_counts_characters(served):
+    def ask(path, **asked):
         return json.loads(served.ask(path, json.dumps(asked).encode())[1])
 
     assert json.loads(served.ask("/tokenizer_info")[1])["bos_token"] == "\n"
@@ -219,9 +209,7 @@ def test_a_tokenizer_counts_characters(served: Served) -> None:
         {"stop": None, "top_k": -1, "top_p": 1, "min_p": 0, "n": 1},
     ],
 )
-def test_neutral_values_that_clients_send_change_nothing(
-    served: Served, neutral: dict[str, Any]
-) -> None:
+def test_neutral_values_that_clients_send_change_nothing(served, neutral):
     body = {"prompt": "a", "max_tokens": 20, "seed": 3} | neutral
     status, answer, _ = served.ask("/v1/completions", json.dumps(body).encode())
     assert status == 200
@@ -240,15 +228,13 @@ def test_neutral_values_that_clients_send_change_nothing(
         {"top_k": -2},
     ],
 )
-def test_what_a_character_model_does_not_do_is_refused(
-    served: Served, wanted: dict[str, Any]
-) -> None:
+def test_what_a_character_model_does_not_do_is_refused(served, wanted):
     status, answer, _ = served.ask("/v1/completions", json.dumps(wanted).encode())
     assert status == 400
     assert next(iter(wanted)) in json.loads(answer)["error"]["message"]
 
 
-def test_every_option_of_the_distribution_is_taken(served: Served) -> None:
+def test_every_option_of_the_distribution_is_taken(served):
     options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.02}
     assert {*options} == {field.name for field in fields(Shaping)}
     body = {"prompt": "a", "max_tokens": 40, "seed": 3} | options
@@ -257,8 +243,8 @@ def test_every_option_of_the_distribution_is_taken(served: Served) -> None:
     assert choice["text"] == served.model.sample(prime="a", length=40, seed=3, **options).text
 
 
-def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> None:
-    def ask(seed: int) -> str:
+def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
+    def ask(seed):
         return served.complete(prompt="ae"[seed % 2], max_tokens=200, seed=seed).choices[0].text
 
     with ThreadPoolExecutor() as threads:
@@ -293,15 +279,13 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
         (b'{"prompt": "\\ud800"}', "prompt"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_its_reason(
-    served: Served, body: bytes, reason: str
-) -> None:
+def test_what_cannot_be_answered_is_refused_with_its_reason(served, body, reason):
     status, answer, _ = served.ask("/v1/completions", body)
     assert status == 400
     assert reason in json.loads(answer)["error"]["message"]
 
 
-def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> None:
+def test_requests_of_other_sites_and_large_ones_are_refused(served):
     assert served.ask("/v1/completions", b"{}", content_type="text/plain")[0] == 415
     json_type = "Application/JSON ; x=y"
     assert served.ask("/v1/completions", b'{"max_tokens": 1}', content_type=json_type)[0] == 200
@@ -309,7 +293,7 @@ def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> N
     assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
 
 
-def test_other_paths_say_what_there_is(served: Served) -> None:
+def test_other_paths_say_what_there_is(served):
     assert served.ask("/../config.yaml")[0] == 404
     assert served.ask("/v1/models/another")[0] == 404
     assert json.loads(served.ask("/v1/models/lstm-001")[1])["id"] == "lstm-001"
@@ -318,7 +302,7 @@ def test_other_paths_say_what_there_is(served: Served) -> None:
     assert "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
 
 
-def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
+def test_a_token_is_asked_of_clients_and_browsers(lstm):
     for served in _start(charrnn.load(lstm.path), "secret"):
         assert served.complete("secret", max_tokens=3).choices[0].text
         with pytest.raises(
@@ -336,7 +320,7 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
     ("host", "is_local"),
     [("127.0.0.2", True), ("::1", True), ("LocalHost", True), ("example.org", False)],
 )
-def test_only_this_machine_reaches_a_loopback_address(host: str, is_local: bool) -> None:
+def test_only_this_machine_reaches_a_loopback_address(host, is_local):
     assert is_loopback(host) == is_local
 
 
@@ -350,24 +334,20 @@ def test_only_this_machine_reaches_a_loopback_address(host: str, is_local: bool)
         ("pé", "0.0.0.0", "CHARRNN_TOKEN must be printable ASCII"),
     ],
 )
-def test_an_address_that_cannot_be_or_is_open_is_refused(
-    token: str, host: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_cannot_be_or_is_open_is_refused(token, host, reason, monkeypatch):
     monkeypatch.setenv("CHARRNN_TOKEN", token)
     with pytest.raises(UsageError, match=reason):
         serve(ServeOptions(run="nowhere", host=host, port=0))
 
 
-def test_a_port_out_of_range_is_refused(command: Command) -> None:
+def test_a_port_out_of_range_is_refused(command):
     ran = command("serve", "--port", 70000)
     assert ran.code == 2
     assert "--port" in ran.err
 
 
 @pytest.mark.parametrize("kind", ["byte", "documents"])
-def test_bytes_and_documents_are_counted_as_they_are_drawn(
-    kind: str, byte_run: TrainedRun, train_run: Callable[..., TrainedRun]
-) -> None:
+def test_bytes_and_documents_are_counted_as_they_are_drawn(kind, byte_run, train_run):
     run = (
         byte_run
         if kind == "byte"
@@ -387,7 +367,7 @@ def test_bytes_and_documents_are_counted_as_they_are_drawn(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_ends_it_during_a_request(lstm: TrainedRun) -> None:
+def test_ctrl_c_ends_it_during_a_request(lstm):
     command = [sys.executable, "-m", "charrnn", "serve", str(lstm.path), "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -1,33 +1,27 @@
 """The trainer: one step equals the formulas, a restored one is the same to the bit. T window, B
 rows, V vocabulary."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from hand_built import small_config
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at
-from charrnn.training.trainer import StepResult, Trainer
+from charrnn.training.trainer import Trainer
 
 V, B, T = 9, 7, 6
 CPU = torch.device("cpu")
 
 
-def make_trainer(cell: str = "lstm", **changes: Any) -> Trainer:
+def make_trainer(cell="lstm", **changes):
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     return Trainer(small_config(cell=cell, **changes), BatchRows(ids, B), V, CPU)
 
 
-def everything(trainer: Trainer) -> dict[str, Tensor]:
+def everything(trainer):
     """A copy of every number that a trainer changes."""
     tensors = {f"weights {name}": value for name, value in trainer.network.state_dict().items()}
     tensors |= {f"averaged {name}": value for name, value in trainer.averaged.state_dict().items()}
@@ -41,16 +35,13 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def assert_equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+def assert_equal(first, second):
     """To the bit."""
     assert first.keys() == second.keys()
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
 
-Saved = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, int]]
-
-
-def save(trainer: Trainer) -> Saved:
+def save(trainer):
     """What a run folder would hold: the numbers as they are now, apart from the trainer's own
     memory."""
     tensors, counters = trainer.snapshot()
@@ -58,12 +49,12 @@ def save(trainer: Trainer) -> Saved:
     return model, {name: value.copy() for name, value in tensors.items()}, counters
 
 
-def take_steps(trainer: Trainer, num_steps: int) -> list[StepResult]:
+def take_steps(trainer, num_steps):
     return [trainer.take_step() for _ in range(num_steps)]
 
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
-def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average: float) -> None:
+def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average):
     trainer = make_trainer(ngram_rows=53, weight_average=weight_average)
     dense = make_trainer(ngram_rows=53, weight_average=weight_average)
     restored = make_trainer(ngram_rows=53, weight_average=weight_average)
@@ -77,7 +68,7 @@ def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_avera
     torch.testing.assert_close(table, dense.network.ngrams.weight)
     before = table.detach().clone()
     rate = 0.1 * B * T * trainer.take_step().learning_rate / 0.01
-    assert table.grad is not None and table.grad.is_sparse
+    assert table.grad.is_sparse
     torch.testing.assert_close(
         table.detach(), before - rate * (table.grad.to_dense() + 4 / 300 * before)
     )
@@ -93,9 +84,7 @@ def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_avera
 @pytest.mark.parametrize(
     ("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)]
 )
-def test_a_restored_trainer_takes_the_same_steps_to_the_bit(
-    cell: str, num_before: int, weight_average: float
-) -> None:
+def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell, num_before, weight_average):
     trainer = make_trainer(cell, weight_average=weight_average)
     take_steps(trainer, num_before)
     saved = save(trainer)
@@ -118,7 +107,7 @@ def test_a_restored_trainer_takes_the_same_steps_to_the_bit(
     assert take_steps(trainer, 5) == expected, "a trainer can go back"
 
 
-def expected_loss(trainer: Trainer, state: RecurrentState[Tensor]) -> float:
+def expected_loss(trainer, state):
     """Mean loss of the trainer's next window, read from `state`, nothing dropped."""
     inputs, targets = trainer.batches.window(trainer.cursor, T)
     with torch.no_grad():
@@ -127,7 +116,7 @@ def expected_loss(trainer: Trainer, state: RecurrentState[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("reset", [0.0, 1.0])
-def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset: float) -> None:
+def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset):
     trainer = make_trainer(dropout=0.0, input_dropout=0.0, reset_probability=reset)
     for step in range(3):
         assert (trainer.step, trainer.cursor) == (step, step * T)
@@ -144,7 +133,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset:
     assert not trainer.state.vectors.requires_grad
 
 
-def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
+def test_the_gradient_is_clipped_and_its_norm_told_from_before():
     trainer = make_trainer(clip_norm=0.01)
     result = trainer.take_step()
     gradients = [
@@ -159,9 +148,7 @@ def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
 
 
 @pytest.mark.parametrize(("fault", "num_before"), [("loss nan", 2), ("gradient norm inf", 0)])
-def test_a_step_that_is_not_finite_is_refused_before_anything_changed(
-    fault: str, num_before: int
-) -> None:
+def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault, num_before):
     trainer = make_trainer(reset_probability=0.0, dropout=0.0)
     take_steps(trainer, num_before)
     with torch.no_grad():
@@ -190,7 +177,7 @@ def test_a_training_state_of_another_configuration_is_refused(name):
             trainer.restore(model, broken, counters)
 
 
-def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
+def test_a_new_run_begins_in_the_learned_state_of_the_old_one():
     trainer = make_trainer(initial_state="learned")
     model = trainer.model_tensors()
     model["learned_state"][:] = 0.5
@@ -198,23 +185,19 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
     assert bool((trainer.state.vectors == 0.5).all())
 
 
-def test_a_window_in_which_no_document_begins_leaves_the_learned_state() -> None:
+def test_a_window_in_which_no_document_begins_leaves_the_learned_state():
     trainer = make_trainer(initial_state="learned", documents="lines")
     trainer.batches = BatchRows(np.full(300, 2, np.uint16), B)  # END is 1
     take_steps(trainer, 2)
     assert not trainer.model_tensors()["learned_state"].any(), "as it was drawn: zero"
 
 
-def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tried: list[float] = []
+def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(monkeypatch):
+    tried = []
 
     compute = Trainer._compute_gradients
 
-    def watch(
-        self: Trainer, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
-    ) -> Any:
+    def watch(self, inputs, targets, flags, scale):
         tried.append(scale)
         return compute(self, inputs, targets, flags, scale)
 
@@ -235,10 +218,10 @@ def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(
     assert_equal(everything(trainer), before)
 
 
-def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_memory_of_the_device_is_named(monkeypatch):
     trainer = make_trainer()
 
-    def fail(*args: Any) -> None:
+    def fail(*args):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(trainer.network, "forward", fail)

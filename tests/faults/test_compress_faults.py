@@ -11,16 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TrainedRun, clean_environment
+from conftest import clean_environment
 from faulty_disk import Killed, faulty_disk
-from fixture_types import Command
 
 import charrnn
-from charrnn.api import Model
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.formats.crnn import command as commands
 from charrnn.formats.crnn import container
@@ -30,11 +27,11 @@ TEXT = b'tarn "molu zib"\r\n\xff\0 ' + "语 tarn".encode()
 
 
 @pytest.fixture(scope="session")
-def model(gru: TrainedRun) -> Model:
+def model(gru):
     return charrnn.load(gru.path)
 
 
-def test_files_become_compressed_ones_and_come_back(command: Command, gru: TrainedRun) -> None:
+def test_files_become_compressed_ones_and_come_back(command, gru):
     for name, data in {"a.txt": TEXT, "b": b""}.items():
         Path(name).write_bytes(data)
     ran = command("compress", gru.path, "a.txt", "b", "--order", "3")
@@ -47,7 +44,7 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     assert (Path("a.txt").read_bytes(), Path("b").read_bytes()) == (TEXT, b"")
 
 
-def test_files_keep_their_permissions(command: Command, gru: TrainedRun) -> None:
+def test_files_keep_their_permissions(command, gru):
     Path("a").write_bytes(TEXT)
     Path("a").chmod(0o600)
     command("compress", gru.path, "a")
@@ -57,7 +54,7 @@ def test_files_keep_their_permissions(command: Command, gru: TrainedRun) -> None
     assert Path("a").stat().st_mode & 0o077 == 0
 
 
-def test_the_sizes_are_printed_as_json(command: Command, gru: TrainedRun) -> None:
+def test_the_sizes_are_printed_as_json(command, gru):
     Path("a").write_bytes(TEXT)
     command("compress", gru.path, "a", "--order", "3")
     num_coded = Path("a.crnn").stat().st_size
@@ -71,7 +68,7 @@ def test_the_sizes_are_printed_as_json(command: Command, gru: TrainedRun) -> Non
     assert printed == {"file": "a.crnn", "output": "a", "order": 3, **sizes}
 
 
-def test_a_file_that_includes_its_model_needs_no_run(command: Command, gru: TrainedRun) -> None:
+def test_a_file_that_includes_its_model_needs_no_run(command, gru):
     Path("a").write_bytes(TEXT)
     compressed = command("compress", gru.path, "a", "--out", "whole.crnn", "--with-model", "-q")
     assert compressed.err == ""
@@ -80,23 +77,21 @@ def test_a_file_that_includes_its_model_needs_no_run(command: Command, gru: Trai
     assert command("decompress", gru.path, "whole.crnn", "-o", "again", "--force").code == 0
 
 
-def test_a_file_without_its_model_needs_a_run(command: Command, gru: TrainedRun) -> None:
+def test_a_file_without_its_model_needs_a_run(command, gru):
     Path("a").write_bytes(TEXT)
     command("compress", gru.path, "a")
     assert command("decompress", "a.crnn", "-o", "none").code == 4
     assert not Path("none").exists()
 
 
-def test_of_several_files_those_are_converted_that_can_be(
-    command: Command, gru: TrainedRun
-) -> None:
+def test_of_several_files_those_are_converted_that_can_be(command, gru):
     Path("b").write_bytes(b"")
     ran = command("compress", gru.path, "missing", "b", "away", "--with-model")
     assert (ran.code, ran.out, ran.err.count("No such file")) == (3, "b.crnn\n", 2), ran.err
     assert ran.err.splitlines()[-1] == "error: 2 of 3 files failed."
 
 
-def test_a_damaged_checkpoint_is_named_even_if_quiet(command: Command, gru: TrainedRun) -> None:
+def test_a_damaged_checkpoint_is_named_even_if_quiet(command, gru):
     Path("b").write_bytes(TEXT)
     shutil.copytree(gru.path, "copy")
     for weights in Path("copy").glob("step-*[1-9]/model.safetensors"):
@@ -104,14 +99,12 @@ def test_a_damaged_checkpoint_is_named_even_if_quiet(command: Command, gru: Trai
     assert "model.safetensors is damaged" in command("compress", "copy", "b", "--quiet").err
 
 
-def test_no_share_is_printed_of_a_file_more_than_ten_times_as_large(
-    command: Command, gru: TrainedRun
-) -> None:
+def test_no_share_is_printed_of_a_file_more_than_ten_times_as_large(command, gru):
     Path("b").write_bytes(TEXT)
     assert "%" not in command("compress", gru.path, "b", "--with-model").err
 
 
-def test_no_file_that_is_read_is_replaced(command: Command, gru: TrainedRun) -> None:
+def test_no_file_that_is_read_is_replaced(command, gru):
     Path("two").write_bytes(TEXT)
     Path("two.crnn").write_bytes(b"text")
     ran = command("compress", gru.path, "two", "two.crnn", "--force")
@@ -122,12 +115,12 @@ def test_no_file_that_is_read_is_replaced(command: Command, gru: TrainedRun) -> 
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
-def test_a_device_is_no_file(command: Command, gru: TrainedRun) -> None:
+def test_a_device_is_no_file(command, gru):
     Path("two").write_bytes(TEXT)
     assert command("compress", gru.path, "two", "-o", "/dev/null").code == 0
 
 
-def test_streams_are_read_and_written(gru: TrainedRun) -> None:
+def test_streams_are_read_and_written(gru):
     """In processes, because pytest replaces the streams of this one."""
     script = (
         'p="$1"; shift; "$p" -m charrnn compress "$1" - -o - | "$p" -m charrnn decompress "$1" -'
@@ -139,9 +132,7 @@ def test_streams_are_read_and_written(gru: TrainedRun) -> None:
 
 
 @pytest.mark.parametrize(("at", "problem"), [(7, "version 3"), (-4, "it ends in block 1")])
-def test_a_file_of_another_version_or_a_cut_one_is_refused(
-    command: Command, gru: TrainedRun, model: Model, at: int, problem: str
-) -> None:
+def test_a_file_of_another_version_or_a_cut_one_is_refused(command, gru, model, at, problem):
     """The texts of the other refusals are in tests/lock."""
     compressed = model.compress(TEXT)
     files = {7: compressed[:7] + b"\3" + compressed[8:], -4: compressed[:-4]}
@@ -152,15 +143,13 @@ def test_a_file_of_another_version_or_a_cut_one_is_refused(
     assert [path.name for path in Path().glob("a*")] == ["a.crnn"]
 
 
-def test_a_name_with_a_null_character_cannot_be_read(command: Command, gru: TrainedRun) -> None:
+def test_a_name_with_a_null_character_cannot_be_read(command, gru):
     refused = command("compress", gru.path, "a\0", "-o", "c")
     assert refused.code == 3
     assert refused.err.startswith("error: cannot read a")
 
 
-def test_no_terminal_is_filled_with_bytes(
-    command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_terminal_is_filled_with_bytes(command, gru, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(commands.sys, "stdout", sys.stdout)
     ran = command("compress", gru.path, "-", stdin=b"a")
@@ -168,7 +157,7 @@ def test_no_terminal_is_filled_with_bytes(
     assert "fill the terminal" in ran.err
 
 
-def test_the_first_damaged_block_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_damaged_block_is_named(model, monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 10)
     rows = [b"tarn molu zi", b"zib tarn mol", b"molu molu ta"]
     data = bytearray(model.compress(b"".join(rows)))
@@ -183,7 +172,7 @@ def test_the_first_damaged_block_is_named(model: Model, monkeypatch: pytest.Monk
     assert restored == rows[:1]
 
 
-def assert_refused(model: Model, damaged: list[bytes]) -> None:
+def assert_refused(model, damaged):
     coder, digest = coder_of(model)
     for data in damaged:
         source = io.BytesIO(data)
@@ -194,7 +183,7 @@ def assert_refused(model: Model, damaged: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("order", [0, 2])
-def test_every_cut_and_every_flipped_bit_is_an_error(model: Model, order: int) -> None:
+def test_every_cut_and_every_flipped_bit_is_an_error(model, order):
     whole = model.compress(TEXT[:6], order=order)
     damaged = [whole[:end] for end in range(len(whole))] + [whole + b"\0", whole + whole]
     for bit in range(8 * len(whole)):
@@ -205,9 +194,7 @@ def test_every_cut_and_every_flipped_bit_is_an_error(model: Model, order: int) -
 
 
 @pytest.mark.thorough
-def test_two_thousand_random_damages_are_errors(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_thousand_random_damages_are_errors(model, monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 20)
     whole = model.compress(TEXT * 3)
     generator = random.Random(5)
@@ -221,7 +208,7 @@ def test_two_thousand_random_damages_are_errors(
     assert_refused(model, damaged)
 
 
-FAULTS: dict[str, Callable[[], BaseException]] = {
+FAULTS = {
     "killed": Killed,
     "full": lambda: OSError(errno.ENOSPC, "No space"),
 }
@@ -229,14 +216,14 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, model: Model, fault: str) -> None:
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path, model, fault):
     folder = tmp_path / "folder"
     folder.mkdir()
     target = folder / "a"
     compressed = model.compress(TEXT)
     coder, _ = coder_of(model)
 
-    def save(at: int | None = None) -> int:
+    def save(at=None):
         target.write_bytes(b"old")
         file = io.BytesIO(compressed)
         container.read_header(file, "a.crnn")
@@ -257,15 +244,13 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, model: Model, faul
             left.unlink()
 
 
-def ended_by(number: signal.Signals, run: Path, folder: Path, num_bytes: int) -> int:
+def ended_by(number, run, folder, num_bytes):
     """End a process that decompresses a stream after so many bytes of it; return its exit code."""
     compressed = (folder / "in.crnn").read_bytes()
     call = [sys.executable, "-m", "charrnn", "decompress", str(run), "-", "-o", "out"]
     process = subprocess.Popen(
         call, stdin=subprocess.PIPE, cwd=folder, env=clean_environment(), stderr=subprocess.PIPE
     )
-    assert process.stdin is not None
-    assert process.stderr is not None
     process.stdin.write(compressed[:num_bytes])
     process.stdin.flush()
     for left in folder.glob(".out.tmp-*"):
@@ -278,18 +263,14 @@ def ended_by(number: signal.Signals, run: Path, folder: Path, num_bytes: int) ->
     return process.wait()
 
 
-def test_an_interrupted_process_leaves_nothing(
-    tmp_path: Path, model: Model, gru: TrainedRun
-) -> None:
+def test_an_interrupted_process_leaves_nothing(tmp_path, model, gru):
     data = model.compress(TEXT)
     (tmp_path / "in.crnn").write_bytes(data)
     assert ended_by(signal.SIGINT, gru.path, tmp_path, len(data) - 3) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.crnn"]
 
 
-def test_a_killed_process_leaves_hidden_files_alone(
-    tmp_path: Path, model: Model, gru: TrainedRun
-) -> None:
+def test_a_killed_process_leaves_hidden_files_alone(tmp_path, model, gru):
     data = model.compress(TEXT)
     (tmp_path / "in.crnn").write_bytes(data)
     assert ended_by(signal.SIGKILL, gru.path, tmp_path, len(data) - 3) == -signal.SIGKILL
@@ -298,7 +279,7 @@ def test_a_killed_process_leaves_hidden_files_alone(
 
 
 @pytest.mark.thorough
-def test_fifty_kills_leave_no_half_file(tmp_path: Path, model: Model, gru: TrainedRun) -> None:
+def test_fifty_kills_leave_no_half_file(tmp_path, model, gru):
     data = model.compress(TEXT * 20)
     (tmp_path / "in.crnn").write_bytes(data)
     for kill in range(50):

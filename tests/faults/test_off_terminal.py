@@ -8,21 +8,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_FLAGS, clean_environment
-from fixture_types import Process
-from fork_server import ForkServer
 from rich.cells import cell_len
-from synthetic import SyntheticCorpus
-from terminals import COLOUR, Screen, Terminal
+from terminals import COLOUR, Terminal
 
 pytest_plugins = ("shared",)
 
 TEXT = ("--text", "text.txt")
-COMMANDS: list[tuple[object, ...]] = [
+COMMANDS = [
     ("runs",),
     ("corpora",),
     ("predict", "zib"),
@@ -42,7 +38,7 @@ COMMANDS: list[tuple[object, ...]] = [
 ]
 FIRST = ["narrow-cp1252-ci", "forced"]
 """Places in the suite; the others are in the thorough version."""
-PLACES: dict[str, dict[str, Any]] = {
+PLACES = {
     "narrow-cp1252-ci": {"encoding": "cp1252", "COLUMNS": "40", "CI": "true", "TERM": "dumb"},
     "forced": {"FORCE_COLOR": "1", "TERM": "xterm-256color", "CI": "true", "COLUMNS": "30"},
     "60-columns-ascii": {"encoding": "ascii", "COLUMNS": "60"},
@@ -64,19 +60,13 @@ AS_IT_IS = (
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
 @pytest.mark.parametrize("places", [FIRST, pytest.param(OTHERS, marks=pytest.mark.thorough)])
-def test_every_command_works_on_every_terminal(
-    on_screen: Screen,
-    lab: Path,
-    corpus: SyntheticCorpus,
-    places: list[str],
-    arguments: tuple[object, ...],
-) -> None:
+def test_every_command_works_on_every_terminal(on_screen, lab, corpus, places, arguments):
     Path("text.txt").write_text(corpus.text[-900:], encoding="utf-8")
     for place in places:  # what the first one measures is kept for the others
         assert_works_on(on_screen, place, arguments)
 
 
-def assert_works_on(on_screen: Screen, place: str, arguments: tuple[object, ...]) -> None:
+def assert_works_on(on_screen, place, arguments):
     settings = {"is_terminal": False} | PLACES[place]
     ran = on_screen(*arguments, **settings)
     assert ran.code == 0, ran.err
@@ -101,12 +91,8 @@ def assert_works_on(on_screen: Screen, place: str, arguments: tuple[object, ...]
     ["ci-120-columns", pytest.param("unknown-terminal", marks=pytest.mark.thorough), "no-colour"],
 )
 def test_training_prints_one_line_for_each_evaluation(
-    on_screen: Screen,
-    corpus_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    place: str,
-) -> None:
+    on_screen, corpus_file, tmp_path, monkeypatch, place
+):
     monkeypatch.chdir(tmp_path)
     settings = {"is_terminal": False} | PLACES[place]
     ran = on_screen(
@@ -125,7 +111,7 @@ def test_training_prints_one_line_for_each_evaluation(
     assert lines[lines.index("step") + 1 :][:11] == [*map(str, range(4, 41, 4)), "Done:"]
 
 
-def without_samples(lines: list[str], run: Path) -> list[str]:
+def without_samples(lines, run):
     """The lines that are neither of a sample, as `samples.txt` has it, nor empty."""
     samples = {line.rstrip() for line in (run / "samples.txt").read_text().splitlines()}
     return [
@@ -136,9 +122,7 @@ def without_samples(lines: list[str], run: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.thorough)])
-def test_the_bar_moves_and_nothing_is_wider(
-    fork_server: ForkServer, corpus_file: Path, tmp_path: Path, width: int
-) -> None:
+def test_the_bar_moves_and_nothing_is_wider(fork_server, corpus_file, tmp_path, width):
     options = ("--steps", 40, "--set", "evaluate_every=10", "--out", tmp_path / "run")
     terminal = Terminal(fork_server, "train", corpus_file, *options, *SMALL_FLAGS, width=width)
     assert terminal.read_to_the_end() == 0
@@ -157,7 +141,7 @@ def test_the_bar_moves_and_nothing_is_wider(
     assert max(cell_len(line) for line in rest if str(tmp_path) not in line) <= width
 
 
-def thorough_but_first(line: str, *others: str) -> list[Any]:
+def thorough_but_first(line, *others):
     return [line, *(pytest.param(other, marks=pytest.mark.thorough) for other in others)]
 
 
@@ -168,7 +152,7 @@ def thorough_but_first(line: str, *others: str) -> list[Any]:
         "runs --json", "predict zib", "sample --seed 0", "evaluate", "visualize", "--help"
     ),
 )
-def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> None:
+def test_a_closed_pipe_is_not_an_error(lab, line, streams):
     # Closed long before Python has started: what `| head -1` does to a command that writes later.
     errors = subprocess.PIPE if streams == "stdout" else subprocess.STDOUT  # 2>&1 | head -1
     command = [sys.executable, "-m", "charrnn", *line.split()]
@@ -176,7 +160,6 @@ def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> No
     with subprocess.Popen(
         command, cwd=lab.parent.parent, env=clean_environment(), **pipes
     ) as process:
-        assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is None or process.stderr.read() == b""
         assert process.wait(timeout=600) == 0
@@ -185,9 +168,7 @@ def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> No
 @pytest.mark.parametrize(
     ("line", "code", "size"), [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
 )
-def test_without_a_reader_of_stderr_nothing_else_changes(
-    lab: Path, line: str, code: int, size: int
-) -> None:
+def test_without_a_reader_of_stderr_nothing_else_changes(lab, line, code, size):
     command = [sys.executable, "-m", "charrnn", *line.split()]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
@@ -208,7 +189,7 @@ def test_without_a_reader_of_stderr_nothing_else_changes(
     ),
 )
 @pytest.mark.parametrize("home", [None, "/dev/null/home"])
-def test_no_home_is_needed(process: Process, lab: Path, line: str, home: str | None) -> None:
+def test_no_home_is_needed(process, lab, line, home):
     Path("text.txt").write_bytes(b"zib fon jora molu tarn.\n" * 90)
     script = f"""
 import os, sys
@@ -222,7 +203,7 @@ os.execv(sys.executable, [sys.executable, "-m", "charrnn", *sys.argv[1:]])
     assert b"Traceback" not in ran.stderr and len(ran.stdout) > 10
 
 
-def test_a_closed_stream_is_at_most_one_plain_error(process: Process, lab: Path) -> None:
+def test_a_closed_stream_is_at_most_one_plain_error(process, lab):
     for descriptor, line, code, said in (
         (1, "runs", 1, b"error: cannot write the output: standard output is closed\n"),
         (2, "runs", 0, b""),
@@ -237,14 +218,14 @@ def test_a_closed_stream_is_at_most_one_plain_error(process: Process, lab: Path)
         assert ran.stderr.count(b"\n") == bool(said) and (len(ran.stdout) > 50) == (code == 0), line
 
 
-def test_a_closed_standard_input_is_named(fork_server: ForkServer) -> None:
+def test_a_closed_standard_input_is_named(fork_server):
     code, child = fork_server.run("train", "-", "--steps", 1, prepare="child_faults:close_input")
     said = "error: standard input (-) is closed: give a file, or pipe a text into the command\n"
     assert (code, child.out, child.err) == (3, "", said)
 
 
 @pytest.fixture(scope="module")
-def cyrillic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cyrillic(tmp_path_factory):
     """Build a run that writes Cyrillic letters over and over."""
     return build_chain(tmp_path_factory.mktemp("runs") / "cyrillic", "\nзнаю")
 
@@ -252,8 +233,8 @@ def cyrillic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_text_is_utf8_where_no_other_encoding_is_asked_for(
-    on_screen: Screen, cyrillic: Path, encoding: str, *, is_terminal: bool
-) -> None:
+    on_screen, cyrillic, encoding, *, is_terminal
+):
     ran = on_screen(
         *("sample", cyrillic, "--temp", 0, "--length", 4, "--quiet"),
         is_terminal=is_terminal,
@@ -276,9 +257,7 @@ def test_text_is_utf8_where_no_other_encoding_is_asked_for(
         ("utf-8", 0, "знаю\n".encode()),
     ],
 )
-def test_an_encoding_that_the_user_sets_is_kept(
-    process: Process, cyrillic: Path, asked: str, code: int, text: bytes
-) -> None:
+def test_an_encoding_that_the_user_sets_is_kept(process, cyrillic, asked, code, text):
     line = ("-m", "charrnn", "sample", cyrillic, "--temp", 0, "--length", 4, "--quiet")
     ran = process(*line, PYTHONIOENCODING=asked)
     assert (ran.returncode, ran.stdout) == (code, text)
@@ -289,9 +268,7 @@ def test_an_encoding_that_the_user_sets_is_kept(
     ("name", "options"),
     [("sample", ["--temp", 0, "--length", 9]), ("predict", ["\n"]), ("runs", [])],
 )
-def test_the_locale_changes_no_result(
-    process: Process, cyrillic: Path, name: str, options: list[object]
-) -> None:
+def test_the_locale_changes_no_result(process, cyrillic, name, options):
     line = ("-m", "charrnn", name, cyrillic, *options)
     plain = process(*line)
     of_c = process(*line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
