@@ -206,7 +206,7 @@ def test_a_layer_equals_a_naive_loop(cell):
     state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         outputs, cells, last = layer(inputs, state, keeps_cells=True)
-    weights = {name: value.numpy() for name, value in layer.state_dict().items()}
+    weights = tensors_of(layer)
     for row in range(2):
         current = state[:, row].tolist()
         for t in range(3):

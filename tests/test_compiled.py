@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from effects_networks import tensors_of
 from hand_built import TEXTS, text_hash
 
 from charrnn.api import Model
@@ -38,7 +39,7 @@ def make_tensors(config):
         for parameter in network.parameters():
             if parameter.ndim == 1 or len(parameter) == 53:
                 parameter.normal_(std=0.3, generator=generator)
-    return {name: value.numpy() for name, value in network.state_dict().items()}
+    return tensors_of(network)
 
 
 def make_stepper(config=BASE, precision="int8"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_chain
-from effects_networks import make_ids
+from effects_networks import make_ids, tensors_of
 from known_weights import CYCLE, chain_text
 from torch.nn.functional import cross_entropy
 
@@ -240,7 +240,7 @@ def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run
 
 def test_bytes_are_learned_by_a_model_of_bytes_alone(model):
     config = make_config("gru", alphabet="byte")
-    weights = {name: value.numpy() for name, value in CharRNN(config, 256).state_dict().items()}
+    weights = tensors_of(CharRNN(config, 256))
     found = (
         Model(config, Vocab.of_bytes(), weights)
         .adapted(b"\xff\x00a" * 20, settings=STRONG)

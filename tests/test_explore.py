@@ -215,9 +215,6 @@ AUC_SCORE = CellScore(
     ("changes", "mark"),
     [
         ({}, ""),
-        ({"p_value": 0.5}, "?"),
-        ({"p_value": 0.5, "untrained": 0.8}, "?"),
-        ({"untrained": 0.8}, "~"),
         # A cell below the best one has no p-value: it is held against the chance level of the best
         # of all cells.
         ({"p_value": None, "ci_low": None, "ci_high": None}, ""),

@@ -1,7 +1,6 @@
 """Formal languages: their strings, the states of a reader, what may come next, and what the
 detectors see in them."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -137,21 +136,6 @@ def test_detectors_compute_the_states_from_the_text_alone(name, seed, begin, end
         found, line_end = DETECTORS[detector].label(cut), cut.find("\n")
         if found is not None and line_end >= 0:
             assert (found[line_end:] == states[begin : len(text) - end][line_end:]).all()
-
-
-def test_make_prints_strings_or_objects_with_their_states(command):
-    make = ("corpora", "make", "parity")
-    lines = command(*make, "--count", 7, "--length", 9).out.splitlines()
-    assert len(lines) == 7
-    assert all(recognises("parity", line) and len(line) <= 9 for line in lines)
-    found = [
-        json.loads(line)
-        for line in command(*make, "--count=7", "--length=9", "--json").out.splitlines()
-    ]
-    assert found == [
-        {"text": line, "states": {"parity": naive_states("parity", line)["parity"]}}
-        for line in lines
-    ]
 
 
 def test_a_language_is_a_text_to_train_on_by_its_name(tmp_path, monkeypatch):

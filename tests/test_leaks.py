@@ -4,6 +4,7 @@ hidden."""
 import numpy as np
 import pytest
 import torch
+from effects_networks import tensors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import arrays_of, random_state
@@ -111,9 +112,7 @@ def test_all_documents_of_a_lane_have_the_same_dropout():
 def test_the_stepper_resets_its_state_where_it_reads_end(model, precision):
     network = network_of(model).float()
     config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})
-    stepper = Stepper(
-        config, {name: value.numpy() for name, value in network.state_dict().items()}, precision
-    )
+    stepper = Stepper(config, tensors_of(network), precision)
     rows = [[2, 3, END, 4, 5], [6, 6, 5, 4, 5]]
     state = stepper.initial_state(2)
     for now in np.array(rows).T:

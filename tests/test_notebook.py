@@ -204,7 +204,7 @@ def test_every_colour_is_legible_on_white_and_on_black():
         assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, (number, ink)
     styles = set()
     for value, _ in OBJECTS.values():
-        html = to_html(value) or ""
+        html = to_html(value)
         for written in re.findall(
             r'<span style="([^"]*)"', re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
         ):
@@ -225,14 +225,14 @@ def test_long_texts_are_cut():
         Trace(text, EMPTY, EMPTY, np.zeros(len(text))),
         GeneratedText(text=text, logprobs=()),
     ):
-        html = to_html(value) or ""
+        html = to_html(value)
         assert f"The first {MAX_CHARS:,} of {len(text):,} characters." in html
         assert sum(map(len, re.findall("x+", re.sub("<[^>]*>", "", html)))) <= MAX_CHARS + 1
     guessed = ColouredText(
         text=text, values=(0.0,) * len(text), guesses=((("a", 0.5),),) * len(text)
     )
-    assert f"The first {MAX_GUESSED:,} of" in (to_html(guessed) or "")
-    assert "The first" not in (to_html(COLOURED) or "")
+    assert f"The first {MAX_GUESSED:,} of" in to_html(guessed)
+    assert "The first" not in to_html(COLOURED)
 
 
 @pytest.mark.parametrize("value", [object(), RecordList(), Displayable()])
@@ -246,7 +246,7 @@ def test_lists_of_records_are_equal_to_usual_ones():
 
 
 def test_records_of_several_types_are_shown_below_each_other():
-    html = RecordList([RUN, LOSS])._repr_html_() or ""
+    html = RecordList([RUN, LOSS])._repr_html_()
     assert html.index("shakespeare-001") < html.index("stateful")
 
 
@@ -260,7 +260,7 @@ def test_a_model_describes_itself(alphabet_run):
     weights = sum(array.size for array in model.tensors.values())
     size = f"rnn 1×28, {weights:,} weights, 28 characters"
     assert repr(model) == f"<Model alphabet-001: {size}, step 1, 1.0000 nats per character>"
-    html = model._repr_html_() or ""
+    html = model._repr_html_()
     for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters"):
         assert part in html
 
@@ -269,7 +269,7 @@ def test_a_model_without_a_loss_shows_none(alphabet_run):
     model = charrnn.load(alphabet_run)
     model.val_nats = None
     assert repr(model).endswith("step 1>")
-    assert "loss" not in (model._repr_html_() or "")
+    assert "loss" not in model._repr_html_()
 
 
 def test_what_a_model_returns_shows_itself(lstm):
@@ -281,7 +281,7 @@ def test_what_a_model_returns_shows_itself(lstm):
     with pytest.raises(charrnn.CharRNNError, match="0:32"):
         model.coloured_text(trace, 0, 32)
     for value in (trace, coloured, charrnn.find_cells(trace), model.predict("a")):
-        assert (value._repr_html_() or "").startswith("<div>"), value
+        assert value._repr_html_().startswith("<div>"), value
 
 
 def test_lists_that_a_model_returns_show_themselves(lstm):
@@ -291,6 +291,6 @@ def test_lists_that_a_model_returns_show_themselves(lstm):
 
 
 def test_the_numbers_of_a_model_show_themselves(loop_run):
-    html = charrnn.load(loop_run).numbers("ab")._repr_html_() or ""
+    html = charrnn.load(loop_run).numbers("ab")._repr_html_()
     assert set(Elements(html).tags) <= {"div", "pre", "span"}
     assert "softmax" in html

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import lines
+from effects_networks import tensors_of
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
@@ -54,7 +55,7 @@ def model_of(config, vocab=VOCAB):
     return Model(
         config,
         vocab,
-        {name: value.numpy() for name, value in network.state_dict().items()},
+        tensors_of(network),
         name="small",
     )
 

@@ -4,6 +4,7 @@ follows."""
 import numpy as np
 import pytest
 from built_runs import build_quoting
+from effects_networks import tensors_of
 from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
@@ -32,7 +33,7 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneou
         dropout=0.0,
         zoneout=zoneout,
     )
-    tensors = {name: value.numpy() for name, value in CharRNN(config, V).state_dict().items()}
+    tensors = tensors_of(CharRNN(config, V))
     free, held = Stepper(config, tensors), Stepper(config, tensors)
     held.clamp(0, 3, 0.5)
     held.clamp(1, 6, -1.0)
