@@ -1,4 +1,4 @@
-"""Draw what `charrnn explore` shows: `python docs/make_explore_picture.py RUN` writes
+"""Draw what `charrnn explore` shows: `python docs/make_explore_picture.py` writes
 docs/pictures/explore.svg.
 
 The cell that follows quotations best is selected. The text shown is where most quotations begin and
@@ -6,7 +6,6 @@ end.
 """
 
 import asyncio
-import sys
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -84,10 +83,9 @@ def draw(model: Model, text: EncodedText) -> str:
 
 
 def main() -> None:
-    """Draw the run over its held-out text, as the command shows it."""
-    model = charrnn.load(sys.argv[1])
-    content, context = model.held_out_text()
-    picture = draw(model, model.encode(content[:CHARS_SCORED], context=context))
+    """Draw an included model over the text that it writes, as the command shows it."""
+    model = charrnn.load("prose")
+    picture = draw(model, model.encode(model.written_text()))
     FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(picture, encoding="utf-8", newline="\n")
 

@@ -1,41 +1,45 @@
-"""Draw the first picture of the README from a trained run: `python docs/make_pictures.py RUN`
-writes docs/pictures.
+"""Draw the picture of the exported page that the README shows: `python docs/make_pictures.py`.
 
-The picture is what `charrnn visualize RUN --detector quote --top 1 --export quote.svg` draws,
-without the scores below the passage: the README has a table of its own.
+It needs chromium. The page is that of the included model, which writes the same text everywhere.
 """
 
-import sys
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import charrnn
-from charrnn.views.findings_tables import passage_pictures
-from charrnn.views.svg import to_svg
 
-FOLDER = Path(__file__).with_name("pictures")
-"""Where the picture goes."""
-LOOKS_FOR = {"quote": "inside double quotation marks"}
-"""What the detector labels, for the caption."""
-MAX_CHARS = 131_072
-"""Characters of the held-out text that `visualize` reads."""
-COLUMNS = 76
-"""Width of the picture in characters."""
+PICTURE = Path(__file__).with_name("pictures") / "page.png"
+"""The file that is written."""
+SIZE = "760,470"
+"""Pixels of the window."""
+WRITING_MS = 11_000
+"""Time of the page's clock at which the picture is taken: some lines are written by then."""
 
 
 def main() -> None:
-    """Draw the passage that `visualize` chooses for the quotation cell."""
-    model = charrnn.load(sys.argv[1])
-    text, context = model.held_out_text()
-    study = model.study(text[:MAX_CHARS], context=context, cached=True)
-    findings = study.findings(["quote"])
-    passages = study.passages(findings, ["quote"], num_passages=1)
-    picture = to_svg(
-        passage_pictures(passages, LOOKS_FOR)[:-1], "A cell that is low in quotations", COLUMNS
-    )
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "quote.svg").write_text(picture, encoding="utf-8", newline="\n")
-    for score in findings.scores:
-        print(score)
+    """Export the page, open it and take the picture."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("chromium is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        charrnn.load("prose").export(page)
+        subprocess.run(
+            [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--hide-scrollbars",
+                f"--window-size={SIZE}",
+                f"--virtual-time-budget={WRITING_MS}",
+                f"--screenshot={PICTURE}",
+                page.as_uri(),
+            ],
+            check=True,
+        )
+    print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

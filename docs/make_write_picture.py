@@ -1,11 +1,10 @@
-"""Draw what `charrnn write` shows: `python docs/make_write_picture.py RUN` writes
+"""Draw what `charrnn write` shows: `python docs/make_write_picture.py` writes
 docs/pictures/write.svg.
 
 The draft has curly quotes and a dash; Tab was pressed.
 """
 
 import asyncio
-import sys
 from io import StringIO
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def draw(model: Model) -> str:
 
 def main() -> None:
     """Draw the editor with a run."""
-    picture = draw(charrnn.load(sys.argv[1]))
+    picture = draw(charrnn.load("prose"))
     FILE.write_text(picture, encoding="utf-8", newline="\n")
 
 

@@ -4,8 +4,7 @@ docs/pictures/demo.svg.
 The commands below are typed into bash in a terminal of its own, in FOLDER. What the programs print
 is recorded with its times (asciicast version 2). Three things are changed: a command that takes
 longer than its limit is played faster, the screen is cleared between commands, and folders before
-the name of a text are left out. FOLDER has the run `wp` (docs/results.md) without its last
-checkpoint, so that training shows its last steps. `termtosvg` (pip install termtosvg-ng) draws the
+the name of a text are left out. FOLDER is empty: the model is one of those that are included. `termtosvg` (pip install termtosvg-ng) draws the
 recording. It needs Linux or macOS.
 """
 
@@ -37,13 +36,13 @@ LOADED = "AUC"
 """What `explore` shows as soon as the cells are scored."""
 READING_SECONDS = 2.5
 """How long the result of a command stays."""
-STILL = 2
+STILL = 0
 """The command whose result a viewer without animations shows, from 0."""
 COMMANDS = (
-    ("charrnn train --resume wp", 7.0, ()),
-    ("charrnn sample wp --temp 0.5 --seed 9 --length 600", 2.0, ()),
-    ("charrnn visualize wp --detector quote --top 1", 2.0, ()),
-    ("charrnn explore wp", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~", "q")),
+    ("charrnn demo", 8.0, ()),
+    ("charrnn sample prose --temp 0.5 --seed 3 --length 600", 2.0, ()),
+    ("charrnn visualize prose --detector quote --top 1", 2.0, ()),
+    ("charrnn explore prose", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~", "q")),
 )
 """What is typed, the seconds that its run is played in at most, and the keys that are pressed while
 it runs."""
@@ -130,7 +129,7 @@ def record(folder: Path) -> tuple[Recording, float]:
         }
         keep = {
             name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "CHARRNN_CORPORA")
+            for name in ("PATH", "HOME", "LANG", "PYTHONPATH")
             if name in os.environ
         }
         os.execvpe("bash", ["bash", "--norc", "--noprofile", "--noediting"], {**keep, **terminal})

@@ -1,8 +1,10 @@
 """Check the README and the pages against the code: the examples run, lists are complete, counts and
 links are right."""
 
+import json
 import re
 import runpy
+import shlex
 from xml.etree import ElementTree
 
 import pytest
@@ -62,6 +64,35 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
         encoding="utf-8"
     )
     assert f"| {len(CELLS)} kinds of RNN |" in README
+
+
+@pytest.mark.parametrize("model", ["prose", "code"])
+def test_the_included_models_write_what_the_readme_shows(command, model):
+    [(line, shown)] = re.findall(
+        rf"(?m)^\$ charrnn (sample {model} .*)\n((?:(?!\$ |```).*\n)+)", README
+    )
+    written = command(*shlex.split(line)).out
+    assert [part.rstrip() for part in written.rstrip().splitlines()] == shown.splitlines()
+
+
+@pytest.mark.parametrize("model", ["prose", "code"])
+def test_the_scores_of_the_readme_are_those_of_the_cards(model):
+    card = json.loads(
+        (REPOSITORY / "charrnn" / "included" / f"{model}.json").read_text(encoding="utf-8")
+    )
+    scores = {
+        (f"{cell['layer']}:{cell['unit']}", f"{abs(cell.get('auc', cell.get('spearman'))):.3f}"): (
+            f"{cell['null_level']:.3f}",
+            f"{cell['untrained']:.3f}".replace("-", "−"),
+        )
+        for cell in card["cells"]
+    }
+    rows = re.findall(
+        rf"\| (0:\d+) \| (?:AUC|ρ) ([\d.]+) \| ([\d.]+) \| (\S+) \| {model} \|", README
+    )
+    assert len(rows) == 3
+    for unit, score, *levels in rows:
+        assert scores[unit, score] == tuple(levels)
 
 
 def test_the_readme_is_short():
