@@ -166,7 +166,9 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault, num
         torch.testing.assert_close(value, before[name], rtol=0.0, atol=0.0, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", ["momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"])
+@pytest.mark.parametrize(
+    "name", ["state", "momentum/layers.1.weight_hh_l0", "exp_avg/output.weight"]
+)
 def test_a_training_state_of_another_configuration_is_refused(name):
     trainer = make_trainer()
     model, training, counters = save(trainer)

@@ -97,13 +97,6 @@ def _bold(text: str) -> str:
     return f"\033[1m{text}\033[0m"
 
 
-def usage_pieces(command: Any, context: Any) -> list[str]:
-    """Return what follows the command in its usage: [OPTIONS], and its arguments."""
-    parameters = command.get_params(context)
-    arguments = [one for one in parameters if one.param_type_name == "argument"]
-    return ["[OPTIONS]", *map(argument_name, arguments)]
-
-
 def argument_name(argument: Any) -> str:
     """Return how an argument stands in the usage: RUN, [RUN] or [RUN]...; several words that it
     takes, such as [RUN] FILE, stand as they are declared."""

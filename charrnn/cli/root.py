@@ -10,7 +10,7 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn.cli.help_page import COMMANDS, parameter_sections, usage_pieces, write_help
+from charrnn.cli.help_page import COMMANDS, argument_name, parameter_sections, write_help
 from charrnn.cli.signals import Signals
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import leave_out, load_place, offered
@@ -110,7 +110,8 @@ class Command(typer.core.TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what follows the command in its usage."""
-        return usage_pieces(self, ctx)
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(argument_name, arguments)]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page: the arguments, then the options by their groups."""

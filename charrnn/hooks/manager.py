@@ -351,19 +351,13 @@ def leave_out(reason: str) -> None:
 
 
 def _entry_points() -> list[metadata.EntryPoint]:
-    """Return the entry points of GROUP; without those of a package whose metadata are damaged."""
+    """Return the entry points of GROUP; none if the metadata of a package are damaged."""
     from importlib import metadata
 
+    # All or none: one by one, as importlib does not read them, costs more than reinstalling one.
     try:
         return list(metadata.entry_points(group=GROUP))
     except (TypeError, ValueError, OSError) as error:
         problem = f"The entry points of an installed package cannot be read: {error}"
-        leave_out(f"{problem}. Reinstall or remove it; it is left out")
-
-    # One by one, so that the others still count; of two versions on the path the first one does.
-    found: dict[str, list[metadata.EntryPoint]] = {}
-    for distribution in metadata.distributions():
-        with contextlib.suppress(TypeError, ValueError, OSError):
-            of_group = [one for one in distribution.entry_points if one.group == GROUP]
-            found.setdefault(distribution.name, of_group)
-    return [entry_point for of_group in found.values() for entry_point in of_group]
+        leave_out(f"{problem}. Reinstall or remove it; all packages are left out")
+        return []

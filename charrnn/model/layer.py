@@ -7,6 +7,7 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
@@ -355,21 +356,17 @@ class RecurrentLayer(nn.Module):
             Implementation.SCAN: self._run_scan,
             Implementation.EQUATIONS: self._run_equations,
         }[implementation]
+        threads: AbstractContextManager[None] = nullcontext()
         is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
-            with on_threads(1):
-                return run(
-                    x,
-                    weights=weights,
-                    state=state,
-                    how=how,
-                )
-        return run(
-            x,
-            weights=weights,
-            state=state,
-            how=how,
-        )
+            threads = on_threads(1)
+        with threads:
+            return run(
+                x,
+                weights=weights,
+                state=state,
+                how=how,
+            )
 
     def _run_fused(
         self,

@@ -278,14 +278,10 @@ def _open(folder: Path) -> VerifiedFiles:
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
 
+    # The seal before any entry: a flipped digit in the format is damage, not a newer charrnn.
     path = folder / MANIFEST
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
-    manifest = parse_json(path, data)
-    if not isinstance(manifest, dict):
-        raise CheckpointError(f"{path} is damaged: not a JSON object")
-
-    # Checked before any entry is used: a flipped digit in the format is damage, not a newer
-    # charrnn.
+    manifest: Any = parse_json(path, data)
     if not _is_sealed(data):
         raise CheckpointError(
             f"{path} is damaged: its last entry is not the SHA-256 of those before"

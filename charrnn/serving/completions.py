@@ -484,26 +484,20 @@ def _parse(body: bytes, kind: type[_Body]) -> _Body:
         ) from error
 
 
-def _answer_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _answer(_to_json(error.detail), status=error.status_code, headers=error.headers)
-
-
-def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, CharRNNError)
-    return _answer(_to_json(error.message), 400)
-
-
-def _to_json(message: str) -> dict[str, Any]:
-    """Return an error as OpenAI's API does."""
-    return {
-        "error": {
-            "message": message,
-            "type": "invalid_request_error",
-            "param": None,
-            "code": None,
-        }
+def _answer_refusal(request: Request, error: Any) -> Response:
+    """Answer an HTTPException as OpenAI's API does."""
+    said = {
+        "message": error.detail,
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
     }
+    return _answer({"error": said}, status=error.status_code, headers=error.headers)
+
+
+def _answer_error(request: Request, error: Any) -> Response:
+    """Answer a CharRNNError: what the request asks for, this model cannot do."""
+    return _answer_refusal(request, HTTPException(400, error.message))
 
 
 def _answer(value: dict[str, Any], status: int = 200, headers: Any = None) -> Response:

@@ -5,6 +5,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 
 import copy
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -346,31 +347,34 @@ class Trainer:
     ) -> None:
         """Copy what `model_tensors` and `snapshot` returned. Raises CheckpointError if it is of
         another configuration; this trainer is of no use then."""
+        # Where training was. The text is read in a circle, so that any number would do.
+        step: Any = counters.get("step")
+        cursor: Any = counters.get("cursor")
+        if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in (step, cursor)):
+            raise CheckpointError(
+                "training.json has no usable step and cursor"
+                f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
+            )
+
         # Not checked one by one before: the manifest vouches for every file of a checkpoint, so
         # that only a config.yaml from another run can ask for other tensors than were saved.
         try:
             _copy_all(self._tensors(), training)
-            saved = unpack(training["state"], has_history=self.state.history is not None)
+            self.state.map(
+                lambda old, new: _copy(old, new[..., self.rows, :].copy()),
+                unpack(training["state"], has_history=self.state.history is not None),
+            )
 
             # The averages, which are in the model file only unless they are of an ensemble.
             if len(self._networks) == 1 and self.averaged is not self.network:
                 _copy_all(self.averaged.state_dict(), model)
             elif len(self._networks) > 1 and self._table is not None:
                 _copy_all({SPARSE_TABLE: self._table.weight}, model)
-
-            # Where training was. The text is read in a circle, so that any number would do.
-            step: int = counters["step"]
-            cursor: int = counters["cursor"]
-            if not 0 <= cursor < 1 << 62:
-                raise ValueError("its cursor is no place in a text")
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"The saved training state does not fit config.yaml: {error}"
             ) from error
 
-        self.state = saved.map(
-            lambda part: torch.from_numpy(part[..., self.rows, :].copy()).to(self.device)
-        )
         self.step = step
         self.cursor = cursor
 
@@ -381,8 +385,14 @@ def _dense_weights(network: nn.Module) -> list[Tensor]:
 
 
 @torch.no_grad()
+def _copy(value: Tensor, saved: NDArray[Any]) -> Tensor:
+    """Overwrite a tensor with a saved one, and return it. Raises RuntimeError for another size."""
+    # In place: optimizers and averages hold these very tensors. A view, because `copy_` alone would
+    # repeat what is too short.
+    return value.copy_(torch.from_numpy(saved).view_as(value))
+
+
 def _copy_all(values: Mapping[str, Tensor], saved: Mapping[str, NDArray[Any]]) -> None:
     """Overwrite tensors with the saved ones of the same names."""
-    # In place: the optimizers and the averages hold these very tensors.
     for name, value in values.items():
-        value.copy_(torch.from_numpy(saved[name]))
+        _copy(value, saved[name])
