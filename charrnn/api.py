@@ -82,9 +82,12 @@ class Model(Generating, Displayable, Extensible):
     refuses it."""
 
     def __post_init__(self) -> None:
-        self.generator = Generator(self.config, self.vocab, self.tensors, self.name)
+        self.generator = Generator(
+            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
+        )
 
     def __repr__(self) -> str:
+        # A loss that is not known is left out, and not shown as None.
         found = self.description
         loss = ""
         if found.val_nats is not None:
@@ -174,9 +177,10 @@ class Model(Generating, Displayable, Extensible):
 
         from charrnn.model.network import load_network
 
-        check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
+        # Checked here, too: whoever builds a model of tensors of their own has read no file.
+        check_vocab_size(check_shapes(self.config, self.tensors), vocab=self.vocab, name=self.name)
         tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
-        return load_network(self.config, len(self.vocab), tensors)
+        return load_network(self.config, vocab_size=len(self.vocab), tensors=tensors)
 
     def untrained_baseline(self) -> "CharRNN":
         """Build the same network, or the same several, with newly drawn weights."""
@@ -241,6 +245,7 @@ class Model(Generating, Displayable, Extensible):
 
         >>> charrnn.evaluate(model, model.held_out()).bpc
         """
+        # The training text is not held out; it has a method of its own.
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
             near = did_you_mean(part, ("validation", "test"))
@@ -272,13 +277,14 @@ class Model(Generating, Displayable, Extensible):
         `instead` is another way for the message if it cannot be read. Raises DataError if it is
         missing or has changed, and for a model that another program trained.
         """
+        # A part of the same corpus saves a second reading of all of it.
         self.check_learned_here(instead)
         if part is None or part.corpus.vocab != self.vocab:
             return self.read_parts(
                 instead=instead, reason=" n-grams are counted in the training text."
             )[0]
         training, *_ = split_text(part.corpus.ids, self.config)
-        return CorpusPart(part.corpus, training.start, training.stop)
+        return CorpusPart(part.corpus, begin=training.start, end=training.stop)
 
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text: training, validation and, if it has one, test. Raises
@@ -299,9 +305,12 @@ class Model(Generating, Displayable, Extensible):
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
         if self.is_imported:
             # The first character is only read: nothing predicts it.
-            return [CorpusPart(corpus, 0, 1), CorpusPart(corpus, 1, len(corpus))]
+            return [
+                CorpusPart(corpus, begin=0, end=1),
+                CorpusPart(corpus, begin=1, end=len(corpus)),
+            ]
         return [
-            CorpusPart(corpus, part.start, part.stop)
+            CorpusPart(corpus, begin=part.start, end=part.stop)
             for part in split_text(corpus.ids, self.config)
         ]
 
@@ -316,6 +325,7 @@ class Model(Generating, Displayable, Extensible):
         >>> text = model.encode("ROMEO: what is it?", context="\n")
         >>> model.trace(text).bits.mean()
         """
+        # Documents begin after an END, which nobody types.
         if not isinstance(text, EncodedText):
             if self.config.end_id is not None and not context:
                 context = END
@@ -355,7 +365,10 @@ class Model(Generating, Displayable, Extensible):
 
         encoded = self.encode(text, context=context)
         return trace_text(
-            network or self.network, encoded, num_guesses=num_guesses, keeps_hidden=keeps_hidden
+            network or self.network,
+            text=encoded,
+            num_guesses=num_guesses,
+            keeps_hidden=keeps_hidden,
         )
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
@@ -418,14 +431,17 @@ class Model(Generating, Displayable, Extensible):
         from charrnn.cells.ablation import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
 
+        # Everything that can be wrong, before the text is read twice.
         self.stepper.check_unit(layer, unit)
         if at not in WAYS:
             raise UsageError(f"A cell cannot be clamped at {at!r}; use {' or '.join(WAYS)}.")
         found = get_detectors(detectors)
         encoded = self.encode(text, context=context)
-        check_length(len(encoded), 2, "ablating a cell")
+        check_length(len(encoded), least=2, what="ablating a cell")
         labellings = [detector.labelling(encoded.text) for detector in found]
-        return ablate_text(self.network, encoded, labellings, layer=layer, unit=unit, at=at)
+        return ablate_text(
+            self.network, text=encoded, labellings=labellings, layer=layer, unit=unit, at=at
+        )
 
     def survey(
         self,
@@ -492,6 +508,7 @@ def load(
     >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
     >>> model.step, model.val_nats
     """
+    # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
     model = _model_of(found, found.load_best() if step is None else found.load_step(step))
     if warning is not None:
@@ -511,11 +528,14 @@ def load_steps(
     one by now.
     """
     folder = open_folder(run, checkpoints)
-    for name in filter(
-        lambda name: (folder.path / name).is_dir(), folder.checkpoints()
-    ):  # not pruned meanwhile
+    for name in folder.checkpoints():
+        # A training process may have pruned it meanwhile.
+        if not (folder.path / name).is_dir():
+            continue
         loaded = folder.load_checkpoint(name, with_training=False)
-        if loaded.name == name:  # else it is damaged, and another was taken
+
+        # Else it is damaged, and another one was taken in its place.
+        if loaded.name == name:
             yield _model_of(folder, loaded)
 
 
@@ -533,6 +553,7 @@ def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
     config = loaded.description.config()
+    # A file has no folder with other steps, to which reports about training could go.
     if isinstance(found, ModelFile):
         name, model_file, path = found.name, found.path.name, None
     else:
@@ -545,7 +566,9 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         name=name,
         path=path,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(name, config, loaded.state, model_file=model_file),
+        recorded_corpus=recorded_corpus(
+            name, config=config, state=loaded.state, model_file=model_file
+        ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         instead_of=loaded.instead_of,
@@ -553,13 +576,14 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
     )
 
     # An error about a damaged file should name it now, not in the middle of a measurement.
-    vocab_size = check_shapes(model.config, model.tensors, found.path)
-    check_vocab_size(vocab_size, model.vocab, model.name)
+    vocab_size = check_shapes(model.config, tensors=model.tensors, path=found.path)
+    check_vocab_size(vocab_size, vocab=model.vocab, name=model.name)
     return model
 
 
 def _val_nats_of(loaded: Checkpoint) -> float | None:
     """Return the validation loss of a checkpoint, None if it is not the best one of its run."""
+    # Other steps were validated, too, but only the best loss is in the state.
     nats = loaded.state.get("best_nats")
     if loaded.state.get("best_step") != loaded.step or not isinstance(nats, float):
         return None

@@ -110,6 +110,7 @@ def load_place(place: str) -> Any:
 
 def has_room(room: str) -> bool:
     """Return whether a package of ROOMS is there."""
+    # Looked for and not imported: a room may need packages that are not installed.
     try:
         return find_spec(f"charrnn.{room}") is not None
     except ModuleNotFoundError:  # of a package in a room that is missing
@@ -129,6 +130,7 @@ def about_missing_rooms() -> str:
 
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
     """Return the records of a class that all packages offer by a hook, those of the rooms first."""
+    # By their class: one hook may offer several kinds, such as reports and rows of `evaluate`.
     return [
         record
         for _, records in _results(specification, Sequence)
@@ -148,6 +150,7 @@ def offered_by_name(specification: Names, kind: str) -> list[Extension]:
 
 def offered_names(specification: Names) -> list[str]:
     """Return the names that all packages offer by a hook, sorted."""
+    # A name that two packages offer is listed once, and refused when it is used.
     return sorted({one.name for one in offered_by_name(specification, "extension")})
 
 
@@ -307,6 +310,7 @@ def _register(manager: pluggy.PluginManager, module: Any, source: Source) -> Non
 
 
 def _source_of(entry_point: metadata.EntryPoint) -> Source:
+    # An entry point that is made by hand, as in a test, belongs to no distribution.
     package = "unknown"
     if (distribution := entry_point.dist) is not None:
         package = f"{distribution.name} {distribution.version}"
@@ -335,6 +339,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
             continue
 
+        # What it holds is checked where it is used: here only that it can be gone through.
         if not isinstance(result, kind):
             leave_out(f"{what} is left out: its `{name}` returns no {kind.__name__.lower()}")
             continue

@@ -42,6 +42,7 @@ class CommandEntry:
     """Where the text is that stands below the help."""
 
 
+# What a user types: commands, and what their options name.
 @hookspec
 def commands() -> Sequence[CommandEntry]:
     """Return commands of `charrnn`, in the order of its help.
@@ -81,6 +82,7 @@ def detectors() -> Mapping[str, str]:
     raise NotImplementedError
 
 
+# What is measured and shown. Types are not imported: every command reads these specifications.
 @hookspec
 def analyses() -> Sequence[Any]:
     """Return what `charrnn visualize` can show: each a `charrnn.cli.analyses.Analysis`.
@@ -109,6 +111,7 @@ def cell_sections() -> Sequence[Any]:
     raise NotImplementedError
 
 
+# What Python code finds: as places, so that a name costs nothing until it is used.
 @hookspec
 def model_methods() -> Mapping[str, str]:
     """Return methods of `charrnn.Model`: functions that take the model as their first argument.
@@ -137,6 +140,7 @@ def package_functions() -> Mapping[str, str]:
     raise NotImplementedError
 
 
+# What computes faster, and elsewhere.
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of compiled loops by the name of the loop: "read" and "write" have what
