@@ -85,7 +85,6 @@ EXAMPLES = {
         "--patch": ("--patch 0:1 --from a --into b",),
         "--recompute": ("--find --recompute",),
         "--same": ("{other} --same", "{run}@2 --same"),
-        "--sparkline": ("--cell 0:1 --sparkline --chars 40",),
         "--spectrum": ("--spectrum",),
         "--surprise": ("--surprise", "--surprise --export made.html"),
         "--with": ("--spectrum --with {other}", "--gradients --with {other}"),

@@ -299,13 +299,6 @@ def test_a_cell_of_another_package_is_refused(monkeypatch: pytest.MonkeyPatch) -
         model.compress(b"a")
 
 
-def test_weights_whose_sums_could_overflow_are_refused() -> None:
-    model = make_model()
-    model.tensors["output.weight"] *= np.float32(1e17)
-    with pytest.raises(CheckpointError, match="tiny has weights beyond"):
-        model.compress(b"a")
-
-
 def digest(config: Config, vocab: Vocab, tensors: dict[str, Any]) -> bytes:
     return digest_of(config, vocab, Stepper(config, tensors, "int8"))
 

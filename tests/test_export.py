@@ -90,7 +90,7 @@ def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal() -> None:
 
 def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
     """No font draws them from edge to edge alike."""
-    picture = to_svg([HeatMap(ColouredText(text="ab", values=(-1.0, 1.0)), has_blocks=True)])
+    picture = to_svg([Text("ab\n▁█")])
     assert svg_lines(picture) == ["ab", "▁█"]
     blocks = [
         (float(element.get("x", "")), float(element.get("height", "")))

@@ -46,9 +46,9 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from(ODD), max_size=200)
 LONG_TEXT = st.text("lamp 日\t\n", min_size=100, max_size=400)
 
 
-def heat_map(text, values=None, *, has_blocks=False):
+def heat_map(text, values=None):
     values = [0.0] * len(text) if values is None else values
-    return HeatMap(ColouredText(text=text, values=tuple(values)), has_blocks)
+    return HeatMap(ColouredText(text=text, values=tuple(values)))
 
 
 def coloured(renderable, width=60):
@@ -207,7 +207,6 @@ def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(text, 
 def test_colours_change_no_character(text, width):
     values = [index % 21 / 10 - 1 for index in range(len(text))]
     without = plain(heat_map(text, values), width)
-    assert lines_in_colour(heat_map(text, values, has_blocks=True), width) == without
     assert lines_in_colour(heat_map(text, values), width) == without[::2]
 
 

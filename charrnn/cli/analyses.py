@@ -114,12 +114,6 @@ class VisualizeOptions(ExtensibleOptions):
         help="With --cell: the five most likely next characters below each.",
         panel=COLOURS,
     )
-    sparkline: bool = option(
-        False,
-        flags="--sparkline",
-        help="Also draw the values as blocks below each line of text.",
-        panel=COLOURS,
-    )
 
     # Findings are keyed by weights, text and program, so that nobody needs this to be right; it is
     # for whoever doubts a finding.

@@ -71,7 +71,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
         ),
     ),
-    "visualize": (Rule("--json", beside="--export"), Rule("--guesses", beside="--sparkline")),
+    "visualize": (Rule("--json", beside="--export"),),
     "evaluate": (
         # The reports of a group share a table; those of two groups do not fit into one.
         *(

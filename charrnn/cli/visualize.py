@@ -351,9 +351,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
         title, findings=findings, has_contributions=options.find, card=model.card_scores
     )
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
-    passages = passage_pictures(
-        found.passages, looks_for=looks_for, has_sparkline=options.sparkline
-    )
+    passages = passage_pictures(found.passages, looks_for=looks_for)
 
     # For a page, for a program, and for a slide.
     page = None
@@ -370,7 +368,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     # A slide has room for one passage, without the tables.
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
-        pictures = passage_slides(found.passages, has_sparkline=options.sparkline)
+        pictures = passage_slides(found.passages)
     return Shown(f"Cells of {model.name}", pictures=pictures, data=data, page=page)
 
 
@@ -476,7 +474,7 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
 
 
 def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
-    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its
+    """Draw a text of N characters for each cell, with guesses if asked for, then its
     page."""
     # A page has pictures of its own. On slides and in a terminal, the cells follow each other.
     if subject.options.suffix == ".html" and shown.trace is not None:
@@ -537,7 +535,7 @@ def _cells_on_terminal(
         before = scale
 
         pictures += [_drawn(subject, cell, guesses), Text()]
-        pictures += page_pictures(cell.page(), has_sparkline=subject.options.sparkline)
+        pictures += page_pictures(cell.page())
     return pictures
 
 
@@ -575,7 +573,7 @@ def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> Re
     if guesses:
         return GuessMap(cell.text.text, values=cell.text.values, guesses=guesses)
     shown = _whole_words(subject, cell.text)
-    return HeatMap(shown, has_blocks=subject.options.sparkline, scale=_scale_of(cell, guesses))
+    return HeatMap(shown, scale=_scale_of(cell, guesses))
 
 
 def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
@@ -599,12 +597,12 @@ def _measure_surprise(subject: Subject[NoOptions]) -> Trace:
 
 
 def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
-    """Draw a text coloured by its surprise, with a sparkline below each line if asked for."""
+    """Draw a text coloured by its surprise."""
     name, bits = subject.model.name, trace.bits.tolist()
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
-    drawn = surprise_map(coloured.text, bits=coloured.values, has_blocks=subject.options.sparkline)
+    drawn = surprise_map(coloured.text, bits=coloured.values)
     pictures = [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)
@@ -627,7 +625,7 @@ CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
         options=NoOptions,
         measure=_measure_findings,
         show=_show_findings,
-        takes=DETECTOR_OPTIONS | {"--sparkline", "--top"},
+        takes=DETECTOR_OPTIONS | {"--top"},
         exports_arrays=True,
     ),
     Analysis(
@@ -643,7 +641,7 @@ CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
         options=NoOptions,
         measure=_measure_cells,
         show=_show_cells,
-        takes=frozenset({"--guesses", "--sparkline"}),
+        takes=frozenset({"--guesses"}),
         example="--cell 0:17",
         colours_text=True,
         reads_more=True,
@@ -654,7 +652,6 @@ CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
         options=NoOptions,
         measure=_measure_surprise,
         show=_show_surprise,
-        takes=frozenset({"--sparkline"}),
         colours_text=True,
     ),
 )

@@ -53,11 +53,11 @@ NUM_ABLATED = 4
 """Detectors inside and outside of whose spans the contribution is shown: those with the largest."""
 
 
-def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
+def page_pictures(page: records.CellPage) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
     # Always there.
     where = f"Where cell {page.layer}:{page.unit} is high and low"
-    pictures = passages_pictures(where, page.passages, has_sparkline=has_sparkline)
+    pictures = passages_pictures(where, page.passages)
     pictures += [Text(), *values_pictures(page.values)]
 
     # The ablation and the results of analyses, which know their places.
@@ -88,11 +88,9 @@ def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> lis
     return pictures
 
 
-def passages_pictures(
-    title: str, passages: Sequence[records.CellPassage], *, has_sparkline: bool = False
-) -> list[RenderableType]:
+def passages_pictures(title: str, passages: Sequence[records.CellPassage]) -> list[RenderableType]:
     """Draw the passages of a cell, all on one scale, below a title."""
-    drawn = PassageList(passages, has_sparkline)
+    drawn = PassageList(passages)
     return [
         Text(title, style="bold"),
         *scale_pictures(drawn.scale),
@@ -163,8 +161,6 @@ class PassageList:
     value."""
 
     passages: Sequence[records.CellPassage]
-    has_blocks: bool = False
-    """As in `HeatMap`."""
 
     @cached_property
     def scale(self) -> Scale:
@@ -190,7 +186,7 @@ class PassageList:
             value = f"{passage.value:+.2f}"
             label = Text.assemble(name.ljust(10), (value, "bold"), (where, "dim"))
             part = fitted(passage, width, num_lines)
-            grid.add_row(label, HeatMap(part, self.has_blocks, self.scale))
+            grid.add_row(label, HeatMap(part, self.scale))
         yield grid
 
 

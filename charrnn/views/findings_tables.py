@@ -67,8 +67,6 @@ def findings_pictures(
 def passage_pictures(
     passages: Sequence[Passage],
     looks_for: Mapping[str, str] | None = None,
-    *,
-    has_sparkline: bool = False,
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
     captions."""
@@ -95,7 +93,7 @@ def passage_pictures(
         pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
         if scale.is_own:
             pictures += scale_pictures(scale, underlined)
-        pictures += [HeatMap(_drawn(passage), has_sparkline, scale), Text()]
+        pictures += [HeatMap(_drawn(passage), scale), Text()]
     return pictures
 
 
@@ -111,9 +109,7 @@ def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[R
     return pictures
 
 
-def passage_slides(
-    passages: Sequence[Passage], *, has_sparkline: bool = False
-) -> list[RenderableType]:
+def passage_slides(passages: Sequence[Passage]) -> list[RenderableType]:
     """Draw each passage below its cell, its detector and, if chance or no training explains it, the
     mark of that."""
     texts = []
@@ -123,7 +119,7 @@ def passage_slides(
         about = f"cell {score.layer}:{score.unit} follows {score.detector}"
         for note in footnotes(CellFindings(scores=(score,))):
             about += f" ({note.rstrip('.')})"
-        texts.append((about, scale, HeatMap(_drawn(passage), has_sparkline, scale)))
+        texts.append((about, scale, HeatMap(_drawn(passage), scale)))
     ends = end_legend("".join(passage.coloured.text for passage in passages))
     return [*slide_pictures(texts), *ends]
 

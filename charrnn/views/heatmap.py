@@ -48,12 +48,11 @@ class HeatMap:
     """A renderable that colours a `ColouredText`, folded at the width of the console, and
     underlines its `inside`.
 
-    Without colour (or with `has_blocks`), a line of blocks under each line of text shows the values
+    Without colour, a line of blocks under each line of text shows the values
     instead, none for nan; without colour, marks stand for the underline.
     """
 
     coloured: ColouredText
-    has_blocks: bool = False
     scale: Scale = FULL_SCALE
     hue: str = ""
     """The one hue of values that have a single end; "" for the palette from low to high."""
@@ -88,7 +87,6 @@ class HeatMap:
             style_of=style_of,
             mark_of=block_of,
             underline_of=underline_of,
-            always_marks=self.has_blocks,
         )
 
 
@@ -100,13 +98,13 @@ class _DrawnValue(NamedTuple):
     is_inside: bool
 
 
-def surprise_map(text: str, bits: Sequence[float], *, has_blocks: bool = False) -> HeatMap:
+def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
     """Colour each character by its surprise in bits: the stronger, the less the model expected it.
 
     bits (N,); nan for a character without a prediction, such as the first.
     """
     coloured = ColouredText(text=text, values=tuple(bits))
-    return HeatMap(coloured, has_blocks, Scale(0.0, MAX_BITS), "surprise")
+    return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
 
 
 def _block_or_blank(value: float, *, ascii_only: bool) -> str:
@@ -123,20 +121,20 @@ def draw(
     style_of: Callable[[Value], Style],
     mark_of: Callable[[Value], str],
     underline_of: Callable[[Value], str] | None = None,
-    always_marks: bool = False,
 ) -> RenderResult:
     """Draw characters in the style of their values, made visible and folded at the width of the
     console.
 
-    Without colour each line has its marks below it, unless all are blanks; with `always_marks` also
-    with colour. Without colour the line of `underline_of` comes before that of the marks. Of a
+    Without colour each line has its marks below it, unless all are blanks; the line of
+    `underline_of` comes before that of the marks. Of a
     carriage return and a newline only the newline is drawn.
     """
+    # Two rows: a mark of the underline would hide the mark of the value.
     plain = is_plain(console)
     rows_below = []
     if plain and underline_of is not None:
         rows_below.append(underline_of)
-    if plain or always_marks:
+    if plain:
         rows_below.append(mark_of)
 
     shown = without_carriage_returns(characters)

@@ -21,7 +21,6 @@ ONE_MACHINE = {
     "visualize": [
         "visualize quoting --cell 0:5 --chars 200",
         "(terminal) visualize quoting --cell 0:5 --chars 120",
-        "visualize quoting --cell 0:5 --chars 80 --sparkline",
         "visualize quoting --gradients --with chain --json",
         "visualize quoting --ablate 0:5 --ablate quote@2 --json",
         "visualize quoting --cell 0:5 --chars 300 --export cell.npz",

@@ -30,15 +30,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.config.settings import Config
@@ -73,8 +72,6 @@ there is no context, and 9 for its sizes and its CRC-32. That is 0.2 % of what a
 takes."""
 NOT_PORTABLE = {"unitary": "its rotations are computed from sines and Fourier transforms"}
 """Cells of the package whose equal results on every machine are not proved, and why."""
-LARGEST_WEIGHT = 1e15
-"""With larger ones a sum could overflow: what then follows is not the same on every machine."""
 MAX_MODEL = 1 << 30
 """Bytes of an included model at most."""
 MAX_UNPACKED = 1 << 26
@@ -218,18 +215,6 @@ def check_portable(config: Config) -> None:
             f"The cell of this model is {config.cell}: {reason}, so the file might not open on"
             " another machine.\nCompress with a model of another cell, such as lstm."
         )
-
-
-def check_weights(tensors: Mapping[str, NDArray[Any]], name: str) -> None:
-    """Raise CheckpointError if a weight of the model `name` is so large that a sum could overflow,
-    or is no number."""
-    for values in tensors.values():
-        # Not `any(> LARGEST_WEIGHT)`, which nan passes.
-        if not (np.abs(values) <= LARGEST_WEIGHT).all():
-            raise CheckpointError(
-                f"{name} has weights beyond {LARGEST_WEIGHT:.0e}, with which sums overflow: the"
-                " file might not open on another machine. Use another checkpoint."
-            )
 
 
 def check_model(header: Header, digest: bytes, *, file: str, run: str) -> None:
