@@ -80,6 +80,7 @@ def page_pictures(page: records.CellPage) -> list[RenderableType]:
         if drawn:
             pictures += [Text(), *drawn]
 
+    # Last: whoever reads on goes to one of these cells next.
     correlated = []
     for one in page.values.correlated:
         correlated.append(f"{one.layer}:{one.unit} {one.correlation:+.2f}")
@@ -90,6 +91,7 @@ def page_pictures(page: records.CellPage) -> list[RenderableType]:
 
 def passages_pictures(title: str, passages: Sequence[records.CellPassage]) -> list[RenderableType]:
     """Draw the passages of a cell, all on one scale, below a title."""
+    # One scale for all, so that a colour means the same in each.
     drawn = PassageList(passages)
     return [
         Text(title, style="bold"),
@@ -168,6 +170,7 @@ class PassageList:
         return scale_of(value for passage in self.passages for value in passage.values)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Labels keep their columns: the passage is what can be shorter.
         width = max(1, options.max_width - LABEL_WIDTH - 1)
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
@@ -263,6 +266,7 @@ class ValueCharts:
     values: records.CellValues
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Eight heights in a line: four lines show 32.
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         counts = self.values.histogram
         histogram = [
@@ -328,6 +332,7 @@ def timescale_text(values: records.CellValues) -> str:
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
 
+    # Two reasons, of which only one is a property of the cell.
     if values.timescale is None:
         why = "of a constant cell"
         if values.autocorrelation:
@@ -345,6 +350,7 @@ def gates_text(values: records.CellValues) -> str:
     """Say at which share of the characters each gate is open and closed."""
     parts = []
     for one in values.gates:
+        # Cells of other packages may have letters without a name.
         name = GATE_NAMES.get(one.gate, one.gate)
         parts.append(f"{name} {one.open:.0%} / {one.closed:.0%}")
     return f"gates open / closed: {', '.join(parts)}"
@@ -363,6 +369,7 @@ def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]
 
 
 def _after_line(name: str, after: Sequence[records.AfterCharacter]) -> Text:
+    # A text of a few lines has no character that occurs so often.
     shown = [f"{quoted_character(one.character)} {one.mean:+.2f}" for one in after]
     listed = "   ".join(shown) or f"no character occurs {MIN_AFTER} times"
     return Text(f"  {name}  {listed}", overflow="fold")

@@ -69,6 +69,7 @@ class Canvas:
         are."""
         x, y = self._place(*start)
         to_x, to_y = self._place(*end)
+        # As many steps as there are dots along the longer side: a line without gaps.
         num_steps = max(abs(to_x - x), abs(to_y - y), 1)
         for step in range(num_steps + 1):
             column = x + round((to_x - x) * step / num_steps)
@@ -89,6 +90,7 @@ class Canvas:
         for row in range(self.height):
             line = Text()
             for column in range(self.width):
+                # A mark is over the dots: a braille character can have no mark inside it.
                 drawn = self._marks.get((column, row)) or self._character(column, row)
                 line.append(drawn, self._styles.get((column, row)))
             lines.append(line)
@@ -112,6 +114,7 @@ class Canvas:
             num_dots = self._dots[column, row]
             return CROWDS[min(num_dots, len(CROWDS) - 1)]
 
+        # Unicode numbers the dots by columns first, and the lowest row last.
         bits = 0
         for down, across in enumerate(BRAILLE):
             for right, bit in enumerate(across):
@@ -229,6 +232,7 @@ class LineChart:
         yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
         yield _line(self.across_label.rjust(margin + 1 + canvas.width))
 
+        # The legend: only the lines with marks are named, the training lines share a note.
         entries = []
         for marked in self._marked:
             name = all_visible(marked.name, ascii_only=ascii_only)
@@ -351,11 +355,13 @@ class LineChart:
         """Yield a line as one path for each of its segments, then its marks, which alternate with
         the others'."""
         width = 2 if line.is_marked else 1
+        # Segments are paths of their own: nothing is drawn where a run was interrupted.
         for segment in filter(None, line.segments):
             yield path(list(map(place, segment)), _colour(line.number), width=width)
         if not line.is_marked:
             return
 
+        # In turns, as in the terminal: equal lines can be told apart by their marks.
         offset = (self._marked.index(line) + 0.5) / len(self._marked)
         shares = [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
         for point in self._mark_points(line, shares):
@@ -364,6 +370,8 @@ class LineChart:
     def _mark_points(self, line: Line, shares: Sequence[float]) -> list[Point]:
         """Return the points of a line at these shares of the horizontal axis, where there are any;
         else its last."""
+        # Where the line has no point, it has no mark: an interpolation would show a loss that was
+        # not measured.
         begin, end = self.across
         points = []
         for share in shares:
@@ -379,6 +387,7 @@ class LineChart:
 
 def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
     """Return the point of a line at x, None where it has none."""
+    # Segments do not overlap: the first one that contains x is the one.
     for segment in segments:
         if segment and segment[0][0] <= x <= segment[-1][0]:
             index = bisect_left(segment, x, key=lambda point: point[0])
@@ -395,6 +404,7 @@ def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
 def round_step(extent: float, most: int) -> float:
     """Return the smallest of 1, 2, 5 times a power of ten that divides an extent into at most
     `most` intervals."""
+    # The least step that may be: then the next round number above it.
     smallest = extent / max(1, most)
     power = math.floor(math.log10(smallest))
 
@@ -410,6 +420,7 @@ def round_step(extent: float, most: int) -> float:
 def ticks_from_zero(highest: float, most: int = MAX_TICKS) -> list[Tick]:
     """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is
     0."""
+    # A loss or a length of 0 everywhere still has an axis.
     if highest <= 1e-9:
         highest = 1.0
     step = round_step(highest, most - 1)
@@ -423,6 +434,7 @@ def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from
     each other.
     """
+    # A flat line has an axis, too, whose ticks differ in the digits that are shown.
     extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
     # A step that divides the extent may not divide its ends: `most` intervals that begin at a round
     # number can end too early, and one more is needed. With one interval it always ends.
@@ -571,6 +583,7 @@ def _height(point: Point) -> float:
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
     """Yield the line of a run's training, if it has one, then that of its validation: each is one
     segment."""
+    # First, so that the validation is drawn over it.
     if curve.training.steps:
         training = _thinned(curve.training, against)
         yield Line(name=curve.run, segments=[training], number=number, is_marked=False)
@@ -582,6 +595,7 @@ def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
 def _thinned(curve: LossCurve, against: str) -> list[Point]:
     """Return at most `MAX_POINTS` points: the mean loss of as many steps in a row, where the last
     of them ended."""
+    # Thousands of noisy points would fill the drawing with dots.
     size = math.ceil(len(curve.steps) / MAX_POINTS)
     across = curve.against(against)
     points = []
@@ -598,6 +612,7 @@ def _multiples(furthest: float, most: int) -> list[Tick]:
     while (step := round_step(furthest, most)) > furthest:
         most += 1
 
+    # A rounding error must not cut off the last tick.
     num_intervals = int(furthest / step + 1e-9)
     places = [step * number for number in range(num_intervals + 1)]
     return [(place, short_number(place)) for place in places]

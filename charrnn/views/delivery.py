@@ -36,6 +36,7 @@ def to_json(value: Any) -> str:
 def replace_non_finite(value: Any) -> Any:
     """Replace infinities and nan in a nested value by None, because JSON has no notation for
     them."""
+    # json writes NaN and Infinity, which no other parser accepts.
     if isinstance(value, dict):
         return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -112,6 +113,7 @@ def _to_json(shown: Shown) -> bytes:
 
 
 def _to_npz(shown: Shown) -> bytes:
+    # Imported here: the help lists the formats without NumPy.
     import numpy as np
 
     from charrnn.views.theme import all_visible
@@ -148,6 +150,7 @@ PICTURE_SUFFIXES = (".svg", ".png")
 
 def describe_formats(*, has_arrays: bool = False) -> str:
     """Return the suffixes of the formats, for help texts; `has_arrays` adds that of activations."""
+    # Activations are no picture: only what has them offers them.
     others = [suffix for suffix in FORMATS if suffix != ".npz"]
     if has_arrays:
         return f"{', '.join(others)}, or .npz (activations)"

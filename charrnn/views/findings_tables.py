@@ -70,6 +70,7 @@ def passage_pictures(
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
     captions."""
+    # The legend says what is underlined, which is nothing in passages of a count.
     are_underlined = [bool(passage.coloured.inside) for passage in passages]
     underlined = ""
     if all(are_underlined) and passages:
@@ -81,6 +82,7 @@ def passage_pictures(
     scales = [scale_of(passage.coloured.values) for passage in passages]
     if not all(scale.is_own for scale in scales):
         pictures += [Legend(underlined=underlined), Text()]
+    # Said once, not below each passage.
     pictures += end_legend("".join(passage.coloured.text for passage in passages))
     for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
@@ -101,6 +103,7 @@ def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[R
     """Draw each text below what is said of it and the scale: all that a slide has room for."""
     pictures: list[RenderableType] = []
     for about, scale, drawn in texts:
+        # On a slide the words replace the scale, which would take another line.
         low, high = scale.ends
         caption = all_visible(f"{about}: red {low}, blue {high}")
         if pictures:

@@ -103,6 +103,7 @@ def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
 
     bits (N,); nan for a character without a prediction, such as the first.
     """
+    # From 0 on: the middle of the scale is no neutral value, as it is for a cell.
     coloured = ColouredText(text=text, values=tuple(bits))
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
 
@@ -160,6 +161,7 @@ def _styled(
     line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
 ) -> Iterator[Segment]:
     """Yield the segments of a line, one for each run of characters in the same style."""
+    # One segment for each style: thousands of single characters would triple an exported page.
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
         text = _text_of(run)
         words = text.lstrip(" ")
@@ -183,6 +185,7 @@ def fold(
     A line that is too long is broken after its last space, so that words stay whole, unless less
     than MIN_FILL of the width would be filled.
     """
+    # Of the words before, all stay in the line; the last one may move to the next.
     line: list[tuple[str, Value]] = []
     used = 0
     # How many characters of the line come before its last word, and their width.
@@ -313,6 +316,7 @@ class Legend:
         low, high = self.ends
         plain = is_plain(console)
         palette = palette_of(console)
+        # The scale shrinks with the terminal; its two ends are never cut.
         width_of_ends = cell_len(low + high) + 2
         length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
 
@@ -334,6 +338,7 @@ class Legend:
             return
 
         # What is underlined, in the same line if both fit.
+        # A mark that a terminal without colours shows below the text is shown itself.
         mark = "underlined:"
         if plain:
             mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
@@ -353,6 +358,7 @@ ABOUT_OWN_SCALE = (
 
 def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
     """Draw the scale of a cell's values, and say so if it is one of its own."""
+    # Without the sentence, colours of a narrow scale would look like values from -1 to +1.
     pictures: list[RenderableType] = [Legend(scale.ends, underlined=underlined)]
     if scale.is_own:
         pictures.append(Text(ABOUT_OWN_SCALE, style="dim"))
@@ -424,6 +430,7 @@ def _is_likely(guess: tuple[str, float]) -> bool:
 def _shown_guess(guess: str, width: int, *, ascii_only: bool) -> str:
     """Return a guess, cut or padded to the width of the character above it; a dot if its first
     character is wider."""
+    # As in the text above: a guess of a newline is a mark, not a new line.
     text = all_visible(guess, ascii_only=ascii_only)
     if guess == " ":
         text = "_" if ascii_only else "␣"

@@ -144,6 +144,7 @@ def chars_on_page(num_cells: int) -> int:
 def to_html_page(page: HeatMapPage) -> str:
     """Return the page as HTML. The data adds only text to the template: no markup, scripts or
     control characters."""
+    # The data is JSON in a script element of the template.
     data = _PageEncoder(page).data()
     encoded = json.dumps(
         data,
@@ -237,6 +238,7 @@ class _PageEncoder:
         }
 
     def _cell(self, cell: tuple[int, int]) -> dict[str, Any]:
+        # Values first: they are most of the page.
         layer, unit = cell
         values = self.page.cells[:, layer, unit]
         data: dict[str, Any] = {"name": f"{layer}:{unit}"}
@@ -288,6 +290,7 @@ class _PageEncoder:
 
     def _guesses(self, after: Sequence[tuple[str, float]]) -> list[int]:
         """Return the number of each guess, followed by its probability in thousandths."""
+        # Pairs in one flat list: brackets around each would double its size.
         numbers = []
         for shown, share in after:
             numbers += [self.names[shown_character(shown)], round(1000 * share)]
@@ -345,6 +348,7 @@ def _one_code_point_each(text: str) -> tuple[str, dict[str, str]]:
     What is shown as several or as none, such as tabs and the parts of a grapheme cluster, becomes a
     mark: a code point of the private use area.
     """
+    # In the order in which they appear: the same page gives the same bytes.
     marks: dict[str, str] = {}
     known: dict[str, str] = {}
     pieces = shown_at_each(text)
@@ -364,6 +368,7 @@ def _show_all(texts: Sequence[str]) -> list[str]:
 
 def _pack(values: NDArray[Any]) -> str:
     """Encode rounded values (N,) as base64, a byte each; nan as 0."""
+    # A byte has no nan, and 0 has no colour.
     levels = np.rint(np.nan_to_num(values)).astype(np.int8)
     return base64.b64encode(levels).decode("ascii")
 

@@ -195,6 +195,7 @@ def label(
 ) -> str:
     """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is
     escaped."""
+    # Only what differs from the page: there are thousands of these elements.
     attributes = ""
     if anchor != "start":
         attributes += f' text-anchor="{anchor}"'
@@ -366,6 +367,7 @@ def to_png(svg: str) -> bytes:
 def _undrawn(svg: str) -> list[str]:
     """Return the first words of the names of the letters in a picture that no font has: Thai,
     Hebrew, CJK, …"""
+    # What is drawn, without tags and the style sheet.
     text = unescape(re.sub("<style>.*?</style>|<[^>]*>", "", svg))
     undrawn = _pixels_of(NO_LETTER)
     scripts: dict[str, str] = {}
@@ -393,6 +395,7 @@ def _has_font() -> bool:
 def _pixels_of(letter: str) -> bytes:
     import resvg_py
 
+    # Twice the size of the letter, so that no part of it is cut.
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
         f'<text x="5" y="30" font-size="20" font-family="{FONTS}">{letter}</text></svg>'
@@ -448,6 +451,7 @@ def to_text(renderables: Sequence[RenderableType]) -> str:
 def print_all(renderables: Iterable[RenderableType], **options: Any) -> Console:
     """Print all on a console of COLUMNS columns that records them, with RECORDING but for
     `options`; return it."""
+    # Recorded, and written to nothing: rich exports what it has printed.
     console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING | options)
     for renderable in renderables:
         console.print(renderable)

@@ -93,6 +93,7 @@ class Bar:
         return Measurement(1, _BAR_WIDTH)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # In a narrow column the whole bar is shorter, and bars still compare.
         length = round(min(_BAR_WIDTH, options.max_width) * self.share)
         mark = "#" if options.ascii_only else "█"
         yield Text(mark * length, style="blue")
@@ -169,6 +170,7 @@ def meaning(score: CellScore) -> str:
 
 def footnotes(findings: CellFindings) -> list[str]:
     """Return what the marks of `findings_rows` mean, if there are any."""
+    # Only the marks that occur: an explanation of a mark that is not there is noise.
     marks = set(map(score_mark, findings.scores))
     return [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in marks]
 
@@ -244,6 +246,7 @@ def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
 
 def unscored(skipped: Sequence[Skipped]) -> list[str]:
     """Return a sentence for every reason, with the detectors that were not scored for it."""
+    # One line per reason: on a short text nearly all detectors share it.
     by_reason = defaultdict(list)
     for one in skipped:
         by_reason[one.reason].append(one.detector)
@@ -261,6 +264,7 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
 
     Of `others`, the same cell clamped at other values, there are no intervals.
     """
+    # The same cell at other values: a column each, whose rows are those of the first.
     headings = []
     changes = []
     for one in (ablation, *others):
@@ -289,6 +293,7 @@ def clamped_table(
     `interval` is that of the first column. The detector `own` comes first, then that with the
     largest contribution inside.
     """
+    # The interval stands beside the column that it belongs to.
     first, *following = headings
     numbers = (first, "95 % interval", *following)
     table = plain_table("nats/character", *numbers, right=numbers)
@@ -341,6 +346,7 @@ def _as_in_yaml(value: Any) -> str:
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
     """Build the table of every setting, its value and its source."""
     table = plain_table("field", "value", "from")
+    # In the order of the settings file, so that both can be compared line by line.
     for name, value in values.items():
         # What somebody chose stands out from what is as it always is.
         style = "bold"
@@ -369,6 +375,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
 
 def with_percent(one: Hesitation | Prediction) -> str:
     """Return a character and its probability, such as a:12%."""
+    # A space, or spaces that stand for a tab, would be lost beside the colon.
     name = "space"
     if one.character != " ":
         name = all_visible(one.character).rstrip(" ")
@@ -397,6 +404,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
                 columns.remove(name)
                 shared.append(f"{name} {rows[0][name]}")
 
+    # Names to the left, so that those that begin alike stand below each other.
     numbers = set(columns) - {"run", "text", "model"}
     table = plain_table(*columns, right=[*numbers], narrow=True)
     for row in rows:
@@ -560,6 +568,7 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor
     the best."""
+    # Twenty orders would hide the rows that they are compared with.
     ngrams = [row for row in rows if row.name == NGRAM]
     best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
     protocols = {f"{order}-gram" for order in SHOWN_ORDERS}
@@ -599,6 +608,7 @@ def _figures(loss: LossReport) -> list[str]:
 
 
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
+    # Differences instead of numbers of characters: all rows are about the same text.
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
     # Bytes and characters are compared by bytes, of which the intervals then count, too.

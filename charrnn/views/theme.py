@@ -158,6 +158,7 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
 
     # Lightness and chroma go together, so that the steps look equally far apart.
     share = step / NUM_SHADES
+    # From the lightness of the page on, so that the first step is as large as all others.
     begin, _, _ = to_oklab(paper.paper)
     lightness = begin + (paper.lightness - begin) * share
     coloured = from_oklch(lightness, full.chroma * share, full.degrees)
@@ -170,6 +171,7 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
 
 def contrast(one: str, other: str) -> float:
     """Return the contrast ratio of two colours #rrggbb, from 1 to 21 (WCAG 2.2)."""
+    # The lighter one is above: the ratio is the same for text on a page and the other way round.
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -181,6 +183,7 @@ def _luminance(colour: str) -> float:
 
 def to_oklab(colour: str) -> tuple[float, float, float]:
     """Return lightness, a and b of a colour #rrggbb in OKLab (Ottosson 2020)."""
+    # Responses of the three kinds of cones, whose cube roots are perceptually even.
     red, green, blue = _linear(colour)
     long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
     medium = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
@@ -195,6 +198,7 @@ def to_oklab(colour: str) -> tuple[float, float, float]:
 def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
     """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is
     clipped."""
+    # The inverse of `to_oklab`: the matrices are those of the same paper.
     a = chroma * math.cos(math.radians(degrees))
     b = chroma * math.sin(math.radians(degrees))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
@@ -239,6 +243,7 @@ class Scale:
         """The two values, with as many digits as tell them apart."""
         if not self.is_own:
             return "-1", "+1"
+        # As many digits as the difference needs, and never fewer than a full scale has.
         num_digits = max(2, -math.floor(math.log10(self.high - self.low)))
         return f"{self.low:+.{num_digits}f}", f"{self.high:+.{num_digits}f}"
 
@@ -254,6 +259,7 @@ LEAST_RANGE = 1e-4
 def scale_of(values: Iterable[float]) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else
     that from -1 to 1."""
+    # nan stands for what has no value, such as the first character of a surprise.
     finite = [value for value in values if math.isfinite(value)]
     low = min(finite, default=0.0)
     high = max(finite, default=0.0)
@@ -354,6 +360,7 @@ def clusters(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Val
 
     A letter with its combining marks, or an emoji that joiners make of several, is one cluster.
     """
+    # A character is kept until the next one shows that it is not joined to it.
     cluster = ""
     latest: list[Value] = []
     for character, value in characters:
@@ -420,6 +427,7 @@ def visible(cluster: str) -> str:
 def shown_at_each(text: str) -> list[str]:
     """Return what is drawn at each character of a text: a grapheme cluster at its last one, "" at
     the others."""
+    # One entry per character, so that values by character find their place.
     shown = [""] * len(text)
     for cluster, last in clusters(zip(text, range(len(text)), strict=True)):
         shown[last] = visible(cluster)
