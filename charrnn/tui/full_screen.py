@@ -34,6 +34,7 @@ Keys = tuple[str, str, Mapping[str, str]]
 
 def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
     """Return the bindings of keys, several of which are separated by commas, to actions."""
+    # Not shown: a screen has a hint line of its own, which names as many keys as fit.
     bindings: list[BindingType] = []
     for keys, action in actions.items():
         bindings.append(Binding(keys, action, show=False, priority=priority))
@@ -116,6 +117,7 @@ class Work:
 
     def is_wanted(self, job: Job) -> bool:
         """Return whether a job is the last one of its kind, and not stopped."""
+        # Without the lock: a stale answer only costs one more step of a job.
         return not self._is_closed and self._latest.get(job.kind) is job
 
     def take_turn(self, job: Job) -> None:
@@ -152,12 +154,14 @@ class Work:
             self._on_failure(error)
         finally:
             with self._changed:
+                # Whoever waits goes on, and `close` returns once none is left.
                 self._jobs.remove(job)
                 self._yield_turn(job)
 
 
 def one_line(*parts: str) -> Text:
     """Return the parts of a title in one line, of which as much is shown as fits."""
+    # A name may have line ends and control characters: the title stays one line.
     text = "  ".join(" ".join(printable(part).split()) for part in parts if part)
     return Text(text, no_wrap=True, overflow="ellipsis")
 
@@ -170,6 +174,7 @@ class StatusLine(Static):
 
     def say(self, message: str) -> None:
         """Replace the message; "" removes it."""
+        # Messages contain names of files, which a terminal could interpret.
         self.update(Text(printable(message)))
         self.display = bool(message)
 
@@ -243,6 +248,7 @@ class FullScreenApp(App[Result]):
 
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
+        # A signal handler must not touch widgets: it sets a number, which is looked at here.
         self.set_interval(SIGNAL_POLL, self._exit_after_signal)
 
     def _exit_after_signal(self) -> None:
@@ -304,6 +310,7 @@ class FullScreenApp(App[Result]):
     def finish(self) -> None:
         """End the work; call this when the interface is closed. Raises the error that closed it, if
         there was one."""
+        # Jobs first: one that fails while the interface closes has its error below.
         self.work.close()
         if self._failure is not None:
             raise self._failure
@@ -360,6 +367,7 @@ class KeyQuestion(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Text(printable(self._question)), id="question")
+            # Escape is always an answer, so that no question is a trap.
             keys = [f"{key} {text}" for key, (text, _) in self._answers.items()]
             keys.append("Esc back")
             yield Static(Text("   ".join(keys), style="bold"))
@@ -390,6 +398,7 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box"):
+            # In two columns, so that long meanings fold beside their keys.
             for key, meaning, _ in self._keys:
                 with Horizontal(classes="key"):
                     yield Static(Text(key, style="bold"), classes="name")

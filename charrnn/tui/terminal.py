@@ -36,6 +36,7 @@ def check_full_screen(command: str, instead: str) -> None:
     """
     if find_spec("textual") is None:
         raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
+    # Textual would start, and draw control sequences that nobody sees as such.
     term = os.environ.get("TERM")
     if term in ("dumb", "unknown"):
         raise UsageError(
@@ -75,6 +76,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     from charrnn.cells.findings import CHARS_SCORED
 
     check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
+    # The keys are read from it, so a text cannot be.
     if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
     # Importing the interface takes longer than one waits without a word.
@@ -84,6 +86,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
 
     model = load_model(options.run, quiet=options.quiet)
     content, before, _ = read_passage(model, options.text, max(options.chars, CHARS_SCORED))
+    # Both begin where the text begins: what is shown has the scores of what is scored.
     explorer = Explorer(
         model,
         model.encode(content, context=before),
@@ -170,6 +173,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
 
+    # Last, as Textual takes a second: a wrong name of a draft or a run is an error at once.
     from charrnn.tui.write.screen import Writer
 
     signals: Signals = context.obj.signals
@@ -185,6 +189,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
         if not is_left and writer.draft_screen.is_unsaved:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 warn(("the changes since the last save are lost",), quiet=options.quiet)
+    # A signal that arrives after the text was saved and left is no failure.
     if is_left:
         return writer.exit_code(0)
     return writer.exit_code(signals.number) or 1
@@ -193,6 +198,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
 def _end_anyway(signals: Signals, is_over: threading.Event) -> None:
     """End the process after a signal, if Textual does not: it waits forever to write to a terminal
     that is gone."""
+    # A thread of its own: the main thread is the one that may be stuck.
     while not signals.number:
         if is_over.wait(POLL_SECONDS):
             return

@@ -186,11 +186,13 @@ class Legible:
 def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ...]:
     """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over
     it."""
+    # The same seed as for the scored text: equal values are taken in the same way.
     drawn = np.random.default_rng(0).permutation(len(values))
     sentences = number_sentences(text)
     # float16, as `visualize` keeps values: both choose the same passages.
     places = list(extreme_passages(values.astype(np.float16), text, sentences, drawn))
 
+    # Every passage with the full values, not with the rounded ones that chose it.
     of_places = [values[place.begin : place.end] for place in places]
     return read_passages(text, places, of_places)
 
@@ -207,6 +209,7 @@ class CellScreen(FullScreen):
         yield Static(id="summary")
         with VerticalScroll(id="pictures", can_focus=False):
             yield Static(id="page")
+        # The status below the pictures, so that they do not jump when it changes.
         yield StatusLine()
         yield HintLine(PAGE_HINT)
 
@@ -266,6 +269,7 @@ class CellScreen(FullScreen):
         """Show the page of the cell before or after in the list."""
         # The list behind the page moves, too, and is there when the page is closed.
         exploration = self.app.browser.exploration
+        # At the ends of the list nothing happens: it is no ring, whose end nobody would notice.
         row = exploration.row + by
         if 0 <= row < len(exploration.rows):
             self.app.browser.choose(row)
@@ -287,6 +291,7 @@ class ClampScreen(FullScreen):
     def compose(self) -> ComposeResult:
         yield Static(id="title")
         with Horizontal():
+            # Named by side, so that each text finds its widget again.
             for side in ("clamped", "free"):
                 with Vertical():
                     yield Static(id=f"{side}-title", classes="bold")
@@ -320,6 +325,7 @@ class ClampScreen(FullScreen):
     def _generate(self) -> None:
         clamp = self._clamp
         model = self.app.model
+        # The end of the prime is what the model goes on from.
         title = f"after …{all_visible(clamp.prime[-30:])}   seed {clamp.seed}"
         self.put("title", Text(title, no_wrap=True))
         free = f"not clamped, coloured by {cell_name(clamp.cell)}"
@@ -397,6 +403,7 @@ class Browser(FullScreen):
             job.show(self._take_findings, findings, ranked)
 
     def _take_trace(self, trace: Trace) -> None:
+        # The colours of the selected cell are there at once, whatever the scores take.
         self.given.trace = trace
         self._show()
 
@@ -436,6 +443,7 @@ class Browser(FullScreen):
 
     def list_cells(self) -> None:
         """Fill the table with the current list."""
+        # All anew: another list has other columns.
         table = self.query_one(CellTable)
         order = self.exploration.order
         rows = [row.shown(order) for row in self.exploration.rows]
@@ -486,6 +494,7 @@ class Browser(FullScreen):
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next
         characters."""
+        # Of the text that is shown, which may be the typed one.
         viewed = self.exploration.viewed
         values = self.exploration.values
         readout = Text(no_wrap=True)
@@ -495,6 +504,7 @@ class Browser(FullScreen):
         character = _shown(viewed.text[viewed.cursor])
         readout.append(f"{character} {values[viewed.cursor]:+.2f}", "bold")
 
+        # With their probabilities, so that a certain model is told from an unsure one.
         guesses = []
         for guess, probability in viewed.guesses():
             guesses.append(f"{_shown(guess)} {probability:.2f}")
@@ -596,6 +606,7 @@ class Browser(FullScreen):
 
     def _type(self, characters: Iterable[str]) -> None:
         """Let the model read what was typed or pasted."""
+        # Character by character: each has a state of its own to go back to.
         vocab = self.model.vocab
         for character in characters:
             if character == DELETE_LAST:
@@ -643,6 +654,7 @@ class Explorer(FullScreenApp[None]):
         `num_scored`."""
         super().__init__()
         self.model = model
+        # The scored text is that of `visualize`, so that both share what was measured.
         self._scored = text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
         self.warnings: list[str] = []

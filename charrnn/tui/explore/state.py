@@ -70,6 +70,7 @@ class TracedText(_ViewedText):
     trace: "Trace | None" = None
 
     def values(self, cell: CellIndex) -> Float32Array | None:
+        # Not read yet: the text is shown without colours.
         if self.trace is None:
             return None
         layer, unit = cell
@@ -162,6 +163,7 @@ class Row:
 
     def shown(self, order: str) -> list[str]:
         """Return the texts of the row, one per column of `columns(order)`."""
+        # A list without scores has its columns, too: they are filled while one looks.
         name = cell_name(self.cell)
         score = self.score
         if score is None:
@@ -202,6 +204,7 @@ class Exploration:
     def __post_init__(self) -> None:
         self.given = self.viewed
         config = self.model.config
+        # Every cell, from the first key on: the scores take seconds.
         cells = np.ndindex(resolved(config.num_layers), resolved(config.hidden_size))
         self.orders[ALL] = [Row((layer, unit)) for layer, unit in cells]
 
@@ -227,6 +230,7 @@ class Exploration:
     def scale(self) -> Scale:
         """The scale of the selected cell's values over the text that was given: the same while
         another is typed."""
+        # Of the given text, as a scale of few typed characters would change with each of them.
         values = self.given.values(self.cell)
         if values is None:
             return FULL_SCALE
@@ -263,12 +267,14 @@ class Exploration:
 
     def turn(self, by: int) -> None:
         """Switch to the list `by` places further on, cyclically."""
+        # A ring: the list after the last one is the first.
         names = list(self.orders)
         self.turn_to(names[(names.index(self.order) + by) % len(names)])
 
     def go_to(self, where: str) -> None:
         """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises
         UsageError."""
+        # At most nine digits: int() of thousands would raise an error of its own.
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
@@ -322,6 +328,7 @@ class Clamp:
 
         `pause` is called before each of them; what it raises ends the work.
         """
+        # Both with the same seed: without the clamp they would be the same text.
         clamped = self._generate(model, {self.cell: self.value}, pause)
         free = self._generate(model, {}, pause)
         return clamped, free

@@ -106,6 +106,7 @@ class TextView(ScrollView, can_focus=False):
         """The values over a line: a block as wide as each character."""
         if self._values is None or not self._lines:
             return ""
+        # As wide as the text above, so that each block is below its character.
         blocks = " " * GUTTER
         for shown, index in self._lines[number]:
             blocks += block(self._values[index]) * cell_len(shown)
@@ -133,6 +134,7 @@ class TextView(ScrollView, can_focus=False):
 
     def _place_in(self, line: Sequence[tuple[str, int]]) -> int:
         """Return which cluster of a line the cursor is on, the last one if it is behind them."""
+        # Clusters have the indices of their last characters, which ascend.
         indices = [index for _, index in line]
         return min(len(line) - 1, bisect_left(indices, self._cursor or 0))
 

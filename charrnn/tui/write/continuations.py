@@ -194,6 +194,7 @@ class Continuations:
     def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
         """Return the first `most` candidates that differ from all texts so far, and remember
         them."""
+        # What was seen is kept from call to call: a second `take` offers others.
         new: list[Continuation] = []
         for candidate in candidates:
             # A reader does not see where a line is folded.
@@ -294,6 +295,7 @@ class Continuations:
 
     def _find_ends(self, texts: NDArray[np.int32]) -> Ends:
         """Return which of the texts (B, N) have ended, and how many ids are cut: `_cut`."""
+        # One by one: each end depends on the text before it.
         cuts = [self._cut(text) for text in texts.tolist()]
         has_ended = np.array([cut is not None for cut in cuts])
         return Ends(has_ended, np.array([cut or 0 for cut in cuts], np.int64))
@@ -307,6 +309,7 @@ class Continuations:
         temperature: float | None = None,
     ) -> Continuation:
         """Make a continuation without the last `cut` ids; None if it has not ended."""
+        # What follows the end decided that it is one, and is not part of it.
         num_ids = len(ids) - (cut or 0)
         return Continuation(
             text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
@@ -338,6 +341,7 @@ def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
 
 def read_as_known(vocab: Vocab, text: str) -> IdArray:
     """Encode a text with its `substitutions`."""
+    # "" deletes a character in `str.translate`.
     replaced: dict[str, str | int | None] = {**substitutions(vocab, text)}
     return vocab.encode(text.translate(str.maketrans(replaced)))
 
@@ -414,6 +418,7 @@ class DraftReader:
     def _take(self, ids: Ids) -> NDArray[np.int64]:
         """Forget the states after the first id that has changed, and return the text, which may go
         on after `ids`."""
+        # Only the first difference counts: a state depends on all ids before it.
         length = min(len(ids), len(self._ids))
         common = length
         differs = np.flatnonzero(self._ids[:length] != ids[:length])
@@ -448,6 +453,7 @@ def reader_of(model: Model) -> DraftReader:
     nor on the machine. Not for several threads at once. Raises CheckpointError if the weights do
     not fit.
     """
+    # One for each model: what one draft was read for serves the next key.
     if model not in _readers:
         generator = model.generator
         _readers[model] = DraftReader(

@@ -159,6 +159,7 @@ def _decode(path: Path, data: bytes) -> Draft:
 
 def _line_end_of(text: str) -> str:
     """Return the line end of a text if all are the same, else a newline."""
+    # Old Mac files have CR alone, those of Windows CR before each LF.
     num_returns = text.count("\r")
     num_newlines = text.count("\n")
     if num_returns and num_newlines == 0:
@@ -192,6 +193,7 @@ _LISTED = 12
 def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
     """Return what a model does not know, and what it reads instead, in one line; "" if it knows
     all."""
+    # What each is read as is what explains odd continuations.
     listed = []
     for char, other in substitutions.items():
         shown = _shown(char)
@@ -218,6 +220,7 @@ def _shown(text: str) -> str:
 def shown_continuation(one: Continuation) -> str:
     """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was
     cut."""
+    # A space at the end decides whether the next word is a new one.
     text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(one.text))
     if not one.is_complete:
         text += "…"

@@ -100,6 +100,7 @@ LOOKING = "looking for continuations ..."
 def hide(text: str) -> str:
     """Replace what cannot be shown, one character by one. Raises DataError for a text with such
     private characters."""
+    # Such a character would come back from `reveal` as another one.
     found = _PRIVATE.search(text)
     if found:
         raise DataError(
@@ -133,6 +134,7 @@ def marks(text: str) -> str:
 
 
 def _mark(match: "re.Match[str]") -> str:
+    # The editor counts one column for each character, so its mark must have one.
     mark = visible(chr(ord(match[0]) - _BASE))
     if len(mark) != 1:
         return _NARROW
@@ -230,6 +232,7 @@ class Editor(TextArea):
 
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
+        # By lines, as the widget counts: the position in the text is not kept anywhere.
         row, column = self.cursor_location
         lines = self.draft.split("\n")
         return "\n".join([*lines[:row], lines[row][:column]])
@@ -324,6 +327,7 @@ class DraftScreen(FullScreen):
 
     def _show(self) -> None:
         """Draw everything but the draft."""
+        # What Tab would do now, without asking for the help.
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.put("settings", Text(settings))
 
@@ -445,6 +449,7 @@ class DraftScreen(FullScreen):
 
     def action_until(self) -> None:
         """Continue to the next of word, line and sentence."""
+        # In the order of their length, and then from the beginning.
         words = list(assistant.MAX_CHARS)
         place = words.index(self.options.until) + 1
         self._change(until=words[place % len(words)])
@@ -494,6 +499,7 @@ class DraftScreen(FullScreen):
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
+        # With it the same continuations can be asked for again.
         notes = [f"Seed {self.options.seed}."]
         if self.note:
             notes.insert(0, self.note)
@@ -545,6 +551,7 @@ class DraftScreen(FullScreen):
 
     def action_copy_or_leave(self) -> None:
         """Copy what is selected, or quit."""
+        # As terminals do: Ctrl-C copies what is marked, and otherwise ends the program.
         if self.editor.selected_text:
             self.editor.action_copy()
         else:
@@ -556,6 +563,7 @@ class DraftScreen(FullScreen):
             self._leave()
             return
 
+        # By its path: several editors may be open.
         name = "The draft"
         if self.file.path is not None:
             name = str(self.file.path)
