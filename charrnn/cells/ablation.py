@@ -45,7 +45,7 @@ def ablate_text(
     """
     cells = [(layer, unit)]
     ((value, changes),) = ablate_cells(
-        network, text.ids, begins=[text.first], num_chars=len(text), cells=cells, at=at
+        network, ids=text.ids, begins=[text.first], num_chars=len(text), cells=cells, at=at
     )
     effects = summarize(changes, labellings)
     return Ablation(layer=layer, unit=unit, at=at, value=value, **effects._asdict())
@@ -95,7 +95,7 @@ def ablate_cells(
             if at == "mean":
                 for part, (layer, unit) in enumerate(here):
                     values[part] = float(means[part, layer, unit])
-            clamping = _clamping(network, here, values=values, num_lanes=lanes_of(num_chars))
+            clamping = _clamping(network, cells=here, values=values, num_lanes=lanes_of(num_chars))
             clamped, _ = score(clamping)
             found += zip(values, free - clamped, strict=True)
     return found
@@ -126,7 +126,7 @@ def _clamping(
             ops[layer] = replacing(units[:1], new[:1].to)
         else:
             ops[layer] = replacing_in_rows(
-                rows, units, values=new, batch_size=len(cells) * num_lanes
+                rows, units=units, values=new, batch_size=len(cells) * num_lanes
             )
     return ops
 
@@ -174,8 +174,8 @@ def score_with(
     """
     scores, means = score_parts(
         network,
-        text.ids,
-        ops,
+        ids=text.ids,
+        ops=ops,
         begins=np.array([text.first]),
         num_chars=len(text),
         advance=advance,
@@ -221,7 +221,9 @@ def score_parts(
         # Each character predicts the next one of its part.
         has_next = indices < num_chars - 1
         parts = np.broadcast_to(part_of_row, indices.shape)[has_next]
-        logprobs[parts, indices[has_next] + 1] = score_next(logits, ids, positions)[has_next]
+        logprobs[parts, indices[has_next] + 1] = score_next(logits, ids=ids, positions=positions)[
+            has_next
+        ]
         advance(int(is_part.sum()))
 
     return logprobs[:, 1:], sums / num_chars

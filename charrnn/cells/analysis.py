@@ -175,7 +175,9 @@ class CellAnalysis(Extensible):
         if ablations:
             scores = self._ablate(scores, targets)
         self._keep_found(scores)
-        return sort_scores(scores, skipped, num_chars=len(self.text), num_cells=self.num_cells)
+        return sort_scores(
+            scores, skipped=skipped, num_chars=len(self.text), num_cells=self.num_cells
+        )
 
     def passages(
         self,
@@ -197,7 +199,9 @@ class CellAnalysis(Extensible):
         # Which findings, and where in the scoring half each is shown.
         significant = [score for score in findings.scores if score.is_significant]
         shown = sorted(significant, key=lambda score: -score.gain)[:num_passages]
-        labels = label_by_name(self.text.text, [score.detector for score in shown], detectors)
+        labels = label_by_name(
+            self.text.text, names=[score.detector for score in shown], detectors=detectors
+        )
         parts = self._parts(shown, labels)
 
         passages = []
@@ -270,7 +274,7 @@ class CellAnalysis(Extensible):
                 self.activations().of(layer, unit)[place.begin : place.end] for place in places
             ),
         )
-        return RecordTuple(read_passages(self.text.text, places, values))
+        return RecordTuple(read_passages(self.text.text, places=places, values=values))
 
     def ablation_of(self, layer: int, unit: int) -> records.Ablation:
         """Measure the contribution of a cell: the rise of the loss, also inside and outside each
@@ -289,7 +293,9 @@ class CellAnalysis(Extensible):
 
             text = self.text.part(part.start, part.stop)
             labellings = [target.labelling_of(part) for target in targets]
-            return ablate_text(self.network(), text, labellings, layer=layer, unit=unit)
+            return ablate_text(
+                self.network(), text=text, labellings=labellings, layer=layer, unit=unit
+            )
 
         key = self.cell_key(layer, unit) | {"detectors": detectors_key()}
         return self.kept("ablation of", key, result=records.Ablation, compute=ablate)
@@ -389,8 +395,8 @@ class CellAnalysis(Extensible):
             wanted = [(score, labels[score.detector]) for score in missing]
             parts = choose_passages(
                 self.text.text,
-                wanted,
-                self.reader(self.network()),
+                shown=wanted,
+                read=self.reader(self.network()),
                 half=self.half,
                 num_units=self.num_units,
             )
@@ -421,7 +427,7 @@ class CellAnalysis(Extensible):
             firsts = [self.text.first + begin for begin in begins]
             cells = [(score.layer, score.unit) for score, _ in missing]
             ablated = ablate_cells(
-                self.network(), self.text.ids, begins=firsts, num_chars=length, cells=cells
+                self.network(), ids=self.text.ids, begins=firsts, num_chars=length, cells=cells
             )
 
             found: list[tuple[float | None, float | None]] = []

@@ -130,8 +130,8 @@ class ChoosingHalf:
         polarity = polarity_of(associations[cell])
         if self._targets[index].is_yes_no:
             threshold = self._found.histograms.best_threshold(cell, label=index, polarity=polarity)
-            return Choice(cell, polarity, threshold=threshold)
-        return Choice(cell, polarity, line=self._sums.line(cell, index))
+            return Choice(cell, polarity=polarity, threshold=threshold)
+        return Choice(cell, polarity=polarity, line=self._sums.line(cell, index))
 
     def _visible(self, index: int, best: int) -> int:
         """Return the strongest cell, or a visible one within its 95 % interval if its own values
@@ -151,7 +151,9 @@ class ChoosingHalf:
 
         # The best one cannot be seen in colours, and others can: take one of these if it is as good
         # up to chance.
-        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], polarity=1)
+        resampled = resample_score(
+            self._sampled[:, best], labels=labels[:: self._stride], polarity=1
+        )
         if target.is_yes_no:
             resampled = association_from_auc(resampled)
         lowest, _ = percentiles(np.abs(resampled))

@@ -201,7 +201,7 @@ def choose_passages(
         agreement = partial(
             _agreement, values=of_cell, labels=labels[half:], polarity=score.polarity, begin=half
         )
-        chosen.append(choose_passage(text, labels, first=half, agreement=agreement))
+        chosen.append(choose_passage(text, labels=labels, first=half, agreement=agreement))
     return chosen
 
 
@@ -211,7 +211,7 @@ def _agreement(
     """Return how well values (n,) follow labels (n,) in a part of a text, of which they are those
     from index `begin` on."""
     here = slice(part.start - begin, part.stop - begin)
-    score = measure_score(values[here], labels[here], polarity=polarity)
+    score = measure_score(values[here], labels=labels[here], polarity=polarity)
     if labels.dtype == bool:
         return score
     return polarity * score
@@ -227,7 +227,7 @@ def choose_passage(
     lower one of two): half of the others follow the detector at least as well. The cell's best
     place is not searched for.
     """
-    candidates = contrasting_passages(text, labels, first)
+    candidates = contrasting_passages(text, labels=labels, first=first)
     if len(candidates) > 1:
         # Not for a single one, in which the label may never change: it has no agreement.
         candidates.sort(key=agreement)

@@ -82,7 +82,7 @@ def score_cells(
     if measured:
         num_cells = len(measured[0].first_half)
     scores = [one.score for one in measured]
-    return sort_scores(scores, skipped, num_chars=len(text), num_cells=num_cells)
+    return sort_scores(scores, skipped=skipped, num_chars=len(text), num_cells=num_cells)
 
 
 def sort_scores(
@@ -118,7 +118,7 @@ def find_cells(
         read_untrained = _read_from(untrained)
     return score_cells(
         trace.text,
-        _read_from(trace),
+        read=_read_from(trace),
         num_units=trace.cells.shape[2],
         detectors=get_detectors(detectors),
         read_untrained=read_untrained,
@@ -191,7 +191,9 @@ def measure(
             # What the choosing half says of its choice, as an AUC or rho like the score itself.
             associations = choosing.associations(index)
             chosen_on = score_from_association(
-                float(associations[choice.cell]), choice.polarity, is_yes_no=target.is_yes_no
+                float(associations[choice.cell]),
+                polarity=choice.polarity,
+                is_yes_no=target.is_yes_no,
             )
             # Chance is measured on the choosing half: of the strongest of all cells there.
             chance = choosing.chance(index)
@@ -247,8 +249,8 @@ class TargetScorer:
 
         # The polarity is that of the choosing half: a cell whose direction turns scores below
         # chance.
-        reached = measure_score(values, labels, polarity=choice.polarity)
-        low, high = percentiles(resample_score(values, labels, polarity=choice.polarity))
+        reached = measure_score(values, labels=labels, polarity=choice.polarity)
+        low, high = percentiles(resample_score(values, labels=labels, polarity=choice.polarity))
         auc = spearman = None
         if self.target.is_yes_no:
             auc = reached
@@ -291,7 +293,9 @@ class TargetScorer:
         inside = self._labels[is_interior]
         if min(inside.sum(), (~inside).sum()) < MIN_INTERIOR:
             return None
-        return measure_score(self._values[is_interior], inside, polarity=self.choice.polarity)
+        return measure_score(
+            self._values[is_interior], labels=inside, polarity=self.choice.polarity
+        )
 
     def _score_probes(self) -> tuple[tuple[int, float], ...]:
         """Return the number of cells of each probe, and its AUC or R²."""
@@ -350,5 +354,7 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
         values[:, indices] = cells[:, chosen].T
     scores = {}
     for target, choice, of_cell in zip(scored, choices, values, strict=True):
-        scores[target] = measure_score(of_cell, target.labels[scoring], polarity=choice.polarity)
+        scores[target] = measure_score(
+            of_cell, labels=target.labels[scoring], polarity=choice.polarity
+        )
     return scores

@@ -120,7 +120,9 @@ def trace_text(
 
             # Each character predicts the next one, also that of the context before the text.
             has_next = positions < len(ids) - 1
-            logprobs[positions[has_next] + 1 - first] = score_next(logits, ids, positions)[has_next]
+            logprobs[positions[has_next] + 1 - first] = score_next(
+                logits, ids=ids, positions=positions
+            )[has_next]
             advance(int(is_text.sum()))
 
     return Trace(

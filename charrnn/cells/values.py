@@ -119,7 +119,7 @@ def _measure(
     mean = float(values.mean(dtype=np.float64))
     autocorrelation = _autocorrelation(values - np.float32(mean))
     decay = _decay(autocorrelation)
-    timescale, timescale_from = _timescale(activations, layer, column=column, decay=decay)
+    timescale, timescale_from = _timescale(activations, layer=layer, column=column, decay=decay)
 
     gates = []
     for use in activations.gates:
@@ -128,7 +128,7 @@ def _measure(
             gates.append(gate)
 
     # In half precision, in which they are sorted as integers.
-    places = extreme_passages(halves, text.text, sentences=text.sentences, drawn=text.drawn)
+    places = extreme_passages(halves, text=text.text, sentences=text.sentences, drawn=text.drawn)
     return records.CellValues(
         layer=layer,
         unit=unit,

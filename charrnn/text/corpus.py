@@ -202,7 +202,7 @@ def read_corpus(
         stays_in_memory=not is_for_training,
     ) as text:
         if is_for_training:
-            _check_can_be_learned(text.counted, alphabet, what=text.name)
+            _check_can_be_learned(text.counted, alphabet=alphabet, what=text.name)
             if vocab is None:
                 vocab = text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
             elif extend_vocab:

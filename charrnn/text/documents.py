@@ -64,7 +64,7 @@ class Documents:
         is_empty = True
         parts: list[bytes] = []
         num_bytes = 0
-        for part in end_documents(blocks, self.kind, label=label, column=self.column):
+        for part in end_documents(blocks, kind=self.kind, label=label, column=self.column):
             if not part:
                 continue  # a block of blank lines
             is_empty = False
@@ -247,7 +247,9 @@ def split_text(ids: NDArray[Any], config: Config) -> tuple[slice, ...]:
     too short."""
     if config.end_id is None:
         return split_ids(len(ids), config.split)
-    return split_documents(document_ends(ids, config.end_id), config.split, kind=config.documents)
+    return split_documents(
+        document_ends(ids, config.end_id), fractions=config.split, kind=config.documents
+    )
 
 
 def split_documents(

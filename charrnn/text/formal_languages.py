@@ -193,7 +193,7 @@ def training_text(name: str) -> str:
     if name == "hello":
         return language.make(Random(0), 500).text
     max_length = COPY_LENGTH if name == "copy" else 50
-    strings = make_strings(language, 10_000, max_length=max_length)
+    strings = make_strings(language, num_lines=10_000, max_length=max_length)
     return "".join(f"{string.text}\n" for string in strings)
 
 

@@ -172,7 +172,7 @@ class SourceReader:
         """What was left out and changed in each source, one sentence each."""
         notes: list[str] = []
         for origin, tally in zip(self.origins, self._tallies, strict=True):
-            notes += _notes(origin, tally, encoding=self._encoding)
+            notes += _notes(origin, tally=tally, encoding=self._encoding)
 
         if self._documents is None:
             notes += self._table_notes()
@@ -194,7 +194,9 @@ class SourceReader:
                 # A pipe is empty by now.
                 if not path.is_file():
                     continue
-                blocks = file_blocks(path, self._encoding, Tally(), needs_regular=True)
+                blocks = file_blocks(
+                    path, encoding=self._encoding, tally=Tally(), needs_regular=True
+                )
                 if columns := listed_columns(blocks, str(path)):
                     remedy = f"{named('column')} reads the values of one as documents"
                     yield Message(
@@ -215,7 +217,7 @@ class SourceReader:
                 builder.add(block)
                 advance(len(block))
         if tally.num_used == 0:
-            raise _no_file(origin, tally, encoding=self._encoding)
+            raise _no_file(origin, tally=tally, encoding=self._encoding)
         return tally
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
@@ -229,7 +231,7 @@ class SourceReader:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
             content = stream_blocks(
-                origin.label, origin.stream, encoding=self._encoding, tally=tally
+                origin.label, stream=origin.stream, encoding=self._encoding, tally=tally
             )
             yield self._documents_in(content, origin.label)
         elif origin.skips_unusable:
@@ -238,7 +240,7 @@ class SourceReader:
             for path in origin.paths:
                 if path.is_fifo() and not origin.needs_regular:
                     tell(f"Waiting for a program that writes a text into the pipe {path} ...")
-                yield self._file(path, origin, tally=tally)
+                yield self._file(path, origin=origin, tally=tally)
 
     def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
         """Yield the blocks of each file of a folder or a pattern, without those that are no
@@ -248,7 +250,7 @@ class SourceReader:
             # Its last byte decides whether a file is skipped, so it is read to its end first. A
             # short one, of one block, is kept; a long one is read twice.
             changes = Tally()
-            blocks = self._file(path, origin, tally=changes)
+            blocks = self._file(path, origin=origin, tally=changes)
             try:
                 first_block = next(blocks)
                 is_long = next(blocks, None) is not None
@@ -265,7 +267,7 @@ class SourceReader:
             tally.num_marks += changes.num_marks
             tally.num_line_ends += changes.num_line_ends
             if is_long:
-                yield self._file(path, origin, tally=Tally())
+                yield self._file(path, origin=origin, tally=Tally())
             else:
                 yield iter((first_block,))
 

@@ -95,7 +95,7 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with replacing(target) as partial:
-                _download(entry, partial, timeout_seconds=timeout_seconds)
+                _download(entry, partial=partial, timeout_seconds=timeout_seconds)
         finally:
             if is_new:
                 with suppress(OSError):  # not empty

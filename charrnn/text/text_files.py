@@ -111,7 +111,7 @@ def stream_blocks(
     """Yield the content of a stream, block by block, as UTF-8 with LF (unchanged if `encoding` is
     None). Raises DataError if it cannot be read or used."""
     try:
-        yield from clean_blocks(label, stream, encoding=encoding, tally=tally)
+        yield from clean_blocks(label, file=stream, encoding=encoding, tally=tally)
     except OSError as error:
         raise unreadable(label, error) from error
 
@@ -140,7 +140,7 @@ def file_blocks(
         is_packed = without_gz(path.name) != path.name
         with gzip.open(path) if is_packed else path.open("rb") as file:
             before = os.fstat(file.fileno())
-            yield from clean_blocks(str(path), file, encoding=encoding, tally=tally)
+            yield from clean_blocks(str(path), file=file, encoding=encoding, tally=tally)
             after = os.fstat(file.fileno())
             if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
                 raise TextChangedError(
@@ -172,7 +172,7 @@ def clean_blocks(
     # Each generator takes the blocks of the one before: nothing is read as a whole.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if encoding is not None:
-        utf8 = _as_utf8(label, blocks, encoding=encoding)
+        utf8 = _as_utf8(label, blocks=blocks, encoding=encoding)
         blocks = _normalized(_checked(label, utf8), tally)
 
     # Empty is also a file of only a byte-order mark, so the last result is asked.
@@ -207,9 +207,8 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
             # A lone surrogate, which UTF-7 can encode, is refused where UTF-8 is checked.
             yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{label} {_not_in(encoding, num_bytes - num_kept + error.start, error.object)}"
-            ) from error
+            offset = num_bytes - num_kept + error.start
+            raise DataError(f"{label} {_not_in(encoding, offset, data=error.object)}") from error
         num_bytes += len(block)
 
 
@@ -245,7 +244,7 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{label} {_not_in('UTF-8', offset + error.start, data[error.start :])}"
+                f"{label} {_not_in('UTF-8', offset + error.start, data=data[error.start :])}"
             ) from error
         yield data[:num_used]
         offset += num_used

@@ -85,11 +85,13 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     from charrnn.tui.explore.app import Explorer
 
     model = load_model(options.run, quiet=options.quiet)
-    content, before, _ = read_passage(model, options.text, max(options.chars, CHARS_SCORED))
+    content, before, _ = read_passage(
+        model, source=options.text, num_chars=max(options.chars, CHARS_SCORED)
+    )
     # Both begin where the text begins: what is shown has the scores of what is scored.
     explorer = Explorer(
         model,
-        model.encode(content, context=before),
+        text=model.encode(content, context=before),
         num_shown=options.chars,
         num_scored=CHARS_SCORED,
     )
@@ -177,7 +179,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     from charrnn.tui.write.screen import Writer
 
     signals: Signals = context.obj.signals
-    writer = Writer(model, read, continuation)
+    writer = Writer(model, draft=read, options=continuation)
     # Whatever ends the editor, nobody is left with the belief that the text is saved.
     is_left = False
     is_over = threading.Event()

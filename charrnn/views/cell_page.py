@@ -188,7 +188,7 @@ class PassageList:
                 num_lines = LINES_OF_EXTREMES
             value = f"{passage.value:+.2f}"
             label = Text.assemble(name.ljust(10), (value, "bold"), (where, "dim"))
-            part = fitted(passage, width, num_lines)
+            part = fitted(passage, width=width, num_lines=num_lines)
             grid.add_row(label, HeatMap(part, self.scale))
         yield grid
 
@@ -271,13 +271,13 @@ class ValueCharts:
         counts = self.values.histogram
         histogram = [
             "histogram",
-            *bars(counts, max(counts, default=0), blocks),
+            *bars(counts, max(counts, default=0), blocks=blocks),
             "-1" + "0".center(records.NUM_BINS - 4) + "+1",
         ]
 
         # A bar of height 0 is no correlation or a negative one, which the numbers of the record
         # show.
-        curve = ["autocorrelation by lag", *bars(self.values.autocorrelation, 1.0, blocks)]
+        curve = ["autocorrelation by lag", *bars(self.values.autocorrelation, 1.0, blocks=blocks)]
         lags = self.values.lags
         below = ""
         if len(lags) > 4:

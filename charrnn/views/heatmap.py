@@ -413,7 +413,7 @@ class GuessMap:
             likely = [list(filter(_is_likely, guesses)) for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    text = _shown_guess(guess, cell_len(shown), ascii_only=options.ascii_only)
+                    text = _shown_guess(guess, width=cell_len(shown), ascii_only=options.ascii_only)
                     # A place without a guess has no background.
                     share = 0.0
                     if probability > 0:

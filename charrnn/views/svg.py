@@ -96,7 +96,7 @@ GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
 _ANSI = ("#b41e1e", "#1e7832", "#966400", "#1e46b4", "#822882", "#006e78")
 _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
-LIGHT = terminal_theme(PAPER, INK, (INK, *_ANSI, "#787878"))
+LIGHT = terminal_theme(PAPER, INK, colours=(INK, *_ANSI, "#787878"))
 """The theme of exported pictures: dark ink on light paper."""
 ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, strict=True))
 """Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper.
@@ -247,10 +247,16 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
             fill = paper.get_truecolor(LIGHT).hex
-            rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, fill))
+            rectangles.append(
+                _rectangle(column, top, num_columns=width, height=LINE_HEIGHT, fill=fill)
+            )
         if width and style.underline:
             below = LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
-            rectangles.append(_rectangle(column, top + below, width, UNDERLINE_HEIGHT, ink))
+            rectangles.append(
+                _rectangle(
+                    column, top + below, num_columns=width, height=UNDERLINE_HEIGHT, fill=ink
+                )
+            )
 
         for piece in _PIECES.findall(text):
             width = cell_len(piece)
@@ -259,7 +265,9 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
             # be copied, and not seen.
             if piece[0] in _FILLED:
                 below, height = _FILLED[piece[0]]
-                rectangles.append(_rectangle(column, top + below, width, height, ink))
+                rectangles.append(
+                    _rectangle(column, top + below, num_columns=width, height=height, fill=ink)
+                )
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             elif piece[0] == " ":
                 words.append(piece)
@@ -267,10 +275,10 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
                 # Viewers would turn the word round, whose letters have the colours below them.
                 end = column
                 for letter, _ in clusters(zip(piece, piece, strict=True)):
-                    words.append(_word(letter, end, cell_len(letter), style))
+                    words.append(_word(letter, end, width=cell_len(letter), style=style))
                     end += cell_len(letter)
             else:
-                words.append(_word(piece, column, width, style))
+                words.append(_word(piece, column, width=width, style=style))
             column += width
 
     if rectangles:

@@ -273,7 +273,7 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
             heading = "clamped at 0"
         headings.append(heading)
         changes.append((one.change, one.effects))
-    return clamped_table(headings, changes, interval=ablation.ci)
+    return clamped_table(headings, changes=changes, interval=ablation.ci)
 
 
 Change = tuple[float, Sequence[AblationEffect]]

@@ -101,9 +101,9 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     container.check_portable(model.config)
 
     stepper = model.generator.int8_stepper
-    digest = container.digest_of(model.config, model.vocab, stepper)
+    digest = container.digest_of(model.config, vocab=model.vocab, stepper=stepper)
     separator = documents.separator_of(model.config, model.vocab)
-    return rows.RowCoder(stepper, model.vocab, separator), digest
+    return rows.RowCoder(stepper, vocab=model.vocab, separator=separator), digest
 
 
 def compressor_of(
@@ -123,7 +123,7 @@ def compressor_of(
     packed = b""
     if with_model:
         packed = container.pack_model(model)
-    return partial(container.compress, coder, container.Header(digest, packed, order))
+    return partial(container.compress, coder, container.Header(digest, model=packed, order=order))
 
 
 def compress_text(model: Model, data: bytes, *, with_model: bool = False, order: int = 0) -> bytes:
@@ -149,14 +149,14 @@ def decompress_text(model: Model, data: bytes) -> bytes:
     """
     source = io.BytesIO(data)
     name = "the data"
-    coder = _coder_for(container.read_header(source, name), model, name)
+    coder = _coder_for(container.read_header(source, name), model=model, name=name)
     return b"".join(container.decompress(coder, source, name))
 
 
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
     # Before anything is decoded: another model makes other text of the same bytes.
     coder, digest = coder_of(model)
-    container.check_model(header, digest, file=name, run=model.name)
+    container.check_model(header, digest=digest, file=name, run=model.name)
     coder.order = header.order
     return coder
 
@@ -209,7 +209,7 @@ def compress(options: CompressOptions) -> None:
         source.order = options.order
         return compressor(source, source.num_bytes)
 
-    _convert(files, convert, restores=False, as_json=options.json, quiet=options.quiet)
+    _convert(files, convert=convert, restores=False, as_json=options.json, quiet=options.quiet)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,14 +254,14 @@ def decompress(options: DecompressOptions) -> None:
                 model = container.unpack_model(header.model, name)
             else:
                 model = load_model(run, quiet=options.quiet)
-            coders[header.digest] = _coder_for(header, model, name)
+            coders[header.digest] = _coder_for(header, model=model, name=name)
 
         # Each file has an order of its own.
         source.order = header.order
         coders[header.digest].order = header.order
         return container.decompress(coders[header.digest], source, name)
 
-    _convert(files, restore, restores=True, as_json=options.json, quiet=options.quiet)
+    _convert(files, convert=restore, restores=True, as_json=options.json, quiet=options.quiet)
 
 
 def _convert(
@@ -276,11 +276,11 @@ def _convert(
     for name, target in files.items():
         try:
             with _opened(name) as source:
-                written = _write(convert(source), target, source)
+                written = _write(convert(source), target=target, source=source)
             if as_json:
-                print_json(_sizes(source, target, written, restores=restores))
+                print_json(_sizes(source, target=target, written=written, restores=restores))
             else:
-                _print_sizes(source, target, written, quiet=quiet)
+                _print_sizes(source, target=target, written=written, quiet=quiet)
         except CharRNNError as error:
             if len(files) == 1:
                 raise
@@ -314,7 +314,7 @@ def _files(
         if target == STREAM:
             _check_stdout(as_json=as_json)
         else:
-            _check_target(target, name, names, force=force)
+            _check_target(target, name=name, names=names, force=force)
     return files
 
 
@@ -377,7 +377,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
             num_bytes += file.write(part)
             num_chars += count_chars(part)
         file.flush()
-    return _Written(num_bytes, num_chars, time.perf_counter() - started)
+    return _Written(num_bytes, num_chars=num_chars, seconds=time.perf_counter() - started)
 
 
 def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -> dict[str, Any]:

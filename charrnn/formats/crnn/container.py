@@ -158,7 +158,7 @@ def unpack_model(packed: bytes, name: str) -> Model:
     try:
         # Damaged scales may overflow; what is not finite is refused.
         with gzip.open(io.BytesIO(packed)) as file, np.errstate(all="ignore"):
-            return _read_model(cast(BinaryIO, file), name, packed)
+            return _read_model(cast(BinaryIO, file), name=name, packed=packed)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise CheckpointError(
             f"{name} is damaged: the model that it includes cannot be read ({error})."
@@ -418,7 +418,7 @@ class _Reader:
 
         model = self.take(model_size, "the model that it includes")
         self.check(what)
-        return Header(digest, model, order)
+        return Header(digest, model=model, order=order)
 
     def segment(self, num_before: int) -> _Segment | None:
         """Return the next blocks; None at the end. Raises DataError for a damaged table."""
@@ -449,7 +449,7 @@ class _Reader:
                 crc = self.take(4, name)
             except DataError as error:
                 return _Segment(blocks, error)
-            blocks.append(_Block(size, coded, crc))
+            blocks.append(_Block(size, coded, crc=crc))
 
         # Their CRC-32 is checked with their text.
         self._seen = b""

@@ -370,9 +370,9 @@ class RowCoder:
         compiled = self._compiled_loop(sizes)
         if compiled is None:
             encoders = [RangeEncoder() for _ in rows]
-            self._code_in_numpy(encoders, symbols, sizes)
+            self._code_in_numpy(encoders, symbols=symbols, sizes=sizes)
         else:
-            encoders = self._encode_compiled(compiled, symbols, sizes)
+            encoders = self._encode_compiled(compiled, symbols=symbols, sizes=sizes)
 
         coded = []
         for row, encoder in zip(rows, encoders, strict=True):
@@ -390,9 +390,9 @@ class RowCoder:
         compiled = self._compiled_loop(sizes)
         if compiled is None:
             decoders = [RangeDecoder(row) for row in rows]
-            decoded = self._code_in_numpy(decoders, [()] * len(rows), sizes)
+            decoded = self._code_in_numpy(decoders, symbols=[()] * len(rows), sizes=sizes)
         else:
-            decoded = self._decode_compiled(compiled, rows, sizes)
+            decoded = self._decode_compiled(compiled, rows=rows, sizes=sizes)
 
         texts = []
         for symbols, size in zip(decoded, sizes, strict=True):
@@ -412,7 +412,7 @@ class RowCoder:
         # A long text comes in segments, of which each by itself would not be worth the loading.
         self._num_coded += sum(sizes)
         engine = choose_engine(NUMPY_COST * self._num_coded)
-        return compiled_loop(self.stepper, engine, "code")
+        return compiled_loop(self.stepper, engine=engine, function="code")
 
     def _code_in_numpy(
         self,
@@ -425,7 +425,7 @@ class RowCoder:
         for coder, given, size in zip(coders, symbols, sizes, strict=True):
             coding = RowCoding(
                 coder,
-                map(int, given),
+                symbols=map(int, given),
                 size=size,
                 widths=self.widths,
                 order=self.order,
@@ -458,7 +458,7 @@ class RowCoder:
         data = np.zeros((len(sizes), max(sizes) + SPARE_BYTES), np.uint8)
         fields = self._code_compiled(
             compiled,
-            sizes,
+            sizes=sizes,
             symbols=_padded(symbols, np.int32),
             data=data,
             ends=np.full(len(sizes), max(sizes), np.int64),
@@ -480,7 +480,7 @@ class RowCoder:
         symbols = np.zeros((len(rows), max(sizes)), np.int32)
         fields = self._code_compiled(
             compiled,
-            sizes,
+            sizes=sizes,
             symbols=symbols,
             data=_padded(rows, np.uint8),
             ends=np.array([len(row) for row in rows], np.int64),

@@ -190,11 +190,13 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
     drawn = np.random.default_rng(0).permutation(len(values))
     sentences = number_sentences(text)
     # float16, as `visualize` keeps values: both choose the same passages.
-    places = list(extreme_passages(values.astype(np.float16), text, sentences, drawn))
+    places = list(
+        extreme_passages(values.astype(np.float16), text=text, sentences=sentences, drawn=drawn)
+    )
 
     # Every passage with the full values, not with the rounded ones that chose it.
     of_places = [values[place.begin : place.end] for place in places]
-    return read_passages(text, places, of_places)
+    return read_passages(text, places=places, values=of_places)
 
 
 class CellScreen(FullScreen):

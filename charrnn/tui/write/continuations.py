@@ -219,9 +219,9 @@ class Continuations:
             stops = ((self._end_id,),)
         search = BeamSearch(
             self._stepper,
-            np.zeros(0, np.int64),
-            options,
-            lambda num_chars: on_step(),
+            prime=np.zeros(0, np.int64),
+            options=options,
+            on_step=lambda num_chars: on_step(),
             read_prime=lambda: self._primed,
             stops=stops,
             banned=self._banned,
@@ -247,9 +247,9 @@ class Continuations:
         self._num_streams += _ROWS
         blocks = sampling.sample_ids(
             self._stepper,
-            self._primed,
-            [Shaping(temperature=self.options.temperature)] * _ROWS,
-            seeds,
+            primed=self._primed,
+            shapings=[Shaping(temperature=self.options.temperature)] * _ROWS,
+            seeds=seeds,
             length=MAX_CHARS[self.options.until],
             banned=self._banned,
         )
@@ -288,7 +288,7 @@ class Continuations:
         has not ended."""
         # U+FFFD after the end: the last bytes are the first ones of a character.
         text = self._vocab.decode(ids)
-        end = end_of(text, self.options.until, self._before)
+        end = end_of(text, until=self.options.until, before=self._before)
         if end is None or REPLACEMENT in text[end:]:
             return None
         return len(self._vocab.encode(text[end:]))
@@ -404,7 +404,7 @@ class DraftReader:
         # In blocks that end where a state is kept.
         size = min(_BLOCK, SPACING)
         blocks = np.split(text[begin:place], range(size - begin % size, place - begin, size))
-        results = sampling.read_blocks(self._stepper, blocks, primed)
+        results = sampling.read_blocks(self._stepper, blocks=blocks, primed=primed)
         for block in blocks:
             primed = next(results)
             begin += len(block)
@@ -457,7 +457,7 @@ def reader_of(model: Model) -> DraftReader:
     if model not in _readers:
         generator = model.generator
         _readers[model] = DraftReader(
-            generator.int8_stepper, generator.vocab, generator.config.end_id
+            generator.int8_stepper, vocab=generator.vocab, end_id=generator.config.end_id
         )
     return _readers[model]
 
@@ -471,7 +471,7 @@ def continue_text(
 ) -> Continuations:
     """Read a text and return its continuations, to take as many as are asked for."""
     primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
-    return Continuations(model.generator, primed, options, before=text[-1:])
+    return Continuations(model.generator, primed, options=options, before=text[-1:])
 
 
 def continuations(
@@ -496,4 +496,4 @@ def continuations(
     options = ContinuationOptions(
         until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
     )
-    return RecordList(continue_text(model, text, options).take(count))
+    return RecordList(continue_text(model, text=text, options=options).take(count))

@@ -77,7 +77,7 @@ class Draft:
                     # Others may not be allowed to read the text, not even until the permissions
                     # are those of the draft.
                     permissions = status.st_mode & 0o777
-                    write_synced(temporary, data, mode=permissions | 0o600)
+                    write_synced(temporary, data=data, mode=permissions | 0o600)
                     temporary.chmod(permissions)
 
         # Only once it is written: an error leaves the draft as unsaved as it was.
@@ -154,7 +154,7 @@ def _decode(path: Path, data: bytes) -> Draft:
                 f"{path}: line {number:,} has {len(line):,} characters; a line has at most"
                 f" {MAX_LINE_CHARS:,}: break it: fold -s FILE > NEW.txt"
             )
-    return Draft(path, text, newline, sha256(data).hexdigest())
+    return Draft(path, text=text, newline=newline, digest=sha256(data).hexdigest())
 
 
 def _line_end_of(text: str) -> str:

@@ -288,7 +288,7 @@ class DraftScreen(FullScreen):
         self.model = model
         self.file = draft
         self.options = options
-        self.editor = Editor(draft.text, self._press, self.say)
+        self.editor = Editor(draft.text, press=self._press, refuse=self.say)
         self.note = ""
         """What the model reads as something else."""
         self.offered: list[assistant.Continuation] = []
@@ -343,7 +343,9 @@ class DraftScreen(FullScreen):
         offers.display = bool(self.offered)
         hint = HINT
         if self.offered:
-            offers.update(offer_table(self.offered, self.app.console, self.size.width))
+            offers.update(
+                offer_table(self.offered, console=self.app.console, width=self.size.width)
+            )
             hint = OFFER_HINT
         elif self.is_looking:
             hint = "Esc stop"
@@ -365,7 +367,9 @@ class DraftScreen(FullScreen):
             continuations = known
             if continuations is None:
                 with task("reading the draft", len(text)) as advance:
-                    continuations = assistant.continue_text(model, text, options, on_read=advance)
+                    continuations = assistant.continue_text(
+                        model, text=text, options=options, on_read=advance
+                    )
 
             # In place of the progress of the reading.
             job.show(self.say, LOOKING)
@@ -610,7 +614,7 @@ class Writer(FullScreenApp[bool]):
     ) -> None:
         """Edit a draft with continuations by a model."""
         super().__init__()
-        self.draft_screen = DraftScreen(model, draft, options)
+        self.draft_screen = DraftScreen(model, draft=draft, options=options)
 
     def on_mount(self) -> None:
         """Show the draft."""
