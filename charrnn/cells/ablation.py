@@ -43,6 +43,7 @@ def ablate_text(
     before it has no label. A detector with too few labels is skipped, with the reason. The text
     must have at least 2 characters and is read twice.
     """
+    # A text is the one part of itself.
     cells = [(layer, unit)]
     ((value, changes),) = ablate_cells(
         network, ids=text.ids, begins=[text.first], num_chars=len(text), cells=cells, at=at
@@ -245,6 +246,7 @@ def summarize(changes: Float64Array, labellings: Sequence[Labelling]) -> LossRis
 
     A detector with too few labels is skipped, with the reason.
     """
+    # In all: every character but the first, which nothing before it predicts.
     change, ci = mean_change(changes, np.ones(len(changes), bool))
 
     effects = []

@@ -150,6 +150,7 @@ class CellAnalysis(Extensible):
     def shared(self, name: str, compute: Callable[[], Result]) -> Result:
         """Return what `compute` returned when it was first called under this name; for what several
         results need."""
+        # In memory only: what is shared is too large for the cache folder.
         if name not in self._shared:
             self._shared[name] = compute()
         return cast(Result, self._shared[name])
@@ -170,6 +171,7 @@ class CellAnalysis(Extensible):
         >>> findings = study.findings(["quote", "line-position"])
         >>> findings.scores[0]
         """
+        # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self.measure(targets, untrained=untrained)]
         if ablations:
@@ -346,6 +348,7 @@ class CellAnalysis(Extensible):
 
     def target_key(self, target: Target) -> dict[str, JSON]:
         """Cache key: the text and its labels. Equal for detectors that give the same labels."""
+        # By the labels, not by the name: a detector that is defined anew is measured anew.
         labels = target.labels
         digest = hashlib.sha256(
             labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes()

@@ -108,6 +108,8 @@ def cache_folder() -> Path:
 
     Raises RuntimeError if the user has no home folder.
     """
+    # Never in the run: a run that somebody sends brings no findings, which would have to be
+    # checked.
     chosen = os.environ.get("CHARRNN_CACHE")
     if not chosen:
         from platformdirs import user_cache_dir  # here, so that other commands start sooner
@@ -151,6 +153,7 @@ def program_digest() -> str:
 def encode(value: Any) -> JSON:
     """Return a result as JSON. A dataclass is the list of its fields: a third of the size of an
     object."""
+    # Without names: the annotations have them, in the same order.
     if is_dataclass(value):
         return [encode(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, tuple):

@@ -88,6 +88,7 @@ class GateCounter:
     def uses(self) -> tuple[GateUse, ...]:
         """Return how often each gate was saturated: layer by layer, the gates in the order of their
         letters."""
+        # Divided once: sums of whole numbers stay exact until then.
         left = (self._left / self._num_chars).tolist()
         right = (self._right / self._num_chars).tolist()
         uses = []

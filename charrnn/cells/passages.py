@@ -243,6 +243,7 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
     - p) for yes/no labels, times the number of changes of the label up to NUM_CHANGES. There are at
     most NUM_CANDIDATES, none with less than MIN_CONTRAST of the contrast of the first.
     """
+    # Greedy, the best first: what overlaps it would show the same place again.
     starts, ends = _segments(text, first)
     contrasts = _contrasts(labels, starts=starts, ends=ends)
     chosen: list[slice] = []

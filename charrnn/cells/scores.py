@@ -76,6 +76,7 @@ def score_cells(
     for which the same choice is made. A detector with too few labels in one of the halves is
     skipped, with the reason. Raises DataError for a text under MIN_TEXT characters.
     """
+    # Detectors that label too little of either half are named with their reason, not scored.
     targets, skipped = choose_targets(text, detectors)
     measured = measure(targets, read, num_units=num_units, read_untrained=read_untrained)
     num_cells = 0
@@ -113,6 +114,8 @@ def find_cells(
     >>> model = charrnn.load("shakespeare-001")
     >>> charrnn.find_cells(model.trace(text), ["quote"]).scores[0].auc
     """
+    # The same text, read by a network that has learned nothing, says what chance and its inputs
+    # alone give.
     read_untrained = None
     if untrained is not None:
         read_untrained = _read_from(untrained)

@@ -156,6 +156,7 @@ def _histogram(values: Float32Array) -> tuple[int, ...]:
 
 def _after_characters(text: _Text, values: Float32Array) -> tuple[records.AfterCharacter, ...]:
     """Return the mean of the values (N,) after each character."""
+    # One pass for all characters, instead of a mask for each of them.
     sums = np.bincount(text.ids, weights=values)[text.frequent]
     counts = text.counts[text.frequent]
     means = (sums / counts).tolist()

@@ -49,6 +49,7 @@ def _zip(model: Model, path: Path) -> Content:
     files = RunDescription.of(Path(), shared, model.vocab).files()
     files[MODEL] = tensors_to_bytes(model.tensors)
 
+    # The digest says which text it was, without the text and its path.
     recorded = model.recorded_corpus
     manifest: dict[str, JSON] = {
         "format": model_file.MODEL_FILE_VERSION,
@@ -106,6 +107,7 @@ def _onnx(model: Model, path: Path) -> Content:
     from charrnn.formats.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
     from charrnn.generation.sample_options import SampleOptions
 
+    # Checked over a text of the model itself, in which no character is outside the alphabet.
     data = onnx_to_bytes(model)
     options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
     ids = np.concatenate([block.ids[0] for block in model.generator.draw_blocks(options)])

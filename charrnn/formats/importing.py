@@ -143,6 +143,7 @@ def _weights_in(found: Any, path: Path) -> Any:
 
     Raises CheckpointError for several, as a model and its moving average are.
     """
+    # A bare tensor: whoever asked says what is missing.
     if not isinstance(found, dict):
         return found
 
@@ -164,6 +165,7 @@ def read_vocab(path: Path) -> Vocab:
     Entry 0 may be a symbol, such as <unk> or <pad>, which becomes the unknown one: it is never
     generated. Raises CheckpointError that names the entry that is no character.
     """
+    # Limited, as it may be the file of weights by mistake.
     content = read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES)
     # What `pickle.dump` writes, as in nanoGPT's meta.pkl. Loading it could run any program.
     if content.startswith(b"\x80"):
@@ -204,6 +206,7 @@ def read_vocab(path: Path) -> Vocab:
 
 def _by_id(entries: Mapping[str, Any], path: Path) -> list[Any]:
     """Return the characters of an object from ids to characters, or from characters to ids."""
+    # Either direction is common: nanoGPT saves both, `stoi` and `itos`.
     characters = {}
     for key, value in entries.items():
         if isinstance(value, str):
@@ -366,6 +369,7 @@ def _match_outer(
 ) -> dict[str, str]:
     """Return the names of the embedding, missing for one-hot vectors, and of the output layer by
     ours."""
+    # The only vectors of V numbers that such a model has.
     biases = [name for name in rest if tensors[name].shape == (vocab_size,)]
 
     def rank(name: str) -> _Rank:
@@ -434,6 +438,7 @@ def write_run(
     from charrnn.runs.writer import RunWriter, new_run
     from charrnn.training.events import EvaluationEvent
 
+    # So that whoever finds the folder later knows that nothing was trained here.
     note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n"
     note += "\n".join(imported.report())
 

@@ -69,6 +69,7 @@ _PRE = (
 
 def to_html(value: object) -> str | None:
     """Return an object as HTML without scripts; None if there is no picture of such an object."""
+    # Charts are drawn as shapes; everything between two of them is one block of text.
     shown = pictures(value)
     if not shown:
         return None
@@ -122,12 +123,14 @@ def _written(group: Sequence[RenderableType]) -> str:
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
     """Say how much of a text is drawn, if that is not all of it."""
+    # Silent where nothing is missing.
     if len(text) <= most:
         return []
     return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")]
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
+    # Guesses make a text eight times as large.
     most = MAX_GUESSED if coloured.guesses else MAX_CHARS
     shown = replace(
         coloured,
@@ -150,6 +153,7 @@ def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
+    # Line ends stay, so that verses look like verses; other control characters become marks.
     lines = generated.text[:MAX_CHARS].split("\n")
     return [Text("\n".join(map(all_visible, lines))), *_cut(generated.text)]
 

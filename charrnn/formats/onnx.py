@@ -307,6 +307,7 @@ class _Walk(Walk[Value]):
         return logits
 
     def product(self, name: str, x: Value) -> Value:
+        # One node for the product and the bias; the walk asks for them by name.
         weight, bias = _tensor_names(name)
         return x.apply(
             "Gemm",
@@ -316,6 +317,7 @@ class _Walk(Walk[Value]):
         )
 
     def extras_of(self, layer: int) -> dict[str, Value]:
+        # Computed beforehand, as the recurrent weights are: the graph has only results.
         arrays = self.architecture.extras_of(layer, self.tensors)
         return {
             name: self.graph.constant(array, f"layers.{layer}.{name}")
@@ -364,6 +366,7 @@ class _Walk(Walk[Value]):
 
     def _initial(self, layer: int, part: int) -> Value:
         """Return a part (H,) of the initial state of a layer."""
+        # Zero unless it was learned; parts beyond the cell's own are never learned.
         initial = np.zeros(self.architecture.hidden_size, np.float32)
         if "learned_state" in self.tensors and part < self.architecture.num_states:
             learned = self.tensors["learned_state"][layer, part]
@@ -451,6 +454,7 @@ def _described(
 def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
+    # A Scan passes its state by position: the names only have to differ.
     parts = range(walk.architecture.num_packed)
     for layer in range(walk.architecture.num_layers):
         names = [f"layer_{layer}_state_{part}" for part in parts]

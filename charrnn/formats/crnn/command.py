@@ -70,6 +70,7 @@ class _Source:
         """Read up to `size` bytes. Raises DataError."""
         with _reading(self.name):
             data = self._file.read(size)
+        # Counted here, since a stream has no size that could be asked for.
         self.num_read += len(data)
         self.num_chars += count_chars(data)
         return data
@@ -120,6 +121,8 @@ def compressor_of(
         )
 
     coder, digest = coder_of(model)
+    # Without a model, the file is useless to whoever lacks the run; with it, small files grow many
+    # times.
     packed = b""
     if with_model:
         packed = container.pack_model(model)
@@ -136,6 +139,7 @@ def compress_text(model: Model, data: bytes, *, with_model: bool = False, order:
     >>> coded = model.compress(b"What is the king to me?")
     >>> model.decompress(coded)
     """
+    # The same parts as those of a file, joined in memory.
     compressor = compressor_of(model, with_model=with_model, order=order)
     return b"".join(compressor(io.BytesIO(data)))
 
@@ -301,6 +305,7 @@ def _files(
         raise UsageError(
             f"{named('output')} names one file, and there are {len(names)}: leave it out."
         )
+    # The second would find the target of the first.
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
@@ -431,6 +436,7 @@ def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
         return
 
     # A pipe or a device is written to, not replaced.
+    # A link stays one: the file that it names is replaced.
     path = behind_links(Path(target))
     if path.exists() and not path.is_file():
         with path.open("wb") as file:

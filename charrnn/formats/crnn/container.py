@@ -30,7 +30,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -206,6 +206,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
 
 def check_portable(config: Config) -> None:
     """Raise UsageError for a cell type with which another machine could compute other numbers."""
+    # Of cells from elsewhere nothing is known; of ours, which functions they call.
     reason = NOT_PORTABLE.get(config.cell)
     if not cell_type(config.cell).__module__.startswith("charrnn."):
         reason = "it comes from another package"
@@ -269,6 +270,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
 
 def _number(value: int) -> bytes:
     """Return a number in LEB128."""
+    # Seven bits to a byte; the eighth says that another follows.
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -315,6 +317,7 @@ def compress(
 
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
     """
+    # The order is part of the file, whatever the coder was used for before.
     coder.order = header.order
     yield header_to_bytes(header)
     with task("compressing", num_bytes, unit="B") as coder.advance:
@@ -346,18 +349,11 @@ class _Block(NamedTuple):
     """The CRC-32 of its coded bytes and its text."""
 
 
-class _Segment(NamedTuple):
-    """Blocks that stand together in a file."""
-
-    blocks: list[_Block]
-    cut: DataError | None = None
-    """Why the blocks after them cannot be read, if they cannot."""
-
-
 class _Reader:
     """Reads the parts of a file, and remembers those that a CRC-32 verifies."""
 
     def __init__(self, source: Readable, name: str) -> None:
+        # Only `read` is used, so that standard input needs no temporary file.
         self._source = source
         self._name = name
         self._seen = b""
@@ -420,14 +416,15 @@ class _Reader:
         self.check(what)
         return Header(digest, model=model, order=order)
 
-    def segment(self, num_before: int) -> _Segment | None:
-        """Return the next blocks; None at the end. Raises DataError for a damaged table."""
+    def segment(self, num_before: int) -> list[_Block]:
+        """Return the next blocks; none at the end. Raises DataError for a damaged table and for a
+        file that ends in one of them."""
         table = f"the table before block {num_before + 1:,}"
         num_rows = self.number(table)
         if num_rows == 0:
             if self._source.read(1):
                 raise self.damaged("something follows its end")
-            return None
+            return []
 
         # Of a wrong number of rows no more are read than it takes to notice.
         sizes = []
@@ -440,20 +437,15 @@ class _Reader:
         if num_rows > MAX_ROWS or not is_possible:
             raise self.damaged(f"{table} has sizes that charrnn does not write")
 
-        # Not raised: the blocks before are checked first, of which one may be damaged as well.
         blocks: list[_Block] = []
         for size, num_coded in sizes:
             name = f"block {num_before + len(blocks) + 1:,}"
-            try:
-                coded = self.take(num_coded, name)
-                crc = self.take(4, name)
-            except DataError as error:
-                return _Segment(blocks, error)
-            blocks.append(_Block(size, coded, crc=crc))
+            coded = self.take(num_coded, name)
+            blocks.append(_Block(size, coded, crc=self.take(4, name)))
 
         # Their CRC-32 is checked with their text.
         self._seen = b""
-        return _Segment(blocks)
+        return blocks
 
 
 def read_header(source: Readable, name: str) -> Header:
@@ -467,13 +459,14 @@ def decompress(coder: RowCoder, source: Readable, name: str) -> Iterator[bytes]:
 
     Raises DataError that names the first block that is damaged.
     """
+    # Block by block: what was verified is written while the rest is decoded.
     reader = _Reader(source, name)
     num_blocks = 0
     begin = 0
     with task("restoring", unit="B") as coder.advance:
-        while (segment := reader.segment(num_blocks)) is not None:
-            coder.advance.total += sum(block.size for block in segment.blocks)
-            for block, text in zip(segment.blocks, _texts_of(coder, segment), strict=True):
+        while blocks := reader.segment(num_blocks):
+            coder.advance.total += sum(block.size for block in blocks)
+            for block, text in zip(blocks, _texts_of(coder, blocks), strict=True):
                 num_blocks += 1
                 if len(text) != block.size or _crc(block.coded + text) != block.crc:
                     raise reader.damaged(
@@ -483,21 +476,17 @@ def decompress(coder: RowCoder, source: Readable, name: str) -> Iterator[bytes]:
                 begin += block.size
                 yield text
 
-            # After all that could be read was written.
-            if segment.cut is not None:
-                raise segment.cut
 
-
-def _texts_of(coder: RowCoder, segment: _Segment) -> Iterator[bytes]:
+def _texts_of(coder: RowCoder, blocks: Sequence[_Block]) -> Iterator[bytes]:
     """Yield the text of each block. The coded ones are decoded together, side by side."""
-    coded = [block for block in segment.blocks if len(block.coded) < block.size]
+    coded = [block for block in blocks if len(block.coded) < block.size]
     decoded: Iterator[bytes] = iter(())
     if coded:
         sizes = [block.size for block in coded]
         decoded = iter(coder.decode([block.coded for block in coded], sizes))
 
     # In the order of the file; a stored block is its text.
-    for block in segment.blocks:
+    for block in blocks:
         if len(block.coded) < block.size:
             yield next(decoded)
         else:

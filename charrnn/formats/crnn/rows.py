@@ -111,6 +111,7 @@ class RangeEncoder:
 
     def code(self, ends: Ends, symbol: int) -> int:
         """Narrow the interval to the part of a symbol, which is returned."""
+        # Whole numbers of Python: 64 bits of NumPy would wrap around.
         begin = int(ends[symbol - 1]) if symbol else 0
         part = self._size // int(ends[-1])
         self._size = part * (int(ends[symbol]) - begin)
@@ -365,6 +366,7 @@ class RowCoder:
 
     def encode(self, rows: Sequence[bytes]) -> list[bytes]:
         """Return the coded bytes of each row; the row itself where they would not be fewer."""
+        # Both ways of coding write the same bytes: which one is faster depends on the length.
         symbols = [self.to_symbols(row) for row in rows]
         sizes = [len(row) for row in rows]
         compiled = self._compiled_loop(sizes)
@@ -387,6 +389,7 @@ class RowCoder:
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
         """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are
         damaged."""
+        # Not what the file was coded with: both ways read what either has written.
         compiled = self._compiled_loop(sizes)
         if compiled is None:
             decoders = [RangeDecoder(row) for row in rows]
@@ -558,6 +561,7 @@ class RowCoder:
 
 def _padded(rows: Sequence[Any], kind: type[Any]) -> NDArray[Any]:
     """Return rows as an array (B, N), N >= 8, with zeros at the end."""
+    # At least the eight bytes that a decoder reads at its start.
     padded = np.zeros((len(rows), max(8, *(len(row) for row in rows))), kind)
     for target, row in zip(padded, rows, strict=True):
         values = row
