@@ -94,7 +94,7 @@ class Ensemble(nn.Module):
 
     @property
     def networks(self) -> list[CharRNN]:
-        """The networks, each with parameters of its own but for the `sparse_table`."""
+        """The networks, each with parameters of its own but for `ngrams`."""
         return list(self.members)  # type: ignore[arg-type]  # ModuleList has no element type
 
     @property
@@ -108,9 +108,9 @@ class Ensemble(nn.Module):
         return self.networks[0].vocab_size
 
     @property
-    def sparse_table(self) -> nn.Embedding | None:
+    def ngrams(self) -> nn.Embedding | None:
         """The table of n-grams that all networks share, None without one."""
-        return self.networks[0].sparse_table
+        return self.networks[0].ngrams
 
     @property
     def end_id(self) -> int | None:

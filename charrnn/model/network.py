@@ -226,11 +226,6 @@ class CharRNN(nn.Module):
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    @property
-    def sparse_table(self) -> nn.Embedding | None:
-        """The module of `SPARSE_TABLE`, None without one."""
-        return self.ngrams
-
     def share_table_of(self, other: "CharRNN") -> None:
         """Use the sparse table of another network instead of a table of its own."""
         self.ngrams = other.ngrams

@@ -341,7 +341,7 @@ def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -
 
     # All other weights but the table. Biases and gains do not decay: they are too few to learn a
     # text by heart.
-    sparse = network.sparse_table
+    sparse = network.ngrams
     table = None if sparse is None else sparse.weight
     matrices: list[Tensor] = []
     others: list[Tensor] = []

@@ -100,7 +100,7 @@ class Trainer:
 
         # The table of n-grams.
         self._networks = networks_of(self.network)
-        self._table = self.network.sparse_table
+        self._table = self.network.ngrams
         if self._table is not None:
             # A step changes few of its rows, which are not worth an average. Processes add dense
             # gradients.
