@@ -89,8 +89,10 @@ class Ensemble(nn.Module):
             CharRNN(config_of_member(config, index), vocab_size)
             for index in range(config.num_networks)
         )
+
+        # One table for all: what n-grams know is the same for each.
         for network in self.networks[1:]:
-            network.share_table_of(self.networks[0])
+            network.ngrams = self.networks[0].ngrams
 
     @property
     def networks(self) -> list[CharRNN]:

@@ -226,10 +226,6 @@ class CharRNN(nn.Module):
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def share_table_of(self, other: "CharRNN") -> None:
-        """Use the sparse table of another network instead of a table of its own."""
-        self.ngrams = other.ngrams
-
     def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
         """Return the initial state of a text: zero, or the learned one, with gradients."""
         if self.learned_state is None:

@@ -106,7 +106,7 @@ class Trainer:
             # gradients.
             self._table.sparse = group.size == 1
             for averaged in networks_of(self.averaged):
-                averaged.share_table_of(self._networks[0])
+                averaged.ngrams = self._table
 
         # Its layers record what they read, but not those of the averages, which are copies.
         self._omega: Omega | None = None
