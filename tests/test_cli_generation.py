@@ -99,8 +99,8 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0
     assert isinstance(shown[0], Legend)
-    assert "".join(one.text for one in shown[1:]) == "mo" + found["text"]
-    unknown, bits = np.split([value for one in shown[1:] for value in one.bits], [2])
+    assert "".join(one.coloured.text for one in shown[1:]) == "mo" + found["text"]
+    unknown, bits = np.split([value for one in shown[1:] for value in one.coloured.values], [2])
     assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])

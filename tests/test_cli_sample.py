@@ -8,20 +8,17 @@ from pathlib import Path
 
 import pytest
 from built_runs import build_chain
-from conftest import Ran, TrainedRun, as_json, clean_environment
-from fixture_types import Command, Process
+from conftest import Ran, as_json, clean_environment
 
 import charrnn
 from charrnn.cli.sample_output import write
 
 
-def with_newline(text: str) -> str:
+def with_newline(text):
     return text if text.endswith("\n") else text + "\n"
 
 
-def test_the_same_seed_gives_the_same_bytes_wherever_they_go(
-    command: Command, process: Process, lab: Path
-) -> None:
+def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command, process, lab):
     """The last of several seeds counts; the text is that of the library at the temperature of the
     command line."""
     assert len(as_json(command("sample", "--seed", 0, "--json"))["text"]) == 1000, "the default"
@@ -40,9 +37,7 @@ def test_the_same_seed_gives_the_same_bytes_wherever_they_go(
     assert (piped.returncode, piped.stderr, piped.stdout) == (0, b"", by_seed[1].out.encode())
 
 
-def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(
-    command: Command, lab: Path
-) -> None:
+def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(command, lab):
     prime, options = "molu tarn.\n\nif ", ("sample", "--seed", 0, "--length", 30)
     Path("prime.txt").write_bytes(prime.encode())
     printed = command(*options, "--prime", prime).out
@@ -90,9 +85,7 @@ def test_a_prime_of_several_lines_is_refused_where_a_document_is_one(command, tm
     assert "a document of names is one line. Give one line, which is the beginning" in ran.notes
 
 
-def test_a_prime_that_begins_with_an_at_sign_begins_with_two(
-    command: Command, byte_run: TrainedRun
-) -> None:
+def test_a_prime_that_begins_with_an_at_sign_begins_with_two(command, byte_run):
     ran = command("sample", byte_run.path, "--seed", 0, "--length", 30, "--prime", "@@here")
     assert ran.code == 0
     assert ran.out.startswith("@here")
@@ -101,9 +94,7 @@ def test_a_prime_that_begins_with_an_at_sign_begins_with_two(
     assert "a text that begins with @ begins with @@" in missing.err
 
 
-def test_a_byte_model_takes_any_prime_and_writes_text(
-    process: Process, command: Command, byte_run: TrainedRun
-) -> None:
+def test_a_byte_model_takes_any_prime_and_writes_text(process, command, byte_run):
     text = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 400).out
     line = (
         "-m",
@@ -125,21 +116,19 @@ def test_a_byte_model_takes_any_prime_and_writes_text(
     assert len(text.encode("utf-8", "replace")) >= 400
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> None:
+def test_a_reader_that_has_enough_ends_it_quietly(lab, tmp_path):
     # So much takes a minute, and is not so much that a loop is compiled first.
     line = [sys.executable, "-m", "charrnn", "sample", "-q", "--seed", "0", "--length", "99999"]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
         line, cwd=tmp_path, env=clean_environment(PYTHONUNBUFFERED="1"), **pipes
     ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
         assert len(process.stdout.read(10)) == 10
         process.stdout.close()
         assert (process.stderr.read(), process.wait(timeout=600)) == (b"", 0)
 
 
-def test_writing_imports_no_torch(process: Process, lab: Path) -> None:
+def test_writing_imports_no_torch(process, lab):
     script = """
 import sys
 from charrnn.cli.app import run
@@ -155,14 +144,12 @@ print(sorted({"torch", "rich", "numpy"} & {*sys.modules}), file=sys.stderr)
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
 @pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])
-def test_a_terminal_shows_the_line_ends_of_windows_as_lines(
-    chunks: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch):
     terminal, pipe = Terminal(), io.StringIO()
     monkeypatch.setattr("sys.stdout", terminal)
     write(chunks)

@@ -27,7 +27,6 @@ from charrnn.system.lazy import torch
 from charrnn.system.progress import Progress, Task, task, using
 from charrnn.text.formal_languages import COPY_LENGTH, find_language, make_strings
 from charrnn.training.events import StepEvent
-from charrnn.training.loop import train
 from charrnn.views.tables import plain_table
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -114,6 +113,9 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
 
 def _learn(config: Config, run: Path, advance: Task) -> Learner:
     """Train a network in the folder `run`, and measure it."""
+    # Not above: it imports torch, and this module is imported for the help of every command.
+    from charrnn.training.loop import train
+
     # One bar for all three: those of each training would come and go.
     start = time.perf_counter()
     with using(Progress()):

@@ -27,7 +27,6 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.hooks.manager import has_room
 from charrnn.system.progress import tell
-from charrnn.text.documents import separator_of
 from charrnn.text.text_files import read_stream
 from charrnn.views.delivery import describe_formats
 
@@ -403,6 +402,9 @@ def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
 def _read_prime(typed: str, model: Any) -> str | bytes:
     """Return the content of the file of --prime @FILE, or of standard input (@-), cleaned as a
     corpus is. Bytes for the byte alphabet."""
+    # Not above: it imports NumPy, and the help of this command does without.
+    from charrnn.text.documents import separator_of
+
     # Read as it is, with one error for whatever is wrong with it.
     option = f"--prime {typed}"
     name = typed.removeprefix("@")
