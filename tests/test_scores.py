@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from labelled import label
 
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
-from charrnn.cells.scores import find_cells, interior, score_cells
+from charrnn.cells.scores import find_cells, interior, measure
+from charrnn.cells.targets import choose_targets
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
@@ -71,8 +72,15 @@ def only(findings):
     return score
 
 
+def scores_of(cells, detectors):
+    """The score of the best of cells (N, C) for each detector."""
+    targets, _ = choose_targets("x" * len(cells), detectors)
+    return [one.score for one in measure(targets, reader(cells), num_units=cells.shape[1])]
+
+
 def survey_cells(cells, labels):
-    return only(score_cells("x" * len(cells), reader(cells), cells.shape[1], [fixed(labels)]))
+    (score,) = scores_of(cells, [fixed(labels)])
+    return score
 
 
 VISIBLE_LABELS = np.arange(6_000) // 50 % 2 == 1
@@ -305,7 +313,7 @@ def labels_by_chance(num_chars):
 def test_labels_by_chance_are_hardly_ever_a_finding():
     labels = labels_by_chance(4000)
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
-    scores = score_cells("x" * 4000, reader(slow_noise(4000, 4)), 4, detectors).scores
+    scores = scores_of(slow_noise(4000, 4), detectors)
     assert len(scores) == 200
     assert sum(score.is_significant for score in scores) <= 10
     # The p-value alone is level, too: 20 of 200 expected at 0.1, with a standard deviation of 4.

@@ -61,31 +61,6 @@ class Measured:
     """(C,)"""
 
 
-def score_cells(
-    text: str,
-    read: Read,
-    num_units: int,
-    detectors: list[Detector],
-    read_untrained: Read | None = None,
-) -> CellFindings:
-    """Find the best cell for each detector, strongest first: chosen on the first half, scored on
-    the second.
-
-    `num_units` is H. An AUC is that of polarity * values, with the polarity of the choosing half;
-    Spearman's rho keeps its sign. `read_untrained` reads the same text with an untrained baseline,
-    for which the same choice is made. A detector with too few labels in one of the halves is
-    skipped, with the reason. Raises DataError for a text under MIN_TEXT characters.
-    """
-    # Detectors that label too little of either half are named with their reason, not scored.
-    targets, skipped = choose_targets(text, detectors)
-    measured = measure(targets, read, num_units=num_units, read_untrained=read_untrained)
-    num_cells = 0
-    if measured:
-        num_cells = len(measured[0].first_half)
-    scores = [one.score for one in measured]
-    return sort_scores(scores, skipped=skipped, num_chars=len(text), num_cells=num_cells)
-
-
 def sort_scores(
     scores: Sequence[CellScore], skipped: Sequence[Skipped], *, num_chars: int, num_cells: int
 ) -> CellFindings:
@@ -108,8 +83,9 @@ def find_cells(
     first.
 
     The cell is chosen on the first half of the trace and scored on the second; `untrained` is an
-    untrained baseline's trace of the same text. Raises UsageError for an unknown detector,
-    DataError for a text too short.
+    untrained baseline's trace of the same text. An AUC is that of polarity * values, with the
+    polarity of the choosing half; Spearman's rho keeps its sign. Raises UsageError for an unknown
+    detector, DataError for a text too short.
 
     >>> model = charrnn.load("shakespeare-001")
     >>> charrnn.find_cells(model.trace(text), ["quote"]).scores[0].auc
@@ -119,12 +95,18 @@ def find_cells(
     read_untrained = None
     if untrained is not None:
         read_untrained = _read_from(untrained)
-    return score_cells(
-        trace.text,
-        read=_read_from(trace),
-        num_units=trace.cells.shape[2],
-        detectors=get_detectors(detectors),
-        read_untrained=read_untrained,
+
+    # Detectors that label too little of either half are named with their reason, not scored.
+    targets, skipped = choose_targets(trace.text, get_detectors(detectors))
+    _, num_layers, num_units = trace.cells.shape
+    measured = measure(
+        targets, _read_from(trace), num_units=num_units, read_untrained=read_untrained
+    )
+    return sort_scores(
+        [one.score for one in measured],
+        skipped,
+        num_chars=len(trace.text),
+        num_cells=num_layers * num_units,
     )
 
 
