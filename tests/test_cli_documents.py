@@ -81,6 +81,7 @@ def test_a_loop_is_compiled_only_when_a_document_is_long(command, chain, monkeyp
     asked = []
     monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
+    monkeypatch.setattr(sampling, "BEFORE_LOADING", 0)
     monkeypatch.setattr(
         sampling, "compiled_loop", lambda stepper, engine, **_: asked.append(engine)
     )

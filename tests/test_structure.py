@@ -23,7 +23,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 297_000,
     "tokens of the core": 181_500,
-    "tokens of the tests": 278_000,
+    "tokens of the tests": 277_000,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_600,
     "tokens per line": 8.5,
