@@ -5,15 +5,12 @@ import gzip
 import io
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
 from environment import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,12 +61,10 @@ DOCUMENTS = {
 """What the documents of a model are, if it has some."""
 
 
-def make_model(
-    alphabet: str = "char", cell: str = "lstm", depth: str = "stacked", **changes: Any
-) -> Model:
+def make_model(alphabet="char", cell="lstm", depth="stacked", **changes):
     """Return a model with random weights."""
     vocab = ALPHABETS[alphabet]
-    settings: dict[str, Any] = {
+    settings = {
         "hidden_size": 6,
         "num_layers": 2,
         "embedding_size": 4,
@@ -93,7 +88,7 @@ TEXT = "abba dä 語🙂 bed\r\nβ".encode() * 3 + b"\xff\x80\xe8\xaa\0"
     order=st.integers(0, 6),
 )
 @pytest.mark.parametrize("alphabet", ALPHABETS)
-def test_any_bytes_come_back(alphabet: str, data: bytes, order: int) -> None:
+def test_any_bytes_come_back(alphabet, data, order):
     model = MODELS[alphabet]
     compressed = model.compress(data, order=order)
     assert model.decompress(compressed) == data
@@ -110,7 +105,7 @@ def test_any_bytes_come_back(alphabet: str, data: bytes, order: int) -> None:
         ("char", b"ab\nba\n"),
     ],
 )
-def test_nothing_between_documents_is_escaped(alphabet: str, text: bytes) -> None:
+def test_nothing_between_documents_is_escaped(alphabet, text):
     coder, _ = coder_of(MODELS[alphabet])
     symbols = coder.to_symbols(text)
     assert (symbols >= 0).all()
@@ -124,12 +119,12 @@ DEPTH_OF_CELL = dict(zip(PORTABLE_CELLS, cycle(DEPTHS), strict=False))
 @pytest.mark.parametrize(
     ("cell", "depth"), sorted({*DEPTH_OF_CELL.items(), *(("gru", depth) for depth in DEPTHS)})
 )
-def test_every_cell_and_depth_whose_numbers_are_equal_everywhere(cell: str, depth: str) -> None:
+def test_every_cell_and_depth_whose_numbers_are_equal_everywhere(cell, depth):
     model = make_model(cell=cell, depth=depth, initial_state="learned")
     assert model.decompress(model.compress(TEXT)) == TEXT
 
 
-def test_bytes_without_any_order_hardly_take_more_space(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_without_any_order_hardly_take_more_space(monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 2_500)
     noise = random.Random(1).randbytes(50_000)
     assert len(MODELS["char"].compress(noise)) < 1.01 * len(noise)
@@ -139,9 +134,7 @@ def test_bytes_without_any_order_hardly_take_more_space(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "order, cell, alphabet", [(0, "lstm", "char"), (4, "gru", "documents"), (1, "rnn", "byte")]
 )
-def test_compiled_code_has_the_same_bytes(
-    monkeypatch: Any, order: int, cell: str, alphabet: str
-) -> None:
+def test_compiled_code_has_the_same_bytes(monkeypatch, order, cell, alphabet):
     compiled = pytest.importorskip("charrnn.compiled.coding", reason="numba is not installed")
     model = make_model(alphabet, cell, hidden_size=21)
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 300)
@@ -163,10 +156,10 @@ def test_compiled_code_has_the_same_bytes(
     )
 
 
-def test_compiling_pays_for_several_files_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_compiling_pays_for_several_files_together(monkeypatch):
+    asked = []
 
-    def choose_engine(num_chars: int) -> sampling.Engine:
+    def choose_engine(num_chars):
         asked.append(num_chars)
         return sampling.Engine.NUMPY
 
@@ -177,9 +170,9 @@ def test_compiling_pays_for_several_files_together(monkeypatch: pytest.MonkeyPat
     assert asked == [rows.NUMPY_COST * len(TEXT), rows.NUMPY_COST * (len(TEXT) + 10)]
 
 
-def test_numpy_reports_its_progress_after_each_character() -> None:
+def test_numpy_reports_its_progress_after_each_character():
     coder, _ = coder_of(MODELS["char"])
-    done: list[int] = []
+    done = []
     coder.advance = progress.Task("coding", report=lambda task: done.append(task.done))
     coder.encode([TEXT])
     assert done == sorted(done)
@@ -194,7 +187,7 @@ def test_numpy_reports_its_progress_after_each_character() -> None:
         max_size=9,
     )
 )
-def test_frequencies_are_those_of_the_formula(values: list[float]) -> None:
+def test_frequencies_are_those_of_the_formula(values):
     logits = np.array([values], np.float32)
     (found,) = frequencies(logits)
     assert found.sum() == 2**SYMBOL_BITS
@@ -212,26 +205,24 @@ def test_frequencies_are_those_of_the_formula(values: list[float]) -> None:
     assert found.tolist() == expected
 
 
-def encoded(parts: list[list[int]], symbols: list[int]) -> bytes:
+def encoded(parts, symbols):
     coder = RangeEncoder()
     for frequency, symbol in zip(parts, symbols, strict=True):
         coder.code(np.cumsum(frequency), symbol)
     return coder.finish()
 
 
-def test_a_carry_goes_through_all_bytes_before_it() -> None:
+def test_a_carry_goes_through_all_bytes_before_it():
     coder = RangeEncoder(b"\x01" + b"\xff" * 300, low=rows.MASK)
     coder.code((1, 2), 1)
     assert coder.finish().startswith(b"\x02" + bytes(300) + b"\x80")
 
 
-def test_a_row_that_compiled_code_left_half_coded_is_not_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_row_that_compiled_code_left_half_coded_is_not_taken(monkeypatch):
     """Whose carry would leave zeros at its end, which are removed."""
     coder, _ = coder_of(MODELS["char"])
 
-    def write(loop: Any, sizes: Any, *, data: Any, **arrays: Any) -> Any:
+    def write(loop, sizes, *, data, **arrays):
         data[0, :4] = 1, 2, 255, 255
         return np.array([[4, rows.MASK]], np.uint64)
 
@@ -243,7 +234,7 @@ def test_a_row_that_compiled_code_left_half_coded_is_not_taken(
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 400), vocab_size=st.integers(2, 40))
-def test_it_is_as_short_as_another_range_coder(seed: int, size: int, vocab_size: int) -> None:
+def test_it_is_as_short_as_another_range_coder(seed, size, vocab_size):
     constriction = pytest.importorskip("constriction", reason="constriction is not installed")
     random = np.random.default_rng(seed)
     parts = frequencies(random.normal(scale=3, size=(size, vocab_size)).astype(np.float32))
@@ -259,7 +250,7 @@ def test_it_is_as_short_as_another_range_coder(seed: int, size: int, vocab_size:
     assert [decoder.code(np.cumsum(one)) for one in parts] == symbols
 
 
-def test_rows_are_cut_between_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_cut_between_characters(monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 5)
     text = "aä語🙂" * 40
     found = cut_rows(text.encode())
@@ -269,15 +260,15 @@ def test_rows_are_cut_between_characters(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cut_rows(b"") == [b""]
 
 
-def test_several_segments_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_segments_are_read_one_after_the_other(monkeypatch):
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 4)
     monkeypatch.setattr(container, "MAX_ROWS", 3)
     monkeypatch.setattr(container, "ROW_BYTES", 16)
     monkeypatch.setattr(container, "PIECE", 5)
     model = MODELS["char"]
-    reports: list[tuple[int, int]] = []
+    reports = []
 
-    def report(task: progress.Task) -> None:
+    def report(task):
         reports.append((task.done, task.total))
 
     with progress.using(progress.CallbackProgress(report)):
@@ -287,23 +278,23 @@ def test_several_segments_are_read_one_after_the_other(monkeypatch: pytest.Monke
     assert reports[-1] == (len(TEXT), len(TEXT))
 
 
-def test_a_cell_of_which_equal_numbers_are_not_proved_is_refused() -> None:
+def test_a_cell_of_which_equal_numbers_are_not_proved_is_refused():
     with pytest.raises(UsageError, match="unitary: its rotations"):
         make_model(cell="unitary").compress(b"a")
 
 
-def test_a_cell_of_another_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_another_package_is_refused(monkeypatch):
     model = make_model(cell="rnn")
     monkeypatch.setattr(cell_type("rnn"), "__module__", "elsewhere")
     with pytest.raises(UsageError, match="another package"):
         model.compress(b"a")
 
 
-def digest(config: Config, vocab: Vocab, tensors: dict[str, Any]) -> bytes:
+def digest(config, vocab, tensors):
     return digest_of(config, vocab, Stepper(config, tensors, "int8"))
 
 
-def test_the_digest_is_of_every_weight() -> None:
+def test_the_digest_is_of_every_weight():
     model = make_model(initial_state="learned")
     found = {digest(model.config, model.vocab, model.tensors)}
     for name, values in model.tensors.items():
@@ -314,13 +305,13 @@ def test_the_digest_is_of_every_weight() -> None:
     assert len(found) == 1 + 2 * len(model.tensors)
 
 
-def test_the_digest_is_of_the_alphabet_and_of_the_settings_that_decide_the_bytes() -> None:
+def test_the_digest_is_of_the_alphabet_and_of_the_settings_that_decide_the_bytes():
     model = make_model()
     characters = model.vocab.characters
     found = {digest(model.config, model.vocab, model.tensors)}
     for changed in ((*characters[:-1], "x"), (characters[0], *characters[:0:-1])):
         found.add(digest(model.config, Vocab("char", changed), model.tensors))
-    changes: list[dict[str, Any]] = [
+    changes = [
         {"zoneout": 0.1},
         {"sum_outputs": True},
         {"depth": "residual"},
@@ -331,7 +322,7 @@ def test_the_digest_is_of_the_alphabet_and_of_the_settings_that_decide_the_bytes
     assert len(found) == 1 + 2 + len(changes)
 
 
-def test_the_digest_is_of_no_other_setting() -> None:
+def test_the_digest_is_of_no_other_setting():
     model = make_model()
     other = replace(model.config, seed=9, corpus=("b",), learning_rate=0.5, dropout=0.3)
     assert digest(other, model.vocab, model.tensors) == digest(
@@ -340,9 +331,7 @@ def test_the_digest_is_of_no_other_setting() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), exponent=st.integers(-110, 100))
-def test_restored_weights_are_rounded_to_the_same_integers_and_scales(
-    seed: int, exponent: int
-) -> None:
+def test_restored_weights_are_rounded_to_the_same_integers_and_scales(seed, exponent):
     weights = np.random.default_rng(seed).normal(size=(20, 3)).astype(np.float32)
     matrix = Matrix(weights * np.float32(2.0**exponent), is_int8=True)
     again = Matrix(matrix.values.astype(np.float32) * matrix.scale[:, None], is_int8=True)
@@ -353,7 +342,7 @@ def test_restored_weights_are_rounded_to_the_same_integers_and_scales(
 CELLS_WITH_MODEL = ["gru", "antisymmetric", "peephole"]
 
 
-def untrained(gru: TrainedRun, cell: str) -> Model:
+def untrained(gru, cell):
     """Return a model of the alphabet of a trained one."""
     trained = charrnn.load(gru.path)
     config = replace(trained.config, cell=cell, initial_state="learned")
@@ -363,7 +352,7 @@ def untrained(gru: TrainedRun, cell: str) -> Model:
 
 
 @pytest.mark.parametrize("cell", CELLS_WITH_MODEL)
-def test_a_file_may_include_its_model(gru: TrainedRun, cell: str) -> None:
+def test_a_file_may_include_its_model(gru, cell):
     model = untrained(gru, cell)
     compressed = compress_text(model, b"tarn molu", with_model=True)
     header = container.read_header(io.BytesIO(compressed), "a.crnn")
@@ -376,7 +365,7 @@ def test_a_file_may_include_its_model(gru: TrainedRun, cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS_WITH_MODEL)
-def test_a_damaged_model_in_a_file_is_refused(gru: TrainedRun, cell: str) -> None:
+def test_a_damaged_model_in_a_file_is_refused(gru, cell):
     model = untrained(gru, cell)
     packed = pack_model(model)
     header = container.Header(coder_of(model)[1], packed)
@@ -387,9 +376,7 @@ def test_a_damaged_model_in_a_file_is_refused(gru: TrainedRun, cell: str) -> Non
                 container.check_model(header, coder_of(restored)[1], file="a.crnn", run="it")
 
 
-def test_a_model_that_unpacks_to_far_more_is_refused(
-    gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_unpacks_to_far_more_is_refused(gru, monkeypatch):
     model = charrnn.load(gru.path)
     monkeypatch.setattr(container, "MAX_UNPACKED", 0)
     assert unpack_model(pack_model(model), "a.crnn").vocab == model.vocab
@@ -414,9 +401,9 @@ class CoderOfPage(RowCoder):
 
     FREQUENCIES = frequencies(np.array([[0, 1, 2, -1]], np.float32))[0]
 
-    def __init__(self) -> None: ...
+    def __init__(self): ...
 
-    def encode(self, rows: Sequence[bytes]) -> list[bytes]:
+    def encode(self, rows):
         (row,) = rows
         symbols = ["abcd".find(chr(byte)) if byte < 0x80 else -1 - byte for byte in row]
         encoder = RangeEncoder()
@@ -427,7 +414,7 @@ class CoderOfPage(RowCoder):
         return [encoder.finish()]
 
 
-def test_the_frequencies_of_the_page_on_formats_are_those_of_the_code() -> None:
+def test_the_frequencies_of_the_page_on_formats_are_those_of_the_code():
     for frequency in CoderOfPage.FREQUENCIES.tolist():
         assert str(frequency) in FORMATS_PAGE
 
@@ -435,7 +422,7 @@ def test_the_frequencies_of_the_page_on_formats_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("text", "order"), [("6362e961", 0), ("6362636263626163", 1)], ids=["bytes", "order"]
 )
-def test_the_files_of_the_page_on_formats_are_those_of_the_code(text: str, order: int) -> None:
+def test_the_files_of_the_page_on_formats_are_those_of_the_code(text, order):
     examples = re.findall(r"```\n((?:[0-9a-f]{2}\s)+)```", FORMATS_PAGE)
     header = container.Header(bytes(range(32)), b"", order)
     parts = container.compress(CoderOfPage(), header, io.BytesIO(bytes.fromhex(text)))

@@ -1,7 +1,6 @@
 """Pictures for others: self-contained, well-formed, and no text in them becomes code."""
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -37,18 +36,18 @@ TEXTS = st.text(
 )
 
 
-def heat_map(text: str, value: float = 0.5) -> HeatMap:
+def heat_map(text, value=0.5):
     return HeatMap(ColouredText(text=text, values=(value,) * len(text)))
 
 
-def svg_lines(svg: str) -> list[str]:
+def svg_lines(svg):
     """The text of each line of a picture, as a reader of XML finds it."""
     root = ElementTree.fromstring(svg)
     assert root.get("{http://www.w3.org/XML/1998/namespace}space") == "preserve"
     return ["".join(element.itertext()) for element in root.iter(f"{{{SVG_NAMESPACE}}}text")]
 
 
-def test_html_shows_the_text_and_runs_none_of_it() -> None:
+def test_html_shows_the_text_and_runs_none_of_it():
     html = to_html([Text("A lamp <b>"), heat_map(HOSTILE)], "Cells of {braces} <b>&\x1b")
     page = Elements(html)
     tags = {"html", "head", "meta", "title", "style", "body", "pre", "code", "span"}
@@ -59,7 +58,7 @@ def test_html_shows_the_text_and_runs_none_of_it() -> None:
     assert html.startswith("<!DOCTYPE html>")
 
 
-def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
+def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it():
     svg = to_svg([Text("A lamp <b>"), heat_map(HOSTILE)], "Cells of {braces} <b>&\x1b")
     root = ElementTree.fromstring(svg)
     assert (root[0].tag, root[0].text) == (
@@ -71,7 +70,7 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     assert svg_lines(svg) == ["A lamp <b>", HOSTILE]
 
 
-def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal() -> None:
+def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal():
     """Viewers may drop spaces, or take another width for them: each word has its place."""
     text = "    if x  == 1:\n\n  return\n"
     for picture in (to_svg([heat_map(text)]), to_svg([Text(text.replace("\n", "↵\n"))])):
@@ -88,7 +87,7 @@ def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal() -> None:
         assert places == {"if": 4, "x": 7, "==": 10, "1:": 13, "return": 2}
 
 
-def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
+def test_blocks_are_drawn_as_shapes_and_can_be_copied():
     """No font draws them from edge to edge alike."""
     picture = to_svg([Text("ab\n▁█")])
     assert svg_lines(picture) == ["ab", "▁█"]
@@ -100,7 +99,7 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
     assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
 
 
-def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
+def test_underlines_are_drawn_inside_the_colour_of_their_line():
     text = ColouredText(
         text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False)
     )
@@ -115,7 +114,7 @@ def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
     assert "text-decoration: underline" in to_html([HeatMap(text)])
 
 
-def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
+def test_html_has_the_shades_for_readers_who_prefer_dark_pages():
     html = to_html([heat_map("low", -1.0), heat_map("faint", 0.2)], "a {title} <style>")
     usual, dark = html.split("@media (prefers-color-scheme: dark)")
     for value in (-1.0, 0.2):
@@ -126,7 +125,7 @@ def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 400])
-def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns: int) -> None:
+def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns):
     prose = "the lamp was lit at once " * 60
     picture = to_svg([heat_map(prose)], columns=columns)
     width = float(ElementTree.fromstring(picture).get("width", ""))
@@ -137,7 +136,7 @@ def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns: int) -
     assert "".join(line.rstrip() + " " for line in lines) == prose
 
 
-def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_png_is_twice_as_large_as_its_picture(monkeypatch):
     resvg = pytest.importorskip("resvg_py", reason="resvg-py is not installed")
     picture = to_svg([heat_map(" " * 30)])
     for draws_letters in (False, True):
@@ -160,7 +159,7 @@ def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch)
         to_png('<svg width="8000" height="8000">')
 
 
-def test_letters_that_no_font_has_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_letters_that_no_font_has_are_named(monkeypatch):
     # Of these, only Latin and Greek letters have pixels of their own.
     monkeypatch.setattr(svg, "_pixels_of", lambda letter: letter if letter in "aβγ" else "box")
     picture = to_svg([Text("a βγ हिन्दी שָׁלוֹם 👩🏽")])
@@ -168,9 +167,7 @@ def test_letters_that_no_font_has_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("text", "num_columns"), [("שָׁלוֹם", [1, 1, 1, 1]), ("مرحبا", [1] * 5)])
-def test_letters_from_right_to_left_stand_on_their_colours(
-    text: str, num_columns: list[int]
-) -> None:
+def test_letters_from_right_to_left_stand_on_their_colours(text, num_columns):
     root = ElementTree.fromstring(to_svg([heat_map(f"ab {text}")]))
     line = next(
         one for one in root.iter(f"{{{SVG_NAMESPACE}}}text") if text in "".join(one.itertext())
@@ -182,7 +179,7 @@ def test_letters_from_right_to_left_stand_on_their_colours(
 
 @pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
 @pytest.mark.parametrize("name", ["[link=javascript:alert(1)]x[/link]", "[/]", ":boom:"])
-def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: str) -> None:
+def test_what_looks_like_markup_is_a_name(to_picture, name):
     # In a table, as names of detectors are, and as a line.
     table = plain_table("detector")
     table.add_row(name)
@@ -193,7 +190,7 @@ def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: 
 
 @given(TEXTS)
 @EXAMPLES
-def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
+def test_any_text_is_shown_as_it_is_on_the_terminal(text):
     shown = "".join("".join(map(visible, text.replace("\r\n", "\n"))).split())
     html, picture = to_html([heat_map(text)]), to_svg([heat_map(text)])
     for drawn in (Elements(html).texts["code"], "".join(svg_lines(picture))):
@@ -201,7 +198,7 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
     (html + picture).encode("utf-8")  # a lone surrogate would not be writable
 
 
-def test_every_format_is_listed_in_the_help_and_in_the_error() -> None:
+def test_every_format_is_listed_in_the_help_and_in_the_error():
     assert all(suffix in describe_formats(has_arrays=True) for suffix in FORMATS)
     with pytest.raises(UsageError, match=r"^a\.pdf: .* must end in \.html, .*\.json or \.npz\.$"):
         find_format(Path("a.pdf"))
