@@ -31,7 +31,7 @@ from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
 from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.text.vocab import EncodedText, Vocab
+from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab
 from charrnn.views.delivery import FORMATS
 from charrnn.views.html_page import chars_on_page
 
@@ -52,7 +52,7 @@ def make_chinese_text(num_chars: int, num_different: int) -> str:
 def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
     """Build a model with initial weights."""
     config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64)
-    vocab = Vocab.from_text(text, min_count=1)
+    vocab = Vocab("char", (UNKNOWN, *sorted(set(text))))
     network = CharRNN(config, len(vocab))
     return Model(
         config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}

@@ -46,7 +46,7 @@ from charrnn.text.formal_languages import (
     find_language,
     make_strings,
 )
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
 
@@ -169,7 +169,9 @@ def run(task: Task) -> dict[str, Any]:
     torch.set_num_threads(1)
     begin = time.process_time()
     strings = training_strings(task.language, task.seed)
-    vocab = Vocab.from_text("".join(string.text + END for string in strings[:1000]))
+    vocab = Vocab(
+        "char", (UNKNOWN, *sorted({*"".join(string.text + END for string in strings[:1000])}))
+    )
     network, loss = train(task, strings, vocab)
     shares = [
         float(are_right(network, vocab, strings_to_test(task.language, length)).mean())

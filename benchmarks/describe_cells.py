@@ -20,7 +20,7 @@ from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import UNKNOWN, Vocab
 
 WORDS = (
     "the",
@@ -64,7 +64,7 @@ def main() -> None:
         hidden_size=arguments.hidden_size,
         embedding_size=64,
     )
-    vocab = Vocab.from_text(text, min_count=1)
+    vocab = Vocab("char", (UNKNOWN, *sorted(set(text))))
     network = CharRNN(config, len(vocab))
     model = Model(
         config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}

@@ -63,7 +63,7 @@ from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pic
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.text.batches import BatchRows
-from charrnn.text.vocab import Vocab, encode_text
+from charrnn.text.vocab import UNKNOWN, Vocab, encode_text
 from charrnn.training.events import DoneEvent
 from charrnn.training.loop import resume, train
 from charrnn.training.trainer import Trainer
@@ -199,7 +199,7 @@ def make_text(num_chars: int, seed: int = 0) -> str:
 
 
 TEXT = make_text(200_000)
-VOCAB = Vocab.from_text(TEXT)
+VOCAB = Vocab("char", (UNKNOWN, *sorted(set(TEXT))))
 IDS = VOCAB.encode(TEXT)
 
 

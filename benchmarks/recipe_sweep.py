@@ -27,7 +27,7 @@ import torch
 from charrnn.config.settings import Config, resolved
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.text.batches import BatchRows
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
 
@@ -159,7 +159,7 @@ def read_parts(folder: Path, point: Point) -> tuple[Vocab, Any, str]:
     ]
     if len(text) < point.chars + VALIDATION_CHARS // 2:
         raise SystemExit(f"{point.kind}.txt has {len(text):,} characters; {point} needs more")
-    vocab = Vocab.from_text(text)
+    vocab = Vocab("char", (UNKNOWN, *sorted(set(text))))
     return vocab, vocab.encode(text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -38,9 +38,9 @@ from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
 from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import UNKNOWN, Vocab
 
-VOCAB = Vocab.from_text("".join(map(chr, range(32, 97))))
+VOCAB = Vocab("char", (UNKNOWN, *map(chr, range(32, 97))))
 REPEATS = 5
 SHAPES = ((2, 128, 40_000, 400), (2, 256, 20_000, 200), (2, 512, 8_000, 60))
 """(Layers, units, characters that ours generates, characters that stock generates)."""

@@ -23,7 +23,7 @@ from charrnn.cells.trace import stream_cells
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WINDOW, read_in_lanes
-from charrnn.text.vocab import EncodedText, Vocab
+from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab
 
 REPEATS = 5
 EMBEDDING_SIZE = 64
@@ -42,7 +42,7 @@ def make_model(cell: str, num_layers: int, hidden_size: int) -> Model:
     config = Config(
         cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=EMBEDDING_SIZE
     )
-    vocab = Vocab.from_text("".join(LINES), min_count=1)
+    vocab = Vocab("char", (UNKNOWN, *sorted(set("".join(LINES)))))
     network = CharRNN(config, len(vocab))
     return Model(
         config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}

@@ -11,6 +11,7 @@ from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, seed_of_text
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.text.vocab import CharacterCounts, Vocab, code_points
 
 V = 30
 
@@ -80,3 +81,9 @@ def text_hash(cell: str) -> str:
     blocks = sample_ids(stepper, reading, shapings, seeds, length=300)
     ids = np.concatenate([block.ids for block in blocks], axis=1)
     return hashlib.sha256(ids.astype(np.int64).tobytes()).hexdigest()[:16]
+
+
+def vocab_of(text, **options):
+    """The alphabet of a text, as `train` makes it."""
+    points, counts = np.unique(code_points(text).astype(np.int64), return_counts=True)
+    return Vocab.from_counts(CharacterCounts(points, counts), **options)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_RUN
+from hand_built import vocab_of
 
 import charrnn
 from charrnn.config.settings import Config
@@ -147,7 +148,7 @@ def test_encoded_text_is_read_as_text(model, byte_model, corpus):
 
 
 def test_a_text_of_another_alphabet_is_refused(model, byte_model):
-    fewer = Vocab.from_text("abc")
+    fewer = vocab_of("abc")
     more = Vocab("char", (*model.vocab.characters, "\U0001f600"))
     for other in (
         byte_model.encode("ab"),

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hand_built import vocab_of
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.model.device import on_threads
-from charrnn.text.vocab import Vocab
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -172,7 +172,7 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
     counting = load("counting")
     counting.NUM_SHORT, counting.NUM_LONG = 200, 50
     strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
-    vocab = Vocab.from_text(
+    vocab = vocab_of(
         "".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200])
     )
     longest = max(len(string.text) for string in strings)

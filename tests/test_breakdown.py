@@ -3,6 +3,7 @@ windows."""
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 from test_losses import make_ids, make_network, naive_nats
 
 from charrnn.errors import DataError
@@ -68,7 +69,7 @@ def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_in
         "newlines": 20,
         "other bytes": 40,
     }
-    vocab = Vocab.from_text("ab7", min_count=1)
+    vocab = vocab_of("ab7", min_count=1)
     ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
     losses = CharLosses(np.arange(1, len(ids)), np.ones(len(ids) - 1, np.float32))
     letters, digits = breakdown.sums_by_class(losses, vocab, ids).groups()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN, Ran
+from hand_built import vocab_of
 
 import charrnn
 from charrnn.cli.sample_output import separator
@@ -166,7 +167,7 @@ def test_files_and_columns_are_documents(command):
 def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
-    small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
+    small = read_text(config, None, vocab := vocab_of("".join(names) + END))
     monkeypatch.setattr("charrnn.text.source_reader.MAX_BYTES_IN_MEMORY", 100)
     large = read_text(config, None, vocab)
     assert isinstance(large.ids, np.memmap)

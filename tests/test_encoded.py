@@ -1,11 +1,12 @@
 """A text as a model reads it: what it consists of, its parts, and what it refuses to be."""
 
 import pytest
+from hand_built import vocab_of
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.vocab import Vocab, encode_text
+from charrnn.text.vocab import encode_text
 
-VOCAB = Vocab.from_text("abcd")
+VOCAB = vocab_of("abcd")
 
 
 def ids_of(text):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -135,7 +136,7 @@ def extend(vocab, text, min_count=3):
 @given(WORDS, WORDS)
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_text, new_text):
-    old = Vocab.from_text(old_text)
+    old = vocab_of(old_text)
     new = extend(old, new_text)
     assert new.characters[: len(old)] == old.characters
     assert list(new.characters[len(old) :]) == sorted({*new_text} - {*old_text})
@@ -145,15 +146,15 @@ def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_tex
 
 
 def test_a_rare_character_of_a_long_text_stays_unknown():
-    old = Vocab.from_text("lamp")
+    old = vocab_of("lamp")
     text = "lamp" * 10_000 + "xx" + "yyy"
     assert extend(old, text).characters == (*old.characters, "y")
     assert extend(old, text, min_count=2).characters == (*old.characters, "x", "y")
 
 
 def test_nul_ends_documents_and_is_never_added():
-    assert extend(Vocab.from_text("lamp"), "lit\0").characters == (UNKNOWN, *"almp", *"it")
-    assert extend(Vocab.from_text("lamp\0"), "lit\0").characters == (UNKNOWN, "\0", *"almp", *"it")
+    assert extend(vocab_of("lamp"), "lit\0").characters == (UNKNOWN, *"almp", *"it")
+    assert extend(vocab_of("lamp\0"), "lit\0").characters == (UNKNOWN, "\0", *"almp", *"it")
 
 
 def test_an_alphabet_has_a_limit():

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 
 from charrnn.errors import CharRNNError, TooLargeError
 from charrnn.text import id_builder, source_reader
 from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import read_corpus
-from charrnn.text.vocab import Vocab
 
 SENTENCE = "Ein Büchlein für Лев: 'it was the best of times'.\n"
 TEXT = SENTENCE * 400 + "zß"
@@ -43,7 +43,7 @@ WAYS = {
         [write("a.bin", TEXT), write("b.bin", b"\0" * 99)],
         {"alphabet": "byte"},
     ),
-    "known vocabulary": lambda: ([write("a.txt")], {"vocab": Vocab.from_text("Ein Büchlein\n")}),
+    "known vocabulary": lambda: ([write("a.txt")], {"vocab": vocab_of("Ein Büchlein\n")}),
     "wide ids": lambda: (
         [write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)],
         {},
@@ -80,7 +80,7 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way):
 
 def test_any_part_of_a_text_is_decoded_exactly_and_measured():
     content = TEXT + "\x80\u07ff\u0800\uffff\U0001f600 end"
-    found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
+    found = read_corpus([write("a.txt", content)], vocab=vocab_of(SENTENCE))
     for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
         part = content[begin:end]
         assert found.text(begin, end) == part

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import copy_run
+from hand_built import vocab_of
 from synthetic import make_corpus
 
 import charrnn
@@ -29,7 +30,7 @@ from charrnn.text.vocab import Vocab
 
 TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
 """Short enough to be read in one lane."""
-VOCAB = Vocab.from_text(TEXT)
+VOCAB = vocab_of(TEXT)
 
 
 def test_runs_have_a_letter_or_a_number():
@@ -198,7 +199,7 @@ def test_what_is_not_ascii_is_refused(mixed, text, message):
 
 
 def test_a_text_of_another_alphabet_is_refused():
-    other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
+    other = random_model(2, vocab=vocab_of("абвгд" * 99), name="russian")
     message = "russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"
     with pytest.raises(DataError, match=message):
         match_cells([random_model(2), other], TEXT)

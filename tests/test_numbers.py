@@ -9,6 +9,7 @@ import pytest
 import torch
 from drawn import lines
 from effects_networks import tensors_of
+from hand_built import vocab_of
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
@@ -18,9 +19,8 @@ from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.text.vocab import Vocab
 
-VOCAB = Vocab.from_text("hello, world\n", is_exact=True)
+VOCAB = vocab_of("hello, world\n", is_exact=True)
 TEXT = "hello, hello"
 H = 4
 ALL = [*CELLS]
@@ -185,13 +185,13 @@ def test_what_cannot_be_listed_is_refused():
 
 
 def test_the_table_folds_the_steps_to_the_width():
-    model = model_of(config_of("rnn", num_layers=1), Vocab.from_text("hello", is_exact=True))
+    model = model_of(config_of("rnn", num_layers=1), vocab_of("hello", is_exact=True))
     shown = lines(*model.numbers("hello" * 3).view(), 80)
     assert max(map(len, shown)) <= 80
     steps = [line.split()[1:] for line in shown if line.startswith("step ")]
     assert [number for part in steps for number in part] == [str(number) for number in range(1, 16)]
     assert "h before" not in "\n".join(shown), "that is the column before"
-    dilated = model_of(config_of("rnn", "dilated"), Vocab.from_text("hello", is_exact=True))
+    dilated = model_of(config_of("rnn", "dilated"), vocab_of("hello", is_exact=True))
     assert "1: h before" in "\n".join(lines(*dilated.numbers("hello").view(), 80))
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
@@ -199,7 +199,7 @@ def test_the_table_folds_the_steps_to_the_width():
 def hello_numbers():
     """The numbers of the network of the tour: four letters, three units."""
     config = config_of("rnn", num_layers=1, hidden_size=3)
-    return model_of(config, Vocab.from_text("helo", is_exact=True)).numbers("hell")
+    return model_of(config, vocab_of("helo", is_exact=True)).numbers("hell")
 
 
 def test_the_network_of_three_units_fits_a_small_screen():
@@ -230,7 +230,7 @@ def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):
 
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch):
-    vocab = Vocab.from_text("helo\0", is_exact=True)
+    vocab = vocab_of("helo\0", is_exact=True)
     model = model_of(
         config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hand_built import vocab_of
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELLS, DEPTHS
@@ -15,7 +16,6 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import Vocab
 
 V, H, T, B = 5, 4, 9, 3
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -114,8 +114,8 @@ def test_new_characters_get_columns(depth, name):
 
 
 def test_without_a_newline_a_text_starts_with_the_first_character():
-    exact, known = Vocab.from_text("hello", is_exact=True), Vocab.from_text("hello")
+    exact, known = vocab_of("hello", is_exact=True), vocab_of("hello")
     assert start_ids(exact).tolist() == [0] and start_ids(known).tolist() == [1]
-    assert start_ids(Vocab.from_text("\nab", is_exact=True)).tolist() == [0]
+    assert start_ids(vocab_of("\nab", is_exact=True)).tolist() == [0]
     assert undrawable_ids(exact) == () and undrawable_ids(known) == (0,)
-    assert undrawable_ids(Vocab.from_text("\0ab", is_exact=True)) == (0,), "END where nothing ends"
+    assert undrawable_ids(vocab_of("\0ab", is_exact=True)) == (0,), "END where nothing ends"

@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -202,7 +203,7 @@ def test_the_impossible_is_never_drawn_even_at_the_edges(weights, uniform):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
 def test_the_unknown_symbol_is_never_written(temperature):
-    vocab = Vocab.from_text("abc\n")
+    vocab = vocab_of("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
     shaping = Shaping(temperature=temperature)
     banned = (*undrawable_ids(vocab), 2)
@@ -215,14 +216,14 @@ def test_the_unknown_symbol_is_never_written(temperature):
 
 
 def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alone():
-    vocab = Vocab.from_text("abc" + END)
+    vocab = vocab_of("abc" + END)
     end_id = vocab.characters.index(END)
     assert undrawable_ids(vocab, end_id) == (0,)
     # Of a model that started from one with documents and learned a text without them.
     assert undrawable_ids(vocab) == (0, end_id)
     assert undrawable_ids(Vocab.of_bytes(), 0) == undrawable_ids(Vocab.of_bytes()) == ()
     # A text begins after a newline, or else after the first character.
-    line = Vocab.from_text("dcba")
+    line = vocab_of("dcba")
     assert line.decode(start_ids(line)) == "a"
     assert start_ids(Vocab.of_bytes()).tolist() == [10]
     assert start_ids(vocab, end_id).tolist() == [end_id]
@@ -254,7 +255,7 @@ class Expecting:
         pytest.param(("\n\n",), "\n", id="no blank lines"),
     ],
 )
-@pytest.mark.parametrize("vocab", [Vocab.from_text("ab.\n"), Vocab.of_bytes()])
+@pytest.mark.parametrize("vocab", [vocab_of("ab.\n"), Vocab.of_bytes()])
 def test_a_text_without_a_prime_begins_after_what_the_model_expects_before_it(
     vocab, expects, opening
 ):
@@ -262,7 +263,7 @@ def test_a_text_without_a_prime_begins_after_what_the_model_expects_before_it(
 
 
 def test_a_model_of_documents_or_without_newline_begins_as_before():
-    documents, without = Vocab.from_text("ab.\n" + END), Vocab.from_text("ab.")
+    documents, without = vocab_of("ab.\n" + END), vocab_of("ab.")
     end_id = documents.characters.index(END)
     assert opening_ids(None, documents, end_id).tolist() == [end_id]
     assert opening_ids(None, without).tolist() == start_ids(without).tolist()

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -108,7 +109,7 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text, lengths, block):
         assert counted.num_chars == len(text)
         if not text:
             return
-        vocab = Vocab.from_text(text, max_size=5)
+        vocab = vocab_of(text, max_size=5)
         assert vocab == Vocab.from_counts(counted, max_size=5)
         found = [*builder.encode(vocab)]
     ids = np.concatenate([block for block, _ in found])
@@ -118,7 +119,7 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text, lengths, block):
     assert unknown.tolist() == [
         (at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters
     ]
-    exact = Vocab.from_text("ab", is_exact=True)
+    exact = vocab_of("ab", is_exact=True)
     if missing := sorted(set(text) - {*"ab"}):
         with pytest.raises(DataError, match=re.escape(f"neither {missing[0]!r}")):
             next(builder.encode(exact))

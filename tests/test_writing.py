@@ -3,6 +3,7 @@ its end."""
 
 import numpy as np
 import pytest
+from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from charrnn.generation.writing import (
 )
 from charrnn.text.vocab import Vocab
 
-CHARS = Vocab.from_text("abc\n")
+CHARS = vocab_of("abc\n")
 BYTES = Vocab.of_bytes()
 TEXTS = st.text(alphabet="abc\n", max_size=30)
 STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)

@@ -170,9 +170,9 @@ def read_corpus(
 
     The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every
     character ("exact"), or every character with at least `min_count` occurrences (see
-    `Vocab.from_text`); with `extend_vocab`, such characters are added to `vocab`. The ids of a text
-    of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not `is_for_training`
-    stays in memory and must fit.
+    `Vocab.from_counts`); with `extend_vocab`, such characters are added to `vocab`. The ids of a
+    text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not
+    `is_for_training` stays in memory and must fit.
 
     Raises DataError if a source cannot be found, read or used or changes meanwhile and, if
     `is_for_training`, for a text shorter than `MIN_LENGTH` or of one character repeated; UsageError

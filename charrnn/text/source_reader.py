@@ -123,7 +123,7 @@ class SourceReader:
     def own_vocab(
         self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False
     ) -> Vocab:
-        """Return the alphabet of this text (see `Vocab.from_text`). Raises DataError if no
+        """Return the alphabet of this text (see `Vocab.from_counts`). Raises DataError if no
         character is kept."""
         if self.kind == "byte":
             return Vocab.of_bytes()

@@ -91,16 +91,16 @@ class Vocab:
         object.__setattr__(self, "_id_of", id_of)
 
     @classmethod
-    def from_text(
+    def from_counts(
         cls,
-        text: str,
+        counted: "CharacterCounts",
         *,
         min_count: int = MIN_COUNT,
         max_size: int = MAX_CHARACTERS,
         is_exact: bool = False,
     ) -> "Vocab":
-        """Collect the characters of a text, by code point; rare ones are represented by the unknown
-        symbol.
+        """Collect the characters of a text that was counted, by code point; rare ones are
+        represented by the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text
         keeps all of its characters. Of these, the `max_size` - 1 most frequent are used, with the
@@ -110,27 +110,8 @@ class Vocab:
         With `is_exact` every character is kept, and there is no unknown symbol: the entries are
         those characters.
 
-        Raises DataError for an empty text, if no character is kept, or if an exact alphabet exceeds
-        `max_size`.
+        Raises DataError if no character is kept, or if an exact alphabet exceeds `max_size`.
         """
-        if not text:
-            raise DataError("the text is empty: give at least one character")
-        counted = CharacterCounts(
-            *np.unique(code_points(text).astype(np.int64), return_counts=True)
-        )
-        return cls.from_counts(counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
-
-    @classmethod
-    def from_counts(
-        cls,
-        counted: "CharacterCounts",
-        *,
-        min_count: int = MIN_COUNT,
-        max_size: int = MAX_CHARACTERS,
-        is_exact: bool = False,
-    ) -> "Vocab":
-        """Collect the characters of a text that was counted, by code point, without the rare ones
-        (with `is_exact`, all)."""
         if is_exact:
             if len(counted.code_points) > max_size:
                 raise DataError(
@@ -163,7 +144,7 @@ class Vocab:
         """Return the alphabet with the other characters of a text at its end, by code point; all
         ids stay as they are.
 
-        They are added if they occur as often as `from_text` asks for (at all, where there is no
+        They are added if they occur as often as `from_counts` asks for (at all, where there is no
         unknown symbol), except NUL, which is the first character or missing. All bytes are known.
         Raises DataError beyond `MAX_VOCAB_SIZE` entries.
         """

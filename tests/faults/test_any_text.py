@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+from hand_built import vocab_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +112,7 @@ def check_characters(path, content):
     assert "\0" not in text
     assert corpus.content == usual
     try:
-        vocab = Vocab.from_text(corpus.content)
+        vocab = vocab_of(corpus.content)
     except DataError as error:
         assert "min_count=1" in str(error) and "alphabet=byte" in str(error)
         return

@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 import pytest
+from hand_built import vocab_of
 from hostile_runs import put, step_of
 
 import charrnn
@@ -22,7 +23,6 @@ from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import summarize
 from charrnn.runs.reader import RunReader
 from charrnn.text.corpus import read_corpus
-from charrnn.text.vocab import Vocab
 from charrnn.training import loop
 from charrnn.views.charts import learning_chart
 from charrnn.views.svg import to_text
@@ -209,7 +209,7 @@ class Bench:
         path.write_bytes(data)
         corpus = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
         if isinstance(corpus.content, str):
-            Vocab.from_text(corpus.content).encode(corpus.content)
+            vocab_of(corpus.content).encode(corpus.content)
 
 
 @pytest.fixture(scope="module")
