@@ -123,7 +123,7 @@ SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--
 """Options that change nothing of what is computed of a model."""
 REFUSED_HERE = ("explore", "write", "serve")
 """Commands that no model of any kind starts: they fill a terminal, or need an address."""
-ELSEWHERE = ("train", "sweep", "import", "corpora")
+ELSEWHERE = ("demo", "train", "sweep", "import", "corpora")
 """Commands that make a run or take none: they have tests of their own."""
 PROSE = make_corpus(num_chars=4_400).text
 TEXTS = {

@@ -147,6 +147,8 @@ def test_a_list_of_uncertain_places_fits_the_terminal(width, lab):
     drawn = lines(hesitation_table(charrnn.load(lab), places), width)
     assert max(map(cell_len, drawn)) <= width
     assert (len(drawn) == 8) == (width > 40)
+    if width == 40:  # its cells are cut into several lines
+        return
     words = " ".join(drawn).split()
     assert {"↵:10%", "é:10%", "語:<1%"} <= {*words}
     assert words.count("space:9%") == words.count("→:9%") == 3

@@ -91,6 +91,7 @@ def test_the_values_of_a_column_whatever_the_blocks(values, size):
 def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
     assert documents(b"a\tb,c\n1\t2\n", "column", "b,c", "x.tsv") == [b"2"]
     assert documents(b"a;b\n1;2,5\n", "column", "b") == [b"2,5"]
+    assert documents("\ufeffsep=;\r\na,c;b\r\n1;2,5\r\n".encode(), "column", "b") == [b"2,5"]
     assert documents("naïve,b\né,2\n".encode(), "column", "naïve") == ["é".encode()]
     assert documents(b"text\none\n\ntwo\n", "column", "text") == [b"one", b"two"]
     for content, message in (
@@ -99,7 +100,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
             "a.csv has no column 'text'; its header has id, body: give one of them",
         ),
         (b"", "a.csv has no column 'text'; its header has no columns"),
-        (b"id;text\n1\n", "a.csv, line 2: 1 value, but 'text' is column 2 of 2"),
+        (b"sep=;\nid;text\n1\n", "a.csv, line 3: 1 value, but 'text' is column 2 of 2"),
         (b"text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header: rename all but one"),
         (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
         (

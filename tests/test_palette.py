@@ -144,8 +144,14 @@ def test_the_ends_stay_apart_for_colour_blind_readers(deficiency, background):
         ({}, "unknown"),
         ({BACKGROUND_VARIABLE: " Light "}, "light"),
         ({BACKGROUND_VARIABLE: "pink"}, "unknown"),
-        ({BACKGROUND_VARIABLE: "dark"}, "dark"),
+        ({BACKGROUND_VARIABLE: "pink", "COLORFGBG": "15;0"}, "dark"),
+        ({BACKGROUND_VARIABLE: "light", "COLORFGBG": "15;0"}, "light"),
+        ({"COLORFGBG": "0;default;15"}, "light"),
+        ({"COLORFGBG": "12;7"}, "light"),
+        ({"COLORFGBG": "12;8"}, "dark"),
+        ({"COLORFGBG": "15;default"}, "unknown"),
+        ({"COLORFGBG": ";"}, "unknown"),
     ],
 )
-def test_the_background_is_the_one_that_is_named(environment, background):
+def test_the_background_is_named_or_known_from_the_terminal(environment, background):
     assert palette.background_of(environment) == background

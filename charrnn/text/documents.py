@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -34,6 +35,8 @@ END_BYTE = b"\0"
 """The END symbol in UTF-8."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
+_EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*')
+"""The line before the header in which Excel names the delimiter, as Latin-1 with its mark."""
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -359,7 +362,7 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
     """Yield the values of one column of a CSV file, row by row. Raises DataError."""
-    rows = _open_table(blocks, label)
+    num_before, rows = _open_table(blocks, label)
     try:
         names = _column_names(rows)
         if column not in names:
@@ -382,34 +385,47 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
             if not index < len(row) <= len(names):
                 values = counted(len(row), "value")
                 raise DataError(
-                    f"{label}, line {rows.line_num}: {values}, but {column!r} is"
+                    f"{label}, line {num_before + rows.line_num}: {values}, but {column!r} is"
                     f" column {index + 1} of {len(names)}: mend the line; a value with a delimiter"
                     " needs quotes"
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
-        raise DataError(f"{label}, line {rows.line_num}, is not CSV: {error}") from error
+        raise DataError(
+            f"{label}, line {num_before + rows.line_num}, is not CSV: {error}"
+        ) from error
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table for a note; "" for a file that is no CSV."""
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
-    rows = _open_table(blocks, label)
+    _, rows = _open_table(blocks, label)
     try:
         return _listed(_column_names(rows))
     except csv.Error:
         return ""
 
 
-def _open_table(blocks: Iterable[bytes], label: str) -> Any:
-    """Return a reader of the rows of a CSV file, its header first."""
+def _open_table(blocks: Iterable[bytes], label: str) -> tuple[int, Any]:
+    """Return the number of lines before the header of a CSV file, and a reader of its rows."""
     # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own characters
     # are all ASCII.
     lines = (line.decode("latin-1") for line in _lines(blocks))
     header = next(lines, "")
+
+    # Excel may name the delimiter in a line before the header; else the header shows it.
+    num_before = 0
+    named_delimiter = _EXCEL_DELIMITER.fullmatch(header)
+    if named_delimiter:
+        num_before = 1
+        header = next(lines, "")
+        delimiter = named_delimiter[1]
+    else:
+        delimiter = _delimiter(header, label)
     csv.field_size_limit(MAX_FIELD_CHARS)
-    return csv.reader(chain((header,), lines), delimiter=_delimiter(header, label), strict=True)
+    rows = csv.reader(chain((header,), lines), delimiter=delimiter, strict=True)
+    return num_before, rows
 
 
 def _column_names(rows: Iterator[list[str]]) -> list[str]:

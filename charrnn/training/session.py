@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import NonFiniteError, named
+from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation import generator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
@@ -443,7 +443,10 @@ class TrainingSession:
         options = SampleOptions(
             length=SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE, seed=config.seed
         )
-        written = "".join(model.write(options))
+        # A network that has left the finite numbers writes nothing: the next step says what to do.
+        written = ""
+        with contextlib.suppress(CheckpointError):
+            written = "".join(model.write(options))
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)
 

@@ -110,14 +110,24 @@ def palette_of(console: Console) -> Palette:
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
-    """Return the background that $CHARRNN_BACKGROUND names."""
-    # COLORFGBG is not asked: few terminals set it, and it outlives a change of their colours.
+    """Return the background that $CHARRNN_BACKGROUND names, or else the last number of $COLORFGBG.
+
+    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is
+    light on dark. 7 and 9 to 15 are light colours, after Vim.
+    """
     named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
     if named == "dark":
         return "dark"
     if named == "light":
         return "light"
-    return "unknown"
+
+    # Two numbers, or three with one for what lies between.
+    last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
+    if not last.isdecimal() or int(last) > 15:
+        return "unknown"
+    if int(last) == 7 or int(last) > 8:
+        return "light"
+    return "dark"
 
 
 def steps(background: Background) -> dict[int, tuple[str, str]]:
