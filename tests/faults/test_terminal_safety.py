@@ -168,8 +168,8 @@ def test_training_shows_hostile_names_and_texts_as_text(
 
 
 def test_a_pipe_carries_the_characters_as_they_are(on_screen, hostile):
-    line = ("sample", "--seed", 0, "--length", 600, "--prime", "")
-    expected = charrnn.load(hostile).sample(prime="", temperature=0.8, seed=0, length=600).text
+    line = ("sample", "--seed", 0, "--length", 1500, "--prime", "")
+    expected = charrnn.load(hostile).sample(prime="", temperature=0.8, seed=0, length=1500).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
     assert on_screen(*line, is_terminal=False).out == expected + (
         "" if expected.endswith("\n") else "\n"
