@@ -113,7 +113,8 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch):
 
 def test_samples_are_those_of_charrnn():
     text = minimal.sample(WEIGHTS, VOCABULARY, 300, 0.5, np.random.default_rng(3))
-    assert text == MODEL.sample(temperature=0.5, length=300, seed=3, precision="fp32").text
+    written = MODEL.sample(prime="", temperature=0.5, length=300, seed=3, precision="fp32")
+    assert text == written.text
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ def hesitations(
 
     `options` are those that it was generated with. With the byte alphabet the text ends before
     bytes of no character. The `generator` may be that of a mixture.
+
+    >>> written = model.sample(length=200, seed=1)
+    >>> model.hesitations(model.generator, written.text, 5, SampleOptions(length=200, seed=1))
     """
     # The same model as that which wrote the text: a beam search has no precision.
     precision = "fp32"
@@ -78,7 +81,10 @@ def hesitations(
 
 def hesitation_table(model: Model, places: Sequence[Hesitation]) -> RenderableType:
     """Draw the places where a model hesitated: each in its context, what was written, and what else
-    was likely."""
+    was likely.
+
+    >>> model.hesitation_table(places)
+    """
     table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
     table.columns[1].no_wrap = True
     for place in places:
