@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import as_json
 
 import charrnn
 from charrnn.analyses.vanishing import LAGS, NETWORKS
@@ -40,8 +41,26 @@ def test_the_table_and_the_chart_name_the_networks(command):
     shown = command(*SHORT).out
     assert "gradient 50 back" in shown
     assert "● rnn   ▲ rnn-omega   ■ lstm" in shown
-    assert sorted(path.name for path in Path("checkpoints/vanishing-001").iterdir()) == [
-        "lstm",
-        "rnn",
-        "rnn-omega",
+    # Runs like others, which every command finds.
+    assert [run["name"] for run in as_json(command("runs", "--json"))] == [
+        "vanishing-rnn-001",
+        "vanishing-rnn-omega-001",
+        "vanishing-lstm-001",
     ]
+
+
+@pytest.mark.parametrize(
+    "setting", [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--cell", "gru")]
+)
+def test_what_the_networks_do_not_share_is_refused_before_training(command, setting):
+    refused = command(*SHORT, *setting)
+    assert refused.code == 2
+    assert "leave" in refused.err
+    assert not Path("checkpoints").exists()
+
+
+def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatch):
+    monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "4")
+    line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
+    [plain, *_] = as_json(command(*line))
+    assert charrnn.load(plain["run"]).config.hidden_size == 4

@@ -5,6 +5,7 @@ The task is to copy words (`corpora make copy`): each character after the "=" st
 characters before as the word is long.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +25,9 @@ from charrnn.errors import Message, UsageError, named
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import torch
-from charrnn.system.progress import Progress, Task, task, using
+from charrnn.system.progress import Progress, Task, task, using, warn
 from charrnn.text.formal_languages import COPY_LENGTH, find_language, make_strings
-from charrnn.training.events import StepEvent
+from charrnn.training.events import StepEvent, WarningEvent
 from charrnn.views.tables import plain_table
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -35,6 +36,8 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
+FIXED = ("cell", "omega", "zoneout", "weight_drop", "corpus", "documents")
+"""Settings that the recipe chooses, or that its networks do not all have."""
 LAGS = (50, 100)
 """How far back the gradients of the table reach, in characters."""
 NUM_STRINGS = 300
@@ -78,29 +81,36 @@ class Learner:
 
 
 def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
-    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out`, and print what
-    they have learned. Returns the exit code.
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
+    its own, and print what they have learned. Returns the exit code.
 
     Raises UsageError for a setting in which the networks differ.
     """
-    for name in ("cell", "omega"):
-        if name in changes:
-            raise UsageError(
-                f"The recipe vanishing trains several networks: leave {named(name)} out."
-            )
+    # What cannot work is refused before anything is trained.
     recipe = read_recipe("vanishing")
-    config, _ = merge_settings(flags=changes, file=recipe, file_name="vanishing")
-    if out is None:
-        folder = RunWriter.create(CHECKPOINTS, "vanishing").path
-    else:
-        folder = RunWriter.create_at(out, can_resume=False).path
+    config, origins = merge_settings(
+        flags=changes, file=recipe, file_name="vanishing", environment=os.environ
+    )
+    for name in FIXED:
+        if origins[name] in ("flag", "environment"):
+            raise UsageError(
+                f"The recipe vanishing trains several networks to copy words: leave {named(name)}"
+                " out."
+            )
+    configs = {network: replace(config, **settings) for network, settings in NETWORKS.items()}
+    if out is not None:
+        RunWriter.create_at(out, can_resume=False)
 
     num_steps = len(NETWORKS) * (config.steps or 0)
     learners = []
     with task("training three networks", num_steps, unit="steps") as advance:
-        for network, settings in NETWORKS.items():
-            run = folder / network
-            learners.append(_learn(replace(config, **settings), run, advance))
+        for network, one in configs.items():
+            # Without a name they are runs like others, which all commands find.
+            if out is None:
+                run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
+            else:
+                run = out / network
+            learners.append(_learn(one, run, network, advance=advance))
 
     if show_as_json:
         print_json([learner.to_json() for learner in learners])
@@ -111,7 +121,7 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     return 0
 
 
-def _learn(config: Config, run: Path, advance: Task) -> Learner:
+def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner:
     """Train a network in the folder `run`, and measure it."""
     # Not above: it imports torch, and this module is imported for the help of every command.
     from charrnn.training.loop import train
@@ -122,6 +132,8 @@ def _learn(config: Config, run: Path, advance: Task) -> Learner:
         for event in train(config, out=run):
             if isinstance(event, StepEvent):
                 advance(1)
+            elif isinstance(event, WarningEvent):
+                warn(f"{network}: {event.message}")
     seconds = time.perf_counter() - start
 
     # Strings that it has not seen, and which of their characters follow from those before: all
@@ -136,10 +148,10 @@ def _learn(config: Config, run: Path, advance: Task) -> Learner:
 
     model = load(run)
     with using(Progress()):
-        reach = measure_reach(model.network, model.encode(text), max_lag=max(LAGS), name=run.name)
+        reach = measure_reach(model.network, model.encode(text), max_lag=max(LAGS), name=network)
     return Learner(
         run=str(run),
-        network=run.name,
+        network=network,
         nats_per_char=model.val_nats,
         copied=_share_predicted(model, text, np.array(is_certain)),
         seconds=seconds,
@@ -167,14 +179,14 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         rows.append(
             [learner.network, loss, f"{learner.copied:.1%}", *norms, f"{learner.seconds:.1f}"]
         )
-    folder = Path(learners[0].run).parent
-    charts = f"{named('gradients')} {named('beside', folder / 'lstm')}"
+    first, *_, last = learners
+    charts = f"{named('gradients')} {named('beside', last.run)}"
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
         gradient_chart([learner.reach for learner in learners], f"{TITLE}, trained"),
         Text(
-            'copied: characters after the "=" of abca=abca that are predicted right; rnn-omega:'
-            " with the regulariser Ω against vanishing gradients (Pascanu 2013)"
+            'copied: what follows the "=" of abca=abca that is predicted right, its end too;'
+            " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
-        Text(with_flags(Message(f"Next:\n  charrnn visualize {folder}/rnn {charts}"), "visualize")),
+        Text(with_flags(Message(f"Next:\n  charrnn visualize {first.run} {charts}"), "visualize")),
     ]

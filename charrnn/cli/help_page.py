@@ -50,7 +50,7 @@ def write_help(command: Any, context: Any, formatter: Any, sections: Mapping[str
 
 def _column(rows: Rows) -> int:
     """Return the width of the column of names, whose longer ones stand alone."""
-    return max(len(name) for name, _ in rows if len(name) <= MAX_NAME)
+    return max((len(name) for name, _ in rows if len(name) <= MAX_NAME), default=0)
 
 
 def _row(name: str, text: str, *, column: int, width: int) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _row(name: str, text: str, *, column: int, width: int) -> Iterator[str]:
     lines = wrap(kept, width - len(indent), break_on_hyphens=False, break_long_words=False)
     texts = [line.replace("\u00a0", " ") for line in lines]
     first = ""
-    if len(name) <= column:
+    if texts and len(name) <= column:
         first = texts.pop(0)
 
     # Padded by what is seen: the codes of a terminal have no width.

@@ -36,10 +36,10 @@ TRAIN = "train"
 def choose_encoding(stream: TextIOWrapper) -> None:
     """Let a standard stream write UTF-8, unless the user or the terminal wants another encoding.
 
-    What that lacks is escaped, and kept for `about_lost_characters`.
+    What that lacks is escaped, and kept for `report_lost_characters`.
     """
-    # A redirected stream has the encoding of the locale, on Windows a code page of 1985: the text
-    # of a model is none of its letters. ASCII is what Python assumes where no locale is set; no
+    # A redirected stream has the encoding of the locale, on Windows a legacy code page, which lacks
+    # most letters. ASCII is what Python assumes where no locale is set; no
     # terminal has it.
     asked, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     if not asked and (not stream.isatty() or lookup(stream.encoding).name == "ascii"):

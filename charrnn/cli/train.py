@@ -160,6 +160,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if options.settings.recipe is not None and not options.show_config:
         lesson = find_named(lessons, options.settings.recipe)
     if lesson is not None:
+        if num_processes > 1 or options.resume:
+            raise UsageError("A recipe of several networks trains anew, in one process.")
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         code: int = lesson(changes, out=options.out, show_as_json=options.json)

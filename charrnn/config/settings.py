@@ -450,7 +450,7 @@ class Config:
             )
 
     def _check_omega(self) -> None:
-        """Raise UsageError for what Pascanu's regularizer does not go with."""
+        """Raise UsageError for what Pascanu's regulariser does not go with."""
         # An `auto` cell becomes an LSTM.
         cell = "lstm" if self.cell == "auto" else self.cell
         if cell not in OMEGA_CELLS:

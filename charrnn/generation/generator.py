@@ -1,6 +1,7 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character
 ahead. Without torch."""
 
+import math
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -337,7 +338,11 @@ class Generator:
         # What may follow depends on the whole text, so that each is drawn by itself.
         if options.match is not None or options.forbid is not None:
             return 1
-        return max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS, count))
+        most = max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS))
+
+        # Spread evenly: a row without another text is drawn on until the others have ended.
+        num_rounds = max(1, math.ceil(count / most))
+        return max(1, math.ceil(count / num_rounds))
 
     def _write_texts(
         self, options: SampleOptions, seeds: Sequence[int], num_rows: int

@@ -379,8 +379,8 @@ class TextRows:
         first = num_chars - BEFORE_LOADING
         if _compiled_module.cache_info().currsize > 0:
             first = num_chars
-        # Texts that end early are compiled only after as
-        # many characters as pay for it. Each engine is tried when so many are left.
+        # Texts that end early are compiled only after as many characters as pay for it. Each engine
+        # is tried when so many are left.
         engine = choose_engine(num_chars)
         self._engines: list[tuple[int, Engine]] = []
         if engine is Engine.COMPILED and ends_early:
@@ -442,10 +442,11 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
 def opening_ids(
     stepper: CharacterModel, vocab: Vocab, end_id: int | None = None
 ) -> NDArray[np.uint16]:
-    r"""Return the ids (N,) that are read before a text without a prime, so that it begins as texts
+    """Return the ids (N,) that are read before a text without a prime, so that it begins as texts
     begin.
 
-    Those of `start_ids`, and of a model that expects more newlines after one, as many. The model
+    Those of `start_ids`; of a model that expects a newline after a full stop, that first, and of
+    one that expects more newlines after one, as many. The model
     says itself what its text has, so that a file of it is enough; `stepper` has no clamps.
     """
     start = start_ids(vocab, end_id)

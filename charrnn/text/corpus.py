@@ -269,8 +269,10 @@ class CorpusPart:
         return self.end - self.begin
 
     def __getitem__(self, chars: slice) -> str | bytes:
-        """Decode some of the characters, one after the other: a step is ignored."""
-        begin, end, _ = chars.indices(len(self))
+        """Decode some of the characters. Raises ValueError for a step other than 1."""
+        begin, end, step = chars.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a part of a corpus is sliced by steps of 1, not of {step}")
         return self.corpus.text(self.begin + begin, self.begin + max(begin, end))
 
     @property

@@ -35,7 +35,7 @@ END_BYTE = b"\0"
 """The END symbol in UTF-8."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
-_EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*')
+_EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
 """The line before the header in which Excel names the delimiter, as Latin-1 with its mark."""
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20

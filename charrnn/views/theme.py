@@ -426,10 +426,10 @@ def visible(cluster: str) -> str:
 
     # The last two code points of every plane are no characters: XML, and so an exported picture,
     # does not allow them.
-    is_narrow = cell_len(character) == 0
-    if is_narrow and unicodedata.category(character)[0] == "M" and not _UNSEEN.match(character):
+    has_no_width = cell_len(character) == 0
+    if has_no_width and unicodedata.category(character)[0] == "M" and not _UNSEEN.match(character):
         return ALONE + cluster
-    if is_narrow or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
+    if has_no_width or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
         return f"<{code:02x}>"
     return cluster
 
