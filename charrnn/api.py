@@ -300,7 +300,7 @@ class Model(Generating, Displayable, Extensible):
             remedy = ""
             if instead:
                 remedy = f": {instead}"
-            raise DataError(f"{self.name} does not record the digest of its text{remedy}.{reason}")
+            raise DataError(f"{self.name} does not record which text it learned{remedy}.{reason}")
 
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
         if self.is_imported:

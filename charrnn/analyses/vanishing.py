@@ -118,6 +118,11 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
         console = result_console()
         for picture in vanishing_view(learners):
             console.print(picture)
+        # A command to copy: only the terminal breaks it.
+        first, *_, last = learners
+        charts = f"{named('gradients')} {named('beside', last.run)}"
+        command = Message(f"Next:\n  charrnn visualize {first.run} {charts}")
+        console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
     return 0
 
 
@@ -179,8 +184,6 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         rows.append(
             [learner.network, loss, f"{learner.copied:.1%}", *norms, f"{learner.seconds:.1f}"]
         )
-    first, *_, last = learners
-    charts = f"{named('gradients')} {named('beside', last.run)}"
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
         gradient_chart([learner.reach for learner in learners], f"{TITLE}, trained"),
@@ -188,5 +191,4 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
             'copied: what follows the "=" of abca=abca that is predicted right, its end too;'
             " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
-        Text(with_flags(Message(f"Next:\n  charrnn visualize {first.run} {charts}"), "visualize")),
     ]

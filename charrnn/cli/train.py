@@ -136,6 +136,8 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining
 """The progress bar, in the format of tqdm."""
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
+FEW_UNITS = 16
+"""A network of so few units per layer is looked at number by number."""
 EARLY_SHARE = 0.2
 """Share of the steps whose samples are shown as one readable line: they teach little, and push the
 header away."""
@@ -608,14 +610,16 @@ class TrainingView:
         other = ""
         if piped:
             other = " --text FILE"
-        to_visualize = other
+        look = f"charrnn visualize{named}{other}"
         if self._start is not None and is_too_short_to_score(self._start):
-            to_visualize = " --text FILE"
+            look = f"charrnn visualize{named} --text FILE"
+        if self._start is not None and self._start.config["hidden_size"] <= FEW_UNITS:
+            look = f"charrnn predict{named} TEXT --numbers"
         self._print("Next:")
         self._print_commands(
             [
                 f"charrnn sample{named} --temp {SAMPLE_TEMPERATURE}",
-                f"charrnn visualize{named}{to_visualize}",
+                look,
                 f"charrnn evaluate{named}{other}",
             ]
         )

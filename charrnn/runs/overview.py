@@ -122,7 +122,7 @@ def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, .
         notes.append("These runs learned different texts: their losses must not be compared.")
 
     # Another unit, and another part of the text.
-    if len({run.alphabet for run in runs}) > 1:
+    if len({run.alphabet == "byte" for run in runs}) > 1:
         notes.append("Losses per character and losses per byte must not be compared.")
     if len({run.split for run in runs}) > 1:
         notes.append(
