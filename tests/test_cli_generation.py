@@ -193,6 +193,14 @@ def test_no_more_characters_in_a_row_are_copied(command, tmp_path, num_chars, pr
     assert written != command(*options).out.removesuffix("\n")
 
 
+def test_a_number_beyond_the_text_forbids_nothing(command, tmp_path):
+    path = tmp_path / "half.txt"
+    path.write_text(f"{ascii_lowercase}\n" * 30)
+    run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
+    options = ("sample", run, "--seed", 0, "--length", 60)
+    assert command(*options, "--no-copy", 10**12).out == command(*options).out
+
+
 def test_a_text_ends_where_every_character_would_copy(command, tmp_path):
     path = tmp_path / "pairs.txt"
     path.write_bytes(b"aabba\n\na\nb\nb" * 300)

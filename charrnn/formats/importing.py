@@ -12,6 +12,7 @@ import io
 import json
 import re
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
@@ -105,7 +106,10 @@ def read_tensors(path: Path) -> Tensors:
         if path.suffix == ".safetensors":
             found: Any = safetensors_torch.load(data)
         else:
-            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            # Of a plain pickle torch also warns, with a line of its source.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # Whatever the two readers raise for a file that is none of theirs, is damaged or contains more
     # than tensors.
     except Exception as error:

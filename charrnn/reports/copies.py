@@ -115,4 +115,6 @@ def known_passages(model: Model, num_chars: int) -> KnownPassages:
     training, *_ = model.read_parts(reason=" What is copied shows only beside the text.")
     # The unknown symbol is never drawn, so that it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
+    # No passage is longer than the text: a larger number forbids nothing either.
+    num_chars = min(num_chars, len(training))
     return KnownPassages(training, num_chars, np.array(points, np.uint64), model.config.end_id)
