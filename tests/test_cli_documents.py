@@ -142,6 +142,15 @@ def all_of(parts):
     return [document for part in parts for document in part]
 
 
+def test_a_model_of_a_column_reads_values_that_stand_on_lines(command):
+    Path("mols.csv").write_text("smiles,split\n" + "CCO,train\nC(=O)N,train\n" * 200)
+    Path("two.smi").write_text("CCO\nC(=O)N\n")
+    line = ("train", "mols.csv", "--column", "smiles", "--steps", 2, "--hidden-size", 8)
+    run = command(*line, "--quiet").out.strip()
+    found = command("evaluate", run, "--text", "two.smi", "--per-line").out
+    assert [json.loads(row)["text"] for row in found.splitlines()] == ["CCO", "C(=O)N"]
+
+
 def test_files_and_columns_are_documents(command):
     Path("poems").mkdir()
     for number in range(5):

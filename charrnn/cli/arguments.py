@@ -33,12 +33,18 @@ def read_text(source: str, config: Config) -> str | bytes:
     from charrnn.text.documents import Documents
     from charrnn.text.sources import SORTED
 
+    # The values of a column, listed in a file that is no table, stand on lines of their own.
+    documents = Documents.of(config, SORTED)
+    has_column = documents is not None and documents.kind == "column"
+    is_table = re.search(r"\.[ct]sv(\.gz)?$", source.lower()) is not None
+    if has_column and not is_table and (source == "-" or os.path.isfile(source)):
+        documents = Documents(kind="lines")
     return read_corpus(
         [source],
         alphabet=config.alphabet,
         encoding=config.encoding,
         order=SORTED,
-        documents=Documents.of(config, SORTED),
+        documents=documents,
         is_for_training=False,
     ).content
 
