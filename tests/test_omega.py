@@ -88,6 +88,21 @@ def test_its_gradient_is_that_of_the_formula(cell):
     torch.testing.assert_close(layer.weight("hh").grad - of_loss, expected)
 
 
+def test_a_character_that_no_loss_follows_counts_nothing():
+    layer = RecurrentLayer("rnn", 2, HIDDEN_SIZE)
+    layer.draw_weights(torch.Generator().manual_seed(0), forget_bias=1.0)
+    inputs = torch.rand(NUM_STEPS, BATCH_SIZE, 2)
+    state = torch.zeros(1, BATCH_SIZE, HIDDEN_SIZE)
+    omega = Omega([layer], factor=1.0)
+    with torch.no_grad():  # a validation, which is not recorded
+        layer(inputs, state, ops=omega.ops[0])
+    layer(inputs, state, ops=omega.ops[0]).outputs[:2].sum().backward()
+    of_loss = layer.weight("hh").grad.clone()
+    omega.add_gradients(NUM_STEPS * BATCH_SIZE)
+    assert layer.weight("hh").grad.isfinite().all()
+    assert not torch.equal(layer.weight("hh").grad, of_loss)
+
+
 def trainer(**changes):
     settings = {
         "cell": "rnn",

@@ -266,6 +266,7 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
             b'{"max_tokens": 50001}',
             "max_tokens is 50001: Input should be less than or equal to 50000",
         ),
+        (b'{"max_tokens": 1, "n": 2, "prompt": "' + b"a" * 25_000 + b'"}', "with the prompts"),
         (b'{"temperature": -1}', "`temperature` is -1"),
         (b'{"logprobs": 21}', "logprobs is 21: Input should be less than or equal to 20"),
         (b'{"prompt": [1, 9999]}', "`prompt` has the token 9999"),

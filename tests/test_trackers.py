@@ -1,6 +1,7 @@
 """The logs of runs in files of other programs."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +56,7 @@ def test_events_are_replaced_and_not_added_to(command, logged, monkeypatch):
     exec(WRITER, fake.__dict__)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     monkeypatch.setattr("charrnn.runs.trackers.find_spec", lambda name: name)
+    os.utime(logged / "metrics.jsonl", (1_000_000, 1_000_000))
     for _ in range(2):
         assert command("runs", logged, "--to", "tensorboard:logs").out == "logs\n"
     [file] = Path("logs/a").iterdir()
@@ -65,6 +67,8 @@ def test_events_are_replaced_and_not_added_to(command, logged, monkeypatch):
         ("seconds", "2.0", "2"),
         ("val_nats", "1.5", "2"),
     ]
+    # The log counts seconds; its last line, of second 2, was written with the file.
+    assert [float(time) for *_, time in written] == [999_998, 999_998, 1_000_000, 1_000_000]
 
 
 def test_without_tensorboard_it_says_how_to_install_it(command, logged, monkeypatch):

@@ -37,6 +37,22 @@ def test_the_gradients_are_those_of_the_model(command):
     assert [reach.norms[0][lag - 1] for lag in LAGS] == [*plain["gradients"].values()]
 
 
+def test_the_share_copied_is_that_of_the_most_likely_characters(command, monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 20)
+    line = ("train", "--recipe", "vanishing", "--steps", 60, "--hidden-size", 16, "--json")
+    [*_, gated] = as_json(command(*line))
+    text = command("corpora", "make", "copy", "--count", 20, "--length", 20, "--seed", 1).out
+
+    # From "=" on the next character is certain, the end of the line too.
+    model = charrnn.load(gated["run"])
+    is_right = []
+    for index in range(len(text)):
+        if "=" in text[: index + 1].rpartition("\n")[2]:
+            [best] = model.predict(text[: index + 1], top=1)
+            is_right.append(best.character == text[index + 1])
+    assert gated["copied"] == pytest.approx(sum(is_right) / len(is_right))
+
+
 def test_the_table_and_the_chart_name_the_networks(command):
     shown = command(*SHORT).out
     assert "gradient 50 back" in shown
@@ -50,7 +66,8 @@ def test_the_table_and_the_chart_name_the_networks(command):
 
 
 @pytest.mark.parametrize(
-    "setting", [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--cell", "gru")]
+    "setting",
+    [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--cell", "gru"), ("--show-config",)],
 )
 def test_what_the_networks_do_not_share_is_refused_before_training(command, setting):
     refused = command(*SHORT, *setting)
@@ -64,3 +81,9 @@ def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatc
     line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
     [plain, *_] = as_json(command(*line))
     assert charrnn.load(plain["run"]).config.hidden_size == 4
+
+
+def test_a_sweep_has_no_recipe_of_several_networks(command):
+    refused = command("sweep", "--recipe", "vanishing", "--cell", "rnn,lstm")
+    assert (refused.code, Path("checkpoints").exists()) == (2, False)
+    assert "charrnn train --recipe vanishing" in refused.err

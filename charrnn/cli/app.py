@@ -70,12 +70,12 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:
         if isinstance(error, OSError) and not error.filename:
-            discard_output()  # else Python flushes standard output at exit, fails again and exits with 120  # noqa: E501
+            # Else Python flushes standard output at exit, fails again and exits with 120.
+            discard_output()
         if isinstance(error, OtherProcessError) and PARENT in os.environ:
             return LOST_CONNECTION  # the launcher says so for all processes
-        if (
-            "--debug" in arguments
-        ):  # looked for here, because it also applies to a command line that does not parse
+        # Looked for here, because it also applies to a command line that does not parse.
+        if "--debug" in arguments:
             raise
         message, code = _explain(error, arguments)
         if "WORLD_SIZE" in os.environ:

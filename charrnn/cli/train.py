@@ -159,11 +159,14 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
     # A recipe of several networks has a way of its own to show them.
     lesson = None
-    if options.settings.recipe is not None and not options.show_config:
+    if options.settings.recipe is not None:
         lesson = find_named(lessons, options.settings.recipe)
     if lesson is not None:
-        if num_processes > 1 or options.resume:
-            raise UsageError("A recipe of several networks trains anew, in one process.")
+        if num_processes > 1 or options.resume or options.show_config:
+            raise UsageError(
+                f"The recipe {options.settings.recipe} trains several networks, anew and in one"
+                " process: leave --processes, --resume and --show-config out."
+            )
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         code: int = lesson(changes, out=options.out, show_as_json=options.json)

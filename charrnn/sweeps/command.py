@@ -19,6 +19,8 @@ from charrnn.cli.train import SettingsOptions, configure, parse_settings
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import Config
 from charrnn.errors import Message, UsageError, counted
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import lessons
 from charrnn.sweeps.plan import Axis, parse_axis
 from charrnn.system.lazy import LazyModule
 
@@ -147,7 +149,13 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
         firsts[name] = axis[0]
         if len(axis) > 1:
             axes[name] = axis
-    config, _ = configure(options.corpus, firsts, options.settings.recipe)
+    recipe = options.settings.recipe
+    if recipe is not None and find_named(lessons, recipe) is not None:
+        raise UsageError(
+            f"The recipe {recipe} trains several networks by itself:"
+            f" charrnn train --recipe {recipe}"
+        )
+    config, _ = configure(options.corpus, firsts, recipe)
 
     # What follows from the first value is left open with it.
     open_fields = list(axes)
