@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 from synthetic import make_corpus
@@ -57,6 +57,8 @@ def play_writer(
 
 def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple[int, int]) -> Any:
     """Run a script in an interface of that size; what ended it, if anything did, is raised."""
+    # Of all colours, whatever the terminal is in which the tests run.
+    app.console._color_system = ColorSystem.TRUECOLOR
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

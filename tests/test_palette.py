@@ -5,6 +5,7 @@ import itertools
 import math
 
 import pytest
+from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 from charrnn.views import theme as palette
@@ -155,3 +156,15 @@ def test_the_ends_stay_apart_for_colour_blind_readers(deficiency, background):
 )
 def test_the_background_is_named_or_known_from_the_terminal(environment, background):
     assert palette.background_of(environment) == background
+
+
+def test_a_terminal_has_its_own_colours_whatever_was_shown_before():
+    codes = {}
+    for system in ("truecolor", "256"):
+        console = Console(color_system=system, force_terminal=True)
+        style = palette.palette_of(console).value(0.8125)
+        # rich keeps what it has combined with another style.
+        combined = Style(bold=True) + style
+        codes[system] = combined.render("x", color_system=COLOR_SYSTEMS[system])
+    assert "48;2;" in codes["truecolor"]
+    assert "48;5;" in codes["256"]

@@ -18,7 +18,8 @@ from itertools import product
 from typing import Literal, TypeVar
 
 from rich.cells import cell_len, split_graphemes
-from rich.console import Console
+from rich.color import Color, ColorSystem
+from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
@@ -83,13 +84,12 @@ sequential."""
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The styles of values on one kind of background.
-
-    rich takes the nearest colours where a terminal has 256 or 16, and leaves them out where it has
-    none.
-    """
+    """The styles of values on one kind of background."""
 
     background: Background = "unknown"
+    colours: ColorSystem = ColorSystem.TRUECOLOR
+    """What the terminal has; the nearest of its 256 or 16 colours are taken. Here and not by rich,
+    which keeps the codes of a style from the first console that shows it, also for others."""
 
     def value(self, value: float) -> Style:
         """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
@@ -101,12 +101,13 @@ class Palette:
         step = 0
         if not math.isnan(share):
             step = round(NUM_SHADES * min(1.0, max(0.0, share)))
-        return _style(self.background, hue, step)
+        return _style(self.background, hue, step, self.colours)
 
 
 def palette_of(console: Console) -> Palette:
-    """Return the palette for the background of a console."""
-    return Palette(background_of(console._environ))
+    """Return the palette for the background and the colours of a console."""
+    colours = COLOR_SYSTEMS[console.color_system or "truecolor"]
+    return Palette(background_of(console._environ), colours)
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
@@ -284,11 +285,13 @@ def is_plain(console: Console) -> bool:
 
 
 @cache
-def _style(background: Background, hue: str, step: int) -> Style:
+def _style(background: Background, hue: str, step: int, colours: ColorSystem) -> Style:
     if step < PAPERS[background].faintest:
         return Style()
     paper, ink = shade(background, hue, step)
-    return Style(color=ink, bgcolor=paper)
+    return Style(
+        color=Color.parse(ink).downgrade(colours), bgcolor=Color.parse(paper).downgrade(colours)
+    )
 
 
 def _linear(colour: str) -> tuple[float, float, float]:
