@@ -95,7 +95,6 @@ EXAMPLES = {
         "--dynamic": ("--dynamic --chars 60",),
         "--errors": ("--errors", "--errors --text strange.txt"),
         "--export": EXPORTS,
-        "--long-range": ("--long-range", "--long-range --text strange.txt"),
         "--ngrams": ("--ngrams", "--ngrams --text strange.txt"),
         "--part": ("--part test",),
         "--per-line": ("--per-line", "--per-line --text strange.txt"),

@@ -13,7 +13,7 @@ from built_runs import build_chain
 import charrnn
 from charrnn import api
 from charrnn.evaluation.losses import CharLosses
-from charrnn.reports import error_kinds, long_range
+from charrnn.reports import error_kinds
 from charrnn.reports.error_kinds import KINDS, NO_ERROR
 from charrnn.reports.ngram_models import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
@@ -181,7 +181,7 @@ def test_the_best_n_gram_is_that_of_any_order():
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
     best = error_kinds.best_ngram_nats(model, ids, positions)
-    probabilities = model.char_probabilities(ids, positions, range(1, 6))
+    probabilities = np.array([found for _, found in model.by_order(ids, positions)])
     np.testing.assert_allclose(
         np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5
     )  # float32 nats
@@ -201,15 +201,6 @@ def test_a_run_of_documents_forgets_each_document(tmp_path, monkeypatch):
     (found,) = report.models
     assert (report.num_chars, report.text_length, found.num_errors) == (len(text), len(text), 2)
     assert {one.kind: one.num_errors for one in found.kinds if one.num_errors} == {"rare-word-0": 2}
-
-    reach = long_range.long_range(models, text, precision="fp32")
-    assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
-    training.ids = training.ids[:10]
-    assert long_range.long_range(models, text, precision="fp32").predictors == (
-        "names-001",
-        "5-gram",
-        "10-gram",
-    )
 
 
 def vocab_of(text):
@@ -295,4 +286,3 @@ def test_a_model_of_bytes_has_errors_too(byte_run):
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
     assert error_kinds.error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1
-    assert [one.closing for one in long_range.long_range([model], text.encode()).closings] == [")"]

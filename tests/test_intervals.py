@@ -43,7 +43,7 @@ def test_the_interval_is_that_of_resampled_blocks():
     values = np.repeat(np.random.default_rng(1).normal(size=20), 150) + np.random.default_rng(
         2
     ).normal(size=3000)
-    blocks = BlockSums.of(values, 20)
+    blocks = BlockSums.of(values)
     parts = values.reshape(20, 150)
     assert blocks.sums == pytest.approx(parts.sum(axis=1))
     means = [np.repeat(parts, drawn, axis=0).mean() for drawn in draw_counts(20, 2000)]

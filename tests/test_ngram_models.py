@@ -61,6 +61,11 @@ class Textbook:
         return self.interpolated(self.counts[order], context, char)
 
 
+def by_each(model, text, positions, orders):
+    """Return the probabilities (orders, M) at some positions (M,)."""
+    return np.array([found for _, found in model.by_order(text, positions, orders)])
+
+
 @settings(max_examples=30)
 @given(
     st.integers(1, 5),
@@ -78,7 +83,7 @@ def test_orders_are_those_of_the_textbook(vocab_size, order, num_chars, seed, re
         (rng.integers(0, vocab_size + 1, 10), training[-8:], training[:8])
     ).astype(np.uint16)
     model = NgramModel.fit(training, vocab_size + 1, order)
-    found = model.char_probabilities(text, np.arange(len(text)), range(1, order + 1))
+    found = by_each(model, text, np.arange(len(text)), range(1, order + 1))
     book = Textbook(training.tolist(), vocab_size + 1, order)
     before = text.tolist()
     expected = [
@@ -98,7 +103,7 @@ def test_long_orders_are_those_of_the_textbook(vocab_size):
     words = [rng.integers(0, vocab_size, size) for size in (3, 9, 14, 25)]
     training = np.concatenate([words[i] for i in rng.integers(0, 4, 40)])
     model = NgramModel.fit(training.astype(np.uint32), vocab_size, 20)
-    found = model.char_probabilities(training, np.arange(100, 160), range(1, 21))
+    found = by_each(model, training, np.arange(100, 160), range(1, 21))
     book = Textbook(training.tolist(), vocab_size, 20)
     for order in (1, 2, 7, 13, 20):
         expected = [
@@ -111,12 +116,10 @@ def test_long_orders_are_those_of_the_textbook(vocab_size):
 def test_the_smallest_texts_and_alphabets():
     model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
-    np.testing.assert_allclose(
-        model.char_probabilities(text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12
-    )
+    np.testing.assert_allclose(by_each(model, text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12)
     assert np.abs(model.char_nats(text, np.arange(4))).max() < 1e-6
     model = NgramModel.fit(np.array([2], np.uint8), 4, 1)
-    (probabilities,) = model.char_probabilities(np.array([2, 3], np.uint8), np.arange(2), (1,))
+    (probabilities,) = by_each(model, np.array([2, 3], np.uint8), np.arange(2), (1,))
     # c = 1 in all, D = 0.5: the other half is spread over four characters.
     np.testing.assert_allclose(probabilities, [0.5 + 0.5 / 4, 0.5 / 4])
 
@@ -169,7 +172,7 @@ def test_orders_and_texts_that_cannot_be_used_are_refused():
             NgramModel.fit(text, 10, order)
     model = NgramModel.fit(text, 10, 3)
     with pytest.raises(UsageError, match=r"`order` is 4; it must be between 1 and 3"):
-        model.char_probabilities(text, np.arange(3), (4,))
+        model.by_order(text, np.arange(3), (4,))
     with pytest.raises(ValueError, match="positions"):
         model.char_nats(text, np.array([10]))
 

@@ -43,7 +43,6 @@ from charrnn.evaluation.losses import bits
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated import GeneratedText, Prediction
 from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.reports.long_range import ClosingReport, LongRangeReport
 from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
@@ -149,10 +148,6 @@ OBJECTS = {
         "Loss over this text",
     ),
     "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
-    "long range": (
-        example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)),
-        "closing )",
-    ),
     "sweep": (
         example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)),
         "0.25",

@@ -43,7 +43,7 @@ class Rule:
     """What the message says of the option beside."""
 
 
-REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line")
+REPORTS = ("--by --ngrams --dynamic", "--errors", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
 _SHAPING = [one.flag for one in options_of(SampleOptions) if one not in _SHARED]
@@ -81,7 +81,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
-        Rule("--errors --long-range --per-line", beside="--mix"),
+        Rule("--errors --per-line", beside="--mix"),
     ),
     "runs": (
         Rule("--json", beside="--export"),

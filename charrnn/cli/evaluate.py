@@ -97,7 +97,6 @@ def evaluate(options: EvaluateOptions) -> None:
     or another author's.
 
     --errors shows what would have avoided each error, such as a longer memory or more text.
-    --long-range shows how well brackets and quotes are closed, by their distance.
 
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
     RUN3.

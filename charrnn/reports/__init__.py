@@ -15,11 +15,10 @@ def evaluations() -> Sequence[Any]:
     from charrnn.reports.dynamic import ROWS as DYNAMIC
     from charrnn.reports.error_kinds import ERRORS
     from charrnn.reports.lines import PER_LINE
-    from charrnn.reports.long_range import LONG_RANGE
     from charrnn.reports.ngram_models import ROWS as NGRAMS
 
     # Rows beside the losses first, then what is printed in their place.
-    return [BREAKDOWN, DYNAMIC, NGRAMS, ERRORS, LONG_RANGE, PER_LINE]
+    return [BREAKDOWN, DYNAMIC, NGRAMS, ERRORS, PER_LINE]
 
 
 @hookimpl
@@ -47,7 +46,6 @@ def package_functions() -> Mapping[str, str]:
         "Novelty": "charrnn.reports.novelty:Novelty",
         "error_kinds": "charrnn.reports.error_kinds:error_kinds",
         "evaluate_ngrams": "charrnn.reports.ngram_models:evaluate_ngrams",
-        "long_range": "charrnn.reports.long_range:long_range",
         "losses_by_line": "charrnn.reports.lines:losses_by_line",
         "mix": "charrnn.reports.mixing:mix",
     }

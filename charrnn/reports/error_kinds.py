@@ -444,19 +444,22 @@ def best_ngram_nats(
     return np.asarray(-np.log(best), np.float32)
 
 
-def compare_with_training(
-    models: Sequence[Model], text: str | bytes | None, **options: Any
-) -> tuple[Comparison, IdArray]:
-    """Read a text for models with one alphabet; return it with the ids of the training text of the
-    first model.
+def error_kinds(
+    models: Sequence[Model], text: str | bytes | None = None, **options: Any
+) -> ErrorReport:
+    """Attribute the errors of one or several models to what would have avoided them.
 
-    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
-    are the errors. Raises UsageError also for models with different alphabets, and DataError if the
-    training text is missing or changed.
+    The text is that of `evaluate_runs`, the training text is that of the first run, which is read
+    again. The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`,
+    and so are the errors. Raises UsageError also for models with different alphabets, and DataError
+    if the training text is missing or changed.
+
+    >>> charrnn.error_kinds([model]).models[0].num_errors
     """
     # Both texts are read before anything is measured: one of them may be missing.
     comparison = Comparison.of(models, text, **options)
-    training = comparison.training_text()
+    part = comparison.training_text()
+    training = part.ids[part.begin :]
     first, *others = comparison.runs
     for run in others:
         if run.vocab != first.vocab:
@@ -464,22 +467,8 @@ def compare_with_training(
                 f"{first.name} and {run.name} have different alphabets, so their errors are not at"
                 " the same characters: give runs that were trained on the same text."
             )
-    return comparison, training.ids[training.begin :]
 
-
-def error_kinds(
-    models: Sequence[Model], text: str | bytes | None = None, **options: Any
-) -> ErrorReport:
-    """Attribute the errors of one or several models to what would have avoided them.
-
-    The text is that of `evaluate_runs`, the training text is that of the first run, which is read
-    again. Options and errors are those of `compare_with_training`.
-
-    >>> charrnn.error_kinds([model]).models[0].num_errors
-    """
     # The losses of every model at the same characters.
-    comparison, training = compare_with_training(models, text, **options)
-    first = comparison.runs[0]
     losses = [comparison.losses_of(run) for run in comparison.runs]
 
     # The first oracle needs n-grams of the training text, the others its words.

@@ -81,20 +81,8 @@ class NgramModel:
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
         positions (M,)."""
-        (probabilities,) = self.char_probabilities(ids, positions, (self.order,))
+        [(_, probabilities)] = self.by_order(ids, positions, (self.order,))
         return np.asarray(-np.log(probabilities), np.float32)
-
-    def char_probabilities(
-        self, ids: IdArray, positions: Int64Array, orders: Collection[int]
-    ) -> Float64Array:
-        """Compute p(ids[i] | the characters before it) by each order, for each i of positions (M,):
-        (orders, M).
-
-        The orders are ascending. Errors are those of `by_order`.
-        """
-        # A few orders at a few places; where they are many, `by_order` keeps one at a time.
-        found = [probabilities for _, probabilities in self.by_order(ids, positions, orders)]
-        return np.array(found)
 
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None

@@ -96,11 +96,10 @@ class BlockSums:
         self.counts[:] += np.bincount(blocks.ravel(), minlength=len(self.counts))
 
     @classmethod
-    def of(cls, values: NDArray[Any], num_blocks: int | None = None) -> "BlockSums":
-        """Divide values (M,), at least one, into blocks of equal length, by default
-        `num_blocks_of(M)`."""
+    def of(cls, values: NDArray[Any]) -> "BlockSums":
+        """Divide values (M,), at least one, into `num_blocks_of(M)` blocks of equal length."""
         num_values = len(values)
-        num_blocks = num_blocks or num_blocks_of(num_values)
+        num_blocks = num_blocks_of(num_values)
         # Rounded up, so that value i is in block i * K // M.
         starts = -(-np.arange(num_blocks) * num_values // num_blocks)
         sums = np.add.reduceat(values, starts, dtype=np.float64)
