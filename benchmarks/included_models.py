@@ -3,6 +3,7 @@
     python benchmarks/included_models.py runs --novel war-and-peace.txt
     python benchmarks/included_models.py runs --novel war-and-peace.txt --only code
     python benchmarks/included_models.py runs --novel war-and-peace.txt --into /tmp/models  # not into the package
+    python benchmarks/included_models.py --cards-only  # measures the models that are there again
 
 Each is trained by the command that is printed, as an ordinary run in the folder `runs`, with one
 thread; a run that is there already is continued, or used if it has ended. `prose` learns War and
@@ -10,9 +11,13 @@ Peace (`charrnn corpora fetch war-and-peace`), `code` the standard library of th
 
 Then its weights are rounded as exact sampling rounds them, and stored as integers and scales: that
 is the model, and everything on the card is measured of it. The loss is that of the whole validation
-and test tenths, read with the state carried through. Cells are chosen on the first half of the
-first 131,072 characters of the test tenth and scored on the second half; nothing was chosen by this
-text before.
+and test tenths, read with the state carried through. Cells are scored on 131,072 characters of the
+test tenth by which nothing was chosen, and chosen on the 131,072 before them: for `prose` these are
+the end of the validation tenth. For `code` they are the beginning of the test tenth, because its
+cells there decided which of two trainings is the model.
+
+`--cards-only` trains nothing: it measures the models that are there, and rounding them again gives
+the same weights. War and Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
 
 The digests that are printed are those of the text and of the file. Another processor trains other
 digits, and so another file.
@@ -23,7 +28,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +37,7 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import found_cells
-from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.findings import CHARS_SCORED, CellFindings
 from charrnn.formats.export import FORMATS
 from charrnn.model.portable_math import Matrix, from_rows
 from charrnn.runs.checkpoint import SCALE
@@ -47,6 +51,8 @@ SETTINGS = (
 """What both trainings have in common. A table of n-grams would be larger than all other weights."""
 MAX_BYTES = 500_000
 """Size of a model and its card together at most."""
+CONTEXT = 65_536
+"""Characters that are read before the cells are compared."""
 HIDDEN_FIELDS = ("probe", "ablation_inside", "ablation_outside")
 """Fields of a score that a card leaves out."""
 
@@ -59,6 +65,8 @@ class Recipe:
     text: str
     licence: str
     options: tuple[str, ...]
+    scored_from: int = 0
+    """The first character of the test tenth on which cells are scored."""
 
 
 RECIPES = (
@@ -75,6 +83,7 @@ RECIPES = (
         # Accents and the like occur in a few names and tables. Of two trainings this one has the
         # better cells, and a loss higher by 0.02 than seed 0 after 6,000 steps.
         ("--set", "min_count=200", "--steps", "4000", "--seed", "1"),
+        scored_from=CHARS_SCORED,
     ),
 )
 
@@ -122,27 +131,58 @@ def write(run: Model, path: Path, val_nats: float | None) -> Model:
     return charrnn.load(path)
 
 
-def measure(run: Model, path: Path) -> dict[str, Any]:
-    """Write the model, and return what its card says was measured of it."""
-    losses = {}
+def store(run: Model, path: Path) -> None:
+    """Write the model of a run to a model file, with its own validation loss: not that of the
+    weights before rounding."""
     model = write(run, path, None)
-    for part in ("validation", "test"):
-        losses[part] = charrnn.evaluate(model, run.held_out(part)).nats_per_char
-    # Again: the file contains its own validation loss, not that of the weights before rounding.
-    model = write(run, path, losses["validation"])
+    write(run, path, charrnn.evaluate(model, run.held_out()).nats_per_char)
 
-    test = run.held_out("test")
-    findings = model.survey(test[:CHARS_SCORED], context=test.context, cached=True)
+
+def survey(model: Model, recipe: Recipe) -> CellFindings:
+    """Choose the cells on one half of a text, and score them on the other."""
+    validation, test = model.held_out(), model.held_out("test")
+    # One passage of the text: a seam in the middle of a string would turn its inside out.
+    text = validation[:] + test[:]
+    begin = len(validation) + recipe.scored_from - CHARS_SCORED
+    end = begin + 2 * CHARS_SCORED
+    return model.survey(text[begin:end], context=text[max(0, begin - CONTEXT) : begin])
+
+
+def make_card(model: Model, recipe: Recipe) -> dict[str, Any]:
+    """Measure a model, and return what its card says of it."""
     # Those that training made come first, and of several that one cell follows the best.
+    scores = sorted(survey(model, recipe).scores, key=lambda score: -score.gain)
     cells, others, seen = [], [], set()
-    for score in sorted(findings.scores, key=lambda score: -score.gain):
+    for score in scores:
         fields = score.to_json()
         kept = {name: value for name, value in fields.items() if name not in HIDDEN_FIELDS}
         (others if (score.layer, score.unit) in seen else cells).append(kept)
         seen.add((score.layer, score.unit))
-    cells += others
-    found = [asdict(one) for one in found_cells(model.findings)]
-    return {"digest": model.step_digest, "losses": losses, "cells": cells, "found": found}
+    losses = {
+        part: charrnn.evaluate(model, model.held_out(part)).nats_per_char
+        for part in ("validation", "test")
+    }
+    assert model.recorded_corpus is not None
+    return {
+        "text": recipe.text,
+        "licence": recipe.licence,
+        "text_digest": model.recorded_corpus.digest,
+        "split": list(model.config.split),
+        "command": " ".join(["charrnn", "train", *model.config.corpus, *SETTINGS, *recipe.options]),
+        "digest": model.step_digest,
+        "losses": losses,
+        "cells": cells + others,
+        "found": [
+            {
+                "detector": score.detector,
+                "layer": score.layer,
+                "unit": score.unit,
+                "gain": score.gain,
+            }
+            for score in scores
+            if score.is_significant and score.gain > 0
+        ],
+    }
 
 
 def main() -> None:
@@ -150,43 +190,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--novel", required=True, help="the file with War and Peace")
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder of the runs")
+    parser.add_argument("--novel", help="the file with War and Peace")
     parser.add_argument("--only", choices=[recipe.name for recipe in RECIPES])
     parser.add_argument("--into", type=Path, default=INCLUDED)
+    parser.add_argument("--cards-only", action="store_true")
     given = parser.parse_args()
+    if not given.cards_only and (given.folder is None or given.novel is None):
+        parser.error("give the folder of the runs and --novel, or --cards-only")
 
     for recipe in RECIPES:
         if given.only not in (None, recipe.name):
             continue
-        corpus = [given.novel] if recipe.name == "prose" else []
-        folder = given.folder / recipe.name
-        options = [*SETTINGS, *recipe.options]
-        train(folder, ["charrnn", "train", *corpus, *options, "--out", str(folder)])
-
-        # The model, then its card.
-        run = charrnn.load(folder)
         path = given.into / f"{recipe.name}.zip"
-        measured = measure(run, path)
-        assert run.recorded_corpus is not None
-        card = {
-            "text": recipe.text,
-            "licence": recipe.licence,
-            "text_digest": run.recorded_corpus.digest,
-            "split": list(run.config.split),
-            "command": " ".join(
-                ["charrnn", "train", *(Path(text).name for text in corpus), *options]
-            ),
-            **measured,
-        }
+        if given.cards_only:
+            store(charrnn.load(path), path)
+        else:
+            corpus = [given.novel] if recipe.name == "prose" else []
+            folder = given.folder / recipe.name
+            options = [*SETTINGS, *recipe.options, "--out", str(folder)]
+            train(folder, ["charrnn", "train", *corpus, *options])
+            store(charrnn.load(folder), path)
+
+        card = make_card(charrnn.load(path), recipe)
         encoded = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
         path.with_suffix(".json").write_text(encoded, encoding="utf-8")
 
         size = path.stat().st_size + len(encoded.encode())
         assert size <= MAX_BYTES, f"{path} and its card have {size:,} bytes"
-        print(f"{recipe.name}: {size:,} bytes, losses {measured['losses']}")
+        print(f"{recipe.name}: {size:,} bytes, losses {card['losses']}")
         print(f"text {card['text_digest']}, file {hashlib.sha256(path.read_bytes()).hexdigest()}")
-        for score in measured["cells"]:
+        for score in card["cells"]:
             kind = "auc" if "auc" in score else "spearman"
             low, high = score["ci_low"], score["ci_high"]
             print(
