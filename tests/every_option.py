@@ -122,8 +122,14 @@ SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--
 """Options that change nothing of what is computed of a model."""
 REFUSED_HERE = ("explore", "write", "serve")
 """Commands that no model of any kind starts: they fill a terminal, or need an address."""
-ELSEWHERE = ("demo", "train", "sweep", "import", "corpora")
-"""Commands that make a run or take none: they have tests of their own."""
+ELSEWHERE = {
+    "demo": "demo",
+    "train": "train prose.txt --steps 1 --hidden-size 4 --out checkpoints/new",
+    "sweep": "sweep prose.txt --hidden-size 3 --steps 1 --seeds 1 --out swept",
+    "import": "import theirs.pt --vocab theirs.json --out checkpoints/another",
+    "corpora": "corpora list",
+}
+"""A line of each command that makes a run or takes none: their options have tests of their own."""
 PROSE = make_corpus(num_chars=4_400).text
 TEXTS = {
     "prose.txt": PROSE,

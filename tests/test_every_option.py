@@ -7,9 +7,12 @@ as well, once it has an example in `every_option.py`.
 
 import json
 import re
+import signal
+import sys
 from pathlib import Path
 
 import every_option
+import offline
 import pytest
 import torch
 from every_option import BASES, ELSEWHERE, KINDS, PROSE, command_lines, examples_of
@@ -18,9 +21,11 @@ from torch import nn
 from charrnn.cli.app import run
 from charrnn.cli.root import commands
 from charrnn.config.options import Option
+from charrnn.formats.export import FORMATS
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
 FORBIDDEN = re.compile(r"unexpected \w+|Traceback|Warning")
 
 
@@ -100,3 +105,41 @@ def test_every_option_has_an_example(command):
 
 def test_every_command_is_tried_here_or_elsewhere():
     assert sorted(commands()) == sorted([*BASES, *ELSEWHERE])
+
+
+@pytest.fixture
+def run_offline(laboratory, process):
+    """Run command lines in a process that cannot open a socket, and that has another home folder."""
+
+    def call(home, lines):
+        names = {"run": "plain", "other": "plain", "few": "few-prose.txt"}
+        words = [line.format(**names).split() for line in lines]
+        return process(
+            offline.__file__, laboratory, stdin=json.dumps(words).encode(), HOME=str(home)
+        )
+
+    return call
+
+
+@on_linux
+@pytest.mark.parametrize("num_examples", [0, pytest.param(1, marks=pytest.mark.thorough)])
+def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
+    run_offline, tmp_path, num_examples
+):
+    lines = [
+        line
+        for line in command_lines(num_examples=num_examples, is_plain=True)
+        if "serve" not in line
+    ]
+    formats = [f"export {{run}} made{suffix} --force" for suffix in FORMATS]
+
+    ran = run_offline(tmp_path / "home", [*formats, *lines, *ELSEWHERE.values()])
+
+    assert ran.returncode == 0, ran.stderr.decode()[-3000:]
+    assert not (tmp_path / "home").exists()
+
+
+@on_linux
+@pytest.mark.parametrize("line", ["serve {run} --port 0", "corpora fetch shakespeare"])
+def test_serve_and_fetch_open_a_socket(run_offline, tmp_path, line):
+    assert run_offline(tmp_path, [line]).returncode == -signal.SIGSYS
