@@ -5,9 +5,8 @@ docs/theory.md.
     python benchmarks/gradients.py shakespeare.txt --steps 30 --out /tmp
     python benchmarks/gradients.py shakespeare.txt --runs runs # keeps the runs, and trains what is missing
 
-Four panels: the gradient's norm by lag before and after training, the largest singular value of the
-recurrent matrix during training, and the gradient's norm of a plain rnn trained by SGD with and
-without clipping.
+Three panels: the gradient's norm by lag before and after training, and the gradient's norm of a
+plain rnn trained by SGD with and without clipping.
 """
 
 import argparse
@@ -21,9 +20,9 @@ from pathlib import Path
 from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, Theme, text_at
 
 import charrnn
-from charrnn.analyses.gradients.reach import GradientReach
-from charrnn.analyses.gradients.spectrum import TrainingSpectrum, training_spectrum
+from charrnn.analyses.gradients import GradientReach
 from charrnn.errors import CharRNNError
+from charrnn.runs.logs import MetricsLog
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")
 """Cell types that are compared."""
@@ -43,17 +42,16 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot of named lines; its vertical axis shows powers of ten, or numbers."""
+    """A plot of named lines; its vertical axis shows powers of ten."""
 
     title: str
     across: str
     lines: dict[str, Points]
-    is_log: bool = True
 
 
 def train(corpus: str, out: Path, cell: str, steps: int, **options: object) -> Path:
-    """Train a run of 64 units without averaging, save twenty times, and return its folder, if it
-    does not exist yet."""
+    """Train a run of 64 units without averaging, and return its folder, if it does not exist
+    yet."""
     if (out / f"step-{steps:08d}").exists():
         return out
     shutil.rmtree(out, ignore_errors=True)  # of a call that was interrupted
@@ -67,10 +65,8 @@ def train(corpus: str, out: Path, cell: str, steps: int, **options: object) -> P
         bptt_length=64,
         dropout=0.0,
         weight_average=0.0,
-        save_every=max(1, steps // 20),
         evaluate_every=steps,
         validation_chars=20_000,
-        keep=100,
         **options,  # type: ignore[arg-type]
     )
     try:
@@ -89,10 +85,11 @@ def reach_points(reach: GradientReach) -> Points:
     return [(lag, math.log10(norm)) for lag, norm in pairs if norm >= 10.0**LOWEST]
 
 
-def spectrum_points(spectrum: TrainingSpectrum) -> Points:
-    """Return the largest singular value of all blocks by step."""
-    blocks = zip(*(matrix.largest_singular_values for matrix in spectrum.matrices), strict=True)
-    return [(step, max(values)) for step, values in zip(spectrum.steps, blocks, strict=True)]
+def norm_points(run: Path) -> Points:
+    """Return the norm of the gradient, before clipping, of each step of a run, as far as it is finite."""
+    log = MetricsLog(run / "metrics.jsonl").read()
+    steps = [one for one in log if one["event"] == "step" and one["grad_norm"] is not None]
+    return [(one["step"], one["grad_norm"]) for one in steps]
 
 
 def measure(corpus: str, folder: Path, steps: int) -> list[Panel]:
@@ -101,7 +98,6 @@ def measure(corpus: str, folder: Path, steps: int) -> list[Panel]:
     first, *others = (charrnn.load(run) for run in runs.values())
     text, context = first.held_out_text()
     reaches = first.gradients_with(others, text[:NUM_CHARS], context=context, max_lag=MAX_LAG)
-    spectra = {cell: training_spectrum(run) for cell, run in runs.items()}
     norms = {}
     for name, clip_norm in (("clipped", 1.0), ("unclipped", LARGE_NORM)):
         run = train(
@@ -113,18 +109,14 @@ def measure(corpus: str, folder: Path, steps: int) -> list[Panel]:
             learning_rate=SGD_RATE,
             clip_norm=clip_norm,
         )
-        spectrum = training_spectrum(run)
-        pairs = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
-        norms[name] = [(step, math.log10(norm)) for step, norm in pairs]
-        print(f"rnn, sgd, {name}: largest norm {max(spectrum.gradient_norms):.3g}")
+        points = norm_points(run)
+        norms[name] = [(step, math.log10(norm)) for step, norm in points]
+        print(f"rnn, sgd, {name}: largest norm {max(norm for _, norm in points):.3g}")
     for reach in reaches:
         print(
             f"{reach.name}: norm at lag 1 {reach.norms[0][0]:.2g}, at lag {reach.lags[-1]}"
             f" {reach.norms[0][-1]:.2g}"
         )
-    for cell, spectrum in spectra.items():
-        series = spectrum_points(spectrum)
-        print(f"{cell}: largest singular value {series[0][1]:.3f} to {series[-1][1]:.3f}")
     title = "Gradient by the state k characters before"
     trained = {cell: reach_points(reach) for cell, reach in zip(CELLS, reaches[::2], strict=True)}
     untrained = {
@@ -133,12 +125,6 @@ def measure(corpus: str, folder: Path, steps: int) -> list[Panel]:
     return [
         Panel(f"{title}, untrained", "k", untrained),
         Panel(f"{title}, trained", "k", trained),
-        Panel(
-            "Largest singular value",
-            "step",
-            {cell: spectrum_points(spectrum) for cell, spectrum in spectra.items()},
-            is_log=False,
-        ),
         Panel("Gradient norm before clipping, rnn, SGD", "step", norms),
     ]
 
@@ -148,7 +134,7 @@ def draw_panel(panel: Panel, theme: Theme) -> str:
     width, height = PANEL
     points = [point for line in panel.lines.values() for point in line]
     right = max(x for x, _ in points)
-    low = math.floor(min(y for _, y in points)) if panel.is_log else 0
+    low = math.floor(min(y for _, y in points))
     high = math.ceil(max(y for _, y in points))
     at_x = lambda x: x / right * width  # noqa: E731
     at_y = lambda y: height - (y - low) / (high - low) * height  # noqa: E731
@@ -159,7 +145,7 @@ def draw_panel(panel: Panel, theme: Theme) -> str:
             text_at(
                 -7,
                 at_y(tick) + 4,
-                f"1e{tick}" if panel.is_log else str(tick),
+                f"1e{tick}",
                 theme.faint,
                 11,
                 "end",

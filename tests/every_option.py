@@ -85,9 +85,8 @@ EXAMPLES = {
         "--patch": ("--patch 0:1 --from a --into b",),
         "--recompute": ("--find --recompute",),
         "--same": ("{other} --same", "{run}@2 --same"),
-        "--spectrum": ("--spectrum",),
         "--surprise": ("--surprise", "--surprise --export made.html"),
-        "--with": ("--spectrum --with {other}", "--gradients --with {other}"),
+        "--with": ("--gradients --with {other}",),
     },
     "evaluate": {
         "--by": ("--by class --by position",),

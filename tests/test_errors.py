@@ -66,7 +66,7 @@ COMMANDS_OF_ROOMS = (
     "reports/lines.",
     "analyses/predict.",
     "analyses/patching.",
-    "analyses/gradients/",
+    "analyses/gradients.py",
     "distributed/processes",
     "sweeps/command",
 )

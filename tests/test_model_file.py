@@ -82,7 +82,6 @@ def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run, tmp_pat
     [
         ("train --resume abc.zip", 4, "--init-from abc.zip"),
         ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported .zip is one"),
-        ("visualize abc.zip --spectrum", 2, "the folder of the run"),
     ],
 )
 def test_it_cannot_be_continued_and_has_no_history(command, file, line, code, problem):

@@ -19,8 +19,7 @@ import charrnn
 from charrnn.analyses.descriptions import Description, DescriptionReport
 from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution
 from charrnn.analyses.gates import GateReport
-from charrnn.analyses.gradients.reach import GradientReach
-from charrnn.analyses.gradients.spectrum import MatrixSpectrum, TrainingSpectrum
+from charrnn.analyses.gradients import GradientReach
 from charrnn.analyses.history import CellHistory
 from charrnn.analyses.inputs import CellInputs, Driver
 from charrnn.analyses.matching import MatchReport
@@ -85,11 +84,9 @@ LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0)
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
 ERRORS = example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS))
 ROW = example(SweepRow, values={"dropout": 0.25}, num_failed=0)
-MATRIX = example(MatrixSpectrum, matrix="W_hh", gate="", largest_singular_values=(2.0, 3.0))
 DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
-NORMS = {"gradient_steps": (1, 2), "gradient_norms": (0.5, 3.0)}
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
 COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION}
 REACHES = RecordTuple(
@@ -151,10 +148,6 @@ OBJECTS = {
     "sweep": (
         example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)),
         "0.25",
-    ),
-    "spectrum": (
-        example(TrainingSpectrum, cell="rnn", steps=(0, 5), matrices=(MATRIX,), **NORMS),
-        "<svg",
     ),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),

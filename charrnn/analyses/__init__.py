@@ -61,7 +61,7 @@ def model_methods() -> Mapping[str, str]:
         "atlas": "charrnn.analyses.atlas:model_atlas",
         "direction": "charrnn.analyses.directions:model_direction",
         "gates": "charrnn.analyses.gates:gates",
-        "gradients_with": "charrnn.analyses.gradients.reach:gradients_with",
+        "gradients_with": "charrnn.analyses.gradients:gradients_with",
         "history": "charrnn.analyses.history:model_history",
         "numbers": "charrnn.analyses.numbers:model_numbers",
         "patch": "charrnn.analyses.patching:patch",
@@ -90,5 +90,4 @@ def package_functions() -> Mapping[str, str]:
     """Return the functions of the package `charrnn`."""
     return {
         "match_cells": "charrnn.analyses.matching:match_cells",
-        "training_spectrum": "charrnn.analyses.gradients.spectrum:training_spectrum",
     }

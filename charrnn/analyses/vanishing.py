@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.analyses.gradients.reach import TITLE, GradientReach, gradient_chart, measure_reach
+from charrnn.analyses.gradients import TITLE, GradientReach, gradient_chart, measure_reach
 from charrnn.api import Model, load
 from charrnn.cli.streams import print_json, result_console, with_flags
 from charrnn.config.settings import Config

@@ -417,17 +417,6 @@ def round_step(extent: float, most: int) -> float:
     return 10.0 ** (power + 1)
 
 
-def ticks_from_zero(highest: float, most: int = MAX_TICKS) -> list[Tick]:
-    """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is
-    0."""
-    # A loss or a length of 0 everywhere still has an axis.
-    if highest <= 1e-9:
-        highest = 1.0
-    step = round_step(highest, most - 1)
-    levels = [step * number for number in range(math.ceil(highest / step) + 1)]
-    return [(level, f"{level:g}") for level in levels]
-
-
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     """Return at most `MAX_TICKS` equidistant round numbers that enclose the given ones.
 

@@ -1,18 +1,26 @@
-"""How far gradients reach back in a model.
+"""`visualize --gradients`: how far gradients reach back in a model.
+
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh'
+<= 1, it vanishes if the largest singular value of W_hh is below 1; that it is above 1 is necessary
+for it to explode (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1).
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
 
 import numpy as np
 from rich.console import RenderableType
 
-from charrnn.analyses.gradients.charts import line_chart, log_segments, power_ticks
 from charrnn.analyses.sampled_states import read_before
 from charrnn.api import Model
+from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
+from charrnn.cli.arguments import load_model
+from charrnn.config.options import option
 from charrnn.errors import DataError, check_range, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -21,7 +29,7 @@ from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.charts import Line, LineChart
+from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 MAX_LAG = 200
 """The longest lag of a gradient, in characters, unless another is asked for."""
@@ -34,6 +42,11 @@ MAX_KEPT_STATES."""
 MAX_KEPT_STATES = 2**21
 """Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
 the gradient."""
+LOWEST = -12
+"""Power of ten below which norms are not drawn: one that vanishes to 1e-60 would flatten all other
+lines."""
+HIGHEST = 12
+"""Power of ten above which norms are not drawn."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
@@ -180,6 +193,83 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
                 name += f", layer {layer}"
             points = zip(reach.lags, norms, strict=True)
             lines.append(Line(name, log_segments(points), len(lines)))
-    return line_chart(
-        title, lines, power_ticks(lines), empty=EMPTY_NOTICE, first=1, label="characters before"
+    # Whole numbers only: there is nothing between two characters. An axis needs two ends, also of
+    # one lag or none.
+    last = max((lag for reach in reaches for lag in reach.lags), default=1)
+    last = max(last, 2)
+
+    def ticks(most: int) -> list[Tick]:
+        step = max(1, round(round_step(last, most)))
+        places = [1, *range(step, last + 1, step)]
+        return [(tick, f"{tick:,}") for tick in sorted({*places})]
+
+    return LineChart(
+        title=title,
+        lines=lines,
+        across=(1, last),
+        across_label="characters before",
+        across_ticks=ticks,
+        up_ticks=power_ticks(lines),
+        empty_notice=EMPTY_NOTICE,
     )
+
+
+def log_segments(points: Iterable[Point]) -> list[list[Point]]:
+    """Return log10 of norms by their places, in one segment for each part between 1e-12 and
+    1e12."""
+    # A line is cut where it leaves the range, not drawn along its edge.
+    segments = []
+    for is_drawn, part in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
+        if is_drawn:
+            segments.append([(place, math.log10(norm)) for place, norm in part])
+    return segments
+
+
+def power_ticks(lines: Iterable[Line]) -> list[Tick]:
+    """Return the ticks of an axis of powers of ten that enclose the points of lines."""
+    # Few whole powers of ten, that no point lies outside of.
+    segments = chain.from_iterable(line.segments for line in lines)
+    heights = [height for _, height in chain.from_iterable(segments)] or [0.0]
+    low = math.floor(min(heights))
+    high = max(math.ceil(max(heights)), low + 1)
+    step = math.ceil((high - low) / (MAX_TICKS - 1))
+    lowest = high - step * math.ceil((high - low) / step)
+    return [(tick, f"1e{tick}") for tick in range(lowest, high + 1, step)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientsOptions:
+    """The options of `visualize --gradients`."""
+
+    gradients: bool = option(
+        False, "--gradients", "Show how the gradient decays or grows with distance.", NETWORK
+    )
+    beside: Sequence[str] = option(
+        (), "--with RUN", "With --gradients: add another run to the charts (repeatable).", NETWORK
+    )
+
+
+def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
+    # Beside the run itself, under the same text.
+    others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
+    return gradients_with(subject.model, others, subject.content, context=subject.context)
+
+
+def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in
+    two."""
+    # A run and its baseline share a chart; the lines of several would cover each other.
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
+    trained = [reach for reach in reaches if not reach.is_untrained]
+    untrained = [reach for reach in reaches if reach.is_untrained]
+    if len(trained) > 1:
+        pictures = [
+            gradient_chart(trained, f"{TITLE}, trained"),
+            gradient_chart(untrained, f"{TITLE}, untrained"),
+        ]
+    data = [reach.to_json() for reach in reaches]
+    return Shown(f"Gradients of {reaches[0].name}", pictures, data)
+
+
+ANALYSES = (Analysis(flag="--gradients", options=GradientsOptions, measure=_measure, show=_show),)
+"""`visualize --gradients`."""
