@@ -48,7 +48,6 @@ others with `-m thorough`."""
 EXAMPLES = {
     "sample": {
         "--adapt": ("--adapt {few}", "--adapt strange.txt"),
-        "--alternatives": ("--alternatives 2",),
         "--ban": ("--ban a",),
         "--beam": ("--beam 2", "--beam 2 --count 2"),
         "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),

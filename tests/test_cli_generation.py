@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from built_runs import build_chain
-from drawn import lines
-from rich.cells import cell_len
 from test_cli_sample import Terminal
 
 import charrnn
-from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generated import Hesitation, Prediction
-from charrnn.reports.hesitations import hesitation_table
 from charrnn.views.heatmap import Legend
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -106,56 +101,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
 
 
-def test_the_least_certain_places_are_listed_with_what_else_was_likely(command, lab):
-    options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2, "--alternatives", 3)
-    generator = charrnn.load(lab).generator
-    names = generator.vocabulary()
-    found = json_lines(command(*options, "--json"))[0]
-    text = found["text"]
-    entropies = []
-    for position in range(40):
-        read = generator.encode_prime("mo" + text[:position])
-        probs = np.exp(log_softmax(generator.model_for("int8", {}).read(read)[0])[0])
-        entropies.append(-(probs * np.log2(probs)).sum())
-        for place in (one for one in found["alternatives"] if one["position"] == position):
-            assert place["character"] + place["after"] == text[position : position + 31]
-            assert place["before"] == ("mo" + text[:position])[-30:]
-            assert place["probability"] == pytest.approx(probs[names.index(text[position])])
-            others = {name: probs[id] for id, name in enumerate(names) if name != text[position]}
-            likely = sorted(others.values(), reverse=True)[:5]
-            assert [others[one["character"]] for one in place["alternatives"]] == pytest.approx(
-                likely
-            )
-    assert [one["position"] for one in found["alternatives"]] == sorted(
-        np.argsort(entropies)[:-4:-1]
-    )
-    for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--count", 2)):
-        assert command(*options, *several).err.count("Where the model hesitated most") == 2
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_list_of_uncertain_places_fits_the_terminal(width, lab):
-    others = tuple(Prediction(character=one, probability=0.09) for one in " \tabc")
-    ends = {"after": " after" * 6, "entropy": 2.0, "alternatives": others}
-    given = (("\n", 0.1, "before "), ("é", 0.1, "before "), ("語", 0.001, "日本"))
-    places = [
-        Hesitation(
-            position=10**number, character=one, probability=share, before=before * 15, **ends
-        )
-        for number, (one, share, before) in enumerate(given)
-    ]
-    drawn = lines(hesitation_table(charrnn.load(lab), places), width)
-    assert max(map(cell_len, drawn)) <= width
-    assert (len(drawn) == 8) == (width > 40)
-    if width == 40:  # its cells are cut into several lines
-        return
-    words = " ".join(drawn).split()
-    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words}
-    assert words.count("space:9%") == words.count("→:9%") == 3
-    assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
-
-
-def test_a_document_is_exported_with_its_end_and_listed_without_one(command, tmp_path):
+def test_a_document_is_exported_with_its_end(command, tmp_path):
     options = (
         "sample",
         build_chain(tmp_path / "chain", "\0ab", documents="lines"),
@@ -165,13 +111,11 @@ def test_a_document_is_exported_with_its_end_and_listed_without_one(command, tmp
         1,
     )
     for length in (1, 50):
-        options = (*options[:6], "--length", length, "--alternatives", 1)
+        options = (*options[:6], "--length", length)
         command(*options, "--export", tmp_path / "x.json")
         found = json.loads((tmp_path / "x.json").read_text("utf-8"))
         assert found == json.loads(command(*options, "--json").out)
         assert found["has_ended"] == (length == 50)
-        assert all(place["before"].startswith("a") for place in found["alternatives"])
-    assert "hesitated" not in command(*options[:6], "--length", 0, "--alternatives", 1).err
 
 
 @pytest.mark.parametrize("num_chars", [1, 5, 30])

@@ -62,7 +62,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         # Colours have one meaning at a time, and JSON has none.
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json"),
-        Rule("--alternatives", beside="--novelty"),
         # What is measured or changed of one model has no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy", beside="--mix"),
     ),

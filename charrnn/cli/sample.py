@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from charrnn.cli.sample_output import SampleOutput
     from charrnn.model.clamping import Clampable
 
-MAX_READ_CHARS = 20_000
-"""Longest text of --alternatives, which reads it again, and of --export, whose picture has a shape
-for each word."""
+MAX_EXPORTED_CHARS = 20_000
+"""Longest text of --export, whose picture has a shape for each word."""
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
@@ -85,14 +84,6 @@ class SampleCommandOptions(CommandOptions):
         " prime.",
         panel=TEXT,
         needs="reports",
-    )
-    alternatives: int | None = option(
-        None,
-        flags="--alternatives N",
-        help="List the N least certain places and what else was likely.",
-        panel=TEXT,
-        needs="reports",
-        least=1,
     )
     clamps: Sequence[str] = option(
         (),
@@ -296,18 +287,11 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
 
 
 def _check_length(options: SampleCommandOptions) -> None:
-    """Raise UsageError for a text that is too long to be read again, or to be one JSON object."""
+    """Raise UsageError for a text that is too long for a picture, or to be one JSON object."""
     length = options.length or 0
-
-    # These read the text again once it is drawn, so that it is kept in memory.
-    reading = None
-    if options.alternatives is not None:
-        reading = "--alternatives"
-    elif options.export is not None:
-        reading = "--export"
-    if reading is not None and length > MAX_READ_CHARS:
+    if options.export is not None and length > MAX_EXPORTED_CHARS:
         raise UsageError(
-            f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,}"
+            f"--length is {length:,}; --export takes a text of at most {MAX_EXPORTED_CHARS:,}"
             " characters."
         )
 
@@ -379,7 +363,6 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         reference=reference,
         show_as_json=options.json,
         quiet=options.quiet,
-        num_places=options.alternatives,
     )
 
 

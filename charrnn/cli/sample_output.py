@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.generation.generated import Hesitation
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
-records, rich_text = LazyModule("charrnn.cells.findings"), LazyModule("rich.text")
+records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
 """A part of a text: some characters, or a piece with the value of a cell."""
@@ -68,8 +67,6 @@ class SampleOutput:
     """The training text for --novelty (`Model.novelty_reference`), or None."""
     show_as_json: bool
     quiet: bool
-    num_places: int | None = None
-    """Places where the model hesitated that are listed for each text, if any."""
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
     seed was given."""
@@ -83,22 +80,18 @@ class SampleOutput:
         # A document ends its line, also where it is empty, as the next command line begins there.
         with self._drawing(options, is_streamed=True) as options:
             has_end = self.model.config.end_id is not None
-            end = self._write_places(
-                [self.typed], chunks=self.model.generator.write(options), ends_line=has_end
-            )
+            chunks = self.model.generator.write(options)
+            end = write(chain([self.typed], _begun(chunks)), ends_line=has_end)
         self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_values(self, options: SampleOptions) -> None:
         """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or
         by its surprise."""
-        # Kept for the list of places only: a text of any length is shown line by line.
-        kept = list[Piece]()
         with self._drawing(options, is_streamed=True) as options:
-            pieces = _begun(self._keeping(kept, self.model.generator.stream(options)))
+            pieces = _begun(self.model.generator.stream(options))
             write_coloured(
                 self.typed, pieces=pieces, shows_surprise=options.cell is None, quiet=self.quiet
             )
-        self._show_places("".join(piece.text for piece in kept))
 
     def export_values(self, options: SampleOptions, export: Path) -> None:
         """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
@@ -129,8 +122,6 @@ class SampleOutput:
             data["values"] = [piece.value for piece in pieces]
 
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
-        if places := self._places(text):
-            pictures += [rich_text.Text(), self.first.hesitation_table(places)]
         deliver(
             Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), export
         )
@@ -148,7 +139,7 @@ class SampleOutput:
                 return
             for index, chunks in enumerate(generator.write_each(count, options)):
                 before = [separator(self.model, index=index, count=count), self.typed]
-                self._write_places(before, chunks=chunks, ends_line=ends_line)
+                write(chain(before, _begun(chunks)), ends_line=ends_line)
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
@@ -161,7 +152,7 @@ class SampleOutput:
                     print_json(self._as_json(text) | {"temperature": temperature})
                 else:
                     heading = _heading(index, f"temperature {temperature:g}")
-                    self._write_places([heading, self.typed], [text.text])
+                    write([heading, self.typed, text.text])
 
     def show_novelty(self, options: SampleOptions) -> None:
         """Print one text with copied passages marked."""
@@ -201,7 +192,7 @@ class SampleOutput:
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
             if is_streamed:
-                self._write_places([self.typed], search)
+                write(chain([self.typed], _begun(search)))
             else:
                 deque(search, maxlen=0)  # The search has its texts once it is read to the end.
 
@@ -220,7 +211,7 @@ class SampleOutput:
         elif not is_streamed:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
-                self._write_places([_heading(index, name), self.typed], [text.text])
+                write([_heading(index, name), self.typed, text.text])
 
         # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
         remedy = f"--temp {SAMPLE_TEMPERATURE}"
@@ -272,39 +263,6 @@ class SampleOutput:
                 (f"{num_cut:,} {were} cut before the end: give a larger --length",),
                 quiet=self.quiet,
             )
-
-    def _write_places(
-        self, before: Sequence[str], chunks: Iterable[str], ends_line: bool = False
-    ) -> str:
-        """Write a text, after what comes `before` it, and list where the model hesitated; return as
-        `write` does."""
-        # What is printed before the text, such as the prime, is none of its places.
-        kept = list[str]()
-        end = write(chain(before, _begun(self._keeping(kept, chunks))), ends_line=ends_line)
-        self._show_places("".join(kept))
-        return end
-
-    def _keeping(self, kept: list[Part], parts: Iterable[Part]) -> Iterator[Part]:
-        """Yield the parts of a text, and append each to `kept` if it is read again."""
-        for part in parts:
-            if self.num_places is not None:
-                kept.append(part)
-            yield part
-
-    def _show_places(self, text: str) -> None:
-        if places := self._places(text):
-            sys.stdout.flush()
-            write_aside("")
-            result_console(stderr=True).print(self.first.hesitation_table(places))
-
-    def _places(self, text: str) -> "list[Hesitation]":
-        """Return the places where the model hesitated, if they are asked for."""
-        if not self.num_places:
-            return []
-        found: list[Hesitation] = self.first.hesitations(
-            self.model.generator, text, count=self.num_places, options=self.drawn_with
-        )
-        return found
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
@@ -370,14 +328,9 @@ class SampleOutput:
         return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
 
     def _details(self, text: GeneratedText) -> dict[str, Any]:
-        """Return for JSON where the model hesitated, if that is asked for, and how the text ends.
-
-        Whether a document has ended, nothing without documents, and the loop in which the text
-        ends.
-        """
+        """Return for JSON how the text ends: whether a document has ended, nothing without
+        documents, and the loop in which the text ends."""
         details: dict[str, Any] = {}
-        if self.num_places is not None:
-            details["alternatives"] = [asdict(place) for place in self._places(text.text)]
         if text.has_ended is not None:
             details["has_ended"] = text.has_ended
 

@@ -44,24 +44,3 @@ class Prediction(Displayable):
 
     character: str
     probability: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hesitation:
-    """A place of a text where the model was uncertain. Probabilities are its own, at temperature 1.
-
-    `position` counts characters from 0, bytes with the byte alphabet; `entropy` is that of the next
-    character, in bits.
-    """
-
-    position: int
-    before: str
-    """The end of what the model had read, the prime too."""
-    character: str
-    """What stands there."""
-    probability: float
-    after: str
-    """How the text goes on."""
-    entropy: float
-    alternatives: tuple[Prediction, ...]
-    """The most likely other characters, most likely first."""

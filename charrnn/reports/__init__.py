@@ -30,8 +30,6 @@ def model_methods() -> Mapping[str, str]:
         "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
         "ngram_model": "charrnn.reports.ngram_models:ngram_model",
         "novelty": "charrnn.reports.novelty:novelty",
-        "hesitations": "charrnn.reports.hesitations:hesitations",
-        "hesitation_table": "charrnn.reports.hesitations:hesitation_table",
         "known_passages": "charrnn.reports.copies:known_passages",
         "novelty_reference": "charrnn.reports.novelty:novelty_reference",
     }

@@ -21,7 +21,7 @@ from charrnn.evaluation.loss_reports import (
     LossBreakdown,
     LossReport,
 )
-from charrnn.generation.generated import Hesitation, Prediction
+from charrnn.generation.generated import Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
 from charrnn.views.theme import all_visible, end_note, short_number, shown_character
@@ -371,19 +371,6 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
         table.caption = Text(f" {note}", style="dim")
         table.caption_justify = "left"
     return table
-
-
-def with_percent(one: Hesitation | Prediction) -> str:
-    """Return a character and its probability, such as a:12%."""
-    # A space, or spaces that stand for a tab, would be lost beside the colon.
-    name = "space"
-    if one.character != " ":
-        name = all_visible(one.character).rstrip(" ")
-
-    # 0 % would say that it was impossible.
-    if one.probability < 0.005:
-        return f"{name}:<1%"
-    return f"{name}:{100 * one.probability:.0f}%"
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
