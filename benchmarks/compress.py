@@ -16,7 +16,7 @@ PPMd is variant H in 256 MiB (`pyppmd`), its order the best of PPMD_ORDERS for t
 zstd is level 19 with a trained dictionary of 110 KiB (`zstandard`). Where a package is missing, its
 column is empty.
 
-Speeds: characters per second of random weights and 65 characters, without an order and with ORDER.
+Speeds: characters per second of random weights and 65 characters.
 One row is read by the stepper in NumPy and by compiled code, 64 rows by compiled code. The last
 rows are of other programs, as their authors publish them.
 
@@ -60,8 +60,6 @@ TEXTS = ("shakespeare.txt", "war-and-peace.txt")
 """Files of --corpora that are used, where they exist."""
 MESSAGES = 200
 """Paragraphs that are compressed one by one."""
-ORDER = 4
-"""Characters by which the next one is guessed in addition, where `order` is named."""
 RANDOM_BYTES = 100_000
 """Length of the random file."""
 DICTIONARY_BYTES = 112_640
@@ -151,11 +149,11 @@ def compare_sizes(report: Report, model: Model, most_chars: int, num_messages: i
         ("random", [noise]),
     ):
         num_bytes = sum(map(len, texts))
-        ours, ordered = 0, 0
+        ours = 0
         for text in texts:
-            files = [model.compress(text, order=order) for order in (0, ORDER)]
-            assert all(model.decompress(file) == text for file in files), "a file restores its text"
-            ours, ordered = ours + len(files[0]), ordered + len(files[1])
+            file = model.compress(text)
+            assert model.decompress(file) == text, "a file restores its text"
+            ours += len(file)
         primed = ppmd(training + held_out) - ppmd(training) if ppmd and name == "held out" else None
         report.add(
             run=model.name,
@@ -163,7 +161,6 @@ def compare_sizes(report: Report, model: Model, most_chars: int, num_messages: i
             files=len(texts),
             bytes=num_bytes,
             charrnn=ours,
-            with_order=ordered,
             bits_per_byte=8 * ours / num_bytes,
             with_model=ours + model_bytes,
             xz=sum(map(xz, texts)),
@@ -204,19 +201,14 @@ def compare_speeds(report: Report, repeats: int) -> None:
             name: value.numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()
         }
         coder = RowCoder(Stepper(config, tensors, "int8"), vocab)
-        many = [
-            (rows, ROW_CHARS, num, order)
-            for num in (1, 2)
-            if num <= len(cores)
-            for order in (0, ORDER)
-        ]
+        many = [(rows, ROW_CHARS, num) for num in (1, 2) if num <= len(cores)]
         slowest = None
-        for texts, length, num_threads, order in [
-            (rows[:1], ONE_ROW_CHARS, 1, 0),
-            (rows[:1], ROW_CHARS, 1, 0),
+        for texts, length, num_threads in [
+            (rows[:1], ONE_ROW_CHARS, 1),
+            (rows[:1], ROW_CHARS, 1),
             *many,
         ]:
-            texts, coder.order = [text[:length] for text in texts], order
+            texts = [text[:length] for text in texts]
             sampling.COMPILED_FROM = sys.maxsize if length == ONE_ROW_CHARS else 0
             sampling.UNCACHED_FROM = 0
             if cores:
@@ -228,7 +220,6 @@ def compare_speeds(report: Report, repeats: int) -> None:
                 rows=len(texts),
                 compiled=length == ROW_CHARS,
                 threads=num_threads,
-                order=order,
                 compress=rates[0],
                 decompress=rates[1],
                 over_one_row=min(rate / one for rate, one in zip(rates, slowest, strict=True)),
@@ -236,7 +227,7 @@ def compare_speeds(report: Report, repeats: int) -> None:
         if cores:
             os.sched_setaffinity(0, cores)
     for name, rate in PUBLISHED.items():
-        shape = dict.fromkeys(("rows", "compiled", "threads", "order"))
+        shape = dict.fromkeys(("rows", "compiled", "threads"))
         report.add(model=name, **shape, compress=rate, decompress=None, over_one_row=None)
 
 

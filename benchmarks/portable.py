@@ -2,7 +2,7 @@
 others, in a page too.
 
     python benchmarks/portable.py                    # a new model of 1x32, a large file of 10 MB; about 15 minutes
-    python benchmarks/portable.py --run RUN --megabytes 1 --order 4
+    python benchmarks/portable.py --run RUN --megabytes 1
 
 The files are generated, but for the source of the standard library: words of twelve scripts, code,
 tables, text with a byte order mark, characters that no alphabet has, what is no UTF-8, binary data,
@@ -239,7 +239,6 @@ def main() -> int:
         "--run", type=Path, help="a trained run; default: one of 1x32 is trained on the source"
     )
     parser.add_argument("--megabytes", type=float, default=10, help="of the large file")
-    parser.add_argument("--order", default="0", help="compress --order")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -273,7 +272,7 @@ def main() -> int:
             some = names[machine in WITHOUT_NUMBA :]
             for name in some:
                 (folder / name).symlink_to(source / name)
-            instructions = call(machine, folder, "compress", run, *some, "--order", arguments.order)
+            instructions = call(machine, folder, "compress", run, *some)
             compressed = [f"{name}.crnn" for name in names]
             same = [
                 a == b

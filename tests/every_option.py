@@ -107,7 +107,6 @@ EXAMPLES = {
     "write": {"--until": ("--until line",)},
     "serve": {"--host": ("",), "--port": ("--port 0",)},
     "compress": {
-        "--order": ("--order 2",),
         "--out": ("",),
         "--with-model": ("--with-model",),
     },

@@ -85,12 +85,11 @@ TEXT = "abba dä 語🙂 bed\r\nβ".encode() * 3 + b"\xff\x80\xe8\xaa\0"
 @settings(max_examples=15)
 @given(
     data=st.binary(max_size=60) | st.text(CHARS + "\0βz\r", max_size=40).map(str.encode),
-    order=st.integers(0, 6),
 )
 @pytest.mark.parametrize("alphabet", ALPHABETS)
-def test_any_bytes_come_back(alphabet, data, order):
+def test_any_bytes_come_back(alphabet, data):
     model = MODELS[alphabet]
-    compressed = model.compress(data, order=order)
+    compressed = model.compress(data)
     assert model.decompress(compressed) == data
     assert len(compressed) <= len(data) + 60
 
@@ -132,9 +131,9 @@ def test_bytes_without_any_order_hardly_take_more_space(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "order, cell, alphabet", [(0, "lstm", "char"), (4, "gru", "documents"), (1, "rnn", "byte")]
+    "cell, alphabet", [("lstm", "char"), ("gru", "documents"), ("rnn", "byte")]
 )
-def test_compiled_code_has_the_same_bytes(monkeypatch, order, cell, alphabet):
+def test_compiled_code_has_the_same_bytes(monkeypatch, cell, alphabet):
     compiled = pytest.importorskip("charrnn.compiled.coding", reason="numba is not installed")
     model = make_model(alphabet, cell, hidden_size=21)
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 300)
@@ -143,14 +142,14 @@ def test_compiled_code_has_the_same_bytes(monkeypatch, order, cell, alphabet):
         TEXT * 12 + random.Random(2).randbytes(400) + "語\0ba".encode() * 30,
         b"ab" * 25 + b"a",
     ]
-    expected = [model.compress(text, order=order) for text in texts]
+    expected = [model.compress(text) for text in texts]
     monkeypatch.setattr(sampling, "COMPILED_FROM", 0)
     monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
     assert (
         sampling.compiled_loop(model.generator.int8_stepper, sampling.Engine.COMPILED, "code")
         is compiled
     )
-    assert [model.compress(text, order=order) for text in texts] == expected
+    assert [model.compress(text) for text in texts] == expected
     assert [model.decompress(one) for one in expected] == texts, (
         "also where one character is left after STEPS_AT_ONCE"
     )
@@ -408,7 +407,7 @@ class CoderOfPage(RowCoder):
         symbols = ["abcd".find(chr(byte)) if byte < 0x80 else -1 - byte for byte in row]
         encoder = RangeEncoder()
         widths = np.ones(4, np.int64)
-        coding = RowCoding(encoder, symbols, size=len(row), widths=widths, order=self.order)
+        coding = RowCoding(encoder, symbols, size=len(row), widths=widths)
         while coding.num_left:
             coding.code_char(np.cumsum(self.FREQUENCIES))
         return [encoder.finish()]
@@ -419,11 +418,8 @@ def test_the_frequencies_of_the_page_on_formats_are_those_of_the_code():
         assert str(frequency) in FORMATS_PAGE
 
 
-@pytest.mark.parametrize(
-    ("text", "order"), [("6362e961", 0), ("6362636263626163", 1)], ids=["bytes", "order"]
-)
-def test_the_files_of_the_page_on_formats_are_those_of_the_code(text, order):
-    examples = re.findall(r"```\n((?:[0-9a-f]{2}\s)+)```", FORMATS_PAGE)
-    header = container.Header(bytes(range(32)), b"", order)
-    parts = container.compress(CoderOfPage(), header, io.BytesIO(bytes.fromhex(text)))
-    assert b"".join(parts) == bytes.fromhex(examples[order])
+def test_the_file_of_the_page_on_formats_is_that_of_the_code():
+    [example] = re.findall(r"```\n((?:[0-9a-f]{2}\s)+)```", FORMATS_PAGE)
+    header = container.Header(bytes(range(32)), b"")
+    parts = container.compress(CoderOfPage(), header, io.BytesIO(bytes.fromhex("6362e961")))
+    assert b"".join(parts) == bytes.fromhex(example)

@@ -29,24 +29,18 @@ AT = 3
 """Symbols done."""
 CONTEXT = 4
 """Whether the last symbol was escaped."""
-HASH = 5
-"""Hash of the last characters."""
-COUNTS = 6
-"""How often each of 65 contexts was followed by each of two kinds: 130 fields from here on."""
-NUM_FIELDS = 136
+COUNTS = 5
+"""How often each of two kinds was followed by each of them: four fields from here on."""
+NUM_FIELDS = 9
 """Number of fields."""
 
 SYMBOL_BITS = 30
 """Bits of the sum of the frequencies of all characters."""
-SLOT_BITS = 18
-"""Bits of the number of a slot."""
 # Numba compiles a function once for all arguments of type int64, but again for each Python integer.
 ALL_KINDS = np.int64(1 << 16)
 """Sum of the frequencies of two kinds."""
 ALL_BYTES = np.int64(1 << 8)
 """Number of bytes."""
-MULTIPLIER = 2654435761
-"""Factor of the hash."""
 TOP = np.uint64(1 << 56)
 """An interval below this size is enlarged by a byte."""
 ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = np.array((1, 2, 8, 16, 56), np.uint64)
@@ -162,59 +156,25 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
 @_compiled
 def _code_symbol(
     coder: Any,
-    slots: Any,
-    order: Any,
     parts: Any,
     symbol: Any,
-    place: Any,
+    decodes: Any,
+    data: Any,
+    end: Any,
 ) -> Any:
-    """Code a symbol: whether it is the one that slots (2^SLOT_BITS,) guess, or else by its part of
-    parts (V,).
-
-    `place` is whether it is decoded, and the data and their end for `_narrow`.
-    """
+    """Code a symbol by its part of parts (V,), and return it."""
     begin = np.int64(0)
     num_parts = np.int64(1) << SYMBOL_BITS
-
-    # A slot has the guessed symbol, and in three bits how often it was right.
-    slot = np.int64(coder[HASH]) >> (32 - SLOT_BITS)
-    guess = np.int64(slots[slot]) >> 3
-    count = np.int64(slots[slot]) & 7
-
-    # Whether the guess is right, by how often it was, and by what the model thinks of it.
-    is_guessed = False
-    if count:
-        context = 8 * count + (parts[guess] >> (SYMBOL_BITS - 3))
-        is_guessed = _code_kind(coder, context, int(symbol == guess), *place) == 1
-    if is_guessed:
-        symbol = guess
+    if decodes:
+        target = _target(coder, num_parts)
+        symbol = np.int64(0)
+        while begin + parts[symbol] <= target:
+            begin += parts[symbol]
+            symbol += 1
     else:
-        # The symbol by its part. A wrong guess keeps a part of one, as no part may be empty.
-        if count:
-            num_parts += 1 - parts[guess]
-            parts[guess] = 1
-        if place[0]:
-            target = _target(coder, num_parts)
-            symbol = np.int64(0)
-            while begin + parts[symbol] <= target:
-                begin += parts[symbol]
-                symbol += 1
-        else:
-            for other in range(symbol):
-                begin += parts[other]
-        _narrow(coder, begin, parts[symbol], num_parts, *place)
-
-    # Learn from the symbol, and add it to the hash.
-    if order:
-        if guess == symbol:
-            count = min(count + 1, 7)
-        else:
-            count >>= 1
-        slots[slot] = guess << 3 | count if count else symbol << 3 | 1
-
-        # So far that older characters leave the hash.
-        shifted = np.int64(coder[HASH]) << (31 + order) // order
-        coder[HASH] = np.uint64((shifted + (symbol + 1) * MULTIPLIER) & 0xFFFFFFFF)
+        for other in range(symbol):
+            begin += parts[other]
+    _narrow(coder, begin, parts[symbol], num_parts, decodes, data, end)
     return symbol
 
 
@@ -233,13 +193,13 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
 
     A row that reads END starts from the initial state (L, S, 1, H). `model` is weights, state (L,
     S, B, H), logits (B, V), the id of END or -1, the initial state, the widths (V,) of the
-    characters in bytes, the order of guesses or 0, and scratch; `rows` are coders (B, NUM_FIELDS),
-    left (B,), slots (B, 2^SLOT_BITS) of guesses, symbols, data and ends (B,). A symbol below 0 is
-    the escaped byte -1 - symbol. A row ends where its symbols have used up `left` bytes, or where
-    as many bytes as `ends` are written. Of data that is read, a row has `ends` bytes.
+    characters in bytes, and scratch; `rows` are coders (B, NUM_FIELDS), left (B,), symbols, data
+    and ends (B,). A symbol below 0 is the escaped byte -1 - symbol. A row ends where its symbols
+    have used up `left` bytes, or where as many bytes as `ends` are written. Of data that is read, a
+    row has `ends` bytes.
     """
-    weights, state, logits, end_id, initial, widths, order, scratch = model
-    coders, left, slots, symbols, data, ends = rows
+    weights, state, logits, end_id, initial, widths, scratch = model
+    coders, left, symbols, data, ends = rows
 
     # Addresses, and room that all characters use.
     vocab_size = logits.shape[1]
@@ -278,7 +238,7 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
 
                 # A character, which ends the turn of this row.
                 _count_parts(logits[row], powers, parts)
-                symbol = _code_symbol(coder, slots[row], order, parts, symbol, place)
+                symbol = _code_symbol(coder, parts, symbol, *place)
                 symbols[row, at] = ids[row] = symbol
                 left[row] -= widths[symbol]
                 break
@@ -306,9 +266,8 @@ def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
         np.zeros((1, NUM_FIELDS), np.uint64),
         whole,
         symbols,
-        symbols,
         symbols.astype(np.uint8),
         whole,
     )
-    model = (weights, state, logits, 0, state, whole, 0, scratch)
+    model = (weights, state, logits, 0, state, whole, scratch)
     return compiled.prepare_loop(LOOPS[name], (model, 0, False, rows), may_compile=may_compile)

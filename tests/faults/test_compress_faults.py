@@ -34,7 +34,7 @@ def model(gru):
 def test_files_become_compressed_ones_and_come_back(command, gru):
     for name, data in {"a.txt": TEXT, "b": b""}.items():
         Path(name).write_bytes(data)
-    ran = command("compress", gru.path, "a.txt", "b", "--order", "3")
+    ran = command("compress", gru.path, "a.txt", "b")
     assert (ran.code, ran.out) == (0, "a.txt.crnn\nb.crnn\n"), ran.err
     assert f"{len(TEXT)} bytes to {Path('a.txt.crnn').stat().st_size}" in ran.err
     assert "exists" in command("decompress", gru.path, "a.txt.crnn").err
@@ -56,7 +56,7 @@ def test_files_keep_their_permissions(command, gru):
 
 def test_the_sizes_are_printed_as_json(command, gru):
     Path("a").write_bytes(TEXT)
-    command("compress", gru.path, "a", "--order", "3")
+    command("compress", gru.path, "a")
     num_coded = Path("a.crnn").stat().st_size
     ran = command("decompress", gru.path, "a.crnn", "--force", "--json")
     printed = json.loads(ran.out)
@@ -65,7 +65,7 @@ def test_the_sizes_are_printed_as_json(command, gru):
     num_chars = len(TEXT.decode("utf-8", "replace"))
     assert printed.pop("bpc") == 8 * num_coded / num_chars
     sizes = {"bytes_in": num_coded, "bytes_out": len(TEXT)}
-    assert printed == {"file": "a.crnn", "output": "a", "order": 3, **sizes}
+    assert printed == {"file": "a.crnn", "output": "a", **sizes}
 
 
 def test_a_file_that_includes_its_model_needs_no_run(command, gru):
@@ -182,9 +182,8 @@ def assert_refused(model, damaged):
             list(container.decompress(coder, source, "a"))
 
 
-@pytest.mark.parametrize("order", [0, 2])
-def test_every_cut_and_every_flipped_bit_is_an_error(model, order):
-    whole = model.compress(TEXT[:6], order=order)
+def test_every_cut_and_every_flipped_bit_is_an_error(model):
+    whole = model.compress(TEXT[:6])
     damaged = [whole[:end] for end in range(len(whole))] + [whole + b"\0", whole + whole]
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)

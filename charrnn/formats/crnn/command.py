@@ -60,7 +60,6 @@ class _Source:
         self._file = file
         self.num_read = 0
         self.num_chars = 0
-        self.order = 0
         self.num_bytes = 0
         """Its size; 0 if it is not known."""
         if name != STREAM:
@@ -107,40 +106,31 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     return rows.RowCoder(stepper, vocab=model.vocab, separator=separator), digest
 
 
-def compressor_of(
-    model: Model, *, with_model: bool, order: int = 0
-) -> Callable[..., Iterator[bytes]]:
+def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[bytes]]:
     """Return `container.compress` for files of a model, which includes it or not.
 
-    Raises UsageError for a cell type that could compute other numbers on another machine, and for
-    an order out of range.
+    Raises UsageError for a cell type that could compute other numbers on another machine.
     """
-    if not 0 <= order <= rows.MAX_ORDER:
-        raise UsageError(
-            f"{named('order', order)} is not 1 to {rows.MAX_ORDER} characters, or 0 for no guesses."
-        )
-
     coder, digest = coder_of(model)
     # Without a model, the file is useless to whoever lacks the run; with it, small files grow many
     # times.
     packed = b""
     if with_model:
         packed = container.pack_model(model)
-    return partial(container.compress, coder, container.Header(digest, model=packed, order=order))
+    return partial(container.compress, coder, container.Header(digest, model=packed))
 
 
-def compress_text(model: Model, data: bytes, *, with_model: bool = False, order: int = 0) -> bytes:
+def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
     """Compress any bytes to those of a .crnn file: `Model.compress`.
 
-    With the same model, `decompress` restores them on every machine. With an order N up to 6, what
-    followed the last N characters before in the text is a guess of the next one. Raises UsageError
-    for another order, and for a cell type that could compute other numbers on another machine.
+    With the same model, `decompress` restores them on every machine. Raises UsageError for a cell
+    type that could compute other numbers on another machine.
 
     >>> coded = model.compress(b"What is the king to me?")
     >>> model.decompress(coded)
     """
     # The same parts as those of a file, joined in memory.
-    compressor = compressor_of(model, with_model=with_model, order=order)
+    compressor = compressor_of(model, with_model=with_model)
     return b"".join(compressor(io.BytesIO(data)))
 
 
@@ -161,7 +151,6 @@ def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCod
     # Before anything is decoded: another model makes other text of the same bytes.
     coder, digest = coder_of(model)
     container.check_model(header, digest=digest, file=name, run=model.name)
-    coder.order = header.order
     return coder
 
 
@@ -178,11 +167,6 @@ class CompressOptions(CommandOptions):
     )
     with_model: bool = option(
         False, "--with-model", "Include the model, so that nothing else is needed to decompress."
-    )
-    order: int = option(
-        0,
-        "--order N",
-        "Guess by the last 1 to 6 characters, too; try 4.",
     )
     force: bool = option(False, "--force", "Replace a file that exists.")
 
@@ -203,14 +187,9 @@ def compress(options: CompressOptions) -> None:
 
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one
     # restores the files.
-    compressor = compressor_of(
-        load_model(run, quiet=False),
-        with_model=options.with_model,
-        order=options.order,
-    )
+    compressor = compressor_of(load_model(run, quiet=False), with_model=options.with_model)
 
     def convert(source: _Source) -> Iterator[bytes]:
-        source.order = options.order
         return compressor(source, source.num_bytes)
 
     _convert(files, convert=convert, restores=False, as_json=options.json, quiet=options.quiet)
@@ -259,10 +238,6 @@ def decompress(options: DecompressOptions) -> None:
             else:
                 model = load_model(run, quiet=options.quiet)
             coders[header.digest] = _coder_for(header, model=model, name=name)
-
-        # Each file has an order of its own.
-        source.order = header.order
-        coders[header.digest].order = header.order
         return container.decompress(coders[header.digest], source, name)
 
     _convert(files, convert=restore, restores=True, as_json=options.json, quiet=options.quiet)
@@ -401,7 +376,6 @@ def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -
     return {
         "file": source.name,
         "output": target,
-        "order": source.order,
         "bytes_in": source.num_read,
         "bytes_out": written.num_bytes,
         "bpc": bpc,

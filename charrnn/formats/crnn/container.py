@@ -1,7 +1,7 @@
 """Files of a compressed text, .crnn: a header, and segments of rows, each of which is verified.
 
-    header    signature, version, SHA-256 of the model, k + 32 · order, size of the model that is
-              included (0: none), it, CRC-32
+    header    signature, version, SHA-256 of the model, k, size of the model that is included
+              (0: none), it, CRC-32
     segment   number of rows (1 to 64), the size of each row and of its coded bytes, CRC-32 of these
               numbers, then for each row its coded bytes and the CRC-32 of these, followed by its
               text
@@ -42,7 +42,7 @@ import numpy as np
 from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.formats.crnn.rows import MAX_ORDER, SYMBOL_BITS, RowCoder
+from charrnn.formats.crnn.rows import SYMBOL_BITS, RowCoder
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.portable_math import Matrix
 from charrnn.model.recurrent_state import pack
@@ -96,8 +96,6 @@ class Header(NamedTuple):
     """SHA-256 of the model."""
     model: bytes
     """The included model, as `pack_model` writes it; empty if there is none."""
-    order: int = 0
-    """Number of characters by which the next one is guessed; 0: without guesses."""
 
 
 def pack_model(model: Model) -> bytes:
@@ -288,7 +286,7 @@ def header_to_bytes(header: Header) -> bytes:
     parts = [
         START,
         header.digest,
-        bytes([SYMBOL_BITS + 32 * header.order]),
+        bytes([SYMBOL_BITS]),
         _number(len(header.model)),
         header.model,
     ]
@@ -317,8 +315,6 @@ def compress(
 
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
     """
-    # The order is part of the file, whatever the coder was used for before.
-    coder.order = header.order
     yield header_to_bytes(header)
     with task("compressing", num_bytes, unit="B") as coder.advance:
         while data := source.read(MAX_ROWS * ROW_BYTES):
@@ -407,14 +403,14 @@ class _Reader:
         # What cannot be is refused before as many bytes are read.
         self._seen = start
         digest = self.take(32, what)
-        order, bits = divmod(self.take(1, what)[0], 32)
+        [num_bits] = self.take(1, what)
         model_size = self.number(what)
-        if bits != SYMBOL_BITS or order > MAX_ORDER or model_size > MAX_MODEL:
+        if num_bits != SYMBOL_BITS or model_size > MAX_MODEL:
             raise self.damaged(f"{what} has changed")
 
         model = self.take(model_size, "the model that it includes")
         self.check(what)
-        return Header(digest, model=model, order=order)
+        return Header(digest, model=model)
 
     def segment(self, num_before: int) -> list[_Block]:
         """Return the next blocks; none at the end. Raises DataError for a damaged table and for a

@@ -4,8 +4,7 @@ every machine.
 A text is cut into rows, which are coded side by side, each from the initial state. A row is a
 sequence of symbols: characters of the alphabet, which cost what the model finds likely, and escaped
 bytes, for everything else. Before each symbol stands its kind, whose frequencies are counted as the
-row goes on. With an order N, a guess is made of each character, the one that followed the last N
-before; whether it is right is such a kind, too.
+row goes on.
 
 No logarithm or softmax of floating-point numbers decides anything: logits with exact sums become
 weights by an exact exp, and those become integer frequencies (`frequencies`). The coder is a range
@@ -19,7 +18,6 @@ Shapes: B rows, N symbols of the longest row, M bytes of the longest coded one, 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -51,14 +49,6 @@ BYTE_BITS = 8
 """The same of escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
-MAX_ORDER = 6
-"""Characters of a context at most."""
-SLOT_BITS = 18
-"""Bits of the number of the slot in which the guess after a context is kept."""
-MOST_COUNTED = 7
-"""The count of a guess at most."""
-MULTIPLIER = 2654435761
-"""Of the hash of a context: 2^32 divided by the golden ratio (Knuth 1973)."""
 TOP = 1 << 56
 """An interval below this size is enlarged by a byte."""
 MASK = (1 << 64) - 1
@@ -178,46 +168,6 @@ class RangeDecoder:
         return symbol
 
 
-class _Guesses:
-    """What followed each context of `order` characters in a row: a guess of the next one."""
-
-    def __init__(self, order: int) -> None:
-        self._order = order
-        # A character leaves the hash of 32 bits after `order` shifts.
-        self._shift = -(-32 // order) if order else 0
-        self._hash = 0
-        self._slots = defaultdict[int, tuple[int, int]](lambda: (0, 0))
-        """By slot the guess, and how often it was right; 0 for no guess."""
-
-    def next(self) -> tuple[int, int]:
-        """Return the guess of the next character, and its count."""
-        return self._slots[self._slot()]
-
-    def update(self, symbol: int) -> None:
-        """Count a character as right or wrong, and add it to the context."""
-        if not self._order:
-            return
-
-        # A guess that was often right survives some mistakes; the count tells how far to trust it.
-        guess, count = self.next()
-        if guess == symbol:
-            count = min(count + 1, MOST_COUNTED)
-        else:
-            count //= 2
-        if count == 0:
-            guess = symbol
-            count = 1
-        self._slots[self._slot()] = (guess, count)
-
-        # Id 0 must change the hash, too.
-        hashed = (self._hash << self._shift) + (symbol + 1) * MULTIPLIER
-        self._hash = hashed & 0xFFFFFFFF
-
-    def _slot(self) -> int:
-        # The leading bits of a product are the well mixed ones (Knuth 1973).
-        return self._hash >> (32 - SLOT_BITS)
-
-
 class RowCoding:
     """Codes a row: encodes its symbols, or decodes as many as it has, for which none are needed."""
 
@@ -228,7 +178,6 @@ class RowCoding:
         *,
         size: int,
         widths: NDArray[np.int64],
-        order: int,
     ) -> None:
         """Start a row of `size` bytes; a character of the alphabet has `widths` (V,) of them."""
         self.symbols: list[int] = []
@@ -238,10 +187,9 @@ class RowCoding:
         self._coder = coder
         self._given = iter(symbols)
         self._widths = widths
-        self._guesses = _Guesses(order)
         self._is_escaped = False
-        self._counts = defaultdict[int, list[int]](lambda: [0, 0])
-        """How often each of two kinds followed its context."""
+        self._counts = ([0, 0], [0, 0])
+        """How often a character and an escaped byte followed a character, and an escaped byte."""
 
     def code_char(self, ends: NDArray[np.int64]) -> int:
         """Code the next character, of the intervals that `ends` gives, and the escaped bytes before
@@ -249,45 +197,23 @@ class RowCoding:
         while self.num_left > 0:
             # A decoder has none: what it passes on is not used.
             symbol = next(self._given, 0)
-            self._is_escaped = self._code_kind(int(self._is_escaped), symbol < 0)
+            self._is_escaped = self._code_kind(symbol < 0)
             if self._is_escaped:
                 self.symbols.append(-1 - self._coder.code(BYTE_ENDS, -1 - symbol))
                 self.num_left -= 1
                 continue
 
-            # Guesses are made of characters of the alphabet, from them alone.
-            symbol = self._code_guessed(ends, symbol)
-            self._guesses.update(symbol)
+            symbol = self._coder.code(ends, symbol)
             self.symbols.append(symbol)
             self.num_left -= int(self._widths[symbol])
             return symbol
         return 0
 
-    def _code_guessed(self, ends: NDArray[np.int64], symbol: int) -> int:
-        """Code whether the guess is right, if there is one, and the character if it is not."""
-        guess, count = self._guesses.next()
-        if count == 0:
-            return self._coder.code(ends, symbol)
-
-        # How likely the guess is to be right depends on how often it was, and on what the model
-        # gives it: the context has three bits of that.
-        part = int(ends[guess])
-        if guess > 0:
-            part -= int(ends[guess - 1])
-        # Contexts 0 and 1 are those of escaped bytes.
-        context = 8 * count + (part >> (SYMBOL_BITS - 3))
-        if self._code_kind(context, symbol == guess):
-            return guess
-
-        # A wrong guess keeps one part, so that no interval is empty.
-        others = np.append(ends[:guess], ends[guess:] - (part - 1))
-        return self._coder.code(others, symbol)
-
-    def _code_kind(self, context: int, kind: bool) -> bool:
-        """Code one of two kinds, by how often each followed its context before (Krichevsky &
-        Trofimov 1981)."""
+    def _code_kind(self, kind: bool) -> bool:
+        """Code whether a symbol is escaped, by how often one was after the same kind before
+        (Krichevsky & Trofimov 1981)."""
         # (ones + 1/2) / (zeros + ones + 1) in whole numbers, and never nothing.
-        counts = self._counts[context]
+        counts = self._counts[int(self._is_escaped)]
         zeros, ones = counts
         share = ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2)
         ends = (max(1, share), 1 << KIND_BITS)
@@ -304,8 +230,6 @@ class RowCoder:
     def __init__(self, stepper: Stepper, vocab: Vocab, separator: str = END) -> None:
         """Take a stepper of precision `int8`, and what is END in a text (`separator_of`)."""
         self.stepper = stepper
-        self.order = 0
-        """Number of characters by which the next one is guessed; 0: without guesses."""
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
         self._num_coded = 0
@@ -431,7 +355,6 @@ class RowCoder:
                 symbols=map(int, given),
                 size=size,
                 widths=self.widths,
-                order=self.order,
             )
             codings.append(coding)
 
@@ -517,15 +440,9 @@ class RowCoder:
             fields[:, compiled.LOW] = data[:, :8].copy().view(">u8")[:, 0]
             fields[:, compiled.NUM_BYTES] = 8
 
-        # A megabyte for each row, which rows without guesses don't need.
-        num_slots = 1
-        if self.order:
-            num_slots = 1 << SLOT_BITS
-        slots = np.zeros((num_rows, num_slots), np.int32)
-
         # The parts of an array are views: compiled code writes to the whole ones.
         num_parts = min(num_cores(), num_rows)
-        arrays = (fields, left, slots, symbols, data, ends)
+        arrays = (fields, left, symbols, data, ends)
         parts = [np.array_split(array, num_parts) for array in arrays]
 
         # The order of these is that of the arguments of the compiled function.
@@ -545,7 +462,6 @@ class RowCoder:
                 end_id,
                 initial,
                 self.widths,
-                self.order,
                 scratch,
             )
             jobs.append((model, STEPS_AT_ONCE, decodes, rows))

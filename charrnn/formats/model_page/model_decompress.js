@@ -6,7 +6,6 @@
 const SIGNATURE = [0x89, 0x43, 0x52, 0x4e, 0x4e, 0x0d, 0x0a], FORMAT = 2;
 const MAX_ROWS = 64, LARGEST_ROW = 262147, LARGEST_MODEL = 1073741824;  // rows of a segment; bytes
 const SYMBOL_BITS = 30, ALL_KINDS = 1 << 16, ALL_BYTES = 1 << 8;  // of the sum of frequencies; sums of two kinds, of bytes
-const MAX_ORDER = 6, SLOT_BITS = 18, MOST_COUNTED = 7, NUM_CONTEXTS = 65, MULTIPLIER = 2654435761;  // of guesses
 const TOP = 1n << 56n, LARGEST = (1n << 64n) - 1n;  // an interval below TOP is enlarged by a byte
 
 const CRC_OF_BYTE = Int32Array.from({length: 256}, (_, crc) => {
@@ -62,8 +61,7 @@ class Parts {
     const version = data[this.at];
     if (this.at < data.length && version !== FORMAT) throw new Error(`${name} has version ${version} of the format, or is damaged: this page reads version ${FORMAT}.`);
     const [, ...digest] = this.take(33, what), [bits] = this.take(1, what), size = this.number(what);
-    this.order = bits >> 5;
-    if (size > LARGEST_MODEL || bits !== SYMBOL_BITS + 32 * this.order || this.order > MAX_ORDER) throw this.damaged(`${what} has changed`);
+    if (size > LARGEST_MODEL || bits !== SYMBOL_BITS) throw this.damaged(`${what} has changed`);
     this.take(size, "the model that it includes");
     this.check(what);
     const found = digest.map(byte => byte.toString(16).padStart(2, "0")).join("");
@@ -126,19 +124,19 @@ class RowDecoder {
   }
 
   // Return the bytes of a row; yield how many coded bytes have been read, after each character.
-  *decode(coded, size, order) {
+  *decode(coded, size) {
     const {network, bytes} = this, state = this.state.slice(), logits = this.logits.slice();
     const weights = new Float64Array(logits.length), parts = new Int32Array(logits.length);
     const decoder = new RangeDecoder(coded), text = new Uint8Array(size + 4);  // a damaged row can end in the middle of a character
-    const counts = Array.from({length: NUM_CONTEXTS}, () => [0, 0]);  // how often each of two kinds followed each context
-    const slots = new Int32Array(order ? 1 << SLOT_BITS : 1), kindAfter = context => {
+    const counts = [[0, 0], [0, 0]];  // how often each of two kinds followed each of them
+    const kindAfter = context => {
       const [zeros, ones] = counts[context], share = Math.max(1, Math.floor((2 * ones + 1) * ALL_KINDS / (2 * (zeros + ones) + 2)));
       const kind = decoder.target(ALL_KINDS) < share ? 1 : 0;
       counts[context][kind]++;
       decoder.take(...kind ? [0, share] : [share, ALL_KINDS - share]);
       return kind;
     };
-    let last = 0, at = 0, hash = 0;
+    let last = 0, at = 0;
     while (at < size) {
       last = kindAfter(last);
       if (last) {
@@ -146,20 +144,10 @@ class RowDecoder {
         decoder.take(byte, 1);
       } else {
         countParts(logits, weights, parts);
-        const slot = hash >>> 32 - SLOT_BITS, guess = slots[slot] >> 3;
-        let id = guess, count = slots[slot] & 7;
-        if (!count || !kindAfter(8 * count + (parts[guess] >> SYMBOL_BITS - 3))) {
-          let begin = 0, numParts = 2 ** SYMBOL_BITS;
-          if (count) [numParts, parts[guess]] = [numParts - parts[guess] + 1, 1];  // a wrong guess keeps one part
-          const target = decoder.target(numParts);
-          for (id = 0; begin + parts[id] <= target; id++) begin += parts[id];
-          decoder.take(begin, parts[id]);
-        }
-        if (order) {
-          count = guess === id ? Math.min(count + 1, MOST_COUNTED) : count >> 1;
-          slots[slot] = count ? guess << 3 | count : id << 3 | 1;
-          hash = Math.imul(hash, 2 ** Math.ceil(32 / order)) + Math.imul(id + 1, MULTIPLIER) >>> 0;
-        }
+        const target = decoder.target(2 ** SYMBOL_BITS);
+        let id = 0, begin = 0;
+        for (; begin + parts[id] <= target; id++) begin += parts[id];
+        decoder.take(begin, parts[id]);
         text.set(bytes[id], at);
         at += bytes[id].length;
         network.step(id, state, logits);
@@ -181,7 +169,7 @@ function* decompress(network, model, name, data) {
       const block = `block ${inWords(rows.length + 1)}`, coded = file.take(numCoded, block), before = file.at - numCoded, crc = file.crc(block);
       let row = coded;
       if (numCoded < size) {
-        const steps = decoder.decode(coded, size, file.order);
+        const steps = decoder.decode(coded, size);
         let step;
         while (!(step = steps.next()).done) yield before + step.value;
         row = step.value;
