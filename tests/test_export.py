@@ -159,13 +159,6 @@ def test_a_png_is_twice_as_large_as_its_picture(monkeypatch):
         to_png('<svg width="8000" height="8000">')
 
 
-def test_letters_that_no_font_has_are_named(monkeypatch):
-    # Of these, only Latin and Greek letters have pixels of their own.
-    monkeypatch.setattr(svg, "_pixels_of", lambda letter: letter if letter in "aβγ" else "box")
-    picture = to_svg([Text("a βγ हिन्दी שָׁלוֹם 👩🏽")])
-    assert svg._undrawn(picture) == ["Hebrew (ו)", "Devanagari (द)", "Woman (👩)"]
-
-
 @pytest.mark.parametrize(("text", "num_columns"), [("שָׁלוֹם", [1, 1, 1, 1]), ("مرحبا", [1] * 5)])
 def test_letters_from_right_to_left_stand_on_their_colours(text, num_columns):
     root = ElementTree.fromstring(to_svg([heat_map(f"ab {text}")]))

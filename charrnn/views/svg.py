@@ -7,10 +7,9 @@ pixels.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
-from html import escape, unescape
+from html import escape
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +24,6 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
 from charrnn.errors import UsageError
-from charrnn.system.progress import warn
 from charrnn.views.theme import (
     BACKGROUND_VARIABLE,
     BLOCKS,
@@ -342,8 +340,8 @@ ZOOM = 2.0
 
 
 def to_png(svg: str) -> bytes:
-    """Rasterize an SVG of `to_svg`, and warn of letters that no font has. Raises UsageError for a
-    picture too large, or where there is no font at all."""
+    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or where there is no
+    font at all."""
     import resvg_py
 
     # The first two are those of the whole picture.
@@ -363,52 +361,20 @@ def to_png(svg: str) -> bytes:
             " as the package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of"
             " the viewer."
         )
-    missing = _undrawn(svg)
-    if missing:
-        warn(
-            f"no font on this machine has {', '.join(missing)}: the .png shows empty boxes. Install"
-            " one, or export a .svg, which is drawn with the fonts of the viewer"
-        )
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=ZOOM))
-
-
-def _undrawn(svg: str) -> list[str]:
-    """Return the first words of the names of the letters in a picture that no font has: Thai,
-    Hebrew, CJK, …"""
-    # What is drawn, without tags and the style sheet.
-    text = unescape(re.sub("<style>.*?</style>|<[^>]*>", "", svg))
-    undrawn = _pixels_of(NO_LETTER)
-    scripts: dict[str, str] = {}
-    for letter in sorted(set(text)):
-        # One letter tells of its script, of which there may be thousands. Marks draw no pixels of
-        # their own.
-        script = unicodedata.name(letter, "").partition(" ")[0]
-        if letter.isascii() or not script or cell_len(letter) == 0:
-            continue
-        if script not in scripts and _pixels_of(letter) == undrawn:
-            scripts[script] = f"{script.capitalize()} ({letter})"
-    return list(scripts.values())
-
-
-NO_LETTER = "\u0378"
-"""A code point that no font draws: Unicode has no character there."""
 
 
 @cache
 def _has_font() -> bool:
     """Return whether drawing a letter changes any pixel."""
-    return _pixels_of("M") != _pixels_of("")
-
-
-def _pixels_of(letter: str) -> bytes:
     import resvg_py
 
-    # Twice the size of the letter, so that no part of it is cut.
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
-        f'<text x="5" y="30" font-size="20" font-family="{FONTS}">{letter}</text></svg>'
+    around = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" font-family="{FONTS}">'
+        '<text y="30">{}</text></svg>'
     )
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg))
+    letter, nothing = (resvg_py.svg_to_bytes(svg_string=around.format(one)) for one in "M ")
+    return bytes(letter) != bytes(nothing)
 
 
 DRAWING_PAGE = Path(__file__).with_name("svg_drawing.html")

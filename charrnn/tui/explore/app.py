@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
@@ -24,8 +22,7 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.findings import CellFindings, CellPassage, CellScore
-from charrnn.cells.passages import extreme_passages, number_sentences, read_passages
+from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.streams import printable, with_flags
 from charrnn.model.cell_type_registry import cell_type
@@ -34,7 +31,6 @@ from charrnn.tui.explore import state
 from charrnn.tui.explore.state import (
     ALL,
     BEST,
-    CellIndex,
     Clamp,
     Exploration,
     TracedText,
@@ -55,7 +51,7 @@ from charrnn.tui.full_screen import (
     bind_all,
     one_line,
 )
-from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
+from charrnn.views.cell_page import page_pictures, summary_pictures
 from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import Scale, all_visible, block, palette_of, shown_character
 
@@ -183,22 +179,6 @@ class Legible:
             yield Segment(text, style and style + Style(dim=False), control)
 
 
-def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ...]:
-    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over
-    it."""
-    # The same seed as for the scored text: equal values are taken in the same way.
-    drawn = np.random.default_rng(0).permutation(len(values))
-    sentences = number_sentences(text)
-    # float16, as `visualize` keeps values: both choose the same passages.
-    places = list(
-        extreme_passages(values.astype(np.float16), text=text, sentences=sentences, drawn=drawn)
-    )
-
-    # Every passage with the full values, not with the rounded ones that chose it.
-    of_places = [values[place.begin : place.end] for place in places]
-    return read_passages(text, places=places, values=of_places)
-
-
 class CellScreen(FullScreen):
     """A title, a summary that stays, and pictures to scroll through, which arrive one after the
     other."""
@@ -234,7 +214,7 @@ class CellScreen(FullScreen):
 
         # What is known at once.
         self.put("caption", caption_of(exploration))
-        self._draw([], self._early_pictures(cell))
+        self._draw([], [])
         self.query_one("#pictures").scroll_home(animate=False)
 
         # The rest follows from a thread; each part is drawn with those before it.
@@ -244,17 +224,6 @@ class CellScreen(FullScreen):
                 job.pause()
 
         explorer.measure(PAGE, measure, self.say)
-
-    def _early_pictures(self, cell: CellIndex) -> list[RenderableType]:
-        """Draw the passages of the text of the browser, if it was read: to read the one that is
-        scored takes longer."""
-        given = self.app.browser.given
-        values = given.values(cell)
-        if values is None:
-            return []
-        where = f"Where cell {cell_name(cell)} is high and low"
-        title = f"{where} in the first {len(values):,} characters"
-        return passages_pictures(title, passages_in(given.text, values))
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         is_plain = self.app.no_color

@@ -40,18 +40,15 @@ from charrnn.tui.full_screen import (
 )
 from charrnn.tui.write import continuations as assistant
 from charrnn.tui.write import drafts
-from charrnn.views.theme import visible
 
 _BASE = 0x100000
-"""Start of plane 16, which is private use as a whole."""
+"""Start of plane 16, which is private use as a whole: a terminal draws a box."""
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 """Control characters except a tab and a newline; line separators; marks that change the direction
 of the text; lone surrogates, which no terminal can be sent."""
 _PRIVATE = re.compile("[\U00100000-\U0010ffff]")
-_NARROW = "␦"
-"""Mark of a character whose own mark would be wider than one column."""
 OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
 """Keys that belong to the continuations while they are shown."""
 MAX_UNDO = 1000
@@ -125,20 +122,6 @@ def hide_copied(text: str) -> str:
 def reveal(text: str) -> str:
     """Return the text that `hide` was given."""
     return _PRIVATE.sub(lambda match: chr(ord(match[0]) - _BASE), text)
-
-
-def marks(text: str) -> str:
-    """Return what is drawn for a text from `hide`: a mark of one column for each character that was
-    replaced."""
-    return _PRIVATE.sub(_mark, text)
-
-
-def _mark(match: "re.Match[str]") -> str:
-    # The editor counts one column for each character, so its mark must have one.
-    mark = visible(chr(ord(match[0]) - _BASE))
-    if len(mark) != 1:
-        return _NARROW
-    return mark
 
 
 class Editor(TextArea):
@@ -225,10 +208,6 @@ class Editor(TextArea):
         """Make the change again that was taken back."""
         self._forget_text()
         super().redo()
-
-    def get_line(self, line_index: int) -> Text:
-        """Return a line with marks for what a terminal would interpret."""
-        return Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
