@@ -373,7 +373,8 @@ def _has_font() -> bool:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" font-family="{FONTS}">'
         '<text y="30">{}</text></svg>'
     )
-    letter, nothing = (resvg_py.svg_to_bytes(svg_string=around.format(one)) for one in "M ")
+    letter = resvg_py.svg_to_bytes(svg_string=around.format("M"))
+    nothing = resvg_py.svg_to_bytes(svg_string=around.format(""))
     return bytes(letter) != bytes(nothing)
 
 
