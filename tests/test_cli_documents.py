@@ -91,33 +91,67 @@ def test_a_loop_is_compiled_only_when_a_document_is_long(command, chain, monkeyp
     assert Engine.COMPILED not in asked
 
 
-def test_new_documents_are_counted(command, names):
-    command(
-        "train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16, "--quiet"
-    )
-    call = ("sample", "--count", 12, "--seed", 0, "--novelty")
+@pytest.fixture
+def trained(command, names):
+    """A run of documents that has hardly learned, and its training documents."""
+    line = ("train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16)
+    command(*line, "--quiet")
+    training = charrnn.load().read_parts()[0]
+    return set(str(training[: len(training)]).split(END)[:-1])
+
+
+@pytest.mark.trained
+def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained):
+    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count")
+    drawn = command(*call, 400).out.splitlines()
+    kept = [text for text in dict.fromkeys(drawn) if text not in trained]
+    found = command(*call, 20, "--unique", "--new")
+    assert found.out.splitlines() == kept[:20]
+    num_drawn = drawn.index(kept[19]) + 1
+    assert f"20 of {num_drawn} texts that were drawn" in found.err
+    objects = as_json(command(*call, 20, "--unique", "--new", "--json"))
+    assert [entry["text"] for entry in objects] == kept[:20]
+
+
+@pytest.mark.trained
+def test_new_documents_are_counted(trained):
     model = charrnn.load()
-    training = model.held_out("validation").corpus.text(0, model.held_out("validation").begin)
-    assert isinstance(training, str)
-    known = set(training.split(END)[:-1])
-    objects = as_json(command(*call, "--json"))
-    # By a naive comparison with the set of all training documents.
-    assert [entry["is_new"] for entry in objects] == [
-        entry["text"] not in known for entry in objects
-    ]
-    assert command(*call).out == command(*call[:-1]).out
-    novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0]])
+    first, second, *_ = sorted(trained)
+    novelty = model.document_novelty(["Xyz", first, second, first])
     assert novelty.is_new == (True, False, False, False)
-    assert (
-        novelty.num_new,
-        novelty.num_distinct,
-    ) == (1, 3)
-    # The typed beginning is part of the document.
-    first = min(known)
-    primed = as_json(
-        command("sample", "--count", 1, "--novelty", "--prime", first[:-1], "--temp", 0, "--json")
-    )
-    assert primed[0]["is_new"] == (first[:-1] + primed[0]["text"] not in known)
+    assert (novelty.num_new, novelty.num_distinct) == (1, 3)
+
+
+@pytest.mark.trained
+def test_samples_are_accepted_with_their_prime(trained):
+    model = charrnn.load()
+    known = min(trained)
+    accept = model.new_documents()
+    assert [accept(known), accept(known + "x")] == [False, True]
+    asked = []
+
+    def is_long(text):
+        asked.append(text)
+        return len(text) > 4
+
+    texts = model.samples(9, prime="Be", length=20, seed=1, accept=is_long)
+    assert [text.text for text in texts] == [text[2:] for text in asked if len(text) > 4]
+    assert all(text.startswith("Be") for text in asked)
+
+
+def test_no_text_is_left_that_is_different(command, chain, monkeypatch):
+    monkeypatch.setattr("charrnn.generation.generator.MOST_REJECTED", 7)
+    call = ("sample", chain("lines"), "--count", 2, "--seed", 0, "--unique", "--top-k", 1)
+    ran = command(*call)
+    assert (ran.code, ran.out) == (2, "abcde\n")
+    assert "--count is 2, and after 1 text the next 7 were left out" in ran.err
+
+
+def test_only_a_model_of_documents_writes_new_ones(command, tmp_path):
+    run = build_chain(tmp_path / "plain-001", "\nabcde")
+    ran = command("sample", str(run), "--new")
+    assert ran.code == 2
+    assert "plain-001 was not trained on documents" in ran.err
 
 
 def test_whole_documents_are_split(names):

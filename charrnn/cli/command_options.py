@@ -54,16 +54,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--no-repeat", without="--beam"),
         # A search draws nothing at random.
         Rule(
-            f"{_DRAWS} --export --no-copy",
+            f"{_DRAWS} --export --no-copy --unique --new",
             beside="--beam",
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         # Colours have one meaning at a time, and JSON has none.
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
-        Rule("--color --export", beside="--count --json"),
+        Rule("--color --export", beside="--count --json --unique --new"),
+        Rule("--unique --new --count", beside="--novelty", why="which shows one text"),
         # What is measured or changed of one model has no meaning for several.
-        Rule("--adapt --clamp --novelty --no-copy", beside="--mix"),
+        Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),
     ),
     "train": (
         Rule(

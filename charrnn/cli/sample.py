@@ -111,6 +111,16 @@ class SampleCommandOptions(CommandOptions):
         help="Number of samples; with --beam: print the N best texts.",
         shown_default="1",
     )
+    unique: bool = option(
+        False, flags="--unique", help="Draw again what was drawn before.", panel=COPIES
+    )
+    new: bool = option(
+        False,
+        flags="--new",
+        help="Draw again what is a document of the training text.",
+        panel=COPIES,
+        needs="reports",
+    )
     no_copy: int | None = option(
         None,
         flags="--no-copy N",
@@ -122,8 +132,7 @@ class SampleCommandOptions(CommandOptions):
     novelty: bool = option(
         False,
         flags="--novelty",
-        help="Mark copies of the training text, and print their share; with --count, of whole"
-        " documents.",
+        help="Mark copies of the training text, and print their share.",
         panel=COPIES,
         needs="reports",
     )
@@ -177,16 +186,17 @@ def _draw(
         on_cut=output.count_cut,
     )
 
-    # Novelty comes first: --count and --json change what it prints, too.
+    # Novelty comes first: --json changes what it prints, too.
     count = options.count
-    if options.novelty and count is None:
+    if options.novelty:
         output.show_novelty(drawing)
-    elif options.novelty and count is not None:
-        output.show_new_documents(count, drawing)
     elif len(temperatures) > 1:
         output.show_temperatures(temperatures, drawing)
-    elif options.json or count is not None:
-        output.show_samples(1 if count is None else count, drawing)
+    elif options.json or count is not None or options.unique or options.new:
+        accept = output.first.new_documents() if options.new else None
+        output.show_samples(
+            1 if count is None else count, drawing, unique=options.unique, accept=accept
+        )
     elif options.export is not None:
         output.export_values(drawing, options.export)
     elif options.cell is not None:
@@ -268,6 +278,8 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
         "--color": options.cell is not None,
         "--export": options.export is not None,
         "--novelty": options.novelty,
+        "--unique": options.unique,
+        "--new": options.new,
     }
     for flag, is_given in beside.items():
         if draws_several and is_given:
@@ -315,9 +327,6 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     # What depends on whether the model writes documents.
     first = arguments.load_model(options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
-    if options.novelty and options.count is not None and not writes_documents:
-        whose = "of a beam search, and of a run that was not trained on documents"
-        raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
 
     length = options.length
     if length is None:  # A search keeps all its texts.

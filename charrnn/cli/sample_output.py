@@ -22,11 +22,12 @@ from charrnn.cli.streams import (
 )
 from charrnn.errors import counted
 from charrnn.generation.generated import GeneratedText
+from charrnn.generation.generator import Accept
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.writing import Piece, find_loop
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, task
-from charrnn.text.documents import END, separator_of
+from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
 if TYPE_CHECKING:
@@ -126,20 +127,42 @@ class SampleOutput:
             Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), export
         )
 
-    def show_samples(self, count: int, options: SampleOptions) -> None:
-        """Print several texts: as JSON objects, or as the documents of a file are parted."""
+    def show_samples(
+        self,
+        count: int,
+        options: SampleOptions,
+        *,
+        unique: bool = False,
+        accept: Accept | None = None,
+    ) -> None:
+        """Print several texts: as JSON objects, or as the documents of a file are parted.
+
+        Of texts that are `unique`, or that `accept` takes, stderr says how many were drawn.
+        """
         generator = self.model.generator
         ends_line = self.model.config.end_id is not None
+        num_drawn = 0
+
+        def count_drawn(text: str) -> bool:
+            nonlocal num_drawn
+            num_drawn += 1
+            return accept is None or accept(text)
+
+        choosing: dict[str, Any] = {}
+        if unique or accept is not None:
+            choosing = {"unique": unique, "accept": count_drawn}
 
         # Each text as it is drawn, and each object once its text is whole.
         with self._drawing(options, count, is_streamed=True) as options:
             if self.show_as_json:
-                for text in generator.iter_samples(count, options):
+                for text in generator.iter_samples(count, options, **choosing):
                     print_json(self._as_json(text))
-                return
-            for index, chunks in enumerate(generator.write_each(count, options)):
-                before = [separator(self.model, index=index, count=count), self.typed]
-                write(chain(before, _begun(chunks)), ends_line=ends_line)
+            else:
+                for index, chunks in enumerate(generator.write_each(count, options, **choosing)):
+                    before = [separator(self.model, index=index, count=count), self.typed]
+                    write(chain(before, _begun(chunks)), ends_line=ends_line)
+        if choosing and not self.quiet:
+            write_aside(f"{count:,} of {counted(num_drawn, 'text')} that were drawn")
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
@@ -159,30 +182,6 @@ class SampleOutput:
         with self._drawing(options) as options:
             text = self.model.generator.sample(options)
         self._write_novelty(text)
-
-    def show_new_documents(self, count: int, options: SampleOptions) -> None:
-        """Print several documents, mark those that are also in the training text, and print how
-        many are new."""
-        with self._drawing(options, count) as options:
-            texts = [*self.model.generator.iter_samples(count, options)]
-
-        # Of a prime of several documents, only the last one is continued.
-        beginning = (_decoded(self.prime) or "").rpartition(END)[2]
-        novelty = self.reference.compare_documents([beginning + text.text for text in texts])
-
-        for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
-            if self.show_as_json:
-                print_json(self._as_json(text) | {"is_new": is_new})
-                continue
-            # The mark is for a person; a file has the documents alone.
-            mark = ""
-            if sys.stdout.isatty() and not is_new:
-                mark = "  (in the training text)"
-            before = separator(self.model, index=index, count=count)
-            write([before, self.typed, text.text, mark], ends_line=True)
-        if not self.show_as_json:
-            sys.stdout.flush()
-            result_console(stderr=True).print(*novelty.view())
 
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far

@@ -3,7 +3,7 @@ ahead. Without torch."""
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
+from charrnn.errors import CheckpointError, DataError, UsageError, check_range, counted, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
@@ -43,7 +43,7 @@ from charrnn.generation.writing import (
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.display import RecordList
-from charrnn.text.documents import separator_of
+from charrnn.text.documents import END, separator_of
 from charrnn.text.vocab import Vocab
 
 MAX_ROWS = 256
@@ -51,11 +51,18 @@ MAX_ROWS = 256
 GROUP_CHARS = 2_000_000
 """Characters of several texts that are drawn together at most, unless one text alone is longer.
 They are kept until the texts before them are handed over: about 10 bytes each."""
+MOST_REJECTED = 1_000
+"""Texts in a row that may be left out, before it is an error: where one of a hundred is accepted,
+that happens once in 20,000 texts."""
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not
 finite."""
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
+
+
+Accept = Callable[[str], bool]
+"""Says whether a drawn text is kept: the text with its prime."""
 
 
 def fresh_seed() -> int:
@@ -208,51 +215,90 @@ class Generator:
         return next(self.iter_samples(1, options))
 
     def iter_samples(
-        self, count: int, options: SampleOptions, *, temperatures: Sequence[float] = ()
+        self,
+        count: int,
+        options: SampleOptions,
+        *,
+        temperatures: Sequence[float] = (),
+        unique: bool = False,
+        accept: Accept | None = None,
     ) -> Iterator[GeneratedText]:
         """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one
         text.
 
         Text i is the same however many there are: that which `sample` draws with its seed
         (`sampling.seed_of_text`). With `temperatures`, yield a text for each of
-        them instead, all by the same random numbers. Raises UsageError for a `count` out of range,
-        when the first text is asked for.
+        them instead, all by the same random numbers. With `unique` all are different, and with
+        `accept` it has returned True for all of them, each with its prime: others are left out.
+        Raises UsageError for a `count` out of range, when the first text is asked for, and after
+        `MOST_REJECTED` texts in a row that are left out.
         """
         options = _with_seed(options)
 
         # Either the temperatures differ or the seeds.
-        variants = [replace(options, temperature=temperature) for temperature in temperatures]
-        num_rows = self._num_rows(options, count)
-        if not temperatures:
-            seeds = _seeds_of_texts(count, options)
-            if num_rows > 1:
-                yield from self._write_texts(options, seeds=seeds, num_rows=num_rows)
-                return
-            variants = [replace(options, seed=seed) for seed in seeds]
-        for variant in variants:
-            text = WrittenText(
-                stream=self._text_stream(variant), seed=_seed(variant), length=variant.length
-            )
-            yield write_whole(self._draw(variant), text)
+        if temperatures:
+            for temperature in temperatures:
+                yield self._write_alone(replace(options, temperature=temperature))
+            return
+        seeds = _seeds_of_texts(count, options)
+        if unique or accept is not None:
+            seeds = _seeds_of_texts(count * MOST_REJECTED, options)
 
-    def write_each(self, count: int, options: SampleOptions) -> Iterator[Iterator[str]]:
+        beginning = beginning_of(options.prime)
+        seen = set[str]()
+        num_left = count
+        num_rejected = 0
+        for text in self._iter_seeds(seeds, options, count):
+            is_accepted = accept is None or accept(beginning + text.text)
+            if is_accepted and text.text not in seen:
+                yield text
+                num_left -= 1
+                num_rejected = 0
+            else:
+                num_rejected += 1
+            if unique:
+                seen.add(text.text)
+
+            if num_left == 0:
+                return
+            if num_rejected == MOST_REJECTED:
+                raise UsageError(
+                    f"{named('count')} is {count:,}, and after {counted(count - num_left, 'text')}"
+                    f" the next {MOST_REJECTED:,} were left out. Ask for fewer, or raise"
+                    f" {named('temperature')}."
+                )
+
+    def _iter_seeds(
+        self, seeds: Sequence[int], options: SampleOptions, count: int
+    ) -> Iterator[GeneratedText]:
+        """Yield the text of each seed, of which about `count` are asked for."""
+        num_rows = self._num_rows(options, count)
+        if num_rows > 1:
+            return self._write_texts(options, seeds=seeds, num_rows=num_rows)
+        return (self._write_alone(replace(options, seed=seed)) for seed in seeds)
+
+    def _write_alone(self, options: SampleOptions) -> GeneratedText:
+        text = WrittenText(
+            stream=self._text_stream(options), seed=_seed(options), length=options.length
+        )
+        return write_whole(self._draw(options), text)
+
+    def write_each(
+        self, count: int, options: SampleOptions, **choosing: Any
+    ) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
 
-        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its
-        chunks before asking for the next text.
+        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk, unless it must
+        be whole to be chosen (`unique`, `accept`); use up its chunks before asking for the next.
         """
         options = _with_seed(options)
-        seeds = _seeds_of_texts(count, options)
-        num_rows = self._num_rows(options, count)
-        if num_rows == 1:
-            for seed in seeds:
-                blocks = self._draw(replace(options, seed=seed))
-                yield write_chunks(blocks, self._text_stream(options))
+        if choosing or self._num_rows(options, count) > 1:
+            for text in self.iter_samples(count, options, **choosing):
+                yield iter((text.text,))
             return
-
-        # Their characters are drawn side by side: each text is complete when it is handed over.
-        for record in self._write_texts(options, seeds=seeds, num_rows=num_rows):
-            yield iter((record.text,))
+        for seed in _seeds_of_texts(count, options):
+            blocks = self._draw(replace(options, seed=seed))
+            yield write_chunks(blocks, self._text_stream(options))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -474,15 +520,24 @@ def _with_seed(options: SampleOptions) -> SampleOptions:
     return options
 
 
-def _seeds_of_texts(count: int, options: SampleOptions) -> list[int]:
-    """Return the seed of each of `count` texts."""
+def _seeds_of_texts(count: int, options: SampleOptions) -> Sequence[int]:
+    """Return the seed of each of `count` texts (`sampling.seed_of_text`)."""
     check_range("count", count, low=1)
-    return [sampling.seed_of_text(_seed(options), index) for index in range(count)]
+    first = _seed(options)
+    return range(first, sampling.seed_of_text(first, count), sampling.NUM_SEEDS)
 
 
 def _seed(options: SampleOptions) -> int:
     assert options.seed is not None, "whoever draws has chosen the seed"
     return options.seed
+
+
+def beginning_of(prime: str | bytes | None) -> str:
+    """Return what of a prime is part of the text that continues it: of a prime of several
+    documents, the last one."""
+    if isinstance(prime, bytes):
+        prime = prime.decode("utf-8", "replace")
+    return (prime or "").rpartition(END)[2]
 
 
 class Generating:
@@ -505,18 +560,33 @@ class Generating:
         return self.generator.sample(SampleOptions(**options))
 
     def samples(
-        self, count: int, *, temperatures: Sequence[float] = (), **options: Any
+        self,
+        count: int,
+        *,
+        temperatures: Sequence[float] = (),
+        unique: bool = False,
+        accept: Accept | None = None,
+        **options: Any,
     ) -> list[GeneratedText]:
         """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers:
         `model.samples(3, length=200)`.
 
-        Text i is the same however many there are: that which `sample` draws with its `seed`.
+        Text i is the same however many there are: that which `sample` draws with its `seed`. With
+        `unique` all are different, and `accept` returns True for all of them, each with its prime:
+        others are left out.
 
         >>> [drawn.text for drawn in model.samples(3, length=40, seed=1)]
         >>> model.samples(2, length=40, temperatures=[0.2, 1.0])
+        >>> model.samples(2, length=40, unique=True, accept=lambda text: "the" in text)
         """
         return RecordList(
-            self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures)
+            self.generator.iter_samples(
+                count,
+                SampleOptions(**options),
+                temperatures=temperatures,
+                unique=unique,
+                accept=accept,
+            )
         )
 
     def stream(self, **options: Any) -> Iterator[Piece]:

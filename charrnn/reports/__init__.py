@@ -29,6 +29,7 @@ def model_methods() -> Mapping[str, str]:
         "document_novelty": "charrnn.reports.novelty:document_novelty",
         "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
         "ngram_model": "charrnn.reports.ngram_models:ngram_model",
+        "new_documents": "charrnn.reports.novelty:new_documents",
         "novelty": "charrnn.reports.novelty:novelty",
         "known_passages": "charrnn.reports.copies:known_passages",
         "novelty_reference": "charrnn.reports.novelty:novelty_reference",

@@ -9,7 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_lengt
 min_length characters.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -244,40 +244,46 @@ class NoveltyReference:
         # What follows the last END is the beginning of a document that was cut.
         end = "\0" if isinstance(self.held_out, str) else b"\0"
         held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
-        encoded: list[str | bytes] = list(documents)
-        if isinstance(end, bytes):
-            encoded = list(map(as_bytes, documents))
-
-        # One pass over the training text for both.
-        known = find_documents({*encoded, *held_out}, self.training)
+        known = KnownDocuments(self.training)
         return DocumentNovelty(
-            is_new=tuple(text not in known for text in encoded),
-            num_distinct=len(set(encoded)),
+            is_new=tuple(map(known.is_new, documents)),
+            num_distinct=len(set(documents)),
             num_held_out=len(held_out),
-            num_held_out_new=sum(text not in known for text in held_out),
+            num_held_out_new=sum(map(known.is_new, held_out)),
         )
 
 
-def find_documents(
-    documents: Collection[str | bytes], corpus: SlicedText
-) -> frozenset[str | bytes]:
-    """Return those of `documents` that are also documents of `corpus`, in which each ends in END
-    (U+0000).
+class KnownDocuments:
+    """The documents of a training text, each of which ends in END (U+0000), as 8 bytes each.
 
-    The corpus is read once, in slices of `SLICE_CHARS`. All are str, or all bytes.
+    None is missed. Of two with the same hash, which is as likely as 1 in 2^64, one that is not in
+    the text is taken for the other.
     """
-    found: set[str | bytes] = set()
-    end = "\0" if isinstance(corpus[:0], str) else b"\0"
-    longest = max(map(len, documents), default=0)
-    pending = corpus[:0]
-    for begin in range(0, len(corpus), SLICE_CHARS):
-        *whole, pending = (pending + corpus[begin : begin + SLICE_CHARS]).split(end)  # type: ignore[operator, arg-type]
-        found.update(text for text in whole if text in documents)
 
-        # The beginning of a document that the next slice goes on with; what is too long for any of
-        # them stays too long.
-        pending = pending[: longest + 1]
-    return frozenset(found)
+    def __init__(self, training: SlicedText) -> None:
+        """Read the text once, in slices of `SLICE_CHARS`."""
+        empty: Any = training[:0]
+        self._is_bytes = isinstance(empty, bytes)
+        end: Any = b"\0" if self._is_bytes else "\0"
+        hashes = [np.zeros(0, np.int64)]
+        # The beginning of a document that the next slices go on with: a long one is joined once.
+        parts: list[Any] = []
+        for begin in range(0, len(training), SLICE_CHARS):
+            first, *others = training[begin : begin + SLICE_CHARS].split(end)
+            parts.append(first)
+            if others:
+                whole = [empty.join(parts), *others[:-1]]
+                hashes.append(np.fromiter(map(hash, whole), np.int64, len(whole)))
+                parts = [others[-1]]
+        self._hashes = np.unique(np.concatenate(hashes))
+
+    def is_new(self, document: str | bytes) -> bool:
+        """Return whether a document is, as a whole, none of these."""
+        if self._is_bytes:
+            document = as_bytes(document)
+        found = hash(document)
+        place = np.searchsorted(self._hashes, found)
+        return not (self._hashes[place : place + 1] == found).any()
 
 
 def find_copies(
@@ -622,6 +628,19 @@ def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGT
     return novelty_reference(model).compare(text, min_length=min_length)
 
 
+def new_documents(model: Model) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is none of those that the model was trained
+    on: `accept` of `Model.samples`.
+
+    Raises DataError if the run's text is missing or changed, UsageError for a model without
+    documents.
+
+    >>> model.samples(100, unique=True, accept=model.new_documents())
+    """
+    _check_documents(model)
+    return KnownDocuments(novelty_reference(model).training).is_new
+
+
 def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
     """Find how many of `documents` are new: not one of the documents that the model was trained on.
 
@@ -631,11 +650,16 @@ def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
     >>> names = [drawn.text for drawn in model.samples(100)]
     >>> model.document_novelty(names).num_new
     """
+    _check_documents(model)
+    return novelty_reference(model).compare_documents(documents)
+
+
+def _check_documents(model: Model) -> None:
+    """Raise UsageError for a model without documents."""
     if model.config.end_id is None:
         raise UsageError(
             f"{model.name} was not trained on documents: use novelty, which finds copied passages."
         )
-    return novelty_reference(model).compare_documents(documents)
 
 
 def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
