@@ -81,7 +81,9 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     # options alike.
     plain = word.lower().lstrip("-")
     names = {one.lstrip("-"): one for one in words}
-    near = difflib.get_close_matches(plain, names, n=1)
+    # A word that is short for a name, as anna is for anna-karenina; then a slip of the pen.
+    near = [name for name in names if len(plain) > 2 and name.startswith(plain)]
+    near += difflib.get_close_matches(plain, names, n=1)
 
     # A word that is written out is near whatever its length: --temperature for --temp.
     near += [name for name in names if len(name) > 2 and plain.startswith(name)]

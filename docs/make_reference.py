@@ -30,7 +30,6 @@ from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
-from charrnn.text.sources import load_catalogue
 
 PAGE = Path(__file__).with_name("reference.md")
 """The page that is written."""
@@ -373,14 +372,6 @@ def sections() -> Iterator[str]:
         "## Detectors\n\nValues of `--detector`. Each labels every character of a"
         f" text.\n\n{items(looks_for)}"
     )
-    catalogue = {
-        entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}" for entry in load_catalogue()
-    }
-    intro = (
-        "Names that `charrnn train` downloads; `charrnn corpora list` says what to look for in"
-        " them."
-    )
-    yield f"## Texts of the catalogue\n\n{intro}\n\n{items(catalogue)}"
     yield describe_exit_codes()
 
 

@@ -1,15 +1,25 @@
-"""The catalogue: a download is complete and verified, or leaves nothing behind."""
+"""The catalogue: how its texts are read, listed and shown; a download is complete and verified, or leaves
+nothing behind."""
 
 import hashlib
+import json
 import re
+import shlex
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from charrnn.cli.train import configure
+from charrnn.config.settings import Config
 from charrnn.errors import DataError
+from charrnn.runs.reader import RunReader
+from charrnn.sweeps.plan import setting_arguments
 from charrnn.system.progress import CallbackProgress, using
+from charrnn.text.corpus import read_corpus
+from charrnn.text.documents import as_catalogued
 from charrnn.text.sources import CatalogueEntry, fetch, find_entry, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
@@ -67,17 +77,15 @@ def library(monkeypatch):
     server.server_close()
 
 
+def entry_with(**fields):
+    words = dict.fromkeys(("kind", "language", "about", "address", "look_for", "command"), "none")
+    words |= {"name": "families", "file": "families.txt", "licence": "MIT"}
+    return CatalogueEntry(**words | fields)
+
+
 def entry_at(server, path):
     content = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "num_bytes": len(CONTENT)}
-    about = {
-        "name": "families",
-        "file": "families.txt",
-        "licence": "public domain",
-        "look_for": "happiness",
-    }
-    return CatalogueEntry(
-        address=f"http://127.0.0.1:{server.server_port}{path}", **content, **about
-    )
+    return entry_with(address=f"http://127.0.0.1:{server.server_port}{path}", **content)
 
 
 def test_a_text_is_downloaded_once_and_kept(library, tmp_path):
@@ -126,14 +134,211 @@ def test_a_redirect_is_refused(library, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+LICENCES = {"public domain", "MIT", "ISC", "CC0", "CC BY-SA 4.0"}
+
+
+@pytest.mark.parametrize("entry", load_catalogue(), ids=lambda entry: entry.name)
+def test_an_entry_has_the_form_of_one(entry):
+    assert re.fullmatch(r"[a-z0-9-]+", entry.name)
+    assert re.fullmatch(r"[\w-]+\.\w+", entry.file)
+    assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
+    assert re.match(
+        r"https://raw\.githubusercontent.com/.*/[0-9a-f]{40}/|https://cs\.", entry.address
+    )
+    assert entry.licence in LICENCES
+
+
+@pytest.mark.parametrize("entry", load_catalogue(), ids=lambda entry: entry.name)
+def test_an_entry_can_be_trained_on_and_looked_at(entry, command):
+    assert set(Config(**entry.settings).corpus) == set()
+    program, name, *options = shlex.split(entry.command)
+    assert program == "charrnn"
+    page = command(name, "--help").out
+    assert [flag for flag in options if flag.startswith("--") and f" {flag} " not in page] == []
+
+
 def test_the_package_s_catalogue():
-    assert [entry.name for entry in load_catalogue()] == ["shakespeare", "war-and-peace"]
-    for entry in load_catalogue():
-        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*", entry.name)
-        assert re.fullmatch(r"\w[\w.-]*", entry.file)
-        assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
-        assert entry.address.startswith("https://")
-    shakespeare = find_entry("shakespeare")
-    assert shakespeare.num_bytes == 1_115_394
-    assert find_entry("shakespeare.txt") == shakespeare
-    assert find_entry("hamlet") is None
+    entries = load_catalogue()
+    names = [entry.name for entry in entries]
+    assert len(names) == len(set(names)) >= 30
+    assert {entry.language for entry in entries} >= {"Chinese", "Japanese", "Russian", "LaTeX", "C"}
+    assert find_entry("shakespeare").num_bytes == 1_115_394
+    assert find_entry("shakespeare.txt") is None
+
+
+NAMES = "".join(f"{first}{second}a\n" for first in "abcdefgh" for second in "klmnop")
+TABLE = "name,place\r\n" + NAMES.replace("\n", ",Köln\r\n")
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of texts for a catalogue of three, in which a test may put others."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    entries = []
+    for name, file, content, settings in (
+        ("girls", "girls.txt", NAMES.encode(), {"documents": "lines"}),
+        ("towns", "towns.csv", TABLE.encode(), {"column": "name"}),
+        ("umlauts", "umlauts.dat", TABLE.encode("latin-1"), {"encoding": "latin-1"}),
+    ):
+        (folder / file).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        entries.append(
+            entry_with(
+                name=name,
+                file=file,
+                sha256=digest,
+                num_bytes=len(content),
+                settings=settings,
+                kind=file[-3:],
+            )
+        )
+    for module in ("charrnn.cli.corpora", "charrnn.text.sources"):
+        monkeypatch.setattr(f"{module}.load_catalogue", lambda: tuple(entries))
+    monkeypatch.setenv("CHARRNN_CORPORA", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def settings_of(command):
+    """Return a function that trains nothing and returns the settings of a command line that are not
+    as for any text, each with its source."""
+
+    def configure(*arguments):
+        ran = command("train", *arguments, "--show-config", "--json")
+        assert ran.code == 0, ran.err
+        found = json.loads(ran.out)
+        del found["corpus"]
+        return {
+            name: (one["value"], one["from"])
+            for name, one in found.items()
+            if one["from"] != "default"
+        }
+
+    return configure
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("girls", {"documents": ("lines", "catalogue")}),
+        ("towns", {"column": ("name", "catalogue")}),
+        ("umlauts", {"encoding": ("latin-1", "catalogue")}),
+        ("girls girls", {"documents": ("lines", "catalogue")}),
+        # What is typed takes precedence, and replaces what would contradict it.
+        ("girls --documents none", {"documents": ("none", "flag")}),
+        ("towns --documents lines", {"documents": ("lines", "flag")}),
+        ("girls --column place", {"column": ("place", "flag")}),
+        ("umlauts --encoding cp1252", {"encoding": ("cp1252", "flag")}),
+        ("umlauts --alphabet byte", {"alphabet": ("byte", "flag")}),
+        # A path, and texts that are read in different ways.
+        ("girls.txt", {}),
+        ("shelf/girls.txt", {}),
+        ("girls towns", {}),
+    ],
+)
+@pytest.mark.usefixtures("shelf")
+def test_what_a_text_of_the_catalogue_is_read_with(settings_of, typed, expected):
+    assert settings_of(*typed.split()) == expected
+
+
+@pytest.mark.parametrize("place", ["girls", "girls.txt", "corpora/girls.txt", "girls/a.txt"])
+@pytest.mark.usefixtures("shelf")
+def test_a_file_of_the_user_s_is_no_entry(settings_of, place):
+    Path(place).parent.mkdir(exist_ok=True)
+    Path(place).write_text("all of my own words\n" * 9)
+    assert settings_of("girls") == {}
+    assert read_corpus(["girls"]).text(0, 6) == "all of"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_recipe_and_the_environment_come_before_the_catalogue(settings_of, monkeypatch):
+    Path("mine.yaml").write_text("corpus: [girls]\ndocuments: none\n")
+    assert settings_of("--recipe", "mine.yaml")["documents"] == ("none", "mine.yaml")
+    Path("mine.yaml").write_text("corpus: [girls]\n")
+    assert settings_of("--recipe", "mine.yaml")["documents"] == ("lines", "catalogue")
+    monkeypatch.setenv("CHARRNN_DOCUMENTS", "files")
+    assert settings_of("girls")["documents"] == ("files", "environment")
+
+
+TINY = ("--steps", 2, "--hidden-size", 8, "--set", "ngram_rows=0", "--set", "batch_size=2")
+
+
+@pytest.mark.trained
+def test_a_run_says_and_keeps_how_its_text_was_read(command, shelf):
+    ran = command("train", "towns", *TINY, "--out", "run")
+    assert "Note      read as the catalogue says: --column name\n" in ran.err
+    config = RunReader(Path("run")).read_config()
+    assert (config.corpus, config.documents, config.column) == (("towns",), "column", "name")
+
+    # Found again, also in another folder; nothing is downloaded.
+    shelf.joinpath("towns.csv").rename(Path("towns.csv").resolve())
+    assert "charrnn corpora fetch towns" in command("train", "--resume", "run", "--steps", 3).err
+    Path("corpora").mkdir()
+    Path("towns.csv").rename("corpora/towns.csv")
+    assert command("train", "--resume", "run", "--steps", 3).code == 0
+
+
+@pytest.mark.trained
+def test_a_text_of_the_catalogue_is_read_its_own_way_by_other_models(command, shelf):
+    shelf.joinpath("prose.txt").write_text(NAMES.replace("\n", " ") * 2)
+    command("train", "girls", *TINY, "--out", "lines")
+    command("train", "prose.txt", *TINY, "--out", "prose")
+    chars = {}
+    for run in ("lines", "prose"):
+        for text in ("girls", "towns", "umlauts"):
+            ran = command("evaluate", run, "--text", text, "--json")
+            chars[run, text] = json.loads(ran.out)["text_length"]
+    assert chars["lines", "girls"] == chars["lines", "towns"] == len(NAMES)
+    assert chars["prose", "towns"] == chars["prose", "umlauts"]
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_model_reads_its_own_text_as_it_was_trained_on_it():
+    config = Config(corpus=("towns",), column="place")
+    assert as_catalogued(config, "towns") == config
+    assert as_catalogued(config, "towns.csv") == config
+    assert as_catalogued(config, "girls").documents == "lines"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_the_runs_of_a_sweep_read_the_text_as_the_sweep_does():
+    for config in (
+        Config(corpus=("girls",), documents="lines"),
+        Config(corpus=("girls",)),
+        Config(corpus=("towns",)),
+    ):
+        arguments = setting_arguments(config)[1::2]
+        flags = dict(argument.split("=") for argument in arguments)
+        assert configure(config.corpus, flags, None)[0] == config
+
+
+@pytest.mark.usefixtures("shelf")
+def test_the_catalogue_is_listed(command):
+    listed = command("corpora", "list").out.split("\n")[3:6]
+    assert [line.split() for line in listed] == [
+        ["girls", "txt", "192", "none", "MIT"],
+        ["towns", "csv", f"{len(TABLE) + 48}", "none", "MIT"],
+        ["umlauts", "dat", f"{len(TABLE)}", "none", "MIT"],
+    ]
+    assert json.loads(command("corpora", "--kind", "csv", "--json").out)[0]["name"] == "towns"
+    assert "the kinds are txt, csv, dat" in command("corpora", "list", "--kind", "text").err
+    assert (
+        "--json and --kind belong after show" in command("corpora", "--kind", "c", "show", "x").err
+    )
+
+
+def test_an_entry_is_shown_with_what_can_be_typed(command, shelf):
+    shown = command("corpora", "show", "towns").out
+    assert " read with   --column name " in shown
+    assert " train       charrnn train towns " in shown
+    shelf.joinpath("towns.csv").unlink()
+    assert (
+        " here        no: charrnn corpora fetch towns " in command("corpora", "show", "towns").out
+    )
+    assert json.loads(command("corpora", "show", "towns", "--json").out)["path"] is None
+    assert (
+        "no 'town'; charrnn corpora lists it. Did you mean towns?"
+        in command("corpora", "show", "town").err
+    )

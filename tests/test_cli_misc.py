@@ -23,6 +23,7 @@ COMMANDS = (
     "sweep",
     "export",
     "corpora list",
+    "corpora show",
     "corpora fetch",
     "corpora make",
 )
@@ -128,7 +129,8 @@ def test_a_run_that_nobody_named_is_named_on_stderr(command, lab, line):
 
 def test_a_text_that_was_fetched_is_found(command, monkeypatch):
     text = make_corpus(num_chars=2_000).text.encode()
-    fields = dict.fromkeys(("address", "licence", "look_for"), "none")
+    words = ("kind", "language", "about", "address", "licence", "look_for", "command")
+    fields = dict.fromkeys(words, "none")
     digest = hashlib.sha256(text).hexdigest()
     entry = sources.CatalogueEntry(
         name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields

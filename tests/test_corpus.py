@@ -189,15 +189,16 @@ def refusal(source):
 def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch):
     monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
     message = refusal("qqq")
-    for part in ("'qqq'", "not a path", "corpora, shelf", ".txt", "shakespeare, war-and-peace"):
+    for part in ("'qqq'", "not a path", "corpora, shelf", ".txt", "charrnn corpora"):
         assert part in message
     assert "Did you mean" not in message
     write("data/dickens.txt")
     for typed, meant in (
         ("war_and_peace", "war-and-peace"),
+        ("anna", "anna-karenina"),
         ("data/dikens.txt", "data/dickens.txt"),
     ):
-        assert f"Did you mean '{meant}'?" in refusal(typed)
+        assert f"Did you mean {meant}?" in refusal(typed)
     for outlandish in ("x" * 5000, "two\nlines" * 40, "\ud800", "nul\0byte"):
         assert "no corpus" in refusal(outlandish)
 

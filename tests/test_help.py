@@ -10,7 +10,7 @@ from charrnn.cli.app import app
 from charrnn.cli.help_page import MAX_NAME
 
 COMMANDS = ["", *typer.main.get_command(app).commands]
-COMMANDS += [f"corpora {name}" for name in ("list", "fetch", "make")]
+COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch", "make")]
 """All command lines that have a page of their own."""
 WIDTHS = (80, 100, 120)
 ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")

@@ -24,15 +24,17 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: Config) -> str | bytes:
-    """Read the file of --text with the run's alphabet, encoding and documents.
+    """Read the file of --text with the run's alphabet, encoding and documents; a text of the
+    catalogue as that says.
 
     The files of a folder are sorted by path, and documents keep their order. Raises DataError if
     the file cannot be read or is empty.
     """
     from charrnn.text.corpus import read_corpus
-    from charrnn.text.documents import Documents
+    from charrnn.text.documents import Documents, as_catalogued
     from charrnn.text.sources import SORTED
 
+    config = as_catalogued(config, source)
     # The values of a column, listed in a file that is no table, stand on lines of their own.
     documents = Documents.of(config, SORTED)
     has_column = documents is not None and documents.kind == "column"

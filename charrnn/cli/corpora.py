@@ -8,11 +8,17 @@ import typer
 
 from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.root import Command, Group
-from charrnn.cli.streams import print_json, print_path, result_console
+from charrnn.cli.streams import print_json, print_path, result_console, with_flags
 from charrnn.config.options import argument, option
-from charrnn.errors import DataError, UsageError, did_you_mean
+from charrnn.errors import DataError, Message, UsageError, did_you_mean, named
 from charrnn.text.formal_languages import find_language, make_strings
-from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
+from charrnn.text.sources import (
+    CatalogueEntry,
+    fetch,
+    find_entry,
+    load_catalogue,
+    path_of,
+)
 
 app = typer.Typer(
     cls=Group,
@@ -28,8 +34,15 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchOptions(CommandOptions):
-    """What `charrnn corpora fetch` takes."""
+class ListOptions(CommandOptions):
+    """What `charrnn corpora list` takes."""
+
+    kind: str = option("", flags="--kind KIND", help="Only one kind of text, such as code.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryOptions(CommandOptions):
+    """What `charrnn corpora show` and `fetch` take."""
 
     name: str = argument("NAME", "A name from `charrnn corpora list`.")
 
@@ -48,19 +61,26 @@ class MakeOptions(CommandOptions):
     seed: int = option(0, flags="--seed N", help="The same seed gives the same strings.", least=0)
 
 
-def _default(context: typer.Context, options: CommandOptions) -> None:
+def _default(context: typer.Context, options: ListOptions) -> None:
     # `charrnn corpora` alone lists, as most people type it first.
-    if context.invoked_subcommand is None:
+    name = context.invoked_subcommand
+    if name is None:
         list_corpora(options)
-    # Refused, not passed on: --quiet and --debug mean the same before and after, --json does not.
-    elif options.json:
-        name = context.invoked_subcommand
-        raise UsageError(f"--json belongs after {name}: charrnn corpora {name} --json")
+    # Refused, not passed on: --quiet and --debug mean the same before and after, these do not.
+    elif options.json or options.kind:
+        raise UsageError(f"--json and --kind belong after {name}: charrnn corpora {name} --json")
 
 
-def list_corpora(options: CommandOptions) -> None:
-    """List the texts of the catalogue and what to look for in them."""
-    entries = load_catalogue()
+def list_corpora(options: ListOptions) -> None:
+    """List the texts of the catalogue.
+
+    `charrnn train NAME` downloads one if it is not here, and reads it as the catalogue says, such
+    as line by line. Options come first, and so does a file of your own.
+    """
+    entries = [entry for entry in load_catalogue() if options.kind in ("", entry.kind)]
+    if not entries:
+        kinds = ", ".join(dict.fromkeys(entry.kind for entry in load_catalogue()))
+        raise UsageError(f"No text is of the kind {options.kind!r}; the kinds are {kinds}.")
     if options.json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -71,26 +91,59 @@ def list_corpora(options: CommandOptions) -> None:
     result_console().print(catalogue_table(entries))
 
 
-def fetch_corpus(options: FetchOptions) -> None:
+def show_corpus(options: EntryOptions) -> None:
+    """Show what a text of the catalogue is, what to look for in it, and commands for it."""
+    entry = _entry(options.name)
+    path = path_of(entry)
+    if options.json:
+        print_json(asdict(entry) | {"path": path and str(path)})
+        return
+
+    facts = {
+        "text": entry.about,
+        "licence": entry.licence,
+        "look for": entry.look_for,
+        "train": f"charrnn train {entry.name}",
+        "then": entry.command,
+    }
+    # The settings as options, which can be typed to change them.
+    settings = [named(name, value) for name, value in entry.settings.items()]
+    if settings:
+        facts["read with"] = with_flags(Message(" ".join(settings)))
+    facts["from"] = entry.address
+    facts["here"] = f"no: charrnn corpora fetch {entry.name}"
+    if path is not None:
+        facts["here"] = str(path)
+
+    from charrnn.views.tables import plain_table
+
+    kind = f"{entry.kind}, {entry.language}, {entry.num_bytes:,} bytes"
+    result_console().print(plain_table(entry.name, kind, rows=facts.items()))
+
+
+def fetch_corpus(options: EntryOptions) -> None:
     """Download a text into corpora/ and print its path.
 
     A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file
     whose SHA-256 is not that of the catalogue is refused.
     """
-    entry = find_entry(options.name)
-    if entry is None:
-        names = [entry.name for entry in load_catalogue()]
-        raise DataError(
-            f"The catalogue has no {options.name!r}; it has {', '.join(names)}."
-            + did_you_mean(options.name, names)
-        )
+    entry = _entry(options.name)
 
     # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
-    path = str(fetch_to_train(entry))
+    path = str(fetch(entry))
     if options.json:
         print_json({"name": entry.name, "path": path})
     else:
         print_path(path)
+
+
+def _entry(name: str) -> CatalogueEntry:
+    """Return the entry of this name. Raises DataError."""
+    entry = find_entry(name)
+    if entry is None:
+        near = did_you_mean(name, [entry.name for entry in load_catalogue()])
+        raise DataError(f"The catalogue has no {name!r}; charrnn corpora lists it.{near}")
+    return entry
 
 
 def make_corpus(options: MakeOptions) -> None:
@@ -121,5 +174,6 @@ def make_corpus(options: MakeOptions) -> None:
 
 app.callback()(command_of(_default))
 app.command("list", cls=Command)(command_of(list_corpora))
+app.command("show", cls=Command)(command_of(show_corpus))
 app.command("fetch", cls=Command)(command_of(fetch_corpus))
 app.command("make", cls=Command)(command_of(make_corpus))

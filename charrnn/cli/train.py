@@ -41,6 +41,7 @@ from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import PARENT, is_orphan
 from charrnn.system.progress import Progress, using
+from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
 from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, process_support
 
@@ -239,14 +240,25 @@ def parse_settings(
 def configure(
     corpus: Sequence[str], flags: dict[str, Any], recipe: str | None
 ) -> tuple[Config, dict[str, str]]:
-    """Return the settings of a command line, of a recipe and of the environment, and where each
-    comes from."""
+    """Return the settings of a command line, of a recipe, of the environment and of the catalogue,
+    and where each comes from."""
     if corpus:
         flags["corpus"] = tuple(corpus)
     file = None
     if recipe is not None:
         file = read_recipe(recipe)
-    return merge_settings(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
+    merge = partial(
+        merge_settings, flags=flags, file=file, file_name=recipe or "", environment=os.environ
+    )
+    config, origins = merge()
+
+    # A text of the catalogue is known only now: a recipe or the environment may name it.
+    catalogue = catalogued_settings(config.corpus)
+    if config.alphabet == "byte":
+        catalogue.pop("encoding", None)
+    if catalogue:
+        return merge(catalogue=catalogue)
+    return config, origins
 
 
 def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool) -> None:

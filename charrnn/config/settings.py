@@ -44,6 +44,8 @@ BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 WIDTHS = ("hidden_size", "parameters")
 """Fields that say how many units a layer has; at most one is set."""
+DOCUMENTS = ("documents", "column")
+"""Fields that say what the documents are."""
 OMEGA_CELLS = ("rnn", "lstm")
 """Cell types whose gradients Ω can keep from vanishing."""
 ALONE: dict[str, Any] = {"num_members": 1, "ngram_rows": 0}

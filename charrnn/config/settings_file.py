@@ -1,6 +1,7 @@
 """Merge a configuration from flags, environment and recipes, and read and write it as YAML.
 
-The first source that sets a field decides: flag, environment (`CHARRNN_SEED=7`), file, default.
+The first source that sets a field decides: flag, environment (`CHARRNN_SEED=7`), file, catalogue,
+default.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from charrnn.config.settings import (
     BUDGETS,
+    DOCUMENTS,
     FIELD_NAMES,
     WIDTHS,
     Config,
@@ -26,12 +28,14 @@ def merge_settings(
     file: Mapping[str, object] | None = None,
     file_name: str = "recipe",
     environment: Mapping[str, str] | None = None,
+    catalogue: Mapping[str, object] | None = None,
 ) -> tuple[Config, dict[str, str]]:
-    """Merge flags over environment over file over defaults; also return the source of each value.
+    """Merge flags over environment over file over catalogue over defaults; also return the source
+    of each value. `catalogue` is how the catalogue of texts reads the text.
 
     A budget from one source replaces a budget of any kind from a source of lower priority, and so
-    does a number of units or of weights. Raises UsageError that names the source, unless it is a
-    flag.
+    do a number of units or of weights, and a kind of documents. Raises UsageError that names the
+    source, unless it is a flag.
     """
     # The sources, from the lowest priority to the highest.
     values: dict[str, Any] = {}
@@ -40,7 +44,12 @@ def merge_settings(
     in_environment = {
         variables[key]: value for key, value in (environment or {}).items() if key in variables
     }
-    sources = {file_name: file or {}, "environment": in_environment, "flag": flags}
+    sources = {
+        "catalogue": catalogue or {},
+        file_name: file or {},
+        "environment": in_environment,
+        "flag": flags,
+    }
 
     for origin, given in sources.items():
         # Each value on its own, so that an error names where it was given.
@@ -50,7 +59,7 @@ def merge_settings(
                 parsed[name] = parse_alone(name, value)
 
         # A budget replaces one of another kind, which would contradict it.
-        for exclusive in (BUDGETS, WIDTHS):
+        for exclusive in (BUDGETS, WIDTHS, DOCUMENTS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:
                     values.pop(name, None)

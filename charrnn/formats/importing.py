@@ -37,6 +37,7 @@ from charrnn.system.files import (
 )
 from charrnn.system.lazy import LazyModule, torch
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
+from charrnn.text.documents import as_catalogued
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import UNKNOWN, Vocab
@@ -518,7 +519,8 @@ def import_model(options: ImportOptions) -> None:
     imported = match(read_tensors(path), len(alphabet), path, options.cell)
     measured = None
     if options.text is not None:
-        imported = replace(imported, config=replace(imported.config, corpus=(options.text,)))
+        config = as_catalogued(imported.config, options.text)
+        imported = replace(imported, config=replace(config, corpus=(options.text,)))
     model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", {})
@@ -586,6 +588,7 @@ def _measure(model: Model, source: str) -> Measured:
     corpus = read_corpus(
         [source],
         alphabet=config.alphabet,
+        encoding=config.encoding,
         order=Order(config.order, config.order_seed),
         vocab=model.vocab,
         is_for_training=False,

@@ -11,6 +11,7 @@ from typing import Any
 from charrnn.config.settings import FIELD_NAMES, Config, check_field_name
 from charrnn.config.settings_file import parse_alone
 from charrnn.errors import UsageError, check_range, named
+from charrnn.text.sources import catalogued_settings
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
 """States of a run of a sweep: trained to its end; ended by an error; saved before its end; not
@@ -209,10 +210,14 @@ def format_value(value: object) -> str:
 def setting_arguments(config: Config) -> list[str]:
     """Return the settings of a configuration as arguments of `charrnn train`, without its
     corpus."""
+    # Those that the catalogue would change as well, where they are as for other texts.
+    values = changed_settings(config)
+    for name in catalogued_settings(config.corpus):
+        values.setdefault(name, to_json(getattr(config, name)))
+    values.pop("corpus", None)
     arguments: list[str] = []
-    for name, value in changed_settings(config).items():
-        if name != "corpus":
-            arguments += ["--set", f"{name}={format_value(value)}"]
+    for name, value in values.items():
+        arguments += ["--set", f"{name}={format_value(value)}"]
     return arguments
 
 

@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, BinaryIO
 
@@ -25,7 +25,7 @@ from charrnn.errors import (
 )
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.id_builder import EncodedBlock
-from charrnn.text.sources import SORTED, Order
+from charrnn.text.sources import SORTED, Order, entry_of
 from charrnn.text.text_files import without_gz
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -126,6 +126,22 @@ class Documents:
         missing = np.concatenate(unknown)
         missing["position"] = layout.moved(missing["position"].astype(np.int64))
         yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
+
+
+def as_catalogued(config: Config, source: str) -> Config:
+    """Return how a model with this configuration reads a text of the catalogue: in the encoding of
+    that and, if the model knows documents, with those of that. Unchanged for any other source, and
+    for the text that the model was trained on."""
+    entry = entry_of(source)
+    if entry is None or source in config.corpus:
+        return config
+    own = Config(**entry.settings)
+    changed = config
+    if config.alphabet != "byte":
+        changed = replace(changed, encoding=own.encoding)
+    if config.documents != "none" and own.documents != "none":
+        changed = replace(changed, documents=own.documents, column=own.column)
+    return changed
 
 
 def end_documents(

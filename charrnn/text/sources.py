@@ -11,18 +11,24 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from charrnn.errors import DataError, NotHereError, shortened
+from charrnn.errors import DataError, NotHereError, did_you_mean, shortened
 from charrnn.system.files import convert_os_errors, replacing, write_atomically
 from charrnn.system.progress import task
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, training_text
 from charrnn.text.text_files import unreadable, without_gz
 
+CORPORA = Path("corpora")
+"""The folder into which texts of the catalogue are downloaded."""
+CORPORA_VARIABLE = "CHARRNN_CORPORA"
+"""Environment variable with folders in which corpora are looked up, separated like those of PATH.
+"""
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
 """Addresses that may be downloaded from: encrypted, or on this machine."""
@@ -34,6 +40,12 @@ class CatalogueEntry:
 
     name: str
     """The name on the command line."""
+    kind: str
+    """What it is for: words, prose, verse, plays, reference, science or code."""
+    language: str
+    """The language, or the format, that it is written in."""
+    about: str
+    """What it is, and from where."""
     file: str
     """File name in the folder of corpora."""
     address: str
@@ -46,30 +58,79 @@ class CatalogueEntry:
     """The licence of the text."""
     look_for: str
     """What to look for in a model of it: the detectors that should find a cell."""
+    command: str
+    """A command for a run that was trained on it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it is read: the fields of `Config` that are not as for other texts."""
+
+    def is_file(self, path: Path) -> bool:
+        """Return whether a file has this text. Raises OSError."""
+        # Its size first: the whole of another text need not be read.
+        if not path.is_file() or path.stat().st_size != self.num_bytes:
+            return False
+        return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
 
 
+@cache
 def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Read the catalogue of the package."""
     import yaml
 
-    records: Any = yaml.safe_load(
-        Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
-    )
+    # In C where there is one, which is much faster.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
+    records: Any = yaml.load(text, loader)
     return tuple(CatalogueEntry(**record) for record in records)
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry of this name or file name ("shakespeare", "shakespeare.txt"), None if there
-    is none."""
+    """Return the entry of this name, None if there is none."""
     for entry in load_catalogue():
-        if name in (entry.name, entry.file, f"{entry.name}.txt"):
+        if name == entry.name:
             return entry
     return None
 
 
-def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0) -> Path:
-    """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked
-    in both cases.
+def entry_of(source: str, corpora_dir: Path = CORPORA) -> CatalogueEntry | None:
+    """Return the entry of the catalogue that a source stands for; None for any other source.
+
+    A path comes first: a name that leads to a folder, or to a file with another text, is no entry.
+    Raises CharRNNError for a file that cannot be read.
+    """
+    entry = find_entry(source)
+    if entry is None:
+        return None
+    path = _find_path(source, _corpora_folders(corpora_dir))
+    with convert_os_errors("read", path or Path(source)):
+        if path is None or entry.is_file(path):
+            return entry
+    return None
+
+
+def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
+    """Return the settings with which the catalogue reads some sources: none, if they differ in
+    them."""
+    found: list[dict[str, Any]] = []
+    for source in sources:
+        entry = entry_of(source)
+        found.append({} if entry is None else dict(entry.settings))
+    if found and found.count(found[0]) == len(found):
+        return found[0]
+    return {}
+
+
+def path_of(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path | None:
+    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, whatever its
+    text; None if there is none."""
+    for folder in _corpora_folders(corpora_dir):
+        if os.path.exists(folder / entry.file):
+            return folder / entry.file
+    return None
+
+
+def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: float = 20.0) -> Path:
+    """Return the entry's file in `folder` or a folder of $CHARRNN_CORPORA; else download it into
+    `folder`. Its digest is checked in both cases.
 
     `timeout_seconds` limits each wait for the server, not the whole download. A download appears
     under its name only when it is complete and verified.
@@ -77,11 +138,11 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
     Raises DataError if the existing file has another digest (it is not changed), and if the
     download fails (no file and no empty folder is left behind).
     """
-    target = folder / entry.file
+    target = path_of(entry, folder) or folder / entry.file
     try:
         # A file that somebody put there is taken, but not another text of the same name.
         if target.exists():
-            if hashlib.sha256(target.read_bytes()).hexdigest() != entry.sha256:
+            if not entry.is_file(target):
                 raise DataError(
                     f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs."
                     f" It was not changed.\nMove it to download {entry.name}, or give its path to"
@@ -196,12 +257,6 @@ SORTED = Order("sorted")
 """By path."""
 
 
-CORPORA = Path("corpora")
-"""The folder into which texts of the catalogue are downloaded."""
-CORPORA_VARIABLE = "CHARRNN_CORPORA"
-"""Environment variable with folders in which corpora are looked up, separated like those of PATH.
-"""
-
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
 """A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would
 change the text."""
@@ -273,26 +328,13 @@ def find_origin(
         return _path(path, label=str(path), order=order, needs_regular=False)
 
     # Last the catalogue. A run may come from somebody else: it does not start a download.
-    entry = find_entry(source)
+    entry = entry_of(source, corpora_dir)
     if entry is None:
         raise NotHereError(source, _not_found(source, folders))
-    if is_named_by_run:
+    if is_named_by_run and path_of(entry, corpora_dir) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
     path = fetch(entry, corpora_dir)
-    return _path(path, label=str(path), order=order, needs_regular=False)
-
-
-def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
-    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it
-    into `corpora_dir`.
-
-    Raises DataError for a file of that name with another digest, in any of the folders, and if the
-    download fails.
-    """
-    for folder in _corpora_folders(corpora_dir):
-        if os.path.exists(folder / entry.file):
-            return fetch(entry, folder)
-    return fetch(entry, corpora_dir)
+    return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
@@ -514,12 +556,9 @@ def _corpora_folders(corpora_dir: Path) -> list[Path]:
 
 
 def _not_found(source: str, folders: list[Path]) -> str:
-    import difflib
-
     # A slip of the pen in a name of the catalogue, or in that of a file where it was looked for.
-    titles = [entry.name for entry in load_catalogue()]
+    known = [entry.name for entry in load_catalogue()]
     beside = Path(source).parent
-    known = [*titles]
     known += [str(beside / name) for name in _listing(beside)]
     for folder in folders:
         known += _listing(folder)
@@ -533,11 +572,13 @@ def _not_found(source: str, folders: list[Path]) -> str:
         f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with"
         " .txt)"
     ]
-    lines += [f"Did you mean {near!r}?" for near in difflib.get_close_matches(source, known, n=1)]
-    lines += [
-        f"The catalogue has {', '.join(titles)}; or give a file, a folder, a pattern or - (standard"
-        " input)."
-    ]
+    near = did_you_mean(source, known)
+    if near:
+        lines.append(near.strip())
+    lines.append(
+        "`charrnn corpora` lists the texts of the catalogue; or give a file, a folder, a pattern or"
+        " - (standard input)."
+    )
     return "\n".join(map(shortened, lines))
 
 

@@ -3,10 +3,11 @@ it."""
 
 import torch
 
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import Config, parse_value, resolved
 from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.documents import document_ends
+from charrnn.text.sources import catalogued_settings
 from charrnn.text.vocab import MAX_CHARACTERS
 from charrnn.training import recipe
 from charrnn.training.run_text import RunText
@@ -21,8 +22,16 @@ LISTED_CHARACTERS = 12
 def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, ...]:
     """Describe what the user may not expect of the text, and which settings were changed to fit
     it."""
-    # What the text is, then what was changed because of it, then what the budget came to.
-    notes = [
+    # How the text is read and what it is, then what was changed because of it, then what the budget
+    # came to.
+    used = []
+    for name, value in catalogued_settings(planned.corpus).items():
+        if getattr(planned, name) == parse_value(name, value):
+            used.append(named(name, value))
+    notes = []
+    if used:
+        notes.append(f"read as the catalogue says: {' '.join(used)}")
+    notes += [
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),

@@ -325,9 +325,10 @@ def clamped_table(
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     """Build the table of the catalogue's texts."""
-    table = plain_table("name", "bytes", "licence", "look for", right=("bytes",))
+    table = plain_table("name", "kind", "bytes", "language", "licence", right=("bytes",))
     for entry in entries:
-        table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
+        size = f"{entry.num_bytes:,}"
+        table.add_row(entry.name, entry.kind, size, entry.language, entry.licence)
     return table
 
 
