@@ -20,7 +20,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
+from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import CorpusPart
@@ -494,40 +494,37 @@ class Model(Generating, Displayable, Extensible):
         )
 
 
-def load(
-    run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step: int | None = None
-) -> Model:
+def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that
     `Model.export` wrote.
 
-    Without `run`, the newest run that was validated, in `checkpoints` or, if that is the default,
-    directly in the current folder; where none was, the newest, which is one of its `warnings`. With
-    `step`, the checkpoint of that step. Raises CheckpointError if there is no such run or step, or
-    nothing in it can be verified.
+    Without `run`, the newest run that was validated, in `checkpoints` or directly in the current
+    folder; where none was, the newest, which is one of its `warnings`. With `step`, the checkpoint
+    of that step. Raises CheckpointError if there is no such run or step, or nothing in it can be
+    verified.
 
     >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
     >>> model.step, model.val_nats
     """
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
-    found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
+    found, warning = open_run_to_read(None if run is None else str(run))
     model = _model_of(found, found.load_best() if step is None else found.load_step(step))
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
 
 
-def load_steps(
-    run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
-) -> Iterator[Model]:
-    """Load every checkpoint of a run that is whole, from the first to the last; without `run`,
-    of the newest run that was validated.
+def load_steps(run: str | Path) -> Iterator[Model]:
+    """Load every checkpoint of a run that is whole, from the first to the last.
 
     Raises CheckpointError if there is no such run, UsageError for a model file, which has one step.
-
-    For the steps of a model that is loaded already, pass its `path`: the newest run may be another
-    one by now.
     """
-    folder = open_folder(run, checkpoints)
+    folder, _ = open_run_to_read(str(run))
+    if isinstance(folder, ModelFile):
+        raise UsageError(
+            f"{folder.path} contains one step of a run: name the folder of the run, with all its"
+            " steps."
+        )
     for name in folder.checkpoints():
         # A training process may have pruned it meanwhile.
         if not (folder.path / name).is_dir():
@@ -537,18 +534,6 @@ def load_steps(
         # Else it is damaged, and another one was taken in its place.
         if loaded.name == name:
             yield _model_of(folder, loaded)
-
-
-def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
-    """Return the folder of a run, of the newest without a name. Raises UsageError for a file, which
-    has one step."""
-    found, _ = open_run_to_read(None if run is None else str(run), checkpoints)
-    if isinstance(found, ModelFile):
-        raise UsageError(
-            f"{found.path} contains one step of a run: name the folder of the run, with all its"
-            " steps."
-        )
-    return found
 
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:

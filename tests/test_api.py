@@ -39,12 +39,14 @@ def byte_model(byte_run):
     return charrnn.load(byte_run.path)
 
 
-def test_a_model_is_loaded_by_path_name_or_age(lstm, gru):
+def test_a_model_is_loaded_by_path_name_or_age(lstm, gru, tmp_path, monkeypatch):
     assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
-    assert charrnn.load("gru-001", checkpoints=gru.path.parent).name == "gru-001"
-    assert charrnn.load(checkpoints=gru.path.parent).config.cell == "gru"
-    with pytest.raises(CheckpointError, match="no runs in"):
-        charrnn.load(checkpoints=lstm.path / "empty")
+    monkeypatch.chdir(gru.path.parent)
+    assert charrnn.load("gru-001").name == "gru-001"
+    assert charrnn.load().config.cell == "gru"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="no runs here or in"):
+        charrnn.load()
 
 
 def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run):

@@ -3,12 +3,12 @@
 import glob
 import gzip
 import hashlib
-import io
 import os
 import sysconfig
 from pathlib import Path
 
 import pytest
+from streams import Stream
 
 from charrnn.errors import DataError, UsageError
 from charrnn.text import text_files
@@ -52,11 +52,12 @@ def test_byte_order_mark_and_line_ends_are_mended_and_announced():
     )
 
 
-def test_standard_input_once():
-    corpus = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
+def test_standard_input_once(monkeypatch):
+    monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
+    corpus = read_corpus(["-"])
     assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
     with pytest.raises(UsageError, match="once"):
-        read_corpus(["-", "-"], stdin=io.BytesIO(TEXT.encode()))
+        read_corpus(["-", "-"])
 
 
 def test_a_folder_gives_its_text_files_by_path():
@@ -245,8 +246,9 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch):
     write("books/a.txt", TEXT * 100)
     write("books/b.txt", TEXT * 100)
     for source in ("large.txt", "bomb.txt.gz", "books/*", "-"):
+        monkeypatch.setattr("sys.stdin", Stream(b"lamb " * 10_000))
         with pytest.raises(DataError) as caught:
-            read_corpus([source], stdin=io.BytesIO(b"lamb " * 10_000), is_for_training=False)
+            read_corpus([source], is_for_training=False)
         assert str(caught.value) == (
             f"{'standard input' if source == '-' else source}: more than 0.0 GB of text, "
             "but this machine's memory of 0.0 GB is enough for no more\n"

@@ -18,17 +18,23 @@ from charrnn.runs.reader import (
 )
 
 
+@pytest.fixture(autouse=True)
+def checkpoints(tmp_path, monkeypatch):
+    """The folder of runs, in the current one."""
+    monkeypatch.chdir(tmp_path)
+    return Path("checkpoints")
+
+
 @pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "checkpoints" / "shakespeare-001")
+def run(checkpoints):
+    return make_run(checkpoints / "shakespeare-001")
 
 
 def set_time(path, seconds):
     os.utime(path, (seconds, seconds))
 
 
-def test_the_newest_run_is_the_one_that_saved_last(tmp_path):
-    checkpoints = tmp_path / "checkpoints"
+def test_the_newest_run_is_the_one_that_saved_last(checkpoints):
     for name, seconds in zip(
         ["a-001", "b-001", "c-001", "d-001"], (300, 100, 200, 900), strict=True
     ):
@@ -40,7 +46,7 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path):
     (checkpoints / "notes").mkdir()
     (checkpoints / "file.txt").write_text("mine")
     assert [run.path.name for run in list_runs(checkpoints)] == ["b-001", "c-001", "a-001", "d-001"]
-    assert open_run(None, checkpoints).path.name == "a-001"
+    assert open_run(None).path.name == "a-001"
 
 
 def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run):
@@ -50,8 +56,7 @@ def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run):
     assert not (run.path / "best").exists()
 
 
-def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path):
-    checkpoints = tmp_path / "checkpoints"
+def test_a_reader_gets_the_newest_run_that_was_validated(checkpoints):
     older = make_run(checkpoints / "a-001")
     validated = make_run(checkpoints / "b-001")
     abandoned = make_run(checkpoints / "c-001")
@@ -62,11 +67,9 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path):
     for seconds, made in enumerate((older, validated, abandoned)):
         set_time(made.path / "latest", 100 + seconds)
     set_time(started.path / "config.yaml", 900)
-    assert open_run_to_read(None, checkpoints) == (RunReader(validated.path), None)
-    assert open_run(None, checkpoints) == RunReader(abandoned.path), (
-        "which is what --resume goes on with"
-    )
-    assert open_run_to_read("c-001", checkpoints) == (RunReader(abandoned.path), None)
+    assert open_run_to_read(None) == (RunReader(validated.path), None)
+    assert open_run(None) == RunReader(abandoned.path), "which is what --resume goes on with"
+    assert open_run_to_read("c-001") == (RunReader(abandoned.path), None)
 
 
 def refuse_to_look_into(part, monkeypatch):
@@ -83,9 +86,8 @@ def refuse_to_look_into(part, monkeypatch):
         monkeypatch.setattr("pathlib._NormalAccessor.stat", staticmethod(refuse))
 
 
-def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path, monkeypatch):
+def test_a_run_that_is_locked_is_not_said_to_be_none(checkpoints, monkeypatch):
     """The system's refusal is played, for root may look into everything."""
-    checkpoints = tmp_path / "checkpoints"
     for name in ("open-001", "locked-001"):
         commit(make_run(checkpoints / name), 1, best_step=1)
     refuse_to_look_into("locked-001/", monkeypatch)
@@ -93,34 +95,34 @@ def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path, monkeypatch):
         with pytest.raises(
             CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"
         ):
-            open_run(name, checkpoints)
+            open_run(name)
     assert [run.path.name for run in list_runs(checkpoints)] == ["locked-001", "open-001"], (
         "so that it is shown"
     )
-    assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
+    assert open_run_to_read(None)[0].path.name == "open-001"
 
 
 def test_a_run_not_found_names_the_near_and_the_newest(run):
     save(run, 1)
     for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):
         with pytest.raises(CheckpointError, match="did you mean shakespeare-001") as caught:
-            open_run(wrong, run.path.parent)
+            open_run(wrong)
         assert wrong in str(caught.value)
         assert "newest runs: shakespeare-001" in str(caught.value)
         assert str(caught.value).count("\n") < 3
     for impossible in ("", "a\0b", "x" * 5000):
         with pytest.raises(CheckpointError, match="no run"):
-            open_run(impossible, run.path.parent)
+            open_run(impossible)
 
 
-def test_what_is_no_run_yet_says_what_is_missing(tmp_path):
-    checkpoints = tmp_path / "checkpoints"
+def test_what_is_no_run_yet_says_what_is_missing(checkpoints, tmp_path):
     for _ in range(2):
         for find in (open_run, open_run_to_read):
             with pytest.raises(
-                CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"
+                CheckpointError,
+                match=r"no runs here or in checkpoints yet\ntrain one first: charrnn train",
             ):
-                find(None, checkpoints)
+                find(None)
         checkpoints.mkdir(exist_ok=True)
     (checkpoints / "half").mkdir()
     (checkpoints / "half" / "config.yaml").write_text("")
@@ -128,15 +130,15 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path):
         r"half is not a run: it has no vocab\.json\nnone there yet; train one first: charrnn train$"
     )
     with pytest.raises(CheckpointError, match=hint):
-        open_run("half", checkpoints)
+        open_run("half")
     made = make_run(checkpoints / "begun")
     for name in ("begun", None):
         for find in (open_run, open_run_to_read):
             with pytest.raises(CheckpointError, match="begun has nothing saved yet"):
-                find(name, checkpoints)
+                find(name)
     save(made, 1)
     (made.path / "latest").unlink()
-    assert open_run(None, checkpoints) == RunReader(made.path)
+    assert open_run(None) == RunReader(made.path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CheckpointError, match="cannot read"):
         list_runs(tmp_path / "file")
@@ -155,16 +157,12 @@ def here(tmp_path, monkeypatch):
 
 
 def listed():
-    return [run.name for run in list_runs_and_sweeps(Path("checkpoints"))]
+    return [run.name for run in list_runs_and_sweeps()]
 
 
 def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
     assert listed() == ["old-001", "wp"]
     assert open_run(None).path == open_run_to_read(None)[0].path == Path("wp")
-    assert open_run(None, here / "checkpoints").path.name == "old-001", (
-        "a place that is named is the only one"
-    )
-    assert [run.name for run in list_runs_and_sweeps(here / "checkpoints")] == ["old-001"]
     set_time(Path("checkpoints/old-001/latest"), 900)
     assert open_run(None).path == Path("checkpoints/old-001")
     with pytest.raises(

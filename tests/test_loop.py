@@ -142,7 +142,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
             loaded=replace(loaded, state=state),
         )
         with pytest.raises(CheckpointError, match=message):
-            loop._read_same_text(resumed, None)
+            loop._read_same_text(resumed)
 
 
 def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch):

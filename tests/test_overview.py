@@ -38,8 +38,8 @@ def validation(number, seconds, nats):
 
 
 @pytest.fixture
-def build(tmp_path):
-    """Build a run in `checkpoints/` with these records in its log, later than those before; two
+def build(tmp_path, monkeypatch):
+    """Build a run in `checkpoints/` of the current folder with these records in its log, later than those before; two
     characters per step."""
 
     def make(name, *records):
@@ -51,7 +51,8 @@ def build(tmp_path):
         os.utime(path / "latest", (age, age))
         return path
 
-    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path("checkpoints").mkdir()
     return make
 
 
@@ -99,24 +100,21 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build, tmp_path):
     checkpoints = tmp_path / "checkpoints"
 
     def names(**options):
-        return [run.name for run in run_summaries(checkpoints=checkpoints, **options)]
+        return [run.name for run in run_summaries(**options)]
 
     assert names() == ["b", "c", "a"]
     assert names(sort="loss") == names(sort="name") == ["a", "b", "c"]
     for column in overview.SORT_KEYS:
         assert sorted(names(sort=column)) == ["a", "b", "c"]
-    assert [
-        run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)
-    ] == ["c", "a"]
+    assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"])] == ["c", "a"]
 
 
-def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build, tmp_path):
-    checkpoints = tmp_path / "checkpoints"
+def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build):
     for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
         build(name, step(1, 1.0), validation(1, 1.0, nats))
 
     def names(*runs, most, **options):
-        paths, num, _ = select_runs(runs, most=most, checkpoints=checkpoints, **options)
+        paths, num, _ = select_runs(runs, most=most, **options)
         return [path.name for path in paths], num
 
     assert names(most=2) == (["c", "d"], 3) and names(most=2, sort="loss") == (["c", "a"], 3)
@@ -124,23 +122,22 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build, tmp_path):
     assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
 
 
-def test_a_damaged_run_is_skipped_unless_it_is_named(build, tmp_path):
+def test_a_damaged_run_is_skipped_unless_it_is_named(build):
     build("whole", validation(1, 1.0, 2.0))
     (build("damaged") / "config.yaml").write_text("hidden_size: [")
-    checkpoints = tmp_path / "checkpoints"
     reported = []
     for read in (run_summaries, learning_curves):
         reported.clear()
         with using(CallbackProgress(lambda task: reported.append((task.done, task.total)))):
-            found = read(checkpoints=checkpoints)
+            found = read()
         assert (
             len(found) == 1 and len(found.skipped) == 1 and found.skipped[0].startswith("damaged: ")
         )
         assert reported == [(1, 2), (2, 2)]
         with pytest.raises(CheckpointError):
-            read(["damaged"], checkpoints=checkpoints)
+            read(["damaged"])
         with pytest.raises(CheckpointError, match="did you mean whole"):
-            read(["whol"], checkpoints=checkpoints)
+            read(["whol"])
 
 
 def test_of_several_runs_the_others_are_listed_before_the_error(command, build):
@@ -154,18 +151,17 @@ def test_of_several_runs_the_others_are_listed_before_the_error(command, build):
     ) == (4, True, 1)
 
 
-def test_runs_without_a_loss_have_no_curve(build, tmp_path):
-    checkpoints = tmp_path / "checkpoints"
+def test_runs_without_a_loss_have_no_curve(build):
     with pytest.raises(CheckpointError, match="no runs"):
-        learning_curves(checkpoints=checkpoints)
+        learning_curves()
     build("started", step(1, 1.0))
     with pytest.raises(
         CheckpointError, match="nothing to draw: the run has logged no validation loss"
     ):
-        learning_curves(checkpoints=checkpoints)
-    assert learning_curves(training=True, checkpoints=checkpoints).curves[0].training.steps == (1,)
+        learning_curves()
+    assert learning_curves(training=True).curves[0].training.steps == (1,)
     build("validated", validation(1, 1.0, 2.0))
-    found = learning_curves(["started", "validated"], checkpoints=checkpoints)
+    found = learning_curves(["started", "validated"])
     assert [curve.run for curve in found] == ["validated"]
     assert found.skipped == ("started: no validation loss is logged yet",)
 

@@ -3,7 +3,6 @@ it."""
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -194,7 +193,7 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
 
 def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     config = Config(init_from=str(lstm.path), extend_alphabet=True)
-    _, initial = plan.open_initial_model(config, Path("checkpoints"))
+    _, initial = plan.open_initial_model(config)
     vocab = initial.description.vocab()
     for read, told in (
         (vocab, "none was added"),
@@ -206,4 +205,4 @@ def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
     monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
-        plan.open_initial_model(config, Path("checkpoints"))
+        plan.open_initial_model(config)

@@ -1,7 +1,6 @@
 """The text of a run is found again where it was or where the run is now, and no other text is
 accepted."""
 
-import io
 import os
 import shutil
 import sys
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from streams import Stream
 from synthetic import make_corpus
 
 from charrnn.config.settings import Config
@@ -30,11 +30,10 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def record(*sources, stdin=None, **settings):
+def record(*sources, **settings):
     """What a run that learns these sources now records of them."""
     config = Config(corpus=sources, **settings)
-    stream = None if stdin is None else io.BytesIO(stdin)
-    corpus = read_corpus(sources, alphabet=config.alphabet, encoding=config.encoding, stdin=stream)
+    corpus = read_corpus(sources, alphabet=config.alphabet, encoding=config.encoding)
     recorded = recorded_corpus("novel-001", config, state_of_corpus(corpus))
     assert recorded is not None
     return recorded
@@ -103,12 +102,15 @@ def test_where_a_text_can_be_had_is_said():
 
 
 def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
-    recorded = record("-", "novel.txt", stdin=OTHER.encode())
+    monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
+    recorded = record("-", "novel.txt")
     assert recorded.locations == (None, os.path.abspath("novel.txt"))
     leave(monkeypatch, tmp_path)
-    assert recorded.read(stdin=io.BytesIO(OTHER.encode())).content == f"{OTHER}{TEXT}"
+    monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
+    assert recorded.read().content == f"{OTHER}{TEXT}"
+    monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
     with pytest.raises(DataError, match="has changed since it was trained"):
-        recorded.read(stdin=io.BytesIO(TEXT.encode()))
+        recorded.read()
 
 
 def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path):

@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL_FLAGS, SMALL_RUN
@@ -223,15 +224,16 @@ def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command
     )
 
 
-def test_it_says_that_it_waits_for_the_keyboard(capsys):
+def test_it_says_that_it_waits_for_the_keyboard(capsys, monkeypatch):
     keyboard = Keyboard(TEXT.encode())
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=keyboard))
     for quiet, expected in (
         (False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"),
         (True, ""),
     ):
         keyboard.seek(0)
         with using(TerminalProgress(quiet=quiet)):
-            read_corpus(["-"], stdin=keyboard)
+            read_corpus(["-"])
         assert capsys.readouterr().err == expected
 
 

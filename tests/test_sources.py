@@ -3,12 +3,12 @@ folder."""
 
 import glob
 import hashlib
-import io
 import os
 import sysconfig
 from pathlib import Path
 
 import pytest
+from streams import Stream
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
@@ -32,13 +32,7 @@ def books(here):
 
 
 def find(source, *, is_named_by_run=False, order=SHUFFLED):
-    return find_origin(
-        source,
-        stdin=None,
-        corpora_dir=Path("corpora"),
-        is_named_by_run=is_named_by_run,
-        order=order,
-    )
+    return find_origin(source, is_named_by_run=is_named_by_run, order=order)
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
@@ -63,7 +57,8 @@ def test_locations_are_those_of_the_sources(here, tmp_path, monkeypatch):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "austen.txt").write_text(TEXT)
     monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
-    corpus = read_corpus(["austen", "-", "b*/*.txt", "book"], stdin=io.BytesIO(TEXT.encode()))
+    monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
+    corpus = read_corpus(["austen", "-", "b*/*.txt", "book"])
     pattern = os.path.join(glob.escape(str(here)), "b*/*.txt")
     assert corpus.locations == (
         str(tmp_path / "shelf" / "austen.txt"),

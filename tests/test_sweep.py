@@ -258,15 +258,15 @@ def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command
             os.utime(run / file, (1000 + number, 1000 + number))
     (checkpoints / "sweep-book" / SWEEP).write_text("{}")
     assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
-    assert [open_run(name, checkpoints).name for name in (None, *names)] == ["book-001", *names]
-    found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"], checkpoints=checkpoints)
+    assert [open_run(name).name for name in (None, *names)] == ["book-001", *names]
+    found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"])
     assert [run.name for run in found] == [
         "sweep-book/lstm_seed-0",
         "sweep-book/gru_seed-0",
         "book-001",
     ]
     assert runs_of_sweep(str(checkpoints / "sweep-book")) is not None
-    assert runs_of_sweep("book-001", checkpoints) is runs_of_sweep("a\0b", checkpoints) is None
+    assert runs_of_sweep("book-001") is runs_of_sweep("a\0b") is None
     (checkpoints / "sweep-new").mkdir()
     (checkpoints / "sweep-new" / SWEEP).write_text("{}")
     for name, message in (
@@ -281,5 +281,5 @@ def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command
         ("sweep-new", "it has none yet"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            open_run(name, checkpoints)
+            open_run(name)
     assert command("runs", "sweep-new") == Ran(0, "", "warning: No runs in sweep-new.\n")

@@ -292,12 +292,12 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
 
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> int:
     """Continue a run; return the exit code."""
-    from charrnn.runs.reader import CHECKPOINTS, choose_run
+    from charrnn.runs.reader import choose_run
     from charrnn.runs.writer import lock_folder
 
     # An error about a run in use should appear at once, too: the lock is tried, not kept.
     if view.is_first:
-        with lock_folder(choose_run(run, CHECKPOINTS).path):
+        with lock_folder(choose_run(run).path):
             pass
 
     view.announce("Reading the text and the checkpoint ...")

@@ -10,7 +10,7 @@ from charrnn.config.settings import resolved
 from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
 from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.overview import comparison_notes, find_runs, logged_fields, read_each
-from charrnn.runs.reader import CHECKPOINTS, RunReader, where
+from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
 
 AGAINST = ("steps", "characters", "seconds")
@@ -133,7 +133,6 @@ def learning_curves(
     *,
     against: str = "steps",
     training: bool = False,
-    checkpoints: Path = CHECKPOINTS,
 ) -> LearningCurves:
     """Read the learning curves of the named runs, or of all in a folder, oldest first.
 
@@ -153,9 +152,9 @@ def learning_curves(
         )
 
     # Nothing to read is an error, unlike in a table, which may be empty.
-    folders = find_runs(runs, checkpoints=checkpoints)
+    folders = find_runs(runs)
     if not folders:
-        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
+        raise CheckpointError(f"no runs {WHERE} yet\ntrain one first: charrnn train")
 
     # A run that has logged no loss is skipped, too.
     found, skipped = read_each(

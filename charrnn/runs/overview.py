@@ -14,7 +14,6 @@ from charrnn.model.shapes import num_parameters
 from charrnn.runs.description import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import (
-    CHECKPOINTS,
     RunReader,
     find_model_file,
     find_run,
@@ -231,10 +230,8 @@ Read = TypeVar("Read")
 """What is read of each run."""
 
 
-def find_runs(
-    runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINTS
-) -> list[RunReader]:
-    """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest
+def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
+    """Open the named runs, each once, or all that are here and in sweeps if none is named, oldest
     first.
 
     The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist
@@ -242,18 +239,18 @@ def find_runs(
     """
     # Those of sweeps, too: a run is a run, whoever started it.
     if not runs:
-        return list_runs_and_sweeps(checkpoints)
+        return list_runs_and_sweeps()
 
     found: list[RunReader] = []
     for run in runs:
-        if find_model_file(str(run), checkpoints) is not None:
+        if find_model_file(str(run)) is not None:
             raise CheckpointError(
                 f"{run} has no learning curve: an exported .zip is one step of a run\nname the"
                 " folder of the run"
             )
-        in_sweep = runs_of_sweep(str(run), checkpoints)
+        in_sweep = runs_of_sweep(str(run))
         if in_sweep is None:
-            found.append(find_run(str(run), checkpoints))
+            found.append(find_run(str(run)))
         else:
             found += in_sweep
 
@@ -261,9 +258,7 @@ def find_runs(
     return list({folder.path.resolve(): folder for folder in found}.values())
 
 
-def run_summaries(
-    runs: Sequence[str | Path] = (), *, sort: str | None = None, checkpoints: Path = CHECKPOINTS
-) -> RunSummaries:
+def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
     """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`,
     the smallest first.
 
@@ -275,9 +270,7 @@ def run_summaries(
     """
     # A run that is named must be there: leaving it out in silence would be an answer to another
     # question.
-    read, skipped = _summarize_each(
-        find_runs(runs, checkpoints=checkpoints), sort=sort, is_named=bool(runs)
-    )
+    read, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))
     found = RunSummaries(run for _, run in read)
     found.skipped = tuple(skipped)
     return found
@@ -288,7 +281,6 @@ def select_runs(
     *,
     most: int,
     sort: str | None = None,
-    checkpoints: Path = CHECKPOINTS,
 ) -> tuple[list[Path], int, list[str]]:
     """Return the folders of the runs whose learning curves are drawn, how many they were selected
     from, and problems.
@@ -299,7 +291,7 @@ def select_runs(
     UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
     """
     # All that are named.
-    folders = find_runs(runs, checkpoints=checkpoints)
+    folders = find_runs(runs)
     most = max(most, len(runs))
     # Not summarized: no run has to be chosen.
     if runs and sort is None and len(folders) <= most:

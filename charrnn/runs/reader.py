@@ -44,6 +44,8 @@ FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from
 """Settings that are the same in all checkpoints of a run."""
 CHECKPOINTS = Path("checkpoints")
 """The folder of new runs without a path of their own."""
+WHERE = f"here or in {CHECKPOINTS}"
+"""Where runs are searched, for messages."""
 SWEEP = "sweep.json"
 """The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
 
@@ -268,28 +270,26 @@ class RunReader:
         yield from (name for name in saved_names if checkpoint_step(name) > limit)
 
 
-def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
-    """Open the run at path `run` or of that name in `checkpoints`; None is the run that saved last,
+def open_run(run: str | None) -> RunReader:
+    """Open the run at path `run` or of that name in CHECKPOINTS; None is the run that saved last,
     as `resume` needs.
 
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
-    found = choose_run(run, checkpoints)
+    found = choose_run(run)
     found.saved_checkpoints()
     return found
 
 
-def choose_run(run: str | None, checkpoints: Path) -> RunReader:
-    """Open the run at path `run` or of that name in `checkpoints`, even if it has no checkpoint
+def choose_run(run: str | None) -> RunReader:
+    """Open the run at path `run` or of that name in CHECKPOINTS, even if it has no checkpoint
     yet; None is the run that saved last. Raises CheckpointError if there is no such run."""
     if run is None:
-        return _saved_runs(checkpoints)[-1]
-    return find_run(run, checkpoints)
+        return _saved_runs()[-1]
+    return find_run(run)
 
 
-def open_run_to_read(
-    run: str | None, checkpoints: Path = CHECKPOINTS
-) -> tuple[RunReader | ModelFile, str | None]:
+def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None]:
     """Open a run like `open_run`, or what `find_model_file` finds; but None is the newest run that
     was validated or imported.
 
@@ -298,96 +298,82 @@ def open_run_to_read(
     no checkpoint yet.
     """
     if run is not None:
-        return find_model_file(run, checkpoints) or open_run(run, checkpoints), None
+        return find_model_file(run) or open_run(run), None
 
     # No included model is used unasked: its text would look like that of one's own run.
     instead = ", or use an included model: charrnn sample prose"
-    for folder in reversed(_saved_runs(checkpoints, instead)):
+    for folder in reversed(_saved_runs(instead)):
         if folder.is_validated() or folder.is_imported():
             return folder, None
 
     # Better than none: the user sees in the warning what it is.
-    newest = open_run(None, checkpoints)
-    place = where(checkpoints)
-    return newest, f"no run {place} has been validated yet; using the newest, {newest.path.name}"
+    newest = open_run(None)
+    return newest, f"no run {WHERE} has been validated yet; using the newest, {newest.path.name}"
 
 
-def find_model_file(run: str, checkpoints: Path = CHECKPOINTS) -> ModelFile | None:
+def find_model_file(run: str) -> ModelFile | None:
     """Return the model file at that path, or the included model of that name; None where there is
     neither, or a run has the name."""
     if is_model_file(run):
         return ModelFile(Path(run))
 
     # A folder of that name that is no run, such as the one of a program's `code`, hides nothing.
-    if any(not _missing_from(place) for place in (Path(run), checkpoints / run)):
+    if any(not _missing_from(place) for place in (Path(run), CHECKPOINTS / run)):
         return None
     return included_model(run)
 
 
-def _saved_runs(checkpoints: Path, instead: str = "") -> list[RunReader]:
+def _saved_runs(instead: str = "") -> list[RunReader]:
     """List the runs with a checkpoint, oldest first; all runs if none has one. Raises
     CheckpointError for no run, whose message names the remedy and what else there is `instead`."""
-    known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
+    known = _oldest_first(_with_those_here(list_runs(CHECKPOINTS)))
     if not known:
         remedy = f"train one first: charrnn train{instead}"
-        raise CheckpointError(f"no runs {where(checkpoints)} yet\n{remedy}")
+        raise CheckpointError(f"no runs {WHERE} yet\n{remedy}")
 
     # By name only: this is done for every command, and verifying all runs would take seconds.
     saved = [run for run in known if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
     return saved or known
 
 
-def where(checkpoints: Path) -> str:
-    """Return where runs are searched, for messages: "in checkpoints", and "here or" if that is the
-    default."""
-    if checkpoints == CHECKPOINTS:
-        return f"here or in {checkpoints}"
-    return f"in {checkpoints}"
-
-
-def list_runs(checkpoints: Path) -> list[RunReader]:
+def list_runs(folder: Path) -> list[RunReader]:
     """List the runs in a folder, oldest first by their last save; other entries, sweeps too, are
     skipped.
 
-    Raises CheckpointError if `checkpoints` exists but cannot be read.
+    Raises CheckpointError if `folder` exists but cannot be read.
     """
     try:
-        entries = list(checkpoints.iterdir())
+        entries = list(folder.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot read {folder}: {error.strerror or error}") from error
 
     # A run that may not be read is listed: whoever opens it reads why it cannot be.
     runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
     return _oldest_first(map(RunReader, runs))
 
 
-def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
-    """List the runs in a folder and those of the sweeps there, oldest first.
+def list_runs_and_sweeps() -> list[RunReader]:
+    """List the runs and those of the sweeps in CHECKPOINTS and directly in the current folder,
+    oldest first.
 
-    Runs and sweeps directly in the current folder are included if `checkpoints` is the default.
-    Raises CheckpointError if `checkpoints` exists but cannot be read.
+    Raises CheckpointError if CHECKPOINTS exists but cannot be read.
     """
-    found = _with_those_here(list_runs(checkpoints), checkpoints)
-    folders = _subfolders(checkpoints)
-    if checkpoints == CHECKPOINTS:
-        folders += _folders_here()
+    found = _with_those_here(list_runs(CHECKPOINTS))
+    folders = _subfolders(CHECKPOINTS) + _folders_here()
     sweeps = [folder for folder in folders if os.path.isfile(folder / SWEEP)]
 
-    # By the resolved path: `checkpoints` may be a link into the current folder.
+    # By the resolved path: CHECKPOINTS may be a link into the current folder.
     for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
         found += list_runs(sweep)
     return _oldest_first(found)
 
 
-def _with_those_here(runs: list[RunReader], checkpoints: Path) -> list[RunReader]:
-    """Add the runs directly in the current folder, each once, to those in `checkpoints` if that is
-    the default."""
-    if checkpoints == CHECKPOINTS:
-        here = [RunReader(folder) for folder in _folders_here() if not _missing_from(folder)]
-        runs = here + runs
-    return list({run.path.resolve(): run for run in runs}.values())
+def _with_those_here(runs: list[RunReader]) -> list[RunReader]:
+    """Add the runs directly in the current folder, each once, to those in CHECKPOINTS."""
+    here = [RunReader(folder) for folder in _folders_here() if not _missing_from(folder)]
+    return list({run.path.resolve(): run for run in here + runs}.values())
 
 
 def _folders_here() -> list[Path]:
@@ -411,25 +397,25 @@ def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
     return sorted(runs, key=lambda run: (_last_change(run.path), run.name))
 
 
-def runs_of_sweep(name: str, checkpoints: Path = CHECKPOINTS) -> list[RunReader] | None:
+def runs_of_sweep(name: str) -> list[RunReader] | None:
     """Return the runs of the sweep with that path or name, oldest first; None if there is none.
 
     Raises CheckpointError if its folder cannot be read.
     """
     if not name or "\0" in name:
         return None
-    for place in (Path(name), checkpoints / name):
+    for place in (Path(name), CHECKPOINTS / name):
         if os.path.isfile(place / SWEEP):
             return list_runs(place)
     return None
 
 
-def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
+def find_run(run: str) -> RunReader:
     """Open the run at that path, else of that name, even if it has no checkpoint yet.
 
     Raises CheckpointError with what is missing, or similar names.
     """
-    places = [Path(run), checkpoints / run] if run else []
+    places = [Path(run), CHECKPOINTS / run] if run else []
 
     # The path counts first, then the name.
     for place in places:
@@ -443,7 +429,7 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
             raise CheckpointError(_about_file(place, run))
 
     # A sweep is no run, but has some.
-    in_sweep = runs_of_sweep(run, checkpoints)
+    in_sweep = runs_of_sweep(run)
     if in_sweep is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
@@ -453,7 +439,7 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
         raise CheckpointError(_about_file(model.path, run))
 
     # There is no such run: say what is near it.
-    known = [folder.name for folder in reversed(list_runs_and_sweeps(checkpoints))]
+    known = [folder.name for folder in reversed(list_runs_and_sweeps())]
     listing = "none there yet; train one first: charrnn train"
     if known:
         listing = f"newest runs: {', '.join(known[:5])}"
@@ -465,7 +451,7 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     given = run if "/" in run else Path(run).name
     near = difflib.get_close_matches(given, [*known, *read_cards()], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
+    raise CheckpointError(f"no run {run!r} {WHERE}\n{hint}{listing}")
 
 
 def _about_file(path: Path, run: str) -> str:

@@ -115,7 +115,7 @@ def sweep(
         yield from _events(runner, jobs, should_stop)
 
 
-def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
+def default_folder(config: Config) -> Path:
     """Return the folder of a sweep without a name: `sweep-` and the name of the text, in
     `checkpoints`."""
     from charrnn.text.corpus import corpus_name
@@ -123,7 +123,7 @@ def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
     stems = []
     for source in config.corpus:
         stems.append(without_gz(Path(source).name).rsplit(".", 1)[0])
-    return checkpoints / f"sweep-{corpus_name(stems or ['python'])}"
+    return CHECKPOINTS / f"sweep-{corpus_name(stems or ['python'])}"
 
 
 def check_folder(folder: Path) -> None:

@@ -4,8 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,6 @@ from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
-    CORPORA,
     SHUFFLED,
     Order,
     find_origin,
@@ -145,8 +143,6 @@ def read_corpus(
     vocab: Vocab | None = None,
     extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
-    stdin: BinaryIO | None = None,
-    corpora_dir: Path = CORPORA,
     is_for_training: bool = True,
 ) -> Corpus:
     """Read the sources, in order, into one corpus; without any, the source code of Python's
@@ -154,13 +150,12 @@ def read_corpus(
 
     A source is one of:
 
-    - "-": `stdin`, by default standard input;
+    - "-": standard input;
     - a file, decompressed if it is named .gz;
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
-    - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA
-      (each also with .txt appended) and in the catalogue, whose text is downloaded into
-      `corpora_dir`.
+    - a name, which is looked up as a path, in CORPORA, in the folders of $CHARRNN_CORPORA (each
+      also with .txt appended) and in the catalogue, whose text is downloaded into CORPORA.
 
     The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order
     marks, replaces CRLF by LF and starts each file on a new line, as "exact" does; "byte" keeps the
@@ -186,9 +181,7 @@ def read_corpus(
     # All of them are found before any is read: a wrong name is reported at once.
     origins = []
     for source in sources:
-        origin = find_origin(
-            source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order
-        )
+        origin = find_origin(source, is_named_by_run=False, order=order)
         origins.append(origin)
     if not origins:
         origins = [standard_library(order)]

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
@@ -15,7 +14,6 @@ from charrnn.text.corpus import Corpus
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
-    CORPORA,
     Order,
     Origin,
     find_entry,
@@ -110,7 +108,6 @@ class RecordedCorpus:
         self,
         *,
         vocab: Vocab | None = None,
-        stdin: BinaryIO | None = None,
         instead: str = "",
         reason: str = "",
     ) -> Corpus:
@@ -118,10 +115,10 @@ class RecordedCorpus:
         now.
 
         It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and
-        only regular files and `stdin` are read. Raises DataError if the text is missing, cannot be
-        read or has changed. The message contains `instead`, the alternative to putting the text
-        back ("give ..."), and ends with `reason`, why the text is needed. Raises CharRNNError
-        if the ids of a large text cannot be written.
+        only regular files and standard input are read. Raises DataError if the text is missing,
+        cannot be read or has changed. The message contains `instead`, the alternative to putting
+        the text back ("give ..."), and ends with `reason`, why the text is needed. Raises
+        CharRNNError if the ids of a large text cannot be written.
         """
         config = self.config
         alternative = f" or {instead}" if instead else ""
@@ -135,7 +132,7 @@ class RecordedCorpus:
         for locations in ways:
             try:
                 # Both ways often lead to the same files, which are not read twice.
-                origins = self._origins(locations, stdin)
+                origins = self._origins(locations)
                 where = [origin.location for origin in origins]
                 if where in tried:
                     continue
@@ -168,7 +165,7 @@ class RecordedCorpus:
             raise faults[0]
         raise DataError(self._not_here(missing[0].source, instead=instead, reason=reason)) from None
 
-    def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
+    def _origins(self, locations: tuple[str | None, ...]) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises
         DataError."""
         sources = self.config.corpus
@@ -185,9 +182,7 @@ class RecordedCorpus:
             if location is not None:
                 found = origin_at(location, order)
             if found is None:
-                found = find_origin(
-                    source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order
-                )
+                found = find_origin(source, is_named_by_run=True, order=order)
             origins.append(found)
         return origins
 

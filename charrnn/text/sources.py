@@ -91,7 +91,7 @@ def find_entry(name: str) -> CatalogueEntry | None:
     return None
 
 
-def entry_of(source: str, corpora_dir: Path = CORPORA) -> CatalogueEntry | None:
+def entry_of(source: str) -> CatalogueEntry | None:
     """Return the entry of the catalogue that a source stands for; None for any other source.
 
     A path comes first: a name that leads to a folder, or to a file with another text, is no entry.
@@ -100,7 +100,7 @@ def entry_of(source: str, corpora_dir: Path = CORPORA) -> CatalogueEntry | None:
     entry = find_entry(source)
     if entry is None:
         return None
-    path = _find_path(source, _corpora_folders(corpora_dir))
+    path = _find_path(source, _corpora_folders())
     with convert_os_errors("read", path or Path(source)):
         if path is None or entry.is_file(path):
             return entry
@@ -119,12 +119,12 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
-def path_of(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path | None:
-    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, whatever its
+def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:
+    """Return the entry's file in `folder` or a folder of $CHARRNN_CORPORA, whatever its
     text; None if there is none."""
-    for folder in _corpora_folders(corpora_dir):
-        if os.path.exists(folder / entry.file):
-            return folder / entry.file
+    for place in _corpora_folders(folder):
+        if os.path.exists(place / entry.file):
+            return place / entry.file
     return None
 
 
@@ -290,9 +290,7 @@ class Origin:
     """Number of run folders that were skipped."""
 
 
-def find_origin(
-    source: str, *, stdin: BinaryIO | None, corpora_dir: Path, is_named_by_run: bool, order: Order
-) -> Origin:
+def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a
     folder or a pattern.
 
@@ -300,19 +298,18 @@ def find_origin(
     """
     # What has no name in the file system.
     if source == "-":
-        if stdin is None and sys.stdin is None:  # closed by the process that started the command
+        if sys.stdin is None:  # closed by the process that started the command
             raise DataError(
                 "standard input (-) is closed: give a file, or pipe a text into the command"
             )
-        stream = stdin or sys.stdin.buffer
-        return Origin(label="standard input", names=("stdin",), stream=stream)
+        return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
     if not source.strip():
         raise DataError(
             "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
         )
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
-    folders = _corpora_folders(corpora_dir)
+    folders = _corpora_folders()
     path = _find_path(source, folders)
     if path is not None:
         return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
@@ -321,19 +318,19 @@ def find_origin(
 
     # A text that is generated, in the folder of those that are downloaded.
     if source in FORMAL_LANGUAGES and not is_named_by_run:
-        path = corpora_dir / f"{source}.txt"
+        path = CORPORA / f"{source}.txt"
         with convert_os_errors("write", path):
-            corpora_dir.mkdir(parents=True, exist_ok=True)
+            CORPORA.mkdir(parents=True, exist_ok=True)
             write_atomically(path, training_text(source).encode())
         return _path(path, label=str(path), order=order, needs_regular=False)
 
     # Last the catalogue. A run may come from somebody else: it does not start a download.
-    entry = entry_of(source, corpora_dir)
+    entry = entry_of(source)
     if entry is None:
         raise NotHereError(source, _not_found(source, folders))
-    if is_named_by_run and path_of(entry, corpora_dir) is None:
+    if is_named_by_run and path_of(entry) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
-    path = fetch(entry, corpora_dir)
+    path = fetch(entry)
     return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
 
 
@@ -546,12 +543,12 @@ def _label(location: str) -> str:
     return os.path.relpath(location)
 
 
-def _corpora_folders(corpora_dir: Path) -> list[Path]:
+def _corpora_folders(folder: Path = CORPORA) -> list[Path]:
     """Return the folders in which a name is looked up after the working folder."""
-    folders = [corpora_dir]
-    for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
-        if folder:
-            folders.append(Path(os.path.expanduser(folder)))
+    folders = [folder]
+    for place in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
+        if place:
+            folders.append(Path(os.path.expanduser(place)))
     return folders
 
 

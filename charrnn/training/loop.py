@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, named
@@ -50,10 +50,8 @@ def train(
     config: Config,
     *,
     out: str | Path | None = None,
-    checkpoints: Path = CHECKPOINTS,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
-    stdin: BinaryIO | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, or continue with that of `config.init_from`; yield what happens, as it
@@ -90,11 +88,11 @@ def train(
                 config = replace(config, minutes=DEFAULT_MINUTES)
             if group.is_first and folder is not None:
                 clear_unsaved(folder)
-            config, initial = plan.open_initial_model(config, checkpoints)
+            config, initial = plan.open_initial_model(config)
 
         # The text, and every setting that is left open: after this, the configuration is what
         # reproduces the run.
-        text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial, stdin=stdin))
+        text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
         planned, batches = plan.plan_run(
             config, text=text, computing=Computing(device=device, group=group, start=start)
@@ -104,7 +102,7 @@ def train(
         # leaves none.
         def create() -> RunWriter:
             if folder is None:
-                return RunWriter.create(checkpoints, text.corpus.name)
+                return RunWriter.create(CHECKPOINTS, text.corpus.name)
             return RunWriter.create_at(folder)
 
         path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
@@ -197,10 +195,8 @@ def resume(
     run: str | Path | None = None,
     changes: Mapping[str, object] | None = None,
     *,
-    checkpoints: Path = CHECKPOINTS,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
-    stdin: BinaryIO | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if
@@ -224,7 +220,7 @@ def resume(
         # The run, locked and mended by the first process before the others read it: they would find
         # a checkpoint that is being renamed.
         def open_run() -> str:
-            folder = RunWriter(choose_run(None if run is None else str(run), checkpoints).path)
+            folder = RunWriter(choose_run(None if run is None else str(run)).path)
             stack.enter_context(lock_folder(folder.path))
             folder.restore_replaced()
             folder.saved_checkpoints()
@@ -238,7 +234,7 @@ def resume(
         with group.together():
             group.check_corpus(resumed.config.corpus)
             device = group.device(pick_device(resumed.config.device))
-        text = group.in_turn(lambda: _read_same_text(resumed, stdin))
+        text = group.in_turn(lambda: _read_same_text(resumed))
         planned, batches = _plan_further(
             resumed, text=text, computing=Computing(device=device, group=group, start=start)
         )
@@ -339,7 +335,7 @@ def _changed_config(
     return replace(config, **changed)
 
 
-def _read_same_text(resumed: _Resumed, stdin: BinaryIO | None) -> RunText:
+def _read_same_text(resumed: _Resumed) -> RunText:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
     for a damaged run."""
     run = resumed.run.path
@@ -352,7 +348,7 @@ def _read_same_text(resumed: _Resumed, stdin: BinaryIO | None) -> RunText:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
 
     try:
-        text = run_text.read_text(config, stdin, loaded.description.vocab(), recorded)
+        text = run_text.read_text(config, loaded.description.vocab(), recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise

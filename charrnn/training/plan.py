@@ -8,7 +8,6 @@ how busy the machine is.
 
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,7 +103,7 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     return replace(chosen, hidden_size=hidden_size, parameters=None)
 
 
-def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Checkpoint | None]:
+def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
     """Load the best step of `config.init_from`, if given; return the configuration with its model,
     and the step.
 
@@ -119,7 +118,7 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
             )
         return config, None
 
-    run, _ = open_run_to_read(config.init_from, checkpoints)
+    run, _ = open_run_to_read(config.init_from)
     loaded = run.load_best()
     config = with_model_of(run.name, theirs=loaded.description.config(), config=config)
     if check_shapes(config, tensors=loaded.model, path=run.path) != len(loaded.description.vocab()):

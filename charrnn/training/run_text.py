@@ -1,7 +1,7 @@
 """The text of a run: read, encoded, and divided into its parts."""
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, named
@@ -54,12 +54,12 @@ class RunText:
         }
 
 
-def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> RunText:
+def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises
     DataError."""
     # The weights to start with have rows for their own characters.
     vocab = None if initial is None else initial.description.vocab()
-    text = read_text(config, stdin, vocab)
+    text = read_text(config, vocab)
     if config.init_from is not None:
         check_alphabet(config.init_from, text=text, extended=config.extend_alphabet)
     return text
@@ -67,7 +67,6 @@ def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | 
 
 def read_text(
     config: Config,
-    stdin: BinaryIO | None,
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
 ) -> RunText:
@@ -79,7 +78,7 @@ def read_text(
     """
     # A resumed run reads what it recorded, whose digest is checked; a new one what was named.
     if recorded is not None:
-        corpus = recorded.read(vocab=vocab, stdin=stdin, instead="start a new run")
+        corpus = recorded.read(vocab=vocab, instead="start a new run")
     else:
         corpus = read_corpus(
             config.corpus,
@@ -90,7 +89,6 @@ def read_text(
             vocab=vocab,
             extend_vocab=config.extend_alphabet,
             min_count=config.min_count,
-            stdin=stdin,
         )
 
     # A character that is only read and one that is predicted, at least.
