@@ -177,8 +177,8 @@ def _prepare_process() -> str | None:
 def _run_with_signals(arguments: Sequence[str]) -> int:
     """Run one command with its signals handled; return its exit code, or raise what ended it."""
     signals = Signals()
-    with signals.handle():
-        try:
+    try:
+        with signals.handle():
             invocation = Invocation(signals, tuple(arguments))
             with using(TerminalProgress(quiet=not QUIET.isdisjoint(arguments))):
                 result = app(
@@ -188,13 +188,14 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
                     obj=invocation,
                 )
             sys.stdout.flush()
-        except BaseException:
-            # The interrupt may arrive as another exception: during an import as an ImportError.
-            if not signals.has_raised:
-                raise
-        if signals.has_raised:
-            discard_output()
-            return 128 + signals.number
+    except BaseException:
+        # The interrupt may arrive as another exception: during an import as an ImportError. It may
+        # also arrive while the handlers are set or taken back.
+        if not signals.has_raised:
+            raise
+    if signals.has_raised:
+        discard_output()
+        return 128 + signals.number
     return result if isinstance(result, int) else 0
 
 

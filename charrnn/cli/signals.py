@@ -58,17 +58,19 @@ class Signals:
         )
         before = {number: signal.getsignal(number) for number in handlers}
         handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-        for number in handled:
-            signal.signal(number, handlers[number])
-        show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
+        show_unraisable = sys.unraisablehook
         try:
+            for number in handled:
+                signal.signal(number, handlers[number])
+            sys.unraisablehook = _skip_interrupts
             yield
         finally:
             sys.unraisablehook = show_unraisable
-            if self.has_raised and hasattr(signal, "setitimer"):
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            # Handlers first: a signal between the two would start the timer again.
             for number in handled:
                 signal.signal(number, before[number])
+            if self.has_raised and hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._num_requests
