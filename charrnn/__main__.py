@@ -1,5 +1,6 @@
 """The command `charrnn`, also as `python -m charrnn`."""
 
+import os
 import signal
 import sys
 
@@ -15,13 +16,16 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command started
         code = 130
     except Exception as error:  # raised because of --debug, or an import that failed
-        from charrnn.cli.streams import describe_unexpected, print_error, print_traceback
-
-        if "--debug" in sys.argv:
-            print_traceback(error)
-        else:
-            print_error(describe_unexpected(error))
         code = 1
+        try:
+            from charrnn.cli.streams import describe_unexpected, print_error, print_traceback
+
+            if "--debug" in sys.argv:
+                print_traceback(error)
+            else:
+                print_error(describe_unexpected(error))
+        except MemoryError:  # a message needs some, too
+            os.write(2, b"error: not enough memory\n")
     sys.exit(code)
 
 

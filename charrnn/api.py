@@ -23,6 +23,7 @@ from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_room_for_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
@@ -173,6 +174,7 @@ class Model(Generating, Displayable, Extensible):
     def network(self) -> "CharRNN":
         """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
         misshapen."""
+        check_room_for_torch()
         import torch
 
         from charrnn.model.network import load_network

@@ -74,7 +74,7 @@ def test_a_table_of_ngrams_is_counted(cell, multiple):
     assert sizes[0] <= 60_000 < sizes[1]
 
 
-@pytest.mark.parametrize("memory", [None, 24_000_000])
+@pytest.mark.parametrize("memory", [None, 60_000_000])
 def test_the_range_ends_with_the_widest_layer_or_memory(memory, monkeypatch):
     monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
     widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
@@ -84,7 +84,7 @@ def test_the_range_ends_with_the_widest_layer_or_memory(memory, monkeypatch):
         first, second = str(error.value).splitlines()
         assert first.startswith(f"`parameters` is {budget:,}; it must be between 136 and ")
         assert first.endswith(f"{widest:,}" if memory is None else "1,000,000"), (
-            "six times four bytes per weight"
+            "fifteen times four bytes per weight"
         )
         assert second.startswith("for 1 layer of cell type lstm, an alphabet of 40 ")
     assert num_parameters(fit(136), 40) == 136

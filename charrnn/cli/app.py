@@ -1,5 +1,6 @@
 """The command-line interface: all commands, and the exit codes of their errors."""
 
+import errno
 import io
 import os
 import signal
@@ -25,7 +26,7 @@ from charrnn.cli.streams import (
 )
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, did_you_mean
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
-from charrnn.system.process import ENDING_SIGNALS, PARENT
+from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
 from charrnn.system.progress import using
 from charrnn.version import __version__
 
@@ -92,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message about an error, and the exit code."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
         what = (
             f"cannot read or write {error.filename}"
             if error.filename
@@ -167,6 +168,10 @@ def _prepare_process() -> str | None:
     warnings.filterwarnings(
         "ignore", "(divide by zero|overflow|invalid value) encountered", RuntimeWarning
     )
+    try:
+        check_room(NUMPY_BYTES, "charrnn")
+    except CharRNNError as error:
+        return error.message
     try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:

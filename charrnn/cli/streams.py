@@ -5,6 +5,7 @@ Parameters that messages name are turned into the options of the command line.
 """
 
 import os
+import re
 import sys
 from codecs import backslashreplace_errors, lookup, register_error
 from functools import cache
@@ -24,6 +25,8 @@ from charrnn.views.delivery import Shown, check_target, find_format, to_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+NO_MEMORY = re.compile("allocat|failed to map|a primitive|start new thread|bad_alloc")
+"""What libraries say where memory ends, in errors of other types than MemoryError."""
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
 IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -227,8 +230,17 @@ def print_error(message: str) -> None:
 
 def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
-    `MAX_MESSAGE`; the remedy."""
+    `MAX_MESSAGE`, or how much memory was not there; the remedy."""
     message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
+    if isinstance(error, MemoryError) or NO_MEMORY.search(message):
+        more = ""
+        if size := re.search(r"allocate ([\d.]+?)\.? (\w+)", message):
+            more = f": {size[1]} {size[2]} more were needed"
+        return (
+            f"not enough memory{more}\nTake a smaller model or text, close other programs, or raise"
+            " the limit (ulimit -v). What was saved is untouched."
+        )
+
     colon = ""
     if message:
         colon = ": "

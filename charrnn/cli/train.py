@@ -39,7 +39,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
-from charrnn.system.process import PARENT, is_orphan
+from charrnn.system.process import PARENT, check_room_for_torch, is_orphan
 from charrnn.system.progress import Progress, using
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
@@ -282,7 +282,8 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
         clear_unsaved(out)
 
     view.announce("Reading the text and measuring the machine ...")
-    from charrnn.training import loop  # Imports torch, too.
+    check_room_for_torch()
+    from charrnn.training import loop
 
     stream = loop.train(
         config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request
@@ -301,6 +302,7 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
             pass
 
     view.announce("Reading the text and the checkpoint ...")
+    check_room_for_torch()
     from charrnn.training import loop
 
     stream = loop.resume(

@@ -20,9 +20,12 @@ from charrnn.system.process import memory_bytes
 MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers
 needs."""
-TRAINING_COPIES = 6
-"""Values that training stores per weight: weight, gradient, two moments, average, and one for
-temporary results."""
+TRAINING_COPIES = 15
+"""Values that training stores per weight while it saves: weight, gradient, two moments, average,
+and what is saved of them twice more, as arrays and as files. The peak with 20 million weights is 15
+with AdamW and 12 with Muon."""
+TABLE_COPIES = 5
+"""The same for a table of n-grams, which has no moments."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
@@ -229,16 +232,18 @@ def check_finite(values: Any, what: str) -> None:
 
 
 def check_memory(config: Config, vocab_size: int) -> None:
-    """Raise UsageError if training needs more memory than this machine has, as far as the system
-    tells."""
+    """Raise UsageError if training needs more memory than this process may have, as far as the
+    system tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
-    needed = 4 * TRAINING_COPIES * num_weights
+    num_table = Architecture.of(config).ngram_rows * vocab_size
+    needed = 4 * (TRAINING_COPIES * (num_weights - num_table) + TABLE_COPIES * num_table)
     available = memory_bytes()
     if available is not None and needed > available:
         raise UsageError(
-            f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')}"
-            f" {config.num_layers}: {num_weights:,} weights need about {needed / 1e9:,.0f} GB to"
-            f" train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
+            f"{named('hidden_size')} is {config.hidden_size}, {named('num_layers')}"
+            f" {config.num_layers} and {named('ngram_rows')} {config.ngram_rows}: {num_weights:,}"
+            f" weights need about {needed / 1e9:,.1f} GB of memory to train, and this process may"
+            f" have {available / 1e9:,.1f} GB. Use fewer."
         )
 
 

@@ -221,7 +221,8 @@ class VerifiedFiles:
         memory = memory_bytes()
         if memory is not None and 2 * needed > memory:
             raise CheckpointError(
-                f"{self.place} needs {2 * needed / 1e9:,.0f} GB, more memory than this machine has"
+                f"{self.place} needs {2 * needed / 1e9:,.1f} GB of memory, and this process may"
+                f" have {memory / 1e9:,.1f} GB"
             )
 
         tensors = tensors_from_bytes(self.place / MODEL, self.read(MODEL))
@@ -314,6 +315,7 @@ def _is_sealed(manifest: bytes) -> bool:
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:
     """Encode arrays in the format of safetensors."""
+    _check_allocation(2 * sum(tensor.nbytes for tensor in tensors.values()))
     # safetensors copies memory and ignores strides, so a transposed view would be stored scrambled.
     return safetensors.numpy.save(
         {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
@@ -325,6 +327,7 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
 
     Raises CheckpointError unless it is intact and finite.
     """
+    _check_allocation(2 * len(data))
     try:
         tensors = safetensors.numpy.load(data)
 
@@ -349,6 +352,12 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
                 f"{path} is damaged: {name} has a value that is not a finite float32"
             )
     return tensors
+
+
+def _check_allocation(num_bytes: int) -> None:
+    """Raise MemoryError if so many bytes cannot be had. Where safetensors gets none, it aborts the
+    process, or waits for ever for the lock that it holds while it prints its stack."""
+    np.empty(num_bytes, np.uint8)
 
 
 def _sha256(data: bytes) -> str:

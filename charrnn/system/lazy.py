@@ -16,6 +16,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from charrnn.system.process import check_room_for_torch
+
 Parameters = ParamSpec("Parameters")
 """The parameters of a decorated function."""
 Result = TypeVar("Result")
@@ -26,6 +28,8 @@ class LazyModule(ModuleType):
     """A module that is imported at the first use of one of its attributes."""
 
     def __getattr__(self, name: str) -> Any:
+        if self.__name__ == "torch":
+            check_room_for_torch()
         # Not kept: a test or a user may replace the attribute of the module.
         return getattr(import_module(self.__name__), name)
 

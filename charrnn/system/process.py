@@ -8,6 +8,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+
+from charrnn.errors import CharRNNError
+
+CORE_BYTES = 80_000_000
+"""Address space that OpenBLAS and the threads of torch take for each core: 76 MB on two cores."""
+NUMPY_BYTES = 100_000_000
+"""What NumPy and the program itself take besides."""
+TORCH_BYTES = 650_000_000
+"""What torch 2.13 for the CPU takes besides, loaded (485 MB) and at work."""
 
 
 def num_cores() -> int:
@@ -18,11 +28,50 @@ def num_cores() -> int:
 
 
 def memory_bytes() -> int | None:
-    """Return the size of this machine's memory in bytes, None if the system does not report it."""
+    """Return the size of this machine's memory in bytes, or what `ulimit -v` leaves of it to this
+    process; None if the system does not report it."""
+    sizes = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    left = address_space_left()
+    if left is not None:
+        sizes.append(left)
+    return min(sizes, default=None)
+
+
+def address_space_left() -> int | None:
+    """Return how many bytes more this process may have by `ulimit -v`; None without a limit."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):  # another system than Linux
         return None
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return limit - pages * resource.getpagesize()
+
+
+def check_room(num_bytes: int, what: str) -> None:
+    """Raise CharRNNError if `ulimit -v` leaves less than so many bytes, and a buffer for each core.
+
+    Before a library is loaded: where memory ends, OpenBLAS and torch end the process with a line of
+    their own, or abort.
+    """
+    left = address_space_left()
+    needed = num_bytes + CORE_BYTES * num_cores()
+    if left is not None and needed > left:
+        raise CharRNNError(
+            f"{what} needs about {needed / 1e6:,.0f} MB of memory, and `ulimit -v` leaves"
+            f" {max(left, 0) / 1e6:,.0f} MB. Raise it."
+        )
+
+
+def check_room_for_torch() -> None:
+    """Raise CharRNNError if torch is not loaded yet, and `ulimit -v` leaves too little for it."""
+    if "torch" not in sys.modules:
+        check_room(TORCH_BYTES, "torch")
 
 
 ENDING_SIGNALS = tuple(
