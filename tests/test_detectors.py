@@ -167,14 +167,52 @@ f("a", [b])  # (
 if a:¶ f(b)¶c
 QQQQQQQQQQQ..  its condition and its body
 """,
+    "open-rings": r"""
+Oc1ccc(Cl)cc1¶C1
+0011111111110001  from a number to the same number
+C%12CC1%12[13CH3]C¶
+0001112221111111110  of two digits, and not of an isotope
+""",
+    "aromatic": r"""
+CC(=O)c1ccc(Cl)cn1¶
+......QQQQQQQ..QQQ.  from a small letter to the end of the next atom¶
+c1c[nH]c1[C@@H]C[se]¶
+QQQQQQQQQQQQQQ.....Q.  in square brackets¶
+""",
+    "note": r"""
+T:a c¶"Am"f2 z|^c,¶%e¶
+..........Q..Q..Q.....  not in headers, chords and comments
+[K:D]A !fff! B¶
+.....Q.......Q.  not in fields and decorations
+""",
+    "bar-position": """
+"G"AB c2|z [1dB:|¶c¶¶d
+0001223301111233001101  since the bar line
+""",
+    "key": """
+K:Em¶AB¶¶c
+0001111100  until the tune ends
+K: Bb¶a¶K:F#mix¶a
+0000yyyyyyyyyy555  flats (y is -2), and a later key of another mode
+""",
 }
 OF_SOURCE = ("string", "comment", "bracket-depth", "if-statement")
-HEADERS = {**dict.fromkeys(OF_SOURCE, SOURCE), "latex-math": LATEX, "speaker": PLAY}
+OF_MOLECULES, OF_TUNES = ("open-rings", "aromatic"), ("note", "bar-position", "key")
+HEADERS = {
+    **dict.fromkeys(OF_SOURCE, SOURCE),
+    **dict.fromkeys(OF_MOLECULES, "CC(=O)N\n" * 9),
+    **dict.fromkeys(OF_TUNES, "K:C\n" + "A|\n" * 9 + "\n"),
+    "latex-math": LATEX,
+    "speaker": PLAY,
+}
 """What a text begins with that is of the kind of a detector."""
 FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
 NOT_EVERYWHERE = {
     **dict.fromkeys(OF_SOURCE, "this text is not source code"),
     **dict.fromkeys(FORMAL, "this text is not of that formal language"),
+    **dict.fromkeys(OF_MOLECULES, "this text is not SMILES"),
+    **dict.fromkeys(OF_TUNES, "this text is not ABC"),
+    "bracket-depth": "this text is neither source code nor SMILES",
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
 }
@@ -184,6 +222,9 @@ COUNTS = {
     "indentation",
     "word-position",
     "bracket-depth",
+    "open-rings",
+    "bar-position",
+    "key",
     *FORMAL,
 } - {"parity"}
 
@@ -217,6 +258,8 @@ OTHER_KINDS = [
     ("latex-math", "It was $5, then $6.\n" * 50),
     ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
     ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
+    ("open-rings", "Anna\nBob\nCoco\nEve\n"),
+    ("key", "K:G\n" + "She sang.\n" * 9 + "A|\n"),
     ("a-minus-b", "aabb\nabab\n"),
     ("b-minus-c", "aabb\nab\n"),
     ("dyck-depth", "(a)\n"),

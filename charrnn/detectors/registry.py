@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from charrnn.detectors import formal, prose, source
+from charrnn.detectors import formal, notations, prose, source
 from charrnn.detectors.custom import plugin_detector
 from charrnn.detectors.detector import Detector, Label
 from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.manager import find_extension, offered_names
 from charrnn.hooks.specifications import detectors
 
-
-def _for_source(name: str, looks_for: str, label: Label) -> Detector:
-    """Return a detector that by itself labels source code only."""
-    # Prose has brackets and quotation marks, too, but no strings and comments.
-    absence = "this text is not source code"
-    return Detector(
-        name, looks_for, label=label, absence=absence, is_of_kind=source.looks_like_source
-    )
+# Prose has brackets and quotation marks, too, but no strings and comments.
+_OF_SOURCE: dict[str, Any] = {
+    "absence": "this text is not source code",
+    "is_of_kind": source.looks_like_source,
+}
+_OF_MOLECULES: dict[str, Any] = {
+    "absence": "this text is not SMILES",
+    "is_of_kind": notations.looks_like_smiles,
+}
+_OF_TUNES: dict[str, Any] = {
+    "absence": "this text is not ABC",
+    "is_of_kind": notations.looks_like_abc,
+}
 
 
 def _formal(name: str, looks_for: str, label: Label) -> Detector:
@@ -53,12 +59,26 @@ _BUILT_IN = (
         absence="this text is not LaTeX",
         is_of_kind=source.looks_like_latex,
     ),
-    _for_source("string", "inside a string of source code", label=source.label_strings),
-    _for_source("comment", "inside a comment of source code", label=source.label_comments),
-    _for_source("bracket-depth", "open brackets of source code", label=source.label_bracket_depth),
-    _for_source(
-        "if-statement", "in the condition or body of an if", label=source.label_if_statements
+    Detector("string", "inside a string of source code", source.label_strings, **_OF_SOURCE),
+    Detector("comment", "inside a comment of source code", source.label_comments, **_OF_SOURCE),
+    Detector(
+        "bracket-depth",
+        "open brackets of source code or of a molecule",
+        label=source.label_bracket_depth,
+        absence="this text is neither source code nor SMILES",
+        is_of_kind=lambda text: source.looks_like_source(text) or notations.looks_like_smiles(text),
     ),
+    Detector(
+        "if-statement",
+        "in the condition or body of an if",
+        source.label_if_statements,
+        **_OF_SOURCE,
+    ),
+    Detector("open-rings", "open rings of a molecule", notations.label_rings, **_OF_MOLECULES),
+    Detector("aromatic", "the last atom is aromatic", notations.label_aromatic, **_OF_MOLECULES),
+    Detector("note", "a note or rest of a tune", notations.label_notes, **_OF_TUNES),
+    Detector("bar-position", "notes read of this bar", notations.label_bar, **_OF_TUNES),
+    Detector("key", "sharps of the key, less flats", notations.label_key, **_OF_TUNES),
     _formal("a-minus-b", "a's minus b's of this string", label=formal.label_a_minus_b),
     _formal("b-minus-c", "b's minus c's of this string", label=formal.label_b_minus_c),
     _formal("dyck-depth", "open brackets of this string", label=formal.label_dyck_depth),

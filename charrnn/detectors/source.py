@@ -8,7 +8,7 @@ Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -271,18 +271,27 @@ def label_if_statements(text: str) -> NDArray[np.bool_]:
 
 def _prose_depths(text: str) -> NDArray[np.int64]:
     # A bracket that is never closed must not count for the rest of a book.
+    def depth_after(match: re.Match[str], depth: int) -> int:
+        if match.group().isspace():
+            return 0
+        if match.group() in "([{":
+            return depth + 1
+        return max(0, depth - 1)
+
+    return values_after(text, _BRACKET, depth_after)
+
+
+def values_after(
+    text: str, tokens: re.Pattern[str], value_after: Callable[[re.Match[str], int], int]
+) -> NDArray[np.int64]:
+    """Label each character (N,) with the value after the last token before it, which `value_after`
+    computes from the token and the value before that; 0 before the first one."""
     changes = np.zeros(len(text), np.int64)
-    depth = 0
-    for match in _BRACKET.finditer(text):
-        mark = match.group()
-        if mark.isspace():
-            after = 0
-        elif mark in "([{":
-            after = depth + 1
-        else:
-            after = max(0, depth - 1)
-        changes[match.end() - 1] = after - depth
-        depth = after
+    value = 0
+    for token in tokens.finditer(text):
+        after = value_after(token, value)
+        changes[token.end() - 1] = after - value
+        value = after
     return changes.cumsum()
 
 

@@ -1,0 +1,128 @@
+"""Labels of notations that have a grammar of their own: molecules as SMILES, tunes as ABC.
+
+Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters. A
+molecule is a line, and a tune ends at a blank line: all labels are 0 after it.
+"""
+
+import re
+
+from charrnn.detectors.prose import Counts, Flags, label_spans
+from charrnn.detectors.source import count_lines, values_after
+
+MIN_MOLECULES = 0.8
+"""A text is SMILES if at least this share of its lines that are not blank can be a molecule."""
+MIN_MUSIC = 0.3
+"""A text is ABC if it has a key, and at least this share of its lines have a bar line."""
+
+_MOLECULE = re.compile(
+    r"(?m)^(?=.*[A-Za-z])(?:\[[^\]\s]+\]|Br|Cl|[BCNOSPFIbcnops]|[-=#$:/\\.()*]|%\d\d|\d)+$"
+)
+_ATOM = re.compile(
+    r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI]|(?P<aromatic>[bcnops])|\n"
+)
+_RING = re.compile(r"\[[^\]\n]*\]?|%(?P<two>\d\d)|(?P<one>\d)|\n")
+
+
+def looks_like_smiles(text: str) -> bool:
+    """Return whether enough lines of a text can be molecules: each has an atom, and symbols that
+    SMILES knows."""
+    return 0 < MIN_MOLECULES * count_lines(text) <= len(_MOLECULE.findall(text))
+
+
+def label_rings(text: str) -> Counts:
+    """Rings of this molecule that are open: numbers outside square brackets that have occurred an
+    odd number of times."""
+    opened = set[str]()
+
+    def num_after(token: re.Match[str], num: int) -> int:
+        number = token["two"] or token["one"]
+        if number:
+            opened.symmetric_difference_update((number,))
+        elif token.group() == "\n":
+            opened.clear()
+        return len(opened)
+
+    return values_after(text, _RING, num_after)
+
+
+def label_aromatic(text: str) -> Flags:
+    """True where the last atom is aromatic: from a lower-case symbol to just before the next
+    atom."""
+
+    def is_aromatic(token: re.Match[str], _: int) -> int:
+        return int(bool(token["aromatic"] or token["inside"]))
+
+    return values_after(text, _ATOM, is_aromatic).astype(bool)
+
+
+_KEY = re.compile(r"(?m)^K: *(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}).*$|\n[ \t\r]*\n")
+_MUSIC = re.compile(
+    r'(?m)^(?:[A-Za-z]:|%).*$|"[^"\n]*"?|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]?'
+    r"|(?P<note>[A-Ga-gz])|(?P<bar>\||\n[ \t\r]*\n)"
+)
+_TONICS = [
+    "Fb",
+    "Cb",
+    "Gb",
+    "Db",
+    "Ab",
+    "Eb",
+    "Bb",
+    "F",
+    "C",
+    "G",
+    "D",
+    "A",
+    "E",
+    "B",
+    "F#",
+    "C#",
+    "G#",
+    "D#",
+    "A#",
+    "E#",
+    "B#",
+]
+"""Tonics of major keys, from eight flats on, each with one sharp more."""
+_MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": -4, "loc": -5}
+"""Sharps that a mode has more than the major key of the same tonic."""
+
+
+def looks_like_abc(text: str) -> bool:
+    """Return whether a text has keys, and enough lines with bars."""
+    has_key = re.search(r"(?m)^K: *[A-G]", text) is not None
+    num_music = len(re.findall(r"(?m)^(?![A-Za-z]:).*\|", text))
+    return has_key and num_music >= MIN_MUSIC * count_lines(text)
+
+
+def label_notes(text: str) -> Flags:
+    """True for notes and rests, not for letters of headers, of chords in quotation marks and of
+    comments."""
+    return label_spans(
+        len(text), (match.span() for match in _MUSIC.finditer(text) if match["note"])
+    )
+
+
+def label_bar(text: str) -> Counts:
+    """Notes and rests of this bar read so far."""
+
+    def num_after(token: re.Match[str], num: int) -> int:
+        if token["note"]:
+            return num + 1
+        if token["bar"]:
+            return 0
+        return num
+
+    return values_after(text, _MUSIC, num_after)
+
+
+def label_key(text: str) -> Counts:
+    """Sharps of the key, less its flats, from the end of its header on."""
+
+    def sharps_after(token: re.Match[str], _: int) -> int:
+        if token["tonic"] is None:
+            return 0
+        major = _TONICS.index(token["tonic"]) - _TONICS.index("C")
+        return major + _MODES.get(token["mode"].lower(), 0)
+
+    return values_after(text, _KEY, sharps_after)
