@@ -8,7 +8,7 @@ contains are skipped.
 a text, for a number of characters rather than minutes, and validates on the 60,000 characters that
 follow (stateful). So its loss does not depend on how busy the machine is; `cpu_seconds` is the time
 of its thread. The points are in the order of how much they decide. `--summary FILE.csv` writes the
-compact table that `benchmarks/recipe_charts.py` draws.
+compact table.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
+from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
@@ -168,7 +169,8 @@ class Model(Generating, Displayable, Extensible):
         >>> model = charrnn.load("prose")
         >>> model.survey(model.written_text())
         """
-        return self.generator.sample(WRITTEN).text
+        with task("writing", WRITTEN.length) as advance:
+            return self.generator.sample(replace(WRITTEN, on_draw=advance)).text
 
     @cached_property
     def network(self) -> "CharRNN":

@@ -359,7 +359,7 @@ def sections() -> Iterator[str]:
     equations = "[equations](theory.md#cell-types-and-depths)"
     yield (
         f"## Cells\n\nValues of `--cell`; {equations},"
-        f" [speeds](results.md#architectures).\n\n{items(CELLS)}"
+        f" [what each can count](results.md#counting).\n\n{items(CELLS)}"
     )
     yield f"## Depths\n\nValues of `--depth`; {equations}.\n\n{items(DEPTHS)}"
     yield (

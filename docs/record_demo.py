@@ -1,16 +1,14 @@
-"""Record the moving picture of the README: `python docs/record_demo.py FOLDER` writes
-docs/pictures/demo.svg.
+"""Record the moving picture of the README; `docs/figures.py` calls this.
 
-The commands below are typed into bash in a terminal of its own, in FOLDER. What the programs print
-is recorded with its times (asciicast version 2). Three things are changed: a command that takes
-longer than its limit is played faster, the screen is cleared between commands, and folders before
-the name of a text are left out. FOLDER is empty: the model is one of those that are included. `termtosvg` (pip install termtosvg-ng) draws the
-recording. It needs Linux or macOS.
+The commands below are typed into bash in a terminal of its own, in an empty folder: the model is
+one of those that are included. What the programs print is recorded with its times (asciicast
+version 2). Two things are changed: a command that takes longer than its limit is played faster, and
+the screen is cleared between commands. `termtosvg` (pip install termtosvg-ng) draws the recording.
+It needs Linux or macOS.
 """
 
 import codecs
 import fcntl
-import itertools
 import json
 import os
 import pty
@@ -18,7 +16,7 @@ import re
 import select
 import struct
 import subprocess
-import sys
+import tempfile
 import termios
 import time
 from dataclasses import dataclass, field
@@ -58,8 +56,6 @@ FONT_SIZE = 13.29
 """Size of the font whose letters are 8 pixels wide in DejaVu Sans Mono, as the columns are."""
 BASELINE = 13
 """Distance of the baseline from the top of a line, in pixels."""
-FOLDERS = re.compile(r"/\S+/(?=[\w-]+\.txt)")
-"""Folders before the name of a text."""
 PICTURE = Path(__file__).with_name("pictures") / "demo.svg"
 """The file that is written."""
 
@@ -158,20 +154,6 @@ def record(folder: Path) -> tuple[Recording, float]:
     return recording, still
 
 
-def without_folders(events: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Return events without the folders before the name of a text, also where a path is printed in
-    several events."""
-    text = "".join(data for _, data in events)
-    is_kept = bytearray(b"\1" * len(text))
-    for found in FOLDERS.finditer(text):
-        is_kept[found.start() : found.end()] = bytes(found.end() - found.start())
-    kept = iter(is_kept)
-    return [
-        (at, "".join(itertools.compress(data, itertools.islice(kept, len(data)))))
-        for at, data in events
-    ]
-
-
 @dataclass
 class Rows:
     """The backgrounds of rows, each of which is defined once and used in all frames that show
@@ -225,36 +207,25 @@ def for_all_viewers(svg: str, seconds: float) -> str:
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 
-def main() -> None:
+def draw_demo() -> None:
     """Record the commands and draw the picture."""
-    folder = Path(sys.argv[1])
-    recording, still = record(folder)
-    cast = folder / "demo.cast"
-    header = {"version": 2, "width": COLUMNS, "height": ROWS}
-    events = [
-        json.dumps(
-            [round(at, 3), "o", data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data]
-        )
-        for at, data in without_folders(recording.events)
-    ]
-    cast.write_text("\n".join([json.dumps(header), *events]) + "\n", encoding="utf-8")
-    options = [
-        "-t",
-        "window_frame",
-        "--theme",
-        str(folder / "theme.json"),
-        "-m",
-        "90",
-        "-D",
-        "3000",
-    ]
-    (folder / "theme.json").write_text(json.dumps(THEME), encoding="utf-8")
-    subprocess.run(["termtosvg", "render", str(cast), str(PICTURE), *options], check=True)
-    PICTURE.write_text(
-        for_all_viewers(PICTURE.read_text(encoding="utf-8"), still), encoding="utf-8"
-    )
-    print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
-
-
-if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as scratch:
+        recording, still = record(Path(home))
+        header = {"version": 2, "width": COLUMNS, "height": ROWS}
+        events = [
+            json.dumps(
+                [
+                    round(at, 3),
+                    "o",
+                    data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data,
+                ]
+            )
+            for at, data in recording.events
+        ]
+        cast, theme = Path(scratch) / "demo.cast", Path(scratch) / "theme.json"
+        cast.write_text("\n".join([json.dumps(header), *events]) + "\n", encoding="utf-8")
+        theme.write_text(json.dumps(THEME), encoding="utf-8")
+        options = ["-t", "window_frame", "--theme", str(theme), "-m", "90", "-D", "3000"]
+        subprocess.run(["termtosvg", "render", str(cast), str(PICTURE), *options], check=True)
+    drawn = for_all_viewers(PICTURE.read_text(encoding="utf-8"), still)
+    PICTURE.write_text(drawn, encoding="utf-8")

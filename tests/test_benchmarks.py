@@ -151,22 +151,6 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     assert found["machine"]["device"] == "cpu"
 
 
-def test_the_charts_of_the_recipe_show_its_summary(load, tmp_path, monkeypatch):
-    charts = load("recipe_charts")
-    committed = charts.DOCS
-    (tmp_path / "recipe-sweep.csv").write_bytes((committed / "recipe-sweep.csv").read_bytes())
-    monkeypatch.setattr(charts, "DOCS", tmp_path)
-    charts.main()
-    drawn = sorted(tmp_path.glob("*.svg"))
-    assert [path.name for path in drawn] == sorted(
-        path.name for path in committed.glob("recipe-*.svg")
-    )
-    for path in drawn:
-        assert path.read_bytes() == (committed / path.name).read_bytes(), (
-            "run benchmarks/recipe_charts.py again"
-        )
-
-
 @pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
 def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load, language):
     counting = load("counting")

@@ -61,7 +61,7 @@ IN_AND_OUT = {
     "input_dropout": AUTO_SHARE,
     "weight_drop": (["auto", *SHARE[0]], SHARE[1]),
     "zoneout": SHARE,
-    "omega": FINITE,
+    "omega": ([0.0, 1e6], [-1.0, 1e7]),
     "initial_state": (["zero", "learned"], ["random"]),
     "init_from": ([None, "checkpoints/my run"], []),
     "extend_alphabet": ([False, True], []),

@@ -100,6 +100,8 @@ def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, wor
         ("sample prose@100", "prose is a file with one checkpoint, not a run"),
         ("sample pros", "did you mean prose?"),
         ("evaluate prose", "prose.zip contains no text: give --text FILE"),
+        ("sample prose --no-copy 9", "contains no text: run charrnn corpora fetch war-and-peace."),
+        ("predict prose ж", "The text has characters that are not in the vocabulary"),
     ],
 )
 def test_what_has_no_run_is_refused_with_the_way_out(command, words, message):

@@ -178,7 +178,7 @@ def test_what_cannot_be_listed_is_refused():
     with pytest.raises(UsageError, match=r"^The text is empty"):
         model.numbers("")
     with pytest.raises(
-        DataError, match=r"^The prime has characters that are not in the vocabulary of small: 'x'"
+        DataError, match=r"^The text has characters that are not in the vocabulary of small: 'x'"
     ):
         model.numbers("hex")
     assert [step.character for step in model.numbers("hex", unknown="nearest").steps] == ["h", "e"]

@@ -4,7 +4,6 @@ links are right."""
 import json
 import re
 import runpy
-import shlex
 from xml.etree import ElementTree
 
 import pytest
@@ -67,15 +66,6 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
 
 
 @pytest.mark.parametrize("model", ["prose", "code"])
-def test_the_included_models_write_what_the_readme_shows(command, model):
-    [(line, shown)] = re.findall(
-        rf"(?m)^\$ charrnn (sample {model} .*)\n((?:(?!\$ |```).*\n)+)", README
-    )
-    written = command(*shlex.split(line)).out
-    assert [part.rstrip() for part in written.rstrip().splitlines()] == shown.splitlines()
-
-
-@pytest.mark.parametrize("model", ["prose", "code"])
 def test_the_scores_of_the_readme_are_those_of_the_cards(model):
     card = json.loads(
         (REPOSITORY / "charrnn" / "included" / f"{model}.json").read_text(encoding="utf-8")
@@ -114,31 +104,11 @@ def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation
     demo = (DOCS / "pictures" / "demo.svg").read_text(encoding="utf-8")
     shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
     for command, _, _ in runpy.run_path(str(DOCS / "record_demo.py"))["COMMANDS"]:
-        assert command.split("; ")[-1] in shown
+        assert command in shown
     assert "@keyframes" in demo and re.search(
         r'id="screen_view" transform="translate\(0 -\d+\)"', demo
     )
     assert "dominant-baseline" not in demo
-
-
-def test_the_chart_of_the_readme_is_that_of_its_figures():
-    chart = runpy.run_path(str(REPOSITORY / "benchmarks" / "readme_chart.py"))
-    rows = chart["read_rows"]()
-    for theme in chart["THEMES"]:
-        path = DOCS / "pictures" / f"shakespeare-{theme.name}.svg"
-        assert path.read_text(encoding="utf-8") == chart["draw"](rows, theme), (
-            "run: python benchmarks/readme_chart.py"
-        )
-    results = (DOCS / "results.md").read_text(encoding="utf-8")
-    for row in rows:
-        assert row["windowed_nats"] in results and row["stateful_nats"] in results
-        if row["source"] == "measured":
-            assert (
-                row["model"].removeprefix("charrnn ") in results
-                and f"| {row['seconds']} " in results
-            )
-        else:
-            assert f"about {float(row['seconds']) / 60:g} min: {row['windowed_nats']}" in results
 
 
 def test_the_pages_count_the_settings_that_may_change_on_resume():

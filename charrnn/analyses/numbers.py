@@ -276,7 +276,8 @@ def model_numbers(
     """
     # The text, by the same rules as the prime of a sample.
     config = model.config
-    ids = model.generator.encode_prime(text, unknown)
+    generator = model.generator
+    ids = generator.encode_prime(generator.known_text(text, unknown, what="text"))
     if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
 

@@ -255,7 +255,7 @@ class Config:
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = setting(0.0, PROBABILITY)
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
-    omega: float = setting(0.0, FINITE)
+    omega: float = setting(0.0, between(0, 10**6))
     """Weight λ of the regulariser Ω against vanishing and exploding gradients of an rnn or lstm,
     which is added to the loss (Pascanu 2013); 0: none."""
     initial_state: str = setting("zero", one_of("zero", "learned"))

@@ -350,7 +350,7 @@ class Generator:
         UsageError for a `top` under 1.
         """
         check_range("top", top, low=1)
-        prime = self.encode_prime(text, unknown)
+        prime = self.encode_prime(self.known_text(text, unknown, what="text"))
         logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
 
         # The ids of no character have probability 0, and are left out of the list.

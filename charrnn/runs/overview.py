@@ -45,11 +45,13 @@ class RunSummary(Displayable):
     """SHA-256 of the text; None if no checkpoint says it."""
     alphabet: str
     split: tuple[float, ...]
-    seed: int
+    seed: int | None
+    """None for a model that another program trained."""
     num_parameters: int | None
     """Number of trained weights; None if the alphabet is damaged, whose size they depend on."""
     step: int
     num_steps: int
+    """0 for a model that another program trained."""
     num_chars: int
     """Characters that were read up to this step, all batch rows together."""
     best_nats: float | None
@@ -149,6 +151,15 @@ def summarize(folder: RunReader) -> RunSummary:
         if loss.is_validation and loss.nats is not None:
             losses.append(loss.nats)
 
+    # Of a training by another program nothing is known. A damaged checkpoint is reported by the
+    # commands that load it.
+    num_steps: int = config.steps or 0
+    seed: int | None = config.seed
+    with contextlib.suppress(CheckpointError):
+        if folder.is_imported():
+            num_steps = 0
+            seed = None
+
     # How large the model is, which depends on the alphabet.
     num_weights = None
     try:
@@ -162,10 +173,10 @@ def summarize(folder: RunReader) -> RunSummary:
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),
         corpus=", ".join(config.corpus) or "the standard library",
-        seed=config.seed,
+        seed=seed,
         num_parameters=num_weights,
         step=step,
-        num_steps=config.steps or 0,
+        num_steps=num_steps,
         num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
         best_nats=min(losses, default=None),
         minutes=seconds / 60,

@@ -207,25 +207,26 @@ class RecordedCorpus:
         return message
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
+        entry = find_entry(source)
         if self.model_file:
-            # There is nothing to put back: the alternative is the remedy.
-            remedy = f": {instead}" if instead else ""
-            lines = [
-                f"{self.model_file} contains no text{remedy}.{reason}",
-                f"It was trained on {shortened(source)}.",
-            ]
-        else:
-            alternative = f" or {instead}" if instead else ""
-            lines = [
-                f"The text of {self.run}, {shortened(source)}, is not here: put it"
-                f" back{alternative}.{reason}"
-            ]
+            # No text comes with it, so that nothing can be put back.
+            remedy = f"put {shortened(source)} into this folder"
+            if entry is not None:
+                remedy = f"run charrnn corpora fetch {entry.name}"
+            if instead:
+                remedy = f"{instead}, or {remedy}"
+            return f"{self.model_file} contains no text: {remedy}.{reason}"
+
+        alternative = f" or {instead}" if instead else ""
+        lines = [
+            f"The text of {self.run}, {shortened(source)}, is not here: put it"
+            f" back{alternative}.{reason}"
+        ]
 
         # What helps to find it: where it was, and whether it can be fetched.
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {shortened(location)}.")
-        entry = find_entry(source)
         if entry is not None:
             lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
         return "\n".join(lines)

@@ -416,8 +416,12 @@ def _run_row(run: RunSummary) -> dict[str, str]:
         num_parameters = short_number(run.num_parameters)
 
     # Steps that are left show that a run has not ended.
+    seed = str(run.seed)
     steps = f"{run.step:,}"
-    if run.step != run.num_steps:
+    if run.num_steps == 0:
+        seed = "–"
+        steps = "–"
+    elif run.step != run.num_steps:
         steps += f"/{run.num_steps:,}"
 
     return {
@@ -425,7 +429,7 @@ def _run_row(run: RunSummary) -> dict[str, str]:
         "text": run.text,
         "model": f"{run.cell} {run.num_layers}×{run.hidden_size}",
         "params": num_parameters,
-        "seed": str(run.seed),
+        "seed": seed,
         "steps": steps,
         "nats/char": number_text(run.best_nats, ".4f"),
         "min": f"{run.minutes:.1f}",

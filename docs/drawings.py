@@ -1,4 +1,4 @@
-"""Write the drawings of docs/theory.md: `python docs/make_drawings.py`.
+"""Write the drawings of docs/theory.md: `python docs/figures.py theory`.
 
 Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured,
 but the bars of the temperatures, which are computed here.
@@ -216,6 +216,8 @@ DRAWINGS = {
 }
 """The drawings by the names of their files."""
 
-if __name__ == "__main__":
+
+def write_drawings() -> None:
+    """Write all drawings."""
     for name, draw in DRAWINGS.items():
         (FOLDER / f"{name}.svg").write_text(draw(), encoding="utf-8")

@@ -1,0 +1,211 @@
+"""Make the figures of the pages again, and say of which recipe and model each of them is.
+
+    python docs/figures.py --list                      # all of them; those that are stale
+    python docs/figures.py demo page                   # makes these again
+    python docs/figures.py gradients --texts FOLDER    # with the texts of this folder
+    python docs/figures.py records --sign              # makes nothing: the pages were changed by hand
+
+docs/figures.yaml has an entry for each figure: what it is `of` (the recipe, an included model, or
+nothing, if nothing in it is measured), the command, the machine, the date, and the version of the
+recipe or of the models. Making a figure writes these anew. `tests/test_figures.py` fails where a
+version is not that of the commit, and where a picture of docs/ has no entry.
+
+A command runs in an empty folder with the texts of `--texts` and the variable DOCS, and what it
+prints is printed, so that it can be copied to the page. One that takes long is only named: run it on
+an idle machine, change the page, and use `--sign`.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import charrnn
+from charrnn.config.settings import Config
+from charrnn.training import optim, recipe
+
+DOCS = Path(__file__).parent
+"""The folder of the pages."""
+ENTRIES = DOCS / "figures.yaml"
+"""What is known of each figure."""
+DECIDING = (
+    *("cell", "num_layers", "hidden_size", "embedding_size", "num_members", "ngram_rows"),
+    *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
+    *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
+    *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
+    *("optimizer", "muon_scale", "beta1", "beta2", "min_count", "split"),
+)
+"""Settings that decide what is learned, and not how fast or where it is saved."""
+BUDGETS: tuple[dict[str, Any], ...] = (
+    {"minutes": 0.05},
+    {"minutes": 3.0},
+    {"steps": 400, "hidden_size": 64},
+    {"steps": 1500, "cell": "gru", "num_layers": 2},
+    {"epochs": 20.0, "cell": "rnn"},
+)
+"""Commands whose settings are compared, for each of TEXTS."""
+TEXTS = ((20_000, 60), (1_000_000, 65), (4_600_000, 166))
+"""Characters of a text and of its alphabet."""
+STEPS_PER_MINUTE = 2_500
+"""Steps that one network takes in a minute, as if they were measured."""
+
+
+def resolve(config: Config, num_chars: int, vocab_size: int) -> dict[str, Any]:
+    """Return the deciding settings of a training, with what `auto` becomes."""
+    num_train = int(0.9 * num_chars)
+    sized = recipe.choose_table(recipe.choose_sizes(config, num_train), vocab_size)
+    num_steps = None
+    if config.minutes is not None:
+        num_steps = int(STEPS_PER_MINUTE * config.minutes)
+        sized = recipe.choose_members(sized, num_steps=num_steps, num_train_chars=num_train)
+        most = recipe.most_useful_steps(sized, num_train)
+        num_steps = min(max(1, num_steps // sized.num_networks), most)
+    planned = recipe.choose_steps(
+        sized,
+        num_train_chars=num_train,
+        num_val_chars=num_chars - num_train,
+        steps_in_minutes=num_steps,
+    )
+    settings = asdict(planned)
+    return {name: settings[name] for name in DECIDING}
+
+
+@cache
+def recipe_version() -> str:
+    """Compute the version of the recipe: a digest of what it chooses, of the constants of the table
+    of n-grams, and of the named recipes."""
+    chosen = [
+        resolve(Config(**budget), num_chars=num_chars, vocab_size=vocab_size)
+        for budget in BUDGETS
+        for num_chars, vocab_size in TEXTS
+    ]
+    named = {path.name: path.read_text() for path in sorted(RECIPES.glob("*.yaml"))}
+    table = [optim.NGRAM_RATE, optim.NGRAM_DECAY]
+    encoded = json.dumps([chosen, table, named], sort_keys=True)
+    return hashlib.sha256(encoded.encode()).hexdigest()[:12]
+
+
+RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
+"""The named recipes."""
+
+
+def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+yaml.SafeDumper.add_representer(str, _represent)  # a line of a command is a line of the file
+
+
+def version_of(figure: dict[str, Any]) -> str:
+    """Return the version of what a figure is of, as it is now; "" for one that is of nothing."""
+    words = []
+    for what in figure["of"]:
+        version = recipe_version() if what == "recipe" else charrnn.load(what).step_digest[:12]
+        words.append(f"{what} {version}")
+    return ", ".join(words)
+
+
+def read_figures() -> dict[str, dict[str, Any]]:
+    """Read the entries."""
+    figures: dict[str, dict[str, Any]] = yaml.safe_load(ENTRIES.read_text(encoding="utf-8"))
+    return figures
+
+
+def stale_figures() -> list[str]:
+    """Return the names of the figures whose recipe or model is not that of this commit."""
+    figures = read_figures()
+    return [name for name, figure in figures.items() if figure["version"] != version_of(figure)]
+
+
+def machine() -> str:
+    """Describe this machine."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.machine()
+    return f"{os.cpu_count()} cores of an {name}"
+
+
+def _drawn(module: str, function: str) -> Callable[[], None]:
+    """Return what draws a figure; its module is imported when it is called."""
+
+    def draw() -> None:
+        getattr(__import__(module), function)()
+
+    return draw
+
+
+DRAWN = {
+    "theory": _drawn("drawings", "write_drawings"),
+    "shakespeare": _drawn("charts", "draw_bars"),
+    "recipe-choice": _drawn("charts", "draw_choice"),
+    "demo": _drawn("record_demo", "draw_demo"),
+    "page": _drawn("screens", "draw_page"),
+    "explore": _drawn("screens", "draw_explorer"),
+    "write": _drawn("screens", "draw_editor"),
+}
+"""Figures that a function draws. All others are made by their command."""
+
+
+def make(name: str, figure: dict[str, Any], texts: Path | None) -> None:
+    """Make a figure. Raises SystemExit if its command fails, or is to be run by hand."""
+    if name in DRAWN:
+        DRAWN[name]()
+        return
+    if figure.get("by_hand"):
+        raise SystemExit(f"{name} takes long: run `{figure['command']}`, then --sign {name}")
+    with tempfile.TemporaryDirectory() as folder:
+        for text in [] if texts is None else texts.iterdir():
+            (Path(folder) / text.name).symlink_to(text.resolve())
+        environment = {**os.environ, "DOCS": str(DOCS.resolve()), "COLUMNS": "80"}
+        done = subprocess.run(["bash", "-ec", figure["command"]], cwd=folder, env=environment)
+    if done.returncode != 0:
+        raise SystemExit(f"{name}: the command ended with exit code {done.returncode}")
+
+
+def main() -> None:
+    """Make the figures that are named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="list the figures")
+    parser.add_argument("--sign", action="store_true", help="only write version, machine and date")
+    parser.add_argument("--texts", type=Path, help="the folder of the texts that are learned")
+    given = parser.parse_args()
+    figures = read_figures()
+    if given.list:
+        stale = set(stale_figures())
+        for name, figure in figures.items():
+            state = "stale" if name in stale else figure["date"]
+            command = figure["command"].replace("\n", "; ")
+            print(f"{name:16} {state!s:11} {figure['version'] or 'drawn':40} {command}")
+        return
+
+    unknown = set(given.names) - set(figures)
+    if unknown or not given.names:
+        parser.error(f"name figures of: {', '.join(figures)}")
+    for name in given.names:
+        figure = figures[name]
+        if not given.sign:
+            make(name, figure, given.texts)
+        # The numbers of a chart that is only drawn again are not measured again.
+        if given.sign or not figure.get("by_hand"):
+            figure |= {"machine": machine(), "date": date.today(), "version": version_of(figure)}
+        dumped = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, width=110)
+        ENTRIES.write_text(dumped, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Draw what charrnn shows: the explorer, the editor and the page that is exported.
+
+`docs/figures.py` calls this. All show an included model, which writes the same text everywhere. The
+page needs chromium.
+"""
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+from io import StringIO
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+import charrnn
+from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.passages import most_changes
+from charrnn.cells.targets import label_by_name
+from charrnn.tui.explore.app import Explorer, TextView
+from charrnn.tui.explore.state import BEST
+from charrnn.tui.write.continuations import ContinuationOptions
+from charrnn.tui.write.drafts import Draft
+from charrnn.tui.write.screen import Writer
+from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
+
+PICTURES = Path(__file__).with_name("pictures")
+"""Where the pictures go."""
+COLUMNS, LINES, LINES_OF_DRAFT = 84, 27, 20
+"""Size of the terminal; lines of that of the editor."""
+DETECTOR = "quote"
+"""The cell that follows it best is selected in the explorer."""
+NUM_SHOWN = 8_000
+"""Characters of the text, as the explorer shows."""
+CHARS_IN_VIEW = 700
+"""Characters of the text that are in view, about."""
+CHARS_AFTER, LINES_BEFORE = 3, 4
+"""Characters after the quotation mark at which the cursor is, and lines above it."""
+SELECTED = Style(color=PAPER, bgcolor=INK, bold=True)
+"""The selected row and the cursor, whose colours the terminal swaps."""
+DRAFT = """“You are late,” said the count—and he looked at the door again.
+
+Nobody answered. The old officer stood at the window with his hat in his
+hand, and the rain ran down the glass. At last he turned round and
+"""
+"""The draft in the editor: with curly quotes and a dash, which the model does not know."""
+SIZE = "760,470"
+"""Pixels of the window with the page."""
+WRITING_MS = 11_000
+"""Time of the page's clock at which the picture is taken: some lines are written by then."""
+
+
+def _screen_lines(app: Explorer | Writer) -> list[Text]:
+    """Return the lines of a screen, with explicit colours where the terminal swaps them."""
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        line = Text(no_wrap=True)
+        for style, parts in groupby(strip, key=lambda segment: segment.style or Style()):
+            text = "".join(part.text for part in parts)
+            line.append(text, SELECTED if style.reverse else style)
+        lines.append(line)
+    return lines
+
+
+def _draw(app: Explorer | Writer, lines: list[Text], title: str, name: str) -> None:
+    app.finish()
+    picture = to_svg(lines, title, COLUMNS)
+    (PICTURES / name).write_text(picture, encoding="utf-8", newline="\n")
+
+
+async def _explore(explorer: Explorer) -> list[Text]:
+    """Select the cell, move to where most quotations begin and end, and return the screen."""
+    async with explorer.run_test(size=(COLUMNS, LINES)) as pilot:
+        browser = explorer.browser
+        while BEST not in browser.exploration.orders or browser.query_one("#status").display:
+            await pilot.pause(0.1)
+        scores = [
+            row.score.detector for row in browser.exploration.orders[BEST] if row.score is not None
+        ]
+        browser.choose(scores.index(DETECTOR))
+        labels = label_by_name(browser.given.text, [DETECTOR])[DETECTOR]
+        begin = most_changes(labels, 0, CHARS_IN_VIEW)
+        view = browser.query_one("#text", TextView)
+        view.styles.scrollbar_size_vertical = 0
+
+        # The cursor is where the first quotation of the passage begins.
+        browser.exploration.viewed.cursor = begin + int(labels[begin:].argmax())
+        browser.action_move(CHARS_AFTER)
+        await pilot.pause()
+        view.scroll_to(y=view.current_line - LINES_BEFORE, animate=False)
+        await pilot.pause()
+        return _screen_lines(explorer)
+
+
+def draw_explorer() -> None:
+    """Draw `charrnn explore prose` over the text that the model writes."""
+    model = charrnn.load("prose")
+    text = model.encode(model.written_text())
+    explorer = Explorer(model, text, num_shown=NUM_SHOWN, num_scored=CHARS_SCORED)
+    # With all colours, on light paper, whatever the terminal is.
+    explorer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
+    lines = asyncio.run(_explore(explorer))
+    title = f"charrnn explore: the cell of {model.name} for {DETECTOR}"
+    _draw(explorer, lines=lines, title=title, name="explore.svg")
+
+
+async def _write(writer: Writer) -> list[Text]:
+    """Press Tab at the end of the draft, and return the screen."""
+    async with writer.run_test(size=(COLUMNS, LINES_OF_DRAFT)) as pilot:
+        await pilot.press("tab")
+        while not writer.draft_screen.offered:
+            await pilot.pause(0.1)
+        await pilot.pause(0.5)
+        return _screen_lines(writer)
+
+
+def draw_editor() -> None:
+    """Draw `charrnn write prose chapter-1.txt`."""
+    model = charrnn.load("prose")
+    options = ContinuationOptions(until="sentence", seed=4)
+    writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), options)
+    writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
+    lines = asyncio.run(_write(writer))
+    title = f"charrnn write: five continuations by {model.name}"
+    _draw(writer, lines=lines, title=title, name="write.svg")
+
+
+def draw_page() -> None:
+    """Export the page, open it and take the picture."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("chromium is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        charrnn.load("prose").export(page)
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--hide-scrollbars",
+            f"--window-size={SIZE}",
+            f"--virtual-time-budget={WRITING_MS}",
+            f"--screenshot={PICTURES / 'page.png'}",
+        ]
+        subprocess.run([chromium, *options, page.as_uri()], check=True)

@@ -1,0 +1,84 @@
+"""The figures of the pages are of today's recipe and models, and what their scripts draw."""
+
+import importlib
+import shlex
+from xml.etree import ElementTree
+
+import pytest
+from environment import REPOSITORY
+
+from charrnn.training import recipe
+
+DOCS = REPOSITORY / "docs"
+pytestmark = pytest.mark.docs
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a script of docs/."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module
+
+
+def test_every_figure_is_of_the_recipe_and_the_models_of_today(load):
+    assert load("figures").stale_figures() == [], "see: python docs/figures.py --list"
+
+
+def test_another_recipe_makes_its_figures_stale(load, monkeypatch):
+    figures = load("figures")
+    figures.recipe_version.cache_clear()
+    monkeypatch.setattr(recipe, "LEAST_WEIGHT_DECAY", 0.2)
+    stale = figures.stale_figures()
+    figures.recipe_version.cache_clear()
+    assert "gradients" in stale
+    assert "theory" not in stale
+
+
+def test_every_picture_has_an_entry_and_is_on_a_page(load):
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    pages += (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    listed = [
+        file for figure in load("figures").read_figures().values() for file in figure["files"]
+    ]
+    pictures = [path for path in DOCS.rglob("*") if path.suffix in (".svg", ".png")]
+    assert sorted(listed) == sorted(path.relative_to(DOCS).as_posix() for path in pictures)
+    assert [file for file in listed if file not in pages] == []
+
+
+@pytest.mark.parametrize("model", ["prose", "code"])
+def test_the_included_models_write_the_pictures_of_their_texts(load, command, tmp_path, model):
+    words = shlex.split(load("figures").read_figures()[model]["command"])[1:-1]
+    assert command(*words, tmp_path / "drawn.svg").code == 0
+    assert (tmp_path / "drawn.svg").read_bytes() == (
+        DOCS / "pictures" / f"{model}.svg"
+    ).read_bytes()
+
+
+def test_the_charts_are_those_of_their_figures(load, tmp_path):
+    charts = load("charts")
+    charts.draw_bars(tmp_path)
+    charts.draw_choice(tmp_path)
+    for path in tmp_path.iterdir():
+        [saved] = DOCS.rglob(path.name)
+        assert path.read_bytes() == saved.read_bytes()
+
+
+def test_the_drawings_are_those_of_the_script(load):
+    for name, draw in load("drawings").DRAWINGS.items():
+        saved = (DOCS / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
+        trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
+        # Not the coordinates: the sine of another processor may differ in the last digit.
+        drawn, kept = [
+            [(element.tag, element.get("class"), element.text) for element in tree.iter()]
+            for tree in trees
+        ]
+        assert drawn == kept, "run: python docs/figures.py theory"
+
+
+def test_the_results_have_the_figures_of_the_chart():
+    results = (DOCS / "results.md").read_text(encoding="utf-8")
+    for line in (DOCS / "results.csv").read_text(encoding="utf-8").splitlines()[3:]:
+        model, _, *numbers, source = line.split(",")
+        assert source == "measured"
+        assert f"`shakespeare.txt {model.removeprefix('charrnn ')}`" in results
+        assert [number for number in numbers if number not in results] == []
