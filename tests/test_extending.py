@@ -11,6 +11,7 @@ import pytest
 from fake_packages import install
 
 import charrnn
+from charrnn.hooks import specifications
 
 PACKAGE = Path(charrnn.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -137,6 +138,13 @@ def train(corpus, *options):
         2,
         *options,
     )
+
+
+def test_the_page_lists_every_hook():
+    table = PAGE.read_text(encoding="utf-8").partition("| hook |")[2].partition("\n\n")[0]
+    first_column = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    hooks = {name for name, hook in vars(specifications).items() if hasattr(hook, "charrnn_spec")}
+    assert {*re.findall(r"`(\w+)`", " ".join(first_column))} == hooks
 
 
 def test_every_snippet_is_part_of_a_step(steps):
