@@ -37,6 +37,18 @@ def docstring_lines(tree: ast.Module) -> set[int]:
     return lines
 
 
+def whole_strings(tokens: Iterator[tokenize.TokenInfo]) -> Iterator[tokenize.TokenInfo]:
+    """Yield tokens, an f-string as one: Python divides it since 3.12."""
+    depth = 0
+    for token in tokens:
+        if tokenize.tok_name[token.type] == "FSTRING_END":
+            depth -= 1
+        elif depth == 0:
+            yield token
+        if tokenize.tok_name[token.type] == "FSTRING_START":
+            depth += 1
+
+
 def count_source(source: str) -> Counter[str]:
     """Count the tokens, lines, comments, calls and branches of one source file."""
     tree = ast.parse(source)
@@ -47,7 +59,7 @@ def count_source(source: str) -> Counter[str]:
     for number, line in enumerate(source.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#") and number not in documented:
             counts["lines"] += 1
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in whole_strings(tokenize.generate_tokens(io.StringIO(source).readline)):
         if token.type == tokenize.COMMENT:
             counts["comments"] += 1
         is_docstring = token.type == tokenize.STRING and token.start[0] in documented
