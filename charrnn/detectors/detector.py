@@ -58,7 +58,7 @@ class Detector:
         labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
             # Each END became two newlines, of which the second gives it its label.
-            codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
             ends = np.flatnonzero(codes == 0)
             labels = np.delete(labels, ends + np.arange(len(ends)))
         return Labelling(name=self.name, labels=labels, absence=self.absence)

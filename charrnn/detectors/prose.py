@@ -38,7 +38,7 @@ def _where(text: str, condition: Callable[[str], bool]) -> Flags:
     """Return for which characters (N,) a condition holds; it is evaluated once for each distinct
     character."""
     # "surrogatepass": a text may contain lone surrogates.
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
     different, index = np.unique(codes, return_inverse=True)
     return np.array([condition(chr(code)) for code in different], bool)[index]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -330,6 +331,9 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
     _check_allocation(2 * len(data))
     try:
         tensors = safetensors.numpy.load(data)
+        # safetensors swaps the bytes of what it writes, but not of what it reads.
+        if sys.byteorder == "big":
+            tensors = {name: tensor.byteswap() for name, tensor in tensors.items()}
 
         # Rows of integers, as `Matrix` rounds them, are stored beside their scales: a quarter of
         # the size. Whoever reads the model gets floats.

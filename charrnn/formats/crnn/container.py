@@ -260,7 +260,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        kind = array.dtype.str.lstrip("<|=")
+        kind = array.dtype.str.lstrip("<>|=")
         digest.update(f"{name} {kind} {array.shape}".encode())
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.digest()
