@@ -47,10 +47,10 @@ Nobody answered. The old officer stood at the window with his hat in his
 hand, and the rain ran down the glass. At last he turned round and
 """
 """The draft in the editor: with curly quotes and a dash, which the model does not know."""
-SIZE = "760,470"
+SIZE = "760,560"
 """Pixels of the window with the page."""
-WRITING_MS = 11_000
-"""Time of the page's clock at which the picture is taken: some lines are written by then."""
+WRITING_MS = 30_000
+"""Time of the page's clock at which the picture is taken: the first quotation is written by then."""
 
 
 def _screen_lines(app: Explorer | Writer) -> list[Text]:
