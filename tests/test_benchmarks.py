@@ -295,3 +295,17 @@ def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, caps
         (out / "log.jsonl").write_text(damaged, encoding="utf-8")
         with pytest.raises(SystemExit, match=message):
             record.main()
+
+
+def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):
+    script = load("corpora")
+    scores = [
+        {"detector": "quote", "auc": 0.9, "untrained": 0.6, "p_value": 0.01},
+        {"detector": "digit", "auc": 0.99, "untrained": 0.98, "p_value": 0.01},
+        {"detector": "comment", "auc": 0.9, "untrained": 0.5, "p_value": 0.3},
+        {"detector": "line-length", "spearman": -0.7, "untrained": 0.2, "p_value": 0.01},
+    ]
+    found = {"nats": 1.234, "sample": "end of one\nA `new`  one|\n begins", "scores": scores}
+    (tmp_path / "alice.json").write_text(json.dumps(found))
+    row = "|alice|1.23|`end of one / A 'new' one\\| / begins`|quote 0.90, line-length 0.70|"
+    assert script.table(tmp_path).splitlines()[2:] == [row]
