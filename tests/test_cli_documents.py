@@ -155,11 +155,11 @@ def test_only_a_model_of_documents_writes_new_ones(command, tmp_path):
 
 
 def test_whole_documents_are_split(names):
-    parts = parts_of(read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None))
+    parts = parts_of(read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1))))
     assert sorted(all_of(parts)) == sorted(names)
     assert all_of(parts) != names, "shuffled"
     assert [round(len("".join(part)) / len("".join(names)), 1) for part in parts] == [0.8, 0.1, 0.1]
-    kept = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order="sorted"), None)
+    kept = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order="sorted"))
     assert all_of(parts_of(kept)) == names
 
 
@@ -190,29 +190,29 @@ def test_files_and_columns_are_documents(command):
     for number in range(5):
         Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
     Path("poems", "blank.txt").write_bytes(b" \n")
-    text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None)
+    text = read_text(charrnn.Config(corpus=("poems",), documents="files"))
     assert sorted(all_of(parts_of(text))) == [
         f"  poem {number}\n\nsecond part" for number in range(5)
     ]
     assert any("skipped 1 file" in note for note in text.corpus.notes)
     with pytest.raises(DataError, match="has no document that is not empty"):
-        read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"), None)
+        read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"))
     Path("poems/table.csv").write_bytes(b"id;body\n1;one\n")
     with pytest.raises(DataError, match="has no column 'text'; its header has id, body"):
-        read_text(charrnn.Config(corpus=("poems/*.csv",), column="text"), None)
+        read_text(charrnn.Config(corpus=("poems/*.csv",), column="text"))
     Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
     for alphabet in ("char", "byte"):
         config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)
-        assert sorted(all_of(parts_of(read_text(config, None)))) == ["one\ntwo", "three, four"]
+        assert sorted(all_of(parts_of(read_text(config)))) == ["one\ntwo", "three, four"]
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
-    small = read_text(config, None, vocab := vocab_of("".join(names) + END))
+    small = read_text(config, vocab := vocab_of("".join(names) + END))
     monkeypatch.setattr("charrnn.text.source_reader.MAX_BYTES_IN_MEMORY", 100)
-    large = read_text(config, None, vocab)
+    large = read_text(config, vocab)
     assert isinstance(large.ids, np.memmap)
     assert np.array_equal(large.ids, small.ids)
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)

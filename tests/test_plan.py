@@ -29,7 +29,7 @@ def notes_on(folder, text, planned=None, **asked):
     (folder / "text.txt").write_text(text, encoding="utf-8")
     settings = {"batch_size": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
-    read = read_text(config, None, None)
+    read = read_text(config)
     notes = planning_notes(config, Config(**{**settings, **(planned or {})}), read)
     return [str(note) for note in notes if note not in read.corpus.notes]
 
@@ -104,7 +104,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
 
     monkeypatch.setattr(plan, "measure_step", measure)
     text, batches, computing = (
-        read_text(config, None, None),
+        read_text(config),
         SimpleNamespace(),
         Computing(torch.device("cpu")),
     )
@@ -119,7 +119,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
     config = Config(corpus=(str(tmp_path / "text.txt"),), minutes=3.0)
     text, computing = (
-        read_text(config, None, None),
+        read_text(config),
         Computing(torch.device("cpu"), start=time.perf_counter()),
     )
     # Its steps are measured as it can take them, of an irnn without dropped weights.

@@ -38,7 +38,7 @@ class Session:
         )
         self.is_stop_asked = False
         self.is_save_asked = False
-        self.text = read_text(config, None, None)
+        self.text = read_text(config)
         self.config, self.batches = plan_run(config, self.text, Computing(CPU))
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
