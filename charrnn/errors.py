@@ -174,13 +174,13 @@ class OtherProcessError(CharRNNError):
     why."""
 
 
-def check_range(name: str, value: int, low: int, high: int | None = None, remedy: str = "") -> None:
-    """Raise UsageError for a parameter below `low` or above `high`, if there is one; `remedy` ends
-    the message."""
-    if value < low or (high is not None and value > high):
-        allowed = f"at least {low}"
+def check_range(name: str, value: int, high: int | None = None, remedy: str = "") -> None:
+    """Raise UsageError for a parameter below 1 or above `high`, if there is one; `remedy` ends the
+    message."""
+    if value < 1 or (high is not None and value > high):
+        allowed = "at least 1"
         if high is not None:
-            allowed = f"between {low} and {high:,}"
+            allowed = f"between 1 and {high:,}"
         raise UsageError(f"{named(name)} is {value}; it must be {allowed}.{remedy}")
 
 

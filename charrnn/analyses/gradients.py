@@ -122,7 +122,7 @@ def measure_reach(
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
-    check_range("max_lag", max_lag, 1)
+    check_range("max_lag", max_lag)
     ids = text.ids
     last = len(ids) - 2
     if last < max(text.first, max_lag):

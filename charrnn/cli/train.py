@@ -429,11 +429,9 @@ class TrainingView:
             print_json(event.to_json())
         elif isinstance(event, events.DoneEvent):
             self._show_done(event)
-        elif self._console is not None:
-            self._show(event)
-
-    def _show(self, event: events.TrainEvent) -> None:
-        if isinstance(event, events.StartEvent):
+        elif self._console is None:
+            return
+        elif isinstance(event, events.StartEvent):
             self._show_start(event)
         elif isinstance(event, events.StepEvent):
             self._show_step(event)

@@ -348,7 +348,7 @@ class MeasuredText:
         """Raise DataError for a text without a character to score, UsageError for a `max_chars`
         under 1."""
         if max_chars is not None:
-            check_range("max_chars", max_chars, 1)
+            check_range("max_chars", max_chars)
         check_length(self.num_chars, 2, "its loss")
 
     def why_not_windowed(self) -> str | None:

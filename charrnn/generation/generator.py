@@ -349,7 +349,7 @@ class Generator:
         one. The unknown symbol is left out; the probabilities of all others sum to 1. Raises
         UsageError for a `top` under 1.
         """
-        check_range("top", top, low=1)
+        check_range("top", top)
         prime = self.encode_prime(self.known_text(text, unknown, what="text"))
         logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
 
@@ -522,7 +522,7 @@ def _with_seed(options: SampleOptions) -> SampleOptions:
 
 def _seeds_of_texts(count: int, options: SampleOptions) -> Sequence[int]:
     """Return the seed of each of `count` texts (`sampling.seed_of_text`)."""
-    check_range("count", count, low=1)
+    check_range("count", count)
     first = _seed(options)
     return range(first, sampling.seed_of_text(first, count), sampling.NUM_SEEDS)
 

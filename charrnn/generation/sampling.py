@@ -5,7 +5,7 @@ decodes them.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from charrnn.generation.distribution import (
     CharWeights,
-    Float64Array,
     char_weights,
     log_softmax,
 )
@@ -173,17 +172,6 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
             primed = next(results)
             advance(len(block))
     return primed
-
-
-def logprobs_of_each(
-    stepper: CharacterModel, primed: PrimedState, ids: Iterable[int]
-) -> Iterator[Float64Array]:
-    """Yield the model's log-probabilities (V,) in nats of what follows, before it reads each of
-    `ids`; these may be drawn meanwhile."""
-    logits, state = primed
-    for id in ids:
-        yield log_softmax(logits)[0]
-        logits, state = stepper.step(np.array([id]), state)
 
 
 NUM_SEEDS = 1 << 32

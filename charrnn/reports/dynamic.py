@@ -75,7 +75,7 @@ class DynamicSettings:
     rarely used weights would otherwise move too far."""
 
     def __post_init__(self) -> None:
-        check_range("segment_length", self.segment_length, 1)
+        check_range("segment_length", self.segment_length)
         # 0 turns either of the first two off; without damping, a gradient of 0 would divide by 0.
         for name in ("learning_rate", "decay", "damping"):
             value = getattr(self, name)

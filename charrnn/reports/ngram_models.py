@@ -70,7 +70,7 @@ class NgramModel:
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError
         for an order out of range, DataError for a text shorter than the order.
         """
-        check_range("order", order, 1, MOST_ORDER)
+        check_range("order", order, MOST_ORDER)
         if len(ids) < order:
             raise DataError(
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order}"
@@ -99,7 +99,7 @@ class NgramModel:
         if chosen is None:
             chosen = range(1, self.order + 1)
         for order in chosen:
-            check_range("order", order, 1, self.order)
+            check_range("order", order, self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
 
@@ -294,7 +294,7 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     Raises UsageError for an order out of range, DataError if no order is left.
     """
     for order in orders:
-        check_range("order", order, 1, MOST_ORDER)
+        check_range("order", order, MOST_ORDER)
 
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:

@@ -302,7 +302,7 @@ def find_copies(
     kB for each of its characters. Raises UsageError for a `min_length` under 1, DataError for a
     text longer than `MAX_CHARS`, TypeError unless both are str or both bytes.
     """
-    check_range("min_length", min_length, 1, remedy=f" Try {MIN_COPY_LENGTH}.")
+    check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
             f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a"

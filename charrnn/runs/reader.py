@@ -126,16 +126,6 @@ class RunReader:
                 problem = problem or str(error)
         return {}, problem
 
-    def is_validated(self) -> bool:
-        """Whether a checkpoint was validated. Raises CheckpointError if the folder cannot be read,
-        NewerFormatError."""
-        return best_checkpoint(self.newest_state()[0]) is not None
-
-    def is_imported(self) -> bool:
-        """Whether the newest checkpoint is a model that another program trained. Raises
-        CheckpointError if the folder cannot be read, NewerFormatError."""
-        return self.newest_state()[0].get("is_imported") is True
-
     def _wanted(self, which: str) -> _Wanted:
         """Return the checkpoint that `latest`, `best` or a name means."""
         if which == "latest":
@@ -151,7 +141,9 @@ class RunReader:
 
         Raises CheckpointError if no checkpoint can be loaded or a newer charrnn made it.
         """
-        which = "best" if self.is_validated() else "latest"
+        which = "best"
+        if best_checkpoint(self.newest_state()[0]) is None:
+            which = "latest"
         return self.load_checkpoint(which, with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
@@ -303,7 +295,8 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     # No included model is used unasked: its text would look like that of one's own run.
     instead = ", or use an included model: charrnn sample prose"
     for folder in reversed(_saved_runs(instead)):
-        if folder.is_validated() or folder.is_imported():
+        state, _ = folder.newest_state()
+        if best_checkpoint(state) is not None or state.get("is_imported") is True:
             return folder, None
 
     # Better than none: the user sees in the warning what it is.

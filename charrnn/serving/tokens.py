@@ -6,13 +6,14 @@ A token is a character, of the byte alphabet a byte. V is the size of the vocabu
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, tee
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from charrnn.errors import UsageError, named
 from charrnn.generation import sampling
+from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.writing import Piece, TextStream
@@ -114,14 +115,13 @@ def _measured(
     generator: Generator, primed: sampling.PrimedState, pieces: Iterator[Piece], num_top: int
 ) -> Iterator[Token]:
     """Yield a token for each piece, as soon as it is drawn."""
-    kept, read = tee(pieces)
-    ids = (piece.id for piece in read if piece.id is not None)
     stepper = generator.model_for("fp32", {})
-    each = sampling.logprobs_of_each(stepper, primed=primed, ids=ids)
+    logits, state = primed
 
     # The ids of no character are never in a list, as in that of `charrnn predict`.
     never = sampling.undrawable_ids(generator.vocab, generator.config.end_id)
-    for piece, logprobs in zip(kept, each, strict=True):
+    for piece in pieces:
+        logprobs = log_softmax(logits)[0]
         ranked = logprobs.copy()
         ranked[list(never)] = -np.inf
         most_likely = np.argsort(-ranked, kind="stable")[: min(num_top, len(ranked) - len(never))]
@@ -132,6 +132,7 @@ def _measured(
             for id in dict.fromkeys((*most_likely.tolist(), piece.id))
         }
         yield Token(text=piece.text, logprob=float(logprobs[piece.id]), top=top)
+        logits, state = stepper.step(np.array([piece.id]), state)
 
 
 def _without_first(tokens: Iterable[Token]) -> Iterator[Token]:

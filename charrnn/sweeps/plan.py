@@ -136,7 +136,7 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) ->
         raise UsageError(f"{named('seed')} cannot be swept: {other}.")
 
     # The seeds, which follow each other.
-    check_range("seeds", num_seeds, 1, MAX_SEEDS)
+    check_range("seeds", num_seeds, MAX_SEEDS)
     if config.seed + num_seeds > 2**32:
         raise UsageError(
             f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32."

@@ -101,7 +101,7 @@ def sweep(
     """
     # Everything that can be wrong, before hours are spent.
     plan = plan_sweep(config, axes, num_seeds=seeds)
-    check_range("jobs", jobs, 1, MAX_JOBS)
+    check_range("jobs", jobs, MAX_JOBS)
     folder = Path(out) if out is not None else default_folder(config)
     check_folder(folder)
 

@@ -176,7 +176,7 @@ class Continuations:
         `on_step` is called before every character, and may raise to stop the work. Raises
         UsageError for a count out of range.
         """
-        check_range("count", count, 1, MAX_CONTINUATIONS)
+        check_range("count", count, MAX_CONTINUATIONS)
 
         # The most likely text, then samples: as different as the model is unsure.
         found = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
