@@ -193,10 +193,9 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
                 name += f", layer {layer}"
             points = zip(reach.lags, norms, strict=True)
             lines.append(Line(name, log_segments(points), len(lines)))
-    # Whole numbers only: there is nothing between two characters. An axis needs two ends, also of
-    # one lag or none.
-    last = max((lag for reach in reaches for lag in reach.lags), default=1)
-    last = max(last, 2)
+    # As far as something is drawn, in whole numbers: there is nothing between two characters. An
+    # axis needs two ends, also of one lag or none.
+    last = max([2, *(round(lag) for lag, _ in points_of(lines))])
 
     def ticks(most: int) -> list[Tick]:
         step = max(1, round(round_step(last, most)))
@@ -225,11 +224,16 @@ def log_segments(points: Iterable[Point]) -> list[list[Point]]:
     return segments
 
 
+def points_of(lines: Iterable[Line]) -> list[Point]:
+    """Return the points of all lines."""
+    segments = chain.from_iterable(line.segments for line in lines)
+    return list(chain.from_iterable(segments))
+
+
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
     # Few whole powers of ten, that no point lies outside of.
-    segments = chain.from_iterable(line.segments for line in lines)
-    heights = [height for _, height in chain.from_iterable(segments)] or [0.0]
+    heights = [height for _, height in points_of(lines)] or [0.0]
     low = math.floor(min(heights))
     high = max(math.ceil(max(heights)), low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
