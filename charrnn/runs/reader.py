@@ -126,6 +126,11 @@ class RunReader:
                 problem = problem or str(error)
         return {}, problem
 
+    def is_imported(self) -> bool:
+        """Whether the newest checkpoint is a model that another program trained. Raises
+        CheckpointError if the folder cannot be read, NewerFormatError."""
+        return self.newest_state()[0].get("is_imported") is True
+
     def _wanted(self, which: str) -> _Wanted:
         """Return the checkpoint that `latest`, `best` or a name means."""
         if which == "latest":
@@ -295,8 +300,7 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     # No included model is used unasked: its text would look like that of one's own run.
     instead = ", or use an included model: charrnn sample prose"
     for folder in reversed(_saved_runs(instead)):
-        state, _ = folder.newest_state()
-        if best_checkpoint(state) is not None or state.get("is_imported") is True:
+        if best_checkpoint(folder.newest_state()[0]) is not None or folder.is_imported():
             return folder, None
 
     # Better than none: the user sees in the warning what it is.
