@@ -39,6 +39,8 @@ DOCS = Path(__file__).parent
 """The folder of the pages."""
 ENTRIES = DOCS / "figures.yaml"
 """What is known of each figure."""
+RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
+"""The named recipes."""
 DECIDING = (
     *("cell", "num_layers", "hidden_size", "embedding_size", "num_members", "ngram_rows"),
     *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
@@ -90,14 +92,11 @@ def recipe_version() -> str:
         for budget in BUDGETS
         for num_chars, vocab_size in TEXTS
     ]
-    named = {path.name: path.read_text() for path in sorted(RECIPES.glob("*.yaml"))}
+    paths = sorted(RECIPES.glob("*.yaml"))
+    named = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
     table = [optim.NGRAM_RATE, optim.NGRAM_DECAY]
     encoded = json.dumps([chosen, table, named], sort_keys=True)
     return hashlib.sha256(encoded.encode()).hexdigest()[:12]
-
-
-RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
-"""The named recipes."""
 
 
 def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -197,10 +196,12 @@ def main() -> None:
     if unknown or not given.names:
         parser.error(f"name figures of: {', '.join(figures)}")
     for name in given.names:
-        figure = figures[name]
         if not given.sign:
-            make(name, figure, given.texts)
-        # The numbers of a chart that is only drawn again are not measured again.
+            make(name, figures[name], given.texts)
+        # Read again: the figure may have taken long. The numbers of a chart that is only drawn
+        # again are not measured again.
+        figures = read_figures()
+        figure = figures[name]
         if given.sign or not figure.get("by_hand"):
             figure |= {"machine": machine(), "date": date.today(), "version": version_of(figure)}
         dumped = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, width=110)
