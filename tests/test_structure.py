@@ -21,7 +21,7 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 292_700,
+    "tokens": 292_000,
     "tokens of the core": 178_000,
     "tokens of the tests": 276_500,
     "tokens of scripts and styles": 22_000,
