@@ -21,8 +21,10 @@ option. From Python it reads `temperature`, in backticks; the command line shows
 """
 
 import re
+import sys
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for
@@ -51,10 +53,22 @@ class Message(str):
         return message
 
 
+INSTALLERS = {
+    "pipx_metadata.json": "pipx runpip charrnn-lab install",
+    "uv-receipt.toml": f"uv pip install --python '{sys.prefix}'",
+}
+"""What installs into the environments of pipx and `uv tool`, whose own pip is not on the path, by a
+file in them."""
+
+
 def install_command(extra: str = "") -> str:
-    """Return the command that installs the packages that charrnn, or an extra of it, needs: also
-    beside a clone."""
-    return f"pip install 'charrnn-lab[{extra}]'" if extra else "pip install charrnn-lab"
+    """Return the command that installs the packages that charrnn, or an extra of it, needs, by what
+    installed charrnn: also beside a clone."""
+    command = "pip install"
+    for name, installer in INSTALLERS.items():
+        if Path(sys.prefix, name).exists():
+            command = installer
+    return f"{command} 'charrnn-lab[{extra}]'" if extra else f"{command} charrnn-lab"
 
 
 def counted(num: int, noun: str) -> str:

@@ -248,6 +248,14 @@ def test_without_onnx_there_is_no_file(command, alphabet_run, monkeypatch):
     assert not Path("a.onnx").exists()
 
 
+def test_in_an_environment_of_pipx_its_pip_is_named(command, alphabet_run, monkeypatch, tmp_path):
+    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    tmp_path.joinpath("pipx_metadata.json").touch()
+    refused = command("export", alphabet_run, "a.onnx")
+    assert refused.err.endswith(": pipx runpip charrnn-lab install 'charrnn-lab[onnx]'\n")
+
+
 def test_without_onnxruntime_the_file_is_not_checked(command, alphabet_run, monkeypatch):
     monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, "a.onnx", "--json")
