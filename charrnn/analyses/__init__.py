@@ -59,6 +59,7 @@ def model_methods() -> Mapping[str, str]:
     """Return the methods of `Model`."""
     return {
         "atlas": "charrnn.analyses.atlas:model_atlas",
+        "automaton": "charrnn.analyses.automata:automaton",
         "direction": "charrnn.analyses.directions:model_direction",
         "gates": "charrnn.analyses.gates:gates",
         "gradients_with": "charrnn.analyses.gradients:gradients_with",

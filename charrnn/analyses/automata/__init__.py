@@ -1,0 +1,144 @@
+"""`visualize --automaton`: the finite automaton that a network behaves as, and how faithful it is.
+
+The network is asked which characters may follow a string (`learning`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.analyses.automata.drawing import State, StateGraph
+from charrnn.analyses.automata.learning import (
+    LONG,
+    MAX_PRODUCTS,
+    MAX_STRINGS,
+    NUM_DRAWN,
+    Comparison,
+    Oracle,
+    compare_all,
+    compare_drawn,
+    learn_machine,
+)
+from charrnn.api import Model, TextOrIds
+from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
+from charrnn.config.options import option
+from charrnn.errors import DataError, check_length, check_range, named
+from charrnn.system.display import Displayable
+from charrnn.views.theme import all_visible
+
+MAX_STATES = 64
+"""States of an automaton, at most, unless another number is asked for."""
+LEAST_FOLLOWED = 0.5
+"""Share of the characters of a text at which its automaton is in one of its states, at least: a
+network of prose is no automaton of so few states."""
+MOST_STATES = 512
+"""States that can be asked for, at most."""
+LEAST_CHARS = 16
+"""Characters of a text, at least."""
+WARM_UP = 1024
+"""Characters that are read before the first string, at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Automaton(Displayable):
+    """The finite automaton that a network behaves as, state 0 first."""
+
+    states: tuple[State, ...]
+    end: str | None
+    """The character after which a string is over; None for strings without an end."""
+    all_strings: Comparison
+    """Network and automaton on all short strings that stay in the automaton."""
+    drawn_strings: Comparison
+    """The same on long strings that are drawn."""
+    share_followed: float
+    """Share of the characters of the text at which the automaton is in one of its states."""
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the graph, which is a table in a terminal, and how faithful it is."""
+        lines = [f"It follows the text at {self.share_followed:.1%} of its characters."]
+        kinds = {"All strings of up to": self.all_strings, "Drawn strings of": self.drawn_strings}
+        for kind, found in kinds.items():
+            line = (
+                f"{kind} {found.length:,} characters: {found.num_different:,} of"
+                f" {found.num_strings:,} differ from the network."
+            )
+            if found.shortest is not None:
+                line += f" The shortest that was found: {all_visible(found.shortest)}"
+            lines.append(line)
+        return [StateGraph(self.states, self.end), *map(Text, lines)]
+
+
+def automaton(
+    model: Model, text: TextOrIds, max_states: int = MAX_STATES, *, context: str | bytes = ""
+) -> Automaton:
+    """Extract the automaton of at most `max_states` states that a network behaves as over the
+    characters of a text.
+
+    Raises DataError for a text too short and for a network that is no such machine, UsageError for
+    a number of states out of range.
+
+    >>> for state in model.automaton(text).states:
+    ...     print(state.reached_by, state.next)
+    """
+    encoded = model.encode(text, context=context)
+    check_length(len(encoded), LEAST_CHARS, "an automaton")
+    check_range("states", max_states, 2, MOST_STATES)
+    ids, places = np.unique(encoded.ids[encoded.first :], return_index=True)
+    characters = "".join(encoded.text[place] for place in places)
+
+    # A newline or END ends a string. The first string begins after one, when the network is warm.
+    end = next((mark for mark in "\n\0" if mark in characters), None)
+    begin = min(WARM_UP, len(encoded) // 2)
+    if end is not None:
+        begin = max(1, encoded.text.rfind(end, 0, begin) + 1)
+    part = encoded.part(begin)
+    places = np.searchsorted(ids, part.ids[part.first :])
+    prime = part.ids[: part.first][-WARM_UP:]
+    oracle = Oracle(model.stepper, prime=prime, characters=characters, ids=ids, end=end)
+
+    machine = learn_machine(oracle, max_states)
+    share_followed = machine.share_followed(oracle, places)
+    if share_followed < LEAST_FOLLOWED:
+        raise DataError(
+            f"{model.name} is no automaton of {machine.num_states} states: that follows the text at"
+            f" {share_followed:.0%} of its characters. Give more {named('states')}, or train on a"
+            " formal language: charrnn train dyck"
+        )
+
+    # Once more, with more strings and longer ones.
+    most = MAX_PRODUCTS // model.description.num_parameters
+    num_drawn = min(NUM_DRAWN, 1 + most // LONG)
+    return Automaton(
+        states=machine.states(oracle),
+        end=end,
+        all_strings=compare_all(oracle, machine, min(MAX_STRINGS, most)),
+        drawn_strings=compare_drawn(oracle, machine, length=LONG, num_strings=num_drawn),
+        share_followed=share_followed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutomatonOptions:
+    """The options of the analysis."""
+
+    automaton: bool = option(
+        False, "--automaton", "Extract the finite automaton that the network behaves as.", NETWORK
+    )
+    states: int = option(MAX_STATES, "--states N", "States of --automaton, at most.", NETWORK)
+
+
+def _measure(subject: Subject[AutomatonOptions]) -> Automaton:
+    return automaton(subject.model, subject.text, subject.own.states)
+
+
+def _show(subject: Subject[AutomatonOptions], found: Automaton) -> Shown:
+    title = f"The automaton of {subject.model.name}: {len(found.states)} states"
+    pictures = [Text(all_visible(title), style="bold"), *found.view()]
+    return Shown(title, pictures, {"run": subject.model.name, **found.to_json()})
+
+
+ANALYSES = (Analysis(flag="--automaton", options=AutomatonOptions, measure=_measure, show=_show),)
+"""`visualize --automaton`."""

@@ -1,0 +1,339 @@
+"""Learn the finite automaton that a network over few characters behaves as, by asking the network.
+
+After Angluin (1987), as Weiss, Goldberg & Yahav (2018) did with recurrent networks. A character may
+follow a string if the network gives it a probability of at least LIKELY, and a string can be read
+if each of its characters may follow those before it. Two strings lead to one state unless a suffix
+tells them apart: after it, other characters may follow. Each string on which network and automaton
+differ gives a further suffix (after Rivest & Schapire 1993), until they agree.
+
+A characters, B strings that are read side by side, N states.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analyses.automata.drawing import State
+from charrnn.model.portable_math import Float32Array
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.model.stepper import Stepper
+
+LIKELY = 0.01
+"""The least probability of a character that may follow."""
+SHORT = 20
+"""Characters of the longest of the strings that are all compared."""
+MAX_STRINGS = 2**22
+"""Strings that are all compared, at most: those of parity up to SHORT characters."""
+MAX_PRODUCTS = 2**35
+"""Weights times characters that are read for a comparison, at most: of a larger network, fewer
+strings are compared."""
+REFINED = 64
+"""Characters of the strings that refine an automaton, at most."""
+MAX_REFINING = 2**17
+"""Strings that are all compared to refine it, at most."""
+NUM_REFINING = 500
+"""Strings of REFINED characters that are drawn."""
+LONG = 1000
+"""Characters of the strings that are drawn to compare the automaton."""
+NUM_DRAWN = 10_000
+"""How many are drawn, at most."""
+ENOUGH = 0.01
+"""The share of drawn strings that may differ: in long strings, numbers drift."""
+MAX_SUFFIXES = 256
+"""Suffixes by which states are told apart, at most."""
+
+Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Strings(NamedTuple):
+    """B strings that a network has read."""
+
+    state: RecurrentState[Float32Array]
+    may_follow: Flags
+    """(B, A): which characters may follow each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Oracle:
+    """A network that answers which characters may follow a string."""
+
+    stepper: Stepper
+    prime: NDArray[Any]
+    """(n,): the ids that are read before every string, at least one."""
+    characters: str
+    """The A characters."""
+    ids: NDArray[Any]
+    """(A,): their ids."""
+    end: str | None
+    """The character after which a string is over; None for strings without an end."""
+
+    @property
+    def is_end(self) -> Flags:
+        """(A,): which character is the end."""
+        return np.array([character == self.end for character in self.characters])
+
+    def start(self) -> Strings:
+        """Return the empty string."""
+        logits, state = self.stepper.read(self.prime)
+        return Strings(state, self._may_follow(logits))
+
+    def read(self, strings: Strings, rows: Indices, places: Indices) -> Strings:
+        """Read n further characters, at `places` among the A, each after the string of one of
+        `rows` (n,)."""
+        state = strings.state.map(partial(np.take, indices=rows, axis=-2))
+        logits, state = self.stepper.step(self.ids[places], state)
+        return Strings(state, self._may_follow(logits))
+
+    def extend(self, strings: Strings, character: str) -> Strings:
+        """Read one character after all strings. Nothing may follow where it may not."""
+        place = self.characters.index(character)
+        every = np.arange(len(strings.may_follow))
+        longer = self.read(strings, every, np.full(len(every), place))
+        longer.may_follow[~strings.may_follow[:, place]] = False
+        return longer
+
+    def answer(self, string: str) -> bytes:
+        """Say which characters may follow a string; none if it cannot be read."""
+        strings = self.start()
+        for character in string:
+            strings = self.extend(strings, character)
+        return strings.may_follow.tobytes()
+
+    def answers(self, strings: Strings, suffixes: Iterable[str]) -> list[bytes]:
+        """Say for each string which characters may follow it, and which follow it with each suffix.
+        All beginnings of a suffix come before it."""
+        read = {"": strings}
+        for suffix in suffixes:
+            read[suffix] = self.extend(read[suffix[:-1]], suffix[-1])
+        rows = np.hstack([longer.may_follow for longer in read.values()])
+        return [row.tobytes() for row in rows]
+
+    def _may_follow(self, logits: Float32Array) -> Flags:
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        return np.asarray(chances[:, self.ids] >= LIKELY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machine:
+    """An automaton of N states, of which 0 is the first."""
+
+    next: Indices
+    """(N + 1, A): the state after each character: -1 where it may not follow, N where the string is
+    over or leads out of the N states. State N has no other."""
+    access: Sequence[str]
+    """(N,): the shortest string that leads to each state."""
+
+    @property
+    def num_states(self) -> int:
+        """N."""
+        return len(self.access)
+
+    @property
+    def goes_on(self) -> Flags:
+        """(N + 1, A): which characters lead to one of the N states."""
+        return (self.next >= 0) & (self.next < self.num_states)
+
+    def share_followed(self, oracle: Oracle, places: Indices) -> float:
+        """Compute the share of the characters of a text, at `places` (n,) among the A, at which it
+        is in one of the N states. A new string begins where one is over."""
+        table = np.where(self.next < 0, self.num_states, self.next)
+        table[:, oracle.is_end] = 0
+        state = 0
+        num_followed = 0
+        for place in places.tolist():
+            state = int(table[state, place])
+            num_followed += state < self.num_states
+        return num_followed / len(places)
+
+    def states(self, oracle: Oracle) -> tuple[State, ...]:
+        """Return the states one by one."""
+        states = []
+        for access, row in zip(self.access, self.next.tolist(), strict=False):
+            following: dict[str, int | None] = {}
+            for character, state in zip(oracle.characters, row, strict=True):
+                if state >= 0:
+                    following[character] = state if state < self.num_states else None
+            states.append(State(access, following))
+        return tuple(states)
+
+
+def build_machine(oracle: Oracle, suffixes: Iterable[str], max_states: int) -> Machine:
+    """Build the machine of the states that `suffixes` tell apart: if there are more than
+    `max_states`, those of the shortest strings."""
+    level = oracle.start()
+    [answer] = oracle.answers(level, suffixes)
+    found = {answer: 0}
+    access = [""]
+    tables = []
+    first = 0
+    while first < len(access):
+        # Each string of this level and a further character.
+        tables.append(np.where(level.may_follow, max_states, -1))
+        rows, places = np.nonzero(level.may_follow & ~oracle.is_end)
+        longer = oracle.read(level, rows, places)
+
+        # Those that lead to new states are the next level.
+        new = []
+        answers = oracle.answers(longer, suffixes)
+        for index, (row, place, answer) in enumerate(zip(rows, places, answers, strict=True)):
+            if answer not in found and len(found) < max_states:
+                found[answer] = len(found)
+                access.append(access[first + row] + oracle.characters[place])
+                new.append(index)
+            tables[-1][row, place] = found.get(answer, max_states)
+        first += len(level.may_follow)
+        chosen = partial(np.take, indices=np.array(new, np.int64), axis=-2)
+        level = Strings(longer.state.map(chosen), longer.may_follow[new])
+
+    nowhere = np.full((1, len(oracle.characters)), -1)
+    table = np.concatenate((*tables, nowhere))
+    return Machine(np.minimum(table, len(access)), access)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Strings on which a network and an automaton were compared: whether the same characters may
+    follow, at each of their characters."""
+
+    length: int
+    """Characters of each, or of the longest ones."""
+    num_strings: int
+    num_different: int
+    shortest: str | None
+    """The shortest string that was found after which they differ; None if there is none."""
+
+
+def compare(
+    oracle: Oracle,
+    machine: Machine,
+    choose: Callable[[int, Indices], tuple[Indices, Indices]],
+    length: int,
+) -> Comparison:
+    """Compare strings of up to `length` characters that stay in the machine.
+
+    `choose` takes the number of characters and the states (B,) of the strings, and returns which of
+    them are continued (n,), and by which characters (n,).
+    """
+    strings = oracle.start()
+    states = np.zeros(1, np.int64)
+    steps: list[tuple[Indices, Indices]] = []
+    shortest = None
+    num_different = 0
+    while len(steps) < length:
+        rows, places = choose(len(steps), states)
+        if len(rows) == 0:
+            break
+        strings = oracle.read(strings, rows, places)
+        states = machine.next[states[rows], places]
+        steps.append((rows, places))
+
+        # A string that differs is not read any further.
+        is_different = (strings.may_follow != (machine.next[states] >= 0)).any(axis=1)
+        num_different += int(is_different.sum())
+        states = np.where(is_different, machine.num_states, states)
+        if shortest is None and num_different:
+            shortest = ""
+            row = int(is_different.argmax())
+            for rows, places in reversed(steps):
+                shortest = oracle.characters[places[row]] + shortest
+                row = rows[row]
+    num_strings = sum(len(rows) for rows, _ in steps)
+    return Comparison(len(steps), num_strings, num_different, shortest)
+
+
+def compare_all(oracle: Oracle, machine: Machine, most: int, length: int = SHORT) -> Comparison:
+    """Compare all strings of up to `length` characters; of fewer, where they are more than
+    `most`."""
+    num_strings = 0
+
+    def choose(place: int, states: Indices) -> tuple[Indices, Indices]:
+        nonlocal num_strings
+        rows, places = np.nonzero(machine.goes_on[states])
+        num_strings += len(rows)
+        if num_strings > most:
+            return rows[:0], places[:0]
+        return rows, places
+
+    return compare(oracle, machine, choose, length)
+
+
+def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: int) -> Comparison:
+    """Compare strings of `length` characters, or of the most that the machine has, that are drawn:
+    each is as likely as any other."""
+    # How many strings of 0, 1, 2, … characters begin at each state, relative to the largest of
+    # these numbers.
+    ways: list[NDArray[Any]] = [np.ones(len(machine.next))]
+    if oracle.end is not None:
+        ways = [(machine.next[:, oracle.is_end] >= 0).any(axis=1)]
+    for _ in range(length):
+        longer = (ways[-1][machine.next] * machine.goes_on).sum(axis=1)
+        ways.append(longer / max(longer.max(), np.finfo(float).tiny))
+    while length and not ways[length][0]:
+        length -= 1
+    generator = np.random.default_rng(0)
+
+    def choose(place: int, states: Indices) -> tuple[Indices, Indices]:
+        rows = np.flatnonzero(states < machine.num_states)
+        if place == 0:
+            rows = np.zeros(num_strings, np.int64)
+        next_states = machine.next[states[rows]]
+        chances = ways[length - place - 1][next_states] * machine.goes_on[states[rows]]
+        sums = chances.cumsum(axis=1)
+        drawn = generator.random(len(rows)) * sums[:, -1]
+        return rows, (sums <= drawn[:, None]).sum(axis=1)
+
+    found = compare(oracle, machine, choose, length)
+    return Comparison(length, num_strings, found.num_different, found.shortest)
+
+
+def find_suffix(oracle: Oracle, machine: Machine, string: str) -> str:
+    """Find the shortest suffix of a string on which network and machine differ that tells apart two
+    strings of one state."""
+    states = [0]
+    for character in string:
+        states.append(int(machine.next[states[-1], oracle.characters.index(character)]))
+
+    # With less and less of the string replaced by the shortest string of the same state, the answer
+    # turns from the machine's into the network's. Rivest & Schapire search in halves, which finds
+    # longer suffixes.
+    place = len(string)
+    by_machine = oracle.answer(machine.access[states[place]])
+    answer = by_machine
+    while place and answer == by_machine:
+        place -= 1
+        answer = oracle.answer(machine.access[states[place]] + string[place:])
+    return string[place + 1 :]
+
+
+def learn_machine(oracle: Oracle, max_states: int) -> Machine:
+    """Learn the machine of a network, of at most `max_states` states."""
+    suffixes: list[str] = []
+    machine = build_machine(oracle, suffixes, max_states)
+    while len(suffixes) < MAX_SUFFIXES:
+        found = compare_all(oracle, machine, MAX_REFINING, REFINED)
+        if found.shortest is None:
+            break
+        suffix = find_suffix(oracle, machine, found.shortest)
+        # At a probability of LIKELY up to rounding, it may tell nothing.
+        if suffix in suffixes:
+            break
+        for length in range(1, len(suffix) + 1):
+            if suffix[:length] not in suffixes:
+                suffixes.append(suffix[:length])
+        machine = build_machine(oracle, suffixes, max_states)
+
+    # Where a network counts further than these suffixes reach, the last state leads to itself, and
+    # longer strings differ. Without it they would lead out of the machine: the largest machine that
+    # is faithful to them, unless that is less than half of it.
+    for num_states in range(machine.num_states, machine.num_states // 2, -1):
+        smaller = build_machine(oracle, suffixes, num_states)
+        found = compare_drawn(oracle, smaller, REFINED, NUM_REFINING)
+        if found.num_different <= ENOUGH * found.num_strings:
+            return smaller
+    return machine
