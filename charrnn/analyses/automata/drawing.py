@@ -18,6 +18,8 @@ from charrnn.views.theme import shown_character
 
 RADIUS = 22.0
 """Of a state, at most."""
+LEAST_NUMBERED = 14.0
+"""Radius of a state beyond which it has its number."""
 NUM_LETTERS = 4
 """Characters that are written beside an arrow, at most."""
 LETTERS = colour_of(Style.parse("blue"))
@@ -76,7 +78,9 @@ class StateGraph:
             shapes.append(circle(place, radius, PAPER))
             if self.end in self.states[number].next:
                 shapes.append(circle(place, 0.8 * radius, PAPER))
-            shapes.append(label(place.real, place.imag + 7, str(number), anchor="middle"))
+            # Two digits need a circle of some size.
+            if radius > LEAST_NUMBERED:
+                shapes.append(label(place.real, place.imag + 7, str(number), anchor="middle"))
         return height, shapes
 
 

@@ -43,9 +43,6 @@ NUM_DRAWN = 10_000
 """How many are drawn, at most."""
 ENOUGH = 0.01
 """The share of drawn strings that may differ: in long strings, numbers drift."""
-MAX_SUFFIXES = 256
-"""Suffixes by which states are told apart, at most."""
-
 Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -268,7 +265,7 @@ def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: in
     each is as likely as any other."""
     # How many strings of 0, 1, 2, … characters begin at each state, relative to the largest of
     # these numbers.
-    ways: list[NDArray[Any]] = [np.ones(len(machine.next))]
+    ways: list[Any] = [np.ones(len(machine.next))]
     if oracle.end is not None:
         ways = [(machine.next[:, oracle.is_end] >= 0).any(axis=1)]
     for _ in range(length):
@@ -315,7 +312,7 @@ def learn_machine(oracle: Oracle, max_states: int) -> Machine:
     """Learn the machine of a network, of at most `max_states` states."""
     suffixes: list[str] = []
     machine = build_machine(oracle, suffixes, max_states)
-    while len(suffixes) < MAX_SUFFIXES:
+    while True:
         found = compare_all(oracle, machine, MAX_REFINING, REFINED)
         if found.shortest is None:
             break
