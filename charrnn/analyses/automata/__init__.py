@@ -85,7 +85,7 @@ def automaton(
     """
     encoded = model.encode(text, context=context)
     check_length(len(encoded), LEAST_CHARS, "an automaton")
-    check_range("states", max_states, 2, MOST_STATES)
+    check_range("states", max_states, MOST_STATES)
     ids, places = np.unique(encoded.ids[encoded.first :], return_index=True)
     characters = "".join(encoded.text[place] for place in places)
 
