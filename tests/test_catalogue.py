@@ -20,7 +20,7 @@ from charrnn.sweeps.plan import setting_arguments
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import as_catalogued
-from charrnn.text.sources import CatalogueEntry, fetch, find_entry, load_catalogue
+from charrnn.text.sources import CatalogueEntry, fetch, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
 
@@ -162,8 +162,6 @@ def test_the_package_s_catalogue():
     names = [entry.name for entry in entries]
     assert len(names) == len(set(names)) >= 30
     assert {entry.language for entry in entries} >= {"Chinese", "Japanese", "Russian", "LaTeX", "C"}
-    assert find_entry("shakespeare").num_bytes == 1_115_394
-    assert find_entry("shakespeare.txt") is None
 
 
 NAMES = "".join(f"{first}{second}a\n" for first in "abcdefgh" for second in "klmnop")
@@ -176,23 +174,15 @@ def shelf(tmp_path, monkeypatch):
     folder = tmp_path / "shelf"
     folder.mkdir()
     entries = []
-    for name, file, content, settings in (
-        ("girls", "girls.txt", NAMES.encode(), {"documents": "lines"}),
-        ("towns", "towns.csv", TABLE.encode(), {"column": "name"}),
-        ("umlauts", "umlauts.dat", TABLE.encode("latin-1"), {"encoding": "latin-1"}),
+    for file, content, settings in (
+        ("girls.txt", NAMES.encode(), {"documents": "lines"}),
+        ("towns.csv", TABLE.encode(), {"column": "name"}),
+        ("umlauts.dat", TABLE.encode("latin-1"), {"encoding": "latin-1"}),
     ):
         (folder / file).write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        entries.append(
-            entry_with(
-                name=name,
-                file=file,
-                sha256=digest,
-                num_bytes=len(content),
-                settings=settings,
-                kind=file[-3:],
-            )
-        )
+        name, kind = file.split(".")
+        measured = {"sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)}
+        entries.append(entry_with(name=name, kind=kind, file=file, settings=settings, **measured))
     for module in ("charrnn.cli.corpora", "charrnn.text.sources"):
         monkeypatch.setattr(f"{module}.load_catalogue", lambda: tuple(entries))
     monkeypatch.setenv("CHARRNN_CORPORA", str(folder))
@@ -210,11 +200,8 @@ def settings_of(command):
         assert ran.code == 0, ran.err
         found = json.loads(ran.out)
         del found["corpus"]
-        return {
-            name: (one["value"], one["from"])
-            for name, one in found.items()
-            if one["from"] != "default"
-        }
+        chosen = {name: tuple(one.values()) for name, one in found.items()}
+        return {name: one for name, one in chosen.items() if one[1] != "default"}
 
     return configure
 
@@ -230,7 +217,6 @@ def settings_of(command):
         ("girls --documents none", {"documents": ("none", "flag")}),
         ("towns --documents lines", {"documents": ("lines", "flag")}),
         ("girls --column place", {"column": ("place", "flag")}),
-        ("umlauts --encoding cp1252", {"encoding": ("cp1252", "flag")}),
         ("umlauts --alphabet byte", {"alphabet": ("byte", "flag")}),
         # A path, and texts that are read in different ways.
         ("girls.txt", {}),
@@ -263,6 +249,14 @@ def test_a_recipe_and_the_environment_come_before_the_catalogue(settings_of, mon
 
 
 TINY = ("--steps", 2, "--hidden-size", 8, "--set", "ngram_rows=0", "--set", "batch_size=2")
+
+
+@pytest.mark.trained
+@pytest.mark.usefixtures("shelf")
+def test_a_run_that_is_named_after_its_text_is_not_the_text(command, settings_of):
+    ran = command("train", "girls", *TINY, "--out", "girls")
+    assert "Note      read as the catalogue says: --documents lines\n" in ran.err
+    assert settings_of("girls") == {"documents": ("lines", "catalogue")}
 
 
 @pytest.mark.trained
@@ -327,6 +321,15 @@ def test_the_catalogue_is_listed(command):
     assert (
         "--json and --kind belong after show" in command("corpora", "--kind", "c", "show", "x").err
     )
+
+
+def test_a_text_that_was_fetched_is_found(command, shelf):
+    file = shelf / "girls.txt"
+    fetch_girls = ("corpora", "fetch", "girls")
+    assert command(*fetch_girls).out == f"{file}\n"
+    assert json.loads(command(*fetch_girls, "--json").out) == {"name": "girls", "path": str(file)}
+    file.write_text("!")
+    assert f"{file} exists but is not the catalogue's girls" in command(*fetch_girls).err
 
 
 def test_an_entry_is_shown_with_what_can_be_typed(command, shelf):

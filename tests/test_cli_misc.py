@@ -1,15 +1,13 @@
 """The small commands, and what all commands share: help, version, exit codes, colours, locales."""
 
-import hashlib
 import os
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, Ran, as_json
+from conftest import SMALL_RUN, as_json
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.text import sources
 
 COMMANDS = (
     "train",
@@ -125,27 +123,3 @@ def test_a_run_that_nobody_named_is_named_on_stderr(command, lab, line):
     assert (ran.code, ran.out) == (named.code, named.out)
     assert ran.err == f"Run: {lab.name}\n{named.err}"
     assert "Run:" not in command(*line.split(), "--quiet").err
-
-
-def test_a_text_that_was_fetched_is_found(command, monkeypatch):
-    text = make_corpus(num_chars=2_000).text.encode()
-    words = ("kind", "language", "about", "address", "licence", "look_for", "command")
-    fields = dict.fromkeys(words, "none")
-    digest = hashlib.sha256(text).hexdigest()
-    entry = sources.CatalogueEntry(
-        name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields
-    )
-    for module in ("charrnn.cli.corpora", "charrnn.text.sources"):  # the first has the real one
-        monkeypatch.setattr(f"{module}.load_catalogue", lambda: (entry,))
-    Path("corpora").mkdir()
-    file = Path("corpora/nonsense.txt")
-    file.write_bytes(text)
-    fetch = ("corpora", "fetch", "nonsense")
-    assert command(*fetch) == Ran(0, f"{file}\n", "")
-    assert as_json(command(*fetch, "--json")) == {"name": "nonsense", "path": str(file)}
-    file.write_bytes(text + b"!")
-    ran = command(*fetch)
-    assert (ran.code, ran.out) == (
-        3,
-        "",
-    ) and f"{file} exists but is not the catalogue's nonsense" in ran.err

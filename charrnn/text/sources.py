@@ -383,15 +383,17 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
-    """Return the first path of that name, with or without .txt. Raises DataError if permissions
-    hide it."""
+    """Return the first path of that name, with or without .txt; not of a run that is named after a
+    text of the catalogue. Raises DataError if permissions hide it."""
     for folder in (Path(), *folders):
         for name in (source, f"{source}.txt"):
+            path = folder / name
             try:
-                if _is_there(folder / name):
-                    return folder / name
+                is_text = _is_there(path) and not (_is_run(path) and find_entry(source))
             except OSError as error:
                 raise unreadable(str(error.filename), error) from error
+            if is_text:
+                return path
     return None
 
 
