@@ -236,7 +236,9 @@ def test_the_end_of_a_document_resets_the_state(monkeypatch):
     )
     steps = model.numbers("hel").steps
     assert [step.character for step in steps] == ["\0", *"hel"]
-    monkeypatch.setattr(model.generator, "encode_prime", lambda *_: vocab.encode("\0hel\0hel"))
+    monkeypatch.setattr(
+        model.generator, "encode_prime", lambda *_, **__: vocab.encode("\0hel\0hel")
+    )
     twice = model.numbers("hel").steps
     assert [step.logits for step in twice[:4]] == [step.logits for step in twice[4:]]
     assert twice[1].logits != twice[3].logits

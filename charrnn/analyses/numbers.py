@@ -276,8 +276,7 @@ def model_numbers(
     """
     # The text, by the same rules as the prime of a sample.
     config = model.config
-    generator = model.generator
-    ids = generator.encode_prime(generator.known_text(text, unknown, what="text"))
+    ids = model.generator.encode_prime(text, unknown, what="text")
     if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
 

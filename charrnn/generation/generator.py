@@ -139,22 +139,24 @@ class Generator:
                     stepper.clamp_sum(layer, clamped)
         return stepper
 
-    def encode_prime(self, prime: str | bytes | None, unknown: str = DEFAULT_UNKNOWN) -> Ids:
+    def encode_prime(
+        self, prime: str | bytes | None, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime"
+    ) -> Ids:
         """Encode the text that a model reads first, an empty one as a newline, None as
         `sampling.opening_ids`. Bytes are for the byte alphabet.
 
         A model of documents reads END before it.
 
         Characters that are not in the vocabulary are an error, or are read as the `nearest` one
-        that is, and left out if there is none. Raises DataError naming them, UsageError for another
-        word.
+        that is, and left out if there is none. Raises DataError naming them and `what` they are in,
+        UsageError for another word.
         """
         end_id = self.config.end_id
         if prime is None:
             # In one precision and without clamps, so that all texts of a model begin alike.
             stepper = self.model_for("int8", {})
             return sampling.opening_ids(stepper, self.vocab, end_id)
-        prime = self.known_text(prime, unknown)
+        prime = self.known_text(prime, unknown, what=what)
         if end_id is None:
             if not prime:
                 return sampling.start_ids(self.vocab)
@@ -350,7 +352,7 @@ class Generator:
         UsageError for a `top` under 1.
         """
         check_range("top", top)
-        prime = self.encode_prime(self.known_text(text, unknown, what="text"))
+        prime = self.encode_prime(text, unknown, what="text")
         logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
 
         # The ids of no character have probability 0, and are left out of the list.

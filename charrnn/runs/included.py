@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile
-
 INCLUDED = Path(__file__).parents[1] / "included"
 """The folder of the models and of their cards, NAME.zip and NAME.json."""
 
@@ -26,10 +24,3 @@ def read_cards() -> dict[str, dict[str, Any]]:
     """
     paths = sorted(INCLUDED.glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
-def included_model(name: str) -> ModelFile | None:
-    """Return the included model of that name; None if there is none."""
-    if name not in read_cards():
-        return None
-    return ModelFile(INCLUDED / f"{name}{MODEL_FILE_SUFFIX}")

@@ -36,8 +36,8 @@ from charrnn.runs.description import (
     NewerFormatError,
     read_config,
 )
-from charrnn.runs.included import included_model, read_cards
-from charrnn.runs.model_file import ModelFile, is_model_file
+from charrnn.runs.included import INCLUDED, read_cards
+from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -317,7 +317,9 @@ def find_model_file(run: str) -> ModelFile | None:
     # A folder of that name that is no run, such as the one of a program's `code`, hides nothing.
     if any(not _missing_from(place) for place in (Path(run), CHECKPOINTS / run)):
         return None
-    return included_model(run)
+    if run not in read_cards():
+        return None
+    return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
 
 
 def _saved_runs(instead: str = "") -> list[RunReader]:
@@ -432,8 +434,8 @@ def find_run(run: str) -> RunReader:
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
 
     # Nor is an included model, which has no folder either.
-    if (model := included_model(run)) is not None:
-        raise CheckpointError(_about_file(model.path, run))
+    if run in read_cards():
+        raise CheckpointError(_about_file(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}", run))
 
     # There is no such run: say what is near it.
     known = [folder.name for folder in reversed(list_runs_and_sweeps())]

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
@@ -207,7 +208,7 @@ class RecordedCorpus:
         return message
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
-        entry = find_entry(source)
+        entry = find_entry(Path(source).stem)
         if self.model_file:
             # No text comes with it, so that nothing can be put back.
             remedy = f"put {shortened(source)} into this folder"
