@@ -388,7 +388,7 @@ def _subfolders(path: Path) -> list[Path]:
     try:
         # Not Path.is_dir, which raises for a link into a folder without permission.
         return [entry for entry in path.iterdir() if os.path.isdir(entry)]
-    except OSError:  # missing, or reported by `list_runs`
+    except (OSError, ValueError):  # missing, or reported by `list_runs`; a NUL in the name
         return []
 
 
@@ -465,7 +465,11 @@ def _about_file(path: Path, run: str) -> str:
 
 def _missing_from(path: Path) -> list[str]:
     # Not Path.is_file, which raises for folders without permission and for names with a NUL.
-    return [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
+    missing = [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
+    # Each checkpoint has a copy of both.
+    if missing and any(is_checkpoint_name(folder.name) for folder in _subfolders(path)):
+        return []
+    return missing
 
 
 def _is_unreadable(path: Path) -> bool:

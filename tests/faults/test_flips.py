@@ -50,17 +50,26 @@ def trained(train_run, tmp_path_factory):
     return run
 
 
+def remove(data, draw):
+    """No file at all."""
+
+
 DAMAGED = [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])]
 
 
-@pytest.mark.parametrize(("name", "damage"), list(zip(DAMAGED, cycle((flip, truncate)))))
+@pytest.mark.parametrize(
+    ("name", "damage"), [*zip(DAMAGED, cycle((flip, truncate))), *zip(BESIDE, cycle((remove,)))]
+)
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command, trained, tmp_path, name, damage
 ):
     run = Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
     weights = (run / LATEST / "training.safetensors").read_bytes()
     path = run / name
-    path.write_bytes(damage(path.read_bytes(), random.Random(name)))
+    damaged = damage(path.read_bytes(), random.Random(name))
+    path.unlink()
+    if damaged is not None:
+        path.write_bytes(damaged)
     problems = []
     assert [*MetricsLog(run / "metrics.jsonl").losses(problems)]
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
