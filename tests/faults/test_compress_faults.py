@@ -275,12 +275,3 @@ def test_a_killed_process_leaves_hidden_files_alone(tmp_path, model, gru):
     assert ended_by(signal.SIGKILL, gru.path, tmp_path, len(data) - 3) == -signal.SIGKILL
     left = {path.name for path in tmp_path.iterdir()} - {"in.crnn"}
     assert all(name.startswith(".out.tmp-") for name in left)
-
-
-@pytest.mark.thorough
-def test_fifty_kills_leave_no_half_file(tmp_path, model, gru):
-    data = model.compress(TEXT * 20)
-    (tmp_path / "in.crnn").write_bytes(data)
-    for kill in range(50):
-        ended_by(signal.SIGKILL, gru.path, tmp_path, 60 + kill * (len(data) - 60) // 50)
-        assert not (tmp_path / "out").exists()

@@ -1,0 +1,530 @@
+"""Histories of commands: a state machine whose rules are commands, each with the refusals that are
+right in the state of the world."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from every_option import BASES, EXAMPLES, FORMATS
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from torch import nn
+from world import (
+    SURROUNDINGS,
+    TERMINALS,
+    Made,
+    Mishap,
+    Packed,
+    World,
+    differences,
+    whole_checkpoints,
+)
+
+import charrnn
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.runs.reader import RunReader
+from charrnn.runs.writer import lock_folder
+
+completions = pytest.importorskip("charrnn.serving.completions")
+
+TEXTS = {
+    "prose.txt": ("", "--alphabet byte", "--alphabet exact", "--split 80/10/10"),
+    "names.txt": ("--documents lines", "--documents blank-lines", ""),
+    "poems.csv": ("--column poem", ""),
+    "bytes.txt": ("--alphabet byte", ""),
+    "two.txt": ("",),
+}
+"""How each text may be read."""
+EXTRAS = (
+    "",
+    "dropout=0.3 reset_probability=0.3",
+    "num_members=2",
+    "ngram_rows=64",
+    "embedding_size=one-hot",
+    "weight_average=0.9",
+    "input_dropout=0.2 weight_drop=0.2",
+)
+"""Settings of some runs besides their cell and depth."""
+PRIMES = {"prose.txt": "ab", "names.txt": "Ann", "poems.csv": "ab", "bytes.txt": "zäb"}
+PRIMES["two.txt"] = "ab"
+FEW = slice(0, 300)
+"""The bytes of a text that are compressed."""
+LINES = [
+    f"{BASES[command]} {example}"
+    for command in ("sample", "visualize", "evaluate", "runs", "predict")
+    for examples in EXAMPLES[command].values()
+    for example in examples
+]
+"""Command lines with each option of the commands that look at a run."""
+
+number = st.integers(0, 5)
+surroundings = st.sampled_from([*SURROUNDINGS])
+moments = st.one_of(st.integers(1, 3_000), st.integers(1, 60_000))
+mishaps = st.one_of(
+    st.just(Mishap()),
+    st.just(Mishap("none")),
+    st.just(Mishap("none", 1)),
+    st.builds(
+        Mishap, st.sampled_from(["disk full", "disk broken", "disk killed"]), st.integers(1, 120)
+    ),
+    st.builds(Mishap, st.just("kill"), moments),
+    st.builds(
+        Mishap,
+        st.just("signal"),
+        moments,
+        st.sampled_from(
+            [
+                (signal.SIGINT,),
+                (signal.SIGTERM,),
+                (signal.SIGHUP,),
+                (signal.SIGUSR1,),
+                (signal.SIGTERM, signal.SIGTERM),
+                (signal.SIGINT, signal.SIGINT),
+            ]
+        ),
+    ),
+)
+
+
+def picked(items: list[Any], pick: int) -> Any:
+    """Return one of the items, whatever their number is."""
+    return items[pick % len(items)]
+
+
+async def ask(app: Any, asked: dict[str, Any]) -> Any:
+    """Post a request for a completion to an application, without a connection; return the answer."""
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
+    scope |= {"headers": [(b"host", b"here"), (b"content-type", b"application/json")]}
+    waiting = [{"type": "http.request", "body": json.dumps(asked).encode()}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not waiting:
+            await asyncio.sleep(600)
+        return waiting.pop()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return json.loads(b"".join(message.get("body", b"") for message in sent))
+
+
+class Histories(RuleBasedStateMachine):
+    """What may happen to a folder with texts and runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.states = dict.fromkeys(TEXTS, "here")
+
+    def teardown(self) -> None:
+        self.world.close()
+
+    @property
+    def runs(self) -> list[Made]:
+        return self.world.runs
+
+    # Training.
+
+    @rule(
+        text=st.sampled_from([*TEXTS]),
+        pick=number,
+        cell=st.sampled_from([*CELLS]),
+        depth=st.sampled_from([*DEPTHS]),
+        optimizer=st.sampled_from([*OPTIMIZERS]),
+        extra=st.sampled_from(EXTRAS),
+        steps=st.integers(1, 6),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def train(self, text, pick, cell, depth, optimizer, extra, steps, surroundings, mishap):
+        """Start a run, and its twin if anything may happen to it."""
+        self.restore(text)
+        options = f"--optimizer {optimizer} --cell {cell} --depth {depth} --steps {steps}"
+        options += f" --layers {1 + pick % 2} --keep {pick % 3} --save-every {1 + pick % 2}"
+        settings = " ".join(f"--set {one}" for one in extra.split())
+        reading = picked(TEXTS[text], pick)
+        line = f"train {text} --recipe small.yaml {options} {reading} {settings}"
+        start = tuple(line.split())
+        path = self.world.work / "checkpoints" / self.world.name()
+        twin = self.world.root / "twins" / path.name
+
+        # Settings that do not go together are refused, whatever else happens.
+        first = self.world.call(*start, "--out", twin, codes=(0, 2), writes=(twin,))
+        ran = self.world.call(
+            *start,
+            *("--out", path),
+            codes=(first.code,),
+            writes=(path,),
+            surroundings=surroundings,
+            mishap=mishap,
+        )
+        if first.code == 0:
+            made = Made(path, text, reading, start, twin)
+            self.runs.append(made)
+            self.finish(made, ran)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        more=st.sampled_from([0, 0, 3]),
+        is_elsewhere=st.booleans(),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def resume(self, pick, more, is_elsewhere, surroundings, mishap):
+        """Go on with a run, or start it again if nothing was saved."""
+        made = picked(self.runs, pick)
+        state = self.states[made.text]
+        words = ["train", "--resume", made.path]
+        codes = (0,)
+        folder = self.world.work
+        if not whole_checkpoints(made.path):
+            if made.is_damaged or not made.start:
+                codes = (4,)
+            else:
+                words = [*made.start, "--out", made.path]
+                self.restore(made.text)
+        elif not made.start:
+            codes = (2,)
+        else:
+            if state != "here":
+                codes = (3,)
+            if is_elsewhere:
+                folder = self.world.root / "elsewhere"
+            if more:
+                words += ["--steps", str(more + int(max(whole_checkpoints(made.path))[5:]))]
+        if codes == (0,) and more and "--resume" in words:
+            made.twin = self.world.root / "twins" / self.world.name()
+            shutil.copytree(made.path, made.twin)
+            twin = [made.twin if word == made.path else word for word in words]
+            self.world.call(*twin, writes=(made.twin,))
+        ran = self.world.call(
+            *words,
+            codes=codes,
+            writes=(made.path,),
+            surroundings=surroundings,
+            mishap=mishap,
+            folder=folder,
+        )
+        if codes == (0,):
+            self.finish(made, ran)
+
+    def finish(self, made, ran):
+        """Compare a run that came to its end with its twin."""
+        if ran is None or ran.code != 0 or made.twin is None:
+            return
+        found = differences(made.path, made.twin, is_exact=not (made.is_damaged or made.is_moved))
+        if found:
+            self.world.fail(f"{made.path.name} differs from its twin: {', '.join(found)}")
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=number, is_new=st.booleans())
+    def train_beside_another(self, pick, is_new):
+        """Refuse a second trainer in the folder of a run."""
+        made = picked(self.runs, pick)
+        if not whole_checkpoints(made.path) or not made.start:
+            return
+        with lock_folder(made.path):
+            if is_new:
+                self.world.call(*made.start, "--out", made.path, codes=(2, 6))
+            else:
+                self.world.call("train", "--resume", made.path, codes=(6,))
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=number, surroundings=surroundings, mishap=mishaps)
+    def start_from_another(self, pick, surroundings, mishap):
+        """Train on from the weights of a run."""
+        made = picked(self.runs, pick)
+        if not whole_checkpoints(made.path):
+            return
+        self.restore(made.text)
+        path = self.world.work / self.world.name()
+        words = f"train {made.text} {made.reading} --set batch_size=2 --steps 2"
+        self.world.call(
+            *words.split(),
+            *("--init-from", made.path, "--out", path),
+            codes=(0, 2),
+            writes=(path,),
+            surroundings=surroundings,
+            mishap=mishap,
+        )
+
+    # Texts.
+
+    def restore(self, text):
+        """Put a text back."""
+        (self.world.work / text).write_bytes(self.world.kept[text])
+        self.states[text] = "here"
+
+    @rule(text=st.sampled_from([*TEXTS]), state=st.sampled_from(["here", "gone", "changed"]))
+    def change_text(self, text, state):
+        """Remove a text, change it, or put it back."""
+        path = self.world.work / text
+        self.restore(text)
+        if state == "gone":
+            path.unlink()
+        elif state == "changed":
+            path.write_bytes(path.read_bytes()[:-40] + b"\nab\n")
+        self.states[text] = state
+
+    # Folders.
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=number, how=st.sampled_from(["copy", "rename", "move", "link", "delete"]))
+    def handle(self, pick, how):
+        """Do with the folder of a run what a user does with folders."""
+        made = picked(self.runs, pick)
+        if not made.path.exists():
+            return
+        folder = self.world.work
+        if how == "rename":
+            folder = made.path.parent
+        target = folder / self.world.name()
+        if how == "delete":
+            shutil.rmtree(made.path)
+            self.runs.remove(made)
+            self.world.call("sample", made.path, codes=(4,))
+        elif how == "copy":
+            shutil.copytree(made.path, target)
+            self.runs.append(replace(made, path=target))
+        elif how == "link":
+            target.symlink_to(made.path)
+            self.sample_from(target, made)
+            target.unlink()
+        else:
+            made.path.rename(target)
+            made.path = target
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        which=st.integers(0, 40),
+        how=st.sampled_from(["flip", "cut", "empty", "remove", "garbage", "folder", "link"]),
+    )
+    def damage(self, pick, which, how):
+        """Damage a file of a run."""
+        made = picked(self.runs, pick)
+        files = sorted(one for one in made.path.rglob("*") if one.is_file() and one.name != "lock")
+        if not files or how == "link":
+            return
+        path = picked(files, which)
+        data = path.read_bytes()
+        path.unlink()
+        made.is_damaged = True
+        if how == "flip" and data:
+            place = which * 997 % len(data)
+            path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        elif how == "folder":
+            path.mkdir()
+        elif how != "remove":
+            path.write_bytes(
+                {"cut": data[: len(data) // 2], "garbage": b"\xff[" * 40}.get(how, b"")
+            )
+
+    # Models in use.
+
+    def model_of(self, made):
+        """Return what identifies the weights of a whole run; None if they may be damaged."""
+        if made.is_damaged or not whole_checkpoints(made.path):
+            return None
+        return RunReader(made.path).load_best().digest
+
+    def codes_of(self, made):
+        """Return how a command that needs a model of a run may end."""
+        if whole_checkpoints(made.path):
+            return (0,)
+        return (4,)
+
+    def sample_from(self, path, made, **details):
+        """Sample, and compare with what the same model wrote before."""
+        words = ["sample", path, "--seed", "7", "--length", "20", "--prime", PRIMES[made.text]]
+        ran = self.world.call(*words, codes=self.codes_of(made), **details)
+        # A terminal gets control characters as marks, and a disk that fails another checkpoint.
+        is_other = details.get("surroundings") in TERMINALS
+        if ran is not None and ran.code == 0 and not is_other and "warning: " not in ran.err:
+            self.compare(made, ran.out.removeprefix(PRIMES[made.text]))
+
+    def compare(self, made, text):
+        """Compare a text with what the same model wrote before."""
+        model = self.model_of(made)
+        if model is None:
+            return
+        if self.world.texts.setdefault(model, text) != text:
+            self.world.fail(f"{made.path} wrote {text!r} and {self.world.texts[model]!r}")
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=number)
+    def serve(self, pick):
+        """Ask a server for the text that `sample` writes."""
+        made = picked(self.runs, pick)
+        if made.is_damaged or not whole_checkpoints(made.path):
+            return
+        server = completions.Server(charrnn.load(made.path), None)
+        asked = {"prompt": PRIMES[made.text], "max_tokens": 20, "seed": 7, "temperature": 0.8}
+        answer = asyncio.run(ask(server.app(("here",)), asked))
+        self.world.lines.append(f"served {made.path.name}")
+        self.compare(made, f"{answer['choices'][0]['text']}\n")
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=number, surroundings=surroundings, mishap=mishaps)
+    def sample(self, pick, surroundings, mishap):
+        made = picked(self.runs, pick)
+        if surroundings == "C locale" and made.text == "bytes.txt":
+            return
+        self.sample_from(made.path, made, surroundings=surroundings, mishap=mishap)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        command=st.sampled_from(
+            ["evaluate", "visualize", "visualize --cell 0:1", "runs", "predict"]
+        ),
+        is_json=st.booleans(),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def look(self, pick, command, is_json, surroundings, mishap):
+        made = picked(self.runs, pick)
+        codes = self.codes_of(made)
+        name, *options = command.split()
+        words = [name, made.path, *options]
+        if name == "runs" and (made.path / "config.yaml").exists():
+            codes = (0,)
+        elif name == "predict":
+            words.append(PRIMES[made.text])
+        elif self.states[made.text] != "here" and codes == (0,):
+            codes = (3,)
+        if is_json:
+            words.append("--json")
+        self.world.call(*words, codes=codes, surroundings=surroundings, mishap=mishap)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        other=number,
+        line=st.sampled_from(LINES),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def use_option(self, pick, other, line, surroundings, mishap):
+        """Use an option of a command that takes a run."""
+        made = picked(self.runs, pick)
+        names = {"run": made.path, "other": picked(self.runs, other).path}
+        words = line.format(**names, few=f"few-{made.text}").split()
+        written = tuple(self.world.work / f"made{suffix}" for suffix in (*FORMATS, ".csv"))
+        codes = (0, 2, 3)
+        if not whole_checkpoints(names["run"]) or not whole_checkpoints(names["other"]):
+            codes += (4,)
+        self.world.call(
+            *words, codes=codes, writes=written, surroundings=surroundings, mishap=mishap
+        )
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        suffix=st.sampled_from([".zip", ".html", ".onnx"]),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def export(self, pick, suffix, surroundings, mishap):
+        """Write a model to a file, and use that."""
+        made = picked(self.runs, pick)
+        path = self.world.work / self.world.name(suffix)
+        codes = self.codes_of(made)
+        if codes == (0,) and suffix != ".zip":
+            codes = (0, 2)
+        ran = self.world.call(
+            "export",
+            made.path,
+            path,
+            codes=codes,
+            writes=(path,),
+            surroundings=surroundings,
+            mishap=mishap,
+        )
+        if ran is not None and ran.code == 0 and suffix == ".zip":
+            self.sample_from(path, made)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        pick=number,
+        has_model=st.booleans(),
+        text=st.sampled_from([*TEXTS]),
+        surroundings=surroundings,
+        mishap=mishaps,
+    )
+    def compress(self, pick, has_model, text, surroundings, mishap):
+        made = picked(self.runs, pick)
+        path = self.world.work / self.world.name(".crnn")
+        words = ["compress", made.path, f"few-{text}", "--out", path]
+        if has_model:
+            words.append("--with-model")
+        codes = self.codes_of(made)
+        if "unitary" in made.start and codes == (0,):
+            codes = (2,)  # its sines differ between machines
+        ran = self.world.call(
+            *words,
+            codes=codes,
+            writes=(path,),
+            surroundings=surroundings,
+            mishap=mishap,
+        )
+        if ran is not None and ran.code == 0:
+            model = self.model_of(made) or ""
+            self.world.packed.append(Packed(path, f"few-{text}", model, has_model))
+
+    @precondition(lambda self: self.world.packed)
+    @rule(pick=number, run=number, surroundings=surroundings, mishap=mishaps)
+    def decompress(self, pick, run, surroundings, mishap):
+        """Restore what was compressed, by its own model or by another one."""
+        packed = picked(self.world.packed, pick)
+        path = self.world.work / self.world.name()
+        words = ["decompress", packed.path, "--out", path]
+        codes = (0,)
+        if not packed.has_model:
+            if not self.runs:
+                return
+            made = picked(self.runs, run)
+            words.insert(1, made.path)
+            model = self.model_of(made)
+            if model is None or not packed.model:
+                codes = (0, 4)
+            elif model != packed.model:
+                codes = (4,)
+        ran = self.world.call(
+            *words, codes=codes, writes=(path,), surroundings=surroundings, mishap=mishap
+        )
+        is_written = ran is not None and ran.code == 0
+        if is_written and path.read_bytes() != self.world.kept[packed.text]:
+            self.world.fail(f"{packed.path} came back as another text")
+
+    @rule(kind=st.sampled_from(["LSTM", "GRU", "RNN"]), surroundings=surroundings, mishap=mishaps)
+    def import_model(self, kind, surroundings, mishap):
+        """Make a run of a model of torch.nn."""
+        characters = sorted({*self.world.kept["prose.txt"].decode()})
+        size = len(characters)
+        parts = {"emb": nn.Embedding(size, 6), "rnn": getattr(nn, kind)(6, 8)}
+        parts["head"] = nn.Linear(8, size)
+        theirs = self.world.work / self.world.name(".pt")
+        torch.save(nn.ModuleDict(parts).state_dict(), theirs)
+        vocab = theirs.with_suffix(".json")
+        vocab.write_text(json.dumps(characters), encoding="utf-8")
+        path = self.world.work / self.world.name()
+        self.restore("prose.txt")
+        ran = self.world.call(
+            *("import", theirs, "--vocab", vocab, "--text", "prose.txt", "--out", path),
+            writes=(path,),
+            surroundings=surroundings,
+            mishap=mishap,
+        )
+        if ran is not None and ran.code == 0:
+            self.runs.append(Made(path, "prose.txt"))

@@ -1,0 +1,28 @@
+"""Play the history of a seed."""
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis.stateful import run_state_machine_as_test
+from machine import Histories
+
+
+def play(seed: int, num_steps: int, *, shorten: bool = False) -> str | None:
+    """Play one history; return what is wrong, None if nothing is."""
+    phases = [Phase.generate, Phase.shrink][: 1 + shorten]
+    settings = hypothesis.settings(
+        max_examples=2,  # the first is always the simplest one, which is empty
+        stateful_step_count=num_steps,
+        phases=phases,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=[*HealthCheck],
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.normal if shorten else hypothesis.Verbosity.quiet,
+    )
+    machine = hypothesis.seed(seed)(type("History", (Histories,), {}))
+    try:
+        run_state_machine_as_test(machine, settings=settings)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,393 @@
+"""A folder in which histories of commands happen, and what must hold after each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import faulthandler
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from conftest import SMALL_RUN, Ran
+from every_option import write_texts
+
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "faults"))
+from faulty_disk import FaultyDisk, Killed, faulty_disk
+from saved_runs import FILES, metrics_of
+
+from charrnn.cli.app import run
+from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import read_checkpoint
+from charrnn.runs.reader import RunReader
+
+HANGS_AFTER = 300
+"""Seconds after which a command hangs, and the process ends with all its stacks."""
+UNEXPECTED = re.compile(r"unexpected [A-Z]\w+|Traceback|Warning:|\.py:\d")
+"""What no message contains."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
+SURROUNDINGS: dict[str, dict[str, str]] = {
+    "pipe": {},
+    "terminal": {"TERM": "xterm-256color"},
+    "narrow": {"TERM": "xterm", "COLUMNS": "20"},
+    "odd terminal": {"TERM": "no-such-terminal", "COLUMNS": "0"},
+    "no home": {"HOME": "/proc/none", "CHARRNN_CACHE": "", "XDG_CACHE_HOME": ""},
+    "no temporary folder": {"TMPDIR": "/proc/none"},
+    "C locale": {"LC_ALL": "C", "LANG": "C"},
+}
+"""Variables of each kind of surroundings."""
+ENDING = (signal.SIGINT, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+TERMINALS = ("terminal", "narrow", "odd terminal")
+
+
+class Violation(AssertionError):
+    """Something that must hold after a command does not."""
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """What happens during a command: a signal or a kill at a function call, or a fault of the disk
+    at an operation on the files of the world."""
+
+    kind: str = "none"
+    at: int = 1
+    """The number of the call or of the operation, from 1; later than the last one, nothing happens."""
+    signals: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class Made:
+    """A run that the history made."""
+
+    path: Path
+    text: str
+    """Name of the text that it learns."""
+    reading: str = ""
+    """Options that say how the text is read."""
+    start: tuple[str, ...] = ()
+    """The command that started it; () for one that was imported."""
+    twin: Path | None = None
+    """The same run without any interruption."""
+    is_damaged: bool = False
+    is_moved: bool = False
+    """Whether the run, or its text, is no longer where it was."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `compress` wrote: of which text, by which model."""
+
+    path: Path
+    text: str
+    model: str
+    has_model: bool
+
+
+class Output(io.TextIOWrapper):
+    """A standard stream of a command, which is a terminal or not, with a file behind it."""
+
+    def __init__(self, *, is_terminal: bool, encoding: str) -> None:
+        descriptor = os.memfd_create("output")
+        self.kept = os.dup(descriptor)
+        super().__init__(os.fdopen(descriptor, "wb", 0), encoding=encoding, write_through=True)
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def text(self) -> str:
+        """Close it, and return all that was written to it."""
+        self.close()
+        with os.fdopen(self.kept, "rb") as file:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace")
+
+
+@dataclass
+class _Warden:
+    """Notes each connection, and each change outside of the world."""
+
+    allowed: tuple[str, ...]
+    found: list[str] = field(default_factory=list)
+
+
+_wardens: list[_Warden] = []
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _wardens:
+        return
+    warden = _wardens[-1]
+    if event.startswith("socket."):
+        warden.found.append(f"{event} {arguments[1:]}")
+    elif event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING):
+        path = arguments[0]
+        if isinstance(path, int):  # an open file
+            return
+        name = os.path.abspath(os.fsdecode(path))
+        if not name.startswith(warden.allowed) and "__pycache__" not in name:
+            warden.found.append(f"{event} {name}")
+
+
+sys.addaudithook(_watch)
+
+
+class World:
+    """A folder with texts, in which commands are run."""
+
+    def __init__(self) -> None:
+        # Below the usual temporary folder: a command may run without the one that TMPDIR names.
+        self.root = Path(tempfile.mkdtemp(prefix="history-")).resolve()
+        self.before = Path.cwd()
+        self.work = self.root / "work"
+        for name in ("work", "elsewhere", "twins", "temporary", "home"):
+            (self.root / name).mkdir()
+        write_texts(self.work)
+        small = {**SMALL_RUN, "hidden_size": 6, "threads": 1, "evaluate_every": 2}
+        (self.work / "small.yaml").write_text(json.dumps(small))
+        self.kept = {path.name: path.read_bytes() for path in self.work.iterdir()}
+        self.runs: list[Made] = []
+        self.packed: list[Packed] = []
+        self.texts: dict[Any, str] = {}
+        """What each model wrote to each request."""
+        self.num_named = 0
+        self.lines: list[str] = []
+
+    def close(self) -> None:
+        os.chdir(self.before)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise Violation with the history that led to it."""
+        raise Violation("\n".join([*self.lines, problem]))
+
+    def name(self, suffix: str = "") -> str:
+        """Return a new name."""
+        self.num_named += 1
+        return f"n{self.num_named}{suffix}"
+
+    def call(
+        self,
+        *words: object,
+        codes: tuple[int, ...] = (0,),
+        writes: tuple[Path, ...] = (),
+        surroundings: str = "pipe",
+        mishap: Mishap = Mishap(),
+        folder: Path | None = None,
+        **environment: str,
+    ) -> Ran | None:
+        """Run a command, and check all that must hold whatever it was; None if it was killed.
+
+        `codes` are the right exit codes, and `writes` the files and folders it may change.
+        """
+        arguments = [str(word) for word in words]
+        line = f"charrnn {' '.join(arguments)}  [{surroundings}, {mishap}]"
+        self.lines.append(line.replace(str(self.root), "ROOT"))
+        stamps = self._stamps()
+        whole = {made.path: whole_checkpoints(made.path) for made in self.runs}
+        threads = {*threading.enumerate()}
+        warden = _Warden((str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]))
+        if surroundings in ("no temporary folder", "no home"):
+            warden.allowed += ("/tmp", "/var/tmp", "/proc")
+        os.chdir(folder or self.work)
+        variables = {**SURROUNDINGS[surroundings], **environment}
+        with self._surrounded(variables, is_terminal=surroundings in TERMINALS) as streams:
+            _wardens.append(warden)
+            try:
+                code = self._run(arguments, mishap)
+            finally:
+                _wardens.pop()
+        ran = Ran(-9 if code is None else code, *(stream.text() for stream in streams))
+        problems = [f"is not allowed: {one}" for one in warden.found]
+
+        # The exit code, and the message.
+        if code is not None:
+            right = {*codes} | {128 + number for number in mishap.signals}
+            if mishap.kind.startswith("disk"):
+                right |= {1, 2, 3, 4}
+            if code not in right:
+                problems.append(f"ended with {code}, not one of {sorted(right)}")
+            problems += wrong_messages(ran, is_json="--json" in arguments)
+
+        # What was changed: nothing by a command that is refused. One that is killed leaves files.
+        temporary = self.root / "temporary"
+        allowed = [self.root / "home"]
+        if code in (None, 0) or mishap.kind != "none":
+            allowed += [path.absolute() for path in writes]
+        for path in self._stamps().items() ^ stamps.items():
+            name = self.root / path[0]
+            is_ours = any(name.is_relative_to(one) for one in allowed)
+            is_left = code is None and (name.parent == temporary or ".tmp-" in name.name)
+            if not (is_ours or is_left or name.name == "lock"):
+                problems.append(f"changed or left {path[0]}")
+
+        # What was saved stays saved.
+        for made, old in whole.items():
+            new = whole_checkpoints(made)
+            if max(old, default="") > max(new, default=""):
+                problems.append(f"lost {made.name}: had {old}, has {new}")
+        left = [one for one in threading.enumerate() if one not in threads and not one.daemon]
+        problems += [f"left the thread {one.name}" for one in left if "Thread" not in one.name]
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+            problems.append("left a process")
+        if problems:
+            shown = "\n".join(dict.fromkeys(problems[:12]))
+            self.fail(f"{shown}\n{code} {ran.out[-500:]}\n{ran.err[-900:]}")
+        shutil.rmtree(temporary)
+        temporary.mkdir()
+        return None if code is None else ran
+
+    @contextlib.contextmanager
+    def _surrounded(
+        self, variables: dict[str, str], *, is_terminal: bool
+    ) -> Iterator[tuple[Output, ...]]:
+        """Set the environment and the streams of a command."""
+        encoding = "ascii" if variables.get("LC_ALL") == "C" else "utf-8"
+        streams = tuple(Output(is_terminal=is_terminal, encoding=encoding) for _ in range(2))
+        with pytest.MonkeyPatch.context() as here:
+            settled = {"HOME": self.root / "home", "TMPDIR": self.root / "temporary"}
+            for name, value in {**settled, **variables}.items():
+                here.setenv(name, str(value))
+                if not value:
+                    here.delenv(name)
+            here.setattr(tempfile, "tempdir", None)
+            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+            here.setattr(sys, "stdout", streams[0])
+            here.setattr(sys, "stderr", streams[1])
+            yield streams
+
+    def _run(self, arguments: list[str], mishap: Mishap) -> int | None:
+        """Return the exit code of a command, None if it was killed."""
+        disk = FaultyDisk(self.root)
+        num_calls = 0
+
+        def count(*_: object) -> None:
+            nonlocal num_calls
+            num_calls += 1
+            if num_calls == mishap.at:
+                if mishap.kind == "kill":
+                    disk.is_dead = True
+                    raise Killed
+                for number in mishap.signals:
+                    os.kill(os.getpid(), number)
+
+        before = {number: signal.getsignal(number) for number in ENDING}
+        for number in ENDING[2:]:
+            signal.signal(number, _die)
+        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True, file=2)
+        try:
+            with contextlib.ExitStack() as stack:
+                if mishap.kind.startswith("disk"):
+                    number = {"disk full": errno.ENOSPC, "disk broken": errno.EIO}.get(mishap.kind)
+                    fault = Killed if number is None else _Failure(number)
+                    stack.enter_context(faulty_disk(self.root, mishap.at, fault))
+                elif mishap.kind in ("kill", "signal"):
+                    disk = stack.enter_context(faulty_disk(self.root))
+                    stack.callback(sys.setprofile, None)
+                    sys.setprofile(count)
+                return run(arguments)
+        except KeyboardInterrupt:  # before the command started, or after it ended
+            return 130
+        except Killed:
+            return None
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stamps(self) -> dict[str, tuple[int, int, int]]:
+        """Return the size, the time and the number of each file of the world but caches."""
+        found = {}
+        folders = [""]
+        while folders:
+            within = folders.pop()
+            for entry in os.scandir(self.root / within):
+                name = f"{within}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                else:
+                    status = entry.stat(follow_symlinks=False)
+                    found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        return found
+
+
+@dataclass(frozen=True)
+class _Failure:
+    number: int
+
+    def __call__(self) -> OSError:
+        return OSError(self.number, os.strerror(self.number))
+
+
+def _die(number: int, frame: object) -> None:
+    """End the command as a signal does that it does not handle."""
+    raise Killed
+
+
+def wrong_messages(ran: Ran, *, is_json: bool) -> list[str]:
+    """Return what is wrong with what a command printed."""
+    problems = []
+    err = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", ran.err).replace("\r", "\n")
+    if UNEXPECTED.search(err):
+        problems.append("has an unexpected message")
+    num_errors = len(re.findall(r"(?m)^error: ", err))
+    if num_errors != (1 <= ran.code <= 6):
+        problems.append(f"has {num_errors} errors")
+    if len(re.findall(r"(?m)^       \S", err.partition("error: ")[2])) > 2:
+        problems.append("has more than three lines of an error")
+    if is_json and ran.code == 0:
+        try:
+            for line in ran.out.splitlines():
+                json.loads(line, parse_constant=_refuse)
+        except ValueError as error:
+            problems.append(f"is no JSON: {error}")
+    return problems
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def whole_checkpoints(path: Path) -> list[str]:
+    """Return the names of the checkpoints of a run that can be read, in order."""
+    found = []
+    with contextlib.suppress(CheckpointError, OSError):
+        for name in RunReader(path).checkpoints():
+            with contextlib.suppress(CheckpointError, OSError):
+                read_checkpoint(path / name, with_training=True)
+                found.append(name)
+    return found
+
+
+def differences(path: Path, twin: Path, *, is_exact: bool) -> list[str]:
+    """Return which files of a finished run differ from those of its twin; of one that is not exact,
+    only weights and what training goes on with count."""
+    latest = (twin / "latest").read_text().strip()
+    names = [f"{latest}/{file}" for file in FILES if "tensors" in file]
+    if is_exact:
+        names = ["latest", "best", "config.yaml", "vocab.json", "samples.txt"]
+        names += [f"{latest}/{file}" for file in FILES]
+    found = [name for name in names if _content(path / name) != _content(twin / name)]
+    if is_exact and metrics_of(path) != metrics_of(twin):
+        found.append("metrics.jsonl")
+    if is_exact:
+        found += [one.name for one in path.iterdir() if one.name.startswith(".")]
+    return found
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None

@@ -1,0 +1,22 @@
+"""Fifty histories of commands, the same ones every time: `benchmarks/histories` plays as many as are
+wanted."""
+
+import sys
+
+import pytest
+from environment import REPOSITORY
+
+sys.path.append(str(REPOSITORY / "benchmarks" / "histories"))
+NUM_COMMANDS = 12
+"""Commands of a history."""
+
+
+@pytest.mark.trained
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 50, 5))
+def test_whatever_happens_nothing_is_lost(first):
+    pytest.importorskip("starlette")
+    from playing import play
+
+    found = [play(seed, NUM_COMMANDS) for seed in range(first, first + 5)]
+    assert [problem for problem in found if problem is not None] == []
