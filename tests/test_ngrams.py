@@ -13,7 +13,7 @@ from charrnn.model.network import CharRNN, load_network
 from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.training.optim import NGRAM_DECAY, NGRAM_RATE, TableSGD
+from charrnn.training.optim import MAX_ROW_CHARS, NGRAM_DECAY, NGRAM_RATE, TableSGD, _limit_rows
 
 V, ROWS = 30, 53
 WITHOUT = Config(
@@ -92,6 +92,15 @@ def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_th
     torch.testing.assert_close(
         table.detach(), (1 - rate * NGRAM_DECAY / 900) * before - rate * mean
     )
+
+
+def test_a_row_that_many_characters_choose_changes_as_if_few_did():
+    """Each of many short documents begins with the same rows, which would diverge."""
+    rows = torch.tensor([[1] * (3 * MAX_ROW_CHARS) + [2, 2]])
+    ones = torch.ones(rows.shape[1], V)
+    gradient = torch.sparse_coo_tensor(rows, ones, (ROWS, V), check_invariants=False)
+    limited = _limit_rows(gradient)
+    assert limited.to_dense()[:4, 0].tolist() == pytest.approx([0, MAX_ROW_CHARS, 2, 0])
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])

@@ -264,12 +264,6 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
         )
     arguments.parse_mix(options.mix)
 
-    # The form alone: whether there is such a cell depends on the model.
-    cell = options.cell or SURPRISE
-    if cell != SURPRISE and not arguments.is_cell(cell):
-        raise UsageError(
-            f"--color is {cell}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17."
-        )
     check_export(options.export, text=None, no_arrays="a text has")
 
     # Several temperatures print several texts, and all of these are about one.

@@ -60,30 +60,8 @@ _MUSIC = re.compile(
     r'(?m)^(?:[A-Za-z]:|%).*$|"[^"\n]*"?|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]?'
     r"|(?P<note>[A-Ga-gz])|(?P<bar>\||\n[ \t\r]*\n)"
 )
-_TONICS = [
-    "Fb",
-    "Cb",
-    "Gb",
-    "Db",
-    "Ab",
-    "Eb",
-    "Bb",
-    "F",
-    "C",
-    "G",
-    "D",
-    "A",
-    "E",
-    "B",
-    "F#",
-    "C#",
-    "G#",
-    "D#",
-    "A#",
-    "E#",
-    "B#",
-]
-"""Tonics of major keys, from eight flats on, each with one sharp more."""
+_TONICS = "FbCbGbDbAbEbBbF C G D A E B F#C#G#D#A#E#B#"
+"""Tonics of major keys in two characters each, from eight flats on, each with one sharp more."""
 _MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": -4, "loc": -5}
 """Sharps that a mode has more than the major key of the same tonic."""
 
@@ -122,7 +100,7 @@ def label_key(text: str) -> Counts:
     def sharps_after(token: re.Match[str], _: int) -> int:
         if token["tonic"] is None:
             return 0
-        major = _TONICS.index(token["tonic"]) - _TONICS.index("C")
+        major = _TONICS.index(token["tonic"].ljust(2)) // 2 - 8
         return major + _MODES.get(token["mode"].lower(), 0)
 
     return values_after(text, _KEY, sharps_after)

@@ -42,6 +42,9 @@ of the text has NGRAM_DECAY / 2 times the sum of the table's squares more, a nor
 variance 1/4 (Chen & Rosenfeld 2000)."""
 MAX_NGRAM_CHARS = 4096
 """A step of more characters changes the table as one of so many: frequent rows would diverge."""
+MAX_ROW_CHARS = 16
+"""A row that more characters of documents choose in a step changes as if so many did: each document
+chooses the rows of its first characters, which diverged (benchmarks/LOG.md)."""
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
@@ -241,6 +244,7 @@ class TableSGD:
         self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
         self._decay = NGRAM_DECAY / text_length
         self._num_networks = config.num_networks
+        self._has_documents = config.end_id is not None
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
@@ -248,9 +252,21 @@ class TableSGD:
         theirs."""
         for table in self.state:
             rate = learning_rate * self._scale
-            table.mul_(1 - rate * self._decay).add_(
-                _gradient(table), alpha=-rate / self._num_networks
-            )
+            gradient = _gradient(table)
+            if self._has_documents and gradient.is_sparse:
+                gradient = _limit_rows(gradient)
+            table.mul_(1 - rate * self._decay).add_(gradient, alpha=-rate / self._num_networks)
+
+
+def _limit_rows(gradient: Tensor) -> Tensor:
+    """Return a sparse gradient, with an entry for each character, in which the entries of a row are
+    worth `MAX_ROW_CHARS` at most."""
+    rows = gradient._indices()[0]
+    shares = (MAX_ROW_CHARS / torch.bincount(rows)[rows]).clamp(max=1)
+    values = gradient._values() * shares[:, None]
+    return torch.sparse_coo_tensor(
+        gradient._indices(), values, gradient.shape, check_invariants=False
+    )
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
