@@ -259,7 +259,6 @@ OTHER_KINDS = [
     ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
     ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
     ("open-rings", "Anna\nBob\nCoco\nEve\n"),
-    ("key", "K:G\n" + "She sang.\n" * 9 + "A|\n"),
     ("a-minus-b", "aabb\nabab\n"),
     ("b-minus-c", "aabb\nab\n"),
     ("dyck-depth", "(a)\n"),

@@ -140,7 +140,6 @@ class SampleOutput:
         Of texts that are `unique`, or that `accept` takes, stderr says how many were drawn.
         """
         generator = self.model.generator
-        ends_line = self.model.config.end_id is not None
         num_drawn = 0
 
         def count_drawn(text: str) -> bool:
@@ -160,7 +159,10 @@ class SampleOutput:
             else:
                 for index, chunks in enumerate(generator.write_each(count, options, **choosing)):
                     before = [separator(self.model, index=index, count=count), self.typed]
-                    write(chain(before, _begun(chunks)), ends_line=ends_line)
+                    write(
+                        chain(before, _begun(chunks)),
+                        ends_line=self.model.config.end_id is not None,
+                    )
         if choosing and not self.quiet:
             write_aside(f"{count:,} of {counted(num_drawn, 'text')} that were drawn")
 

@@ -52,7 +52,7 @@ def label_aromatic(text: str) -> Flags:
     def is_aromatic(token: re.Match[str], _: int) -> int:
         return int(bool(token["aromatic"] or token["inside"]))
 
-    return values_after(text, _ATOM, is_aromatic).astype(bool)
+    return values_after(text, _ATOM, is_aromatic) > 0
 
 
 _KEY = re.compile(r"(?m)^K: *(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}).*$|\n[ \t\r]*\n")
@@ -68,9 +68,9 @@ _MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": 
 
 def looks_like_abc(text: str) -> bool:
     """Return whether a text has keys, and enough lines with bars."""
-    has_key = re.search(r"(?m)^K: *[A-G]", text) is not None
-    num_music = len(re.findall(r"(?m)^(?![A-Za-z]:).*\|", text))
-    return has_key and num_music >= MIN_MUSIC * count_lines(text)
+    return re.search(r"(?m)^K: *[A-G]", text) is not None and MIN_MUSIC * count_lines(text) <= len(
+        re.findall(r"(?m)^(?![A-Za-z]:).*\|", text)
+    )
 
 
 def label_notes(text: str) -> Flags:

@@ -252,12 +252,11 @@ class Generator:
         num_rejected = 0
         for text in self._iter_seeds(seeds, options, count):
             is_accepted = accept is None or accept(beginning + text.text)
+            num_rejected += 1
             if is_accepted and text.text not in seen:
                 yield text
                 num_left -= 1
                 num_rejected = 0
-            else:
-                num_rejected += 1
             if unique:
                 seen.add(text.text)
 
