@@ -9,6 +9,7 @@ import time
 import pytest
 
 from charrnn.cli import signals
+from charrnn.cli.app import run
 from charrnn.cli.signals import Signals
 from charrnn.system.process import ENDING_SIGNALS, ending_signals_delayed
 
@@ -86,3 +87,15 @@ def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled, number)
     assert handled == [number]
     signal.raise_signal(number)
     assert handled == [number, number], "the handler is restored"
+
+
+def test_a_signal_that_arrives_while_handlers_are_set_has_its_own_code(monkeypatch):
+    set_handler = signal.signal
+
+    def set_and_send(number, handler):
+        before = set_handler(number, handler)
+        signal.raise_signal(signal.SIGHUP)
+        return before
+
+    monkeypatch.setattr(signal, "signal", set_and_send)
+    assert run(["runs"]) == 129

@@ -267,11 +267,3 @@ def test_an_interrupted_process_leaves_nothing(tmp_path, model, gru):
     (tmp_path / "in.crnn").write_bytes(data)
     assert ended_by(signal.SIGINT, gru.path, tmp_path, len(data) - 3) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.crnn"]
-
-
-def test_a_killed_process_leaves_hidden_files_alone(tmp_path, model, gru):
-    data = model.compress(TEXT)
-    (tmp_path / "in.crnn").write_bytes(data)
-    assert ended_by(signal.SIGKILL, gru.path, tmp_path, len(data) - 3) == -signal.SIGKILL
-    left = {path.name for path in tmp_path.iterdir()} - {"in.crnn"}
-    assert all(name.startswith(".out.tmp-") for name in left)
