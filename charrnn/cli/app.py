@@ -169,10 +169,6 @@ def _prepare_process() -> str | None:
         "ignore", "(divide by zero|overflow|invalid value) encountered", RuntimeWarning
     )
     try:
-        check_room(NUMPY_BYTES, "charrnn")
-    except CharRNNError as error:
-        return error.message
-    try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:
         return "the current folder was removed: change to another one (cd)"
@@ -181,6 +177,7 @@ def _prepare_process() -> str | None:
 
 def _run_with_signals(arguments: Sequence[str]) -> int:
     """Run one command with its signals handled; return its exit code, or raise what ended it."""
+    check_room(NUMPY_BYTES, "charrnn")
     signals = Signals()
     try:
         with signals.handle():

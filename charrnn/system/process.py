@@ -64,7 +64,7 @@ def check_room(num_bytes: int, what: str) -> None:
     if left is not None and needed > left:
         raise CharRNNError(
             f"{what} needs about {needed / 1e6:,.0f} MB of memory, and `ulimit -v` leaves"
-            f" {max(left, 0) / 1e6:,.0f} MB. Raise it."
+            f" {left / 1e6:,.0f} MB. Raise it."
         )
 
 
