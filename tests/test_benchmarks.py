@@ -8,7 +8,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hand_built import vocab_of
 from synthetic import make_corpus
 
 import charrnn
@@ -146,6 +149,43 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     ):
         assert part in text
     assert found["machine"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
+def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load, language):
+    counting = load("counting")
+    counting.NUM_SHORT, counting.NUM_LONG = 200, 50
+    strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
+    vocab = vocab_of(
+        "".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200])
+    )
+    longest = max(len(string.text) for string in strings)
+    logits = torch.zeros(longest + 1, len(strings), len(vocab))
+    tested = []
+    for column, string in enumerate(strings):
+        for index, following in enumerate(string.nexts):
+            if following is None:
+                logits[index + 1, column, -1] = 9.0  # nothing may be likelier than anything there
+            else:
+                tested.append((index + 1, column))
+                logits[index + 1, column, vocab.encode("".join(following)).tolist()] = 1.0
+
+    class Network:
+        initial_state = staticmethod(torch.zeros)
+
+        def __call__(self, ids, state):
+            assert all(
+                vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text
+                for b, s in enumerate(strings)
+            )
+            return logits, state
+
+    assert counting.are_right(Network(), vocab, strings).all()
+    logits[:, :, 0] = 99.0
+    assert counting.are_right(Network(), vocab, strings).all(), "the unknown symbol does not count"
+    index, column = tested[len(tested) // 2]
+    logits[index, column] = 1.0  # all are equally likely: no answer
+    assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
 
 
 def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_path):

@@ -4,7 +4,7 @@ what."""
 import os
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +163,10 @@ def test_what_is_not_compiled_is_written_by_numpy():
             )
             is None
         ), changes
+
+
+def test_the_compiled_draw_knows_every_option_of_the_distribution():
+    assert {*compiled.Drawing._fields} - {"is_banned"} == {field.name for field in fields(Shaping)}
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():

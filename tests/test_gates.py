@@ -1,18 +1,22 @@
 """Saturated gates: counted in lanes, they are those that the equations compute one character after
 the other."""
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from effects_networks import H, make_ids, make_network, make_text
+from progress_reports import reports
 
 from charrnn.analyses.gates import GateReport, count_gates
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GateCounter, recording
 from charrnn.errors import UsageError
+from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
+from charrnn.views.delivery import FORMATS, Shown
 
 L, SCALE = 3, 0.5
 """Weights and biases large enough to saturate some gates."""
@@ -62,6 +66,16 @@ def test_shares_are_those_of_gates_one_by_one(cell, depth):
     report = count_gates(network, text, name="lamps")
     assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 150)
     check(report, gates_in_order(network, text.ids), 3)
+
+
+@pytest.mark.parametrize("num_chars", [8 * 128 + 51, 12 * 128 + 1])
+def test_lanes_count_every_character_once_and_no_padding(num_chars, monkeypatch):
+    monkeypatch.setattr(reading, "WARM_UP", 128)
+    network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
+    with reports() as done:
+        report = count_gates(network, text)
+    assert done == {"reading": num_chars}
+    check(report, gates_in_order(network, text.ids, at_once=len(text.ids)), 30)
 
 
 @pytest.mark.parametrize("num_chars", [3, 200])
@@ -120,3 +134,12 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
     assert max(x for x, _ in dots) < 1_200
     assert min(y for _, y in dots) > 0
     assert max(y for _, y in dots) < height
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_an_exported_picture_of_gates_has_no_braille(suffix):
+    use = GateUse(layer=0, gate="f", left=(0.2, 0.9), right=(0.5, 0.0))
+    report = GateReport(name="m", cell="lstm", num_chars=10, gates=(use,))
+    file = FORMATS[suffix].write(Shown("Gates", report.view(), None)).decode("utf-8")
+    assert "<circle" in file
+    assert not re.search("[\u2800-\u28ff]", file)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import copy_run
 from hand_built import vocab_of
 from synthetic import make_corpus
@@ -127,6 +128,16 @@ def test_a_permuted_copy_is_matched_perfectly():
     assert report.num_sharing() == (0, 8)
     # A cell that its mirror image ties with in 512 bins may be chosen instead; here none is.
     assert all(found.is_same == (True, True) for found in report.properties)
+
+
+def test_reading_leaves_the_mode_of_torch_as_it_was():
+    studies = [random_model(seed, layers=1, units=4).study(TEXT) for seed in (1, 2, 3)]
+    assert sum(len(window[0]) for window in matching.read_together(studies)) == len(TEXT)
+    assert not torch.is_inference_mode_enabled()
+    windows = matching.read_together(studies)
+    assert [cells.shape[1] for cells in next(windows)] == [4, 4, 4]
+    windows.close()  # as where an error ends the reading
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_independent_random_networks_stay_at_the_null_level(monkeypatch):

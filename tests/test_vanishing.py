@@ -53,6 +53,18 @@ def test_the_share_copied_is_that_of_the_most_likely_characters(command, monkeyp
     assert gated["copied"] == pytest.approx(sum(is_right) / len(is_right))
 
 
+def test_the_table_and_the_chart_name_the_networks(command):
+    shown = command(*SHORT).out
+    assert "gradient 50 back" in shown
+    assert "● rnn   ▲ rnn-omega   ■ lstm" in shown
+    # Runs like others, which every command finds.
+    assert [run["name"] for run in as_json(command("runs", "--json"))] == [
+        "vanishing-rnn-001",
+        "vanishing-rnn-omega-001",
+        "vanishing-lstm-001",
+    ]
+
+
 @pytest.mark.parametrize(
     "setting",
     [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--cell", "gru"), ("--show-config",)],
@@ -62,6 +74,13 @@ def test_what_the_networks_do_not_share_is_refused_before_training(command, sett
     assert refused.code == 2
     assert "leave" in refused.err
     assert not Path("checkpoints").exists()
+
+
+def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatch):
+    monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "4")
+    line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
+    [plain, *_] = as_json(command(*line))
+    assert charrnn.load(plain["run"]).config.hidden_size == 4
 
 
 def test_a_sweep_has_no_recipe_of_several_networks(command):

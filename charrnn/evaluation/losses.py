@@ -1,7 +1,9 @@
 """The loss at every character of a text, and its mean by two protocols that must not be compared
 with each other.
 
-`stateful`: the state is carried through the whole text, after reading its context.
+`stateful`: the state is carried through the whole text, after reading its context. A long text is
+read at several places at once, each warmed up on the characters before it (`model.reading`), and by
+segments if it is longer than what is asked for.
 `windowed-256`: random windows of 256 characters, each read from a zero state (as in nanoGPT).
 
 Shapes: N characters, M scored characters, K characters that are read at once, T time, B batch rows,

@@ -185,7 +185,11 @@ class Gru(Cell):
 
 class Lstm(Cell):
     """c = f * c + i * g; h = o * tanh(c) (Hochreiter & Schmidhuber 1997; forget gate: Gers
-    2000)."""
+    2000).
+
+    Training mostly calls the library's function for it instead of `step`
+    (`layer.choose_implementation`).
+    """
 
     input_blocks = 4
     block_letters = "ifgo"

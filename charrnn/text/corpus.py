@@ -150,8 +150,8 @@ def read_corpus(
 
     A source is one of:
 
-    - "-": standard input;
-    - a file, decompressed if it is named .gz;
+    - "-": standard input, which must fit into the memory;
+    - a file, decompressed (and then limited in the same way) if it is named .gz;
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
     - a name, which is looked up as a path, in CORPORA, in the folders of $CHARRNN_CORPORA (each

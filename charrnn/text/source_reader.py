@@ -212,6 +212,9 @@ class SourceReader:
             if self.kind == "char" and not builder.ends_line and self._documents is None:
                 builder.add(b"\n")
             for block in blocks:
+                # What has no known size is limited as if it stayed in memory: a stream or a small
+                # compressed file may go on until the folder of temporary files is full, which is
+                # often a part of the memory, and nothing would have said so before.
                 if self._stays_in_memory or not self._is_sized:
                     check_memory(self.name, builder.num_bytes + len(block))
                 builder.add(block)

@@ -411,7 +411,8 @@ class TrainingSession:
         return self.group.of_first(val_nats)
 
     def _validation_nats(self) -> float:
-        """Nats per character of the averaged weights. Raises _StopAsked."""
+        """Nats per character of the averaged weights on the validation part, or on segments of it
+        that have `validation_chars` characters in all. Raises _StopAsked."""
         num_checked = 0
 
         # Reading a long text takes minutes, so its progress is where a stop is noticed.
