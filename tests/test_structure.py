@@ -23,7 +23,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 292_000,
     "tokens of the core": 178_000,
-    "tokens of the tests": 276_500,
+    "tokens of the tests": 281_000,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
     "tokens per line": 8.5,
