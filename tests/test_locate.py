@@ -72,6 +72,19 @@ def test_a_reader_gets_the_newest_run_that_was_validated(checkpoints):
     assert open_run_to_read("c-001") == (RunReader(abandoned.path), None)
 
 
+def test_a_damaged_run_is_not_passed_over_in_silence(checkpoints):
+    older = make_run(checkpoints / "a-001")
+    damaged = make_run(checkpoints / "b-001")
+    commit(older, 9, best_step=9)
+    commit(damaged, 9, best_step=9)
+    set_time(older.path / "latest", 100)
+    (damaged.path / "step-00000009" / "training.json").write_text("x")
+    found, warning = open_run_to_read(None)
+    assert found == RunReader(older.path)
+    assert "b-001" in warning
+    assert "damaged" in warning
+
+
 def refuse_to_look_into(part, monkeypatch):
     """Let the system refuse the status of every path that contains `part`, to root too."""
     real = os.stat

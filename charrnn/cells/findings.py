@@ -8,7 +8,7 @@ from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
 
 CHARS_SCORED = 131_072
-"""Characters of the held-out text that cells are chosen and scored on, unless a text is given."""
+"""The most characters of a text that cells are chosen and scored on."""
 MAX_P_VALUE = 0.05
 """Largest p-value of a significant score."""
 NUM_BINS = 40

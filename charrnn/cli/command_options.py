@@ -171,7 +171,8 @@ class ExtensibleOptions(CommandOptions):
     """The options of a command to which rooms and other packages add some."""
 
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """The values of the added options that were given, by the names of their fields."""
+    """The values of all options that were given, the command's own included, by the names of their
+    fields."""
 
     def of(self, owner: type[Extra]) -> Extra:
         """Return the options of a class that a room or another package declares."""

@@ -290,18 +290,23 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     """Open a run like `open_run`, or what `find_model_file` finds; but None is the newest run that
     was validated or imported.
 
-    Also return a warning if none was. A run that has just started, or was stopped at once, is newer
-    than the one that the user means. Raises CheckpointError if there is no such run, or if it has
-    no checkpoint yet.
+    Also return a warning if none was, or if a newer run is damaged. A run that has just started, or
+    was stopped at once, is newer than the one that the user means. Raises CheckpointError if there
+    is no such run, or if it has no checkpoint yet.
     """
     if run is not None:
         return find_model_file(run) or open_run(run), None
 
     # No included model is used unasked: its text would look like that of one's own run.
     instead = ", or use an included model: charrnn sample prose"
+    damage = None
     for folder in reversed(_saved_runs(instead)):
-        if best_checkpoint(folder.newest_state()[0]) is not None or folder.is_imported():
-            return folder, None
+        state, problem = folder.newest_state()
+        if best_checkpoint(state) is not None or state.get("is_imported") is True:
+            return folder, damage
+        # The user means this run, and would take the text of an older one for its text.
+        if problem is not None:
+            damage = f"{problem}; an older run is used instead"
 
     # Better than none: the user sees in the warning what it is.
     newest = open_run(None)

@@ -314,7 +314,7 @@ def _make_adamw(weights: list[Tensor], weight_decay: float, config: Config) -> O
 
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
-    "muon": _make_adamw,  # of all weights but the recurrent matrices
+    "muon": _make_adamw,  # of all weights but the matrices of the layers
     "adamw": _make_adamw,
     "rmsprop": lambda weights, weight_decay, config: RMSProp(
         weights, weight_decay=weight_decay, decay=config.beta2
