@@ -26,8 +26,8 @@ class Signals:
 
     SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt. Once `defers` is set, they only set
     `number`, the command ends by itself, and a second Ctrl-C raises. What is raised is raised again
-    by a timer until the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1 sets
-    a flag, for training to save and continue.
+    by a timer until the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1
+    sets a flag, for training to save and continue.
     """
 
     def __init__(self) -> None:
