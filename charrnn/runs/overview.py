@@ -156,7 +156,7 @@ def summarize(folder: RunReader) -> RunSummary:
     num_steps: int = config.steps or 0
     seed: int | None = config.seed
     with contextlib.suppress(CheckpointError):
-        if folder.is_imported():
+        if folder.newest_state()[0].get("is_imported"):
             num_steps = 0
             seed = None
 

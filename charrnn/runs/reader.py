@@ -126,11 +126,6 @@ class RunReader:
                 problem = problem or str(error)
         return {}, problem
 
-    def is_imported(self) -> bool:
-        """Whether the newest checkpoint is a model that another program trained. Raises
-        CheckpointError if the folder cannot be read, NewerFormatError."""
-        return self.newest_state()[0].get("is_imported") is True
-
     def _wanted(self, which: str) -> _Wanted:
         """Return the checkpoint that `latest`, `best` or a name means."""
         if which == "latest":
@@ -302,15 +297,14 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     damage = None
     for folder in reversed(_saved_runs(instead)):
         state, problem = folder.newest_state()
-        if best_checkpoint(state) is not None or state.get("is_imported") is True:
+        if best_checkpoint(state) is not None or state.get("is_imported"):
             return folder, damage
         # The user means this run, and would take the text of an older one for its text.
-        if problem is not None:
+        if problem:
             damage = f"{problem}; an older run is used instead"
 
     # Better than none: the user sees in the warning what it is.
-    newest = open_run(None)
-    return newest, f"no run {WHERE} has been validated yet; using the newest, {newest.path.name}"
+    return open_run(None), f"no run {WHERE} has been validated yet; using the newest"
 
 
 def find_model_file(run: str) -> ModelFile | None:
