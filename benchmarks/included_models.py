@@ -53,7 +53,7 @@ MAX_BYTES = 500_000
 """Size of a model and its card together at most."""
 CONTEXT = 65_536
 """Characters that are read before the cells are compared."""
-HIDDEN_FIELDS = ("probe", "ablation_inside", "ablation_outside")
+HIDDEN_FIELDS = ("probe",)
 """Fields of a score that a card leaves out."""
 
 

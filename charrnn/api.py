@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
+from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.hooks.manager import Extensible
@@ -413,40 +413,6 @@ class Model(Generating, Displayable, Extensible):
             guesses=tuple(map(tuple, self.guesses(trace, part))),
         )
 
-    def ablate(
-        self,
-        layer: int,
-        unit: int,
-        text: TextOrIds,
-        *,
-        context: str | bytes = "",
-        detectors: "Sequence[str | Detector] | None" = None,
-        at: str = "mean",
-    ) -> "records.Ablation":
-        """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at
-        `zero`.
-
-        The rise is measured over the whole text, and inside and outside the spans of each named
-        detector (all, if none is named). The text is read after `context`, twice. Raises UsageError
-        for an unknown cell, detector or `at`, DataError for a text under 2 characters.
-
-        >>> model.ablate(0, 17, text, detectors=["quote"]).change  # nats per character
-        """
-        from charrnn.cells.ablation import WAYS, ablate_text
-        from charrnn.detectors.registry import get_detectors
-
-        # Everything that can be wrong, before the text is read twice.
-        self.stepper.check_unit(layer, unit)
-        if at not in WAYS:
-            raise UsageError(f"A cell cannot be clamped at {at!r}; use {' or '.join(WAYS)}.")
-        found = get_detectors(detectors)
-        encoded = self.encode(text, context=context)
-        check_length(len(encoded), least=2, what="ablating a cell")
-        labellings = [detector.labelling(encoded.text) for detector in found]
-        return ablate_text(
-            self.network, text=encoded, labellings=labellings, layer=layer, unit=unit, at=at
-        )
-
     def survey(
         self,
         text: TextOrIds,
@@ -454,16 +420,13 @@ class Model(Generating, Displayable, Extensible):
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
         untrained: bool = True,
-        ablations: bool = False,
         cached: bool = False,
     ) -> "records.CellFindings":
         """Find the best cell for each named detector (all, if none is named), strongest first:
         chosen on the first half of the text, scored on the second.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an
-        untrained baseline unless `untrained` is false. `ablations` adds the contribution of each of
-        these cells (see `ablate`), on the 16,384 characters of the scoring half in which its labels
-        change most often.
+        untrained baseline unless `untrained` is false.
 
         With `cached`, measurements are looked up in the user's cache folder and saved there (see
         docs/formats.md). Raises UsageError, DataError.
@@ -472,7 +435,7 @@ class Model(Generating, Displayable, Extensible):
         ...     print(score.detector, score.layer, score.unit)
         """
         study = self.study(text, context=context, cached=cached)
-        return study.findings(detectors, untrained=untrained, ablations=ablations)
+        return study.findings(detectors, untrained=untrained)
 
     def study(
         self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
@@ -495,7 +458,15 @@ class Model(Generating, Displayable, Extensible):
             network=lambda: self.network,
             untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(),
+            steps=self._steps,
         )
+
+    def _steps(self) -> "Iterator[tuple[int, CharRNN]]":
+        """Yield the step and the network of every checkpoint of the run, if there is one."""
+        # One network at a time is in memory.
+        if self.path is not None:
+            for model in load_steps(self.path):
+                yield model.step, model.network
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -110,26 +110,6 @@ def test_a_search_of_bytes_streams_whole_characters(byte_model):
     assert best.stop == "🙂"
 
 
-def test_a_cell_is_held_at_its_mean_or_at_zero_only(model, corpus):
-    text, context = corpus.text[-2_000:], corpus.text[-3_000:-2_000]
-    at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
-    # That a cell which follows quotations is needed inside them takes longer training: see
-    # test_found.py.
-    assert [effect.detector for effect in at_mean.effects] == ["quote"]
-    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1]
-    assert at_mean.num_chars == 1_999
-    at_zero = model.ablate(0, 3, text, context=context, at="zero")
-    assert at_zero.value == 0 != at_mean.value
-    assert at_zero.change != at_mean.change
-    assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
-    with pytest.raises(UsageError, match=r"^A cell cannot be clamped at 'one'; use mean or zero"):
-        model.ablate(0, 0, "lamp", at="one")
-    with pytest.raises(UsageError, match=r"^There is no detector 'quotes'"):
-        model.ablate(0, 0, "lamp", detectors=["quotes"])
-    with pytest.raises(DataError, match=r"^The text has 1 character; "):
-        model.ablate(0, 0, "a")
-
-
 def test_encoded_text_is_read_as_text(model, byte_model, corpus):
     for reader in (model, byte_model):
         text, context = corpus.text[-300:], corpus.text[-500:-300]
@@ -139,7 +119,6 @@ def test_encoded_text_is_read_as_text(model, byte_model, corpus):
         rest = reader.trace(text[100:], context=context + text[:100])
         assert (reader.trace(encoded.part(100)).cells == rest.cells).all()
         assert reader.gates(encoded) == reader.gates(text, context=context)
-        assert reader.ablate(0, 1, encoded) == reader.ablate(0, 1, text, context=context)
         assert reader.survey(encoded, untrained=False) == reader.survey(
             text, context=context, untrained=False
         )

@@ -94,7 +94,8 @@ def test_an_atlas_is_written_as_json(measured):
     assert found["descriptions"]["num_explained"] == measured.report.num_explained
     assert len(found["findings"]) == len(measured.findings.scores)
     third = found["cells"][2]
-    assert third.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
+    parts = {"values", "inputs", "outputs", "description", "evidence"}
+    assert third.keys() == {"layer", "unit", "x", "y"} | parts
     assert third["values"]["mean"] == measured.cells[2].values.mean
 
 

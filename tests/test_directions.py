@@ -15,8 +15,7 @@ from rich.console import Group
 
 import charrnn
 from charrnn.analyses import directions
-from charrnn.analyses.directions import Direction, compare_ablations, sum_at_means
-from charrnn.cells.ablation import ablate_text
+from charrnn.analyses.directions import Direction, ablate_sum, sum_at_means
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
@@ -177,12 +176,11 @@ def test_ablating_a_planted_direction_costs_inside(study, monkeypatch):
     direction = study.direction(SPANS, 4)
     with reports() as done:
         found = study.ablate_direction(direction, [SPANS])
-    # Without a clamp, then with the direction, then with its best cell.
-    assert done["ablating"] == 3 * 400 < 3 * (len(study.text) - study.half)
-    (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
+    # Without a clamp, then with the direction.
+    assert done["ablating"] == 2 * 400 < 2 * (len(study.text) - study.half)
+    (effect,) = found.ablation.effects
     assert effect.change_inside > effect.ci_inside[0] > 0.2
-    # Without its best cell, the sum is disturbed everywhere.
-    assert effect.change_outside < 0.1 < of_cell.change_outside
+    assert effect.change_outside < 0.1
     assert max(cell_len(line) for line in lines(Group(*found.view()), 80)) <= 80
 
 
@@ -269,22 +267,11 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell,
     changes = logprobs - step_through(held, TEXT.ids)[0]
     changes = np.take_along_axis(changes, TEXT.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
     assert np.abs(changes).max() > 0.01
-    found = compare_ablations(network, TEXT, LABELLINGS, direction).ablation
+    found = ablate_sum(network, TEXT, LABELLINGS, direction).ablation
     # Both sides are float32, and add up their products in another order.
     assert found.change == pytest.approx(changes.mean(), abs=1e-4)
     inside = changes[label_quotes(TEXT.text)[:-1]].mean()
     assert found.effects[0].change_inside == pytest.approx(inside, abs=1e-4)
-
-
-def test_beside_a_direction_is_its_best_cell():
-    network = make_network("gru", num_layers=2).float()
-    direction = make_direction({(1, 5): 1.0, (0, 3): -0.5, (1, 0): 0.7})
-    found = compare_ablations(network, TEXT, LABELLINGS, direction)
-    alone = ablate_text(network, TEXT, LABELLINGS, layer=1, unit=5)
-    assert found.best_cell.cells == ((1, 5),)
-    assert found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
-    inside = alone.effects[0].change_inside
-    assert found.best_cell.effects[0].change_inside == pytest.approx(inside, abs=1e-6)
 
 
 def test_a_direction_is_measured_once(monkeypatch):

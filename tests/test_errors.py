@@ -62,7 +62,7 @@ COMMANDS_OF_ROOMS = (
     "formats/importing.",
     "tui/terminal",
     "tui/write/",
-    "analyses/history.",
+    "analyses/directions.",
     "reports/lines.",
     "analyses/predict.",
     "analyses/patching.",

@@ -20,7 +20,6 @@ from charrnn.analyses.descriptions import Description, DescriptionReport
 from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution
 from charrnn.analyses.gates import GateReport
 from charrnn.analyses.gradients import GradientReach
-from charrnn.analyses.history import CellHistory
 from charrnn.analyses.inputs import CellInputs, Driver
 from charrnn.analyses.matching import MatchReport
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
@@ -88,7 +87,6 @@ DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTI
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
-COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION}
 REACHES = RecordTuple(
     [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
 )
@@ -103,15 +101,17 @@ VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "outpu
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
-    "history": (example(CellHistory, layer=0, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
     "description": (DESCRIBED, "after a space and &lt;script"),
     "descriptions": (
         example(DescriptionReport, descriptions=(DESCRIBED,)),
         "A rule explains 1 of 1 cells (100%)",
     ),
-    "ablation": (example(Ablation, at="zero", value=0.0, ci=(0.2, 0.3)), "clamped at 0"),
+    "ablation": (example(Ablation, value=0.0, ci=(0.2, 0.3)), "clamped at"),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
-    "direction ablation": (DirectionContribution(direction=DIRECTION, **COSTS), "cell 0:1"),
+    "direction ablation": (
+        DirectionContribution(direction=DIRECTION, ablation=CONTRIBUTION),
+        "whole text",
+    ),
     "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "gradient": (REACHES[0], "<svg"),
     "coloured text": (COLOURED, "background-color"),
@@ -161,7 +161,7 @@ OBJECTS = {
     "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
-    "patch": (example(Patch), "most likely continuation"),
+    "patch": (example(Patch), "before ‖ after"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
         "1,234,567",

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built_runs import build_chain
-from progress_reports import reports
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.analyses.history import CHARS_OF_HISTORY, history
-from charrnn.api import Model, load, load_steps
-from charrnn.cells import analysis
+from charrnn.api import Model, load
 from charrnn.cli.visualize import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
@@ -28,24 +25,6 @@ HALF = len(TEXT) // 2
 def study(model):
     assert len(LIVELY) == HALF
     return model.study(TEXT)
-
-
-def test_the_ablation_uses_the_half_that_did_not_choose(study, monkeypatch):
-    ablated = []
-    real = analysis.ablate_cells
-
-    def ablate_cells(network, ids, **options):
-        for begin in options["begins"]:
-            ablated.append((begin - study.text.first, options["num_chars"]))
-        return real(network, ids, **options)
-
-    monkeypatch.setattr(analysis, "ablate_cells", ablate_cells)
-    monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)
-    study.findings([custom_detector("b")], untrained=False, ablations=True)
-    ((begin, length),) = ablated
-    assert begin >= HALF
-    assert length == 500
-    assert begin + length <= len(TEXT)
 
 
 @pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
@@ -127,41 +106,11 @@ def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
     assert effect.num_inside == sum(character != "\0" for character in part[:-1])
 
 
-def test_a_found_cell_is_ablated_in_documents(tmp_path):
-    run = build_chain(tmp_path / "names-001", "\0abcde", documents="lines")
-    text = "abcde\0abcde\0abcde\0bcde\0" * 100
-    found = charrnn.load(run).survey(text, detectors=["line-position"], ablations=True)
-    (score,) = found.scores
-    half = len(text) // 2
-    alone = charrnn.load(run).ablate(
-        score.layer, score.unit, text[half:], context=text[:half], detectors=["line-position"]
-    )
-    assert score.ablation_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
-    assert score.ablation_outside == pytest.approx(alone.effects[0].change_outside, abs=1e-6)
-
-
 def test_a_missing_detector_that_the_findings_need_is_named(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
-    for call in (study.passages, lambda found: history(study, found, [])):
-        with pytest.raises(UsageError, match="No detector 'b' applies"):
-            call(findings)
-
-
-def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm):
-    model, text = charrnn.load(lstm.path), make_corpus(num_chars=4_000, seed=3).text
-    with reports() as done:
-        histories = model.history(text, detectors=["quote", "line-position"])
-    steps = list(load_steps(lstm.path))
-    half = len(text) // 2
-    num_scored = min(CHARS_OF_HISTORY, len(text) - half)
-    assert [history.steps for history in histories] == [tuple(step.step for step in steps)] * 2
-    assert done["reading"] == len(steps) * num_scored
-    scores = model.survey(text, detectors=["quote", "line-position"], untrained=True).scores
-    followed = [(one.detector, one.layer, one.unit) for one in histories]
-    assert followed == [(one.detector, one.layer, one.unit) for one in scores]
-    with pytest.raises(UsageError, match="alone is one step of a run"):
-        Model(model.config, model.vocab, model.tensors, name="alone").history(text)
+    with pytest.raises(UsageError, match="No detector 'b' applies"):
+        study.passages(findings)
 
 
 @pytest.mark.docs
@@ -175,7 +124,6 @@ def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
     monkeypatch.setattr("charrnn.analyses.gradients.NUM_LOSSES", 4)
     monkeypatch.setattr("charrnn.analyses.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
-    monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
     scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
     scope |= {
         "findings": study.findings(untrained=False),

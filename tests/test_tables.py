@@ -9,7 +9,6 @@ from drawn import lines
 from rich.cells import cell_len
 from rich.console import Group
 
-from charrnn.analyses.history import CellHistory
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
 from charrnn.generation.generated import Prediction
@@ -37,11 +36,10 @@ RHO = {
     "untrained": -0.1234,
     "r2": 0.7654,
 }
-WITHOUT = {"ablation_inside": 0.4, "ablation_outside": -0.00001}
 PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
 SIGN = {"polarity": -1, "num_positive": 900}
 QUOTE = CellScore(
-    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC, **WITHOUT
+    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC
 )
 BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, probe=PROBES[1], **SIGN, **RHO)
 FINDINGS = CellFindings(
@@ -127,7 +125,7 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         shown = rows(table)[1][2]
         assert shown.lstrip("AUCρ -0123456789.") == mark, shown
         assert table.rows[1].style == ("dim" if mark else None)
-        drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
+        drawn = plain(Group(*findings_pictures("title", findings, has_probes=False)))
         assert ("~: no better than the untrained network." in drawn) == (mark == "~")
         assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
         slide, *_ = plain(
@@ -153,15 +151,9 @@ def test_a_copy_is_shown_by_its_first_words():
 
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else():
-    history = CellHistory(
-        detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0)
-    )
-    with_bars = (
-        tables.predictions_table([Prediction(character="e", probability=0.5)]),
-        *history.view(),
-    )
-    for table, bar in zip(with_bars, ("#" * 15, "_=#"), strict=True):
-        assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
+    table = tables.predictions_table([Prediction(character="e", probability=0.5)])
+    bar = "#" * 15
+    assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
 
 
 def loss_row(name, protocol, *, is_compared=True):

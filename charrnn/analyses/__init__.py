@@ -48,10 +48,11 @@ def cell_sections() -> Sequence[Any]:
     """Return the sections of the page of a cell."""
     # Imported here: what draws them is not needed for the other commands.
     from charrnn.analyses.descriptions import SECTION as DESCRIPTION
+    from charrnn.analyses.evidence import SECTION as EVIDENCE
     from charrnn.analyses.inputs import SECTION as INPUTS
     from charrnn.analyses.outputs import SECTION as OUTPUTS
 
-    return [INPUTS, OUTPUTS, DESCRIPTION]
+    return [EVIDENCE, INPUTS, OUTPUTS, DESCRIPTION]
 
 
 @hookimpl
@@ -63,7 +64,6 @@ def model_methods() -> Mapping[str, str]:
         "direction": "charrnn.analyses.directions:model_direction",
         "gates": "charrnn.analyses.gates:gates",
         "gradients_with": "charrnn.analyses.gradients:gradients_with",
-        "history": "charrnn.analyses.history:model_history",
         "numbers": "charrnn.analyses.numbers:model_numbers",
         "patch": "charrnn.analyses.patching:patch",
     }
@@ -78,6 +78,7 @@ def analysis_methods() -> Mapping[str, str]:
         "description_of": "charrnn.analyses.descriptions:description_of",
         "descriptions": "charrnn.analyses.descriptions:descriptions",
         "direction": "charrnn.analyses.directions:direction",
+        "evidence": "charrnn.analyses.evidence:evidence",
         "inputs": "charrnn.analyses.inputs:inputs",
         "inputs_of": "charrnn.analyses.inputs:inputs_of",
         "outputs": "charrnn.analyses.outputs:outputs",

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from charrnn.analyses.descriptions import descriptions
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
+from charrnn.analyses.evidence import card_of
+from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.inputs import CellInputs, inputs
 from charrnn.analyses.outputs import CellOutputs, outputs
 from charrnn.api import Model, TextOrIds
@@ -104,6 +106,8 @@ class AtlasCell:
     inputs: CellInputs | None = None
     outputs: CellOutputs | None = None
     description: Description | None = None
+    evidence: EvidenceCard | None = None
+    """The latest card, if one was measured."""
     in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
     """The cell's values in each of its passages."""
 
@@ -111,7 +115,7 @@ class AtlasCell:
         """Return all fields but the values in the passages as one object."""
         # Each part is the object that its own analysis prints; null where the text was too short.
         found: dict[str, Any] = {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y}
-        for name in ("values", "inputs", "outputs", "description"):
+        for name in ("values", "inputs", "outputs", "description", "evidence"):
             part = getattr(self, name)
             found[name] = None if part is None else part.to_json()
         return found
@@ -188,7 +192,8 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
     inputs_of_all = unless_too_short(lambda: inputs(analysis))
     outputs_of_all = unless_too_short(lambda: outputs(analysis))
 
-    # All of them are in the order of the cells.
+    # All of them are in the order of the cells. A card is of a cell that was found, mostly.
+    found = {(score.layer, score.unit) for score in findings.scores}
     complete = []
     for column, cell in enumerate(cells):
         if report is not None:
@@ -197,6 +202,8 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
             cell = replace(cell, inputs=inputs_of_all[column])
         if outputs_of_all is not None:
             cell = replace(cell, outputs=outputs_of_all[column])
+        if (cell.layer, cell.unit) in found:
+            cell = replace(cell, evidence=card_of(analysis, cell.layer, cell.unit))
         complete.append(cell)
     return Atlas(
         text=analysis.text.text,

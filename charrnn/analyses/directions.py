@@ -1,5 +1,4 @@
-"""`visualize --ablate`: how much the loss rises while a cell, or a direction over several cells, is
-clamped.
+"""`visualize --ablate`: how much the loss rises while a direction over several cells is clamped.
 
 A direction is a linear probe on a few cells, or on all. It is fitted, scored and ablated beside its
 best cell.
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -21,14 +19,14 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells import findings as records
-from charrnn.cells.ablation import LossRise, replacing, score_with, summarize
+from charrnn.cells.ablation import replacing, score_with, summarize
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
-from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
+from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_direction
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
@@ -44,7 +42,7 @@ from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
+from charrnn.views.tables import ablation_table, skipped_lines
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -217,25 +215,13 @@ class DirectionAblation:
     num_chars: int
     effects: tuple[records.AblationEffect, ...] = ()
 
-    @classmethod
-    def of(cls, direction: Direction, rise: LossRise) -> DirectionAblation:
-        """Return the rise of the loss while a direction is clamped."""
-        return cls(
-            cells=direction.cells,
-            change=rise.change,
-            ci=rise.ci,
-            num_chars=rise.num_chars,
-            effects=rise.effects,
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
-    """What a direction contributes to the prediction, beside its best cell alone."""
+    """What a direction contributes to the prediction."""
 
     direction: Direction
     ablation: DirectionAblation
-    best_cell: DirectionAblation
     skipped: tuple[records.Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -310,7 +296,7 @@ def model_direction(
 def ablate_direction(
     analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
 ) -> DirectionContribution:
-    """Measure the contribution of a direction of this analysis, beside its best cell.
+    """Measure the contribution of a direction of this analysis.
 
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
@@ -340,7 +326,7 @@ def ablate_direction(
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
         text = analysis.text.part(part.start, part.stop)
-        contribution = compare_ablations(analysis.network(), text, labellings, direction)
+        contribution = ablate_sum(analysis.network(), text, labellings, direction)
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
     # The key holds the skipped detectors, too: the kept result names them.
@@ -421,47 +407,34 @@ def fit_direction(
     )
 
 
-def compare_ablations(
+def ablate_sum(
     network: CharRNN, text: EncodedText, labellings: Sequence[Labelling], direction: Direction
 ) -> DirectionContribution:
-    """Measure how much the loss rises when a direction, or its best cell, is clamped at its mean.
+    """Measure how much the loss rises when a direction is clamped at its mean.
 
     The mean is that over `text`. Of a direction over cells of several layers, the part in each
-    layer is clamped at its mean. The text must have at least 2 characters; see `ablate_text`.
+    layer is clamped at its mean. The text must have at least 2 characters.
     """
     # A difference must come from the clamp alone, not from another implementation of the layer:
-    # all readings use the cells' equations step by step, also those of layers without a clamp.
+    # both readings use the cells' equations step by step.
     step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
-    # A direction over its first cell alone is that cell, clamped at its mean.
-    best = replace(
-        direction,
-        cells=direction.cells[:1],
-        weights=direction.weights[:1],
-        means=direction.means[:1],
-        deviations=direction.deviations[:1],
-        is_all=False,
-    )
-
-    def rise_with(one: Direction) -> LossRise:
-        # Each layer that it has cells in is clamped by itself.
-        clamps = dict(step_by_step)
-        for layer in one.layers:
-            cell = network.recurrent_layers()[layer].cell
-            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, means[layer]))
-        clamped, _ = score_with(network, text, clamps, advance)
-        return summarize(free - clamped, labellings)
-
-    # The text is read freely, then with the direction clamped, then with its best cell.
-    with task("ablating", 3 * len(text)) as advance:
+    with task("ablating", 2 * len(text)) as advance:
         free, means = score_with(network, text, step_by_step, advance)
-        of_direction = rise_with(direction)
-        of_best = rise_with(best)
-    return DirectionContribution(
-        direction=direction,
-        ablation=DirectionAblation.of(direction, of_direction),
-        best_cell=DirectionAblation.of(best, of_best),
-        skipped=of_direction.skipped,
+        clamps = {}
+        for layer in direction.layers:
+            cell = network.recurrent_layers()[layer].cell
+            clamps[layer] = _clamping_sum(cell, sum_at_means(direction, layer, means[layer]))
+        clamped, _ = score_with(network, text, clamps, advance)
+
+    rise = summarize(free - clamped, labellings)
+    ablation = DirectionAblation(
+        cells=direction.cells,
+        change=rise.change,
+        ci=rise.ci,
+        num_chars=rise.num_chars,
+        effects=rise.effects,
     )
+    return DirectionContribution(direction=direction, ablation=ablation, skipped=rise.skipped)
 
 
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
@@ -509,19 +482,13 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
-    """Draw a direction, and the table of its contribution beside its best cell."""
-    # Each column is a clamp, each row a part of the text.
-    layer, unit = found.best_cell.cells[0]
-    headings = ("direction", f"cell {layer}:{unit}")
-    changes = [
-        (found.ablation.change, found.ablation.effects),
-        (found.best_cell.change, found.best_cell.effects),
-    ]
+    """Draw a direction, and the table of its contribution."""
+    own = found.direction.detector
     pictures = [
         *direction_pictures(found.direction, title),
         Text(),
-        Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
-        clamped_table(headings, changes, interval=found.ablation.ci, own=found.direction.detector),
+        Text(f"Rise of the loss over {found.ablation.num_chars:,} characters"),
+        ablation_table(found.ablation.change, found.ablation.ci, found.ablation.effects, own=own),
     ]
     if found.skipped:
         pictures.append(skipped_lines(found.skipped))
@@ -534,55 +501,30 @@ class AblateOptions:
 
     ablate: str = option(
         "",
-        "--ablate L:U|DETECTOR",
-        "Show how much the loss rises when this cell is ablated, or the direction of a detector"
-        " over 4 cells (quote), of another number (quote@8) or all (quote@all).",
+        "--ablate DETECTOR",
+        "Show how much the loss rises when the direction of a detector over 4 cells (quote), of"
+        " another number (quote@8) or all (quote@all) is ablated.",
         CELLS,
     )
 
 
-def _measure(
-    subject: Subject[AblateOptions],
-) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
-    """Ablate a cell at its mean and at zero, or a direction at its mean."""
+def _measure(subject: Subject[AblateOptions]) -> DirectionContribution:
+    """Ablate a direction at its mean."""
     ablated = subject.own.ablate
-    detectors = subject.detectors
-
-    # A cell: its mean is what the network may be used to, 0 what other authors clamp at.
     if is_cell(ablated):
-        layer, unit = parse_cell("--ablate", ablated, subject.model)
-        ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
-        return ablate(at="mean"), ablate(at="zero")
+        raise UsageError(f"--ablate {ablated} is a cell: give --evidence {ablated}.")
 
-    # A direction, with the effects on the other detectors beside that on its own.
-    detector, size = parse_direction("--ablate", ablated, detectors)
+    # With the effects on the other detectors beside that on its own.
+    detector, size = parse_direction("--ablate", ablated, subject.detectors)
     fitted = direction(subject.study, detector, size)
-    return ablate_direction(subject.study, fitted, [detector, *detectors])
+    return ablate_direction(subject.study, fitted, [detector, *subject.detectors])
 
 
-def _show(
-    subject: Subject[AblateOptions],
-    measured: tuple[records.Ablation, records.Ablation] | DirectionContribution,
-) -> Shown:
+def _show(subject: Subject[AblateOptions], measured: DirectionContribution) -> Shown:
     name = subject.model.name
-    # The direction draws itself, under a title that names the run.
-    if isinstance(measured, DirectionContribution):
-        title = f"direction {measured.direction.name} of {name}"
-        pictures = contribution_pictures(measured, all_visible(title))
-        return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
-
-    # Of a cell, both clamps stand in one table.
-    at_mean, at_zero = measured
-    cell = f"{at_mean.layer}:{at_mean.unit}"
-    caption = Text.assemble(
-        (f"cell {cell} of {all_visible(name)}, clamped", "bold"),
-        f": rise of the loss over {at_mean.num_chars:,} characters",
-    )
-    pictures = [caption, ablation_table(at_mean, at_zero)]
-    if at_mean.skipped:
-        pictures.append(skipped_lines(at_mean.skipped))
-    data = {"run": name, "mean": at_mean.to_json(), "zero": at_zero.to_json()}
-    return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
+    title = f"direction {measured.direction.name} of {name}"
+    pictures = contribution_pictures(measured, all_visible(title))
+    return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
 
 
 ANALYSES = (
@@ -592,7 +534,7 @@ ANALYSES = (
         measure=_measure,
         show=_show,
         takes=DETECTOR_OPTIONS,
-        example="--ablate 0:17",
+        example="--ablate quote",
     ),
 )
-"""`visualize --ablate`, which takes a cell, too."""
+"""`visualize --ablate`."""

@@ -327,6 +327,11 @@ class JointMoments:
         self._sums += shifted.sum(axis=0, dtype=np.float64)
         self._products += shifted.T @ shifted
 
+    def means(self, run: int) -> Float64Array:
+        """Return the mean of every cell (C,) of a run."""
+        part = self._parts[run]
+        return np.asarray(self._origin[part] + self._sums[part] / self.num_chars)
+
     def covariance(self, i: int, j: int) -> Float64Array:
         """Return the covariances (C_i, C_j) of the cells of run i with those of run j."""
         rows = self._parts[i]

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.ablation import ablate_cells, ablate_text, effect_of
+from charrnn.cells.ablation import ablate_text
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
-from charrnn.cells.passages import choose_passages, most_changes, read_passages
+from charrnn.cells.passages import choose_passages, read_passages
 from charrnn.cells.scores import Measured, measure, sort_scores
 from charrnn.cells.targets import Target, choose_targets, label_by_name
 from charrnn.cells.trace import Read, stream_cells, trace_text
@@ -37,8 +37,6 @@ from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
-CHARS_ABLATED = 16_384
-"""Characters of the scoring half on which the cell found for a detector is ablated, at most."""
 CHARS_OF_PAGE = 32_768
 """Characters at the beginning of the scoring half on which the cell of a page is ablated: the same
 for all cells."""
@@ -94,6 +92,8 @@ class CellAnalysis(Extensible):
     network: Callable[[], CharRNN]
     untrained_baseline: Callable[[], CharRNN]
     cache: FindingsCache
+    steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
+    """Loads every checkpoint of the run: its step and its network."""
     _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Results of `shared` by name."""
 
@@ -160,13 +160,11 @@ class CellAnalysis(Extensible):
         detectors: Sequence[str | Detector] | None = None,
         *,
         untrained: bool = True,
-        ablations: bool = False,
     ) -> records.CellFindings:
         """Find the best cell for each detector (all, if none is named): chosen on the first half of
         the text, scored on the second, strongest first.
 
-        `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the
-        scoring half. Raises UsageError for an unknown detector, DataError for a text too short.
+        Raises UsageError for an unknown detector, DataError for a text too short.
 
         >>> findings = study.findings(["quote", "line-position"])
         >>> findings.scores[0]
@@ -174,8 +172,6 @@ class CellAnalysis(Extensible):
         # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self.measure(targets, untrained=untrained)]
-        if ablations:
-            scores = self._ablate(scores, targets)
         self._keep_found(scores)
         return sort_scores(
             scores, skipped=skipped, num_chars=len(self.text), num_cells=self.num_cells
@@ -407,48 +403,6 @@ class CellAnalysis(Extensible):
 
         found = self.kept_each("passage", keys, result=tuple[int, int], compute=choose)
         return [slice(*part) for part in found]
-
-    def _ablate(
-        self, scores: Sequence[records.CellScore], targets: Sequence[Target]
-    ) -> list[records.CellScore]:
-        """Add the contribution of each score's cell, on the segment of the scoring half with the
-        most label changes."""
-        length = min(CHARS_ABLATED, len(self.text) - self.half)
-        keys = []
-        for score, target in zip(scores, targets, strict=True):
-            key = self.target_key(target) | self.cell_key(score.layer, score.unit)
-            keys.append(((score, target), key | {"length": length}))
-
-        def ablate(
-            missing: list[tuple[records.CellScore, Target]],
-        ) -> list[tuple[float | None, float | None]]:
-            # Where the labels change often there are characters inside and outside. The segments
-            # differ, but may be read side by side.
-            begins = [
-                most_changes(target.labels, first=self.half, length=length) for _, target in missing
-            ]
-            firsts = [self.text.first + begin for begin in begins]
-            cells = [(score.layer, score.unit) for score, _ in missing]
-            ablated = ablate_cells(
-                self.network(), ids=self.text.ids, begins=firsts, num_chars=length, cells=cells
-            )
-
-            found: list[tuple[float | None, float | None]] = []
-            for (_, target), begin, (_, changes) in zip(missing, begins, ablated, strict=True):
-                effect = effect_of(changes, target.labelling_of(slice(begin, begin + length)))
-                if isinstance(effect, records.Skipped):
-                    found.append((None, None))
-                else:
-                    found.append((effect.change_inside, effect.change_outside))
-            return found
-
-        found = self.kept_each(
-            "ablation", keys, result=tuple[float | None, float | None], compute=ablate
-        )
-        ablated = []
-        for score, (inside, outside) in zip(scores, found, strict=True):
-            ablated.append(replace(score, ablation_inside=inside, ablation_outside=outside))
-        return ablated
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model."""

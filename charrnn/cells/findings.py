@@ -85,11 +85,6 @@ class CellScore:
     shift."""
     probe: tuple[tuple[int, float], ...] = ()
     """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
-    ablation_inside: float | None = None
-    """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats
-    per character."""
-    ablation_outside: float | None = None
-    """The same outside the spans."""
 
     @property
     def is_significant(self) -> bool:
@@ -199,16 +194,15 @@ class AblationEffect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation(Displayable):
-    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at
-    `value`.
+    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at its
+    mean, which is `value`.
 
-    `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all
-    `num_chars` predicted characters, `ci` its 95 % interval.
+    `change` is in nats per character over all `num_chars` predicted characters, `ci` its 95 %
+    interval.
     """
 
     layer: int
     unit: int
-    at: str
     value: float
     change: float
     ci: tuple[float, float]

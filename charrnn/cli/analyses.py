@@ -80,7 +80,9 @@ class VisualizeOptions(ExtensibleOptions):
         " FILE.py with a function label(text).",
     )
     find: bool = option(
-        False, flags="--find", help="Print the ranked tables only, with each cell's contribution."
+        False,
+        flags="--find",
+        help="Print the tables only, with how well several cells predict together.",
     )
 
     # How much of it, and where it goes. None, not a number, where the default depends on the

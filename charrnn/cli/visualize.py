@@ -284,8 +284,7 @@ def find_best_cells(subject: Subject[Any]) -> CellFindings:
 
 
 def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
-    """Find the best cells, or with --find their contributions, and what the page or .json of an
-    export needs of them.
+    """Find the best cells, and what the page or .json of an export needs of them.
 
     A page shows the beginning of the scoring half, and every cell.
     """
@@ -293,14 +292,13 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     options = subject.options
     study = subject.study
 
-    # JSON and the contributions show no passages, which take time to choose.
+    # JSON and --find show no passages, which take time to choose.
     num_passages = NUM_PASSAGES
     if options.top is not None:
         num_passages = options.top
     if options.json:
         num_passages = 0
     if options.find:
-        findings = study.findings(subject.detectors, ablations=True)
         num_passages = 0
     found = FoundCells(
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
@@ -330,8 +328,7 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
 
 
 def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
-    """Draw the ranked table of the best cells, that of their contributions if asked for, and the
-    passages."""
+    """Draw the table of the best cells, that of the probes if asked for, and the passages."""
     model = subject.model
     options = subject.options
     findings = found.findings
@@ -348,7 +345,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
         f" characters{by}; chosen on the first half, scored on the second"
     )
     tables = findings_pictures(
-        title, findings=findings, has_contributions=options.find, card=model.card_scores
+        title, findings=findings, has_probes=options.find, card=model.card_scores
     )
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
     passages = passage_pictures(found.passages, looks_for=looks_for)

@@ -44,6 +44,9 @@ class Detector:
     is_of_kind: Callable[[str], bool] | None = None
     """Whether a text is of the kind that is labelled unless the detector is named; None for any
     text."""
+    output: str = ""
+    """The next characters whose odds show the property; "" for the one whose frequency differs most
+    (`analyses.evidence`)."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used where its name is given."""

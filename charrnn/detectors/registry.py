@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from charrnn.detectors import formal, notations, prose, source
@@ -36,14 +37,32 @@ def _formal(name: str, looks_for: str, label: Label) -> Detector:
 
 
 _BUILT_IN = (
-    Detector("quote", "inside double quotation marks", label=prose.label_quotes),
-    Detector("line-position", "characters read on this line", label=prose.label_line_position),
-    Detector("line-length", "characters left on this line", label=prose.label_line_length),
-    Detector("newline-next", "the next character is a newline", label=prose.label_newline_next),
-    Detector("indentation", "spaces this line starts with", label=prose.label_indentation),
-    Detector("word-position", "characters read of this word", label=prose.label_word_position),
-    Detector("capital", "inside a word in capitals", label=prose.label_capitals),
-    Detector("digit", "inside a number", label=prose.label_digits),
+    Detector("quote", "inside double quotation marks", label=prose.label_quotes, output='"”»'),
+    Detector(
+        "line-position",
+        "characters read on this line",
+        label=prose.label_line_position,
+        output="\n",
+    ),
+    Detector(
+        "line-length", "characters left on this line", label=prose.label_line_length, output="\n"
+    ),
+    Detector(
+        "newline-next",
+        "the next character is a newline",
+        label=prose.label_newline_next,
+        output="\n",
+    ),
+    Detector(
+        "indentation", "spaces this line starts with", label=prose.label_indentation, output=" \t"
+    ),
+    Detector(
+        "word-position", "characters read of this word", label=prose.label_word_position, output=" "
+    ),
+    Detector(
+        "capital", "inside a word in capitals", label=prose.label_capitals, output=ascii_uppercase
+    ),
+    Detector("digit", "inside a number", label=prose.label_digits, output="0123456789"),
     Detector("url", "inside a web address", label=prose.label_urls),
     Detector(
         "speaker",
@@ -59,12 +78,15 @@ _BUILT_IN = (
         absence="this text is not LaTeX",
         is_of_kind=source.looks_like_latex,
     ),
-    Detector("string", "inside a string of source code", source.label_strings, **_OF_SOURCE),
+    Detector(
+        "string", "inside a string of source code", source.label_strings, output="\"'", **_OF_SOURCE
+    ),
     Detector("comment", "inside a comment of source code", source.label_comments, **_OF_SOURCE),
     Detector(
         "bracket-depth",
         "open brackets of source code or of a molecule",
         label=source.label_bracket_depth,
+        output=")]}",
         absence="this text is neither source code nor SMILES",
         is_of_kind=lambda text: source.looks_like_source(text) or notations.looks_like_smiles(text),
     ),

@@ -163,8 +163,7 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
         f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first"
         " half, scored on the second"
     )
-    has_contributions = any(score.ablation_inside is not None for score in findings.scores)
-    return findings_pictures(title, findings, has_contributions=has_contributions)
+    return findings_pictures(title, findings, has_probes=False)
 
 
 _TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
@@ -177,7 +176,7 @@ _TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
 }
 """What shows several records of a type of the core in one picture."""
 _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
-    Ablation: lambda ablation: [ablation_table(ablation)],
+    Ablation: lambda one: [ablation_table(one.change, one.ci, one.effects)],
     CellFindings: _findings_pictures,
     CellPage: page_pictures,
     CellValues: values_pictures,

@@ -4,7 +4,7 @@ like it."""
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from rich.cells import cell_len
@@ -151,10 +151,12 @@ def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
     detectors with the most."""
     # A loss that falls is as remarkable as one that rises.
     effects = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))
-    largest = replace(ablation, effects=tuple(effects[:NUM_ABLATED]))
 
     title = f"Ablated: rise of the loss over {ablation.num_chars:,} characters"
-    return [Text(title, style="bold"), ablation_table(largest)]
+    return [
+        Text(title, style="bold"),
+        ablation_table(ablation.change, ablation.ci, effects[:NUM_ABLATED]),
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from rich.text import Text
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage
 from charrnn.views.heatmap import HeatMap, Legend, end_legend, scale_pictures, whole_words
 from charrnn.views.tables import (
-    contributions_table,
     findings_table,
     footnotes,
     meaning,
     polarity_text,
+    probes_table,
     skipped_lines,
 )
 from charrnn.views.theme import Scale, all_visible, scale_of
@@ -29,19 +29,17 @@ ABOUT_INNER = (
 """The last column."""
 ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
 """The last column of an included model."""
-ABOUT_CONTRIBUTIONS = (
-    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a"
-    " count). Right: the contribution of the best cell inside and outside (nats/character), where"
-    " the label changes most often"
+ABOUT_PROBES = (
+    "How well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count)"
 )
-"""What stands above the table of probes and contributions."""
+"""What stands above the table of probes."""
 
 
 def findings_pictures(
     title: str,
     findings: CellFindings,
     *,
-    has_contributions: bool,
+    has_probes: bool,
     card: Sequence[CellScore] = (),
 ) -> list[RenderableType]:
     """Draw the tables, beside the scores on the `card` of an included model; say what the marks
@@ -50,8 +48,8 @@ def findings_pictures(
     if findings.scores:
         about_last = ABOUT_CARD if card else ABOUT_INNER
         pictures += [Text(LEGEND + about_last, style="dim"), Text()]
-    if has_contributions and findings.scores:
-        pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
+    if has_probes and findings.scores:
+        pictures += [Text(ABOUT_PROBES, style="bold"), probes_table(findings)]
 
     # Where no score is significant, one sentence says so for all.
     notes = footnotes(findings)

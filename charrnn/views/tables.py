@@ -12,7 +12,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.findings import Ablation, AblationEffect, CellFindings, CellScore, Skipped
+from charrnn.cells.findings import AblationEffect, CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
     Difference,
@@ -211,22 +211,15 @@ def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Ta
     return table
 
 
-def contributions_table(findings: CellFindings) -> Table:
-    """Build the table of probes and contributions.
-
-    One row per detector: how well 1 to all cells together predict its labels, and the contribution
-    of the best cell inside and outside the spans.
-    """
+def probes_table(findings: CellFindings) -> Table:
+    """Build the table of probes: how well 1 to all cells together predict the labels of each
+    detector."""
     # The last probe reads all cells, however many there are.
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
-    columns = ("cells together", *sizes, "all", "inside", "outside")
+    columns = ("cells together", *sizes, "all")
     table = plain_table(*columns, right=columns[1:])
-
     for score in findings.scores:
-        probes = [f"{value:.3f}" for _, value in score.probe]
-        inside = number_text(score.ablation_inside, "+.4f")
-        outside = number_text(score.ablation_outside, "+.4f")
-        table.add_row(score.detector, *probes, inside, outside)
+        table.add_row(score.detector, *(f"{value:.3f}" for _, value in score.probe))
     return table
 
 
@@ -258,68 +251,38 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
 
 
-def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
-    """Build the table of a cell's contribution over the whole text, then inside and outside each
-    detector's spans.
-
-    Of `others`, the same cell clamped at other values, there are no intervals.
-    """
-    # The same cell at other values: a column each, whose rows are those of the first.
-    headings = []
-    changes = []
-    for one in (ablation, *others):
-        heading = "clamped at its mean"
-        if one.at == "zero":
-            heading = "clamped at 0"
-        headings.append(heading)
-        changes.append((one.change, one.effects))
-    return clamped_table(headings, changes=changes, interval=ablation.ci)
-
-
-Change = tuple[float, Sequence[AblationEffect]]
-"""A rise of the loss over a whole text, and inside and outside the labels of detectors."""
-
-
-def clamped_table(
-    headings: Sequence[str],
-    changes: Sequence[Change],
+def ablation_table(
+    change: float,
+    ci: tuple[float, float],
+    effects: Sequence[AblationEffect],
     *,
-    interval: tuple[float, float],
     own: str = "",
 ) -> Table:
-    """Build the table of rises of the loss, in all and inside and outside each detector's spans, a
-    column for each.
+    """Build the table of the rise of the loss over the whole text, then inside and outside each
+    detector's spans.
 
-    `interval` is that of the first column. The detector `own` comes first, then that with the
-    largest contribution inside.
+    The detector `own` comes first, then that with the largest contribution inside.
     """
-    # The interval stands beside the column that it belongs to.
-    first, *following = headings
-    numbers = (first, "95 % interval", *following)
+    numbers = ("clamped at its mean", "95 % interval")
     table = plain_table("nats/character", *numbers, right=numbers)
 
-    def add(name: str, ends: tuple[float, float], changes: Iterable[float]) -> None:
-        first, *others = [f"{change:+.4f}" for change in changes]
-        table.add_row(name, first, ends_text(*ends, "+.4f"), *others)
+    def add(name: str, change: float, ends: tuple[float, float]) -> None:
+        table.add_row(name, f"{change:+.4f}", ends_text(*ends, "+.4f"))
 
     def order(effect: AblationEffect) -> tuple[bool, float]:
         # False sorts before True, large changes before small ones.
         return effect.detector != own, -effect.change_inside
 
-    add("whole text", interval, [change for change, _ in changes])
-    for effect in sorted(changes[0][1], key=order):
-        name = effect.detector
-        # The effects of the other columns may be in another order.
-        same = [one for _, effects in changes for one in effects if one.detector == name]
-
+    add("whole text", change, ci)
+    for effect in sorted(effects, key=order):
         # A count has no spans: it is 0 or more.
-        inside = f"inside {name}"
+        inside = f"inside {effect.detector}"
         outside = "  outside"
         if effect.is_count:
-            inside = f"{name} over 0"
+            inside = f"{effect.detector} over 0"
             outside = "  at 0"
-        add(inside, effect.ci_inside, [one.change_inside for one in same])
-        add(outside, effect.ci_outside, [one.change_outside for one in same])
+        add(inside, effect.change_inside, effect.ci_inside)
+        add(outside, effect.change_outside, effect.ci_outside)
     return table
 
 

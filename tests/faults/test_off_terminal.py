@@ -32,8 +32,7 @@ COMMANDS = [
     ("visualize", "--surprise", *TEXT),
     ("visualize", "--gates", *TEXT),
     ("visualize", "--gradients", *TEXT),
-    ("visualize", "--ablate", "0:1", *TEXT),
-    ("visualize", "--history", *TEXT),
+    ("visualize", "--evidence", "best", *TEXT),
     ("train", "--show-config"),
 ]
 FIRST = ["narrow-cp1252-ci", "forced"]

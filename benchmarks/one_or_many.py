@@ -1,0 +1,163 @@
+"""Is a property in one cell or in many? The k cells that carry 90 % of its effect on the output, over
+sizes, checkpoints, seeds, with and without the table of n-grams, lstm against gru.
+
+    python benchmarks/one_or_many.py runs many.jsonl --novel war-and-peace.txt
+    python benchmarks/one_or_many.py runs many.jsonl --novel war-and-peace.txt --sizes 64 --steps 600 --seeds 0
+    python benchmarks/one_or_many.py runs many.jsonl --chart one-or-many.svg
+
+`quote` and `line-position` are measured on the novel, `indentation` and `bracket-depth` on the
+standard library of this Python, each on the first 131,072 characters of the validation part. A run
+that is there is continued, and a checkpoint that is in the file is not measured again. All of it
+takes about two hours of two cores; the options choose a part.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+from charrnn.analyses.evidence.card import Claim
+from charrnn.api import Model, load_steps
+from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.targets import choose_targets
+from charrnn.detectors.registry import get_detectors
+from charrnn.views.charts import Line, LineChart
+from charrnn.views.svg import to_svg
+
+PROPERTIES = {
+    "novel": ("quote", "line-position"),
+    "library": ("indentation", "bracket-depth"),
+}
+"""What is measured on each text."""
+MOST = 64
+"""Cells that are kept at most; more are drawn there."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training."""
+
+    text: str
+    cell: str
+    units: int
+    seed: int
+    has_table: bool
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        table = "-table" if self.has_table else ""
+        return f"{self.text}-{self.cell}-{self.units}{table}-seed{self.seed}"
+
+    def train(self, runs: Path, *, novel: str, steps: int, every: int) -> Path:
+        """Train it, or continue it until it has ended."""
+        folder = runs / self.name
+        command = ["charrnn", "train", "--resume", str(folder)]
+        if not folder.exists():
+            corpus = [novel] if self.text == "novel" else ["--set", "min_count=200"]
+            command = ["charrnn", "train", *corpus, "--cell", self.cell, "--layers", "1"]
+            command += ["--hidden-size", str(self.units), "--seed", str(self.seed)]
+            command += ["--steps", str(steps), "--save-every", str(every), "--keep", "100"]
+            command += ["--set", "threads=1", "--out", str(folder), "--quiet"]
+            if not self.has_table:
+                command += ["--set", "ngram_rows=0"]
+        print(" ".join(command), flush=True)
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        return folder
+
+
+def measure(model: Model, detector: str) -> dict[str, object]:
+    """Return the best cell, its score, and the curve of what k cells carry."""
+    held_out = model.held_out()
+    study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
+    (found,) = get_detectors([detector])
+    (target,), _ = choose_targets(study.text.text, [found])
+    (measured,) = study.measure([target])
+    score = measured.score
+    claim = Claim(study, target, measured, (score.layer, score.unit), found)
+    kept = claim.sufficiency()
+    return {
+        "layer": score.layer,
+        "unit": score.unit,
+        "strength": score.strength,
+        "is_significant": score.is_significant,
+        "num_followers": len(kept.followers),
+        "effect": kept.effect,
+        "curve": kept.curve,
+        "num_carrying": kept.num_carrying,
+    }
+
+
+def chart(rows: list[dict[str, object]]) -> str:
+    """Draw the k of every property and training over the steps, as an SVG picture."""
+    lines = defaultdict(list)
+    for row in rows:
+        number = row["num_carrying"]
+        # Where there is no effect, there is nothing to carry.
+        if row["is_significant"] and float(str(row["effect"])) > 0.5:
+            k = MOST if number is None else int(str(number))
+            lines[f"{row['detector']}, {row['name']}"].append((float(str(row["step"])), float(k)))
+    steps = [step for points in lines.values() for step, _ in points]
+    drawn = []
+    for index, (name, points) in enumerate(sorted(lines.items())):
+        drawn.append(Line(name, [sorted(points)], index))
+    first, last = min(steps), max(steps)
+    figure = LineChart(
+        "Cells that carry 90 % of a property's effect on the output",
+        drawn,
+        (first, last),
+        "step of the training",
+        lambda most: [(step, f"{step:,.0f}") for step in (first, last)],
+        [(float(k), str(k)) for k in (0, 16, 32, 48, 64)],
+        "nothing was measured",
+    )
+    return to_svg([figure], "One cell or many")
+
+
+def main() -> None:
+    """Train, measure what is missing, and print or draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("file", type=Path, help="a line for each checkpoint and property")
+    parser.add_argument("--novel")
+    parser.add_argument("--texts", nargs="+", default=list(PROPERTIES))
+    parser.add_argument("--cells", nargs="+", default=["lstm", "gru"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256, 512])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--tables", nargs="+", type=int, default=[0, 1], help="0: without, 1: with")
+    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--every", type=int, default=800)
+    parser.add_argument("--chart", type=Path)
+    given = parser.parse_args()
+
+    rows = []
+    if given.file.exists():
+        rows = [json.loads(line) for line in given.file.read_text(encoding="utf-8").splitlines()]
+    done = {(row["name"], row["step"], row["detector"]) for row in rows}
+    if given.chart is not None:
+        given.chart.write_text(chart(rows), encoding="utf-8")
+        return
+
+    choices = product(given.texts, given.cells, given.sizes, given.seeds, given.tables)
+    for text, cell, units, seed, table in choices:
+        case = Case(text, cell, units, seed, bool(table))
+        folder = case.train(given.runs, novel=given.novel, steps=given.steps, every=given.every)
+        for model in load_steps(folder):
+            for detector in PROPERTIES[text]:
+                if model.step == 0 or (case.name, model.step, detector) in done:
+                    continue
+                row = {**asdict(case), "name": case.name, "step": model.step, "detector": detector}
+                row |= measure(model, detector)
+                with given.file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(case.name, model.step, detector, row["num_carrying"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

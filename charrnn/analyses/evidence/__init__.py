@@ -1,0 +1,181 @@
+"""`visualize --evidence`: the evidence card of a cell, what it takes to say that it tracks a
+property.
+
+The parts are those of the literature: scores beside chance and an untrained network (Heap et al.
+2026), faithfulness over the size of a circuit and interchange interventions (Mueller et al. 2025),
+and what is assumed, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from charrnn.analyses.evidence.card import Claim
+from charrnn.analyses.evidence.results import Birth, EvidenceCard
+from charrnn.cells.analysis import CellAnalysis, CellSection
+from charrnn.cells.findings import CellScore
+from charrnn.cells.targets import choose_targets
+from charrnn.cells.trace import trace_text
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.arguments import parse_cell
+from charrnn.config.options import option
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError, named
+from charrnn.statistics.agreement import measure_score
+from charrnn.views.html_page import PagePart
+
+CHARS_OF_BIRTH = 16_384
+"""Characters of the scoring half that every checkpoint reads, at most."""
+BEST = "best"
+"""What stands for the cell that follows its detector best."""
+
+
+def evidence(
+    analysis: CellAnalysis,
+    layer: int | None = None,
+    unit: int | None = None,
+    detector: str | Detector | None = None,
+) -> EvidenceCard:
+    """Measure what there is for the claim that a cell tracks the property of a detector.
+
+    By default the best cell of the detector, or of the one that the best cell exceeds the untrained
+    baseline most for. Raises UsageError for an unknown detector or cell, DataError for a text
+    without enough labels.
+
+    >>> study.evidence(0, 273, "quote").interchange.accuracy
+    """
+    chosen = None if detector is None else [detector]
+    scores = analysis.findings(chosen).scores
+    if layer is not None and unit is not None and detector is None:
+        scores = tuple(one for one in scores if (one.layer, one.unit) == (layer, unit))
+    if not scores:
+        raise DataError(
+            "There is no detector for this cell and text: name one, or give another"
+            f" {named('text')}."
+        )
+    best = max(scores, key=lambda one: (one.is_significant, one.gain))
+    cell = (best.layer, best.unit)
+    if layer is not None and unit is not None:
+        cell = (layer, unit)
+    if detector is None:
+        detector = best.detector
+    (found,) = get_detectors([detector])
+    (target,), _ = choose_targets(analysis.text.text, [found])
+
+    def measure() -> EvidenceCard:
+        (measured,) = analysis.measure([target])
+        return Claim(analysis, target=target, measured=measured, cell=cell, detector=found).card()
+
+    key = analysis.target_key(target) | analysis.cell_key(*cell)
+    card = analysis.kept("evidence", key | {"output": found.output}, EvidenceCard, measure)
+    card = replace(card, born=_birth(analysis, card.tracks, target.labels))
+    # Where the page of the cell finds it, which knows no detector.
+    analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
+    return card
+
+
+def card_of(analysis: CellAnalysis, layer: int, unit: int) -> EvidenceCard | None:
+    """Return the latest card of a cell; None if there is none, as it takes too long for a page."""
+    return analysis.cache.load("evidence of", analysis.cell_key(layer, unit), EvidenceCard)
+
+
+def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birth | None:
+    """Score the cell at every checkpoint, on a part of the scoring half."""
+    half = analysis.half
+    part = analysis.text.part(half, half + CHARS_OF_BIRTH)
+    labels = labels[half : half + len(part)]
+    steps = []
+    values = []
+    for step, network in analysis.steps():
+        steps.append(step)
+        cells = trace_text(network, part).cells
+        values.append(measure_score(cells[:, score.layer, score.unit], labels, score.polarity))
+    if not steps:
+        return None
+
+    # For good: from the last checkpoint that is not above chance on.
+
+    def strength(value: float) -> float:
+        if score.auc is None:
+            return abs(value)
+        return replace(score, auc=value).strength
+
+    level = strength(score.null_level or 0.0)
+    born = None
+    for step, value in zip(reversed(steps), reversed(values), strict=True):
+        if strength(value) <= level:
+            break
+        born = step
+    return Birth(steps=tuple(steps), values=tuple(values), step=born)
+
+
+def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
+    """Yield what an exported page shows: a line for each part."""
+    yield PagePart(
+        title=f"Evidence for {card.detector}",
+        draw_as="figures",
+        content=list(card.lines().items()),
+    )
+
+
+SECTION = CellSection(
+    "evidence",
+    "looking for a card",
+    card_of,
+    place=10,
+    title="Evidence",
+    parts=page_parts,
+    summary=EvidenceCard.lines,
+)
+"""The section of the page of a cell: the card, if one was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions:
+    """The option of the analysis."""
+
+    evidence: str = option(
+        "",
+        f"--evidence L:U|{BEST}",
+        "Show what there is for the claim that this cell, or the best one, tracks what a detector"
+        " labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
+        CELLS,
+    )
+
+
+def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
+    typed = subject.own.evidence
+    options = subject.options
+    chosen = [*options.detectors, *options.detect]
+    if len(chosen) > 1:
+        raise UsageError(f"A card is of one detector, not of {', '.join(chosen)}: give one.")
+    cell: tuple[int | None, int | None] = (None, None)
+    if typed != BEST:
+        cell = parse_cell("--evidence", typed, subject.model)
+    detector = subject.detectors[0] if chosen else None
+    return evidence(subject.study, *cell, detector)
+
+
+def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
+    return Shown(
+        f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
+        card.view(),
+        {"run": subject.model.name, **card.to_json()},
+    )
+
+
+ANALYSES = (
+    Analysis(
+        flag="--evidence",
+        options=EvidenceOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+        example="--evidence 0:17",
+    ),
+)
+"""`visualize --evidence`."""

@@ -1,0 +1,295 @@
+"""Read segments of a text with the memories of some cells held at their means or exchanged.
+
+A memory is what a cell passes through `ops.clamp`: c where there is one, else h. Segments are read
+from the state that the free network has at their beginning.
+
+Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V as in
+`model.network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analyses.evidence.outputs import Output
+from charrnn.analyses.matching import JointMoments
+from charrnn.cells.ablation import recording
+from charrnn.cells.trace import torch_ops
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import Ops
+from charrnn.model.reading import read_parts
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.statistics.intervals import Float64Array
+from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+
+Positions = NDArray[np.int64]
+"""Positions in a text, counted from its first character."""
+
+
+@dataclass(frozen=True, eq=False)
+class FreeReading:
+    """What a network does while it reads segments of a text of N characters; nan elsewhere."""
+
+    values: Float64Array
+    """(N,): the value of the cell."""
+    odds: Float64Array
+    """(N,): the output after each character."""
+    means: Tensor
+    """(L, H): of all memories over the choosing half."""
+    deviations: Tensor
+    """(L, H): likewise; 1 for a constant memory."""
+    correlations: Tensor
+    """(L * H, L * H): likewise."""
+    states: dict[int, RecurrentState[Tensor]]
+    """The state before each wanted position."""
+
+    def states_at(self, positions: Positions) -> RecurrentState[Tensor]:
+        """Return the state before each of R positions, as rows."""
+        found = [self.states[position] for position in positions.tolist()]
+        return found[0].map(lambda *parts: torch.cat(parts, dim=-2), *found[1:])
+
+
+@no_grad
+def read_freely(
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    begins: Positions,
+    length: int,
+    half: int,
+    cell: tuple[int, int],
+    output: Output,
+    wanted: Positions,
+) -> FreeReading:
+    """Read segments of `length` characters, which begin at `begins` (S,), side by side.
+
+    The statistics of the memories are those of the first `half` characters.
+    """
+    layer, unit = cell
+    num_chars = len(text)
+    values = np.full(num_chars, np.nan)
+    odds = np.full(num_chars, np.nan)
+    is_wanted = np.zeros(num_chars, bool)
+    is_wanted[wanted] = True
+    states = {}
+    memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
+    recorders = {index: recording(found) for index, found in enumerate(memories)}
+    moments = JointMoments([len(memories) * network.hidden_size])
+
+    # One character at a time, so that every state is there.
+    def step(window: Tensor, state: RecurrentState[Tensor]):  # type: ignore[no-untyped-def]
+        steps = []
+        for chars in window:
+            for found in memories:
+                found.clear()
+            before = state
+            (logits, cells, _), state = network.trace(chars[None], state, recorders)
+            # With zoneout a memory passes twice: the last time as the cell keeps it.
+            kept = torch.stack([found[-1] for found in memories], dim=1)
+            steps.append((before, output.odds(logits[0]), cells[0, :, layer, unit], kept))
+        return steps, state
+
+    ids = text.ids
+    first = text.first
+    with task("reading", len(begins) * length) as advance:
+        read = read_parts(
+            step, network.initial_state, ids=ids, begins=begins + first, num_chars=length
+        )
+        for positions, steps in read:
+            for here, (before, of_output, of_cell, kept) in zip(
+                positions - first, steps, strict=True
+            ):
+                values[here] = of_cell.numpy()
+                odds[here] = of_output.numpy()
+                for row in np.flatnonzero(is_wanted[here]).tolist():
+                    states[int(here[row])] = before.map(partial(_row, row))
+                is_choosing = here < half
+                if is_choosing.any():
+                    moments.add([kept[is_choosing].flatten(1).numpy()])
+            advance(positions.size)
+
+    # A memory that does not change has no deviation to be measured in.
+    scales = moments.inverse_spread(0)
+    deviations = np.divide(1, scales, out=np.ones_like(scales), where=scales > 0)
+    weight = network.output.weight
+    shape = (len(memories), network.hidden_size)
+    return FreeReading(
+        values=values,
+        odds=odds,
+        means=torch.from_numpy(moments.means(0)).to(weight).view(shape),
+        deviations=torch.from_numpy(deviations).to(weight).view(shape),
+        correlations=torch.from_numpy(moments.correlations(0, 0)),
+        states=states,
+    )
+
+
+def _row(row: int, part: Tensor) -> Tensor:
+    """Copy a row of a state, whose other rows are not needed any more."""
+    return part[..., row : row + 1, :].clone()
+
+
+def _exchange(held: Tensor, taken: Iterator[Tensor], memory: Tensor) -> Tensor:
+    """Replace the memories that are `held` by those of the next of `taken`."""
+    return torch.where(held, next(taken), memory)
+
+
+@dataclass(frozen=True, eq=False)
+class Clamps:
+    """What is held at its mean in each of C conditions."""
+
+    held: Tensor
+    """(C, L, H): whether the memory of a cell is."""
+    directions: Tensor | None = None
+    """(D, H): for each of the last D conditions a direction of the memories of `layer`, each in its
+    standard deviations. Its square length is the share of the deviation along it that is taken
+    away."""
+    layer: int = 0
+
+    def ops(self, reading: FreeReading) -> dict[int, Ops[Tensor]]:
+        """Return by layer the functions of torch that hold them, for rows in the order of the
+        conditions."""
+        ops = {}
+        for layer in range(self.held.shape[1]):
+            ops[layer] = replace(torch_ops(), clamp=partial(self._clamp, reading, layer))
+        return ops
+
+    def _clamp(self, reading: FreeReading, layer: int, memory: Tensor) -> Tensor:
+        # A dilated layer folds several steps into the batch: the row of the batch varies fastest.
+        changed = memory.clone(memory_format=torch.contiguous_format)
+        folded = changed.view(-1, len(self.held), memory.shape[-1])
+        mean = reading.means[layer]
+        conditions, units = self.held[:, layer].nonzero(as_tuple=True)
+        folded[:, conditions, units] = mean[units]
+
+        if self.directions is not None and layer == self.layer:
+            part = folded[:, -len(self.directions) :]
+            deviation = reading.deviations[layer]
+            along = ((part - mean) * (self.directions / deviation)).sum(-1, keepdim=True)
+            part -= along * (self.directions * deviation)
+        return changed
+
+
+@inference_mode
+def read_clamped(
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    begins: Positions,
+    length: int,
+    reading: FreeReading,
+    clamps: Clamps,
+    output: Output,
+) -> tuple[Float64Array, Float64Array]:
+    """Read segments, which begin at `begins` (S,), under each of C conditions.
+
+    Returns the loss of the next character in nats and the output, both (C, S, T).
+    """
+    num_conditions = len(clamps.held)
+    positions = text.first + begins[:, None] + np.arange(length + 1)
+    ids = torch.from_numpy(text.ids[positions].astype(np.int64)).T
+
+    # The rows of a segment follow each other, one for each condition.
+    ids = ids.repeat_interleave(num_conditions, dim=1)
+    state = reading.states_at(begins).map(
+        lambda part: part.repeat_interleave(num_conditions, dim=-2)
+    )
+    ops = clamps.ops(reading)
+    losses = []
+    odds = []
+    with task("ablating", ids[:-1].numel()) as advance:
+        for chars, following in pairwise(ids):
+            logits, state = network(chars[None], state, ops=ops)
+            losses.append(torch.nn.functional.cross_entropy(logits[0], following, reduction="none"))
+            odds.append(output.odds(logits[0]))
+            advance(len(chars))
+
+    def by_condition(steps: Sequence[Tensor]) -> Float64Array:
+        found = torch.stack(list(steps)).double().numpy()
+        return np.ascontiguousarray(
+            found.reshape(length, len(begins), num_conditions).transpose(2, 1, 0)
+        )
+
+    return by_condition(losses), by_condition(odds)
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """The ends of R passages: the state before the last lag + 1 characters, and these."""
+
+    network: CharRNN
+    state: RecurrentState[Tensor]
+    ids: Tensor
+    """(lag + 1, R)"""
+    output: Output
+    memories: list[list[Tensor]]
+    """By layer what passes `clamp` at the first of these characters."""
+
+    @classmethod
+    def of(
+        cls,
+        network: CharRNN,
+        text: EncodedText,
+        *,
+        positions: Positions,
+        lag: int,
+        reading: FreeReading,
+        output: Output,
+    ) -> tuple[Ends, Float64Array]:
+        """Read passages that end at `positions` (R,); returns the output (R,) as well."""
+        begins = positions - lag
+        places = text.first + begins[:, None] + np.arange(lag + 1)
+        ids = torch.from_numpy(text.ids[places].astype(np.int64)).T
+        found = cls(
+            network,
+            state=reading.states_at(begins),
+            ids=ids,
+            output=output,
+            memories=[[] for _ in network.recurrent_layers()],
+        )
+        ops = {layer: recording(one) for layer, one in enumerate(found.memories)}
+        with torch.no_grad():
+            return found, found._read(ops).numpy()
+
+    def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
+        """Compute the output (R,); at the first character the layers compute with these
+        functions."""
+        logits, state = self.network(self.ids[:1], self.state, ops=ops)
+        if len(self.ids) > 1:
+            logits, _ = self.network(self.ids[1:], state)
+        return self.output.odds(logits[-1])
+
+    @no_grad
+    def exchanged(self, partners: Positions, held: Tensor) -> Float64Array:
+        """Compute the output (R,) if, at the first character, the memories that held (R, L, H)
+        marks are those of another row."""
+        ops = {}
+        for layer, recorded in enumerate(self.memories):
+            taken = [memory[partners] for memory in recorded]
+            ops[layer] = replace(torch_ops(), clamp=partial(_exchange, held[:, layer], iter(taken)))
+        found: Float64Array = self._read(ops).numpy()
+        return found
+
+    def attributions(self, partners: Positions) -> Float64Array:
+        """Compute, to first order, how far the exchange of each memory with that of another row
+        moves the output, (R, L, H): attribution patching (Syed et al. 2023)."""
+        shifts = [torch.zeros_like(one[-1]).requires_grad_() for one in self.memories]
+        ops = {}
+        for layer, shift in enumerate(shifts):
+            ops[layer] = replace(torch_ops(), clamp=shift.__add__)
+        with torch.enable_grad():
+            total = self._read(ops).sum()
+            gradients = torch.autograd.grad(total, shifts)
+        moved = []
+        for gradient, recorded in zip(gradients, self.memories, strict=True):
+            memory = recorded[-1]
+            moved.append(gradient * (memory[partners] - memory))
+        found: Float64Array = torch.stack(moved, dim=1).double().numpy()
+        return found

@@ -1,0 +1,273 @@
+"""The evidence card: every number recomputed from the positions of the record by loops of plain
+torch, and what is known of weights that were written by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from built_runs import build_quoting
+from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
+from known_weights import QUOTING_UNIT, quoting_text
+
+import charrnn
+from charrnn.analyses.evidence import card as card_module
+from charrnn.analyses.evidence import evidence
+from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
+from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.findings_cache import FindingsCache
+from charrnn.detectors.prose import label_quotes
+from charrnn.errors import DataError
+from charrnn.text.vocab import EncodedText
+
+CELL = (0, 2)
+
+
+def quoted_text(num_chars):
+    """A text of the characters of `make_network` with many quotations."""
+    generator = np.random.default_rng(1)
+    text = ""
+    while len(text) < num_chars:
+        inside = "".join(generator.choice([*"abce"], 40))
+        outside = "".join(generator.choice([*"abce\n"], 40))
+        text += f'"{inside}"{outside}'
+    ids = np.array([CHARACTERS.index(character) for character in text[:num_chars]], np.uint16)
+    return EncodedText(ids, 0, text[:num_chars], "char")
+
+
+class Naive:
+    """An LSTM of one layer, one character at a time, with plain torch."""
+
+    def __init__(self, network, text):
+        self.weights = network.state_dict()
+        self.ids = text.ids.tolist()
+        self.states = [(torch.zeros(H).double(), torch.zeros(H).double())]
+        self.memories, self.values, self.odds = [], [], []
+        for position in range(len(self.ids)):
+            state, odds, _ = self.step(position, self.states[-1])
+            self.states.append(state)
+            self.memories.append(state[1])
+            self.values.append(float(state[1][CELL[1]].tanh()))
+            self.odds.append(odds)
+
+    def step(self, position, state, change=lambda memory: memory):
+        """The state after a character, the odds of a quotation mark, and the loss of the next."""
+        h, c = state
+        gates = self.weights["layers.0.bias_ih_l0"] + self.weights["layers.0.bias_hh_l0"]
+        x = self.weights["embedding.weight"][self.ids[position]]
+        gates = gates + self.weights["layers.0.weight_ih_l0"] @ x
+        i, f, g, o = (gates + self.weights["layers.0.weight_hh_l0"] @ h).chunk(4)
+        c = change(f.sigmoid() * c + i.sigmoid() * g.tanh())
+        h = o.sigmoid() * c.tanh()
+        logits = self.weights["output.weight"] @ h + self.weights["output.bias"]
+        mark = CHARACTERS.index('"')
+        others = [id for id in range(len(CHARACTERS)) if id != mark]
+        odds = float(logits[mark] - logits[others].logsumexp(0))
+        loss = 0.0
+        if position + 1 < len(self.ids):
+            loss = -float(logits.log_softmax(0)[self.ids[position + 1]])
+        return (h, c), odds, loss
+
+    def held(self, begin, units, length, skipped, means):
+        """Losses and odds after each measured character while units are held at their means."""
+
+        def change(memory):
+            memory = memory.clone()
+            memory[units] = means[units]
+            return memory
+
+        state, losses, odds = self.states[begin], [], []
+        for position in range(begin, begin + length):
+            state, odd, loss = self.step(position, state, change)
+            losses.append(loss)
+            odds.append(odd)
+        return losses[skipped:], odds[skipped:]
+
+    def exchanged(self, position, other, lag):
+        """The odds at a position if the memory was that of another one `lag` characters before."""
+
+        def change(memory):
+            memory = memory.clone()
+            memory[CELL[1]] = self.memories[other - lag][CELL[1]]
+            return memory
+
+        state, odds, _ = self.step(position - lag, self.states[position - lag], change)
+        for place in range(position - lag + 1, position + 1):
+            state, odds, _ = self.step(place, state)
+        return odds
+
+
+@pytest.fixture(scope="module")
+def measured():
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(card_module, "NUM_WINDOWS", 6)
+        patch.setattr(card_module, "NUM_PAIRS", 60)
+        patch.setattr(card_module, "NUM_OTHERS", 4)
+        network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
+        study = CellAnalysis(
+            text=text,
+            num_layers=1,
+            num_units=H,
+            network=lambda: network,
+            untrained_baseline=lambda: make_network("lstm", num_layers=1),
+            cache=FindingsCache(),
+        )
+        return evidence(study, *CELL, "quote"), Naive(network, text), label_quotes(text.text)
+
+
+def test_the_rise_of_the_loss_is_that_of_a_loop(measured):
+    card, naive, labels = measured
+    half = len(labels) // 2
+    means = torch.stack(naive.memories[:half]).mean(0)
+    rises, sides = [], []
+    for begin in card.necessary.windows:
+        held, _ = naive.held(begin, [CELL[1]], 256, 64, means)
+        free, _ = naive.held(begin, [], 256, 64, means)
+        rises += (np.array(held) - free).tolist()
+        sides += labels[begin + 64 : begin + 256].tolist()
+    rises, sides = np.array(rises), np.array(sides)
+    # The state is warmed up on 512 characters, and forgets what was before.
+    assert card.necessary.inside == pytest.approx(rises[sides].mean(), abs=1e-7)
+    assert card.necessary.outside == pytest.approx(rises[~sides].mean(), abs=1e-7)
+
+
+def test_the_kept_share_is_that_of_a_loop(measured):
+    card, naive, labels = measured
+    means = torch.stack(naive.memories[: len(labels) // 2]).mean(0)
+    sides = sides_of(labels)
+    followers = [unit for _, unit in card.sufficient.followers]
+    after = [CHARACTERS.index(character) for character in card.output_after]
+
+    def effect(held):
+        odds, places = [], []
+        for begin in card.sufficient.windows:
+            odds += naive.held(begin, held, 256, 64, means)[1]
+            places += range(begin + 64, begin + 256)
+        ids = np.array(naive.ids)[places]
+        shown = np.isin(ids, after)
+        return card.output_sign * difference(
+            np.array(odds)[shown], sides[places][shown], ids[shown]
+        )
+
+    whole = effect([])
+    assert followers[0] == CELL[1]
+    assert card.sufficient.effect == pytest.approx(whole, abs=1e-7)
+    for num_kept, share in card.sufficient.curve:
+        expected = effect(followers[num_kept:]) / whole if whole > 0 else 0.0
+        assert share == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_exchanges_are_those_of_a_loop(measured):
+    card, naive, _ = measured
+    found = card.interchange
+    moved = []
+    for inside, outside in found.pairs:
+        before = [card.output_sign * naive.odds[place] for place in (inside, outside)]
+        if before[0] > before[1]:
+            middle = sum(before) / 2
+            after = naive.exchanged(inside, outside, found.lag)
+            moved.append(card.output_sign * after < middle)
+            after = naive.exchanged(outside, inside, found.lag)
+            moved.append(card.output_sign * after > middle)
+    assert len(moved) == 2 * found.num_pairs > 20
+    assert found.accuracy == pytest.approx(np.mean(moved))
+
+
+def test_the_mistakes_are_those_of_a_threshold(measured):
+    card, naive, labels = measured
+    values, half = np.array(naive.values), len(labels) // 2
+    shown = np.isin(naive.ids, [CHARACTERS.index(one) for one in card.output_after])
+    first = np.arange(len(labels)) < half
+    inside, outside = values[first & shown & labels].mean(), values[first & shown & ~labels].mean()
+    middle = (inside + outside) / 2
+    wrong = shown & ~first & ((values > middle) != (labels == (inside > outside)))
+    assert card.fooled.threshold == pytest.approx(middle, abs=1e-7)
+    assert (card.fooled.num_places, card.fooled.num_wrong) == ((shown & ~first).sum(), wrong.sum())
+
+
+@pytest.fixture(scope="module")
+def quoting(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quoting")
+    corpus = folder / "quotes.txt"
+    corpus.write_text(quoting_text(20_000), encoding="utf-8")
+    return charrnn.load(build_quoting(folder / "quoting", corpus))
+
+
+def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    card = study.evidence(detector="quote")
+    assert (card.layer, card.unit) == (0, QUOTING_UNIT)
+    assert card.necessary.rank == 1
+    assert card.sufficient.num_carrying == 1
+    # Its words have other letters inside: nothing that both sides read shows the property.
+    assert card.interchange is None
+    assert card.born.step == 1
+
+
+def test_the_page_and_the_atlas_show_a_card_that_was_measured(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    card = study.evidence(0, QUOTING_UNIT, "quote")
+    assert study.page(0, QUOTING_UNIT).evidence == card
+    assert study.atlas().of(0, QUOTING_UNIT).evidence == card
+
+
+def test_a_card_is_json_with_its_assumptions(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    found = json.loads(json.dumps(study.evidence(0, 1, "quote").to_json()))
+    assert "is refuted by" in found["assumptions"]
+    with pytest.raises(DataError, match="There is no detector for this cell and text"):
+        study.evidence(0, 0)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES[::3])
+@torch.no_grad()
+def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
+    """Of every cell type and depth, beside an exchange that changes something."""
+    network, text = make_network(cell, depth, zoneout=0.1), make_text(300)
+    output = choose_output(text.ids.astype(int), sides_of(label_quotes(text.text)), [3])
+    begins = np.array([160, 200])
+    reading = read_freely(
+        network,
+        text,
+        begins=np.array([0, 150]),
+        length=150,
+        half=150,
+        cell=(1, 2),
+        output=output,
+        wanted=begins,
+    )
+    held = torch.zeros(2, 3, H, dtype=torch.bool)
+    held[1] = True
+    _, odds = read_clamped(
+        network,
+        text,
+        begins=begins,
+        length=20,
+        reading=reading,
+        clamps=Clamps(held),
+        output=output,
+    )
+    places = begins[:, None] + np.arange(20)
+    assert odds[0] == pytest.approx(reading.odds[places], abs=1e-9)
+    assert np.abs(odds[1] - odds[0]).max() > 1e-6
+    ends, before = Ends.of(
+        network, text, positions=begins + 4, lag=4, reading=reading, output=output
+    )
+    assert before == pytest.approx(reading.odds[begins + 4], abs=1e-9)
+    swapped = np.array([1, 0])
+    assert ends.exchanged(np.arange(2), held[1:]) == pytest.approx(before, abs=1e-9)
+    assert np.abs(ends.exchanged(swapped, held[1:]) - before).max() > 1e-6
+
+
+def test_the_output_is_the_character_that_differs_most_between_the_sides():
+    ids = np.array([0, 0, 1] * 1000 + [0, 0, 2] * 1000)
+    sides = np.repeat([1, -1], 3000).astype(np.int8)
+    output = choose_output(ids, sides, [])
+    assert output.ids.tolist() in ([1], [2])
+    assert output.after.tolist() == [0]
+    assert choose_output(ids, sides, [2]).sign == -1
+
+
+def test_a_count_has_a_low_and_a_high_side():
+    assert sides_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
