@@ -21,8 +21,8 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 292_000,
-    "tokens of the core": 178_000,
+    "tokens": 297_000,
+    "tokens of the core": 177_000,
     "tokens of the tests": 281_000,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
