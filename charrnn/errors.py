@@ -55,7 +55,7 @@ class Message(str):
 
 INSTALLERS = {
     "pipx_metadata.json": "pipx runpip charrnn-lab install",
-    "uv-receipt.toml": f"uv pip install --python '{sys.prefix}'",
+    "uv-receipt.toml": f"uv pip install -p '{sys.prefix}'",
 }
 """What installs into the environments of pipx and `uv tool`, whose own pip is not on the path, by a
 file in them."""

@@ -118,7 +118,7 @@ def test_a_package_adds_methods_and_functions(offer):
     model.config = charrnn.Config(hidden_size=7)
     assert model.num_units() == 7
     assert model.num_units.__doc__ == "Return the units of a layer."
-    assert {"num_units", "history", "sample"} <= set(dir(model))
+    assert {"num_units", "automaton", "sample"} <= set(dir(model))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ EXPORTED = [
     ("--top", "2", *DETECT),
     CELL,
     ("--surprise", "--chars", "400"),
-    ("--evidence", "0:1", "--detect", PATTERNS[0]),
+    ("--evidence", "best"),
     ("--gradients", "--with", IN_A_NAME),
     ("--find", *DETECT),
     ("--gates",),
