@@ -205,7 +205,7 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_p
     missed = {"windowed_256": 1.9, "seconds": 3.0}
     runs = [{"split": "", "windowed_256": 1.8, "seconds": 3.6}, {"split": ""} | missed]
     assert (
-        "| missed by 1 | 2 | 4 | 4 |"
+        "| missed by 1 | 2 | 4 | 3.6 |"
         in record.describe("row", record.ROWS["seconds-to-1.874"], runs)[0]
     )
 

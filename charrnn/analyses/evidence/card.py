@@ -56,6 +56,7 @@ WINDOW = 256
 """T: characters of a segment that is read with clamped memories, at most. The first quarter is not
 measured, in which spreads what the clamps change."""
 MIN_WINDOW = 16
+"""T, at least: a shorter segment is left out."""
 NUM_WINDOWS = 40
 """Such segments, each around a change of the label, at most."""
 NUM_WINDOWS_OF_RANK = 6
@@ -72,6 +73,7 @@ SAME = (3, 2, 1)
 """The last characters that both positions of a pair have read: the first of these numbers that
 leaves MIN_PAIRED positions."""
 MIN_PAIRED = 50
+"""Positions on each side that are enough for pairs."""
 LAGS = (8, 4, 2, 1, 0)
 """Characters that are read after an exchange: the first of these through which at least half of the
 labels last."""

@@ -23,7 +23,7 @@ from charrnn.cells.ablation import recording
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.reading import read_parts
+from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
 from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
@@ -75,9 +75,11 @@ def read_freely(
     """
     layer, unit = cell
     num_chars = len(text)
-    values = np.full(num_chars, np.nan)
-    odds = np.full(num_chars, np.nan)
-    is_wanted = np.zeros(num_chars, bool)
+    # The last lane of a segment may go on beyond its end, and so beyond that of the text.
+    num_places = num_chars + MAX_LANES
+    values = np.full(num_places, np.nan)
+    odds = np.full(num_places, np.nan)
+    is_wanted = np.zeros(num_places, bool)
     is_wanted[wanted] = True
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
@@ -122,8 +124,8 @@ def read_freely(
     weight = network.output.weight
     shape = (len(memories), network.hidden_size)
     return FreeReading(
-        values=values,
-        odds=odds,
+        values=values[:num_chars],
+        odds=odds[:num_chars],
         means=torch.from_numpy(moments.means(0)).to(weight).view(shape),
         deviations=torch.from_numpy(deviations).to(weight).view(shape),
         correlations=torch.from_numpy(moments.correlations(0, 0)),
