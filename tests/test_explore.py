@@ -834,19 +834,20 @@ def test_the_interfaces_open_without_torch(process):
 
 @pytest.mark.docs
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("function", "name", "words"),
     [
-        ("explore", ("follows quote", "Enter page")),
-        ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert")),
+        ("draw_explorer", "explore.svg", ("follows quote", "Enter page")),
+        ("draw_editor", "write.svg", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert")),
     ],
 )
-def test_the_pictures_of_the_documentation_show_them(monkeypatch, tmp_path, name, words):
+def test_the_pictures_of_the_documentation_show_them(monkeypatch, tmp_path, function, name, words):
     monkeypatch.syspath_prepend(REPOSITORY / "docs")
     screens = importlib.import_module("screens")
     monkeypatch.setattr(screens, "PICTURES", tmp_path)
-    getattr(screens, {"explore": "draw_explorer", "write": "draw_editor"}[name])()
+    draw = getattr(screens, function)
+    draw()
     for folder in (tmp_path, REPOSITORY / "docs" / "pictures"):
-        picture = (folder / f"{name}.svg").read_text(encoding="utf-8")
+        picture = (folder / name).read_text(encoding="utf-8")
         text = re.sub("<[^>]*>", "", picture)
         assert [word for word in words if word not in text] == []
         assert "reading" not in text

@@ -76,10 +76,9 @@ def read_freely(
     layer, unit = cell
     num_chars = len(text)
     # The last lane of a segment may go on beyond its end, and so beyond that of the text.
-    num_places = num_chars + MAX_LANES
-    values = np.full(num_places, np.nan)
-    odds = np.full(num_places, np.nan)
-    is_wanted = np.zeros(num_places, bool)
+    values = np.full(num_chars + MAX_LANES, np.nan)
+    odds = values.copy()
+    is_wanted = np.zeros(len(values), bool)
     is_wanted[wanted] = True
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
