@@ -8,6 +8,7 @@ from charrnn.analyses.automata import learning
 from charrnn.analyses.automata.drawing import State, StateGraph
 from charrnn.errors import CharRNNError
 from charrnn.model.recurrent_state import RecurrentState
+from charrnn.system.progress import CallbackProgress, using
 
 CHARACTERS = "\n01="
 PARITY = [
@@ -65,6 +66,16 @@ def test_a_string_that_differs_has_a_suffix_that_tells_states_apart():
     machine = learning.build_machine(oracle, [], 64)
     found = learning.compare_all(oracle, machine, 1000)
     assert (found.shortest, learning.find_suffix(oracle, machine, "1=")) == ("1=", "=")
+
+
+def test_strings_are_read_in_blocks_and_counted(monkeypatch):
+    counts = []
+    machine = learning.learn_machine(oracle_of(PARITY), 64)
+    monkeypatch.setattr(learning, "BLOCK", 3)
+    with using(CallbackProgress(lambda one: counts.append((one.done, one.total)))):
+        found = learning.compare_all(oracle_of(PARITY), machine, 1000, length=7)
+    assert (found.num_strings, found.num_different) == (442, 0)
+    assert counts[-1] == (442, 1000)
 
 
 def test_drawn_strings_are_equally_likely():

@@ -21,6 +21,7 @@ from charrnn.analyses.automata.drawing import State
 from charrnn.model.portable_math import Float32Array
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
+from charrnn.system.progress import task
 
 LIKELY = 0.01
 """The least probability of a character that may follow."""
@@ -33,6 +34,8 @@ MAX_PRODUCTS = 2**35
 strings are compared."""
 REFINED = 64
 """Characters of the strings that refine an automaton, at most."""
+BLOCK = 2**14
+"""Strings that are read at once."""
 MAX_REFINING = 2**17
 """Strings that are all compared to refine it, at most."""
 NUM_REFINING = 500
@@ -79,12 +82,26 @@ class Oracle:
         logits, state = self.stepper.read(self.prime)
         return Strings(state, self._may_follow(logits))
 
-    def read(self, strings: Strings, rows: Indices, places: Indices) -> Strings:
+    def read(
+        self,
+        strings: Strings,
+        rows: Indices,
+        places: Indices,
+        advance: Callable[[int], object] = lambda count: None,
+    ) -> Strings:
         """Read n further characters, at `places` among the A, each after the string of one of
-        `rows` (n,)."""
-        state = strings.state.map(partial(np.take, indices=rows, axis=-2))
-        logits, state = self.stepper.step(self.ids[places], state)
-        return Strings(state, self._may_follow(logits))
+        `rows` (n,). `advance` is called with each number of them that is read."""
+        # In blocks: the gates and logits of millions of strings would take gigabytes.
+        read = []
+        for first in range(0, max(1, len(rows)), BLOCK):
+            block = slice(first, first + BLOCK)
+            state = strings.state.map(partial(np.take, indices=rows[block], axis=-2))
+            logits, state = self.stepper.step(self.ids[places[block]], state)
+            read.append(Strings(state, self._may_follow(logits)))
+            advance(len(logits))
+        first_state, *others = [one.state for one in read]
+        states = first_state.map(lambda *parts: np.concatenate(parts, axis=-2), *others)
+        return Strings(states, np.concatenate([one.may_follow for one in read]))
 
     def extend(self, strings: Strings, character: str) -> Strings:
         """Read one character after all strings. Nothing may follow where it may not."""
@@ -211,8 +228,9 @@ def compare(
     machine: Machine,
     choose: Callable[[int, Indices], tuple[Indices, Indices]],
     length: int,
+    total: int,
 ) -> Comparison:
-    """Compare strings of up to `length` characters that stay in the machine.
+    """Compare strings of up to `length` characters, `total` at most, that stay in the machine.
 
     `choose` takes the number of characters and the states (B,) of the strings, and returns which of
     them are continued (n,), and by which characters (n,).
@@ -222,24 +240,25 @@ def compare(
     steps: list[tuple[Indices, Indices]] = []
     shortest = None
     num_different = 0
-    while len(steps) < length:
-        rows, places = choose(len(steps), states)
-        if len(rows) == 0:
-            break
-        strings = oracle.read(strings, rows, places)
-        states = machine.next[states[rows], places]
-        steps.append((rows, places))
+    with task("comparing", total, unit="strings") as advance:
+        while len(steps) < length:
+            rows, places = choose(len(steps), states)
+            if len(rows) == 0:
+                break
+            strings = oracle.read(strings, rows, places, advance)
+            states = machine.next[states[rows], places]
+            steps.append((rows, places))
 
-        # A string that differs is not read any further.
-        is_different = (strings.may_follow != (machine.next[states] >= 0)).any(axis=1)
-        num_different += int(is_different.sum())
-        states = np.where(is_different, machine.num_states, states)
-        if shortest is None and num_different:
-            shortest = ""
-            row = int(is_different.argmax())
-            for rows, places in reversed(steps):
-                shortest = oracle.characters[places[row]] + shortest
-                row = rows[row]
+            # A string that differs is not read any further.
+            is_different = (strings.may_follow != (machine.next[states] >= 0)).any(axis=1)
+            num_different += int(is_different.sum())
+            states = np.where(is_different, machine.num_states, states)
+            if shortest is None and num_different:
+                shortest = ""
+                row = int(is_different.argmax())
+                for rows, places in reversed(steps):
+                    shortest = oracle.characters[places[row]] + shortest
+                    row = rows[row]
     num_strings = sum(len(rows) for rows, _ in steps)
     return Comparison(len(steps), num_strings, num_different, shortest)
 
@@ -257,7 +276,7 @@ def compare_all(oracle: Oracle, machine: Machine, most: int, length: int = SHORT
             return rows[:0], places[:0]
         return rows, places
 
-    return compare(oracle, machine, choose, length)
+    return compare(oracle, machine, choose, length, most)
 
 
 def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: int) -> Comparison:
@@ -285,7 +304,7 @@ def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: in
         drawn = generator.random(len(rows)) * sums[:, -1]
         return rows, (sums <= drawn[:, None]).sum(axis=1)
 
-    found = compare(oracle, machine, choose, length)
+    found = compare(oracle, machine, choose, length, length * num_strings)
     return Comparison(length, num_strings, found.num_different, found.shortest)
 
 
