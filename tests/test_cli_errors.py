@@ -184,6 +184,33 @@ main()
     assert b"Traceback" in process("-c", script, "--debug").stderr
 
 
+def load_without_memory():
+    """Fail as the loader of a compiled library does."""
+    try:
+        raise OSError("lib.so: failed to map segment from shared object")
+    except OSError:
+        raise OSError("Could not find 'lib.so'")  # noqa: B904
+
+
+def load_what_is_missing():
+    """Fail as a loader without its library."""
+    raise OSError("Could not find 'lib.so'")
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        (load_without_memory, "not enough memory\n"),
+        (load_what_is_missing, "unexpected OSError: Could not find 'lib.so'\n"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_no_output(command, monkeypatch, load, message):
+    monkeypatch.setattr("charrnn.cli.app.app", lambda *args, **kwargs: load())
+    ran = command("corpora")
+    assert ran.code == 1
+    assert ran.err.startswith(f"error: {message}")
+
+
 def test_a_large_prime(command, alphabet_run, tmp_path, monkeypatch):
     (tmp_path / "prime.txt").write_text("a" * 2_000)
     monkeypatch.setattr("charrnn.text.text_files.memory_bytes", lambda: 8_000)

@@ -93,7 +93,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message about an error, and the exit code."""
-    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+    # Without a number it is none of the system: of a library that cannot be loaded.
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
         what = (
             f"cannot read or write {error.filename}"
             if error.filename

@@ -232,7 +232,8 @@ def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
     `MAX_MESSAGE`, or how much memory was not there; the remedy."""
     message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
-    if isinstance(error, MemoryError) or NO_MEMORY.search(message):
+    # The loader of numba's library says it only in the error before.
+    if isinstance(error, MemoryError) or NO_MEMORY.search(f"{message} {error.__context__}"):
         more = ""
         if size := re.search(r"allocate ([\d.]+?)\.? (\w+)", message):
             more = f": {size[1]} {size[2]} more were needed"
