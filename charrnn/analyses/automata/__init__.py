@@ -25,7 +25,7 @@ from charrnn.analyses.automata.learning import (
 from charrnn.api import Model, TextOrIds
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.config.options import option
-from charrnn.errors import DataError, check_length, check_range, named
+from charrnn.errors import DataError, check_length, check_range, counted, named
 from charrnn.system.display import Displayable
 from charrnn.views.theme import all_visible
 
@@ -103,9 +103,9 @@ def automaton(
     share_followed = machine.share_followed(oracle, places)
     if share_followed < LEAST_FOLLOWED:
         raise DataError(
-            f"{model.name} is no automaton of {machine.num_states} states: that follows the text at"
-            f" {share_followed:.0%} of its characters. Give more {named('states')}, or train on a"
-            " formal language: charrnn train dyck"
+            f"{model.name} is no automaton of {counted(machine.num_states, 'state')}: that follows"
+            f" the text at {share_followed:.0%} of its characters. Give more {named('states')}, or"
+            " train on a formal language: charrnn train dyck"
         )
 
     # Once more, with more strings and longer ones.
@@ -135,7 +135,7 @@ def _measure(subject: Subject[AutomatonOptions]) -> Automaton:
 
 
 def _show(subject: Subject[AutomatonOptions], found: Automaton) -> Shown:
-    title = f"The automaton of {subject.model.name}: {len(found.states)} states"
+    title = f"The automaton of {subject.model.name}: {counted(len(found.states), 'state')}"
     pictures = [Text(all_visible(title), style="bold"), *found.view()]
     return Shown(title, pictures, {"run": subject.model.name, **found.to_json()})
 
