@@ -18,7 +18,7 @@ from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.detectors.prose import label_quotes
-from charrnn.errors import DataError
+from charrnn.errors import UsageError
 from charrnn.text.vocab import EncodedText
 
 CELL = (0, 2)
@@ -216,7 +216,7 @@ def test_a_card_is_json_with_its_assumptions(quoting):
     study = quoting.study(quoting_text(12_000, seed=1))
     found = json.loads(json.dumps(study.evidence(0, 1, "quote").to_json()))
     assert "is refuted by" in found["assumptions"]
-    with pytest.raises(DataError, match="There is no detector for this cell and text"):
+    with pytest.raises(UsageError, match="Cell 0:0 follows no property best: choose one"):
         study.evidence(0, 0)
 
 

@@ -50,13 +50,17 @@ def evidence(
     """
     chosen = None if detector is None else [detector]
     scores = analysis.findings(chosen).scores
-    if layer is not None and unit is not None and detector is None:
-        scores = tuple(one for one in scores if (one.layer, one.unit) == (layer, unit))
     if not scores:
         raise DataError(
-            "There is no detector for this cell and text: name one, or give another"
-            f" {named('text')}."
+            f"The text has too few labels for a card: give another {named('text')} or"
+            f" {named('detectors')}."
         )
+    if layer is not None and unit is not None and detector is None:
+        scores = tuple(one for one in scores if (one.layer, one.unit) == (layer, unit))
+        if not scores:
+            raise UsageError(
+                f"Cell {layer}:{unit} follows no property best: choose one by {named('detectors')}."
+            )
     best = max(scores, key=lambda one: (one.is_significant, one.gain))
     cell = (best.layer, best.unit)
     if layer is not None and unit is not None:

@@ -201,6 +201,8 @@ class EvidenceCard(Displayable):
             value = getattr(score, name)
             if value is not None:
                 line += f", {SHOWN_AS[name]} {value:.3f}"
+        if not score.is_significant:
+            line += ": no more than chance"
         return line
 
     def _necessary(self) -> str:
