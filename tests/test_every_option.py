@@ -73,6 +73,10 @@ def faults(kind, laboratory, command, lines):
 def tried(laboratory, command, monkeypatch):
     """Return `faults` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
+    # Fewer strings and pairs, which no option depends on.
+    monkeypatch.setattr("charrnn.analyses.automata.MAX_PRODUCTS", 2**26)
+    monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_OTHERS", 9)
+    monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_WINDOWS", 4)
 
     def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")
