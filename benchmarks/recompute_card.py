@@ -85,7 +85,7 @@ def rho(values: Any, counts: Any) -> float:
 def recompute(path: Path) -> dict[str, tuple[float, float]]:
     """Return each figure of a card, as recorded and as recomputed."""
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    arrays = np.load(path.with_suffix(".npz"))
+    arrays = np.load(path.with_suffix(".npz"), allow_pickle=False)
     lstm = Lstm(arrays)
     first = int(arrays["first"])
     ids = arrays["ids"].astype(np.int64)
