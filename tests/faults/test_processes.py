@@ -226,6 +226,9 @@ def test_processes_train_stop_and_resume_as_one(fork_server, command, tmp_path):
     assert (ran.code, ran.err) == (0, "")
 
 
+OF_A_THREAD = "terminate called without an active exception"
+
+
 @linux_only
 def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server, tmp_path):
     run = tmp_path / "run"
@@ -234,7 +237,9 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server, tmp_p
         os.kill(ranks[1], signal.SIGKILL)
         assert (child.wait(), child.out) == (1, "")
         assert not ranks_of(fork_server.folder)
-    assert child.err.splitlines() == [
+    # The other one ends while a thread of gloo runs, of which the C++ library sometimes says so.
+    said = [line for line in child.err.splitlines() if line != OF_A_THREAD]
+    assert said == [
         "error: process 1 was killed by SIGKILL, so training ended: is there enough memory?",
         "       what was saved is intact: continue with --resume",
     ]
