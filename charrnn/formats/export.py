@@ -40,14 +40,23 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
+    from charrnn.model.ngram_table import round_table
+    from charrnn.model.walk import added_tables
     from charrnn.runs import model_file
-    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
+    from charrnn.runs.checkpoint import MANIFEST, MODEL, SCALE, list_files, tensors_to_bytes
     from charrnn.runs.description import RunDescription
 
     names = tuple(map(_last_part, model.config.corpus))
     shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
     files = RunDescription.of(Path(), shared, model.vocab).files()
-    files[MODEL] = tensors_to_bytes(model.tensors)
+
+    # A table of n-grams as it is sampled: in float32 it would be most of the file.
+    tensors = dict(model.tensors)
+    for name, table in added_tables(model.tensors).items():
+        rounded = round_table(table)
+        weight = f"{name}.weight"
+        tensors |= {weight: rounded.values, weight + SCALE: rounded.scale}
+    files[MODEL] = tensors_to_bytes(tensors)
 
     # The digest says which text it was, without the text and its path.
     recorded = model.recorded_corpus

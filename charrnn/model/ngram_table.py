@@ -17,10 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.model.portable_math import Matrix
+
 BASE = 1009
 """Factor between the characters in the hash."""
 SHORTEST = 3
 """Characters of the shortest n-gram."""
+LOGIT_STEP = 1 / 32
+"""Logits in int8 are multiples of this at least. Finer ones gain nothing, and most of a table is
+smaller: zeros, which compress (benchmarks/LOG.md)."""
 
 
 def next_row(row: Any, older: Any, num_rows: int) -> Any:
@@ -61,3 +66,8 @@ def add_ngrams(
     for row in rows_of(list(read.T), len(table)):
         logits += table[row]
     return read[:, 1:]
+
+
+def round_table(table: NDArray[Any]) -> Matrix:
+    """Round a table (R, V) to int8, with a scale for each row."""
+    return Matrix(table, is_int8=True, least_scale=LOGIT_STEP)

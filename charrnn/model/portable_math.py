@@ -235,9 +235,9 @@ class Matrix:
     points). `bits` is the number of bits to which inputs are rounded; 0: they are not.
     """
 
-    def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
-        """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights
-        are finite."""
+    def __init__(self, weight: NDArray[Any], *, is_int8: bool, least_scale: float = 0.0) -> None:
+        """Round each row to multiples of 1/127 of its largest weight, or of `least_scale` if that
+        is more, if `is_int8` and all weights are finite."""
         # Without rounding, the values are the weights.
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
@@ -246,8 +246,10 @@ class Matrix:
 
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
-            scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST))
-            self.scale = scale.astype(np.float32)
+            scale = np.maximum(largest / np.float32(LARGEST), np.float32(least_scale))
+            # What becomes zeros has one scale, however small it was.
+            scale[largest < max(SMALLEST_WEIGHT, least_scale / 2)] = 1
+            self.scale = scale
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
 

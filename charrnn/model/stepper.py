@@ -15,7 +15,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.ngram_table import add_ngrams
+from charrnn.model.ngram_table import add_ngrams, round_table
 from charrnn.model.portable_math import (
     EXACT,
     NUMPY,
@@ -136,7 +136,7 @@ class Stepper:
         self.ngrams: Float32Array | None = weights.get("ngrams.weight")
         """(R, V) logits; see `model.ngram_table`."""
         if is_int8 and self.ngrams is not None:
-            rounded = Matrix(self.ngrams, is_int8=True)
+            rounded = round_table(self.ngrams)
             self.ngrams = from_rows(rounded.values, rounded.scale)
 
         # All other weights.

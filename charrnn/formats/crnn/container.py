@@ -44,7 +44,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.formats.crnn.rows import SYMBOL_BITS, RowCoder
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.portable_math import Matrix
+from charrnn.model.ngram_table import round_table
 from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
@@ -122,7 +122,7 @@ def pack_model(model: Model) -> bytes:
             weight, _ = linear[name]
             matrices[id(weight)] = product
     for table in added_tables(tensors).values():
-        matrices[id(table)] = Matrix(table, is_int8=True)
+        matrices[id(table)] = round_table(table)
 
     for name in weight_shapes(config, len(vocab)):
         matrix = matrices.get(id(tensors[name]))

@@ -28,7 +28,8 @@ from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
 from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import opening_ids, start_ids, undrawable_ids
-from charrnn.model.portable_math import MANTISSA_BITS, Matrix
+from charrnn.model.ngram_table import round_table
+from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.model.walk import added_tables
@@ -198,7 +199,7 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
 
     arrays |= _input_arrays(stepper, model.tensors)
     for name, weight in added_tables(model.tensors).items():
-        table = Matrix(weight, is_int8=True)
+        table = round_table(weight)
         arrays |= {name: table.values, f"{name}.scale": table.scale}
     if model.config.initial_state == "learned":
         arrays["learned_state"] = pack(stepper.initial_state(1))
