@@ -86,8 +86,11 @@ class KnownPassages:
         # first one stands for none.
         known = [np.zeros(1, np.uint64)]
         for _, text in slices_of(training, num_chars + 1):
-            known.append(np.unique(window_hashes(codes_of(text), num_chars + 1)))
-        self._known = np.unique(np.concatenate(known))
+            hashes = window_hashes(codes_of(text), num_chars + 1)
+            # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten times as
+            # long as sorting.
+            known.append(np.unique(hashes, return_index=True)[0])
+        self._known = np.sort(np.concatenate(known))
 
     def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
         """Return which characters (V,) would complete a passage after a text of ids."""

@@ -275,7 +275,8 @@ class KnownDocuments:
                 whole = [empty.join(parts), *others[:-1]]
                 hashes.append(np.fromiter(map(hash, whole), np.int64, len(whole)))
                 parts = [others[-1]]
-        self._hashes = np.unique(np.concatenate(hashes))
+        # Sorted, for the search. Equal ones may stay: `np.unique` takes 20 times as long.
+        self._hashes = np.sort(np.concatenate(hashes))
 
     def is_new(self, document: str | bytes) -> bool:
         """Return whether a document is, as a whole, none of these."""
