@@ -101,8 +101,9 @@ def trained(command, names):
 
 
 @pytest.mark.trained
-def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained):
-    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count")
+@pytest.mark.parametrize("options", [(), ("--prime", "La"), ("--match", "[^b]*")])
+def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained, options):
+    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, *options, "--count")
     drawn = command(*call, 400).out.splitlines()
     kept = [text for text in dict.fromkeys(drawn) if text not in trained]
     found = command(*call, 20, "--unique", "--new")
