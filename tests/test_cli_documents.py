@@ -113,15 +113,6 @@ def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trai
 
 
 @pytest.mark.trained
-def test_new_documents_are_counted(trained):
-    model = charrnn.load()
-    first, second, *_ = sorted(trained)
-    novelty = model.document_novelty(["Xyz", first, second, first])
-    assert novelty.is_new == (True, False, False, False)
-    assert (novelty.num_new, novelty.num_distinct) == (1, 3)
-
-
-@pytest.mark.trained
 def test_samples_are_accepted_with_their_prime(trained):
     model = charrnn.load()
     known = min(trained)

@@ -44,7 +44,7 @@ from charrnn.evaluation.losses import bits
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated import GeneratedText, Prediction
 from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
+from charrnn.reports.novelty import Copy, Novelty
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
 from charrnn.sweeps.report import SweepReport, SweepRow
@@ -137,7 +137,6 @@ OBJECTS = {
         example(Novelty, min_length=5, copies=(example(Copy, start=0, length=8),)),
         "copies ≥ 5",
     ),
-    "documents": (example(DocumentNovelty), "distinct"),
     "prediction": (Prediction(character="e", probability=0.5), "0.5000"),
     "predictions": (RecordList([Prediction(character="<", probability=0.5)] * 2), "&lt;"),
     "run": (RUN, "shakespeare-001"),

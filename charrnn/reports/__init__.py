@@ -26,7 +26,6 @@ def model_methods() -> Mapping[str, str]:
     """Return the methods of `Model`."""
     return {
         "adapted": "charrnn.reports.dynamic:adapted",
-        "document_novelty": "charrnn.reports.novelty:document_novelty",
         "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
         "ngram_model": "charrnn.reports.ngram_models:ngram_model",
         "new_documents": "charrnn.reports.novelty:new_documents",
@@ -40,7 +39,6 @@ def model_methods() -> Mapping[str, str]:
 def package_functions() -> Mapping[str, str]:
     """Return the functions and classes of the package `charrnn`."""
     return {
-        "DocumentNovelty": "charrnn.reports.novelty:DocumentNovelty",
         "Mixture": "charrnn.reports.mixing:Mixture",
         "Novelty": "charrnn.reports.novelty:Novelty",
         "error_kinds": "charrnn.reports.error_kinds:error_kinds",

@@ -169,45 +169,6 @@ def _excerpt(text: str | bytes) -> Text:
     return line
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DocumentNovelty(Displayable):
-    """How many of the documents that a model wrote are new. A new one is not a document of the
-    training text."""
-
-    is_new: tuple[bool, ...]
-    """For each document, in order."""
-    num_distinct: int
-    """Number of different documents."""
-    num_held_out: int
-    """Number of validation documents that were compared, too."""
-    num_held_out_new: int
-    """Number of these that are not in the training text: what a model that copies nothing could
-    reach."""
-
-    @property
-    def num_new(self) -> int:
-        """Number of documents that are new, repeated ones included."""
-        return sum(self.is_new)
-
-    def view(self) -> Sequence[RenderableType]:
-        """Return the table of how many documents are new, beside those of the validation text."""
-        columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
-        table = plain_table(*columns, right=columns)
-
-        # The validation text may be shorter than one document.
-        held_out = ""
-        if self.num_held_out:
-            held_out = f"{self.num_held_out_new / self.num_held_out:.1%}"
-        table.add_row(
-            f"{len(self.is_new):,}",
-            f"{self.num_distinct:,}",
-            f"{self.num_new:,}",
-            f"{self.num_new / len(self.is_new):.1%}",
-            held_out,
-        )
-        return [table]
-
-
 @dataclass(frozen=True, slots=True)
 class NoveltyReference:
     """The training text of a model, and validation text, which is not copied, for comparison.
@@ -233,24 +194,6 @@ class NoveltyReference:
         found = find_copies(text, self.training, min_length=min_length)
         expected = find_copies(self.held_out, self.training, min_length=min_length)
         return replace(found, held_out_share=expected.share_copied)
-
-    def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
-        """Find which of the documents are also documents of the training text, and how often
-        validation ones are.
-
-        They are compared whole, character for character. The validation documents are those among
-        the first `HELD_OUT_CHARS` characters of the validation text.
-        """
-        # What follows the last END is the beginning of a document that was cut.
-        end = "\0" if isinstance(self.held_out, str) else b"\0"
-        held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
-        known = KnownDocuments(self.training)
-        return DocumentNovelty(
-            is_new=tuple(map(known.is_new, documents)),
-            num_distinct=len(set(documents)),
-            num_held_out=len(held_out),
-            num_held_out_new=sum(map(known.is_new, held_out)),
-        )
 
 
 class KnownDocuments:
@@ -638,29 +581,11 @@ def new_documents(model: Model) -> Callable[[str | bytes], bool]:
 
     >>> model.samples(100, unique=True, accept=model.new_documents())
     """
-    _check_documents(model)
-    return KnownDocuments(novelty_reference(model).training).is_new
-
-
-def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
-    """Find how many of `documents` are new: not one of the documents that the model was trained on.
-
-    Raises DataError if the run's text is missing or changed, UsageError for a model without
-    documents.
-
-    >>> names = [drawn.text for drawn in model.samples(100)]
-    >>> model.document_novelty(names).num_new
-    """
-    _check_documents(model)
-    return novelty_reference(model).compare_documents(documents)
-
-
-def _check_documents(model: Model) -> None:
-    """Raise UsageError for a model without documents."""
     if model.config.end_id is None:
         raise UsageError(
             f"{model.name} was not trained on documents: use novelty, which finds copied passages."
         )
+    return KnownDocuments(novelty_reference(model).training).is_new
 
 
 def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
