@@ -312,15 +312,32 @@ def test_the_runs_of_a_sweep_read_the_text_as_the_sweep_does():
 def test_the_catalogue_is_listed(command):
     listed = command("corpora", "list").out.split("\n")[3:6]
     assert [line.split() for line in listed] == [
-        ["girls", "txt", "192", "none", "MIT"],
-        ["towns", "csv", f"{len(TABLE) + 48}", "none", "MIT"],
-        ["umlauts", "dat", f"{len(TABLE)}", "none", "MIT"],
+        ["girls", "192", "yes", "txt", "none", "MIT"],
+        ["towns", f"{len(TABLE) + 48}", "yes", "csv", "none", "MIT"],
+        ["umlauts", f"{len(TABLE)}", "yes", "dat", "none", "MIT"],
     ]
     assert json.loads(command("corpora", "--kind", "csv", "--json").out)[0]["name"] == "towns"
     assert "the kinds are txt, csv, dat" in command("corpora", "list", "--kind", "text").err
     assert (
         "--json and --kind belong after show" in command("corpora", "--kind", "c", "show", "x").err
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "first"),
+    [(60, "umlauts 492 yes dat none MIT"), (28, "umlauts 492 yes dat"), (26, "umlauts 492 yes")],
+)
+@pytest.mark.usefixtures("shelf")
+def test_a_narrow_terminal_has_the_first_columns(command, monkeypatch, columns, first):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert command("corpora", "list").out.split("\n")[5].split() == first.split()
+
+
+def test_a_folder_of_corpora_that_is_not_there_is_named(command, shelf, monkeypatch):
+    for command_line in (("list",), ("show", "girls"), ("fetch", "girls")):
+        monkeypatch.setenv("CHARRNN_CORPORA", f"/nope:{shelf}")
+        ran = command("corpora", *command_line)
+        assert (ran.code, ran.err) == (0, "warning: CHARRNN_CORPORA: /nope is no folder\n")
 
 
 def test_a_text_that_was_fetched_is_found(command, shelf):

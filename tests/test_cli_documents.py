@@ -109,7 +109,7 @@ def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trai
     found = command(*call, 20, "--unique", "--new")
     assert found.out.splitlines() == kept[:20]
     num_drawn = drawn.index(kept[19]) + 1
-    assert f"20 of {num_drawn} texts that were drawn" in found.err
+    assert f"20 of {num_drawn} drawn texts" in found.err
 
 
 @pytest.mark.trained

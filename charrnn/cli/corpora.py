@@ -8,12 +8,14 @@ import typer
 
 from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.root import Command, Group
-from charrnn.cli.streams import print_json, print_path, result_console, with_flags
+from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, Message, UsageError, did_you_mean, named
 from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import (
+    CORPORA_VARIABLE,
     CatalogueEntry,
+    corpora_folders,
     fetch,
     find_entry,
     load_catalogue,
@@ -81,22 +83,31 @@ def list_corpora(options: ListOptions) -> None:
     if not entries:
         kinds = ", ".join(dict.fromkeys(entry.kind for entry in load_catalogue()))
         raise UsageError(f"No text is of the kind {options.kind!r}; the kinds are {kinds}.")
+    _warn_of_folders(options)
     if options.json:
-        print_json([asdict(entry) for entry in entries])
+        print_json([_as_json(entry) for entry in entries])
         return
 
     # Imported here: rich takes longer than all the rest of the command.
     from charrnn.views.tables import catalogue_table
 
-    result_console().print(catalogue_table(entries))
+    # A narrow terminal has no room for all columns, whose words would be broken. `show` has them.
+    console = result_console()
+    table = catalogue_table(entries, [path_of(entry) for entry in entries])
+    unlimited = console.options.update(width=1000)
+    while (
+        len(table.columns) > 1 and console.measure(table, options=unlimited).maximum > console.width
+    ):
+        del table.columns[-1]
+    console.print(table)
 
 
 def show_corpus(options: EntryOptions) -> None:
     """Show what a text of the catalogue is, what to look for in it, and commands for it."""
-    entry = _entry(options.name)
+    entry = _entry(options)
     path = path_of(entry)
     if options.json:
-        print_json(asdict(entry) | {"path": path and str(path)})
+        print_json(_as_json(entry))
         return
 
     facts = {
@@ -127,7 +138,7 @@ def fetch_corpus(options: EntryOptions) -> None:
     A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file
     whose SHA-256 is not that of the catalogue is refused.
     """
-    entry = _entry(options.name)
+    entry = _entry(options)
 
     # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
     path = str(fetch(entry))
@@ -137,13 +148,28 @@ def fetch_corpus(options: EntryOptions) -> None:
         print_path(path)
 
 
-def _entry(name: str) -> CatalogueEntry:
-    """Return the entry of this name. Raises DataError."""
+def _entry(options: EntryOptions) -> CatalogueEntry:
+    """Return the entry that is named. Raises DataError."""
+    _warn_of_folders(options)
+    name = options.name
     entry = find_entry(name)
     if entry is None:
         near = did_you_mean(name, [entry.name for entry in load_catalogue()])
         raise DataError(f"The catalogue has no {name!r}; charrnn corpora lists it.{near}")
     return entry
+
+
+def _warn_of_folders(options: CommandOptions) -> None:
+    """Warn of the folders of $CHARRNN_CORPORA that are none."""
+    for folder in corpora_folders()[1:]:
+        if not folder.is_dir():
+            warn((f"{CORPORA_VARIABLE}: {folder} is no folder",), quiet=options.quiet)
+
+
+def _as_json(entry: CatalogueEntry) -> dict[str, Any]:
+    """Return an entry with where its file is."""
+    path = path_of(entry)
+    return asdict(entry) | {"path": path and str(path)}
 
 
 def make_corpus(options: MakeOptions) -> None:

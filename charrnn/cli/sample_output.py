@@ -164,7 +164,7 @@ class SampleOutput:
                         ends_line=self.model.config.end_id is not None,
                     )
         if choosing and not self.quiet:
-            write_aside(f"{count:,} of {counted(num_drawn, 'text')} that were drawn")
+            write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""

@@ -100,7 +100,7 @@ def entry_of(source: str) -> CatalogueEntry | None:
     entry = find_entry(source)
     if entry is None:
         return None
-    path = _find_path(source, _corpora_folders())
+    path = _find_path(source, corpora_folders())
     with convert_os_errors("read", path or Path(source)):
         if path is None or entry.is_file(path):
             return entry
@@ -122,7 +122,7 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
 def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:
     """Return the entry's file in `folder` or a folder of $CHARRNN_CORPORA, whatever its
     text; None if there is none."""
-    for place in _corpora_folders(folder):
+    for place in corpora_folders(folder):
         if os.path.exists(place / entry.file):
             return place / entry.file
     return None
@@ -309,7 +309,7 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
         )
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
-    folders = _corpora_folders()
+    folders = corpora_folders()
     path = _find_path(source, folders)
     if path is not None:
         return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
@@ -545,7 +545,7 @@ def _label(location: str) -> str:
     return os.path.relpath(location)
 
 
-def _corpora_folders(folder: Path = CORPORA) -> list[Path]:
+def corpora_folders(folder: Path = CORPORA) -> list[Path]:
     """Return the folders in which a name is looked up after the working folder."""
     folders = [folder]
     for place in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):

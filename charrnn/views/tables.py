@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -286,12 +287,15 @@ def ablation_table(
     return table
 
 
-def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
-    """Build the table of the catalogue's texts."""
-    table = plain_table("name", "kind", "bytes", "language", "licence", right=("bytes",))
-    for entry in entries:
+def catalogue_table(entries: Sequence[CatalogueEntry], paths: Sequence[Path | None]) -> Table:
+    """Build the table of the catalogue's texts, what matters most first; `paths` are those of the
+    files that are on this machine."""
+    columns = ("name", "bytes", "here", "kind", "language", "licence")
+    table = plain_table(*columns, right=("bytes",), narrow=True)
+    for entry, path in zip(entries, paths, strict=True):
+        here = "no" if path is None else "yes"
         size = f"{entry.num_bytes:,}"
-        table.add_row(entry.name, entry.kind, size, entry.language, entry.licence)
+        table.add_row(entry.name, size, here, entry.kind, entry.language, entry.licence)
     return table
 
 
