@@ -134,7 +134,7 @@ import sys
 from charrnn.cli.app import run
 for line in ("sample -q --seed 0 --length 20", "sample -q --beam 2 --length 5", "predict -q zib"):
     assert run(line.split()) == 0
-print(sorted({"torch", "rich", "numpy"} & {*sys.modules}), file=sys.stderr)
+print(sorted({"torch", "rich", "numpy", "pydantic"} & {*sys.modules}), file=sys.stderr)
 """
     ran = process("-c", script)
     assert ran.returncode == 0, ran.stderr

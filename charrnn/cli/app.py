@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -105,7 +105,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        problem = _refused_value(error) or _unknown_option(error) or error.format_message()
+        problem = _unknown_option(error) or error.format_message()
         if problem.startswith("No such"):
             problem += about_missing_rooms()
         return f"{problem}\nTry '{command} --help'.", error.exit_code
@@ -133,25 +133,6 @@ def _unknown_option(error: typer.TyperException) -> str:
     if "--set" in options.values() and field in FIELD_NAMES and field not in options:
         return f"No such option: {typed}. Write --set {field}=VALUE."
     return f"No such option: {typed}.{did_you_mean(typed, options.values())}"
-
-
-def _refused_value(error: typer.TyperException) -> str:
-    """Return why typer refuses the value of an option, in the words of all other messages; "" for
-    anything else."""
-    list_errors = getattr(error.__cause__, "errors", None)  # of pydantic
-    parameter = getattr(error, "param", None)
-    if list_errors is None or parameter is None or parameter.param_type_name != "option":
-        return ""
-    found: dict[str, Any] = list_errors()[0]
-    wanted = {
-        "int_parsing": "a whole number",
-        "float_parsing": "a number",
-        "greater_than_equal": f"at least {found.get('ctx', {}).get('ge')}",
-        "less_than_equal": f"at most {found.get('ctx', {}).get('le')}",
-    }
-    if found["type"] not in wanted:
-        return ""
-    return f"{parameter.opts[0]} is {found['input']}; it must be {wanted[found['type']]}."
 
 
 def _prepare_process() -> str | None:

@@ -211,20 +211,19 @@ def command_of(
     own = list(parameters_of(owner))
     others = [one for one in added if one.flag not in {getattr(two, "flag", "") for two in own}]
     parameters = [one for one in (*own, *others) if _is_there(one)]
-    by_flag = {one.name: one.flag for one in parameters if isinstance(one, Option)}
+    by_name = {one.name: one for one in parameters if isinstance(one, Option)}
 
     def call(**typed: Any) -> Any:
         context = {}
         if "context" in typed:
             context["context"] = typed.pop("context")
 
-        # A list is empty, a flag false and all else None if it was not given.
-        given = {
-            key: value
-            for key, value in typed.items()
-            if value is not None and value is not False and value != []
-        }
-        check_rules(name, {flag: given.get(key) for key, flag in by_flag.items()})
+        # A tuple is empty, a flag false and all else None if it was not given.
+        given = {}
+        for key, value in typed.items():
+            if value is not None and value is not False and value != ():
+                given[key] = _converted(value, by_name.get(key))
+        check_rules(name, {one.flag: given.get(key) for key, one in by_name.items()})
 
         # Only what was given: the defaults are those of the dataclass.
         options = make(owner, given)
@@ -242,6 +241,27 @@ def command_of(
     return call
 
 
+def _converted(typed: Any, declared: Option | None) -> Any:
+    """Return the value of an option from what was typed. Raises UsageError for one that is none."""
+    # A text, or several; True for an option without a value.
+    if declared is None or declared.kind in (str, bool):
+        return typed
+
+    wanted = ""
+    try:
+        value: Any = declared.kind(typed)  # a number or a path
+    except ValueError:
+        wanted = "a whole number" if declared.kind is int else "a number"
+    else:
+        if declared.least is not None and value < declared.least:
+            wanted = f"at least {declared.least}"
+        if declared.most is not None and value > declared.most:
+            wanted = f"at most {declared.most}"
+    if wanted:
+        raise UsageError(f"{declared.flag} is {typed}; it must be {wanted}.")
+    return value
+
+
 def _is_there(parameter: Option | Argument) -> bool:
     """Return whether the room that an option needs is there."""
     if isinstance(parameter, Argument) or not parameter.needs:
@@ -251,31 +271,24 @@ def _is_there(parameter: Option | Argument) -> bool:
 
 def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     """Return the parameter of a function from which typer makes an option or an argument."""
-    # An argument is a text or several, whatever its field: another layer converts it.
+    # A text or several, whatever the field: `_converted` makes the value of it.
+    kind: Any = list[str] if declared.is_repeatable else str
     if isinstance(declared, Argument):
-        kind: Any = list[str] if declared.is_repeatable else str
         taken = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
-        if declared.is_required:
-            return _by_name(declared.name, Annotated[kind, taken])
-        return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
-
-    # An option: typer checks its type and its range, so that all commands word that alike.
-    spellings = [one for one in (declared.flag, declared.letter) if one is not None]
-    taken = typer.Option(
-        *spellings,
-        help=_help_of(declared),
-        metavar=declared.metavar,
-        min=declared.least,
-        max=declared.most,
-        rich_help_panel=declared.panel,
-    )
+    else:
+        spellings = [one for one in (declared.flag, declared.letter) if one is not None]
+        taken = typer.Option(
+            *spellings,
+            help=_help_of(declared),
+            metavar=declared.metavar,
+            rich_help_panel=declared.panel,
+        )
+        if declared.kind is bool:
+            return _by_name(declared.name, annotation=Annotated[bool, taken], default=False)
 
     # None where nothing was given, so that what was typed can be told from a default.
-    if declared.kind is bool:
-        return _by_name(declared.name, annotation=Annotated[bool, taken], default=False)
     if declared.is_required:
-        return _by_name(declared.name, Annotated[declared.kind, taken])
-    kind = list[declared.kind] if declared.is_repeatable else declared.kind  # type: ignore[name-defined]
+        return _by_name(declared.name, Annotated[kind, taken])
     return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
 
 

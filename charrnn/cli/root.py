@@ -4,6 +4,7 @@ when it is used."""
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -105,7 +106,20 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     return typer.main.get_command(alone)
 
 
-class Command(typer.core.TyperCommand):
+class _AsTyped:
+    """A command or a group whose values come as they were typed."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, whose values `command_options` converts."""
+        # typer would do it by pydantic, whose import takes a quarter of the time until `sample`
+        # writes. A typer without this method makes texts of texts.
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            parameter.get_runtime_param = lambda: SimpleNamespace(coerce=lambda value, **_: value)
+        return parameters
+
+
+class Command(_AsTyped, typer.core.TyperCommand):
     """A command with the page of `help_page`."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -118,7 +132,7 @@ class Command(typer.core.TyperCommand):
         write_help(self, context=ctx, formatter=formatter, sections=parameter_sections(self, ctx))
 
 
-class Group(typer.core.TyperGroup):
+class Group(_AsTyped, typer.core.TyperGroup):
     """A group of commands with the page of `help_page`."""
 
     def summaries(self) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ Shapes: B batch, N points of a transform, K terms of a sum, R rows and C columns
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -245,21 +245,26 @@ class Matrix:
         self.bits = 0
 
         if is_int8 and np.isfinite(weight).all():
-            largest = np.abs(weight).max(axis=1)
+            # In place where it can be: a table is so large that new memory takes most of the time.
+            largest = np.maximum(weight.max(axis=1), -weight.min(axis=1))
             scale = np.maximum(largest / np.float32(LARGEST), np.float32(least_scale))
             # What becomes zeros has one scale, however small it was.
             scale[largest < max(SMALLEST_WEIGHT, least_scale / 2)] = 1
             self.scale = scale
-            rounded = np.rint(weight / self.scale[:, None])
+            rounded = weight / self.scale[:, None]
+            np.rint(rounded, out=rounded)
             self.values = rounded.astype(np.int8)
 
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
-            largest_sum = max(1.0, float(np.abs(rounded).sum(axis=1).max()))
+            sums = np.abs(rounded, out=rounded).sum(axis=1)
+            largest_sum = max(1.0, float(sums.max()))
             self.bits = SUM_BITS - math.ceil(math.log2(largest_sum))
 
+    @cached_property
+    def _transposed(self) -> Float32Array:
         # In float32 all the same: the BLAS of NumPy has no products of integers.
-        self._transposed = self.values.astype(np.float32).T
+        return np.asarray(self.values.astype(np.float32).T)
 
     def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T, (B, R)."""
