@@ -304,7 +304,7 @@ def test_the_runs_of_a_sweep_read_the_text_as_the_sweep_does():
         Config(corpus=("towns",)),
     ):
         arguments = setting_arguments(config)[1::2]
-        flags = dict(argument.split("=") for argument in arguments)
+        flags = dict(argument.split("=", 1) for argument in arguments)
         assert configure(config.corpus, flags, None)[0] == config
 
 

@@ -81,9 +81,3 @@ def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatc
     line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
     [plain, *_] = as_json(command(*line))
     assert charrnn.load(plain["run"]).config.hidden_size == 4
-
-
-def test_a_sweep_has_no_recipe_of_several_networks(command):
-    refused = command("sweep", "--recipe", "vanishing", "--cell", "rnn,lstm")
-    assert (refused.code, Path("checkpoints").exists()) == (2, False)
-    assert "charrnn train --recipe vanishing" in refused.err

@@ -1,8 +1,6 @@
 """charrnn sweep: train a grid of runs, and compare them."""
 
-import os
-import shlex
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,30 +9,28 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.progress_bars import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console, with_flags
 from charrnn.cli.train import SettingsOptions, configure, parse_settings
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import Config
-from charrnn.errors import Message, UsageError, counted
-from charrnn.hooks.manager import find_named
-from charrnn.hooks.specifications import lessons
-from charrnn.sweeps.plan import Axis, parse_axis
+from charrnn.errors import Message, counted
+from charrnn.sweeps.plan import Axis, SweepRun, parse_axis
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from charrnn.sweeps import report as reporting
     from charrnn.sweeps import sweep as sweeping
+    from charrnn.sweeps.report import SweepReport
 else:
     reporting = LazyModule("charrnn.sweeps.report")
     sweeping = LazyModule("charrnn.sweeps.sweep")
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
-BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} runs [{elapsed}<{remaining}{postfix}]"
-"""The progress bar, in the format of tqdm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +88,11 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
     The same command continues a sweep that was stopped or killed. The exit code is 1 if a run
     failed.
     """
-
-    # Several processes of one command would each train all runs.
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError(
-            "A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE."
-        )
     invocation: Invocation = context.obj
+    signals = invocation.signals
+    signals.is_quiet = options.quiet
+    console = result_console(stderr=True)
+    console.quiet = options.quiet
     config, axes = plan_settings(options)
     events = sweeping.sweep(
         config,
@@ -106,22 +100,24 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
         seeds=options.seeds,
         jobs=options.jobs,
         out=options.out,
-        should_stop=lambda: invocation.signals.number,
+        should_stop=lambda: signals.number,
     )
 
+    # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
+    with closing(events):
+        report = show(console, events, signals)
+
     # The progress on stderr, the table on stdout.
-    view = SweepView(invocation.signals, quiet=options.quiet)
-    report = view.show(events)
     if options.json:
         print_json(report.to_json())
-    # Of a sweep without a finished run there is nothing to tabulate.
-    elif any(row.mean is not None for row in report.rows):
+    else:
         result_console().print(reporting.sweep_view(report))
-    view.explain(report)
-
-    if invocation.signals.number:
-        return 128 + invocation.signals.number
-    return int(any(run.status == "failed" for run in report.runs))
+    for note in report.notes:
+        console.print(f"note: {with_flags(Message(note))}")
+    if signals.number:
+        console.print("Stopped; everything is saved. The same command continues.")
+        return 128 + signals.number
+    return int(any(row.num_failed for row in report.rows))
 
 
 def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
@@ -130,136 +126,44 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
 
     Raises UsageError that names the option or the --set at fault.
     """
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
 
     def parse(name: str, added: Sequence[str]) -> Axis:
         # An option and a --set of one field add up, and so does an option that is repeated.
-        if name in texts:
-            added = (texts[name], *added)
-        texts[name] = ",".join(added)
-        return parse_axis(name, texts[name])
+        texts.setdefault(name, []).extend(added)
+        return parse_axis(name, ",".join(texts[name]).split(","))
 
     # A setting with several values is an axis; each is checked on its own.
     given = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
+    axes = {name: axis for name, axis in given.items() if len(axis) > 1}
 
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    firsts = {}
-    axes = {}
-    for name, axis in given.items():
-        firsts[name] = axis[0]
-        if len(axis) > 1:
-            axes[name] = axis
-    recipe = options.settings.recipe
-    if recipe is not None and find_named(lessons, recipe) is not None:
-        raise UsageError(
-            f"The recipe {recipe} trains several networks by itself:"
-            f" charrnn train --recipe {recipe}"
-        )
-    config, _ = configure(options.corpus, firsts, recipe)
-
-    # What follows from the first value is left open with it.
-    open_fields = list(axes)
+    firsts = {name: axis[0] for name, axis in given.items()}
+    config, _ = configure(options.corpus, firsts, options.settings.recipe)
+    # Documents follow from the column.
     if "column" in axes:
-        open_fields.append("documents")
-    default = Config()
-    opened = {name: getattr(default, name) for name in open_fields}
-    return replace(config, **opened), axes
+        config = replace(config, column=None, documents="none")
+    return config, axes
 
 
-class SweepView:
-    """Shows the progress of a sweep on stderr: one bar, or off a terminal one line per run."""
-
-    def __init__(self, signals: Signals, *, quiet: bool) -> None:
-        self._signals = signals
-        signals.is_quiet = quiet
-        # None for --quiet, with which nothing is shown.
-        self._console: Any = None
-        if not quiet:
-            self._console = result_console(stderr=True)
-        self._bar: Any = None
-        self._num_runs = 0
-        self._num_ended = 0
-
-    def show(
-        self, events: "Generator[sweeping.AnySweepEvent, None, None]"
-    ) -> "reporting.SweepReport":
-        """Show all events; return the table."""
-        try:
-            # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
-            with closing(events):
-                for event in events:
-                    # From the first event on, a signal stops the runs, not this process.
-                    self._signals.defers = True
-                    if isinstance(event, sweeping.SweepEndEvent):
-                        return event.report
-                    if self._console is None:
-                        continue
-                    # The first event counts the runs, each later one is the end of a run.
-                    if isinstance(event, sweeping.SweepStartEvent):
-                        self._show_start(event)
-                    else:
-                        self._show_end(event)
-        finally:
-            if self._bar is not None:
-                self._bar.close()
-        raise AssertionError("a sweep ends with its table")
-
-    def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
-        self._num_runs = event.num_runs
-        said = f"{counted(event.num_runs, 'run')} in {event.folder}"
-        if event.num_finished:
-            said += f", {event.num_finished} of them finished"
-        threads = counted(event.threads, "thread")
-        if event.jobs > 1:
-            said += f", {event.jobs} at a time on {threads} each"
-        else:
-            said += f", on {threads}"
-        self._print(said)
-        self._bar = training_bar(event.num_runs, BAR_FORMAT)
-
-    def _show_end(self, event: "sweeping.RunEndEvent") -> None:
-        run = event.run
-        self._num_ended += 1
-        self._bar.update(1)
-        # What an earlier start has finished was said then.
-        if not event.is_new and run.status != "failed":
-            return
-        line = f"{self._num_ended}/{self._num_runs}  {run.name}: "
-        if run.nats_per_char is None:
-            line += "failed"
-        else:
-            line += f"{run.nats_per_char:.4f} nats/char"
-        style = None
-        if run.message:
-            line += with_flags(f"; {run.message}")
-            style = "yellow"
-        self._print(line, style=style)
-
-    def _print(self, text: str, **style: Any) -> None:
-        print_above_bars(self._console, printable(text), soft_wrap=True, **style)
-
-    def explain(self, report: "reporting.SweepReport") -> None:
-        """Print what limits the table, and the next commands."""
-        # With --quiet, the table says what there is to say.
-        if self._console is None:
-            return
-        for note in report.notes:
-            self._print(f"note: {with_flags(Message(note))}", style="yellow")
-
-        # What to do next: continue, or look at the best run.
-        if self._signals.number:
+def show(
+    console: "Console", events: "Iterator[SweepRun | SweepReport]", signals: Signals
+) -> "SweepReport":
+    """Print the progress of a sweep, one line per run; return the table at its end."""
+    for event in events:
+        # From the first table on, a signal stops the runs, not this process.
+        signals.defers = True
+        if not isinstance(event, SweepRun):
+            report = event
             num_ended = sum(row.num_finished + row.num_failed for row in report.rows)
-            ended = f"{num_ended} of {self._num_runs} runs have ended"
-            self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
-            return
-
-        # The best run of the best setting, by the name that commands find it by.
-        losses = {}
-        for run in report.runs:
-            if run.nats_per_char is not None and run.values == report.rows[0].values:
-                losses[run.name] = run.nats_per_char
-        if losses:
-            path = Path(report.folder) / min(losses, key=losses.__getitem__)
-            if path.parts[:-2] == ("checkpoints",):
-                path = path.relative_to("checkpoints")
-            self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(str(path)))}")
+            num_runs = counted(len(report.runs), "run")
+            console.print(printable(f"{num_ended} of {num_runs} have ended in {report.folder}"))
+            continue
+        num_ended += 1
+        line = f"{num_ended}/{len(report.runs)}  {event.name}: {event.status}"
+        if event.nats_per_char is not None:
+            line += f", {event.nats_per_char:.4f} nats/char"
+        if event.message is not None:
+            line += with_flags(f"; {event.message}")
+        console.print(printable(line), soft_wrap=True)
+    return report

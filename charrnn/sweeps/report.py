@@ -4,43 +4,53 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, variance
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.errors import Message
+from charrnn.errors import Message, named
 from charrnn.statistics.intervals import Estimate, t_quantile
-from charrnn.sweeps.plan import FAILED, FINISHED, TEXT_FIELDS, SweepPlan, SweepRun, format_value
+from charrnn.sweeps.plan import FAILED, SweepPlan, SweepRun, format_value
 from charrnn.system.display import Displayable
-from charrnn.views.tables import number_text, plain_table
+from charrnn.views.tables import plain_table
 from charrnn.views.theme import short_number
+
+TEXT_FIELDS = (
+    "alphabet",
+    "encoding",
+    "order",
+    "order_seed",
+    "min_count",
+    "split",
+    "documents",
+    "column",
+    "validation_chars",
+)
+"""Fields that change which characters a run is validated on, or how they are counted."""
+CAPTION = (
+    "Validation loss in nats per character: lower is better. ±: 95 % interval over the seeds, by"
+    " Student's t (few seeds make it wide); to best: difference to the first row, by Welch's t."
+)
+"""What the columns of the table mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRow:
-    """One setting of a sweep: mean and interval over its seeds.
-
-    Everything but `values` is None where too few runs are finished: `mean` needs one, the rest two.
-    """
+    """One setting of a sweep: mean and interval over its seeds."""
 
     values: dict[str, Any]
     num_finished: int
     num_failed: int
     num_runs: int
     num_parameters: int | None
-    """Weights of the largest of its models."""
-    mean: float | None = None
-    """Mean validation loss in nats per character."""
-    low: float | None = None
-    """Ends of the 95 % interval of the mean: Student's t over the seeds."""
-    high: float | None = None
-    difference: float | None = None
-    """Mean minus that of the first row; None for the first row."""
-    difference_low: float | None = None
-    """Ends of the 95 % interval of the difference: Welch's."""
-    difference_high: float | None = None
+    """Weights of the largest of its models; None before the first checkpoint."""
+    nats: Estimate | None
+    """Validation loss per character, and the interval of its mean by Student's t; None before a run
+    is finished."""
+    to_best: Estimate | None = None
+    """Loss minus that of the first row, by Welch's t; None for the first row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,23 +88,16 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
     rows = ordered[:1]
     for row in ordered[1:]:
         losses = _losses(groups[repr(row.values)])
-        if losses and best:
-            difference = welch_difference(losses, best)
-            row = replace(
-                row,
-                difference=difference.mean,
-                difference_low=difference.low,
-                difference_high=difference.high,
-            )
+        if losses:
+            difference = fmean(losses) - fmean(best)
+            row = replace(row, to_best=estimate(difference, losses, best))
         rows.append(row)
 
-    # What else differs than what was swept.
-    notes = list(plan.notes())
-    texts = {run.text_digest for run in runs if run.status == FINISHED}
-    if len(texts) > 1 and plan.axes.keys().isdisjoint(TEXT_FIELDS):
-        notes.append(
-            "the text changed between the runs, so their losses do not compare: start another sweep"
-        )
+    # A loss per character depends on the characters, and on what counts as one.
+    notes = []
+    for name in plan.axes:
+        if name in TEXT_FIELDS:
+            notes.append(f"{named(name)} changes the validation text: these losses do not compare")
     return SweepReport(
         folder=str(folder),
         fields=tuple(plan.axes),
@@ -106,9 +109,7 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
 
 def _row(group: Sequence[SweepRun]) -> SweepRow:
     """Summarize the runs of a setting."""
-    # Without a finished run the mean is nan, which JSON does not have.
     losses = _losses(group)
-    estimate = mean_interval(losses)
     sizes = [run.num_parameters for run in group if run.num_parameters is not None]
     return SweepRow(
         values=group[0].values,
@@ -116,9 +117,7 @@ def _row(group: Sequence[SweepRun]) -> SweepRow:
         num_failed=sum(run.status == FAILED for run in group),
         num_runs=len(group),
         num_parameters=max(sizes, default=None),
-        mean=estimate.mean if losses else None,
-        low=estimate.low,
-        high=estimate.high,
+        nats=estimate(fmean(losses), losses) if losses else None,
     )
 
 
@@ -129,40 +128,28 @@ def _losses(group: Sequence[SweepRun]) -> list[float]:
 
 def _order(row: SweepRow) -> tuple[bool, bool, float]:
     """Return the key that sorts rows: finished ones, those without a failed run, the best."""
-    return row.mean is None, row.num_failed > 0, row.mean or 0.0
+    return row.nats is None, row.num_failed > 0, row.nats.mean if row.nats else 0.0
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom
-    (Student 1908)."""
-    # Seeds are drawn independently, unlike the characters of a text: no blocks are needed.
-    num = len(values)
-    mean = fmean(values) if num else math.nan
-    if num < 2:
+def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
+    """Return the 95 % interval of the mean of a group of independent values (Student 1908), or of
+    the difference of the means of two groups whose variances differ (Welch 1947)."""
+    # Seeds are drawn independently, unlike the characters of a text: no blocks are needed. Nor are
+    # they pairs, which of three seeds leave two degrees of freedom: that interval is wider unless
+    # the pairs are correlated by more than 0.58.
+    if min(map(len, groups)) < 2:
         return Estimate(mean=mean)
 
-    half = t_quantile(num - 1) * stdev(values) / math.sqrt(num)
-    return Estimate(mean=mean, low=mean - half, high=mean + half)
-
-
-def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Estimate the difference of the means of two independent groups whose variances differ (Welch
-    1947)."""
-    # Not in pairs of runs with one seed: of three seeds that leaves two degrees of freedom, and
-    # the interval is wider unless the pairs are correlated by more than 0.58.
-    difference = fmean(values) - fmean(reference)
-    if min(len(values), len(reference)) < 2:
-        return Estimate(mean=difference)
-
     # Seeds that make no difference leave nothing to estimate.
-    own = stdev(values) ** 2 / len(values)
-    other = stdev(reference) ** 2 / len(reference)
-    if own + other == 0:
-        return Estimate(mean=difference, low=difference, high=difference)
+    variances = [variance(group) / len(group) for group in groups]
+    if not any(variances):
+        return Estimate(mean=mean, low=mean, high=mean)
 
-    freedom = (own + other) ** 2 / (own**2 / (len(values) - 1) + other**2 / (len(reference) - 1))
-    half = t_quantile(freedom) * math.sqrt(own + other)
-    return Estimate(mean=difference, low=difference - half, high=difference + half)
+    # The degrees of freedom by Welch's formula, which of one group are n - 1.
+    parts = [one**2 / (len(group) - 1) for one, group in zip(variances, groups, strict=True)]
+    freedom = sum(variances) ** 2 / sum(parts)
+    half = t_quantile(freedom) * math.sqrt(sum(variances))
+    return Estimate(mean=mean, low=mean - half, high=mean + half)
 
 
 def sweep_view(report: SweepReport) -> RenderableType:
@@ -180,31 +167,18 @@ def sweep_view(report: SweepReport) -> RenderableType:
             num_runs += f", {row.num_failed} failed"
         table.add_row(
             ", ".join(values) or "all alike",
-            number_text(row.mean, ".4f"),
-            _half_width(row.low, row.high),
-            number_text(row.difference, "+.4f"),
-            _half_width(row.difference_low, row.difference_high),
+            *_texts(row.nats, ".4f"),
+            *_texts(row.to_best, "+.4f"),
             size,
             num_runs,
             style="bold" if row is report.rows[0] else None,
         )
-
-    # An interval over three seeds is wide; say over how many it is.
-    caption = "Validation loss in nats per character: lower is better. "
-    counts = [row.num_finished for row in report.rows if row.low is not None]
-    if counts:
-        num_seeds = str(min(counts))
-        if max(counts) > min(counts):
-            num_seeds += f" to {max(counts)}"
-        caption += (
-            "nats: mean over the seeds; ±: 95 % interval by Student's t over"
-            f" {num_seeds} seeds (few seeds make it wide); "
-        )
-    return Group(table, Text(f"{caption}to best: difference to the first row, by Welch's t."))
+    return Group(table, Text(CAPTION))
 
 
-def _half_width(low: float | None, high: float | None) -> str:
-    """Return an interval as what is added to the mean on both sides; "" if there is none."""
-    if low is None or high is None:
-        return ""
-    return f"±{(high - low) / 2:.4f}"
+def _texts(found: Estimate | None, form: str) -> tuple[str, str]:
+    """Return a mean, and what its interval adds on both sides; "" for what there is not."""
+    if found is None:
+        return "", ""
+    half = "" if found.low is None else f"±{found.mean - found.low:.4f}"
+    return format(found.mean, form), half

@@ -114,6 +114,6 @@ def test_a_signal_to_a_sweep_saves_its_runs(fork_server):
     until(lambda: log.exists() and log.read_text())
     os.kill(sweep.pid, signal.SIGTERM)
     assert sweep.wait() == 128 + signal.SIGTERM, sweep.err
-    assert "Stopped: 0 of 2 runs have ended; everything is saved." in sweep.err
+    assert "Stopped; everything is saved. The same command continues." in sweep.err
     assert latest_step(folder / "rnn_seed-0") > 0
     assert json.loads(sweep.out)["runs"][0]["status"] == "stopped"
