@@ -75,7 +75,7 @@ def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page)
 def test_a_page_is_written_as_json_with_every_part(page):
     found = page.to_json()
     json.dumps(found, allow_nan=False)
-    parts = {"passages", "values", "inputs", "outputs", "description", "ablation", "evidence"}
+    parts = {"passages", "values", "inputs", "outputs", "description", "evidence"}
     assert found.keys() == {"layer", "unit"} | parts
 
 

@@ -65,7 +65,6 @@ COMMANDS_OF_ROOMS = (
     "analyses/directions.",
     "reports/lines.",
     "analyses/predict.",
-    "analyses/patching.",
     "analyses/gradients.py",
     "distributed/processes",
     "sweeps/command",

@@ -583,18 +583,11 @@ async def open_page(app, pilot):
 
 
 def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting):
-    ablation = quoting.study(QUOTED, cached=True).ablation_of(0, QUOTING_UNIT)
-    (effect,) = [one for one in ablation.effects if one.detector == "quote"]
-    assert effect.change_inside > ablation.change > effect.change_outside > 0.1
-    contribution = f"loss {ablation.change:+.4f} nats/character"
-    inside = f"inside quote {effect.change_inside:+.4f}"
-
     async def script(app, pilot):
         await until_scored(app, pilot)
         assert f"1  0:{QUOTING_UNIT}" in screen(app)
         await open_page(app, pilot)
         assert on_page(app, "#caption").startswith(f"cell 0:{QUOTING_UNIT} follows quote")
-        assert f"{contribution}; {inside}" in screen(app)
 
     play(quoting, script, QUOTED)
 
@@ -608,8 +601,7 @@ def test_a_page_has_the_passages_and_what_the_cell_writes(quoting):
         promoted = next(line for line in drawn.splitlines() if line.startswith("promotes"))
         assert {"'x'", "'y'", "'z'"} <= {*promoted.split()}
         assert UNIT_OF_EFFECTS in drawn
-        for part in ("Ablated: rise of the loss", "inside double quotation marks"):
-            assert part in whole_page(app)
+        assert "inside double quotation marks" in whole_page(app)
 
     play(quoting, script, QUOTED)
 

@@ -27,9 +27,7 @@ from charrnn.analyses.inputs import CellInputs, Driver
 from charrnn.analyses.matching import MatchReport
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.analyses.outputs import CellOutputs
-from charrnn.analyses.patching import Patch
 from charrnn.cells.findings import (
-    Ablation,
     CellGate,
     CellPage,
     CellPassage,
@@ -109,7 +107,6 @@ OBJECTS = {
         example(DescriptionReport, descriptions=(DESCRIBED,)),
         "A rule explains 1 of 1 cells (100%)",
     ),
-    "ablation": (example(Ablation, value=0.0, ci=(0.2, 0.3)), "clamped at"),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
     "direction ablation": (
         DirectionContribution(direction=DIRECTION, ablation=CONTRIBUTION),
@@ -165,7 +162,6 @@ OBJECTS = {
     "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
-    "patch": (example(Patch), "before ‖ after"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
         "1,234,567",

@@ -31,7 +31,7 @@ class Missing(NamedTuple):
 ROOMS = {
     "analyses": Missing(
         "predict",
-        "visualize --gates --ablate --evidence --patch --same",
+        "visualize --gates --ablate --evidence --same",
         "sample run --clamp quote=high",
         "model.numbers('the')",
     ),

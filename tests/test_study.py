@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built_runs import build_chain
 from synthetic import make_corpus
 
 import charrnn
@@ -90,22 +89,6 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model, monkeypatc
     ]
 
 
-@pytest.mark.parametrize("documents", ["lines", "blank-lines", "column"])
-def test_a_cell_is_ablated_inside_and_outside_the_spans_of_documents(
-    tmp_path, documents, monkeypatch
-):
-    """Each document is `abcde`; a quarter of them begin with another letter."""
-    monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 1_000)
-    run = build_chain(tmp_path / "names-001", "\0abcde", documents=documents)
-    text = "abcde\0abcde\0abcde\0bcde\0" * 100
-    study = charrnn.load(run).study(text)
-    ablation = study.ablation_of(0, 2)
-    effect = next(one for one in ablation.effects if one.detector == "line-position")
-    part = text[study.half : study.half + 1_000]
-    assert ablation.num_chars == len(part) - 1
-    assert effect.num_inside == sum(character != "\0" for character in part[:-1])
-
-
 def test_a_missing_detector_that_the_findings_need_is_named(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
@@ -123,7 +106,6 @@ def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)
     monkeypatch.setattr("charrnn.analyses.gradients.NUM_LOSSES", 4)
     monkeypatch.setattr("charrnn.analyses.directions.CHARS_OF_DIRECTION", 200)
-    monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
     scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
     scope |= {
         "findings": study.findings(untrained=False),

@@ -65,7 +65,6 @@ def model_methods() -> Mapping[str, str]:
         "gates": "charrnn.analyses.gates:gates",
         "gradients_with": "charrnn.analyses.gradients:gradients_with",
         "numbers": "charrnn.analyses.numbers:model_numbers",
-        "patch": "charrnn.analyses.patching:patch",
     }
 
 

@@ -1,4 +1,4 @@
-"""How much the loss of a text rises while a cell is clamped.
+"""How much the loss of a text rises while cells are clamped.
 
 Shapes: N characters, B batch rows, L layers, H units per layer, k clamped units.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import Ablation, AblationEffect, Skipped
+from charrnn.cells.findings import AblationEffect, Skipped
 from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
@@ -21,36 +21,7 @@ from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import Float64Array, draw_blocks, percentiles
 from charrnn.system.lazy import Tensor, inference_mode, torch
-from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-
-
-def ablate_text(
-    network: CharRNN,
-    text: EncodedText,
-    labellings: Sequence[Labelling],
-    *,
-    layer: int,
-    unit: int,
-) -> Ablation:
-    """Measure how much the loss rises when one cell is clamped at its mean.
-
-    `labellings` are those of the text. The first character is not scored, because the character
-    before it has no label. A detector with too few labels is skipped, with the reason. The text
-    must have at least 2 characters and is read twice.
-    """
-    # Both readings use the cell's equations step by step, so that a cell without influence changes
-    # nothing.
-    with task("ablating", 2 * len(text)) as advance:
-        free, means = score_with(network, text, {layer: torch_ops()}, advance)
-        value = float(means[layer, unit])
-
-        # A value is shown as tanh of a memory, for instance; what is clamped is the memory.
-        memory = network.recurrent_layers()[layer].cell.memory(value)
-        clamping = {layer: replacing([unit], lambda memories: memory)}
-        clamped, _ = score_with(network, text, clamping, advance)
-    effects = summarize(free - clamped, labellings)
-    return Ablation(layer=layer, unit=unit, value=value, **effects._asdict())
 
 
 def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) -> Ops[Tensor]:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.ablation import ablate_text
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passages, read_passages
@@ -27,7 +26,7 @@ from charrnn.cells.trace import Read, stream_cells, trace_text
 from charrnn.cells.values import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import DataError, check_length
+from charrnn.errors import DataError
 from charrnn.hooks.manager import Extensible, offered
 from charrnn.hooks.specifications import analysis_methods, cell_sections
 from charrnn.model.annotations import CharRNN
@@ -37,9 +36,6 @@ from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
-CHARS_OF_PAGE = 32_768
-"""Characters at the beginning of the scoring half on which the cell of a page is ablated: the same
-for all cells."""
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 FOUND_CELLS = "found cells"
@@ -66,7 +62,7 @@ class CellSection:
     measure: Callable[[CellAnalysis, int, int], Any]
     _: KW_ONLY
     place: int
-    """The place on the page: sections are in the order of these numbers. The ablation has 50."""
+    """The place on the page: sections are in the order of these numbers."""
     title: str = ""
     """The title above the result, if that draws none itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
@@ -274,38 +270,14 @@ class CellAnalysis(Extensible):
         )
         return RecordTuple(read_passages(self.text.text, places=places, values=values))
 
-    def ablation_of(self, layer: int, unit: int) -> records.Ablation:
-        """Measure the contribution of a cell: the rise of the loss, also inside and outside each
-        detector's spans.
-
-        It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that
-        the figures of all cells can be compared. Raises DataError for a text too short.
-        """
-        check_length(len(self.text), 2, "ablating a cell")
-
-        def ablate() -> records.Ablation:
-            # The labels are those of the whole text: the part may begin inside a span.
-            targets, _ = choose_targets(self.text.text, get_detectors(None))
-            begin = min(self.half, len(self.text) - 2)
-            part = slice(begin, min(begin + CHARS_OF_PAGE, len(self.text)))
-
-            text = self.text.part(part.start, part.stop)
-            labellings = [target.labelling_of(part) for target in targets]
-            return ablate_text(
-                self.network(), text=text, labellings=labellings, layer=layer, unit=unit
-            )
-
-        key = self.cell_key(layer, unit) | {"detectors": detectors_key()}
-        return self.kept("ablation of", key, result=records.Ablation, compute=ablate)
-
     def page(self, layer: int, unit: int) -> records.CellPage:
-        """Return everything that is measured of a cell: passages, values, ablation, and the
+        """Return everything that is measured of a cell: passages, values, and the
         sections of rooms.
 
         What the text is too short for is None. Raises UsageError if there is no such cell.
 
         >>> page = study.page(0, 17)
-        >>> page.values.mean, page.ablation.change
+        >>> page.values.mean, page.inputs.earlier
         """
         *_, page = self.page_in_parts(layer, unit)
         return page
@@ -321,10 +293,6 @@ class CellAnalysis(Extensible):
             page = records.CellPage(
                 layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit)
             )
-        yield page
-
-        with _announced("ablating"):
-            page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
         yield page
 
         for section in sections():

@@ -193,25 +193,6 @@ class AblationEffect:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ablation(Displayable):
-    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at its
-    mean, which is `value`.
-
-    `change` is in nats per character over all `num_chars` predicted characters, `ci` its 95 %
-    interval.
-    """
-
-    layer: int
-    unit: int
-    value: float
-    change: float
-    ci: tuple[float, float]
-    num_chars: int
-    effects: tuple[AblationEffect, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
     """How often the `gate` (one letter) of each unit of a layer is saturated.
 
@@ -361,8 +342,6 @@ class CellPage(Displayable):
     passages: tuple[CellPassage, ...]
     """Those of `values.passages`."""
     values: CellValues
-    ablation: Ablation | None = None
-    """Clamped at its mean."""
     sections: Mapping[str, Any] = field(default_factory=dict)
     """The results of `cells.analysis.CellSection` by name, in the order of the page."""
 
@@ -380,7 +359,7 @@ class CellPage(Displayable):
             "passages": [asdict(passage) for passage in self.passages],
         }
         # What was not measured is null, so that every page has the same keys.
-        parts = {"values": self.values, **self.sections, "ablation": self.ablation}
+        parts = {"values": self.values, **self.sections}
         for name, part in parts.items():
             data[name] = None
             if part is not None:

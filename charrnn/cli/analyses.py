@@ -185,8 +185,6 @@ class Analysis(Generic[Own, Measured]):
     """Whether `--export FILE.npz` applies."""
     takes_runs: bool = False
     """Whether it takes several runs."""
-    reads_text: Callable[[Own], bool] = lambda own: True
-    """Whether it reads a text; if not, `Subject.text` is empty."""
 
     @property
     def applying(self) -> frozenset[str]:

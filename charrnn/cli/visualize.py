@@ -41,7 +41,6 @@ from charrnn.hooks import specifications
 from charrnn.hooks.manager import offered
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.progress import task
-from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import (
@@ -135,26 +134,6 @@ def _given_flags(options: VisualizeOptions) -> list[str]:
     return [one.flag for one in declared if one.name in options.extra]
 
 
-def _num_chars_read(analysis: Analysis[Any, Any], options: VisualizeOptions, own: object) -> int:
-    """Return how many characters of the text are read. Raises UsageError for a --text that is not
-    read."""
-    # Findings need many characters, a coloured text only those that a person looks at.
-    if analysis.reads_text(own):
-        if not analysis.colours_text:
-            return CHARS_SCORED
-        return options.chars or CHARS_SHOWN
-
-    # An analysis of the weights. Which of its own options make it one is part of the message.
-    if options.text is not None:
-        given = _given_flags(options)
-        others = [flag for flag in given if flag in analysis.applying - analysis.takes]
-        name = analysis.flag
-        if others and not analysis.takes_runs:
-            name = f"{name} with {' and '.join(others)}"
-        raise UsageError(f"--text does not apply to {name}: leave out one of them.")
-    return 0
-
-
 def _check_runs(analysis: Analysis[Any, Any], runs: Sequence[str]) -> None:
     """Raise UsageError for too few runs or too many."""
     others = runs[1:]
@@ -216,7 +195,10 @@ def _prepare(
     An analysis that reads more has the first CHARS_SCORED characters encoded, too.
     """
     # The page of a cell is measured on more text than is coloured, but for arrays, which have none.
-    num_chars = _num_chars_read(analysis, options=options, own=own)
+    # Findings need many characters, a coloured text only those that a person looks at.
+    num_chars = CHARS_SCORED
+    if analysis.colours_text:
+        num_chars = options.chars or CHARS_SHOWN
     num_read = num_chars
     if analysis.reads_more and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
@@ -226,15 +208,9 @@ def _prepare(
         run = options.runs[0]
     model = load_model(run, quiet=options.quiet)
 
-    # An analysis that reads no text gets an empty one.
-    read: str | bytes = ""
-    context: str | bytes = ""
-    num_available = 0
-    whole = EncodedText(np.zeros(0, np.uint8), first=0, text="", kind=model.vocab.kind)
-    if num_chars:
-        read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
-        warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
-        whole = model.encode(read, context=context)
+    read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
+    warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
+    whole = model.encode(read, context=context)
 
     # Only what this command measures is measured anew, and replaces what was saved.
     if options.recompute:

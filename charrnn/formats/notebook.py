@@ -15,7 +15,6 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells.findings import (
-    Ablation,
     CellFindings,
     CellPage,
     CellPassage,
@@ -43,7 +42,6 @@ from charrnn.views.heatmap import (
 )
 from charrnn.views.svg import FONTS, SvgDrawing, print_all, terminal_theme, to_svg
 from charrnn.views.tables import (
-    ablation_table,
     evaluation_view,
     losses_table,
     plain_table,
@@ -176,7 +174,6 @@ _TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
 }
 """What shows several records of a type of the core in one picture."""
 _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
-    Ablation: lambda one: [ablation_table(one.change, one.ci, one.effects)],
     CellFindings: _findings_pictures,
     CellPage: page_pictures,
     CellValues: values_pictures,

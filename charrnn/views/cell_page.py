@@ -16,19 +16,14 @@ from charrnn.cells import findings as records
 from charrnn.cells.analysis import sections
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
-from charrnn.views.tables import ablation_table
 from charrnn.views.theme import (
     ASCII_BLOCKS,
     BLOCKS,
     Scale,
-    all_visible,
     quoted_character,
     scale_of,
     shown_at_each,
 )
-
-PLACE_OF_ABLATION = 50
-"""The place of the ablation among the sections of a page: see `CellSection.place`."""
 
 ABOUT_PASSAGES = (
     "top and bottom: its highest and lowest values; tenth 10 to 1: one passage from each tenth of"
@@ -49,8 +44,6 @@ NUM_AFTER = 6
 """Characters that are listed after which the mean value is highest, and lowest."""
 MIN_AFTER = 20
 """Occurrences that a character needs for that."""
-NUM_ABLATED = 4
-"""Detectors inside and outside of whose spans the contribution is shown: those with the largest."""
 
 
 def page_pictures(page: records.CellPage) -> list[RenderableType]:
@@ -60,10 +53,8 @@ def page_pictures(page: records.CellPage) -> list[RenderableType]:
     pictures = passages_pictures(where, page.passages)
     pictures += [Text(), *values_pictures(page.values)]
 
-    # The ablation and the results of analyses, which know their places.
+    # The results of analyses, which know their places.
     by_place = []
-    if page.ablation is not None:
-        by_place.append((PLACE_OF_ABLATION, ablation_pictures(page.ablation)))
     for section in sections():
         result = page.sections.get(section.name)
         if result is None:
@@ -102,17 +93,10 @@ def passages_pictures(title: str, passages: Sequence[records.CellPassage]) -> li
     ]
 
 
-def summary_pictures(page: records.CellPage, detector: str | None = None) -> list[RenderableType]:
-    """Draw the contribution of a cell and the lines with which the results of sections summarize
-    it.
-
-    The contribution is also that inside the spans of `detector`, or else of the one where it is
-    largest.
-    """
+def summary_pictures(page: records.CellPage) -> list[RenderableType]:
+    """Draw the lines with which the results of sections summarize a cell."""
     # One line each: the summary stays on the screen above the page.
     grid = Table.grid(padding=(0, 2, 0, 0))
-    if page.ablation is not None:
-        grid.add_row("ablated", Text(contribution_text(page.ablation, detector)))
     for section in sections():
         result = page.sections.get(section.name)
         if section.summary is not None and result is not None:
@@ -121,42 +105,6 @@ def summary_pictures(page: records.CellPage, detector: str | None = None) -> lis
     if grid.row_count == 0:
         return []
     return [grid]
-
-
-def contribution_text(ablation: records.Ablation, detector: str | None = None) -> str:
-    """Say by how much the loss rises: in all, and inside and outside the spans of a detector, as
-    `summary_pictures`."""
-    whole = f"loss {ablation.change:+.4f} nats/character"
-    if not ablation.effects:
-        return whole
-
-    # Without the detector that is asked for, that of the largest contribution.
-    effect = max(ablation.effects, key=lambda one: one.change_inside)
-    for one in ablation.effects:
-        if one.detector == detector:
-            effect = one
-
-    # A count has no spans: it is 0 or more.
-    name = all_visible(effect.detector)
-    inside = f"inside {name}"
-    outside = "outside"
-    if effect.is_count:
-        inside = f"{name} over 0"
-        outside = "at 0"
-    return f"{whole}; {inside} {effect.change_inside:+.4f}, {outside} {effect.change_outside:+.4f}"
-
-
-def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
-    """Draw how much the loss rises while a cell is clamped, over all characters and at the
-    detectors with the most."""
-    # A loss that falls is as remarkable as one that rises.
-    effects = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))
-
-    title = f"Ablated: rise of the loss over {ablation.num_chars:,} characters"
-    return [
-        Text(title, style="bold"),
-        ablation_table(ablation.change, ablation.ci, effects[:NUM_ABLATED]),
-    ]
 
 
 @dataclass(frozen=True)

@@ -207,10 +207,6 @@ class CellScreen(FullScreen):
         explorer = self.app
         exploration = explorer.browser.exploration
         cell = exploration.cell
-        score = exploration.selected.score
-        detector = None
-        if score is not None:
-            detector = score.detector
 
         # What is known at once.
         self.put("caption", caption_of(exploration))
@@ -220,7 +216,7 @@ class CellScreen(FullScreen):
         # The rest follows from a thread; each part is drawn with those before it.
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
-                job.show(self._draw, summary_pictures(page, detector), page_pictures(page))
+                job.show(self._draw, summary_pictures(page), page_pictures(page))
                 job.pause()
 
         explorer.measure(PAGE, measure, self.say)
