@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.cells.ablation import mean_change
+from charrnn.analyses.ablation import mean_change
 from charrnn.statistics.intervals import NUM_SCORE_RESAMPLES, SCORE_BLOCK_LENGTH, draw_blocks
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 
+from charrnn.analyses.ablation import replacing
 from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
 from charrnn.analyses.sampled_states import characters_of, sample_states
-from charrnn.cells.ablation import replacing
 from charrnn.model.layer import TORCH
 from charrnn.text.vocab import EncodedText
 

@@ -17,9 +17,15 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
+from charrnn.analyses.ablation import (
+    AblationEffect,
+    ablation_table,
+    replacing,
+    score_with,
+    summarize,
+)
 from charrnn.api import Model
 from charrnn.cells import findings as records
-from charrnn.cells.ablation import replacing, score_with, summarize
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
@@ -42,7 +48,7 @@ from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.tables import ablation_table, skipped_lines
+from charrnn.views.tables import skipped_lines
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -206,14 +212,14 @@ def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> Clamp
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionAblation:
-    """The rise of the loss while a weighted sum of cell values is clamped at its mean, as in
-    `Ablation`."""
+    """The rise of the loss while a weighted sum of cell values is clamped at its mean: `change` is
+    in nats per character over all `num_chars` predicted characters, `ci` its 95 % interval."""
 
     cells: tuple[tuple[int, int], ...]
     change: float
     ci: tuple[float, float]
     num_chars: int
-    effects: tuple[records.AblationEffect, ...] = ()
+    effects: tuple[AblationEffect, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

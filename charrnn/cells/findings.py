@@ -175,24 +175,6 @@ class CellFindings(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AblationEffect:
-    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 %
-    intervals.
-
-    A character is inside if the detector labels the character before it (above zero for a count
-    detector): inside a span, the model predicts these characters, the end of the span among them.
-    """
-
-    detector: str
-    change_inside: float
-    ci_inside: tuple[float, float]
-    change_outside: float
-    ci_outside: tuple[float, float]
-    num_inside: int
-    is_count: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
     """How often the `gate` (one letter) of each unit of a layer is saturated.
 

@@ -13,7 +13,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.findings import AblationEffect, CellFindings, CellScore, Skipped
+from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
     Difference,
@@ -250,41 +250,6 @@ def unscored(skipped: Sequence[Skipped]) -> list[str]:
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     """Return one line per reason, with the detectors that were not scored for it."""
     return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
-
-
-def ablation_table(
-    change: float,
-    ci: tuple[float, float],
-    effects: Sequence[AblationEffect],
-    *,
-    own: str = "",
-) -> Table:
-    """Build the table of the rise of the loss over the whole text, then inside and outside each
-    detector's spans.
-
-    The detector `own` comes first, then that with the largest contribution inside.
-    """
-    numbers = ("clamped at its mean", "95 % interval")
-    table = plain_table("nats/character", *numbers, right=numbers)
-
-    def add(name: str, change: float, ends: tuple[float, float]) -> None:
-        table.add_row(name, f"{change:+.4f}", ends_text(*ends, "+.4f"))
-
-    def order(effect: AblationEffect) -> tuple[bool, float]:
-        # False sorts before True, large changes before small ones.
-        return effect.detector != own, -effect.change_inside
-
-    add("whole text", change, ci)
-    for effect in sorted(effects, key=order):
-        # A count has no spans: it is 0 or more.
-        inside = f"inside {effect.detector}"
-        outside = "  outside"
-        if effect.is_count:
-            inside = f"{effect.detector} over 0"
-            outside = "  at 0"
-        add(inside, effect.change_inside, effect.ci_inside)
-        add(outside, effect.change_outside, effect.ci_outside)
-    return table
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry], paths: Sequence[Path | None]) -> Table:

@@ -17,9 +17,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.analyses.ablation import recording
 from charrnn.analyses.evidence.outputs import Output
 from charrnn.analyses.matching import JointMoments
-from charrnn.cells.ablation import recording
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops

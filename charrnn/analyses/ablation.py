@@ -6,14 +6,15 @@ Shapes: N characters, B batch rows, L layers, H units per layer, k clamped units
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
-from charrnn.cells.findings import AblationEffect, Skipped
+from charrnn.cells.findings import Skipped
 from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
@@ -22,6 +23,25 @@ from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import Float64Array, draw_blocks, percentiles
 from charrnn.system.lazy import Tensor, inference_mode, torch
 from charrnn.text.vocab import EncodedText
+from charrnn.views.tables import ends_text, plain_table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationEffect:
+    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 %
+    intervals.
+
+    A character is inside if the detector labels the character before it (above zero for a count
+    detector): inside a span, the model predicts these characters, the end of the span among them.
+    """
+
+    detector: str
+    change_inside: float
+    ci_inside: tuple[float, float]
+    change_outside: float
+    ci_outside: tuple[float, float]
+    num_inside: int
+    is_count: bool = False
 
 
 def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) -> Ops[Tensor]:
@@ -80,7 +100,7 @@ def score_with(
 
 
 class LossRise(NamedTuple):
-    """The rise of the loss of a text: fields of `Ablation`."""
+    """The rise of the loss of a text."""
 
     change: float
     ci: tuple[float, float]
@@ -156,3 +176,38 @@ def mean_change(
     has_any = num_drawn > 0
     estimates = (draws @ totals)[has_any] / num_drawn[has_any]
     return float(totals.sum() / counts.sum()), percentiles(estimates)
+
+
+def ablation_table(
+    change: float,
+    ci: tuple[float, float],
+    effects: Sequence[AblationEffect],
+    *,
+    own: str = "",
+) -> Table:
+    """Build the table of the rise of the loss over the whole text, then inside and outside each
+    detector's spans.
+
+    The detector `own` comes first, then that with the largest contribution inside.
+    """
+    numbers = ("clamped at its mean", "95 % interval")
+    table = plain_table("nats/character", *numbers, right=numbers)
+
+    def add(name: str, change: float, ends: tuple[float, float]) -> None:
+        table.add_row(name, f"{change:+.4f}", ends_text(*ends, "+.4f"))
+
+    def order(effect: AblationEffect) -> tuple[bool, float]:
+        # False sorts before True, large changes before small ones.
+        return effect.detector != own, -effect.change_inside
+
+    add("whole text", change, ci)
+    for effect in sorted(effects, key=order):
+        # A count has no spans: it is 0 or more.
+        inside = f"inside {effect.detector}"
+        outside = "  outside"
+        if effect.is_count:
+            inside = f"{effect.detector} over 0"
+            outside = "  at 0"
+        add(inside, effect.change_inside, effect.ci_inside)
+        add(outside, effect.change_outside, effect.ci_outside)
+    return table
