@@ -296,6 +296,10 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
     from charrnn.runs.reader import choose_run
     from charrnn.runs.writer import lock_folder
 
+    # The first Ctrl-C waits until the new budget is recorded: `--resume` alone goes on with that.
+    if changes:
+        view.signals.defers = True
+
     # An error about a run in use should appear at once, too: the lock is tried, not kept.
     if view.is_first:
         with lock_folder(choose_run(run).path):

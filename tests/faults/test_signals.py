@@ -4,6 +4,7 @@ behind."""
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -56,6 +57,45 @@ def test_a_signal_saves_at_a_complete_step(
     code, child = fork_server.run(*restart(run))
     assert code == 0, child.err
     assert_same(run, uninterrupted.path)
+
+
+LONGER = 20
+ONCE, TWICE, KILL = [signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGKILL]
+AMID_RESUMING = [
+    ("charrnn.runs.reader:choose_run", ONCE, LONGER),
+    ("charrnn.training.run_text:read_text", ONCE, LONGER),
+    ("charrnn.runs.writer:RunWriter.write_description", ONCE, LONGER),
+    ("charrnn.training.trainer:Trainer.take_step", ONCE, LONGER),
+    ("charrnn.training.run_text:read_text", TWICE, SETTINGS["steps"]),
+    ("charrnn.training.run_text:read_text", KILL, SETTINGS["steps"]),
+    ("charrnn.training.trainer:Trainer.take_step", TWICE, LONGER),
+    ("charrnn.training.trainer:Trainer.take_step", KILL, LONGER),
+]
+"""A function in which a signal comes, and the budget with which the run goes on: what ends at once
+before the run is changed has no effect."""
+
+
+@pytest.fixture(scope="module")
+def longer(fork_server, uninterrupted):
+    """Return, by their steps, that run and one that was resumed with more, uninterrupted."""
+    run = fork_server.folder / "longer"
+    shutil.copytree(uninterrupted.path, run)
+    code, child = fork_server.run(*restart(run), "--steps", LONGER)
+    assert code == 0, child.err
+    return {SETTINGS["steps"]: uninterrupted.path, LONGER: run}
+
+
+@pytest.mark.parametrize(("place", "signals", "steps"), AMID_RESUMING)
+def test_a_new_budget_survives_an_interruption(
+    fork_server, uninterrupted, longer, tmp_path, place, signals, steps
+):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted.path, run)
+    line = (*restart(run), "--steps", LONGER)
+    code, child = fork_server.run(*line, prepare=HEAR, place=place, call=1, signals=signals)
+    assert code in (130, -signal.SIGKILL), child.err
+    assert fork_server.run(*restart(run))[0] == 0
+    assert_same(run, longer[steps])
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.thorough)])
