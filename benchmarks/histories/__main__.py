@@ -32,9 +32,6 @@ def main() -> int:
         os.fsync = lambda descriptor: None  # what a process wrote survives it, synced or not
         from playing import play
 
-        import charrnn.training.session
-
-        charrnn.training.session.SAMPLE_LENGTH = 24
         if chosen.only is not None:
             return int(play(chosen.only, chosen.steps, shorten=True) is not None)
         return play_all(chosen, play)

@@ -24,6 +24,7 @@ from world import (
     Packed,
     World,
     differences,
+    steps_of,
     whole_checkpoints,
 )
 
@@ -202,7 +203,9 @@ class Histories(RuleBasedStateMachine):
                 folder = self.world.root / "elsewhere"
             if more:
                 words += ["--steps", str(more + int(max(whole_checkpoints(made.path))[5:]))]
-        if codes == (0,) and more and "--resume" in words:
+        before = made.twin
+        is_longer = codes == (0,) and more > 0 and "--resume" in words
+        if is_longer:
             made.twin = self.world.root / "twins" / self.world.name()
             shutil.copytree(made.path, made.twin)
             twin = [made.twin if word == made.path else word for word in words]
@@ -215,6 +218,9 @@ class Histories(RuleBasedStateMachine):
             mishap=mishap,
             folder=folder,
         )
+        # A command that ended at once, before it changed the run, has had no effect.
+        if is_longer and steps_of(made.path) != steps_of(made.twin):
+            made.twin = None if made.is_damaged else before
         if codes == (0,):
             self.finish(made, ran)
 

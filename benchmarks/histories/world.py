@@ -373,6 +373,13 @@ def whole_checkpoints(path: Path) -> list[str]:
     return found
 
 
+def steps_of(path: Path) -> int | None:
+    """Return the budget of a run; None if its configuration is damaged."""
+    with contextlib.suppress(CheckpointError):
+        return RunReader(path).read_config().steps
+    return None
+
+
 def differences(path: Path, twin: Path, *, is_exact: bool) -> list[str]:
     """Return which files of a finished run differ from those of its twin; of one that is not exact,
     only weights and what training goes on with count."""
