@@ -15,7 +15,8 @@ NUM_COMMANDS = 12
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 50, 5))
 def test_whatever_happens_nothing_is_lost(first):
-    pytest.importorskip("starlette")
+    for package in ("starlette", "textual", "uvicorn"):
+        pytest.importorskip(package)
     from playing import play
 
     found = [play(seed, NUM_COMMANDS) for seed in range(first, first + 5)]

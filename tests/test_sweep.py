@@ -105,6 +105,17 @@ def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config, train
     assert report.runs == undisturbed.runs
 
 
+def test_a_run_whose_last_step_is_saved_and_not_named_continues(config, trainer):
+    report_of(config, {"cell": ["rnn"]}, seeds=1)
+    run = Path("sweep", "rnn_seed-0")
+    named = (run / "latest").read_text()
+    (run / "latest").write_text("step-00000002\n")
+    trainer.started.clear()
+    report = report_of(config, {"cell": ["rnn"]}, seeds=1)
+    assert (trainer.started, report.runs[0].status) == ([run.name], FINISHED)
+    assert (run / "latest").read_text() == named
+
+
 def test_a_run_that_fails_ends_no_other_and_is_tried_again(config, trainer):
     trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
@@ -210,6 +221,7 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path, monkeypatc
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
     monkeypatch.setattr("charrnn.sweeps.record.RunReader", lambda folder: reader)
+    (tmp_path / "latest").write_text("step-00000004\n")
     for state, status in (
         ({"best_nats": 1.5}, FINISHED),
         ({"best_nats": 1.5, "is_validation_due": True}, STOPPED),
@@ -217,7 +229,10 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path, monkeypatc
         ({}, FAILED),
     ):
         saved = SimpleNamespace(
-            step=4, state=state, description=SimpleNamespace(vocab=lambda: "abc")
+            name="step-00000004",
+            step=4,
+            state=state,
+            description=SimpleNamespace(vocab=lambda: "abc"),
         )
         reader.load_checkpoint = lambda name, with_training, saved=saved: saved
         found = run_state(tmp_path, plan, run)

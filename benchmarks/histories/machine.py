@@ -148,7 +148,9 @@ class Histories(RuleBasedStateMachine):
     )
     def train(self, text, pick, cell, depth, optimizer, extra, steps, surroundings, mishap):
         """Start a run, and its twin if anything may happen to it."""
-        self.restore(text)
+        is_shelved = self.states[text] == "shelved" and surroundings != "no shelf"
+        if not is_shelved:
+            self.restore(text)
         options = f"--optimizer {optimizer} --cell {cell} --depth {depth} --steps {steps}"
         options += f" --layers {1 + pick % 2} --keep {pick % 3} --save-every {1 + pick % 2}"
         settings = " ".join(f"--set {one}" for one in extra.split())
@@ -169,7 +171,7 @@ class Histories(RuleBasedStateMachine):
             mishap=mishap,
         )
         if first.code == 0:
-            made = Made(path, text, reading, start, twin)
+            made = Made(path, text, reading, start, twin, is_moved=is_shelved)
             self.runs.append(made)
             self.finish(made, ran)
 
@@ -184,7 +186,6 @@ class Histories(RuleBasedStateMachine):
     def resume(self, pick, more, is_elsewhere, surroundings, mishap):
         """Go on with a run, or start it again if nothing was saved."""
         made = picked(self.runs, pick)
-        state = self.states[made.text]
         words = ["train", "--resume", made.path]
         codes = (0,)
         folder = self.world.work
@@ -197,8 +198,12 @@ class Histories(RuleBasedStateMachine):
         elif not made.start:
             codes = (2,)
         else:
-            if state != "here":
+            latest = RunReader(made.path).load_checkpoint("latest", with_training=False)
+            details = {"surroundings": surroundings, "is_elsewhere": is_elsewhere}
+            if not self.has_text(made, latest, **details):
                 codes = (3,)
+            if self.states[made.text] == "shelved":
+                made.is_moved = True  # where it is found is recorded
             if is_elsewhere:
                 folder = self.world.root / "elsewhere"
             if more:
@@ -268,16 +273,39 @@ class Histories(RuleBasedStateMachine):
 
     def restore(self, text):
         """Put a text back."""
+        (self.world.root / "shelf" / text).unlink(missing_ok=True)
         (self.world.work / text).write_bytes(self.world.kept[text])
         self.states[text] = "here"
 
-    @rule(text=st.sampled_from([*TEXTS]), state=st.sampled_from(["here", "gone", "changed"]))
+    def has_text(self, made, checkpoint, *, surroundings="pipe", is_elsewhere=False):
+        """Return whether a command finds the text of a run: where a checkpoint says that it was, in
+        the present folder, or in one of CHARRNN_CORPORA."""
+        recorded = str(checkpoint.state.get("corpus_locations"))
+        match self.states[made.text]:
+            case "here":
+                return not is_elsewhere or str(self.world.work) in recorded
+            case "shelved":
+                return surroundings != "no shelf" or str(self.world.root / "shelf") in recorded
+        return False
+
+    def codes_with_text(self, made, surroundings="pipe"):
+        """Return how a command may end that needs the text of a run with a whole checkpoint."""
+        if self.has_text(made, RunReader(made.path).load_best(), surroundings=surroundings):
+            return (0,)
+        return (3,)
+
+    @rule(
+        text=st.sampled_from([*TEXTS]),
+        state=st.sampled_from(["here", "gone", "changed", "shelved"]),
+    )
     def change_text(self, text, state):
-        """Remove a text, change it, or put it back."""
+        """Remove a text, change it, put it into a folder of CHARRNN_CORPORA, or put it back."""
         path = self.world.work / text
         self.restore(text)
         if state == "gone":
             path.unlink()
+        elif state == "shelved":
+            path.rename(self.world.root / "shelf" / text)
         elif state == "changed":
             path.write_bytes(path.read_bytes()[:-40] + b"\nab\n")
         self.states[text] = state
@@ -408,8 +436,8 @@ class Histories(RuleBasedStateMachine):
             codes = (0, 4)[: 1 + made.is_damaged]
         elif name == "predict":
             words.append(PRIMES[made.text])
-        elif self.states[made.text] != "here" and codes == (0,):
-            codes = (3,)
+        elif codes == (0,):
+            codes = self.codes_with_text(made, surroundings)
         if is_json:
             words.append("--json")
         self.world.call(*words, codes=codes, surroundings=surroundings, mishap=mishap)

@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,6 +39,7 @@ UNEXPECTED = re.compile(r"unexpected [A-Z]\w+|Traceback|Warning:|\.py:\d")
 """What no message contains."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
+READ_ONLY = "read-only disk"
 SURROUNDINGS: dict[str, dict[str, str]] = {
     "pipe": {},
     "terminal": {"TERM": "xterm-256color"},
@@ -46,6 +48,8 @@ SURROUNDINGS: dict[str, dict[str, str]] = {
     "no home": {"HOME": "/proc/none", "CHARRNN_CACHE": "", "XDG_CACHE_HOME": ""},
     "no temporary folder": {"TMPDIR": "/proc/none"},
     "C locale": {"LC_ALL": "C", "LANG": "C"},
+    "no shelf": {"CHARRNN_CORPORA": ""},
+    READ_ONLY: {},
 }
 """Variables of each kind of surroundings."""
 ENDING = (signal.SIGINT, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -107,6 +111,10 @@ class Output(io.TextIOWrapper):
     def isatty(self) -> bool:
         return self.is_terminal
 
+    def so_far(self) -> str:
+        """Return what was written to it until now."""
+        return os.pread(self.kept, 1 << 20, 0).decode("utf-8", "replace")
+
     def text(self) -> str:
         """Close it, and return all that was written to it."""
         self.close()
@@ -115,11 +123,38 @@ class Output(io.TextIOWrapper):
             return file.read().decode("utf-8", "replace")
 
 
+class Input(io.TextIOWrapper):
+    """An empty standard input, which is a terminal or not."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__(io.BytesIO())
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was there before a command."""
+
+    stamps: dict[str, tuple[int, int, int]]
+    """Of each file its size, time and number."""
+    whole: dict[Path, list[str]]
+    """The whole checkpoints of each run."""
+    threads: set[threading.Thread]
+    processes: set[int]
+
+
 @dataclass
 class _Warden:
     """Notes each connection, and each change outside of the world."""
 
     allowed: tuple[str, ...]
+    """Beginnings of the paths that may be changed."""
+    may_connect: bool = False
+    read_only: str | None = None
+    """The folder in which every change fails, as on a disk that is mounted for reading."""
     found: list[str] = field(default_factory=list)
 
 
@@ -131,7 +166,9 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         return
     warden = _wardens[-1]
     if event.startswith("socket."):
-        warden.found.append(f"{event} {arguments[1:]}")
+        # A pair of sockets is how an event loop wakes itself.
+        if not warden.may_connect and arguments[1:2] != (socket.AF_UNIX,):
+            warden.found.append(f"{event} {arguments[1:]}")
     elif event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING):
         path = arguments[0]
         if isinstance(path, int):  # an open file
@@ -139,6 +176,8 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         name = os.path.abspath(os.fsdecode(path))
         if not name.startswith(warden.allowed) and "__pycache__" not in name:
             warden.found.append(f"{event} {name}")
+        if warden.read_only is not None and name.startswith(warden.read_only):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
 
 
 sys.addaudithook(_watch)
@@ -152,7 +191,7 @@ class World:
         self.root = Path(tempfile.mkdtemp(prefix="history-")).resolve()
         self.before = Path.cwd()
         self.work = self.root / "work"
-        for name in ("work", "elsewhere", "twins", "temporary", "home"):
+        for name in ("work", "elsewhere", "shelf", "twins", "temporary", "home"):
             (self.root / name).mkdir()
         write_texts(self.work)
         small = {**SMALL_RUN, "hidden_size": 6, "threads": 1, "evaluate_every": 2}
@@ -186,69 +225,97 @@ class World:
         surroundings: str = "pipe",
         mishap: Mishap = Mishap(),
         folder: Path | None = None,
+        beside: Callable[[Output, threading.Event], None] | None = None,
         **environment: str,
     ) -> Ran | None:
         """Run a command, and check all that must hold whatever it was; None if it was killed.
 
-        `codes` are the right exit codes, and `writes` the files and folders it may change.
+        `codes` are the right exit codes, and `writes` the files and folders it may change. `beside`
+        runs in a thread meanwhile; it gets the command's standard output, and the event of its end.
         """
         arguments = [str(word) for word in words]
-        line = f"charrnn {' '.join(arguments)}  [{surroundings}, {mishap}]"
-        self.lines.append(line.replace(str(self.root), "ROOT"))
-        stamps = self._stamps()
-        whole = {made.path: whole_checkpoints(made.path) for made in self.runs}
-        threads = {*threading.enumerate()}
-        warden = _Warden((str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]))
-        if surroundings in ("no temporary folder", "no home"):
-            warden.allowed += ("/tmp", "/var/tmp", "/proc")
+        seen = self.look(f"charrnn {' '.join(arguments)}  [{surroundings}, {mishap}]")
+        warden = self._warden(arguments[0], surroundings)
         os.chdir(folder or self.work)
         variables = {**SURROUNDINGS[surroundings], **environment}
         with self._surrounded(variables, is_terminal=surroundings in TERMINALS) as streams:
             _wardens.append(warden)
             try:
-                code = self._run(arguments, mishap)
+                with beside_it(beside, streams[0]):
+                    code = self._run(arguments, mishap)
             finally:
                 _wardens.pop()
         ran = Ran(-9 if code is None else code, *(stream.text() for stream in streams))
-        problems = [f"is not allowed: {one}" for one in warden.found]
 
         # The exit code, and the message.
+        problems = [f"is not allowed: {one}" for one in warden.found]
         if code is not None:
-            right = {*codes} | {128 + number for number in mishap.signals}
-            if mishap.kind.startswith("disk"):
+            right = right_codes(codes, mishap)
+            if surroundings == READ_ONLY and writes:
                 right |= {1, 2, 3, 4}
             if code not in right:
                 problems.append(f"ended with {code}, not one of {sorted(right)}")
-            problems += wrong_messages(ran, is_json="--json" in arguments)
+            problems += wrong_messages(ran, arguments)
 
-        # What was changed: nothing by a command that is refused. One that is killed leaves files.
-        temporary = self.root / "temporary"
-        allowed = [self.root / "home"]
+        # What was changed: nothing by a command that is refused.
+        allowed = []
         if code in (None, 0) or mishap.kind != "none":
-            allowed += [path.absolute() for path in writes]
-        for path in self._stamps().items() ^ stamps.items():
+            allowed = [path.absolute() for path in writes]
+        problems += self.problems_since(seen, allowed, is_killed=code is None)
+        self.report(problems, ran)
+        return None if code is None else ran
+
+    def look(self, line: str) -> Seen:
+        """Note what is about to be done, and return what is there before."""
+        self.lines.append(line.replace(str(self.root), "ROOT"))
+        whole = {made.path: whole_checkpoints(made.path) for made in self.runs}
+        return Seen(self._stamps(), whole, {*threading.enumerate()}, children())
+
+    def problems_since(self, seen: Seen, allowed: Sequence[Path], *, is_killed: bool) -> list[str]:
+        """Return what is wrong with the world since it was looked at; `allowed` may have changed.
+
+        A command that is killed leaves temporary files.
+        """
+        # Files: what is not ours is as it was.
+        problems = []
+        temporary = self.root / "temporary"
+        ours = (*allowed, self.root / "home")
+        for path in self._stamps().items() ^ seen.stamps.items():
             name = self.root / path[0]
-            is_ours = any(name.is_relative_to(one) for one in allowed)
-            is_left = code is None and (name.parent == temporary or ".tmp-" in name.name)
+            is_ours = any(name.is_relative_to(one) for one in ours)
+            is_left = is_killed and (name.parent == temporary or ".tmp-" in name.name)
             if not (is_ours or is_left or name.name == "lock"):
                 problems.append(f"changed or left {path[0]}")
 
         # What was saved stays saved.
-        for made, old in whole.items():
+        for made, old in seen.whole.items():
             new = whole_checkpoints(made)
             if max(old, default="") > max(new, default=""):
                 problems.append(f"lost {made.name}: had {old}, has {new}")
-        left = [one for one in threading.enumerate() if one not in threads and not one.daemon]
+
+        # Nothing goes on.
+        left = [one for one in threading.enumerate() if one not in seen.threads and not one.daemon]
         problems += [f"left the thread {one.name}" for one in left if "Thread" not in one.name]
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-            problems.append("left a process")
-        if problems:
-            shown = "\n".join(dict.fromkeys(problems[:12]))
-            self.fail(f"{shown}\n{code} {ran.out[-500:]}\n{ran.err[-900:]}")
+        problems += [f"left the process {number}" for number in children() - seen.processes]
         shutil.rmtree(temporary)
         temporary.mkdir()
-        return None if code is None else ran
+        return problems
+
+    def report(self, problems: Sequence[str], ran: Ran) -> None:
+        """Raise Violation if there are problems."""
+        if problems:
+            shown = "\n".join(dict.fromkeys(problems[:12]))
+            self.fail(f"{shown}\n{ran.code} {ran.out[-500:]}\n{ran.err[-900:]}")
+
+    def _warden(self, command: str, surroundings: str) -> _Warden:
+        warden = _Warden(
+            (str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]), may_connect=command == "serve"
+        )
+        if surroundings in ("no temporary folder", "no home"):
+            warden.allowed += ("/tmp", "/var/tmp", "/proc")
+        if surroundings == READ_ONLY:
+            warden.read_only = str(self.work)
+        return warden
 
     @contextlib.contextmanager
     def _surrounded(
@@ -258,13 +325,17 @@ class World:
         encoding = "ascii" if variables.get("LC_ALL") == "C" else "utf-8"
         streams = tuple(Output(is_terminal=is_terminal, encoding=encoding) for _ in range(2))
         with pytest.MonkeyPatch.context() as here:
-            settled = {"HOME": self.root / "home", "TMPDIR": self.root / "temporary"}
+            settled = {
+                "HOME": self.root / "home",
+                "TMPDIR": self.root / "temporary",
+                "CHARRNN_CORPORA": self.root / "shelf",
+            }
             for name, value in {**settled, **variables}.items():
                 here.setenv(name, str(value))
                 if not value:
                     here.delenv(name)
             here.setattr(tempfile, "tempdir", None)
-            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+            here.setattr(sys, "stdin", Input(is_terminal=is_terminal))
             here.setattr(sys, "stdout", streams[0])
             here.setattr(sys, "stderr", streams[1])
             yield streams
@@ -338,14 +409,48 @@ def _die(number: int, frame: object) -> None:
     raise Killed
 
 
-def wrong_messages(ran: Ran, *, is_json: bool) -> list[str]:
+@contextlib.contextmanager
+def beside_it(
+    work: Callable[[Output, threading.Event], None] | None, output: Output
+) -> Iterator[None]:
+    """Run something in a thread, if there is something, during a block, whose end it is told."""
+    if work is None:
+        yield
+        return
+    is_over = threading.Event()
+    thread = threading.Thread(target=work, args=(output, is_over), daemon=True)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+
+
+def children(process: int | str = "self") -> set[int]:
+    """Return the numbers of the processes that one has started; none where nobody tells."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        found |= {int(number) for number in path.read_text().split()}
+    return found
+
+
+def right_codes(codes: Iterable[int], mishap: Mishap) -> set[int]:
+    """Return how a command may end to which something happens, and which else ends with `codes`."""
+    right = {*codes} | {128 + number for number in mishap.signals}
+    if mishap.kind.startswith("disk"):
+        right |= {1, 2, 3, 4}
+    return right
+
+
+def wrong_messages(ran: Ran, arguments: Sequence[str]) -> list[str]:
     """Return what is wrong with what a command printed."""
+    is_json = "--json" in arguments
+    is_failed_sweep = arguments[0] == "sweep" and ran.code == 1  # it lists the runs that failed
     problems = []
     err = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", ran.err).replace("\r", "\n")
     if UNEXPECTED.search(err):
         problems.append("has an unexpected message")
     num_errors = len(re.findall(r"(?m)^error: ", err))
-    if num_errors != (1 <= ran.code <= 6):
+    if num_errors != (1 <= ran.code <= 6) and not is_failed_sweep:
         problems.append(f"has {num_errors} errors")
     if len(re.findall(r"(?m)^       \S", err.partition("error: ")[2])) > 2:
         problems.append("has more than three lines of an error")

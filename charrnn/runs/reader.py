@@ -2,8 +2,9 @@
 loaded.
 
 The newest checkpoint is the latest one, and its state names the best one. The files `latest` and
-`best` repeat both for people and other programs; no command reads them. Where runs are searched in
-`CHECKPOINTS`, those directly in the current folder, where `--out` saves them, are included.
+`best` repeat both for people and other programs; of charrnn, only a sweep looks whether they are
+written. Where runs are searched in `CHECKPOINTS`, those directly in the current folder, where
+`--out` saves them, are included.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A commit writes to the disk, in this order:
 1. the files of the checkpoint, into a temporary folder, the manifest last;
 2. the name: the folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts. One that
    is there already is set aside before, and put back if a kill comes between the two;
-3. `latest` and `best`, which only people and other programs read;
+3. `best` and `latest`, for people and other programs;
 4. the removal of checkpoints that are no longer kept.
 
 Each waits until the one before is on disk (fsync). Wherever that is interrupted, the newest
@@ -210,8 +210,6 @@ class RunWriter(RunReader):
 
         There is no `best` while that checkpoint does not exist.
         """
-        files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
-
         best = best_checkpoint(state)
         pointer = self.path / "best"
         if best is not None and (self.path / best).is_dir():
@@ -219,6 +217,9 @@ class RunWriter(RunReader):
         else:
             with files.convert_os_errors("remove", pointer):
                 pointer.unlink(missing_ok=True)
+
+        # Last: where it names the newest checkpoint, both are written.
+        files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
 
     def save_checkpoint(self, step: int, payloads: Mapping[str, bytes]) -> Path:
         """Save a checkpoint and return its folder; the pointers stay as they are. `payloads` are

@@ -78,12 +78,16 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
             return run
         loaded = reader.load_checkpoint("latest", with_training=False)
         config = reader.read_config()
+        latest = files.read_capped(reader.path / "latest", max_bytes=files.MAX_TEXT_BYTES)
     except CheckpointError:
         return replace(run, status=STOPPED)  # Resuming repairs it, or says what is wrong.
 
-    # How far it came. It may have taken its last step, and not yet validated it.
+    # How far it came. It may have taken its last step, and not yet validated it, or saved that and
+    # not yet written the files that name it.
     run = replace(run, num_parameters=num_parameters(config, len(loaded.description.vocab())))
-    if loaded.step < (config.steps or 0) or loaded.state.get("is_validation_due") is True:
+    is_named = latest == f"{loaded.name}\n".encode("ascii")
+    is_due = loaded.state.get("is_validation_due") is True
+    if loaded.step < (config.steps or 0) or is_due or not is_named:
         return replace(run, status=STOPPED)
 
     # How well it did: by its best step, which every command loads.
