@@ -33,7 +33,7 @@ from world import (
 )
 
 from charrnn.errors import CharRNNError
-from charrnn.runs.reader import RunReader
+from charrnn.sweeps.plan import STOPPED
 from charrnn.sweeps.sweep import _Runner
 from charrnn.training import loop
 from charrnn.tui.full_screen import FullScreenApp
@@ -55,18 +55,17 @@ signals = st.one_of(
 """A full-screen command is not killed here, where its event loop would go on."""
 
 
-def train_here(runner: Any, run: Any) -> Any:
+def train_here(runner: Any, run: Any, threads: int) -> Any:
     """Train a run of a sweep in this process, in place of one of its own, which takes seconds."""
     if runner.is_stopped:
         return run
     folder = runner.folder / run.name
     options = {"should_stop": lambda: runner.is_stopped}
     try:
-        if folder.is_dir() and RunReader(folder).checkpoints():
+        if run.status == STOPPED:
             events = loop.resume(folder, **options)
         else:
-            config = runner.plan.config_of(run.values, run.seed)
-            events = loop.train(config, out=folder, **options)
+            events = loop.train(runner.plan.config_of(run), out=folder, **options)
         for _ in events:
             pass
     except CharRNNError as error:
