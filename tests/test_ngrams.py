@@ -13,7 +13,7 @@ from charrnn.model.network import CharRNN, load_network
 from charrnn.model.noise import Noise
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.training.optim import MAX_ROW_CHARS, NGRAM_DECAY, NGRAM_RATE, TableSGD, _limit_rows
+from charrnn.training.optim import MAX_ROW_CHARS, NGRAM_DECAY, NGRAM_RATE, TableSGD
 
 V, ROWS = 30, 53
 WITHOUT = Config(
@@ -94,13 +94,29 @@ def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_th
     )
 
 
-def test_a_row_that_many_characters_choose_changes_as_if_few_did():
+@pytest.mark.parametrize(
+    ("documents", "num_epochs", "factor", "most"),
+    [
+        ("none", 6, 1, 48),
+        ("lines", 60, 1, MAX_ROW_CHARS),
+        ("none", 3, 2, MAX_ROW_CHARS / 2),
+        ("lines", 0.1, 4, MAX_ROW_CHARS / 4),
+    ],
+)
+def test_a_text_that_is_seldom_read_has_a_higher_rate_and_its_rows_a_limit(
+    documents, num_epochs, factor, most
+):
     """Each of many short documents begins with the same rows, which would diverge."""
-    rows = torch.tensor([[1] * (3 * MAX_ROW_CHARS) + [2, 2]])
+    config = config_of(
+        documents=documents, steps=60, batch_size=4, bptt_length=8, learning_rate=0.02
+    )
+    rows = torch.tensor([[1] * 48 + [2, 2]])
     ones = torch.ones(rows.shape[1], V)
-    gradient = torch.sparse_coo_tensor(rows, ones, (ROWS, V), check_invariants=False)
-    limited = _limit_rows(gradient)
-    assert limited.to_dense()[:4, 0].tolist() == pytest.approx([0, MAX_ROW_CHARS, 2, 0])
+    table = torch.nn.Parameter(torch.zeros(ROWS, V))
+    table.grad = torch.sparse_coo_tensor(rows, ones, (ROWS, V), check_invariants=False)
+    TableSGD(table, config, round(60 * 32 / num_epochs)).step(0.02, 1)
+    step = NGRAM_RATE * factor * 32
+    assert table[:4, 0].tolist() == pytest.approx([0, -step * most, -step * 2, 0])
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])

@@ -35,7 +35,13 @@ SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 """What that factor is divided by, one after the other, while the gradient overflows."""
 
 NGRAM_RATE = 0.1
-"""Peak learning rate of the table of n-grams for every character (benchmarks/LOG.md)."""
+"""Peak learning rate of the table of n-grams for every character of a text that is read
+`NGRAM_EPOCHS` times or more (benchmarks/LOG.md)."""
+NGRAM_EPOCHS = 6.0
+"""A text that is read fewer times gives the table a rate that is higher by as much: it is seldom
+read often enough to be learned by heart."""
+MOST_NGRAM_RATES = 4.0
+"""Multiple of `NGRAM_RATE` that it has at most."""
 NGRAM_DECAY = 4.0
 """Weight decay of that table while the whole text is read once, as a multiple of the rate: the loss
 of the text has NGRAM_DECAY / 2 times the sum of the table's squares more, a normal prior of
@@ -43,8 +49,9 @@ variance 1/4 (Chen & Rosenfeld 2000)."""
 MAX_NGRAM_CHARS = 4096
 """A step of more characters changes the table as one of so many: frequent rows would diverge."""
 MAX_ROW_CHARS = 16
-"""A row that more characters of documents choose in a step changes as if so many did: each document
-chooses the rows of its first characters, which diverged (benchmarks/LOG.md)."""
+"""A row that more characters choose in a step changes as if so many did, at `NGRAM_RATE`; at a
+multiple of it, as if that many times fewer did. Each document chooses the rows of its first
+characters, and code those of four spaces, which diverged (benchmarks/LOG.md)."""
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
@@ -230,21 +237,23 @@ class TableSGD:
     step choose.
 
     T <- (1 - s r d) T - s r g, with the sparse gradient g of the mean loss over n characters and r,
-    the rate as a share of its peak. s is NGRAM_RATE * n: every character changes its rows, as if
-    they were read one by one. d is NGRAM_DECAY / N for a text of N characters, so that what was
-    read once or twice counts little, however often the text is read. An optimizer that divides by
-    the size of the gradients would learn rare rows by heart (benchmarks/LOG.md). For M networks,
-    whose losses are added, g is the mean of their gradients: the prior stays.
+    the rate as a share of its peak. s is the rate of a character times n: every character changes
+    its rows, as if they were read one by one. d is NGRAM_DECAY / N for a text of N characters, so
+    that what was read once or twice counts little, however often the text is read. An optimizer
+    that divides by the size of the gradients would learn rare rows by heart (benchmarks/LOG.md).
+    For M networks, whose losses are added, g is the mean of their gradients: the prior stays.
     """
 
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
-        num_chars = min(MAX_NGRAM_CHARS, resolved(config.batch_size) * resolved(config.bptt_length))
-        self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
+        num_chars = resolved(config.batch_size) * resolved(config.bptt_length)
+        num_epochs = (config.steps or 1) * num_chars / text_length
+        self._factor = min(MOST_NGRAM_RATES, max(1.0, NGRAM_EPOCHS / num_epochs))
+        self._scale = NGRAM_RATE * min(MAX_NGRAM_CHARS, num_chars) / float(config.learning_rate)
         self._decay = NGRAM_DECAY / text_length
         self._num_networks = config.num_networks
-        self._has_documents = config.end_id is not None
+        self._limits_rows = config.end_id is not None or self._factor > 1
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
@@ -253,16 +262,19 @@ class TableSGD:
         for table in self.state:
             rate = learning_rate * self._scale
             gradient = _gradient(table)
-            if self._has_documents and gradient.is_sparse:
-                gradient = _limit_rows(gradient)
+            # How many characters chose a row of a dense one is not known, so that its rate is low.
+            if gradient.is_sparse:
+                rate *= self._factor
+                if self._limits_rows:
+                    gradient = _limit_rows(gradient, MAX_ROW_CHARS / self._factor)
             table.mul_(1 - rate * self._decay).add_(gradient, alpha=-rate / self._num_networks)
 
 
-def _limit_rows(gradient: Tensor) -> Tensor:
+def _limit_rows(gradient: Tensor, num_chars: float) -> Tensor:
     """Return a sparse gradient, with an entry for each character, in which the entries of a row are
-    worth `MAX_ROW_CHARS` at most."""
+    worth `num_chars` at most."""
     rows = gradient._indices()[0]
-    shares = (MAX_ROW_CHARS / torch.bincount(rows)[rows]).clamp(max=1)
+    shares = (num_chars / torch.bincount(rows)[rows]).clamp(max=1)
     values = gradient._values() * shares[:, None]
     return torch.sparse_coo_tensor(
         gradient._indices(), values, gradient.shape, check_invariants=False
