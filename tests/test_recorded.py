@@ -101,6 +101,20 @@ def test_where_a_text_can_be_had_is_said():
         replace(recorded, model_file="a.zip").read(instead="give --text FILE")
 
 
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("shakespeare", "run charrnn corpora fetch shakespeare"),
+        ("gone.txt", "put gone.txt into this folder"),
+    ],
+)
+def test_where_the_text_of_a_model_file_can_be_had_is_said(source, remedy):
+    recorded = replace(record("novel.txt"), config=Config(corpus=(source,)), locations=(None,))
+    with pytest.raises(DataError) as caught:
+        replace(recorded, model_file="a.zip").read()
+    assert caught.value.message == f"a.zip contains no text: {remedy}."
+
+
 def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
     recorded = record("-", "novel.txt")

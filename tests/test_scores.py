@@ -264,6 +264,15 @@ def test_the_probe_on_all_cells_has_a_ridge():
     assert probes_of(cells, target, first=0).weights[:, 3] == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_first_cell_that_adds_nothing_is_not_chosen():
+    sums = ProbeSums()
+    cells = np.array([[1, 1, 2], [-1, 1, 2], [1, -1, 2], [-1, -1, 2]], np.float32)
+    sums.add(cells, cells[:, 1:2])
+    assert sums.direction(1, first=0).cells == [1]
+    assert sums.line(1, 0) == (1, 0)
+    assert sums.line(2, 0) == (0, 0)
+
+
 def test_a_cell_that_stands_still_gets_no_weight():
     """What moves in it is the last digit of float32: scaled up to the others it would outweigh
     them."""

@@ -10,7 +10,7 @@ from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError, TextChangedError
+from charrnn.errors import DataError, TextChangedError, TooLargeError
 from charrnn.text import id_builder
 from charrnn.text import text_files as files
 from charrnn.text.id_builder import IdBuilder
@@ -123,6 +123,16 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text, lengths, block):
     if missing := sorted(set(text) - {*"ab"}):
         with pytest.raises(DataError, match=re.escape(f"neither {missing[0]!r}")):
             next(builder.encode(exact))
+
+
+@pytest.mark.parametrize(
+    ("memory", "part"), [(160_000_000, "10M"), (16_000_000, "1M"), (15_999_984, "999999")]
+)
+def test_of_a_text_that_is_too_large_half_of_what_fits_is_proposed(monkeypatch, memory, part):
+    monkeypatch.setattr(files, "memory_bytes", lambda: memory)
+    files.check_memory("a.txt", memory // 8)
+    with pytest.raises(TooLargeError, match=rf"head -c {part} FILE > part\.txt$"):
+        files.check_memory("a.txt", memory // 8 + 1)
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path):

@@ -56,6 +56,11 @@ def feed(vocab, text, stops):
     return released, logprobs
 
 
+def test_an_end_is_awaited_only_among_documents():
+    assert TextStream(CHARS, []).has_ended is None
+    assert TextStream(CHARS, [], end_id=3).has_ended is False
+
+
 @given(TEXTS, STOPS, st.sampled_from([CHARS, BYTES]))
 @settings(max_examples=100, deadline=None, derandomize=True)
 @example("aab", ["ab"], CHARS)
