@@ -38,7 +38,7 @@ from charrnn.sweeps.sweep import _Runner
 from charrnn.training import loop
 from charrnn.tui.full_screen import FullScreenApp
 
-SWEEP = "sweep prose.txt --recipe small.yaml --cell rnn,gru --seeds 2 --steps 2"
+SWEEP = "sweep prose.txt --recipe small.yaml --cell rnn,gru --seeds 1 --steps 2"
 LONG = "train prose.txt --recipe small.yaml --cell gru --steps 300 --save-every 5"
 """A training that takes long enough to be killed."""
 SECONDS = 900
