@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -35,6 +36,8 @@ PROPERTIES = {
 """What is measured on each text."""
 ROWS = 2**16
 """Rows of the table of n-grams."""
+NUM_ROWS, LENGTH = 32, 64
+"""Batch rows of a step, and their characters."""
 MOST = 64
 """Cells that are kept at most; more are drawn there."""
 
@@ -65,6 +68,7 @@ class Case:
             command += ["--hidden-size", str(self.units), "--seed", str(self.seed)]
             command += ["--steps", str(steps), "--save-every", str(every), "--keep", "100"]
             command += ["--set", "threads=1", "--out", str(folder), "--quiet"]
+            command += ["--set", f"batch_size={NUM_ROWS}", "--set", f"bptt_length={LENGTH}"]
             # Without a number, a short training has none in either case.
             command += ["--set", f"ngram_rows={ROWS if self.has_table else 0}"]
         print(" ".join(command), flush=True)
@@ -72,26 +76,28 @@ class Case:
         return folder
 
 
-def measure(model: Model, detector: str) -> dict[str, object]:
-    """Return the best cell, its score, and the curve of what k cells carry."""
+def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return for each detector the best cell, its score, and the curve of what k cells carry."""
     held_out = model.held_out()
     study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
-    (found,) = get_detectors([detector])
-    (target,), _ = choose_targets(study.text.text, [found])
-    (measured,) = study.measure([target])
-    score = measured.score
-    claim = Claim(study, target, measured, (score.layer, score.unit), found)
-    kept = claim.sufficiency()
-    return {
-        "layer": score.layer,
-        "unit": score.unit,
-        "strength": score.strength,
-        "is_significant": score.is_significant,
-        "num_followers": len(kept.followers),
-        "effect": kept.effect,
-        "curve": kept.curve,
-        "num_carrying": kept.num_carrying,
-    }
+    found = get_detectors(detectors)
+    targets, _ = choose_targets(study.text.text, found)
+    rows = {}
+    for detector, target, measured in zip(found, targets, study.measure(targets), strict=True):
+        score = measured.score
+        claim = Claim(study, target, measured, (score.layer, score.unit), detector)
+        kept = claim.sufficiency()
+        rows[target.name] = {
+            "layer": score.layer,
+            "unit": score.unit,
+            "strength": score.strength,
+            "is_significant": score.is_significant,
+            "num_followers": len(kept.followers),
+            "effect": kept.effect,
+            "curve": kept.curve,
+            "num_carrying": kept.num_carrying,
+        }
+    return rows
 
 
 def chart(rows: list[dict[str, object]]) -> str:
@@ -133,8 +139,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256, 512])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--tables", nargs="+", type=int, default=[0, 1], help="0: without, 1: with")
-    parser.add_argument("--steps", type=int, default=3200)
-    parser.add_argument("--every", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--every", type=int, default=400)
     parser.add_argument("--chart", type=Path)
     given = parser.parse_args()
 
@@ -151,11 +157,17 @@ def main() -> None:
         case = Case(text, cell, units, seed, bool(table))
         folder = case.train(given.runs, novel=given.novel, steps=given.steps, every=given.every)
         for model in load_steps(folder):
+            # The checkpoint of the lowest loss may lie between the others.
+            missing = []
             for detector in PROPERTIES[text]:
-                if model.step == 0 or (case.name, model.step, detector) in done:
-                    continue
+                if model.step % given.every == 0 < model.step:
+                    if (case.name, model.step, detector) not in done:
+                        missing.append(detector)
+            if not missing:
+                continue
+            for detector, found in measure(model, missing).items():
                 row = {**asdict(case), "name": case.name, "step": model.step, "detector": detector}
-                row |= measure(model, detector)
+                row |= found
                 with given.file.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 print(case.name, model.step, detector, row["num_carrying"], flush=True)
