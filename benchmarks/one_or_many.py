@@ -160,10 +160,9 @@ def main() -> None:
             # The checkpoint of the lowest loss may lie between the others.
             missing = []
             for detector in PROPERTIES[text]:
-                if model.step % given.every == 0 < model.step:
-                    if (case.name, model.step, detector) not in done:
-                        missing.append(detector)
-            if not missing:
+                if (case.name, model.step, detector) not in done:
+                    missing.append(detector)
+            if model.step == 0 or model.step % given.every or not missing:
                 continue
             for detector, found in measure(model, missing).items():
                 row = {**asdict(case), "name": case.name, "step": model.step, "detector": detector}

@@ -2,6 +2,7 @@
 torch, and what is known of weights that were written by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from charrnn.analyses.evidence import card as card_module
 from charrnn.analyses.evidence import evidence
 from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
 from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
+from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.detectors.prose import label_quotes
@@ -210,6 +212,34 @@ def test_the_page_and_the_atlas_show_a_card_that_was_measured(quoting):
     card = study.evidence(0, QUOTING_UNIT, "quote")
     assert study.page(0, QUOTING_UNIT).evidence == card
     assert study.atlas().of(0, QUOTING_UNIT).evidence == card
+
+
+def rolled(model):
+    """A model whose units are those of another one, each a place further."""
+    tensors = dict(model.tensors)
+    for name, tensor in tensors.items():
+        if name.startswith("layers"):
+            tensors[name] = np.roll(tensor, 1, axis=0)
+    for name in ("layers.0.weight_hh_l0", "output.weight"):
+        tensors[name] = np.roll(tensors[name], 1, axis=1)
+    return Model(model.config, model.vocab, tensors, name="rolled")
+
+
+def test_a_card_says_which_of_several_runs_have_the_cell(quoting):
+    text = quoting_text(12_000, seed=1)
+    study, same = quoting.study(text), rolled(quoting).study(text)
+    untrained = replace(study, network=quoting.untrained_baseline, cache=FindingsCache())
+    others = {"rolled": same, "untrained": untrained}
+    card = study.evidence(0, QUOTING_UNIT, "quote", others=others)
+    assert [one.match.is_shared for one in card.others] == [True, False]
+    assert card.lines()["shared"] == f"by 1 of 2 other runs: rolled 0:{QUOTING_UNIT + 1} (r +1.000)"
+
+
+def test_other_runs_are_named_after_the_first(command, quoting):
+    run = str(quoting.path)
+    ran = command("visualize", run, run, "--evidence", f"0:{QUOTING_UNIT}", "--json")
+    (other,) = json.loads(ran.out)["others"]
+    assert other["match"]["other_unit"] == QUOTING_UNIT
 
 
 def test_a_card_is_json_with_its_assumptions(quoting):

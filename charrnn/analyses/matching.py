@@ -10,7 +10,7 @@ Shapes: n characters of a window, C and D cells of two runs, H units of a layer,
 
 import contextlib
 import statistics
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations
 from string import ascii_uppercase
@@ -246,15 +246,43 @@ def match_cells(
         raise UsageError(
             f"Matching cells takes at least two runs, not {len(models)}: name another run."
         )
+    studies = studies_of(models, text, context=context, cached=cached)
+
+    # The best cell of each model for each detector, as in the table of `--find`.
+    by_run = []
+    for study in studies.values():
+        scores = study.findings(detectors).scores
+        by_run.append({score.detector: score for score in scores})
+
+    # The matches say which of these cells is the same one.
+    pairs = match_pairs(studies)
+    properties = []
+    for name in dict.fromkeys(chain.from_iterable(by_run)):
+        properties.append(_property(name, [scores.get(name) for scores in by_run], pairs))
+    return MatchReport(
+        names=tuple(studies),
+        num_chars=len(next(iter(studies.values())).text),
+        num_rotations=NUM_ROTATIONS,
+        pairs=pairs,
+        properties=tuple(sorted(properties, key=_order)),
+    )
+
+
+def studies_of(
+    models: Sequence[Model], text: str | bytes, *, context: str | bytes = "", cached: bool = False
+) -> dict[str, CellAnalysis]:
+    """Return the studies of several models over one text, by distinct names.
+
+    Raises DataError for a text that one of the models cannot read.
+    """
     # Each model reads the text. What it does not know has the vector of the unknown symbol, so
     # that its cells would say nothing about the text.
-    names = distinct_names(models)
-    studies = []
-    for model in models:
+    studies = {}
+    for name, model in zip(distinct_names(models), models, strict=True):
         study = model.study(
             _in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached
         )
-        studies.append(study)
+        studies[name] = study
         num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
         if num_unknown > MAX_UNKNOWN * len(study.text):
             raise DataError(
@@ -262,34 +290,7 @@ def match_cells(
                 f" {counted(len(study.text), 'character')}; at most {MAX_UNKNOWN:.0%} may be"
                 f" unknown. Give a {named('text')} that all models can read."
             )
-
-    # Cells are matched character by character: a byte is not a character.
-    for study, name in zip(studies, names, strict=True):
-        if len(study.text) != len(studies[0].text):
-            raise DataError(
-                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as"
-                f" {len(study.text):,}, because one of them reads bytes.\nCompare runs of one"
-                f" alphabet, or give a {named('text')} of ASCII."
-            )
-
-    # The best cell of each model for each detector, as in the table of `--find`.
-    by_run = []
-    for study in studies:
-        scores = study.findings(detectors).scores
-        by_run.append({score.detector: score for score in scores})
-
-    # The matches say which of these cells is the same one.
-    pairs = _match_pairs(studies, names)
-    properties = []
-    for name in dict.fromkeys(chain.from_iterable(by_run)):
-        properties.append(_property(name, [scores.get(name) for scores in by_run], pairs))
-    return MatchReport(
-        names=tuple(names),
-        num_chars=len(studies[0].text),
-        num_rotations=NUM_ROTATIONS,
-        pairs=pairs,
-        properties=tuple(sorted(properties, key=_order)),
-    )
+    return studies
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
@@ -394,8 +395,22 @@ def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
     return np.asarray(orthogonal * np.sign(np.diag(triangular)))
 
 
-def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
-    """Look up every pair, and measure those that are missing in one pass over the text."""
+def match_pairs(named_studies: Mapping[str, CellAnalysis]) -> tuple[PairMatch, ...]:
+    """Look up every pair of studies, and measure those that are missing in one pass over the text.
+
+    Raises DataError for texts that are not equally long.
+    """
+    # Cells are matched character by character: a byte is not a character.
+    names = list(named_studies)
+    studies = list(named_studies.values())
+    for study, name in zip(studies, names, strict=True):
+        if len(study.text) != len(studies[0].text):
+            raise DataError(
+                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as"
+                f" {len(study.text):,}, because one of them reads bytes.\nCompare runs of one"
+                f" alphabet, or give a {named('text')} of ASCII."
+            )
+
     # The pairs that an earlier call has matched.
     pairs = list(combinations(range(len(studies)), 2))
     found = {}
@@ -618,16 +633,20 @@ class SameOptions:
     )
 
 
-def _measure(subject: Subject[SameOptions]) -> MatchReport:
+def load_others(subject: Subject[Any]) -> list[Model]:
+    """Load the runs beside the first, which follow the same options."""
     options = subject.options
-    # The first run is loaded already. The others follow the same options.
     others = load_models(options.runs[1:], quiet=options.quiet)
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
         if options.recompute:
             other.findings.measures_anew = True
+    return others
+
+
+def _measure(subject: Subject[SameOptions]) -> MatchReport:
     return match_cells(
-        [subject.model, *others],
+        [subject.model, *load_others(subject)],
         subject.content,
         context=subject.context,
         detectors=subject.detectors,
@@ -647,7 +666,7 @@ ANALYSES = (
         show=_show,
         takes=DETECTOR_OPTIONS,
         example="--same RUN RUN",
-        takes_runs=True,
+        least_runs=2,
     ),
 )
 """`visualize --same`."""

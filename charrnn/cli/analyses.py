@@ -57,7 +57,8 @@ class VisualizeOptions(ExtensibleOptions):
     # options of their own (`Analysis.options`).
     runs: Sequence[str] = argument(
         "RUN",
-        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same takes several runs.",
+        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same and --evidence take"
+        " several runs.",
         default=(),
         shown_default=NEWEST_RUN,
     )
@@ -183,8 +184,8 @@ class Analysis(Generic[Own, Measured]):
     """Whether it also measures a longer text, as the analyses that show no characters do."""
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
-    takes_runs: bool = False
-    """Whether it takes several runs."""
+    least_runs: int | None = None
+    """How many runs it takes, at least; None if it takes one, which may be left out."""
 
     @property
     def applying(self) -> frozenset[str]:

@@ -137,11 +137,12 @@ def _given_flags(options: VisualizeOptions) -> list[str]:
 def _check_runs(analysis: Analysis[Any, Any], runs: Sequence[str]) -> None:
     """Raise UsageError for too few runs or too many."""
     others = runs[1:]
-    if analysis.takes_runs and not others:
+    least = analysis.least_runs
+    if least is not None and 1 + len(others) < least:
         raise UsageError(
             f"{analysis.flag} takes two or more runs: charrnn visualize {analysis.flag} RUN RUN"
         )
-    if others and not analysis.takes_runs:
+    if others and least is None:
         raise UsageError(
             f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their"
             " cells."

@@ -8,13 +8,14 @@ and what is assumed, in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charrnn.analyses.evidence.card import Claim
-from charrnn.analyses.evidence.results import Birth, EvidenceCard
+from charrnn.analyses.evidence.results import Birth, EvidenceCard, OtherRun
+from charrnn.analyses.matching import load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import CellScore
 from charrnn.cells.targets import choose_targets
@@ -39,14 +40,18 @@ def evidence(
     layer: int | None = None,
     unit: int | None = None,
     detector: str | Detector | None = None,
+    *,
+    others: Mapping[str, CellAnalysis] | None = None,
 ) -> EvidenceCard:
     """Measure what there is for the claim that a cell tracks the property of a detector.
 
     By default the best cell of the detector, or of the one that the best cell exceeds the untrained
-    baseline most for. Raises UsageError for an unknown detector or cell, DataError for a text
-    without enough labels.
+    baseline most for. `others` are studies of other runs over the same text, by name: the card says
+    which of them have the cell. Raises UsageError for an unknown detector or cell, DataError for a
+    text without enough labels.
 
     >>> study.evidence(0, 273, "quote").interchange.accuracy
+    >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
     """
     chosen = None if detector is None else [detector]
     scores = analysis.findings(chosen).scores
@@ -76,7 +81,11 @@ def evidence(
 
     key = analysis.target_key(target) | analysis.cell_key(*cell)
     card = analysis.kept("evidence", key | {"output": found.output}, EvidenceCard, measure)
-    card = replace(card, born=_birth(analysis, card.tracks, target.labels))
+    card = replace(
+        card,
+        born=_birth(analysis, card.tracks, target.labels),
+        others=tuple(_matches(analysis, cell, others or {})),
+    )
     # Where the page of the cell finds it, which knows no detector.
     analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
     return card
@@ -115,6 +124,16 @@ def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birt
             break
         born = step
     return Birth(steps=tuple(steps), values=tuple(values), step=born)
+
+
+def _matches(
+    analysis: CellAnalysis, cell: tuple[int, int], others: Mapping[str, CellAnalysis]
+) -> Iterator[OtherRun]:
+    """Look for the cell in each of the other runs."""
+    layer, unit = cell
+    for name, other in others.items():
+        (pair,) = match_pairs({"the run": analysis, name: other})
+        yield OtherRun(name=name, match=pair.matches[layer * analysis.num_units + unit])
 
 
 def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
@@ -161,7 +180,14 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
     if typed != BEST:
         cell = parse_cell("--evidence", typed, subject.model)
     detector = subject.detectors[0] if chosen else None
-    return evidence(subject.study, *cell, detector)
+
+    # Of one run, the text may have what the model does not know; cells cannot be matched over it.
+    others = load_others(subject)
+    if not others:
+        return evidence(subject.study, *cell, detector)
+    models = [subject.model, *others]
+    studies = studies_of(models, subject.content, context=subject.context, cached=True)
+    return evidence(studies.pop(next(iter(studies))), *cell, detector, others=studies)
 
 
 def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
@@ -180,6 +206,7 @@ ANALYSES = (
         show=_show,
         takes=DETECTOR_OPTIONS,
         example="--evidence 0:17",
+        least_runs=1,
     ),
 )
 """`visualize --evidence`."""

@@ -8,7 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.analyses.matching import CellMatch
 from charrnn.cells.findings import CellScore
+from charrnn.errors import counted
 from charrnn.system.display import Displayable
 from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible, block, shown_character
@@ -85,6 +87,14 @@ class Birth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OtherRun:
+    """The cell of another run that correlates best with the cell."""
+
+    name: str
+    match: CellMatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
 
@@ -132,6 +142,8 @@ class EvidenceCard(Displayable):
     fooled: Mistakes
     born: Birth | None = None
     """None for a model without checkpoints."""
+    others: tuple[OtherRun, ...] = ()
+    """One for each other run that was given."""
 
     @property
     def assumptions(self) -> str:
@@ -165,6 +177,8 @@ class EvidenceCard(Displayable):
             )
         if self.born is not None:
             found["born"] = self._born()
+        if self.others:
+            found["shared"] = self._shared()
         wrong = self.fooled
         found["fooled"] = (
             f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
@@ -229,6 +243,18 @@ class EvidenceCard(Displayable):
         if self.born.step is None:
             return f"not above chance to the end; {steps}"
         return f"above chance from step {self.born.step:,} on; {steps}"
+
+    def _shared(self) -> str:
+        cells = []
+        for run in self.others:
+            match = run.match
+            if match.is_shared:
+                cell = f"{match.other_layer}:{match.other_unit}"
+                cells.append(f"{all_visible(run.name)} {cell} (r {match.correlation:+.3f})")
+        line = f"by {len(cells)} of {counted(len(self.others), 'other run')}"
+        if cells:
+            line += f": {', '.join(cells)}"
+        return line
 
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
