@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.analyses.automata import learning
+from charrnn.analyses.automata import Automaton, learning
 from charrnn.analyses.automata.drawing import State, StateGraph
 from charrnn.errors import CharRNNError
 from charrnn.model.recurrent_state import RecurrentState
@@ -106,6 +106,25 @@ def test_the_automaton_of_a_run_is_what_it_predicts(chain_run):
 def test_what_has_no_automaton_is_refused(chain_run, text, states, message):
     with pytest.raises(CharRNNError, match=message):
         charrnn.load(chain_run).automaton(text, states)
+
+
+@pytest.mark.parametrize(("num_states", "is_warned"), [(1, True), (2, False)])
+def test_one_state_is_a_caution(num_states, is_warned):
+    compared = learning.Comparison(2, 2, 0, None)
+    states = (State("", {"a": 0}),) * num_states
+    shown = "".join(
+        map(
+            str,
+            Automaton(
+                states=states,
+                end=None,
+                all_strings=compared,
+                drawn_strings=compared,
+                share_followed=1.0,
+            ).view(),
+        )
+    )
+    assert ("no two strings apart" in shown) is is_warned
 
 
 def test_a_state_after_which_a_string_may_end_has_two_circles():

@@ -12,15 +12,15 @@ from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_te
 from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
+from charrnn.analyses.evidence import born_at, evidence
 from charrnn.analyses.evidence import card as card_module
-from charrnn.analyses.evidence import evidence
 from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
 from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.detectors.prose import label_quotes
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
 from charrnn.text.vocab import EncodedText
 
 CELL = (0, 2)
@@ -79,6 +79,10 @@ class Naive:
             memory[units] = means[units]
             return memory
 
+        return self.changed(begin, change, length, skipped)
+
+    def changed(self, begin, change, length, skipped):
+        """Losses and odds after each measured character while the memories are changed."""
         state, losses, odds = self.states[begin], [], []
         for position in range(begin, begin + length):
             state, odd, loss = self.step(position, state, change)
@@ -86,12 +90,12 @@ class Naive:
             odds.append(odd)
         return losses[skipped:], odds[skipped:]
 
-    def exchanged(self, position, other, lag):
+    def exchanged(self, position, other, lag, unit=CELL[1]):
         """The odds at a position if the memory was that of another one `lag` characters before."""
 
         def change(memory):
             memory = memory.clone()
-            memory[CELL[1]] = self.memories[other - lag][CELL[1]]
+            memory[unit] = self.memories[other - lag][unit]
             return memory
 
         state, odds, _ = self.step(position - lag, self.states[position - lag], change)
@@ -107,6 +111,7 @@ def measured():
         patch.setattr(card_module, "NUM_PAIRS", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
+        other = make_network("lstm", num_layers=1, scale=0.1)
         study = CellAnalysis(
             text=text,
             num_layers=1,
@@ -114,12 +119,14 @@ def measured():
             network=lambda: network,
             untrained_baseline=lambda: make_network("lstm", num_layers=1),
             cache=FindingsCache(),
+            steps=lambda: [(10, network), (20, other), (30, network), (40, network)],
         )
-        return evidence(study, *CELL, "quote"), Naive(network, text), label_quotes(text.text)
+        card = evidence(study, *CELL, "quote")
+        return card, Naive(network, text), label_quotes(text.text), Naive(other, text)
 
 
 def test_the_rise_of_the_loss_is_that_of_a_loop(measured):
-    card, naive, labels = measured
+    card, naive, labels, _ = measured
     half = len(labels) // 2
     means = torch.stack(naive.memories[:half]).mean(0)
     rises, sides = [], []
@@ -134,8 +141,49 @@ def test_the_rise_of_the_loss_is_that_of_a_loop(measured):
     assert card.necessary.outside == pytest.approx(rises[~sides].mean(), abs=1e-7)
 
 
+def rise_inside(card, naive, labels, change):
+    """The rise of the loss inside, over the windows of a card, while the memories are changed."""
+    rises = []
+    for begin in card.necessary.windows:
+        changed, _ = naive.changed(begin, change, 256, 64)
+        free, _ = naive.changed(begin, lambda memory: memory, 256, 64)
+        inside = labels[begin + 64 : begin + 256]
+        rises += (np.array(changed) - free)[inside].tolist()
+    return np.mean(rises)
+
+
+def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
+    card, naive, labels, _ = measured
+    memories = torch.stack(naive.memories[: len(labels) // 2])
+    means, deviations = memories.mean(0), memories.std(0, correction=0)
+    generator = np.random.default_rng(0)
+    others = generator.permutation(np.delete(np.arange(H), CELL[1]))[:4]
+
+    of_cells = []
+    for unit in others.tolist():
+        keep = torch.arange(H) != unit
+        held = rise_inside(card, naive, labels, lambda memory, k=keep: memory.where(k, means))
+        of_cells.append(held)
+    assert card.necessary.cells == pytest.approx(of_cells, abs=1e-6)
+
+    of_directions = []
+    correlations = np.corrcoef(memories.T)
+    for drawn in generator.normal(size=(4, H)):
+        # Stretched so that what is taken away along it varies by 1.
+        direction = drawn / np.linalg.norm(drawn)
+        direction = torch.tensor(direction / (direction @ correlations @ direction) ** 0.25)
+
+        def change(memory, direction=direction):
+            along = ((memory - means) / deviations) @ direction
+            return memory - along * direction * deviations
+
+        of_directions.append(rise_inside(card, naive, labels, change))
+    # Their correlations are sums of products in single precision.
+    assert card.necessary.directions == pytest.approx(of_directions, abs=1e-6)
+
+
 def test_the_kept_share_is_that_of_a_loop(measured):
-    card, naive, labels = measured
+    card, naive, labels, _ = measured
     means = torch.stack(naive.memories[: len(labels) // 2]).mean(0)
     sides = sides_of(labels)
     followers = [unit for _, unit in card.sufficient.followers]
@@ -161,7 +209,7 @@ def test_the_kept_share_is_that_of_a_loop(measured):
 
 
 def test_the_exchanges_are_those_of_a_loop(measured):
-    card, naive, _ = measured
+    card, naive, *_ = measured
     found = card.interchange
     moved = []
     for inside, outside in found.pairs:
@@ -176,8 +224,52 @@ def test_the_exchanges_are_those_of_a_loop(measured):
     assert found.accuracy == pytest.approx(np.mean(moved))
 
 
+def test_the_chance_of_exchanges_is_that_of_a_loop(measured):
+    card, naive, *_ = measured
+    found = card.interchange
+    pairs = np.array(found.pairs)
+    places, partners = pairs.T.ravel(), pairs.T[::-1].ravel()
+    # A position of equal label: that of the pair before, on the same side.
+    equal = np.roll(pairs, 1, axis=0).T.ravel()
+    drawn = np.random.default_rng(0).integers(H - 1, size=len(places))
+    drawn += drawn >= CELL[1]
+    of_others, of_equal = [], []
+    for place, partner, same, unit in zip(places, partners, equal, drawn, strict=True):
+        before, other = (card.output_sign * naive.odds[one] for one in (place, partner))
+        side = 1 if place in pairs[:, 0] else -1
+        if side * before > side * other:
+            for moved, taken, changed in ((of_others, partner, unit), (of_equal, same, CELL[1])):
+                after = card.output_sign * naive.exchanged(place, taken, found.lag, changed)
+                moved.append(side * after < side * (before + other) / 2)
+    assert found.other_cells == pytest.approx(np.mean(of_others))
+    assert found.equal_labels == pytest.approx(np.mean(of_equal))
+
+
+def test_the_birth_is_that_of_scores_by_a_loop(measured):
+    card, naive, labels, other = measured
+    half = len(labels) // 2
+    scores = []
+    for one in (naive, other, naive, naive):
+        values = card.tracks.polarity * np.array(one.values)[half:]
+        inside, outside = values[labels[half:]], values[~labels[half:]]
+        above = inside[:, None] > outside
+        scores.append((above + 0.5 * (inside[:, None] == outside)).mean())
+    # The state is warmed up on 512 characters.
+    assert card.born.values == pytest.approx(scores, abs=1e-4)
+    assert card.born.steps == (10, 20, 30, 40)
+
+
+@pytest.mark.parametrize(
+    ("values", "born"),
+    [([0.7, 0.55, 0.7, 0.8], 30), ([0.7] * 4, 10), ([0.3] * 4, None), ([0.7, 0.6], None)],
+)
+def test_a_cell_is_born_where_it_exceeds_chance_for_good(measured, values, born):
+    score = replace(measured[0].tracks, null_level=0.6)
+    assert born_at(score, [10, 20, 30, 40][: len(values)], values) == born
+
+
 def test_the_mistakes_are_those_of_a_threshold(measured):
-    card, naive, labels = measured
+    card, naive, labels, _ = measured
     values, half = np.array(naive.values), len(labels) // 2
     shown = np.isin(naive.ids, [CHARACTERS.index(one) for one in card.output_after])
     first = np.arange(len(labels)) < half
@@ -223,6 +315,21 @@ def rolled(model):
     for name in ("layers.0.weight_hh_l0", "output.weight"):
         tensors[name] = np.roll(tensors[name], 1, axis=1)
     return Model(model.config, model.vocab, tensors, name="rolled")
+
+
+def test_short_documents_are_refused_before_cells_are_scored():
+    network = make_network("lstm", num_layers=1, documents="lines")
+    ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
+    study = CellAnalysis(
+        text=EncodedText(ids, 0, "x" * len(ids), "char"),
+        num_layers=1,
+        num_units=H,
+        network=lambda: network,
+        untrained_baseline=pytest.fail,
+        cache=FindingsCache(),
+    )
+    with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
+        evidence(study)
 
 
 def test_a_card_says_which_of_several_runs_have_the_cell(quoting):

@@ -59,6 +59,8 @@ class Automaton(Displayable):
     def view(self) -> Sequence[RenderableType]:
         """Return the graph, which is a table in a terminal, and how faithful it is."""
         lines = [f"It follows the text at {self.share_followed:.1%} of its characters."]
+        if len(self.states) == 1:
+            lines.append("It tells no two strings apart, like an untrained network.")
         kinds = {"All strings of up to": self.all_strings, "Drawn strings of": self.drawn_strings}
         for kind, found in kinds.items():
             line = (

@@ -8,12 +8,12 @@ and what is assumed, in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.analyses.evidence.card import Claim
+from charrnn.analyses.evidence.card import Claim, check_room
 from charrnn.analyses.evidence.results import Birth, EvidenceCard, OtherRun
 from charrnn.analyses.matching import load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
@@ -53,6 +53,8 @@ def evidence(
     >>> study.evidence(0, 273, "quote").interchange.accuracy
     >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
     """
+    # Refused before all cells are scored.
+    check_room(analysis)
     chosen = None if detector is None else [detector]
     scores = analysis.findings(chosen).scores
     if not scores:
@@ -110,7 +112,13 @@ def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birt
     if not steps:
         return None
 
-    # For good: from the last checkpoint that is not above chance on.
+    return Birth(
+        steps=tuple(steps), values=tuple(values), step=born_at(score, steps=steps, values=values)
+    )
+
+
+def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> int | None:
+    """Return the step from which on all values exceed the chance of a score."""
 
     def strength(value: float) -> float:
         if score.auc is None:
@@ -123,7 +131,7 @@ def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birt
         if strength(value) <= level:
             break
         born = step
-    return Birth(steps=tuple(steps), values=tuple(values), step=born)
+    return born
 
 
 def _matches(

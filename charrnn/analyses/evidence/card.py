@@ -42,9 +42,9 @@ from charrnn.analyses.sampled_states import characters_of
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
-from charrnn.cells.targets import Target
+from charrnn.cells.targets import MIN_TEXT, Target
 from charrnn.detectors.detector import Detector
-from charrnn.errors import DataError, named
+from charrnn.errors import DataError, check_length, named
 from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.lazy import Tensor, torch
 
@@ -85,6 +85,20 @@ CHARS_BEFORE = 34
 """Characters that are shown before and at a place."""
 CHARS_AFTER = 8
 """Characters that are shown after it."""
+
+
+def check_room(analysis: CellAnalysis) -> None:
+    """Raise DataError for a text, or documents of its scoring half, too short for a card."""
+    text = analysis.text
+    check_length(len(text), MIN_TEXT, "evidence")
+    ids = text.ids[text.first + analysis.half :]
+    ends = np.flatnonzero(ids == analysis.network().end_id)
+    longest = np.diff([-1, *ends, len(ids)]).max()
+    if longest < MIN_WINDOW + 2:
+        raise DataError(
+            f"The documents of this text are too short for evidence: give a {named('text')}"
+            f" with {MIN_WINDOW + 1} characters in a row."
+        )
 
 
 @dataclass(frozen=True)
@@ -242,16 +256,10 @@ class Claim:
 
     @cached_property
     def window(self) -> int:
-        """T: less than WINDOW in a short text, or one of short documents. Raises DataError if even
-        these have no room."""
+        """T: less than WINDOW in a short text, or one of short documents."""
         window = min(WINDOW, self.target.half // 4)
         while not self.goes_on(window)[self.target.half :].any():
             window //= 2
-            if window < MIN_WINDOW:
-                raise DataError(
-                    f"The documents of this text are too short for evidence: give a {named('text')}"
-                    f" with {MIN_WINDOW} characters in a row."
-                )
         return window
 
     @cached_property
