@@ -82,131 +82,159 @@ def rho(values: Any, counts: Any) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def recompute(path: Path) -> dict[str, tuple[float, float]]:
-    """Return each figure of a card, as recorded and as recomputed."""
-    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    arrays = np.load(path.with_suffix(".npz"), allow_pickle=False)
-    lstm = Lstm(arrays)
-    first = int(arrays["first"])
-    ids = arrays["ids"].astype(np.int64)
-    labels = arrays["labels"]
-    num_chars = len(labels)
-    half = num_chars // 2
-    unit = card["unit"]
-    text_ids = ids[first:]
-    written = arrays["characters"]
-    chosen = np.isin(written, card["output"])
-    after = np.flatnonzero(np.isin(written, card["output_after"]))
-    sign = card["output_sign"]
+Figures = dict[str, tuple[float, float]]
+"""Each figure of a card, as recorded and as recomputed."""
 
-    # The sides of the labels: a count has a low and a high fifth.
-    sides = np.where(labels, 1, -1)
-    if labels.dtype != bool:
-        low, high = np.percentile(labels, (20, 80))
-        high = max(high, np.nextafter(low, np.inf))
-        sides = (labels >= high).astype(int) - (labels <= low)
 
-    def odds_of(logits: Any) -> Any:
-        return sign * (log_sum(logits[..., chosen]) - log_sum(logits[..., ~chosen]))
+class Card:
+    """A recorded card and one reading of its text, which keeps every state.
 
-    # One reading, which keeps every state; the context is read before it.
-    size = lstm.w_hh.shape[1]
-    h = np.zeros((num_chars + 1, size))
-    c = np.zeros((num_chars + 1, size))
-    for id in ids[:first]:
-        h[0], c[0] = lstm.step(id, h[0], c[0])
-    for position in range(num_chars):
-        h[position + 1], c[position + 1] = lstm.step(text_ids[position], h[position], c[position])
-    values = np.tanh(c[1:, unit])
-    found = {}
+    Shapes: N characters, H units, S segments, R rows.
+    """
 
-    tracks = card["tracks"]
-    scoring = slice(half, None)
-    if labels.dtype == bool:
-        reached = auc(tracks["polarity"] * values[scoring], labels[scoring])
-        found["tracks"] = (tracks["auc"], reached)
-    else:
-        found["tracks"] = (tracks["spearman"], rho(values[scoring], labels[scoring]))
+    def __init__(self, path: Path) -> None:
+        """Read the text from its beginning; the context is read before it."""
+        self.record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        arrays = np.load(path.with_suffix(".npz"), allow_pickle=False)
+        self.lstm = Lstm(arrays)
+        self.unit = self.record["unit"]
+        self.labels = arrays["labels"]
+        self.half = len(self.labels) // 2
+        first = int(arrays["first"])
+        context, self.ids = np.split(arrays["ids"].astype(np.int64), [first])
+        written = arrays["characters"]
+        self.chosen = np.isin(written, self.record["output"])
+        self.after = np.flatnonzero(np.isin(written, self.record["output_after"]))
 
-    # Segments of the choosing half that charrnn reads: 16 of 2,048 characters.
-    begins = np.linspace(0, half - 2048, min(16, half // 2048)).astype(int)
-    places = (begins[:, None] + np.arange(2048)).ravel()
-    means = c[places + 1].mean(axis=0)
+        # The sides of the labels: a count has a low and a high fifth.
+        self.sides = np.where(self.labels, 1, -1)
+        if self.labels.dtype != bool:
+            low, high = np.percentile(self.labels, (20, 80))
+            high = max(high, np.nextafter(low, np.inf))
+            self.sides = (self.labels >= high).astype(int) - (self.labels <= low)
 
-    def held(windows: Any, units: list[int]) -> tuple[Any, Any, Any]:
+        self.h = np.zeros((len(self.ids) + 1, self.lstm.w_hh.shape[1]))
+        self.c = np.zeros_like(self.h)
+        for id in context:
+            self.h[0], self.c[0] = self.lstm.step(id, self.h[0], self.c[0])
+        for position, id in enumerate(self.ids):
+            state = self.lstm.step(id, self.h[position], self.c[position])
+            self.h[position + 1], self.c[position + 1] = state
+
+        # Segments of the choosing half that charrnn reads: 16 of 2,048 characters.
+        begins = np.linspace(0, self.half - 2048, min(16, self.half // 2048)).astype(int)
+        places = (begins[:, None] + np.arange(2048)).ravel()
+        self.means = self.c[places + 1].mean(axis=0)
+
+    def odds(self, logits: Any) -> Any:
+        """Compute the output from logits (..., V)."""
+        odds = log_sum(logits[..., self.chosen]) - log_sum(logits[..., ~self.chosen])
+        return self.record["output_sign"] * odds
+
+    def held(self, windows: Any, units: list[int]) -> tuple[Any, Any, Any]:
+        """Return losses, outputs and positions (T, S) of segments while units are held."""
+
         def change(memory: Any) -> Any:
             memory = memory.copy()
-            memory[:, units] = means[units]
+            memory[:, units] = self.means[units]
             return memory
 
         windows = np.array(windows)
-        state = (h[windows], c[windows])
+        state = (self.h[windows], self.c[windows])
         losses = []
         odds = []
         for offset in range(WINDOW):
-            state = lstm.step(text_ids[windows + offset], *state, change)
-            logits = lstm.logits(state[0])
-            following = ids[first + windows + offset + 1]
+            state = self.lstm.step(self.ids[windows + offset], *state, change)
+            logits = self.lstm.logits(state[0])
+            following = self.ids[windows + offset + 1]
             losses.append(log_sum(logits) - logits[np.arange(len(windows)), following])
-            odds.append(odds_of(logits))
+            odds.append(self.odds(logits))
         positions = windows + np.arange(RUNNING_IN, WINDOW)[:, None]
         return np.array(losses)[RUNNING_IN:], np.array(odds)[RUNNING_IN:], positions
 
-    needed = card["necessary"]
-    free, _, positions = held(needed["windows"], [])
-    without, _, _ = held(needed["windows"], [unit])
-    for name, side in (("inside", 1), ("outside", -1)):
-        rise = (without - free)[sides[positions] == side].mean()
-        found[f"necessary {name}"] = (needed[name], float(rise))
+    def tracks(self) -> Figures:
+        """Score the cell on the scoring half."""
+        tracks = self.record["tracks"]
+        values = np.tanh(self.c[1 + self.half :, self.unit])
+        labels = self.labels[self.half :]
+        if labels.dtype == bool:
+            return {"tracks": (tracks["auc"], auc(tracks["polarity"] * values, labels))}
+        return {"tracks": (tracks["spearman"], rho(values, labels))}
 
-    def effect(units: list[int]) -> float:
-        _, odds, positions = held(kept["windows"], units)
+    def necessary(self) -> Figures:
+        """Hold the cell."""
+        needed = self.record["necessary"]
+        free, _, positions = self.held(needed["windows"], [])
+        without, _, _ = self.held(needed["windows"], [self.unit])
+        found = {}
+        for name, side in (("inside", 1), ("outside", -1)):
+            rise = (without - free)[self.sides[positions] == side].mean()
+            found[f"necessary {name}"] = (needed[name], float(rise))
+        return found
+
+    def effect(self, units: list[int]) -> float:
+        """Compute how much higher the output is inside than outside while units are held."""
+        _, odds, positions = self.held(self.record["sufficient"]["windows"], units)
         total = 0.0
         weight = 0
-        for id in after:
-            here = text_ids[positions] == id
-            inside = odds[here & (sides[positions] > 0)]
-            outside = odds[here & (sides[positions] < 0)]
+        for id in self.after:
+            here = self.ids[positions] == id
+            inside = odds[here & (self.sides[positions] > 0)]
+            outside = odds[here & (self.sides[positions] < 0)]
             both = min(len(inside), len(outside))
             if both:
                 total += both * (inside.mean() - outside.mean())
                 weight += both
         return total / max(1, weight)
 
-    kept = card["sufficient"]
-    followers = [one for _, one in kept["followers"]]
-    whole = effect([])
-    found["effect"] = (kept["effect"], whole)
-    for num_kept, share in kept["curve"]:
-        expected = effect(followers[num_kept:]) / whole if whole > 0 else 0.0
-        found[f"kept {num_kept}"] = (share, expected)
+    def sufficient(self) -> Figures:
+        """Hold all followers but the first ones."""
+        kept = self.record["sufficient"]
+        followers = [one for _, one in kept["followers"]]
+        whole = self.effect([])
+        found = {"effect": (kept["effect"], whole)}
+        for num_kept, share in kept["curve"]:
+            expected = self.effect(followers[num_kept:]) / whole if whole > 0 else 0.0
+            found[f"kept {num_kept}"] = (share, expected)
+        return found
 
-    # Both directions of every pair at once.
-    moved = card["interchange"]
-    lag = moved["lag"]
-    rows = np.array(moved["pairs"]).T.ravel()
-    partners = np.roll(rows, len(rows) // 2)
-    outputs = []
-    for taken in (rows, partners):
-        state = (h[rows - lag], c[rows - lag])
-        for offset in range(-lag, 1):
+    def exchanged(self, rows: Any, taken: Any, lag: int) -> Any:
+        """Return the output (R,) after rows whose memory is that of `taken` so many characters
+        before."""
 
-            def exchange(memory: Any, taken: Any = taken) -> Any:
-                memory = memory.copy()
-                memory[:, unit] = c[taken - lag + 1, unit]
-                return memory
+        def exchange(memory: Any) -> Any:
+            memory = memory.copy()
+            memory[:, self.unit] = self.c[taken - lag + 1, self.unit]
+            return memory
 
-            change = exchange if offset == -lag else None
-            state = lstm.step(text_ids[rows + offset], *state, change)
-        outputs.append(odds_of(lstm.logits(state[0])))
-    before, changed = outputs
-    other = np.roll(before, len(rows) // 2)
-    crosses = (changed - (before + other) / 2) * (other - before) > 0
-    inside, outside = before.reshape(2, -1)
-    differs = np.tile(inside > outside, 2)
-    found["pairs"] = (moved["num_pairs"], float(differs.sum() / 2))
-    found["interchange"] = (moved["accuracy"], float(crosses[differs].mean()))
-    return found
+        state = self.lstm.step(
+            self.ids[rows - lag], self.h[rows - lag], self.c[rows - lag], exchange
+        )
+        for offset in range(1 - lag, 1):
+            state = self.lstm.step(self.ids[rows + offset], *state)
+        return self.odds(self.lstm.logits(state[0]))
+
+    def interchange(self) -> Figures:
+        """Exchange the memories of both directions of every pair at once."""
+        moved = self.record["interchange"]
+        rows = np.array(moved["pairs"]).T.ravel()
+        partners = np.roll(rows, len(rows) // 2)
+        before = self.exchanged(rows, rows, moved["lag"])
+        changed = self.exchanged(rows, partners, moved["lag"])
+        other = np.roll(before, len(rows) // 2)
+        crosses = (changed - (before + other) / 2) * (other - before) > 0
+        inside, outside = before.reshape(2, -1)
+        differs = np.tile(inside > outside, 2)
+        return {
+            "pairs": (moved["num_pairs"], float(differs.sum() / 2)),
+            "interchange": (moved["accuracy"], float(crosses[differs].mean())),
+        }
+
+
+def recompute(path: Path) -> Figures:
+    """Recompute the figures of a card."""
+    card = Card(path)
+    return card.tracks() | card.necessary() | card.sufficient() | card.interchange()
 
 
 def main() -> None:
