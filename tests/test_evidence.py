@@ -235,7 +235,8 @@ def test_the_chance_of_exchanges_is_that_of_a_loop(measured):
     drawn += drawn >= CELL[1]
     of_others, of_equal = [], []
     for place, partner, same, unit in zip(places, partners, equal, drawn, strict=True):
-        before, other = (card.output_sign * naive.odds[one] for one in (place, partner))
+        before = card.output_sign * naive.odds[place]
+        other = card.output_sign * naive.odds[partner]
         side = 1 if place in pairs[:, 0] else -1
         if side * before > side * other:
             for moved, taken, changed in ((of_others, partner, unit), (of_equal, same, CELL[1])):
@@ -265,7 +266,7 @@ def test_the_birth_is_that_of_scores_by_a_loop(measured):
 )
 def test_a_cell_is_born_where_it_exceeds_chance_for_good(measured, values, born):
     score = replace(measured[0].tracks, null_level=0.6)
-    assert born_at(score, [10, 20, 30, 40][: len(values)], values) == born
+    assert born_at(score, range(10, 50, 10)[: len(values)], values) == born
 
 
 def test_the_mistakes_are_those_of_a_threshold(measured):
