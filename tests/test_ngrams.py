@@ -82,7 +82,7 @@ def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_th
 ):
     """As many as MAX_NGRAM_CHARS: 8,192 characters change the table as 4,096 do."""
     config = config_of(
-        num_members=members, batch_size=batch_size, bptt_length=8, learning_rate=0.02
+        num_members=members, batch_size=batch_size, bptt_length=8, learning_rate=0.02, steps=200
     )
     before, mean = torch.randn(2, ROWS, V, generator=torch.Generator().manual_seed(1))
     table = torch.nn.Parameter(before.clone())

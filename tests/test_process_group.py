@@ -139,10 +139,11 @@ KINDS = {
     "ensemble": {"num_members": 2, "embedding_size": 4, "ngram_rows": 11, "weight_drop": 0.2},
     "dilated": {"cell": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
     "attention": {"cell": "gru", "depth": "attention", "num_layers": 2, "ngram_rows": 11},
+    "limited rows": {"documents": "lines", "ngram_rows": 11, "steps": 12},
 }
 
 
-@pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
+@pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2, 3), strict=True)])
 def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind, size):
     def train(group):
         trainer = make_trainer(group, **KINDS[kind])

@@ -56,16 +56,10 @@ def take_steps(trainer, num_steps):
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])
 def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average):
     trainer = make_trainer(ngram_rows=53, weight_average=weight_average)
-    dense = make_trainer(ngram_rows=53, weight_average=weight_average)
     restored = make_trainer(ngram_rows=53, weight_average=weight_average)
-    assert dense.network.ngrams is not None and trainer.network.ngrams is not None
-    dense.network.ngrams.sparse = False  # as with several processes
-    results = take_steps(trainer, 2), take_steps(dense, 2)
-    assert [one.train_nats for one in results[0]] == pytest.approx(
-        [one.train_nats for one in results[1]], rel=1e-5
-    )
+    assert trainer.network.ngrams is not None
+    take_steps(trainer, 2)
     table = trainer.network.ngrams.weight
-    torch.testing.assert_close(table, dense.network.ngrams.weight)
     before = table.detach().clone()
     rate = 0.1 * B * T * trainer.take_step().learning_rate / 0.01
     assert table.grad.is_sparse

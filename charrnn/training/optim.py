@@ -247,6 +247,7 @@ class TableSGD:
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
+        self._counts: Tensor | None = None
         num_chars = resolved(config.batch_size) * resolved(config.bptt_length)
         num_epochs = (config.steps or 1) * num_chars / text_length
         self._factor = min(MOST_NGRAM_RATES, max(1.0, NGRAM_EPOCHS / num_epochs))
@@ -260,25 +261,40 @@ class TableSGD:
         """Take a step along the gradient, which is dense where several processes have added
         theirs."""
         for table in self.state:
-            rate = learning_rate * self._scale
+            rate = learning_rate * self._scale * self._factor
             gradient = _gradient(table)
-            # How many characters chose a row of a dense one is not known, so that its rate is low.
-            if gradient.is_sparse:
-                rate *= self._factor
-                if self._limits_rows:
-                    gradient = _limit_rows(gradient, MAX_ROW_CHARS / self._factor)
+            if self._limits_rows:
+                counts = self._counts
+                if counts is None:
+                    counts = _count_rows(gradient)
+                gradient = _limit_rows(gradient, counts, MAX_ROW_CHARS / self._factor)
             table.mul_(1 - rate * self._decay).add_(gradient, alpha=-rate / self._num_networks)
 
+    def make_dense(self) -> Tensor:
+        """Make the gradient dense, so that processes can add theirs; return how many characters
+        choose each row (R,), to be added in place before the step."""
+        (table,) = self.state
+        gradient = _gradient(table)
+        table.grad = gradient.to_dense()
+        self._counts = _count_rows(gradient)
+        return self._counts
 
-def _limit_rows(gradient: Tensor, num_chars: float) -> Tensor:
-    """Return a sparse gradient, with an entry for each character, in which the entries of a row are
-    worth `num_chars` at most."""
-    rows = gradient._indices()[0]
-    shares = (num_chars / torch.bincount(rows)[rows]).clamp(max=1)
-    values = gradient._values() * shares[:, None]
-    return torch.sparse_coo_tensor(
-        gradient._indices(), values, gradient.shape, check_invariants=False
-    )
+
+def _count_rows(gradient: Tensor) -> Tensor:
+    """Count the characters that choose each row of a sparse gradient (R, V), which has an entry for
+    each of them."""
+    return torch.bincount(gradient._indices()[0], minlength=len(gradient)).float()
+
+
+def _limit_rows(gradient: Tensor, counts: Tensor, num_chars: float) -> Tensor:
+    """Return a gradient (R, V) in which the characters of a row, of which there are `counts` (R,),
+    are worth `num_chars` at most."""
+    shares = (num_chars / counts).clamp(max=1)
+    if not gradient.is_sparse:
+        return gradient * shares[:, None]
+    indices = gradient._indices()
+    values = gradient._values() * shares[indices[0], None]
+    return torch.sparse_coo_tensor(indices, values, gradient.shape, check_invariants=False)
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:

@@ -24,7 +24,13 @@ from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
 from charrnn.text.batches import BatchRows
 from charrnn.training.omega import Omega
-from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
+from charrnn.training.optim import (
+    TableSGD,
+    learning_rate_at,
+    loss_scales,
+    make_optimizers,
+    update_average,
+)
 from charrnn.training.process_group import SINGLE, ProcessGroup
 
 
@@ -102,9 +108,8 @@ class Trainer:
         self._networks = networks_of(self.network)
         self._table = self.network.ngrams
         if self._table is not None:
-            # A step changes few of its rows, which are not worth an average. Processes add dense
-            # gradients.
-            self._table.sparse = group.size == 1
+            # A step changes few of its rows, which are not worth an average.
+            self._table.sparse = True
             for averaged in networks_of(self.averaged):
                 averaged.ngrams = self._table
 
@@ -241,13 +246,11 @@ class Trainer:
         scaled.backward()  # type: ignore[no-untyped-call]
 
         # What is left of it in every weight, of the true size.
-        gradients = []
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
             if scale != 1:
                 weight.grad.mul_(1 / scale)
-            gradients.append(weight.grad)
         if self._omega is not None:
             self._omega.add_gradients(length * batch_size)
 
@@ -257,7 +260,7 @@ class Trainer:
             if flags:
                 asked = torch.tensor(flags, dtype=loss.dtype)
                 figures = torch.cat((figures, to_device(asked, self.device)))
-            self.group.sum_in_place([*gradients, figures])
+            self.group.sum_in_place([*self._what_is_added(), figures])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Of each network on its
         # own, so that none of an ensemble slows the others.
@@ -276,6 +279,16 @@ class Trainer:
             norm=norm,
             flags=tuple(total > 0 for total in sums),
         )
+
+    def _what_is_added(self) -> list[Tensor]:
+        """Return what processes add up: the gradients of all weights and, of a table of n-grams,
+        whose gradient becomes dense, how many characters chose each row."""
+        counts: list[Tensor] = []
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, TableSGD):
+                counts.append(optimizer.make_dense())
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        return [*gradients, *counts]
 
     @property
     def num_parameters(self) -> int:
