@@ -148,7 +148,7 @@ def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | S
         return Skipped(detector=labelling.name, reason=reason)
 
     change_inside, ci_inside = mean_change(changes, inside)
-    change_outside, ci_outside = mean_change(changes, ~inside)
+    change_outside, ci_outside = mean_change(changes, where=~inside)
     return AblationEffect(
         detector=labelling.name,
         change_inside=change_inside,

@@ -203,7 +203,7 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
         if outputs_of_all is not None:
             cell = replace(cell, outputs=outputs_of_all[column])
         if (cell.layer, cell.unit) in found:
-            cell = replace(cell, evidence=card_of(analysis, cell.layer, cell.unit))
+            cell = replace(cell, evidence=card_of(analysis, layer=cell.layer, unit=cell.unit))
         complete.append(cell)
     return Atlas(
         text=analysis.text.text,
@@ -237,7 +237,7 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     # The correlations serve the map and the list of similar cells.
     correlations = correlate(activations)
     places = place_cells(correlations).tolist()
-    measured = measure_values(activations, None, correlations)
+    measured = measure_values(activations, cells=None, correlations=correlations)
     cells = []
     for found, (x, y) in zip(measured, places, strict=True):
         # A file of all cells has room for short passages only.

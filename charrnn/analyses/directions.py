@@ -289,7 +289,7 @@ def model_direction(
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
     try:
-        return direction(study, detector, size)
+        return direction(study, detector=detector, size=size)
     except DataError as error:
         # Its last sentence asks for another text, which nobody who clamps can give.
         reason, _, _ = error.marked.rpartition(" Give ")
@@ -328,11 +328,13 @@ def ablate_direction(
 
     def ablate() -> DirectionContribution:
         # Inside and outside are both needed, so a part with many changes serves best.
-        begin = most_changes(own_target.labels, analysis.half, num_chars)
+        begin = most_changes(own_target.labels, first=analysis.half, length=num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
         text = analysis.text.part(part.start, part.stop)
-        contribution = ablate_sum(analysis.network(), text, labellings, direction)
+        contribution = ablate_sum(
+            analysis.network(), text=text, labellings=labellings, direction=direction
+        )
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
     # The key holds the skipped detectors, too: the kept result names them.
@@ -366,7 +368,7 @@ def fit_direction(
     moments = ProbeSums()
     labels = target.labels.astype(np.float64)
     first = best.layer * num_units + best.unit
-    with task("fitting the direction", len(labels)) as advance:
+    with task("fitting the direction", total=len(labels)) as advance:
         # Choose and weigh the cells on the choosing half.
         for indices, cells in read(0, target.half):
             moments.add(cells, labels[indices, None])
@@ -388,9 +390,9 @@ def fit_direction(
     # Both are scored on the same resamples, so that the interval is that of the difference. A rho
     # keeps its sign, unlike an AUC: that of a falling cell is turned.
     scoring = target.scoring_labels
-    estimates = resample_score(outputs, scoring, 1)
+    estimates = resample_score(outputs, labels=scoring, polarity=1)
     sign = 1 if target.is_yes_no else best.polarity
-    of_cell = sign * resample_score(values, scoring, best.polarity)
+    of_cell = sign * resample_score(values, labels=scoring, polarity=best.polarity)
 
     # Percentiles, not extremes: one outlier would make the colours of a picture pale.
     low, high = np.percentile(outputs, PERCENTILES)
@@ -402,9 +404,9 @@ def fit_direction(
         deviations=tuple(deviations.tolist()),
         intercept=intercept,
         is_yes_no=target.is_yes_no,
-        score=measure_score(outputs, scoring, 1),
+        score=measure_score(outputs, labels=scoring, polarity=1),
         ci=percentiles(estimates),
-        cell_score=sign * measure_score(values, scoring, best.polarity),
+        cell_score=sign * measure_score(values, labels=scoring, polarity=best.polarity),
         gain_ci=percentiles(estimates - of_cell),
         low=float(low),
         high=float(high),
@@ -424,13 +426,15 @@ def ablate_sum(
     # A difference must come from the clamp alone, not from another implementation of the layer:
     # both readings use the cells' equations step by step.
     step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
-    with task("ablating", 2 * len(text)) as advance:
-        free, means = score_with(network, text, step_by_step, advance)
+    with task("ablating", total=2 * len(text)) as advance:
+        free, means = score_with(network, text=text, ops=step_by_step, advance=advance)
         clamps = {}
         for layer in direction.layers:
             cell = network.recurrent_layers()[layer].cell
-            clamps[layer] = _clamping_sum(cell, sum_at_means(direction, layer, means[layer]))
-        clamped, _ = score_with(network, text, clamps, advance)
+            clamps[layer] = _clamping_sum(
+                cell, sum_at_means(direction, layer=layer, means=means[layer])
+            )
+        clamped, _ = score_with(network, text=text, ops=clamps, advance=advance)
 
     rise = summarize(free - clamped, labellings)
     ablation = DirectionAblation(
@@ -494,7 +498,9 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Rise of the loss over {found.ablation.num_chars:,} characters"),
-        ablation_table(found.ablation.change, found.ablation.ci, found.ablation.effects, own=own),
+        ablation_table(
+            found.ablation.change, ci=found.ablation.ci, effects=found.ablation.effects, own=own
+        ),
     ]
     if found.skipped:
         pictures.append(skipped_lines(found.skipped))
@@ -507,10 +513,10 @@ class AblateOptions:
 
     ablate: str = option(
         "",
-        "--ablate DETECTOR",
-        "Show how much the loss rises when the direction of a detector over 4 cells (quote), of"
-        " another number (quote@8) or all (quote@all) is ablated.",
-        CELLS,
+        flags="--ablate DETECTOR",
+        help="Show how much the loss rises when the direction of a detector over 4 cells (quote),"
+        " of another number (quote@8) or all (quote@all) is ablated.",
+        panel=CELLS,
     )
 
 
@@ -521,16 +527,18 @@ def _measure(subject: Subject[AblateOptions]) -> DirectionContribution:
         raise UsageError(f"--ablate {ablated} is a cell: give --evidence {ablated}.")
 
     # With the effects on the other detectors beside that on its own.
-    detector, size = parse_direction("--ablate", ablated, subject.detectors)
-    fitted = direction(subject.study, detector, size)
-    return ablate_direction(subject.study, fitted, [detector, *subject.detectors])
+    detector, size = parse_direction("--ablate", text=ablated, detectors=subject.detectors)
+    fitted = direction(subject.study, detector=detector, size=size)
+    return ablate_direction(
+        subject.study, direction=fitted, detectors=[detector, *subject.detectors]
+    )
 
 
 def _show(subject: Subject[AblateOptions], measured: DirectionContribution) -> Shown:
     name = subject.model.name
     title = f"direction {measured.direction.name} of {name}"
     pictures = contribution_pictures(measured, all_visible(title))
-    return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
+    return Shown(f"Ablation of {title}", pictures=pictures, data={"run": name} | measured.to_json())
 
 
 ANALYSES = (

@@ -82,7 +82,7 @@ class GateReport(Displayable):
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the picture and its SVG shapes; see `charrnn.views.svg`."""
-        shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
+        shapes = [label(0, 0.75 * LINE_HEIGHT, text=self._title("→", "↑"), bold=True)]
 
         # A row of plots for each layer; a cell of few gates gets no larger ones.
         top = 1.5 * LINE_HEIGHT
@@ -92,7 +92,7 @@ class GateReport(Displayable):
             for place, use in enumerate(uses):
                 shapes += _plot_shapes(use, left=place * pitch, top=top, width=pitch)
             top += pitch + 2 * LINE_HEIGHT
-        return top, [*shapes, label(0, top, ABOUT_DOTS)]
+        return top, [*shapes, label(0, top, text=ABOUT_DOTS)]
 
 
 def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
@@ -132,7 +132,7 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     begin = left + PLOT_MARGIN / 2
     floor = top + LINE_HEIGHT + side
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
-    shapes = [label(left, top + 0.5 * LINE_HEIGHT, name, bold=True)]
+    shapes = [label(left, top + 0.5 * LINE_HEIGHT, text=name, bold=True)]
 
     # The frame, the numbers at its ends, and the means between them.
     for share, shown in ((0.0, "0"), (0.5, ""), (1.0, "1")):
@@ -140,15 +140,15 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
         y = floor - share * side
         shapes.append(path([(x, floor), (x, floor - side)], GRID, width=1))
         shapes.append(path([(begin, y), (begin + side, y)], GRID, width=1))
-        shapes.append(label(begin - 6, y + 6, shown, anchor="end"))
-        shapes.append(label(x, floor + LINE_HEIGHT, shown, anchor="middle"))
+        shapes.append(label(begin - 6, y + 6, text=shown, anchor="end"))
+        shapes.append(label(x, floor + LINE_HEIGHT, text=shown, anchor="middle"))
     shapes.append(path([(begin, floor - side), (begin, floor), (begin + side, floor)], INK))
-    shapes.append(label(begin + side / 2, floor + LINE_HEIGHT, _means(use), anchor="middle"))
+    shapes.append(label(begin + side / 2, floor + LINE_HEIGHT, text=_means(use), anchor="middle"))
 
     # A dot for each unit, in the colour of its gate.
     colour = colour_of(Style.parse(GATE_STYLES.get(use.gate, "cyan")))
     for shut, opened in zip(use.left, use.right, strict=True):
-        shapes.append(dot(begin + shut * side, floor - opened * side, colour))
+        shapes.append(dot(begin + shut * side, floor - opened * side, fill=colour))
     return shapes
 
 
@@ -162,7 +162,7 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     # A character is about twice as high as wide.
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
-        canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
+        canvas.dot(left, right, style=GATE_STYLES.get(use.gate, "cyan"))
 
     # Frame the dots: a scale at the left, marked only at its ends.
     side, corner, floor = "|+-" if ascii_only else "│└─"
@@ -185,7 +185,10 @@ class GatesOptions:
     """The option of the analysis."""
 
     gates: bool = option(
-        False, "--gates", "Show how often each gate is saturated, per layer.", NETWORK
+        False,
+        flags="--gates",
+        help="Show how often each gate is saturated, per layer.",
+        panel=NETWORK,
     )
 
 
@@ -194,7 +197,7 @@ def _measure(subject: Subject[GatesOptions]) -> GateReport:
 
 
 def _show(subject: Subject[GatesOptions], report: GateReport) -> Shown:
-    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
+    return Shown(f"Gates of {report.name}", pictures=report.view(), data=report.to_json())
 
 
 ANALYSES = (Analysis(flag="--gates", options=GatesOptions, measure=_measure, show=_show),)

@@ -144,14 +144,14 @@ def measure_reach(
     # A step of a small network costs the same for more windows.
     num_kept = max_lag * network.initial_state(1).vectors.numel()
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
-    with task("gradients", len(chosen), unit="losses") as advance:
+    with task("gradients", total=len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
             windows, state = read_before(
-                network, ids, some + 1, length=max_lag + 1, warm_up=warm_up
+                network, ids=ids, positions=some + 1, length=max_lag + 1, warm_up=warm_up
             )
             # Several windows at once; the norms are added up over them.
             state = RecurrentState(state.vectors.double(), state.history)
-            total += _norms(exact, windows, state).sum(-1)
+            total += _norms(exact, ids=windows, state=state).sum(-1)
             advance(len(some))
     return GradientReach(
         name=name,
@@ -192,7 +192,7 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
             if len(reach.norms) > 1:
                 name += f", layer {layer}"
             points = zip(reach.lags, norms, strict=True)
-            lines.append(Line(name, log_segments(points), len(lines)))
+            lines.append(Line(name, segments=log_segments(points), number=len(lines)))
     # As far as something is drawn, in whole numbers: there is nothing between two characters. An
     # axis needs two ends, also of one lag or none.
     last = max([2, *(round(lag) for lag, _ in points_of(lines))])
@@ -246,17 +246,25 @@ class GradientsOptions:
     """The options of `visualize --gradients`."""
 
     gradients: bool = option(
-        False, "--gradients", "Show how the gradient decays or grows with distance.", NETWORK
+        False,
+        flags="--gradients",
+        help="Show how the gradient decays or grows with distance.",
+        panel=NETWORK,
     )
     beside: Sequence[str] = option(
-        (), "--with RUN", "With --gradients: add another run to the charts (repeatable).", NETWORK
+        (),
+        flags="--with RUN",
+        help="With --gradients: add another run to the charts (repeatable).",
+        panel=NETWORK,
     )
 
 
 def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
     # Beside the run itself, under the same text.
     others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
-    return gradients_with(subject.model, others, subject.content, context=subject.context)
+    return gradients_with(
+        subject.model, others=others, text=subject.content, context=subject.context
+    )
 
 
 def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
@@ -272,7 +280,7 @@ def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) 
             gradient_chart(untrained, f"{TITLE}, untrained"),
         ]
     data = [reach.to_json() for reach in reaches]
-    return Shown(f"Gradients of {reaches[0].name}", pictures, data)
+    return Shown(f"Gradients of {reaches[0].name}", pictures=pictures, data=data)
 
 
 ANALYSES = (Analysis(flag="--gradients", options=GradientsOptions, measure=_measure, show=_show),)

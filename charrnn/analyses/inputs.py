@@ -195,7 +195,9 @@ def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
     def measure() -> CellInputs:
         # The drivers of all cells are ranked together and kept; the erasing is for this cell only.
         values = analysis.activations().of(layer, unit)
-        earlier = measure_earlier(analysis.network(), analysis.text, values, layer, unit)
+        earlier = measure_earlier(
+            analysis.network(), text=analysis.text, values=values, layer=layer, unit=unit
+        )
         return replace(inputs(analysis)[layer * analysis.num_units + unit], earlier=earlier)
 
     return analysis.kept("inputs of", analysis.cell_key(layer, unit), CellInputs, measure)
@@ -333,7 +335,9 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             shift = states.outputs.new_zeros(states.network.hidden_size).requires_grad_()
             outputs = states.outputs.clone()
             outputs[:, source] += shift
-            inputs = states.network.layer_inputs(states.ids, states.before, outputs[None])
+            inputs = states.network.layer_inputs(
+                states.ids, state=states.before, outputs=outputs[None]
+            )
             mean = inputs[layer][0].mean(0)
             # Nothing of the source reaches this layer.
             if not mean.requires_grad:
@@ -359,18 +363,24 @@ def measure_earlier(
     does. The layers' state before the NUM_LAGS characters is that after up to 512 others. Raises
     DataError for a text too short.
     """
-    check_length(len(text), 2, "what sets the value of a cell")
+    check_length(len(text), least=2, what="what sets the value of a cell")
 
     # Where the cell is strong. In a short text, half of the characters are erased.
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
-    indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
+    indices = strong_positions(
+        values, ids=text.ids[text.first :], earliest=max(0, num_lags - 1 - text.first)
+    )
 
     # What is erased there. All positions are read side by side, so they warm up alike.
     places = indices + text.first
     warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
-    ids, state = read_before(network, text.ids, places, length=num_lags, warm_up=warm_up)
+    ids, state = read_before(
+        network, ids=text.ids, positions=places, length=num_lags, warm_up=warm_up
+    )
     effects = erase(network, ids, mean=mean_vector(network, text), state=state, cell=(layer, unit))
-    return _summarize(text, values, indices, ids.numpy(), effects.numpy())
+    return _summarize(
+        text, values=values, indices=indices, ids=ids.numpy(), effects=effects.numpy()
+    )
 
 
 def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
@@ -439,7 +449,7 @@ def erase(
         read = torch.cat((vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
         if network.end_id is not None:
             is_end = (ids[step] == network.end_id).repeat(step + 2)
-            state = reset_rows(state, network.initial_state(len(is_end)), is_end)
+            state = reset_rows(state, initial=network.initial_state(len(is_end)), is_reset=is_end)
         (_, values, _), state = network.trace(read[None], state, ops)
 
     # The first group is what the others are compared with.
@@ -585,5 +595,7 @@ def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
         )
 
 
-SECTION = CellSection("inputs", "measuring what sets it", inputs_of, place=30, parts=page_parts)
+SECTION = CellSection(
+    "inputs", message="measuring what sets it", measure=inputs_of, place=30, parts=page_parts
+)
 """The section of the page of a cell."""

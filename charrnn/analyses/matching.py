@@ -258,7 +258,9 @@ def match_cells(
     pairs = match_pairs(studies)
     properties = []
     for name in dict.fromkeys(chain.from_iterable(by_run)):
-        properties.append(_property(name, [scores.get(name) for scores in by_run], pairs))
+        properties.append(
+            _property(name, scores=[scores.get(name) for scores in by_run], pairs=pairs)
+        )
     return MatchReport(
         names=tuple(studies),
         num_chars=len(next(iter(studies.values())).text),
@@ -437,7 +439,7 @@ def _measure_pairs(
     """Match the cells of pairs of studies, and save what was found with the first of each."""
     found = {}
     moments = JointMoments([study.num_cells for study in studies])
-    with task("reading, to match the cells", len(studies) * len(studies[0].text)) as advance:
+    with task("reading, to match the cells", total=len(studies) * len(studies[0].text)) as advance:
         with contextlib.closing(read_together(studies)) as windows:
             for cells in windows:
                 moments.add(cells)
@@ -629,7 +631,10 @@ class SameOptions:
     """The option of the analysis."""
 
     same: bool = option(
-        False, "--same", "Match the cells of several runs: visualize --same RUN RUN …", CELLS
+        False,
+        flags="--same",
+        help="Match the cells of several runs: visualize --same RUN RUN …",
+        panel=CELLS,
     )
 
 
@@ -655,7 +660,9 @@ def _measure(subject: Subject[SameOptions]) -> MatchReport:
 
 
 def _show(subject: Subject[SameOptions], report: MatchReport) -> Shown:
-    return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
+    return Shown(
+        f"Cells of {', '.join(report.names)}", pictures=report.view(), data=report.to_json()
+    )
 
 
 ANALYSES = (

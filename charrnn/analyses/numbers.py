@@ -218,8 +218,8 @@ class NetworkNumbers(Displayable):
     def _ends(self) -> Iterator[_Line]:
         """Yield the lines around the vectors: the step, what is read, the target and its loss."""
         steps = self.steps
-        yield _Line("step", [str(1 + number) for number in range(len(steps))], is_bold=True)
-        yield _Line("input", [_character(step.character) for step in steps], is_bold=True)
+        yield _Line("step", cells=[str(1 + number) for number in range(len(steps))], is_bold=True)
+        yield _Line("input", cells=[_character(step.character) for step in steps], is_bold=True)
         targets = ["" if step.target is None else _character(step.target) for step in steps]
         yield _Line("target", targets, is_bold=True)
         losses = ["" if step.loss is None else _number(step.loss) for step in steps]
@@ -281,7 +281,7 @@ def model_numbers(
         raise UsageError("The text is empty: give at least one character.")
 
     # What has a table that a person can read.
-    check_vocab_size(check_shapes(config, model.tensors), model.vocab, model.name)
+    check_vocab_size(check_shapes(config, model.tensors), vocab=model.vocab, name=model.name)
     if resolved(config.hidden_size) > MAX_UNITS:
         raise UsageError(
             f"{model.name} has {config.hidden_size} units per layer; the numbers of at most"
@@ -294,7 +294,7 @@ def model_numbers(
 
     # Character by character; the target of each is the next one.
     vocabulary = tuple(model.generator.vocabulary())
-    reader = _Reader(config, model.tensors, vocabulary)
+    reader = _Reader(config, tensors=model.tensors, vocabulary=vocabulary)
     targets = [*ids[1:].tolist(), None]
     return NetworkNumbers(
         name=model.name,
@@ -309,7 +309,7 @@ def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
     if not labels:
         labels = _units([""], values.size)
-    return NumberRow(name, tuple(labels), tuple(values.reshape(-1).tolist()))
+    return NumberRow(name, labels=tuple(labels), values=tuple(values.reshape(-1).tolist()))
 
 
 def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
@@ -365,7 +365,7 @@ class _Reader(Walk[Any]):
         # The input: one row of the embedding, or of the identity.
         if self._config.embedding_size == "one-hot":
             vector = np.eye(len(self._vocabulary))[[char]]
-            read = _row("x", vector, self._vocabulary)
+            read = _row("x", values=vector, labels=self._vocabulary)
         else:
             vector = self._weights["embedding.weight"][[char]]
             read = _row("x", vector)
@@ -385,8 +385,8 @@ class _Reader(Walk[Any]):
             input=read,
             layers=tuple(self._layers),
             output=tuple(self._rows),
-            logits=_row("logits", logits, self._vocabulary),
-            probabilities=_row("softmax", np.exp(logprobs), self._vocabulary),
+            logits=_row("logits", values=logits, labels=self._vocabulary),
+            probabilities=_row("softmax", values=np.exp(logprobs), labels=self._vocabulary),
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
@@ -399,7 +399,7 @@ class _Reader(Walk[Any]):
         if table is None:
             return np.zeros((1, 1))
         found = table[rows_of(self._latest, len(table))].sum(0, keepdims=True)
-        self._rows.append(_row("T n-grams", found, self._vocabulary))
+        self._rows.append(_row("T n-grams", values=found, labels=self._vocabulary))
         return np.asarray(found)
 
     def product(self, name: str, x: Doubles) -> Doubles:
@@ -435,16 +435,21 @@ class _Reader(Walk[Any]):
 
         # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
-        self._rows += [_row(product_name, product, labels), _row(bias_name, bias, labels)]
+        self._rows += [
+            _row(product_name, values=product, labels=labels),
+            _row(bias_name, values=bias, labels=labels),
+        ]
 
         # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
         if kind == "layers" and matrix == "ih" and self.architecture.cell is Unitary:
-            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self._layers)))
+            rotated = Unitary.rotate(
+                DOUBLE, h=self._before[0], extras=self.extras_of(len(self._layers))
+            )
             self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
 
     def ops_of(self, layer: int) -> Ops[Any]:
-        return _recording(self._rows, self.architecture.cell, self._config.cell)
+        return _recording(self._rows, cell=self.architecture.cell, cell_name=self._config.cell)
 
     def extras_of(self, layer: int) -> dict[str, Any]:
         return self.architecture.extras_of(layer, self._weights, np.float64)
@@ -457,7 +462,9 @@ class _Reader(Walk[Any]):
 
     def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
         self._queues[layer].append(latest)
-        self._rows[self._begin :] = _with_states(self._rows[self._begin :], self._before, latest)
+        self._rows[self._begin :] = _with_states(
+            self._rows[self._begin :], before=self._before, latest=latest
+        )
 
     def attend(self, layer: int, y: Doubles) -> Doubles:
         # One product gives the query and the gate of what is read.
@@ -485,9 +492,11 @@ class _Reader(Walk[Any]):
         # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
         before = self.along_depth
         begin = len(self._rows)
-        ops = _recording(self._rows, Lstm, "lstm")
-        self.along_depth = self.step_cell(Lstm, f"grids.{layer}", ops, x, before, {})
-        rows = _with_states(self._rows[begin:], before, self.along_depth)
+        ops = _recording(self._rows, cell=Lstm, cell_name="lstm")
+        self.along_depth = self.step_cell(
+            Lstm, prefix=f"grids.{layer}", ops=ops, x=x, state=before, extras={}
+        )
+        rows = _with_states(self._rows[begin:], before=before, latest=self.along_depth)
         self._rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
         return np.asarray(self.along_depth[0])
 

@@ -165,7 +165,7 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     ops = dict(enumerate(map(_shifting, layers, shifts)))
     weight = network.output.weight.detach()
     with torch.enable_grad():
-        features, logits = network.features(states.ids, states.before, ops)
+        features, logits = network.features(states.ids, state=states.before, ops=ops)
         mean = features[0].mean(0)
         shared = logits[0].logsumexp(-1).mean()
 
@@ -253,8 +253,8 @@ def summary(found: CellOutputs) -> dict[str, str]:
 
 SECTION = CellSection(
     "outputs",
-    "measuring what it writes",
-    outputs_of,
+    message="measuring what it writes",
+    measure=outputs_of,
     place=40,
     parts=page_parts,
     summary=summary,

@@ -24,17 +24,17 @@ class PredictOptions(CommandOptions):
         "[RUN] TEXT", "The text before the character; before it, optionally, a run."
     )
     top: int | None = option(
-        None, "--top N", "Number of characters.", shown_default=str(DEFAULT_TOP)
+        None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
     )
     numbers: bool = option(
         False,
-        "--numbers",
-        f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
+        flags="--numbers",
+        help=f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
     )
     unknown: str = option(
         DEFAULT_UNKNOWN,
-        "--unknown WORD",
-        UNKNOWN_HELP,
+        flags="--unknown WORD",
+        help=UNKNOWN_HELP,
     )
 
 

@@ -46,13 +46,15 @@ def ranking(
     # The scores of all others on the scoring half, which `--find` does not need.
     second_halves = analysis.kept_each(
         "second half",
-        [(target, analysis.target_key(target)) for target in targets],
-        Float32Array,
-        lambda missing: measure_all(_read_scoring_half(analysis), missing),
+        keys=[(target, analysis.target_key(target)) for target in targets],
+        result=Float32Array,
+        compute=lambda missing: measure_all(_read_scoring_half(analysis), missing),
     )
     ranked = {}
     for target, one, second_half in zip(targets, measured, second_halves, strict=True):
-        ranked[target.name] = rank(target, one, second_half, num_units=analysis.num_units)
+        ranked[target.name] = rank(
+            target, measured=one, second_half=second_half, num_units=analysis.num_units
+        )
     return ranked
 
 
@@ -61,7 +63,7 @@ def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
     # All values at once, because ranks need all values of a cell.
     cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
     read = analysis.reader(analysis.network())
-    with task("reading, to score all cells", len(cells)) as advance:
+    with task("reading, to score all cells", total=len(cells)) as advance:
         for indices, values in read(analysis.half, len(analysis.text)):
             cells[indices] = values
             advance(len(indices))
@@ -75,7 +77,7 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
     cells (n, C) are the values over that half.
     """
     associations = np.empty((len(targets), cells.shape[1]), np.float32)
-    with task("scoring all cells", cells.shape[1], unit="cells") as advance:
+    with task("scoring all cells", total=cells.shape[1], unit="cells") as advance:
         for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
             here = slice(begin, begin + CELLS_AT_ONCE)
             # The ranks are what takes long: they serve all targets.

@@ -62,23 +62,25 @@ def sample_states(
     In a short text, half of the characters warm up the state. Raises DataError for a text under 2
     characters, CheckpointError for values or predictions that are not finite.
     """
-    check_length(len(text), 2, "the effect of a cell")
+    check_length(len(text), least=2, what="the effect of a cell")
     # Where a state is read: evenly spread, each with as much text before it as any other.
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     ids, before = read_before(
-        network, text.ids, positions, length=1, warm_up=min(WARM_UP, earliest)
+        network, ids=text.ids, positions=positions, length=1, warm_up=min(WARM_UP, earliest)
     )
     # Reading END begins with the initial state.
     if network.end_id is not None:
-        before = reset_rows(before, network.initial_state(len(positions)), ids[0] == network.end_id)
+        before = reset_rows(
+            before, initial=network.initial_state(len(positions)), is_reset=ids[0] == network.end_id
+        )
 
     # One more step, which the analyses differentiate and change.
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
-    return SampledStates(network, ids, before, values[0], outputs[0])
+    return SampledStates(network, ids=ids, before=before, values=values[0], outputs=outputs[0])
 
 
 @no_grad
@@ -117,7 +119,7 @@ def states_of(analysis: CellAnalysis) -> SampledStates:
     """Return the states of an analysis, which are read once. Raises DataError for a text under 2
     characters, CheckpointError for values or predictions that are not finite."""
     return analysis.shared(
-        "sampled states", lambda: sample_states(analysis.network(), analysis.text)
+        "sampled states", compute=lambda: sample_states(analysis.network(), analysis.text)
     )
 
 

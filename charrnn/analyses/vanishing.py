@@ -103,14 +103,14 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
 
     num_steps = len(NETWORKS) * (config.steps or 0)
     learners = []
-    with task("training three networks", num_steps, unit="steps") as advance:
+    with task("training three networks", total=num_steps, unit="steps") as advance:
         for network, one in configs.items():
             # Without a name they are runs like others, which all commands find.
             if out is None:
                 run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
             else:
                 run = out / network
-            learners.append(_learn(one, run, network, advance=advance))
+            learners.append(_learn(one, run=run, network=network, advance=advance))
 
     if show_as_json:
         print_json([learner.to_json() for learner in learners])
@@ -158,7 +158,7 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
         run=str(run),
         network=network,
         nats_per_char=model.val_nats,
-        copied=_share_predicted(model, text, np.array(is_certain)),
+        copied=_share_predicted(model, text=text, is_certain=np.array(is_certain)),
         seconds=seconds,
         reach=reach,
     )

@@ -86,8 +86,8 @@ def automaton(
     ...     print(state.reached_by, state.next)
     """
     encoded = model.encode(text, context=context)
-    check_length(len(encoded), LEAST_CHARS, "an automaton")
-    check_range("states", max_states, MOST_STATES)
+    check_length(len(encoded), least=LEAST_CHARS, what="an automaton")
+    check_range("states", value=max_states, high=MOST_STATES)
     ids, places = np.unique(encoded.ids[encoded.first :], return_index=True)
     characters = "".join(encoded.text[place] for place in places)
 
@@ -116,7 +116,7 @@ def automaton(
     return Automaton(
         states=machine.states(oracle),
         end=end,
-        all_strings=compare_all(oracle, machine, min(MAX_STRINGS, most)),
+        all_strings=compare_all(oracle, machine=machine, most=min(MAX_STRINGS, most)),
         drawn_strings=compare_drawn(oracle, machine, length=LONG, num_strings=num_drawn),
         share_followed=share_followed,
     )
@@ -127,19 +127,24 @@ class AutomatonOptions:
     """The options of the analysis."""
 
     automaton: bool = option(
-        False, "--automaton", "Extract the finite automaton that the network behaves as.", NETWORK
+        False,
+        flags="--automaton",
+        help="Extract the finite automaton that the network behaves as.",
+        panel=NETWORK,
     )
-    states: int = option(MAX_STATES, "--states N", "States of --automaton, at most.", NETWORK)
+    states: int = option(
+        MAX_STATES, flags="--states N", help="States of --automaton, at most.", panel=NETWORK
+    )
 
 
 def _measure(subject: Subject[AutomatonOptions]) -> Automaton:
-    return automaton(subject.model, subject.text, subject.own.states)
+    return automaton(subject.model, text=subject.text, max_states=subject.own.states)
 
 
 def _show(subject: Subject[AutomatonOptions], found: Automaton) -> Shown:
     title = f"The automaton of {subject.model.name}: {counted(len(found.states), 'state')}"
     pictures = [Text(all_visible(title), style="bold"), *found.view()]
-    return Shown(title, pictures, {"run": subject.model.name, **found.to_json()})
+    return Shown(title, pictures=pictures, data={"run": subject.model.name, **found.to_json()})
 
 
 ANALYSES = (Analysis(flag="--automaton", options=AutomatonOptions, measure=_measure, show=_show),)

@@ -73,14 +73,14 @@ class StateGraph:
         for number, state in enumerate(self.states):
             for target, letters in arrows_of(state).items():
                 if target is not None:
-                    shapes += arrow(places[number], places[target], radius, letters)
+                    shapes += arrow(places[number], places[target], radius=radius, letters=letters)
         for number, place in places.items():
-            shapes.append(circle(place, radius, PAPER))
+            shapes.append(circle(place, radius=radius, fill=PAPER))
             if self.end in self.states[number].next:
-                shapes.append(circle(place, 0.8 * radius, PAPER))
+                shapes.append(circle(place, radius=0.8 * radius, fill=PAPER))
             # Two digits need a circle of some size.
             if radius > LEAST_NUMBERED:
-                shapes.append(label(place.real, place.imag + 7, str(number), anchor="middle"))
+                shapes.append(label(place.real, place.imag + 7, text=str(number), anchor="middle"))
         return height, shapes
 
 
@@ -133,7 +133,7 @@ def arrow(begin: complex, end: complex, radius: float, letters: str) -> list[str
     return [
         path(to_pairs(points), INK, width=1.2),
         shape(to_pairs(head), INK),
-        label(middle.real, middle.imag - 5, letters, anchor="middle", fill=LETTERS),
+        label(middle.real, middle.imag - 5, text=letters, anchor="middle", fill=LETTERS),
     ]
 
 

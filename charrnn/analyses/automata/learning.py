@@ -240,7 +240,7 @@ def compare(
     steps: list[tuple[Indices, Indices]] = []
     shortest = None
     num_different = 0
-    with task("comparing", total, unit="strings") as advance:
+    with task("comparing", total=total, unit="strings") as advance:
         while len(steps) < length:
             rows, places = choose(len(steps), states)
             if len(rows) == 0:
@@ -260,7 +260,9 @@ def compare(
                     shortest = oracle.characters[places[row]] + shortest
                     row = rows[row]
     num_strings = sum(len(rows) for rows, _ in steps)
-    return Comparison(len(steps), num_strings, num_different, shortest)
+    return Comparison(
+        len(steps), num_strings=num_strings, num_different=num_different, shortest=shortest
+    )
 
 
 def compare_all(oracle: Oracle, machine: Machine, most: int, length: int = SHORT) -> Comparison:
@@ -276,7 +278,7 @@ def compare_all(oracle: Oracle, machine: Machine, most: int, length: int = SHORT
             return rows[:0], places[:0]
         return rows, places
 
-    return compare(oracle, machine, choose, length, most)
+    return compare(oracle, machine=machine, choose=choose, length=length, total=most)
 
 
 def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: int) -> Comparison:
@@ -304,8 +306,12 @@ def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: in
         drawn = generator.random(len(rows)) * sums[:, -1]
         return rows, (sums <= drawn[:, None]).sum(axis=1)
 
-    found = compare(oracle, machine, choose, length, length * num_strings)
-    return Comparison(length, num_strings, found.num_different, found.shortest)
+    found = compare(
+        oracle, machine=machine, choose=choose, length=length, total=length * num_strings
+    )
+    return Comparison(
+        length, num_strings=num_strings, num_different=found.num_different, shortest=found.shortest
+    )
 
 
 def find_suffix(oracle: Oracle, machine: Machine, string: str) -> str:
@@ -330,26 +336,26 @@ def find_suffix(oracle: Oracle, machine: Machine, string: str) -> str:
 def learn_machine(oracle: Oracle, max_states: int) -> Machine:
     """Learn the machine of a network, of at most `max_states` states."""
     suffixes: list[str] = []
-    machine = build_machine(oracle, suffixes, max_states)
+    machine = build_machine(oracle, suffixes=suffixes, max_states=max_states)
     while True:
-        found = compare_all(oracle, machine, MAX_REFINING, REFINED)
+        found = compare_all(oracle, machine=machine, most=MAX_REFINING, length=REFINED)
         if found.shortest is None:
             break
-        suffix = find_suffix(oracle, machine, found.shortest)
+        suffix = find_suffix(oracle, machine=machine, string=found.shortest)
         # At a probability of LIKELY up to rounding, it may tell nothing.
         if suffix in suffixes:
             break
         for length in range(1, len(suffix) + 1):
             if suffix[:length] not in suffixes:
                 suffixes.append(suffix[:length])
-        machine = build_machine(oracle, suffixes, max_states)
+        machine = build_machine(oracle, suffixes=suffixes, max_states=max_states)
 
     # Where a network counts further than these suffixes reach, the last state leads to itself, and
     # longer strings differ. Without it they would lead out of the machine: the largest machine that
     # is faithful to them, unless that is less than half of it.
     for num_states in range(machine.num_states, machine.num_states // 2, -1):
-        smaller = build_machine(oracle, suffixes, num_states)
-        found = compare_drawn(oracle, smaller, REFINED, NUM_REFINING)
+        smaller = build_machine(oracle, suffixes=suffixes, max_states=num_states)
+        found = compare_drawn(oracle, machine=smaller, length=REFINED, num_strings=NUM_REFINING)
         if found.num_different <= ENOUGH * found.num_strings:
             return smaller
     return machine

@@ -33,7 +33,7 @@ def descriptions(
     >>> study.descriptions().descriptions[0].text
     """
     # The conditions are part of the key: with other detectors, other rules are found.
-    conditions = build_conditions(analysis.text, analysis.half, detectors)
+    conditions = build_conditions(analysis.text, half=analysis.half, detectors=detectors)
 
     def describe() -> DescriptionReport:
         return describe_cells(analysis.activations(), analysis.text, conditions=conditions)
@@ -86,7 +86,10 @@ class DescribeOptions:
     """The option of the analysis."""
 
     describe: bool = option(
-        False, "--describe", "Describe every cell by a rule in words, with its score.", CELLS
+        False,
+        flags="--describe",
+        help="Describe every cell by a rule in words, with its score.",
+        panel=CELLS,
     )
 
 
@@ -114,16 +117,18 @@ def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown
     num_listed = options.top
     if num_listed is None and not options.suffix:
         num_listed = NUM_LISTED
-    pictures = description_pictures(title, report, num_listed)
+    pictures = description_pictures(title, report=report, num_listed=num_listed)
     return Shown(
-        f"Descriptions of the cells of {name}", pictures, {"run": name, **report.to_json()}
+        f"Descriptions of the cells of {name}",
+        pictures=pictures,
+        data={"run": name, **report.to_json()},
     )
 
 
 SECTION = CellSection(
     "description",
-    "searching a rule",
-    description_of,
+    message="searching a rule",
+    measure=description_of,
     place=60,
     title="Described by a rule",
     parts=page_parts,

@@ -88,7 +88,7 @@ def build_conditions(
     or if it holds where an earlier one holds, or everywhere else. Raises DataError for a text under
     MIN_TEXT characters, UsageError for an unknown detector.
     """
-    check_length(len(text), MIN_TEXT, "describing cells")
+    check_length(len(text), least=MIN_TEXT, what="describing cells")
 
     # What detectors say of the text. A detector may not apply to it.
     labelled = []
@@ -158,13 +158,15 @@ def _of_detectors(
         # A yes/no detector is a condition by itself.
         if labels.dtype == bool:
             phrase = detector.looks_for
-            yield Condition(phrase, opposite_of(phrase), detector.name), labels
+            yield Condition(phrase, negation=opposite_of(phrase), family=detector.name), labels
             continue
 
         # A count is one at each of its thresholds, which a search treats as variants.
         count = _words_of(detector)
         for threshold in thresholds(labels[:half]):
-            condition = Condition(f"{count} ≥ {threshold}", f"{count} < {threshold}", detector.name)
+            condition = Condition(
+                f"{count} ≥ {threshold}", negation=f"{count} < {threshold}", family=detector.name
+            )
             yield condition, labels >= threshold
 
 
@@ -247,9 +249,9 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
     # The current character, and those 1 to 3 before it.
     for lag, num_frequent in enumerate(NUM_CHARACTERS):
         for name, flags in by_class.items():
-            yield _at_lag(name, flags, lag)
+            yield _at_lag(name, flags=flags, lag=lag)
         for place in frequent[:num_frequent]:
-            yield _at_lag(quoted(characters[place]), index == place, lag)
+            yield _at_lag(quoted(characters[place]), flags=index == place, lag=lag)
 
     # How long ago the last one of a kind was. Letters are always recent.
     is_letter = CLASSES["a letter"]
@@ -265,7 +267,10 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
         for most in DISTANCES:
             within = f"within the last {most} characters"
             negation = f"no {name.removeprefix('a ')} {within}"
-            yield Condition(f"{name} {within}", negation, f"recent {name}"), distance < most
+            yield (
+                Condition(f"{name} {within}", negation=negation, family=f"recent {name}"),
+                distance < most,
+            )
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
@@ -273,7 +278,7 @@ def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
     beginning."""
     phrase = _PLACES[lag].format(name)
     shifted = np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
-    return Condition(phrase, f"not {phrase}", phrase), shifted
+    return Condition(phrase, negation=f"not {phrase}", family=phrase), shifted
 
 
 NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}

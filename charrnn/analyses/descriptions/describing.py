@@ -140,7 +140,7 @@ class Fitter:
         sizes = np.bincount(groups, minlength=2 if is_rule else 1).astype(np.float64)
         centres = values.mean(axis=1, dtype=np.float64)
         if is_rule and sizes.min() < MIN_POSITIVES:
-            return [Fit(key, 0.0, np.full(2, centre)) for centre in centres]
+            return [Fit(key, chosen_on=0.0, means=np.full(2, centre)) for centre in centres]
 
         # Two means are a monotone function of a rule: one fit serves both.
         centred = values - centres[:, None].astype(np.float32)
@@ -151,7 +151,7 @@ class Fitter:
         totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
         found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
-        return [Fit(key, score, means) for score, means in found]
+        return [Fit(key, chosen_on=score, means=means) for score, means in found]
 
     def score(
         self, fit: Fit | None, values: rules.Float32Array, *, has_interval: bool = False
@@ -240,11 +240,13 @@ def describe_cells(
     fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
     columns = range(len(activations.values)) if cells is None else cells
     num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
-    with task("searching rules", len(columns) * (1 + num_shifts), unit="cells") as advance:
-        scored = _score_cells(fitter, activations, columns, advance)
+    with task("searching rules", total=len(columns) * (1 + num_shifts), unit="cells") as advance:
+        scored = _score_cells(fitter, activations=activations, columns=columns, advance=advance)
 
         # What rules reach for values that follow nothing in the text is chance.
-        controls = _score_controls(fitter, activations, columns, num_shifts, advance)
+        controls = _score_controls(
+            fitter, activations=activations, columns=columns, num_shifts=num_shifts, advance=advance
+        )
     control_level = 0.0
     if len(columns):
         control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
@@ -255,7 +257,7 @@ def describe_cells(
     total = 0.0
     reached = 0.0
     for column, one, control in zip(columns, scored, controls, strict=True):
-        found = _describe(fitter, activations, column, one)
+        found = _describe(fitter, activations=activations, column=column, scored=one)
         total += one.variance
         if one.fit is not None:
             mean = float(np.mean(control))
@@ -304,7 +306,7 @@ def _score_controls(
             shifted = np.empty_like(values)
             # Every shift has a seed of its own: the same ones for one cell as for all.
             for row, column in enumerate(block):
-                shifted[row] = _shifted(values[row], (column, number))
+                shifted[row] = _shifted(values[row], seed=(column, number))
             for row, fit in enumerate(fitter.fit(shifted)):
                 scores[begin + row, number] = fitter.score(fit, shifted[row]).score
             advance(len(block))
@@ -344,7 +346,9 @@ def _describe(
     conditions = fitter.conditions
     values = activations.values[column][fitter.half :]
     if isinstance(fit.key, int):
-        reached = measure_score(values, conditions.counts[fit.key][fitter.half :], 1)
+        reached = measure_score(
+            values, labels=conditions.counts[fit.key][fitter.half :], polarity=1
+        )
         return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
 
     # Of a single condition and its negation, which predict the same, the rarer one is named.
@@ -368,5 +372,7 @@ def _describe(
         kind="rule",
         conditions=tuple(phrases),
         polarity=polarity,
-        auc=measure_score(values, mask, polarity) if 0 < mask.sum() < len(mask) else None,
+        auc=measure_score(values, labels=mask, polarity=polarity)
+        if 0 < mask.sum() < len(mask)
+        else None,
     )

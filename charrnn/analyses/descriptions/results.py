@@ -166,7 +166,7 @@ def description_pictures(
         table.add_row(
             f"{one.layer}:{one.unit}",
             "" if one.kind == "none" else f"{one.score:.3f}",
-            ends_text(one.ci_low, one.ci_high, ".2f"),
+            ends_text(one.ci_low, one.ci_high, form=".2f"),
             one.text,
             style=None if one.explained else "dim",
         )

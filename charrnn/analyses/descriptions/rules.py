@@ -114,7 +114,7 @@ class RuleSearch:
         sizes = np.broadcast_to(self.sizes, sums.shape)
         # One of each family: twelve thresholds of one count would fill the beam.
         found = []
-        for scores in explained(sums, sizes, self.num_chars, self.least):
+        for scores in explained(sums, sizes=sizes, num_chars=self.num_chars, least=self.least):
             chosen: dict[str, Rule] = {}
             for condition in np.argsort(-scores, kind="stable").tolist():
                 if scores[condition] <= 0 or len(chosen) == self.beam:
@@ -145,9 +145,12 @@ class RuleSearch:
         sums = weighted @ self.holds.T
         own_sums = weighted.sum(axis=1)
         scores = np.empty((len(extended), 2, len(self.flags)), np.float32)
-        scores[:, 0] = explained(sums, sizes, self.num_chars, self.least)
+        scores[:, 0] = explained(sums, sizes=sizes, num_chars=self.num_chars, least=self.least)
         scores[:, 1] = explained(
-            own_sums[:, None] - sums, own_sizes[:, None] - sizes, self.num_chars, self.least
+            own_sums[:, None] - sums,
+            sizes=own_sizes[:, None] - sizes,
+            num_chars=self.num_chars,
+            least=self.least,
         )
 
         # A rule is not extended by its own conditions.

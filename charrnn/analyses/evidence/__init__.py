@@ -75,7 +75,7 @@ def evidence(
     if detector is None:
         detector = best.detector
     (found,) = get_detectors([detector])
-    (target,), _ = choose_targets(analysis.text.text, [found])
+    (target,), _ = choose_targets(analysis.text.text, detectors=[found])
 
     def measure() -> EvidenceCard:
         (measured,) = analysis.measure([target])
@@ -85,8 +85,8 @@ def evidence(
     card = analysis.kept("evidence", key | {"output": found.output}, EvidenceCard, measure)
     card = replace(
         card,
-        born=_birth(analysis, card.tracks, target.labels),
-        others=tuple(_matches(analysis, cell, others or {})),
+        born=_birth(analysis, score=card.tracks, labels=target.labels),
+        others=tuple(_matches(analysis, cell=cell, others=others or {})),
     )
     # Where the page of the cell finds it, which knows no detector.
     analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
@@ -108,7 +108,9 @@ def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birt
     for step, network in analysis.steps():
         steps.append(step)
         cells = trace_text(network, part).cells
-        values.append(measure_score(cells[:, score.layer, score.unit], labels, score.polarity))
+        values.append(
+            measure_score(cells[:, score.layer, score.unit], labels=labels, polarity=score.polarity)
+        )
     if not steps:
         return None
 
@@ -155,8 +157,8 @@ def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
 
 SECTION = CellSection(
     "evidence",
-    "looking for a card",
-    card_of,
+    message="looking for a card",
+    measure=card_of,
     place=10,
     title="Evidence",
     parts=page_parts,
@@ -171,10 +173,10 @@ class EvidenceOptions:
 
     evidence: str = option(
         "",
-        f"--evidence L:U|{BEST}",
-        "Show what there is for the claim that this cell, or the best one, tracks what a detector"
-        " labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
-        CELLS,
+        flags=f"--evidence L:U|{BEST}",
+        help="Show what there is for the claim that this cell, or the best one, tracks what a"
+        " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
+        panel=CELLS,
     )
 
 
@@ -186,7 +188,7 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
         raise UsageError(f"A card is of one detector, not of {', '.join(chosen)}: give one.")
     cell: tuple[int | None, int | None] = (None, None)
     if typed != BEST:
-        cell = parse_cell("--evidence", typed, subject.model)
+        cell = parse_cell("--evidence", text=typed, model=subject.model)
     detector = subject.detectors[0] if chosen else None
 
     # Of one run, the text may have what the model does not know; cells cannot be matched over it.
@@ -201,8 +203,8 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
 def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
     return Shown(
         f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
-        card.view(),
-        {"run": subject.model.name, **card.to_json()},
+        pictures=card.view(),
+        data={"run": subject.model.name, **card.to_json()},
     )
 
 

@@ -90,7 +90,7 @@ CHARS_AFTER = 8
 def check_room(analysis: CellAnalysis) -> None:
     """Raise DataError for a text, or documents of its scoring half, too short for a card."""
     text = analysis.text
-    check_length(len(text), MIN_TEXT, "evidence")
+    check_length(len(text), least=MIN_TEXT, what="evidence")
     ids = text.ids[text.first + analysis.half :]
     ends = np.flatnonzero(ids == analysis.network().end_id)
     longest = np.diff([-1, *ends, len(ids)]).max()
@@ -151,7 +151,7 @@ class Claim:
         for id, character in characters_of(self.analysis.text).items():
             if character in self.detector.output:
                 declared.append(id)
-        return choose_output(self.ids[:half], self.sides[:half], declared)
+        return choose_output(self.ids[:half], sides=self.sides[:half], declared=declared)
 
     @cached_property
     def shows(self) -> NDArray[np.bool_]:
@@ -308,7 +308,7 @@ class Claim:
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
-        ranked = ranking(self.analysis, [self.detector])[self.target.name]
+        ranked = ranking(self.analysis, detectors=[self.detector])[self.target.name]
         return next(one for one in ranked if (one.layer, one.unit) == self.cell)
 
     def _held(self, *cells: list[tuple[int, int]]) -> Tensor:
@@ -428,7 +428,7 @@ class Claim:
         positions = positions[chosen]
         effects = []
         for one in odds[:, chosen]:
-            effects.append(difference(one, self.sides[positions], self.ids[positions]))
+            effects.append(difference(one, sides=self.sides[positions], codes=self.ids[positions]))
 
         # Where the free output shows nothing there is nothing to carry.
         whole, *others = effects
@@ -457,7 +457,7 @@ class Claim:
         differs = np.tile(inside > outside, 2)
         if not differs.any():
             return None
-        accuracy = _crosses(before, ends.exchanged(partners, own), partners)
+        accuracy = _crosses(before, after=ends.exchanged(partners, own), partners=partners)
 
         # By chance: another cell in each row, and the cell of a position with the same label.
         generator = np.random.default_rng(0)
@@ -466,9 +466,9 @@ class Claim:
         others = torch.zeros(num_rows, self.analysis.num_cells, dtype=torch.bool)
         others[torch.arange(num_rows), drawn] = True
         others = others.view(num_rows, *own.shape[1:])
-        of_others = _crosses(before, ends.exchanged(partners, others), partners)
+        of_others = _crosses(before, after=ends.exchanged(partners, others), partners=partners)
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
-        of_equal = _crosses(before, ends.exchanged(equal, own), partners)
+        of_equal = _crosses(before, after=ends.exchanged(equal, own), partners=partners)
         return Interchange(
             accuracy=float(accuracy[differs].mean()),
             other_cells=float(of_others[differs].mean()),

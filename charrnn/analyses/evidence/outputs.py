@@ -94,7 +94,7 @@ def choose_output(ids: NDArray[np.int64], sides: Sides, declared: Sequence[int])
     shows &= inside >= MIN_RATIO * outside
     if not shows.any():
         shows = weights >= max(1, min(MIN_OCCURRENCES, weights.max()))
-    return Output(np.array(chosen), sign, np.flatnonzero(shows))
+    return Output(np.array(chosen), sign=sign, after=np.flatnonzero(shows))
 
 
 def _gaps(

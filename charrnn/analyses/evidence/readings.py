@@ -100,7 +100,7 @@ def read_freely(
 
     ids = text.ids
     first = text.first
-    with task("reading", len(begins) * length) as advance:
+    with task("reading", total=len(begins) * length) as advance:
         read = read_parts(
             step, network.initial_state, ids=ids, begins=begins + first, num_chars=length
         )
@@ -205,7 +205,7 @@ def read_clamped(
     ops = clamps.ops(reading)
     losses = []
     odds = []
-    with task("ablating", ids[:-1].numel()) as advance:
+    with task("ablating", total=ids[:-1].numel()) as advance:
         for chars, following in pairwise(ids):
             logits, state = network(chars[None], state, ops=ops)
             losses.append(torch.nn.functional.cross_entropy(logits[0], following, reduction="none"))
