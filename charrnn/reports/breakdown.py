@@ -192,11 +192,11 @@ def sums_by_position(
     num_blocks = num_blocks_of(len(ids), length)
 
     found = GroupSums.zeros(position_names(length), num_blocks)
-    with task("reading", num_windows * length) as advance:
+    with task("reading", total=num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
             losses = losses_from_start(
-                network, ids, targets, precision=precision, escape_nats=escape_nats
+                network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
             )
 
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
@@ -249,7 +249,9 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
             text = run.text
             found: list[tuple[str, str, GroupSums]] = []
             if "class" in by:
-                found.append(("class", STATEFUL, sums_by_class(losses, run.vocab, text.ids)))
+                found.append(
+                    ("class", STATEFUL, sums_by_class(losses, vocab=run.vocab, ids=text.ids))
+                )
             if "position" in by:
                 ids = text.ids[text.first :]
                 sums = sums_by_position(

@@ -120,4 +120,6 @@ def known_passages(model: Model, num_chars: int) -> KnownPassages:
     points = [ord(character or END) for character in model.vocab.characters]
     # No passage is longer than the text: a larger number forbids nothing either.
     num_chars = min(num_chars, len(training))
-    return KnownPassages(training, num_chars, np.array(points, np.uint64), model.config.end_id)
+    return KnownPassages(
+        training, num_chars=num_chars, codes=np.array(points, np.uint64), end_id=model.config.end_id
+    )

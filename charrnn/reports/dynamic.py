@@ -134,8 +134,10 @@ def adapted(
     # Both losses are those of the same characters, in the same precision.
     ids = encoded.ids
     first = max(1, encoded.first, len(ids) - MAX_ADAPTED)
-    static = char_losses(model.network, ids, first, precision="fp32")
-    learned = adapt(model.network, ids, first, scale=gradient_scale(model), settings=settings)
+    static = char_losses(model.network, ids=ids, first=first, precision="fp32")
+    learned = adapt(
+        model.network, ids=ids, first=first, scale=gradient_scale(model), settings=settings
+    )
 
     # A model of its own, which no run has: nothing that is known of the run's cells is of it.
     return type(model)(
@@ -171,7 +173,9 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
         if model.config.end_id is not None:
             between = END
         ids = model.vocab.encode(between.join(text.text for text in drawn) or "\n")
-    return root_mean_square_gradients(model.network, ids, DynamicSettings().segment_length)
+    return root_mean_square_gradients(
+        model.network, ids=ids, segment_length=DynamicSettings().segment_length
+    )
 
 
 def root_mean_square_gradients(
@@ -200,7 +204,7 @@ def root_mean_square_gradients(
     # be that of their mean.
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
-    with task("measuring gradients", len(starts), unit="places") as advance:
+    with task("measuring gradients", total=len(starts), unit="places") as advance:
         for row, start in enumerate(starts + warm_up):
             state = states.map(partial(torch.narrow, dim=-2, start=row, length=1))
             for begin in range(start, start + num_learned, segment_length):
@@ -253,7 +257,7 @@ def adapt(
     # The end of the context warms up the state.
     state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
     nats = np.empty(len(ids) - first, np.float32)
-    with task("adapting", len(nats)) as advance:
+    with task("adapting", total=len(nats)) as advance:
         for begin in range(first, len(ids), settings.segment_length):
             # The losses of a segment count before it is learned from.
             segment = ids[begin - 1 : begin + settings.segment_length]
@@ -339,7 +343,9 @@ def _measure(
     ids = text.ids
     if max_chars is not None:
         ids = ids[: text.first_scored + max_chars]
-    adapted = adapt(model.network, ids, text.first_scored, scale=gradient_scale(model, part))
+    adapted = adapt(
+        model.network, ids=ids, first=text.first_scored, scale=gradient_scale(model, part)
+    )
     return text.report(text.charged(adapted.losses).blocks, protocol=DYNAMIC, precision="fp32")
 
 
@@ -351,7 +357,7 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
         rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
         for model, content, run in rows:
             part = content if isinstance(content, CorpusPart) else None
-            _add_row(comparison, run, gradient_scale(cast("Model", model), part))
+            _add_row(comparison, run=run, scale=gradient_scale(cast("Model", model), part))
 
     return add_rows
 
@@ -374,8 +380,8 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
         ids = ids[: text.first_scored + most]
 
     # The difference is one of the same characters in the same precision.
-    static = text.charged(char_losses(network, ids, text.first_scored, precision="fp32"))
-    losses = text.charged(adapt(network, ids, text.first_scored, scale=scale).losses)
+    static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
+    losses = text.charged(adapt(network, ids=ids, first=text.first_scored, scale=scale).losses)
 
     # The share that a run was trained on is that of the whole text.
     name = run.name

@@ -209,7 +209,7 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
     counts = np.zeros(len(wanted), np.int64)
     pattern = word_pattern(classes_of(vocab))
     rest = ""
-    with task("counting words", len(ids)) as advance:
+    with task("counting words", total=len(ids)) as advance:
         for begin in range(0, len(ids), DECODED_CHARS):
             block = ids[begin : begin + DECODED_CHARS]
             text = rest + decode_each(vocab, block)
@@ -278,7 +278,7 @@ def attribute_errors(
     pattern = word_pattern(classes)
     words: dict[str, int] = {}
     rare = []
-    with task("errors", len(positions)) as advance:
+    with task("errors", total=len(positions)) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
             # With the text before it that the longest memory holds, and whole words at both ends.
             first = int(positions[begin])
@@ -300,7 +300,7 @@ def attribute_errors(
 
     # Rare words are counted in the training text, which is read once for all of them.
     errors = np.concatenate([one.errors for one in rare])
-    counts = count_words(training, vocab, words)
+    counts = count_words(training, vocab=vocab, wanted=words)
     num_occurrences = counts[np.concatenate([one.words for one in rare])]
     for count in RARE_COUNTS:
         kinds[errors[num_occurrences == count]] = KINDS.index(f"rare-word-{count}")
@@ -472,12 +472,16 @@ def error_kinds(
     losses = [comparison.losses_of(run) for run in comparison.runs]
 
     # The first oracle needs n-grams of the training text, the others its words.
-    ngrams = NgramModel.fit(training, len(first.vocab), min(NGRAM_ORDER, len(training)))
-    ngram_nats = best_ngram_nats(ngrams, first.text.ids, losses[0].positions)
+    ngrams = NgramModel.fit(
+        training, vocab_size=len(first.vocab), order=min(NGRAM_ORDER, len(training))
+    )
+    ngram_nats = best_ngram_nats(ngrams, ids=first.text.ids, positions=losses[0].positions)
 
     # The oracles are the same for all models, so each error is looked at once.
     names = [run.name for run in comparison.runs]
-    kinds = attribute_errors(first.text.ids, first.vocab, losses, ngram_nats, training)
+    kinds = attribute_errors(
+        first.text.ids, vocab=first.vocab, losses=losses, ngram_nats=ngram_nats, training=training
+    )
     return ErrorReport(
         num_chars=len(losses[0]),
         text_length=first.text.num_chars,
@@ -507,7 +511,7 @@ def _table_of(model: ModelErrors) -> RenderableType:
 
 ERRORS = Report(
     "errors",
-    "The characters with a probability below 0.5, by what would have avoided them.",
-    error_kinds,
+    help="The characters with a probability below 0.5, by what would have avoided them.",
+    measure=error_kinds,
 )
 """`evaluate --errors`."""

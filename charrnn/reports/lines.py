@@ -260,14 +260,14 @@ def _show(
 
     # Of equally unlikely lines the earlier one comes first.
     shown = [line for *_, line in sorted(least_likely, reverse=True)]
-    result_console().print(lines_view(shown, num_lines, names))
+    result_console().print(lines_view(shown, num_lines=num_lines, names=names))
     if not quiet:
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
 PER_LINE = Listing(
     "per_line",
-    "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-    _show,
+    help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+    show=_show,
 )
 """`evaluate --per-line`."""

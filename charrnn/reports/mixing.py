@@ -143,7 +143,7 @@ class Mixture(Generating):
         self.name = "mixture"
         _check_documents(models)
         self.alphabet = CommonAlphabet.of(
-            [model.vocab for model in models], [model.name for model in models]
+            [model.vocab for model in models], names=[model.name for model in models]
         )
 
         first = models[0]
@@ -204,7 +204,7 @@ class Mixture(Generating):
         # A text of documents is read as one of them.
         if self.config.end_id is not None and not context:
             context = END
-        return encode_text(self.vocab, text, context)
+        return encode_text(self.vocab, text=text, context=context)
 
     def _warnings(self) -> tuple[str, ...]:
         """Return what a reader must know of a common alphabet; nothing if all alphabets are the
@@ -284,7 +284,7 @@ class MixedStepper(_MixedModels):
     def step(self, ids: NDArray[np.integer[Any]], state: MixedState) -> tuple[Any, MixedState]:
         """Map ids (B,) and a state to log-probabilities (B, V) and the new state."""
         steps = [stepper.step for stepper in self.parts]
-        return self._advance(steps, ids, state)
+        return self._advance(steps, ids=ids, state=state)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: MixedState | None = None
@@ -297,7 +297,7 @@ class MixedStepper(_MixedModels):
         if state is None:
             state = self.initial_state(1)
         reads = [stepper.read for stepper in self.parts]
-        return self._advance(reads, ids, state)
+        return self._advance(reads, ids=ids, state=state)
 
     def _advance(
         self,
@@ -341,7 +341,9 @@ class MixedGenerator(Generator):
         if precision != "fp32":
             precision = "int8"
         if precision not in self._steppers:
-            steppers = [model.generator.model_for(precision, {}) for model in self._mixture.models]
+            steppers = [
+                model.generator.model_for(precision, clamps={}) for model in self._mixture.models
+            ]
             self._steppers[precision] = MixedStepper(self._mixture, steppers)
         return self._steppers[precision]
 

@@ -70,18 +70,18 @@ class NgramModel:
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError
         for an order out of range, DataError for a text shorter than the order.
         """
-        check_range("order", order, MOST_ORDER)
+        check_range("order", value=order, high=MOST_ORDER)
         if len(ids) < order:
             raise DataError(
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order}"
                 f" need at least {order}. Give a smaller {named('order')}."
             )
-        return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size, order)
+        return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size=vocab_size, order=order)
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
         positions (M,)."""
-        [(_, probabilities)] = self.by_order(ids, positions, (self.order,))
+        [(_, probabilities)] = self.by_order(ids, positions=positions, orders=(self.order,))
         return np.asarray(-np.log(probabilities), np.float32)
 
     def by_order(
@@ -99,13 +99,15 @@ class NgramModel:
         if chosen is None:
             chosen = range(1, self.order + 1)
         for order in chosen:
-            check_range("order", order, self.order)
+            check_range("order", value=order, high=self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
 
         # Only the part of the text that decides is sorted with the training text.
         first = max(0, int(positions.min(initial=len(ids))) - self.order)
-        return self._by_order(ids[first : positions.max(initial=0) + 1], positions - first, chosen)
+        return self._by_order(
+            ids[first : positions.max(initial=0) + 1], positions=positions - first, orders=chosen
+        )
 
     def _by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int]
@@ -121,13 +123,13 @@ class NgramModel:
         most = max(orders)
         ends = _EndsOfNgrams(chars, num_training=len(training), most=most)
         lower = np.full(len(positions), 1 / self.vocab_size)
-        with task("n-grams", most, unit="orders") as advance:
+        with task("n-grams", total=most, unit="orders") as advance:
             for length in range(1, most + 1):
                 ends.lengthen()
                 if length in orders:
-                    yield length, ends.interpolate(ends.counts, scored, lower)
+                    yield length, ends.interpolate(ends.counts, places=scored, lower=lower)
                 if length < most:
-                    lower = ends.interpolate(ends.continuations, scored, lower)
+                    lower = ends.interpolate(ends.continuations, places=scored, lower=lower)
                 advance()
 
 
@@ -275,14 +277,18 @@ def evaluate_ngrams(
     ...     print(report.protocol, report.nats_per_char)
     """
     # The characters that the model is scored on, from the corpus of the text.
-    measured = measured_text(model, text, context)
+    measured = measured_text(model, text=text, context=context)
     measured.check_stateful(max_chars)
     training = model.training_text(text if isinstance(text, CorpusPart) else None)
-    positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
+    positions = scored_positions(
+        len(measured.ids), first=measured.first_scored, max_chars=max_chars
+    )
 
     usable = usable_orders(orders, training)
     reports = []
-    for order, losses in _losses_by_order(training, usable, measured, positions):
+    for order, losses in _losses_by_order(
+        training, orders=usable, text=measured, positions=positions
+    ):
         reports.append(measured.report(losses.blocks, protocol=f"{order}-gram"))
     return tuple(reports)
 
@@ -294,7 +300,7 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     Raises UsageError for an order out of range, DataError if no order is left.
     """
     for order in orders:
-        check_range("order", order, MOST_ORDER)
+        check_range("order", value=order, high=MOST_ORDER)
 
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:
@@ -306,7 +312,9 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
 
 
 def _fit(training: CorpusPart, order: int) -> NgramModel:
-    return NgramModel.fit(training.ids[training.begin :], len(training.corpus.vocab), order)
+    return NgramModel.fit(
+        training.ids[training.begin :], vocab_size=len(training.corpus.vocab), order=order
+    )
 
 
 def _losses_by_order(
@@ -314,7 +322,9 @@ def _losses_by_order(
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
     counted_ngrams = _fit(training, orders[-1])
-    for order, probabilities in counted_ngrams.by_order(text.ids, positions, orders):
+    for order, probabilities in counted_ngrams.by_order(
+        text.ids, positions=positions, orders=orders
+    ):
         nats = -np.log(probabilities).astype(np.float32)
         yield order, text.charged(CharLosses(positions, nats))
 
@@ -327,7 +337,9 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         """Add a row for each order, over the characters of the first row."""
         text = comparison.runs[0].text
         reference = comparison.losses[0]
-        for order, losses in _losses_by_order(training, usable, text, reference.positions):
+        for order, losses in _losses_by_order(
+            training, orders=usable, text=text, positions=reference.positions
+        ):
             comparison.add(
                 text.report(losses.blocks, protocol=f"{order}-gram"),
                 name=NGRAM,

@@ -261,7 +261,7 @@ def find_copies(
         codes = codes_of(text)
         hashes = window_hashes(codes, min_length)
         automaton = SuffixAutomaton(codes, min_length)
-        for start, passage in _candidate_passages(corpus, hashes, min_length):
+        for start, passage in _candidate_passages(corpus, hashes=hashes, length=min_length):
             automaton.read(start, passage)
         matches = automaton.longest_matches()
 
@@ -474,7 +474,7 @@ class SuffixAutomaton:
             length = lengths[index]
             is_continued = stop < len(lengths) and lengths[stop] > length
             if length and not is_continued:
-                found.append(Match(stop - length, length, self.ends[state] - length))
+                found.append(Match(stop - length, length=length, source=self.ends[state] - length))
         return found
 
 
@@ -527,7 +527,11 @@ class CopiedText:
         lines = ASCII_LINES if options.ascii_only else LINES
         marked = _marked_characters(self.novelty)
         yield from draw(
-            marked, console, options, style_of=STYLES.__getitem__, mark_of=lines.__getitem__
+            marked,
+            console=console,
+            options=options,
+            style_of=STYLES.__getitem__,
+            mark_of=lines.__getitem__,
         )
 
 
