@@ -48,7 +48,7 @@ def _zip(model: Model, path: Path) -> Content:
 
     names = tuple(map(_last_part, model.config.corpus))
     shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
-    files = RunDescription.of(Path(), shared, model.vocab).files()
+    files = RunDescription.of(Path(), config=shared, vocab=model.vocab).files()
 
     # A table of n-grams as it is sampled: in float32 it would be most of the file.
     tensors = dict(model.tensors)
@@ -120,7 +120,7 @@ def _onnx(model: Model, path: Path) -> Content:
     data = onnx_to_bytes(model)
     options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
     ids = np.concatenate([block.ids[0] for block in model.generator.draw_blocks(options)])
-    return data, check_onnx(data, model.stepper, ids)
+    return data, check_onnx(data, stepper=model.stepper, ids=ids)
 
 
 def _html(model: Model, path: Path) -> Content:
@@ -130,10 +130,14 @@ def _html(model: Model, path: Path) -> Content:
 
 
 FORMATS = {
-    ".zip": ExportFormat(".zip", "for every command of charrnn", _zip),
-    ".html": ExportFormat(".html", "a page that runs the model", _html),
+    ".zip": ExportFormat(".zip", content="for every command of charrnn", write=_zip),
+    ".html": ExportFormat(".html", content="a page that runs the model", write=_html),
     ".onnx": ExportFormat(
-        ".onnx", "for onnxruntime and other programs", _onnx, module="onnx", extra="onnx"
+        ".onnx",
+        content="for onnxruntime and other programs",
+        write=_onnx,
+        module="onnx",
+        extra="onnx",
     ),
 }
 """The formats of models by suffix; `write` takes the model and the path of the file, and returns a
@@ -170,7 +174,7 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
         )
     data, check = check_model_target(path, is_replaced=force).write(model, path)
     # Raises CheckpointError for weights that predict nothing finite.
-    model.generator.model_for("int8", {})
+    model.generator.model_for("int8", clamps={})
     # Again: a file can appear while a large model is converted.
     check_model_target(path, is_replaced=force)
     write_atomically(behind_links(path), data)
@@ -200,7 +204,7 @@ class ExportOptions(CommandOptions):
     words: Sequence[str] = argument(
         "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
     )
-    force: bool = option(False, "--force", "Replace FILE if it exists.")
+    force: bool = option(False, flags="--force", help="Replace FILE if it exists.")
 
 
 def export(options: ExportOptions) -> None:

@@ -244,7 +244,10 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
     # tanh or relu is the only thing that shapes do not tell.
     if num_gates not in _CELLS:
         raise _misfit(
-            path, first, tensors, "(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN"
+            path,
+            name=first,
+            tensors=tensors,
+            wanted="(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN",
         )
     cells = _CELLS[num_gates]
     if cell not in (None, *cells):
@@ -296,8 +299,10 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         else:  # a bias
             ours[name] = np.zeros(shape, np.float32)
         if ours[name].shape != shape:
-            raise _misfit(path, matched[name], tensors, f"{shape}, which {name} has here")
-    return Imported(config, ours, matched)
+            raise _misfit(
+                path, name=matched[name], tensors=tensors, wanted=f"{shape}, which {name} has here"
+            )
+    return Imported(config, tensors=ours, matched=matched)
 
 
 def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str]]:
@@ -314,9 +319,11 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
 
         prefix, kind, index, reverse, raw = found.groups()
         if reverse:
-            raise _unknown_model(path, name, "a bidirectional network, which cannot generate")
+            raise _unknown_model(
+                path, name=name, what="a bidirectional network, which cannot generate"
+            )
         if kind == "weight_hr":
-            raise _unknown_model(path, name, "a projection, an LSTM's proj_size")
+            raise _unknown_model(path, name=name, what="a projection, an LSTM's proj_size")
 
         # A layer in a wrapper, as AWD-LSTM's, is the same layer. There `_raw` has the weight, and
         # without it stands a copy from which some were dropped.
@@ -401,7 +408,7 @@ def _match_outer(
     for name in rest:
         if name not in found.values():
             wanted = f"one embedding, output layer and bias of {vocab_size:,} characters"
-            raise _misfit(path, name, tensors, wanted)
+            raise _misfit(path, name=name, tensors=tensors, wanted=wanted)
     if not matrices or not rank(matrices[0]).has_output_shape:
         raise CheckpointError(
             f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model"
@@ -410,7 +417,7 @@ def _match_outer(
     # Two equal candidates are not chosen by chance: the wrong one predicts nothing.
     if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
         wanted = "no part like it besides: rename the output layer head.weight"
-        raise _misfit(path, matrices[1], tensors, wanted)
+        raise _misfit(path, name=matrices[1], tensors=tensors, wanted=wanted)
 
     # One matrix and inputs of another size than V: they are not one-hot vectors.
     if len(matrices) == 1 and input_size != vocab_size:
@@ -453,7 +460,7 @@ def write_run(
         return RunWriter.create_at(out, can_resume=False)
 
     with new_run(create) as run:
-        description = RunDescription.of(run.path, imported.config, vocab)
+        description = RunDescription.of(run.path, config=imported.config, vocab=vocab)
         run.write_description(description)
 
         # `is_imported`: no training can be resumed from it.
@@ -494,14 +501,20 @@ class ImportOptions(CommandOptions):
 
     file: str = argument("FILE", "The weights: .safetensors, or what torch.save wrote.")
     vocab: str = option(
-        MISSING, "--vocab FILE", "A JSON file: characters by id, or nanoGPT's stoi or itos."
+        MISSING,
+        flags="--vocab FILE",
+        help="A JSON file: characters by id, or nanoGPT's stoi or itos.",
     )
-    cell: str | None = option(None, "--cell CELL", "For an nn.RNN: rnn (tanh) or irnn (relu).")
+    cell: str | None = option(
+        None, flags="--cell CELL", help="For an nn.RNN: rnn (tanh) or irnn (relu)."
+    )
     text: str | None = option(
-        None, "--text FILE", "Measure the loss on this text, and keep it as the validation text."
+        None,
+        flags="--text FILE",
+        help="Measure the loss on this text, and keep it as the validation text.",
     )
     out: Path | None = option(
-        None, "--out DIR", "Save the run in this new folder.", shown_default=NEW_RUN
+        None, flags="--out DIR", help="Save the run in this new folder.", shown_default=NEW_RUN
     )
 
 
@@ -516,18 +529,18 @@ def import_model(options: ImportOptions) -> None:
     # Everything is checked before the run folder is made.
     path = Path(options.file)
     alphabet = read_vocab(Path(options.vocab))
-    imported = match(read_tensors(path), len(alphabet), path, options.cell)
+    imported = match(read_tensors(path), vocab_size=len(alphabet), path=path, cell=options.cell)
     measured = None
     if options.text is not None:
         config = as_catalogued(imported.config, options.text)
         imported = replace(imported, config=replace(config, corpus=(options.text,)))
-    model = Model(imported.config, alphabet, dict(imported.tensors), name=path.stem)
+    model = Model(imported.config, vocab=alphabet, tensors=dict(imported.tensors), name=path.stem)
     # Raises CheckpointError for weights that predict nothing finite.
-    model.generator.model_for("int8", {})
+    model.generator.model_for("int8", clamps={})
     if options.text is not None:
         measured = _measure(model, options.text)
 
-    run = write_run(imported, alphabet, path, options.out, measured)
+    run = write_run(imported, vocab=alphabet, origin=path, out=options.out, measured=measured)
 
     if options.json:
         found: dict[str, Any] = {
@@ -547,7 +560,7 @@ def import_model(options: ImportOptions) -> None:
         return
 
     if not options.quiet:
-        for line in _describe(imported, measured, run):
+        for line in _describe(imported, measured=measured, run=run):
             write_aside(printable(line))
     print_path(str(run))
 
@@ -593,4 +606,4 @@ def _measure(model: Model, source: str) -> Measured:
         vocab=model.vocab,
         is_for_training=False,
     )
-    return Measured(corpus, evaluate(model, CorpusPart(corpus, 1, len(corpus))))
+    return Measured(corpus, evaluate(model, CorpusPart(corpus, begin=1, end=len(corpus))))

@@ -55,7 +55,7 @@ MAX_CHARS = 4_000
 MAX_GUESSED = 1_000
 """The same for a text with guesses, which is about eight times as large."""
 _INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
-NOTEBOOK = terminal_theme("#f6f6f6", "#000000", _INKS)
+NOTEBOOK = terminal_theme("#f6f6f6", ink="#000000", colours=_INKS)
 """The theme of text in a notebook: colours of a luminance between that of dark and of light paper.
 
 The first two colours only determine the grey of dim text."""
@@ -139,7 +139,7 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     )
     cut = _cut(coloured.text, most)
     if coloured.guesses:
-        guess_map = GuessMap(shown.text, shown.values, shown.guesses)
+        guess_map = GuessMap(shown.text, values=shown.values, guesses=shown.guesses)
         return [Legend(), Text(ABOUT_GUESSES), guess_map, *cut]
     scale = scale_of(coloured.values)
     return [*scale_pictures(scale), HeatMap(shown, scale=scale), *cut]

@@ -193,7 +193,7 @@ def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tupl
         scale = 1 / scale
     scaled = found * scale
 
-    real, imaginary = _split(scaled, 2)
+    real, imaginary = _split(scaled, num_blocks=2)
     axis = scaled.graph.integers([-1])
     return real.apply("Squeeze", axis), imaginary.apply("Squeeze", axis)
 
@@ -210,8 +210,8 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
         split=_split,
         cat=lambda parts: _concatenate(parts, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),
-        fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
-        ifft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=True),
+        fft=lambda re, im: _fourier(re, im, num_points=hidden_size // 2, is_inverse=False),
+        ifft=lambda re, im: _fourier(re, im, num_points=hidden_size // 2, is_inverse=True),
         # A clamped cell is part of an experiment, never of an exported model.
         clamp=lambda memory: memory,
     )
@@ -344,7 +344,7 @@ class _Walk(Walk[Value]):
         """Record the cell's equations. Raises UsageError where those of another package use more
         than `Ops` has."""
         try:
-            return super().step_cell(cell, prefix, ops, x, state, extras)
+            return super().step_cell(cell, prefix=prefix, ops=ops, x=x, state=state, extras=extras)
         except (AttributeError, TypeError) as error:
             # In a cell of charrnn it is a mistake of charrnn.
             if self.config.cell in CELLS:
@@ -387,7 +387,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
 
     # The body has its own nodes; the constants of both are the weights of the file.
     graph = Graph()
-    walk = _Walk(config, tensors, Graph(graph))
+    walk = _Walk(config, tensors=tensors, graph=Graph(graph))
     network = walk.architecture
     num_parts = network.num_packed
     layers = range(network.num_layers)
@@ -423,7 +423,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     # A dimension with a name may have any size.
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
     inputs = [
-        _described("ids", TensorProto.INT64, ("batch", "time")),
+        _described("ids", kind=TensorProto.INT64, shape=("batch", "time")),
         _described("state", shape=state),
     ]
     outputs = [
@@ -562,7 +562,7 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
         logits, state = stepper.step(np.array([char]), state)
         expected[place] = logits[0]
         for one, other in zip(found, (logits[:, None], pack(state)), strict=True):
-            _check_close(one, other, place)
+            _check_close(one, expected=other, place=place)
 
     # Its own state, as programs use the file; how far that drifts is reported, and no fault.
     carried, _ = session.run(None, {"ids": ids[None], "state": initial})

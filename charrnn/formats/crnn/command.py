@@ -144,7 +144,7 @@ def decompress_text(model: Model, data: bytes) -> bytes:
     source = io.BytesIO(data)
     name = "the data"
     coder = _coder_for(container.read_header(source, name), model=model, name=name)
-    return b"".join(container.decompress(coder, source, name))
+    return b"".join(container.decompress(coder, source=source, name=name))
 
 
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
@@ -161,14 +161,16 @@ class CompressOptions(CommandOptions):
     words: Sequence[str] = argument("RUN FILE...", "A run, and files; - is a stream.")
     output: str | None = option(
         None,
-        "--out -o FILE",
-        "Write to FILE; - is standard output.",
+        flags="--out -o FILE",
+        help="Write to FILE; - is standard output.",
         shown_default="the name of each file, and .crnn",
     )
     with_model: bool = option(
-        False, "--with-model", "Include the model, so that nothing else is needed to decompress."
+        False,
+        flags="--with-model",
+        help="Include the model, so that nothing else is needed to decompress.",
     )
-    force: bool = option(False, "--force", "Replace a file that exists.")
+    force: bool = option(False, flags="--force", help="Replace a file that exists.")
 
 
 def compress(options: CompressOptions) -> None:
@@ -183,7 +185,9 @@ def compress(options: CompressOptions) -> None:
         raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
     run, *names = options.words
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
-    files = _files(names, options.output, defaults, force=options.force, as_json=options.json)
+    files = _files(
+        names, output=options.output, defaults=defaults, force=options.force, as_json=options.json
+    )
 
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one
     # restores the files.
@@ -204,11 +208,11 @@ class DecompressOptions(CommandOptions):
     )
     output: str | None = option(
         None,
-        "--out -o FILE",
-        "Write to FILE; - is standard output.",
+        flags="--out -o FILE",
+        help="Write to FILE; - is standard output.",
         shown_default="the name of each file without .crnn",
     )
-    force: bool = option(False, "--force", "Replace a file that exists.")
+    force: bool = option(False, flags="--force", help="Replace a file that exists.")
 
 
 def decompress(options: DecompressOptions) -> None:
@@ -224,7 +228,9 @@ def decompress(options: DecompressOptions) -> None:
     if len(names) > 1 and names[0] != STREAM and not names[0].endswith(SUFFIX):
         run = names.pop(0)
     targets = [name.removesuffix(SUFFIX) for name in names]
-    files = _files(names, options.output, targets, force=options.force, as_json=options.json)
+    files = _files(
+        names, output=options.output, defaults=targets, force=options.force, as_json=options.json
+    )
 
     # Several files of one model need it once.
     coders: dict[bytes, rows.RowCoder] = {}
@@ -238,7 +244,7 @@ def decompress(options: DecompressOptions) -> None:
             else:
                 model = load_model(run, quiet=options.quiet)
             coders[header.digest] = _coder_for(header, model=model, name=name)
-        return container.decompress(coders[header.digest], source, name)
+        return container.decompress(coders[header.digest], source=source, name=name)
 
     _convert(files, convert=restore, restores=True, as_json=options.json, quiet=options.quiet)
 
@@ -350,7 +356,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
     num_chars = 0
     with ExitStack() as stack:
         if target != STREAM:
-            stack.enter_context(convert_os_errors("write", Path(target)))
+            stack.enter_context(convert_os_errors("write", path=Path(target)))
         file = stack.enter_context(_into(target, source))
 
         for part in parts:

@@ -109,7 +109,7 @@ def pack_model(model: Model) -> bytes:
         init_from=None,
         extend_alphabet=False,
     )
-    files = RunDescription.of(Path(), shared, vocab).files().values()
+    files = RunDescription.of(Path(), config=shared, vocab=vocab).files().values()
     parts = [len(data).to_bytes(4, "little") for data in files]
     parts += files
 
@@ -199,7 +199,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
     # All was read; this also lets gzip check its CRC-32.
     if file.read(1):
         raise ValueError("its weights are not those of its configuration")
-    return Model(config, vocab, tensors, name=name)
+    return Model(config, vocab=vocab, tensors=tensors, name=name)
 
 
 def check_portable(config: Config) -> None:
@@ -316,7 +316,7 @@ def compress(
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
     """
     yield header_to_bytes(header)
-    with task("compressing", num_bytes, unit="B") as coder.advance:
+    with task("compressing", total=num_bytes, unit="B") as coder.advance:
         while data := source.read(MAX_ROWS * ROW_BYTES):
             rows = cut_rows(data)
             blocks = list(zip(rows, coder.encode(rows), strict=True))

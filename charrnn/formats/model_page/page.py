@@ -71,13 +71,13 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
                 " .zip instead."
             )
 
-    stepper = Stepper(config, model.tensors, "int8")
+    stepper = Stepper(config, tensors=model.tensors, precision="int8")
     arrays = _arrays(stepper, model)
     # Not compressed first, because a large model takes long; weights compress by a tenth.
     weights = b"".join(array.tobytes() for array in arrays.values())
     _check_size(model.name, len(weights))
 
-    described = _describe_network(stepper, model, arrays) | _describe_model(model)
+    described = _describe_network(stepper, model=model, arrays=arrays) | _describe_model(model)
 
     # The page numbers cells through all layers.
     cells = []
@@ -92,7 +92,7 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
     described |= {
         "found": cells,
         "num_shades": NUM_SHADES,
-        "digest": digest_of(config, model.vocab, stepper).hex(),
+        "digest": digest_of(config, vocab=model.vocab, stepper=stepper).hex(),
         "arrays": types,
     }
 
@@ -236,7 +236,7 @@ def _describe_network(
         "table_bits": table_bits,
         "alphabet": model.vocab.kind,
         "characters": list(model.vocab.characters),
-        "opening_ids": opening_ids(stepper, model.vocab, config.end_id).tolist(),
+        "opening_ids": opening_ids(stepper, vocab=model.vocab, end_id=config.end_id).tolist(),
         "start_id": int(start_ids(model.vocab, config.end_id)[0]),
         "end_id": config.end_id,
         "separator": separator_of(config, model.vocab),
