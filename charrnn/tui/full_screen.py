@@ -92,7 +92,7 @@ class Work:
 
     def start(self, kind: str, compute: Callable[[Job], object]) -> None:
         """Compute in a thread, in place of an earlier job of that kind."""
-        job = Job(kind, compute, self)
+        job = Job(kind, compute=compute, _work=self)
         with self._changed:
             self._latest[kind] = job
             self._jobs.append(job)

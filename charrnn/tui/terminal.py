@@ -62,8 +62,10 @@ class ExploreOptions(ScreenOptions):
     """What `charrnn explore` takes."""
 
     run: str | None = run_argument()
-    text: str | None = option(None, "--text FILE", "Read this file instead of held-out text.")
-    chars: int = option(CHARS_SHOWN, "--chars N", "Characters to show.", least=1)
+    text: str | None = option(
+        None, flags="--text FILE", help="Read this file instead of held-out text."
+    )
+    chars: int = option(CHARS_SHOWN, flags="--chars N", help="Characters to show.", least=1)
 
 
 def explore(context: typer.Context, options: ExploreOptions) -> int:
@@ -114,24 +116,24 @@ class WriteOptions(ScreenOptions):
     )
     run: str | None = option(
         None,
-        "--run RUN",
-        f"The run, also without a draft. {RUN_HELP}",
+        flags="--run RUN",
+        help=f"The run, also without a draft. {RUN_HELP}",
         shown_default=NEWEST_RUN,
     )
     until: str = option(
         "word",
-        "--until WORD",
-        "Continue to the end of a word, a line or a sentence.",
+        flags="--until WORD",
+        help="Continue to the end of a word, a line or a sentence.",
     )
     temperature: float = option(
         SAMPLE_TEMPERATURE,
-        "--temp T",
-        "0 is greedy, 1 the model's own distribution.",
+        flags="--temp T",
+        help="0 is greedy, 1 the model's own distribution.",
     )
     seed: int | None = option(
         None,
-        "--seed N",
-        "The same seed gives the same continuations.",
+        flags="--seed N",
+        help="The same seed gives the same continuations.",
         least=0,
         shown_default="a new one",
     )

@@ -366,7 +366,7 @@ class Clamp:
         # nan is not in the range either.
         if not -1 <= number <= 1:
             raise UsageError("Write a number from -1 to 1.")
-        return cls(exploration.viewed.before_cursor(), exploration.cell, number)
+        return cls(exploration.viewed.before_cursor(), cell=exploration.cell, value=number)
 
 
 def cell_name(cell: CellIndex) -> str:

@@ -132,7 +132,7 @@ class ContinuationOptions:
     """The same seed gives the same continuations."""
 
     def __post_init__(self) -> None:
-        check_word("until", self.until, tuple(MAX_CHARS))
+        check_word("until", word=self.until, words=tuple(MAX_CHARS))
         Shaping(temperature=self.temperature)
         if self.seed < 0:
             raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
@@ -176,7 +176,7 @@ class Continuations:
         `on_step` is called before every character, and may raise to stop the work. Raises
         UsageError for a count out of range.
         """
-        check_range("count", count, MAX_CONTINUATIONS)
+        check_range("count", value=count, high=MAX_CONTINUATIONS)
 
         # The most likely text, then samples: as different as the model is unsure.
         found = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
@@ -436,7 +436,7 @@ class DraftReader:
     def _start(self, text: NDArray[np.int64]) -> PrimedState:
         """Return what the model knows before the first character."""
         if len(text) == 0 or self._end_id is not None:
-            opening = sampling.opening_ids(self._stepper, self._vocab, self._end_id)
+            opening = sampling.opening_ids(self._stepper, vocab=self._vocab, end_id=self._end_id)
             return sampling.prime_model(self._stepper, opening)
         return sampling.unprimed(self._stepper)
 

@@ -65,7 +65,7 @@ class Draft:
 
         data = content.encode("utf-8")
         file = behind_links(target)
-        with convert_os_errors("write", target, num_bytes=len(data)):
+        with convert_os_errors("write", path=target, num_bytes=len(data)):
             status = _status_of(target, file)
             if status is not None and not overwrite:
                 self._check_unchanged(target, file)

@@ -345,7 +345,7 @@ class DraftScreen(FullScreen):
         def search(job: Job) -> None:
             continuations = known
             if continuations is None:
-                with task("reading the draft", len(text)) as advance:
+                with task("reading the draft", total=len(text)) as advance:
                     continuations = assistant.continue_text(
                         model, text=text, options=options, on_read=advance
                     )
@@ -465,7 +465,7 @@ class DraftScreen(FullScreen):
 
             # So that the first Tab does not wait for a long draft to be read.
             ids = assistant.read_as_known(model.vocab, text)
-            assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
+            assistant.reader_of(model).state_after(ids, on_read=lambda num_chars: job.pause())
 
         # A message of something else stays if there is no error.
         def say(message: str) -> None:
