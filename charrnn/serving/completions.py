@@ -199,7 +199,7 @@ class DrawnText:
             known = model.generator.known_text(prompt, unknown=self.options.unknown, what="prompt")
             assert isinstance(known, str), "a str stays one"
             prompt = known
-        ids = ids_of(model.vocab, prompt, model.name)
+        ids = ids_of(model.vocab, prompt=prompt, name=model.name)
         self.num_read = len(ids)
         return continue_prompt(
             model.generator,
@@ -330,14 +330,14 @@ class Server:
         """Answer POST /tokenize: the ids of a text, as vLLM's server does."""
         self._check_token(request)
         asked = _parse(await _read_body(request), Tokenize)
-        ids = ids_of(self.model.vocab, asked.prompt, self.model.name).tolist()
+        ids = ids_of(self.model.vocab, prompt=asked.prompt, name=self.model.name).tolist()
         return _answer({"tokens": ids, "count": len(ids), "max_model_len": MAX_CHARS})
 
     async def post_detokenize(self, request: Request) -> Response:
         """Answer POST /detokenize: the text of ids."""
         self._check_token(request)
         asked = _parse(await _read_body(request), Detokenize)
-        ids = ids_of(self.model.vocab, asked.tokens, self.model.name)
+        ids = ids_of(self.model.vocab, prompt=asked.tokens, name=self.model.name)
         return _answer({"prompt": self.model.vocab.decode(ids)})
 
     async def refuse_other(self, request: Request) -> Response:

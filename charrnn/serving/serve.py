@@ -97,7 +97,7 @@ def serve(options: ServeOptions) -> None:
         # Damaged weights are found before the address is printed: it raises CheckpointError for
         # those that predict nothing finite.
         model = load_model(options.run, quiet=options.quiet)
-        model.generator.model_for("int8", {})
+        model.generator.model_for("int8", clamps={})
 
         # The server says when it ends; it is made below, before the first request.
         served = Server(model, token=token, is_over=lambda: server.should_exit)

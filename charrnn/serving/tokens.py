@@ -91,7 +91,7 @@ def continue_prompt(
 
     # From the weights as trained, and not in the 8 bits that draw: these are the figures of
     # `charrnn evaluate`, and the ranks of a token are those of one distribution.
-    stepper = generator.model_for("fp32", {})
+    stepper = generator.model_for("fp32", clamps={})
     if not is_echoed or len(prompt) == 0:
         primed = sampling.prime_model(stepper, generator.encode_prime(prime))
         return _measured(generator, primed=primed, pieces=shown, num_top=num_top)
@@ -115,7 +115,7 @@ def _measured(
     generator: Generator, primed: sampling.PrimedState, pieces: Iterator[Piece], num_top: int
 ) -> Iterator[Token]:
     """Yield a token for each piece, as soon as it is drawn."""
-    stepper = generator.model_for("fp32", {})
+    stepper = generator.model_for("fp32", clamps={})
     logits, state = primed
 
     # The ids of no character are never in a list, as in that of `charrnn predict`.
