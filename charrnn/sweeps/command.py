@@ -63,13 +63,15 @@ class SweepOptions(CommandOptions):
         default=(),
         shown_default="the standard library's own Python source",
     )
-    seeds: int = option(3, "--seeds N", "Train each setting with N seeds.", SWEEP)
-    jobs: int = option(1, "--jobs N", "Train N runs at a time, which share the cores.", SWEEP)
+    seeds: int = option(3, flags="--seeds N", help="Train each setting with N seeds.", panel=SWEEP)
+    jobs: int = option(
+        1, flags="--jobs N", help="Train N runs at a time, which share the cores.", panel=SWEEP
+    )
     out: Path | None = option(
         None,
-        "--out DIR",
-        "Save the sweep in this folder.",
-        SWEEP,
+        flags="--out DIR",
+        help="Save the sweep in this folder.",
+        panel=SWEEP,
         shown_default="checkpoints/sweep-TEXT",
     )
     settings: SweptSettings = option_group(SweptSettings)
@@ -105,7 +107,7 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
 
     # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
     with closing(events):
-        report = show(console, events, signals)
+        report = show(console, events=events, signals=signals)
 
     # The progress on stderr, the table on stdout.
     if options.json:
@@ -139,7 +141,7 @@ def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
 
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     firsts = {name: axis[0] for name, axis in given.items()}
-    config, _ = configure(options.corpus, firsts, options.settings.recipe)
+    config, _ = configure(options.corpus, flags=firsts, recipe=options.settings.recipe)
     # Documents follow from the column.
     if "column" in axes:
         config = replace(config, column=None, documents="none")

@@ -92,7 +92,7 @@ def plan_sweep(
         )
 
     # The number of runs, which is a product and soon larger than anybody meant.
-    check_range("seeds", num_seeds, MAX_RUNS)
+    check_range("seeds", value=num_seeds, high=MAX_RUNS)
     num_runs = math.prod(map(len, parsed.values())) * num_seeds
     if num_runs > MAX_RUNS:
         raise UsageError(

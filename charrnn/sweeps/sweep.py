@@ -63,11 +63,11 @@ def sweep(
     """
     # Everything that can be wrong, before hours are spent.
     plan = plan_sweep(config, axes, num_seeds=seeds)
-    check_range("jobs", jobs, MAX_JOBS)
+    check_range("jobs", value=jobs, high=MAX_JOBS)
     folder = Path(out) if out is not None else default_folder(config)
 
     # Two starts at once would train the same runs.
-    with files.convert_os_errors("create", folder):
+    with files.convert_os_errors("create", path=folder):
         folder.mkdir(parents=True, exist_ok=True)
         # A lock alone is what a sweep leaves that was killed before it wrote anything.
         names = {*os.listdir(folder)} - {"lock"}
@@ -77,7 +77,11 @@ def sweep(
         )
     with lock_folder(folder) as lock:
         record_plan(folder, plan)
-        yield from _train(_Runner(folder=folder, plan=plan, lock=lock.fileno()), jobs, should_stop)
+        yield from _train(
+            _Runner(folder=folder, plan=plan, lock=lock.fileno()),
+            jobs=jobs,
+            should_stop=should_stop,
+        )
 
 
 def default_folder(config: Config) -> Path:
@@ -99,8 +103,8 @@ def read_sweep(folder: str | Path) -> SweepReport:
     """
     # What is on disk: the processes that train write nothing else.
     plan = read_plan(Path(folder))
-    runs = [run_state(Path(folder), plan, run) for run in plan.runs()]
-    return report_sweep(plan, Path(folder), runs)
+    runs = [run_state(Path(folder), plan=plan, run=run) for run in plan.runs()]
+    return report_sweep(plan, folder=Path(folder), runs=runs)
 
 
 def _train(
@@ -127,7 +131,7 @@ def _train(
                 runs[run.name] = run
                 if run.status in (FINISHED, FAILED):
                     yield run
-    yield report_sweep(runner.plan, runner.folder, [*runs.values()])
+    yield report_sweep(runner.plan, folder=runner.folder, runs=[*runs.values()])
 
 
 @dataclass(kw_only=True)
@@ -170,12 +174,12 @@ class _Runner:
         if self.is_stopped:
             process.terminate()
         _, messages = process.communicate()
-        return self._ended(run, process.returncode, messages)
+        return self._ended(run, code=process.returncode, messages=messages)
 
     def _ended(self, run: SweepRun, code: int, messages: str) -> SweepRun:
         """Return a run whose process has ended: finished, stopped, or failed."""
         # What is on disk decides, not the exit code: a run may fail after its last save.
-        run = run_state(self.folder, self.plan, run)
+        run = run_state(self.folder, plan=self.plan, run=run)
         if run.status == FINISHED:
             return run
         if self.is_stopped:
