@@ -94,7 +94,7 @@ def _number(
     remedy: str = "torchrun sets it; unset WORLD_SIZE to train in one process",
 ) -> int:
     value = environment.get(name, default)
-    if not _is_number(value, least, most):
+    if not _is_number(value, least=least, most=most):
         raise UsageError(
             f"{name} is {value[:40]!r}; it must be a whole number from {least} to {most}\n{remedy}"
         )
@@ -121,7 +121,7 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     number is one.
     """
     chosen = environment.get("OMP_NUM_THREADS", "")
-    if _is_number(chosen, 2, 1024):
+    if _is_number(chosen, least=2, most=1024):
         return int(chosen)
     return max(1, num_cores() // group.local_size)
 
@@ -134,7 +134,7 @@ def check_processes(value: str) -> int:
     """
     if PARENT in os.environ:
         return 1
-    if not _is_number(value, 1, MAX_PROCESSES):
+    if not _is_number(value, least=1, most=MAX_PROCESSES):
         raise UsageError(
             f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to"
             f" {MAX_PROCESSES}."
@@ -241,7 +241,9 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
             f"process {group.rank} cannot reach the other {group.size - 1} at {where}: {reason}"
         ) from error
 
-    yield ConnectedProcesses(group.rank, group.size, group.local_rank, group.local_size)
+    yield ConnectedProcesses(
+        group.rank, size=group.size, local_rank=group.local_rank, local_size=group.local_size
+    )
     # Not after an error: the connection ends with the process, once it has printed that.
     torch.distributed.destroy_process_group()
 
