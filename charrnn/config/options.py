@@ -68,17 +68,19 @@ class Range:
 
 def between(least: float, most: float) -> Range:
     """Return the range of numbers from `least` to `most`."""
-    return Range(f"between {least} and {most}", lambda number: bool(least <= number <= most))
+    return Range(
+        f"between {least} and {most}", contains=lambda number: bool(least <= number <= most)
+    )
 
 
 def at_least(least: int) -> Range:
     """Return the range of numbers from `least` on."""
-    return Range(f"at least {least}", lambda number: bool(number >= least))
+    return Range(f"at least {least}", contains=lambda number: bool(number >= least))
 
 
 def one_of(*words: str) -> Range:
     """Return the range of some words."""
-    return Range(f"one of {', '.join(words)}", words.__contains__, words)
+    return Range(f"one of {', '.join(words)}", contains=words.__contains__, choices=words)
 
 
 def words_in_text(words: Iterable[str]) -> str:

@@ -111,8 +111,8 @@ def _is_cell(name: str) -> bool:
 _CELL_NAMES = ("auto", *CELLS)
 CELL = Range(
     f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
-    _is_cell,
-    _CELL_NAMES,
+    contains=_is_cell,
+    choices=_CELL_NAMES,
 )
 ENCODING = Range(
     "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding
@@ -120,17 +120,23 @@ ENCODING = Range(
 CORPUS = Range(
     f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"
     " quotes",
-    lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
+    contains=lambda names: (
+        sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES
+    ),
 )
 SHARES = Range(
     "two or three positive shares, such as 90/10",
-    lambda shares: len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares),
+    contains=lambda shares: (
+        len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares)
+    ),
 )
-NAME = Range("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000)
-SEED = Range("between 0 and 2^32 - 1", lambda seed: 0 <= seed < 2**32)
-BUDGET = Range("more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5)
-PROBABILITY = Range("at least 0 and below 1", lambda share: 0 <= share < 1)
-FINITE = Range("at least 0 and finite", lambda factor: factor >= 0 and math.isfinite(factor))
+NAME = Range("a name of up to 1,000 characters", contains=lambda name: 0 < len(name) <= 1000)
+SEED = Range("between 0 and 2^32 - 1", contains=lambda seed: 0 <= seed < 2**32)
+BUDGET = Range("more than 0 and at most 100000", contains=lambda budget: 0 < budget <= 1e5)
+PROBABILITY = Range("at least 0 and below 1", contains=lambda share: 0 <= share < 1)
+FINITE = Range(
+    "at least 0 and finite", contains=lambda factor: factor >= 0 and math.isfinite(factor)
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,48 +147,49 @@ class Config:
     Raises UsageError that names the field, its value and the allowed range.
     """
 
-    corpus: tuple[str, ...] = setting((), CORPUS)
+    corpus: tuple[str, ...] = setting((), allowed=CORPUS)
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own
     source."""
     alphabet: str = option(
         "char",
-        "--alphabet KIND",
-        "char (rare ones become one symbol), exact (all that occur) or byte.",
+        flags="--alphabet KIND",
+        help="char (rare ones become one symbol), exact (all that occur) or byte.",
         allowed=one_of(*ALPHABETS),
     )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters
     that occur, without an unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = option(
         "utf-8",
-        "--encoding NAME",
-        "Encoding of the text: utf-8, latin-1, utf-16, …",
-        TEXT,
+        flags="--encoding NAME",
+        help="Encoding of the text: utf-8, latin-1, utf-16, …",
+        panel=TEXT,
         allowed=ENCODING,
     )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = setting("shuffled", one_of(*ORDERS))
+    order: str = setting("shuffled", allowed=one_of(*ORDERS))
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
-    order_seed: int = setting(0, SEED)
+    order_seed: int = setting(0, allowed=SEED)
     """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same
     files."""
-    min_count: int = setting(MIN_COUNT, at_least(1))
+    min_count: int = setting(MIN_COUNT, allowed=at_least(1))
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every
     character); the alphabet `exact` keeps all."""
     split: tuple[float, ...] = option(
         (0.9, 0.1),
-        "--split A/B[/C]",
-        "Shares of training and validation, and of a test if a third is given: 80/10/10.",
-        TEXT,
+        flags="--split A/B[/C]",
+        help="Shares of training and validation, and of a test if a third is given: 80/10/10.",
+        panel=TEXT,
         shown_default="90/10",
         allowed=SHARES,
     )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
     documents: str = option(
         "none",
-        "--documents KIND",
-        "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
-        TEXT,
+        flags="--documents KIND",
+        help="Many short texts, each with an end: files, lines or blank-lines (parted by blank"
+        " lines).",
+        panel=TEXT,
         allowed=one_of("none", "files", "lines", "blank-lines", "column"),
     )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between
@@ -190,191 +197,214 @@ class Config:
     `reset_probability` has no effect."""
     column: str | None = option(
         None,
-        "--column NAME",
-        "CSV files: each value of this column is a document.",
-        TEXT,
+        flags="--column NAME",
+        help="CSV files: each value of this column is a document.",
+        panel=TEXT,
         allowed=NAME,
     )
     """Column of CSV files whose values are the documents."""
 
     cell: str = option(
         "auto",
-        "--cell CELL",
-        f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
+        flags="--cell CELL",
+        help=f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
         allowed=CELL,
     )
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides.
     """
     depth: str = option(
-        "stacked", "--depth HOW", f"{words_in_text(DEPTHS)}.", MODEL, allowed=one_of(*DEPTHS)
+        "stacked",
+        flags="--depth HOW",
+        help=f"{words_in_text(DEPTHS)}.",
+        panel=MODEL,
+        allowed=one_of(*DEPTHS),
     )
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
     num_layers: int | Auto = option(
-        "auto", "--layers L", "Number of recurrent layers.", allowed=between(1, 64)
+        "auto", flags="--layers L", help="Number of recurrent layers.", allowed=between(1, 64)
     )
     """Number of recurrent layers."""
     hidden_size: int | Auto = option(
-        "auto", "--hidden-size H", "Units per layer.", allowed=between(1, MAX_HIDDEN_SIZE)
+        "auto",
+        flags="--hidden-size H",
+        help="Units per layer.",
+        allowed=between(1, MAX_HIDDEN_SIZE),
     )
     """Units per layer."""
     parameters: int | None = option(
         None,
-        "--parameters N",
-        "Instead of --hidden-size: at most N weights, such as 300k or 1.5M.",
-        MODEL,
-        allowed=Range("between 1 and 10^12", lambda weights: 1 <= weights <= 10**12),
+        flags="--parameters N",
+        help="Instead of --hidden-size: at most N weights, such as 300k or 1.5M.",
+        panel=MODEL,
+        allowed=Range("between 1 and 10^12", contains=lambda weights: 1 <= weights <= 10**12),
     )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so
     many. Runs record that size, and null here."""
     embedding_size: int | Auto | OneHot = option(
         "auto",
-        "--embedding-size E",
-        "Size of a character's embedding, or one-hot for none.",
-        MODEL,
+        flags="--embedding-size E",
+        help="Size of a character's embedding, or one-hot for none.",
+        panel=MODEL,
         allowed=between(1, MAX_HIDDEN_SIZE),
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot
     vectors."""
-    num_members: int | Auto = setting("auto", between(1, 64))
+    num_members: int | Auto = setting("auto", allowed=between(1, 64))
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
     ngram_rows: int | Auto = setting(
-        "auto", Range("between 0 and 2^24", lambda rows: 0 <= rows <= 1 << 24)
+        "auto", allowed=Range("between 0 and 2^24", contains=lambda rows: 0 <= rows <= 1 << 24)
     )
     """Rows of the table of logits that hashes of the last three, four and five characters choose
     from; 0: no table."""
-    dropout: float | Auto = setting("auto", PROBABILITY)
+    dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016), and of the characters for which the table of n-grams is left out."""
-    input_dropout: float | Auto = setting("auto", PROBABILITY)
+    input_dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of the entries of a character's embedding dropped, the same entries for a whole window
     (Gal 2016)."""
-    weight_drop: float | Auto = setting("auto", PROBABILITY)
+    weight_drop: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
-    zoneout: float = setting(0.0, PROBABILITY)
+    zoneout: float = setting(0.0, allowed=PROBABILITY)
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
-    omega: float = setting(0.0, between(0, 10**6))
+    omega: float = setting(0.0, allowed=between(0, 10**6))
     """Weight λ of the regulariser Ω against vanishing and exploding gradients of an rnn or lstm,
     which is added to the loss (Pascanu 2013); 0: none."""
-    initial_state: str = setting("zero", one_of("zero", "learned"))
+    initial_state: str = setting("zero", allowed=one_of("zero", "learned"))
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = option(
         None,
-        "--init-from RUN",
-        "Start a new run from this run's best weights, or from a .zip of charrnn export.",
-        MODEL,
+        flags="--init-from RUN",
+        help="Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        panel=MODEL,
     )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and
     its alphabet."""
     extend_alphabet: bool = option(
         False,
-        "--extend-alphabet",
-        "With --init-from: learn the new characters of the text, too.",
-        MODEL,
+        flags="--extend-alphabet",
+        help="With --init-from: learn the new characters of the text, too.",
+        panel=MODEL,
     )
     """Whether the characters of the text that the run of `init_from` does not know are added to its
     alphabet."""
     forget_bias: float = setting(
-        1.0, Range("between -10^38 and 10^38", lambda bias: -1e38 <= bias <= 1e38)
+        1.0, allowed=Range("between -10^38 and 10^38", contains=lambda bias: -1e38 <= bias <= 1e38)
     )
     """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
 
     minutes: float | None = option(
         None,
-        "--minutes M",
-        "Train for about M minutes.",
+        flags="--minutes M",
+        help="Train for about M minutes.",
         allowed=BUDGET,
         shown_default="3",
     )
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
     epochs: float | None = option(
-        None, "--epochs E", "Train for E passes over the text.", TRAINING, allowed=BUDGET
+        None,
+        flags="--epochs E",
+        help="Train for E passes over the text.",
+        panel=TRAINING,
+        allowed=BUDGET,
     )
     """Budget in passes over the training text."""
     steps: int | None = option(
         None,
-        "--steps N",
-        "Train for N optimizer steps.",
-        TRAINING,
-        allowed=Range("between 1 and 10^9", lambda steps: 1 <= steps <= MAX_STEPS),
+        flags="--steps N",
+        help="Train for N optimizer steps.",
+        panel=TRAINING,
+        allowed=Range("between 1 and 10^9", contains=lambda steps: 1 <= steps <= MAX_STEPS),
     )
     """Budget in optimizer steps."""
-    batch_size: int | Auto = setting("auto", between(1, 65536))
+    batch_size: int | Auto = setting("auto", allowed=between(1, 65536))
     """B: segments of the text that are read in parallel, one per batch row."""
-    bptt_length: int | Auto = setting("auto", between(1, 65536))
+    bptt_length: int | Auto = setting("auto", allowed=between(1, 65536))
     """T: characters per batch row and step, over which back-propagation runs."""
-    reset_probability: float = setting(0.05, between(0, 1))
+    reset_probability: float = setting(0.05, allowed=between(0, 1))
     """Probability per batch row and step that the state is reset to the initial one, to learn the
     start of a text."""
     learning_rate: float | Auto = setting(
-        "auto", Range("more than 0 and at most 10", lambda rate: 0 < rate <= 10)
+        "auto", allowed=Range("more than 0 and at most 10", contains=lambda rate: 0 < rate <= 10)
     )
     """Peak learning rate, after the warm-up."""
-    final_learning_rate: float = setting(0.02, between(0, 1))
+    final_learning_rate: float = setting(0.02, allowed=between(0, 1))
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
-    warmup_steps: int = setting(50, at_least(0))
+    warmup_steps: int = setting(50, allowed=at_least(0))
     """Steps of linear warm-up (at most a tenth of all steps)."""
     optimizer: str = option(
         "muon",
-        "--optimizer NAME",
-        f"{words_in_text(OPTIMIZERS)}.",
-        TRAINING,
+        flags="--optimizer NAME",
+        help=f"{words_in_text(OPTIMIZERS)}.",
+        panel=TRAINING,
         allowed=one_of(*OPTIMIZERS),
     )
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""
-    muon_scale: float = setting(2.0, FINITE)
+    muon_scale: float = setting(2.0, allowed=FINITE)
     """Learning rate of Muon as a multiple of AdamW's."""
-    beta1: float = setting(0.9, PROBABILITY)
+    beta1: float = setting(0.9, allowed=PROBABILITY)
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
-    beta2: float = setting(0.99, PROBABILITY)
+    beta2: float = setting(0.99, allowed=PROBABILITY)
     """Decay of the squared gradients' running mean: AdamW's β2, that of rmsprop."""
-    weight_decay: float | Auto = setting("auto", FINITE)
+    weight_decay: float | Auto = setting("auto", allowed=FINITE)
     """Weight decay, on weight matrices only."""
-    clip_norm: float = setting(1.0, Range("more than 0", lambda norm: norm > 0))
+    clip_norm: float = setting(1.0, allowed=Range("more than 0", contains=lambda norm: norm > 0))
     """Largest global gradient norm (Pascanu 2013)."""
-    weight_average: float = setting(0.99, PROBABILITY)
+    weight_average: float = setting(0.99, allowed=PROBABILITY)
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no
     averaging."""
 
     seed: int = option(
-        0, "--seed N", "Seed of the weights, the dropout and the samples.", TRAINING, allowed=SEED
+        0,
+        flags="--seed N",
+        help="Seed of the weights, the dropout and the samples.",
+        panel=TRAINING,
+        allowed=SEED,
     )
     """Seed of the initial weights, the dropout and the samples."""
     device: str = option(
-        "auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE, allowed=one_of(*DEVICES)
+        "auto",
+        flags="--device DEVICE",
+        help="auto, cpu, cuda or mps.",
+        panel=MACHINE,
+        allowed=one_of(*DEVICES),
     )
     """auto, cpu, cuda or mps."""
     precision: str = option(
         "auto",
-        "--precision WORD",
-        "auto (bf16 from 128 units on where the processor has it), fp32, bf16 or fp16.",
-        MACHINE,
+        flags="--precision WORD",
+        help="auto (bf16 from 128 units on where the processor has it), fp32, bf16 or fp16.",
+        panel=MACHINE,
         allowed=one_of(*PRECISIONS),
     )
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions
     for it."""
-    threads: int | Auto = setting("auto", between(1, 1024))
+    threads: int | Auto = setting("auto", allowed=between(1, 1024))
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number
     that measures fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = setting("auto", at_least(1))
+    evaluate_every: int | Auto = setting("auto", allowed=at_least(1))
     """Steps between two validations."""
-    validation_chars: int | Auto | None = setting("auto", at_least(1))
+    validation_chars: int | Auto | None = setting("auto", allowed=at_least(1))
     """Characters of the validation text that each validation reads, in segments spread evenly over
     it; null: all."""
     save_every: int | Auto = option(
         "auto",
-        "--save-every N",
-        "Save every N steps.",
-        FOLDER,
+        flags="--save-every N",
+        help="Save every N steps.",
+        panel=FOLDER,
         shown_default="at every validation",
         allowed=at_least(1),
     )
     """Steps between two checkpoints."""
     keep: int = option(
-        2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER, allowed=at_least(0)
+        2,
+        flags="--keep N",
+        help="Checkpoints to keep besides best and latest.",
+        panel=FOLDER,
+        allowed=at_least(0),
     )
     """Number of checkpoints to keep besides `best` and `latest`."""
 
