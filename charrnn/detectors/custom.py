@@ -48,7 +48,7 @@ def plugin_detector(plugin: Extension) -> Detector:
 
     # The package may offer a whole detector …
     if isinstance(loaded, Detector):
-        label = _checked(what, plugin.run, loaded.label, may_be_none=True)
+        label = _checked(what, run=plugin.run, function=loaded.label, may_be_none=True)
         return replace(loaded, name=plugin.name, label=label)
 
     # … or only its function.
@@ -62,7 +62,7 @@ def plugin_detector(plugin: Extension) -> Detector:
     return Detector(
         plugin.name,
         description or f"label() of the package {plugin.package}",
-        label=_checked(what, plugin.run, loaded, may_be_none=True),
+        label=_checked(what, run=plugin.run, function=loaded, may_be_none=True),
     )
 
 
@@ -86,7 +86,7 @@ def _from_pattern(spec: str) -> Detector:
 
     def label(text: str) -> Labels:
         # An empty match is an empty span.
-        return label_spans(len(text), (match.span() for match in pattern.finditer(text)))
+        return label_spans(len(text), spans=(match.span() for match in pattern.finditer(text)))
 
     return Detector(spec, f"inside matches of {spec}", label=label)
 
@@ -119,7 +119,7 @@ def _from_file(path: Path) -> Detector:
     return Detector(
         path.name,
         f"label() of {path}",
-        label=_checked(what, run, function, may_be_none=False),
+        label=_checked(what, run=run, function=function, may_be_none=False),
     )
 
 
@@ -128,7 +128,11 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
 
     def label_once(text: str) -> Labels | None:
         labels = run(function, text)
-        return None if labels is None and may_be_none else _as_array(what, run, labels, text)
+        return (
+            None
+            if labels is None and may_be_none
+            else _as_array(what, run=run, labels=labels, text=text)
+        )
 
     # It may be slow, and the same text is labelled to choose a cell, to score and to draw it.
     @lru_cache(maxsize=2)

@@ -42,7 +42,7 @@ def label_rings(text: str) -> Counts:
             opened.clear()
         return len(opened)
 
-    return values_after(text, _RING, num_after)
+    return values_after(text, tokens=_RING, value_after=num_after)
 
 
 def label_aromatic(text: str) -> Flags:
@@ -52,7 +52,7 @@ def label_aromatic(text: str) -> Flags:
     def is_aromatic(token: re.Match[str], _: int) -> int:
         return int(bool(token["aromatic"] or token["inside"]))
 
-    return values_after(text, _ATOM, is_aromatic) > 0
+    return values_after(text, tokens=_ATOM, value_after=is_aromatic) > 0
 
 
 _KEY = re.compile(r"(?m)^K: *(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}).*$|\n[ \t\r]*\n")
@@ -77,7 +77,7 @@ def label_notes(text: str) -> Flags:
     """True for notes and rests, not for letters of headers, of chords in quotation marks and of
     comments."""
     return label_spans(
-        len(text), (match.span() for match in _MUSIC.finditer(text) if match["note"])
+        len(text), spans=(match.span() for match in _MUSIC.finditer(text) if match["note"])
     )
 
 
@@ -91,7 +91,7 @@ def label_bar(text: str) -> Counts:
             return 0
         return num
 
-    return values_after(text, _MUSIC, num_after)
+    return values_after(text, tokens=_MUSIC, value_after=num_after)
 
 
 def label_key(text: str) -> Counts:
@@ -103,4 +103,4 @@ def label_key(text: str) -> Counts:
         major = _TONICS.index(token["tonic"].ljust(2)) // 2 - 8
         return major + _MODES.get(token["mode"].lower(), 0)
 
-    return values_after(text, _KEY, sharps_after)
+    return values_after(text, tokens=_KEY, value_after=sharps_after)

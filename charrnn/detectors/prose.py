@@ -138,7 +138,9 @@ def label_capitals(text: str) -> Flags:
     before = _last_index(~words)
 
     def num_in_word(*categories: str) -> Counts:
-        is_one = _where(text, lambda character: unicodedata.category(character) in categories)
+        is_one = _where(
+            text, condition=lambda character: unicodedata.category(character) in categories
+        )
         counts = np.cumsum(is_one)
         # The index -1, for no character before, is the 0 at the end.
         return np.asarray(counts - np.append(counts, 0)[before])
@@ -150,7 +152,7 @@ def label_digits(text: str) -> Flags:
     """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name
     such as x1."""
     return label_spans(
-        len(text), (match.span() for match in _NUMBER.finditer(text) if match["number"])
+        len(text), spans=(match.span() for match in _NUMBER.finditer(text) if match["number"])
     )
 
 
@@ -184,7 +186,7 @@ def is_play(text: str) -> bool:
 
 def label_speakers(text: str) -> Flags:
     """True in the name of a speaker, on a line of its own before a colon."""
-    return label_spans(len(text), (match.span("name") for match in _speakers(text)))
+    return label_spans(len(text), spans=(match.span("name") for match in _speakers(text)))
 
 
 def _speakers(text: str) -> list[re.Match[str]]:

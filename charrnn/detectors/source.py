@@ -278,7 +278,7 @@ def _prose_depths(text: str) -> NDArray[np.int64]:
             return depth + 1
         return max(0, depth - 1)
 
-    return values_after(text, _BRACKET, depth_after)
+    return values_after(text, tokens=_BRACKET, value_after=depth_after)
 
 
 def values_after(
