@@ -227,7 +227,10 @@ class ValueCharts:
 
         # A bar of height 0 is no correlation or a negative one, which the numbers of the record
         # show.
-        curve = ["autocorrelation by lag", *bars(self.values.autocorrelation, 1.0, blocks=blocks)]
+        curve = [
+            "autocorrelation by lag",
+            *bars(self.values.autocorrelation, largest=1.0, blocks=blocks),
+        ]
         lags = self.values.lags
         below = ""
         if len(lags) > 4:

@@ -248,17 +248,17 @@ class LineChart:
             height, drawn = self._drawing(width)
         else:
             height = 2 * LINE_HEIGHT
-            drawn = [label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
+            drawn = [label(0, 1.75 * LINE_HEIGHT, text=self.empty_notice)]
         for note in self.notes:
             for line in wrap(note, num_columns):
                 height += LINE_HEIGHT
-                drawn.append(label(0, height - LINE_HEIGHT / 2, line))
+                drawn.append(label(0, height - LINE_HEIGHT / 2, text=line))
 
         # A title of several lines moves the drawing down.
         title = wrap(self.title, num_columns)
         shapes = []
         for number, line in enumerate(title):
-            shapes.append(label(0, LINE_HEIGHT * (number + 0.75), line, bold=True))
+            shapes.append(label(0, LINE_HEIGHT * (number + 0.75), text=line, bold=True))
         down = LINE_HEIGHT * (len(title) - 1)
         if down:
             drawn = [f'<g transform="translate(0 {down:g})">', *drawn, "</g>"]
@@ -287,15 +287,15 @@ class LineChart:
         for y, shown in self.up_ticks:
             level = place_y(y)
             shapes.append(path([(left, level), (right, level)], GRID, width=1))
-            shapes.append(label(left - 8, level + 6, shown, anchor="end"))
+            shapes.append(label(left - 8, level + 6, text=shown, anchor="end"))
 
         most_ticks = min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)
         for x, shown in self.across_ticks(most_ticks):
             at = place_x(x)
             shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
-            shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
+            shapes.append(label(at, bottom + LINE_HEIGHT, text=shown, anchor="middle"))
         shapes.append(path([(left, top), (left, bottom), (right, bottom)], INK))
-        shapes.append(label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"))
+        shapes.append(label(right, bottom + 2 * LINE_HEIGHT, text=self.across_label, anchor="end"))
 
         # The lines are over the grid.
         for line in self.lines:
@@ -304,8 +304,8 @@ class LineChart:
         # The legend, a line for each name.
         y = bottom + 3 * LINE_HEIGHT
         for line in self._marked:
-            shapes.append(_mark(line.number, (MARK_SIZE + 2, y - 6)))
-            shapes.append(label(2 * COLUMN_WIDTH, y, line.name, fill=_colour(line.number)))
+            shapes.append(_mark(line.number, centre=(MARK_SIZE + 2, y - 6)))
+            shapes.append(label(2 * COLUMN_WIDTH, y, text=line.name, fill=_colour(line.number)))
             y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
 
@@ -520,7 +520,7 @@ def learning_chart(curves: LearningCurves) -> LineChart:
     """
     logged: list[Line] = []
     for number, curve in enumerate(curves):
-        logged += _lines(curve, number, curves.against)
+        logged += _lines(curve, number=number, against=curves.against)
     least = min(map(_height, _points(logged)), default=0.0)
 
     # A line that diverges would flatten all others.

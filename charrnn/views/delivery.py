@@ -127,18 +127,18 @@ def _to_npz(shown: Shown) -> bytes:
 
 
 _FORMATS = (
-    ExportFormat(".html", "web page", _to_html),
-    ExportFormat(".svg", "picture", _to_svg),
+    ExportFormat(".html", content="web page", write=_to_html),
+    ExportFormat(".svg", content="picture", write=_to_svg),
     ExportFormat(
         ".png",
-        "picture",
-        _to_png,
+        content="picture",
+        write=_to_png,
         module="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
-    ExportFormat(".txt", "plain text", _to_text),
-    ExportFormat(".json", "numbers", _to_json),
-    ExportFormat(".npz", "activations, as NumPy arrays", _to_npz),
+    ExportFormat(".txt", content="plain text", write=_to_text),
+    ExportFormat(".json", content="numbers", write=_to_json),
+    ExportFormat(".npz", content="activations, as NumPy arrays", write=_to_npz),
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
 """The formats of exported files, by suffix in lower case."""

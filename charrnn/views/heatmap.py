@@ -82,8 +82,8 @@ class HeatMap:
         values = map(_DrawnValue, places, inside)
         yield from draw(
             zip(text, values, strict=True),
-            console,
-            options,
+            console=console,
+            options=options,
             style_of=style_of,
             mark_of=block_of,
             underline_of=underline_of,

@@ -459,7 +459,7 @@ def _difference_cells(difference: Difference | None) -> tuple[str, str]:
     """Return a difference and its interval; nothing for None."""
     if difference is None:
         return "", ""
-    return f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, "+.3f")
+    return f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, form="+.3f")
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:

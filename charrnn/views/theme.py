@@ -172,7 +172,7 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     # From the lightness of the page on, so that the first step is as large as all others.
     begin, _, _ = to_oklab(paper.paper)
     lightness = begin + (paper.lightness - begin) * share
-    coloured = from_oklch(lightness, full.chroma * share, full.degrees)
+    coloured = from_oklch(lightness, chroma=full.chroma * share, degrees=full.degrees)
 
     # The ink of the page as long as it is legible, then black or white.
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
