@@ -154,8 +154,8 @@ class Generator:
         end_id = self.config.end_id
         if prime is None:
             # In one precision and without clamps, so that all texts of a model begin alike.
-            stepper = self.model_for("int8", {})
-            return sampling.opening_ids(stepper, self.vocab, end_id)
+            stepper = self.model_for("int8", clamps={})
+            return sampling.opening_ids(stepper, vocab=self.vocab, end_id=end_id)
         prime = self.known_text(prime, unknown, what=what)
         if end_id is None:
             if not prime:
@@ -250,7 +250,7 @@ class Generator:
         seen = set[str]()
         num_left = count
         num_rejected = 0
-        for text in self._iter_seeds(seeds, options, count):
+        for text in self._iter_seeds(seeds, options=options, count=count):
             is_accepted = accept is None or accept(beginning + text.text)
             num_rejected += 1
             if is_accepted and text.text not in seen:
@@ -352,7 +352,7 @@ class Generator:
         """
         check_range("top", top)
         prime = self.encode_prime(text, unknown, what="text")
-        logits = sampling.prime_model(self.model_for("fp32", {}), prime).logits
+        logits = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
 
         # The ids of no character have probability 0, and are left out of the list.
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)

@@ -70,22 +70,25 @@ class Shaping:
     """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: all probability on the
     most likely character, the first of equals."""
     top_k: int | None = option(
-        None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION
+        None,
+        flags="--top-k K",
+        help="Draw from the K most likely characters only.",
+        panel=DISTRIBUTION,
     )
     """Number of the most likely characters that are kept; None: all."""
     top_p: float | None = option(
         None,
-        "--top-p P",
-        "Draw from the most likely characters with total probability P.",
-        DISTRIBUTION,
+        flags="--top-p P",
+        help="Draw from the most likely characters with total probability P.",
+        panel=DISTRIBUTION,
     )
     """Keep the smallest set of most likely characters with a total probability of at least p
     (nucleus sampling; Holtzman 2020)."""
     min_p: float | None = option(
         None,
-        "--min-p P",
-        "Draw from characters at least P times as likely as the most likely one.",
-        DISTRIBUTION,
+        flags="--min-p P",
+        help="Draw from characters at least P times as likely as the most likely one.",
+        panel=DISTRIBUTION,
     )
     """Keep characters at least min_p times as likely as the most likely one."""
 
@@ -125,8 +128,8 @@ class TextOptions:
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
         None,
-        "--seed N",
-        "The same seed gives the same text.",
+        flags="--seed N",
+        help="The same seed gives the same text.",
         least=0,
         shown_default="a new one, printed on stderr",
     )
@@ -138,23 +141,25 @@ class TextOptions:
     newline. For a model of documents the prime is the beginning of one."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
-        "--unknown WORD",
-        UNKNOWN_HELP,
-        TEXT,
+        flags="--unknown WORD",
+        help=UNKNOWN_HELP,
+        panel=TEXT,
     )
     """Characters of the prime that are not in the vocabulary: `error`, or `nearest` for a similar
     character, which are left out if there is none."""
     stops: Sequence[str] = option(
-        (), "--stop TEXT", "Stop before this text; \\n is a newline (repeatable)."
+        (), flags="--stop TEXT", help="Stop before this text; \\n is a newline (repeatable)."
     )
     """Strings that end the text, which is cut before them."""
-    ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
+    ban: str = option(
+        "", flags="--ban CHARS", help="Never generate these characters.", panel=DISTRIBUTION
+    )
     """Characters that are never generated."""
     match: str | None = option(
         None,
-        "--match REGEX",
-        "Write a text that matches this as a whole, of at most --length characters.",
-        DISTRIBUTION,
+        flags="--match REGEX",
+        help="Write a text that matches this as a whole, of at most --length characters.",
+        panel=DISTRIBUTION,
     )
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
@@ -209,9 +214,9 @@ class SampleOptions(TextOptions, Shaping):
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
     precision: str = option(
         DEFAULT_PRECISION,
-        "--precision WORD",
-        "int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
-        DISTRIBUTION,
+        flags="--precision WORD",
+        help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
+        panel=DISTRIBUTION,
     )
     """`int8`: weights in 8 bits, the same text compiled or not, alone or among others;
     `fp32`: weights as they are."""

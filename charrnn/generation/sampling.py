@@ -166,7 +166,7 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
     # A task that is not shown takes the steps of a short prime.
     reading: Any = nullcontext(Task("reading"))
     if len(prime) > SLOW_PRIME:
-        reading = task("reading", len(prime))
+        reading = task("reading", total=len(prime))
     with reading as advance:
         for block in blocks:
             primed = next(results)
