@@ -339,7 +339,7 @@ class Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
         limit = records.MAX_SCORED if max_chars == "auto" else max_chars
         # A text that is given is the same for all; their own parts may be in different alphabets.
-        contents, common_bytes = _contents(models, text, part)
+        contents, common_bytes = _contents(models, text=text, part=part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context=context)
@@ -698,9 +698,9 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
     common = []
     for part in parts:
         if part.corpus.vocab.kind == "byte":
-            common.append(CorpusPart(part.corpus, first_byte, last_byte))
+            common.append(CorpusPart(part.corpus, begin=first_byte, end=last_byte))
         else:
-            common.append(CorpusPart(part.corpus, first, last))
+            common.append(CorpusPart(part.corpus, begin=first, end=last))
     return common, (first_byte, last_byte)
 
 

@@ -234,7 +234,7 @@ def iter_char_losses(
     else:
         reading = read_in_lanes(step, network.initial_state, ids=inputs, first=first - 1)
 
-    with task("reading", num_scored_chars(len(ids) - first, max_chars)) as advance:
+    with task("reading", total=num_scored_chars(len(ids) - first, max_chars)) as advance:
         while True:
             with torch.inference_mode():  # which must end before the caller continues
                 read = next(reading, None)
@@ -273,11 +273,11 @@ def windowed_block_sums(
     # A block is at least as long as a window, whose characters are then in one or two.
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
     found = BlockSums.zeros(num_blocks)
-    with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
+    with task("reading", total=NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
             nats = losses_from_start(
-                network, ids, targets, precision=precision, escape_nats=escape_nats
+                network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
             )
             found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
@@ -351,7 +351,7 @@ class MeasuredText:
         under 1."""
         if max_chars is not None:
             check_range("max_chars", max_chars)
-        check_length(self.num_chars, 2, "its loss")
+        check_length(self.num_chars, least=2, what="its loss")
 
     def why_not_windowed(self) -> str | None:
         """Return why `windowed-256` cannot be measured; None if it can."""
