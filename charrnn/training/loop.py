@@ -108,7 +108,7 @@ def train(
         path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
         run = RunWriter(Path(str(path)))
         if group.is_first:
-            run.write_description(RunDescription.of(run.path, planned, text.vocab))
+            run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
 
         # The numbers that training changes.
         said = notes.planning_notes(config, planned=planned, text=text)
@@ -228,7 +228,7 @@ def resume(
 
         parsed = _parse_changes(changes or {})
         folder = RunWriter(Path(str(group.first(open_run))))
-        resumed = group.in_turn(lambda: _load(folder, parsed, group.size))
+        resumed = group.in_turn(lambda: _load(folder, changes=parsed, num_processes=group.size))
 
         # The text, which must be that of the run, and the steps that are left.
         with group.together():
@@ -244,13 +244,15 @@ def resume(
         trainer = Trainer(
             planned, batches=batches, vocab_size=len(text.vocab), device=device, group=group
         )
-        trainer.restore(loaded.model, loaded.training, loaded.state)
+        trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 
         # Only now is the folder changed: what cannot be continued stays as it was. Checkpoints and
         # log lines after this step are of a future that will not be.
         if group.is_first:
             folder.continue_from(loaded)
-            folder.write_description(RunDescription.of(folder.path, planned, text.vocab))
+            folder.write_description(
+                RunDescription.of(folder.path, config=planned, vocab=text.vocab)
+            )
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
             loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
 
@@ -348,7 +350,7 @@ def _read_same_text(resumed: _Resumed) -> RunText:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
 
     try:
-        text = run_text.read_text(config, loaded.description.vocab(), recorded)
+        text = run_text.read_text(config, vocab=loaded.description.vocab(), recorded=recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise

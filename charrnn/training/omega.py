@@ -96,7 +96,7 @@ def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
         state: CellState[Tensor],
         extras: Extras[Tensor],
     ) -> CellState[Tensor]:
-        after = cell.step(ops, x, product, state, extras)
+        after = cell.step(ops, x=x, product=product, state=state, extras=extras)
         if not torch.is_grad_enabled():  # a validation
             return after
 
@@ -130,7 +130,7 @@ def sum_of_omega(
         value = linear(h, weight, layer.bias(name)).detach()
         return value + linear(h - h.detach(), weight)
 
-    after = torch.stack(cell.step(TORCH, x, product, tuple(before), {}))
+    after = torch.stack(cell.step(TORCH, x=x, product=product, state=tuple(before), extras={}))
     (passed,) = torch.autograd.grad(after, before, grad_outputs=errors, create_graph=True)
 
     # In float64, because gradients that have vanished are squared here.

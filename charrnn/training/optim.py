@@ -134,7 +134,9 @@ def _has_fused_adamw(device: torch.device) -> bool:
     weight = torch.zeros(1, device=device)
     weight.grad = torch.zeros_like(weight)
     try:
-        AdamW([weight], weight_decay=0.0, beta1=0.9, beta2=0.99).update(0.0, 1, is_fused=True)
+        AdamW([weight], weight_decay=0.0, beta1=0.9, beta2=0.99).update(
+            0.0, number=1, is_fused=True
+        )
     except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
         return False
     return True
@@ -267,7 +269,9 @@ class TableSGD:
                 counts = self._counts
                 if counts is None:
                     counts = _count_rows(gradient)
-                gradient = _limit_rows(gradient, counts, MAX_ROW_CHARS / self._factor)
+                gradient = _limit_rows(
+                    gradient, counts=counts, num_chars=MAX_ROW_CHARS / self._factor
+                )
             table.mul_(1 - rate * self._decay).add_(gradient, alpha=-rate / self._num_networks)
 
     def make_dense(self) -> Tensor:

@@ -150,7 +150,7 @@ class TrainingSession:
         self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
 
         # What is written beside the checkpoints.
-        self._description = RunDescription.of(run.path, config, text.vocab)
+        self._description = RunDescription.of(run.path, config=config, vocab=text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")
         self._seconds_before = 0.0
@@ -333,11 +333,13 @@ class TrainingSession:
         trainer.optimizers = make_optimizers(
             trainer.network, config=trainer.config, text_length=len(trainer.batches.ids)
         )
-        trainer.restore(saved.model, saved.training, saved.state)
+        trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
         # The run's configuration records the new rate, so that a resumed run keeps it; the logs
         # forget the steps that are taken again.
-        self._description = RunDescription.of(self.run.path, trainer.config, self.text.vocab)
+        self._description = RunDescription.of(
+            self.run.path, config=trainer.config, vocab=self.text.vocab
+        )
         if self.group.is_first:
             self.run.write_description(self._description)
             self._metrics.rewind(trainer.step)
