@@ -99,7 +99,9 @@ def _values_after_step(cell: type[Cell], weights: Mapping[str, Float32Array]) ->
             extras[name] = np.arange(shape[0])
     x = np.full((NUM_ROWS, cell.input_blocks * HIDDEN_SIZE), 0.1, np.float32)
     before = tuple(np.zeros((cell.num_states, NUM_ROWS, HIDDEN_SIZE), np.float32))
-    state = cell.step(replace(NUMPY, clamp=clamp), x, product, before, extras)
+    state = cell.step(
+        replace(NUMPY, clamp=clamp), x=x, product=product, state=before, extras=extras
+    )
 
     # An array of one state is no tuple of one, and would be taken for B states.
     shape = np.shape(state)

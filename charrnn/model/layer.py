@@ -397,7 +397,7 @@ class RecurrentLayer(nn.Module):
         a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
         outputs = scan(a, b=b, h=state[0])
 
-        cells = self.cell.value(TORCH, (outputs,)) if how.keeps_cells else None
+        cells = self.cell.value(TORCH, state=(outputs,)) if how.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _input_table(
@@ -449,7 +449,7 @@ class RecurrentLayer(nn.Module):
         current: CellState[Tensor] = tuple(state)
         states = []
         for x_t in x:
-            new = self.cell.step(ops, x_t, product, current, extras)
+            new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
             if self.zoneout:
                 new = self._zone_out(current, new=new, noise=how.noise)
                 # Zoneout moved a clamped unit only part of the way.
@@ -517,7 +517,7 @@ class RecurrentLayer(nn.Module):
                 embedding=how.embedding,
             )
         else:
-            cells = self.cell.value(TORCH, (outputs,))
+            cells = self.cell.value(TORCH, state=(outputs,))
         return LayerRead(outputs, cells=cells, state=last)
 
     def _lstm_cells(

@@ -189,7 +189,7 @@ class Walk(Generic[A]):
             return self.product(f"{prefix}.{name}", h)
 
         # By position: a cell of another package may name its arguments otherwise.
-        return cell.step(ops, inputs, product, state, extras)
+        return cell.step(ops, x=inputs, product=product, state=state, extras=extras)
 
     def read(self, x: A) -> A:
         """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
