@@ -79,7 +79,7 @@ class Activations:
         values = self.values
         # Gates can only be counted in a reading that computes step by step, which is slower.
         read = network.trace if counter is None else counter.read
-        with torch.inference_mode(), task("reading", len(self.text)) as advance:
+        with torch.inference_mode(), task("reading", total=len(self.text)) as advance:
             for positions, (_, cells, _) in read_in_lanes(
                 read, network.initial_state, ids=ids, first=first
             ):

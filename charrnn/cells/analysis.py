@@ -226,7 +226,7 @@ class CellAnalysis(Extensible):
 
         Raises CharRNNError if there is no room on the disk.
         """
-        return self.shared("activations", lambda: Activations(self.network(), self.text))
+        return self.shared("activations", compute=lambda: Activations(self.network(), self.text))
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of
@@ -252,7 +252,7 @@ class CellAnalysis(Extensible):
             "values of",
             self.cell_key(layer, unit),
             result=records.CellValues,
-            compute=lambda: measure_values(self.activations(), [(layer, unit)])[0],
+            compute=lambda: measure_values(self.activations(), cells=[(layer, unit)])[0],
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
@@ -285,7 +285,7 @@ class CellAnalysis(Extensible):
     def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
         """Yield a `page` with passages and values alone, and again with each other part as it is
         measured."""
-        check_unit(layer, unit, self.num_layers, self.num_units)
+        check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
 
         # The cheapest part is first, so that a screen shows the text at once.
         with _announced("reading"):

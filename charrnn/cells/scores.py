@@ -137,8 +137,8 @@ def measure(
     if read_untrained is not None:
         num_read += min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS)
     with (
-        task("reading, to score the cells", num_read) as on_chars,
-        task("scoring", len(targets), unit="detectors") as on_target,
+        task("reading, to score the cells", total=num_read) as on_chars,
+        task("scoring", total=len(targets), unit="detectors") as on_target,
     ):
 
         def watched(reader: Read) -> Read:

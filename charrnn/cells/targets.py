@@ -60,7 +60,7 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     Raises DataError for a text under MIN_TEXT characters.
     """
     num_chars = len(text)
-    check_length(num_chars, MIN_TEXT, "scoring cells")
+    check_length(num_chars, least=MIN_TEXT, what="scoring cells")
     half = num_chars // 2
     targets = []
     skipped = []

@@ -102,7 +102,7 @@ def trace_text(
 
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
-    with torch.inference_mode(), task("reading", num_chars) as advance:
+    with torch.inference_mode(), task("reading", total=num_chars) as advance:
         traced = read_in_lanes(
             network.trace, network.initial_state, ids=ids, first=max(0, first - 1)
         )

@@ -45,7 +45,7 @@ def measure_values(
 
     text = _Text(activations)
     measured = []
-    with task("measuring values", len(columns), unit="cells") as advance:
+    with task("measuring values", total=len(columns), unit="cells") as advance:
         for column, row in zip(columns.tolist(), correlations, strict=True):
             measured.append(_measure(activations, text, column=column, correlations=row))
             advance()
