@@ -41,7 +41,7 @@ class LabelledHistograms:
     def add(self, values: NDArray[np.float32], labels: Float64Array) -> None:
         """Count values (n, C) that have labels (n, D)."""
         if self.edges is not None:
-            self._fill(self.edges, values, labels)
+            self._fill(self.edges, values=values, labels=labels)
             return
         self._waiting.append((values, labels))
 
@@ -65,7 +65,7 @@ class LabelledHistograms:
         shape = (values.shape[1], NUM_BINS)
         self.counts = np.zeros(shape, np.int64)
         self.sums = np.zeros((*shape, labels.shape[1]))
-        self._fill(self.edges, values, labels)
+        self._fill(self.edges, values=values, labels=labels)
 
     def _fill(
         self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array

@@ -117,7 +117,9 @@ class ProbeSums:
 
             # The cells of a probe are the first of those of the largest, fitted anew.
             most = max(few, default=0)
-            chosen = _choose_greedily(correlations, towards_target, most, begin=begin)
+            chosen = _choose_greedily(
+                correlations, towards=towards_target, num_chosen=most, begin=begin
+            )
             for index, size in enumerate(few):
                 some = chosen[:size]
                 among = correlations[np.ix_(some, some)]
@@ -143,7 +145,9 @@ class ProbeSums:
         correlations, towards, scale = self._standardized()
         # Few cells need no ridge, which would shrink their weights.
         if size < len(scale):
-            chosen = _choose_greedily(correlations, towards[:, 0], size, begin=first)
+            chosen = _choose_greedily(
+                correlations, towards=towards[:, 0], num_chosen=size, begin=first
+            )
             ridge = np.zeros((len(chosen), len(chosen)))
         else:
             chosen = [first, *(cell for cell in range(len(scale)) if cell != first)]
