@@ -223,7 +223,7 @@ def command_of(
         for key, value in typed.items():
             if value is not None and value is not False and value != ():
                 given[key] = _converted(value, by_name.get(key))
-        check_rules(name, {one.flag: given.get(key) for key, one in by_name.items()})
+        check_rules(name, values={one.flag: given.get(key) for key, one in by_name.items()})
 
         # Only what was given: the defaults are those of the dataclass.
         options = make(owner, given)

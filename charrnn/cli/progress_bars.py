@@ -25,7 +25,7 @@ class TerminalProgress(Progress):
         """Return a task with a bar."""
         # Off a terminal, a bar would fill a log with its frames.
         if self.quiet or not can_animate(sys.stderr):
-            return super().start(label, total, unit)
+            return super().start(label, total=total, unit=unit)
         return _Bar(label, total=total, unit=unit)
 
     def tell(self, news: object) -> None:

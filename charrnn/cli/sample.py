@@ -151,9 +151,9 @@ def sample(options: SampleCommandOptions) -> None:
     output = _load(options)
 
     if options.width is None:
-        _draw(output, options, temperatures)
+        _draw(output, options=options, temperatures=temperatures)
     else:
-        _search(output, options, options.width)
+        _search(output, options=options, width=options.width)
 
 
 def _draw(

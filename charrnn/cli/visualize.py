@@ -361,7 +361,14 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
     num_cells = len(rows)
     if atlas is not None:
         num_cells = trace.cells[0].size
-    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, num_cells)
+    page = _page(
+        model,
+        trace=trace,
+        title=f"Cells of {model.name}",
+        columns=FINDINGS_COLUMNS,
+        rows=rows,
+        num_cells=num_cells,
+    )
 
     # Only labels that are yes or no can be underlined.
     part = slice(0, len(page.text))
@@ -473,7 +480,12 @@ def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trac
     if len(rows) == 1:
         name = f"A cell of {model.name}"
     return Shown(
-        name, pictures=(), data=None, page=_page(model, trace, name, ["cell"], rows, len(rows))
+        name,
+        pictures=(),
+        data=None,
+        page=_page(
+            model, trace=trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
+        ),
     )
 
 
@@ -484,7 +496,9 @@ def _cells_on_slides(
     slides = []
     for cell in cells:
         title = f"{_title_of(subject, cell)}, {kind}"
-        slides.append((title, _scale_of(cell, guesses), _drawn(subject, cell, guesses)))
+        slides.append(
+            (title, _scale_of(cell, guesses), _drawn(subject, cell=cell, guesses=guesses))
+        )
     return [*slide_pictures(slides), *end_legend(subject.text.text)]
 
 
@@ -508,7 +522,7 @@ def _cells_on_terminal(
             pictures += end_legend(cell.text.text)
         before = scale
 
-        pictures += [_drawn(subject, cell, guesses), Text()]
+        pictures += [_drawn(subject, cell=cell, guesses=guesses), Text()]
         pictures += page_pictures(cell.page())
     return pictures
 
