@@ -169,7 +169,7 @@ class Model(Generating, Displayable, Extensible):
         >>> model = charrnn.load("prose")
         >>> model.survey(model.written_text())
         """
-        with task("writing", WRITTEN.length) as advance:
+        with task("writing", total=WRITTEN.length) as advance:
             return self.generator.sample(replace(WRITTEN, on_draw=advance)).text
 
     @cached_property
@@ -333,7 +333,7 @@ class Model(Generating, Displayable, Extensible):
         if not isinstance(text, EncodedText):
             if self.config.end_id is not None and not context:
                 context = END
-            return encode_text(self.vocab, text, context)
+            return encode_text(self.vocab, text=text, context=context)
 
         # An encoded text may come from another model, whose ids stand for other characters.
         if context:
@@ -521,8 +521,8 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
 
     model = Model(
         config,
-        loaded.description.vocab(),
-        dict(loaded.model),
+        vocab=loaded.description.vocab(),
+        tensors=dict(loaded.model),
         name=name,
         path=path,
         step=loaded.step,

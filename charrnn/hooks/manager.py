@@ -285,7 +285,9 @@ def _loaded() -> _Loaded:
             continue
 
         try:
-            module = _run_of_package(f"The {source.extension}", entry_point.value, entry_point.load)
+            module = _run_of_package(
+                f"The {source.extension}", place=entry_point.value, function=entry_point.load
+            )
             _register(manager, module=module, source=source)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
@@ -334,7 +336,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
 
         what = f"The {source.extension}"
         try:
-            result = _run_of_package(what, hook.function.__module__, hook.function)
+            result = _run_of_package(what, place=hook.function.__module__, function=hook.function)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
             continue

@@ -170,7 +170,7 @@ class VerifiedFiles:
             if type(size) is not int or not 0 <= size < 1 << 60:
                 raise CheckpointError(f"{manifest} is damaged: the size of a file is missing")
             listed[name] = size, entry.get("sha256")
-        return cls(place, listed, read_file)
+        return cls(place, listed=listed, read_file=read_file)
 
     def read(self, name: str) -> bytes:
         """Read a file. Raises CheckpointError unless it is the one that the manifest lists."""

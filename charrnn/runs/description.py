@@ -56,7 +56,7 @@ class RunDescription:
         """Serialize a configuration, with its seal, and an alphabet."""
         # In ASCII, so that no tool that rewrites line ends or encodings changes the digest.
         vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
-        return cls(folder, seal(to_yaml(config)), vocab_json)
+        return cls(folder, config_yaml=seal(to_yaml(config)), vocab_json=vocab_json)
 
     def files(self) -> dict[str, bytes]:
         """Return the content by file name."""

@@ -75,7 +75,7 @@ def _write_events(log: MetricsLog, path: Path) -> None:
         start = log.path.stat().st_mtime - _seconds(records[-1])
 
     # The old files go first: a new one may have the name of one that is a second old.
-    with convert_os_errors("write", path):
+    with convert_os_errors("write", path=path):
         for file in path.glob(f"events.out.tfevents.*{SUFFIX}"):
             file.unlink(missing_ok=True)
         with SummaryWriter(str(path), filename_suffix=SUFFIX) as writer:

@@ -54,7 +54,7 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
         # The lock is one of the operating system, not the existence of a file: that would outlive a
         # process that is killed.
-        with files.convert_os_errors("lock", folder):
+        with files.convert_os_errors("lock", path=folder):
             path = folder / "lock"
             files.check_regular(path)
             # Opened for appending, which neither empties nor touches the file of a run in use.
@@ -99,7 +99,7 @@ class RunWriter(RunReader):
 
         Raises CharRNNError when the folder cannot be made.
         """
-        with files.convert_os_errors("create a run folder in", parent):
+        with files.convert_os_errors("create a run folder in", path=parent):
             if not parent.is_dir():
                 with contextlib.suppress(FileExistsError):  # Another start may make it.
                     files.make_folder(parent)
@@ -128,7 +128,7 @@ class RunWriter(RunReader):
         Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be
         made.
         """
-        with files.convert_os_errors("create", path):
+        with files.convert_os_errors("create", path=path):
             try:
                 files.make_folder(path)
             except FileExistsError:
@@ -191,14 +191,14 @@ class RunWriter(RunReader):
         Later checkpoints are damaged, or one of them would have been loaded: they are kept under
         another name. Raises CharRNNError if the folder cannot be changed.
         """
-        with files.convert_os_errors("clean up", self.path):
+        with files.convert_os_errors("clean up", path=self.path):
             files.remove_temporaries(self.path)
 
         # Not removed: somebody may still repair them.
         for name in self.checkpoints():
             if checkpoint_step(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
-                with files.convert_os_errors("set aside", self.path / name):
+                with files.convert_os_errors("set aside", path=self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
 
@@ -215,7 +215,7 @@ class RunWriter(RunReader):
         if best is not None and (self.path / best).is_dir():
             files.write_atomically(pointer, f"{best}\n".encode("ascii"))
         else:
-            with files.convert_os_errors("remove", pointer):
+            with files.convert_os_errors("remove", path=pointer):
                 pointer.unlink(missing_ok=True)
 
         # Last: where it names the newest checkpoint, both are written.
@@ -266,7 +266,7 @@ class RunWriter(RunReader):
         """
         removable = [name for name in self.checkpoints()[:-1] if name not in needed]
         for name in removable[: max(len(removable) - keep, 0)]:
-            with files.convert_os_errors("remove", self.path / name):
+            with files.convert_os_errors("remove", path=self.path / name):
                 # Renamed first: a crash in between leaves a temporary folder, never a damaged
                 # checkpoint.
                 shutil.rmtree(_set_aside(self.path / name, "tmp"))
@@ -316,7 +316,7 @@ def clear_unsaved(path: Path) -> None:
     if that run is starting now.
     """
     if _is_unsaved(path):
-        with lock_folder(path), files.convert_os_errors("clean up", path):
+        with lock_folder(path), files.convert_os_errors("clean up", path=path):
             # Looked at again under the lock: that run may have saved since.
             if _is_unsaved(path):
                 _remove_first_files(path)

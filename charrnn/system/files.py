@@ -31,7 +31,7 @@ with a process id."""
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be
     written."""
-    with convert_os_errors("write", path, num_bytes=len(data)), replacing(path) as temporary:
+    with convert_os_errors("write", path=path, num_bytes=len(data)), replacing(path) as temporary:
         write_synced(temporary, data)
         with contextlib.suppress(OSError):  # There may be no file yet.
             shutil.copymode(path, temporary)
@@ -135,7 +135,7 @@ def encode_text(text: str) -> bytes:
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
     """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too
     large."""
-    with convert_os_errors("read", path, kind=CheckpointError):
+    with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
 
         # The size before the content, which could fill the memory.

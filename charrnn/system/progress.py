@@ -58,7 +58,7 @@ class Progress:
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a new task, which is closed by `task`."""
-        return Task(label, total, unit)
+        return Task(label, total=total, unit=unit)
 
     def tell(self, news: object) -> None:
         """Show what is known before the work is done: a message, or facts that a command knows how
@@ -78,7 +78,7 @@ class CallbackProgress(Progress):
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task that calls the function."""
-        return Task(label, total, unit, self.function)
+        return Task(label, total=total, unit=unit, report=self.function)
 
     def warn(self, message: str) -> None:
         """Show nothing: an interface has no line for it."""

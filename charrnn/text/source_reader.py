@@ -108,7 +108,9 @@ class SourceReader:
         NotHereError for a folder without any file.
         """
         try:
-            with task("reading", self._num_bytes if self._is_sized else 0, unit="B") as advance:
+            with task(
+                "reading", total=self._num_bytes if self._is_sized else 0, unit="B"
+            ) as advance:
                 for origin in self.origins:
                     self._tallies.append(self._read_source(origin, advance))
             self.counted = self._builder.counts()
@@ -155,7 +157,7 @@ class SourceReader:
 
     def _watched(self, blocks: Iterator[EncodedBlock]) -> Iterator[EncodedBlock]:
         """Yield the same blocks and report the progress."""
-        with task("encoding", self.counted.num_chars) as advance:
+        with task("encoding", total=self.counted.num_chars) as advance:
             for ids, unknown in blocks:
                 yield ids, unknown
                 advance(len(ids))

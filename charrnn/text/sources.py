@@ -101,7 +101,7 @@ def entry_of(source: str) -> CatalogueEntry | None:
     if entry is None:
         return None
     path = _find_path(source, corpora_folders())
-    with convert_os_errors("read", path or Path(source)):
+    with convert_os_errors("read", path=path or Path(source)):
         if path is None or entry.is_file(path):
             return entry
     return None
@@ -187,7 +187,7 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
         with (
             urlopen(request, timeout=timeout_seconds) as response,
             partial.open("xb") as file,
-            task("download", entry.num_bytes, unit="B") as advance,
+            task("download", total=entry.num_bytes, unit="B") as advance,
         ):
             # urlopen follows redirects, also to an address without encryption.
             if not _ALLOWED.match(response.url):
@@ -319,7 +319,7 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     # A text that is generated, in the folder of those that are downloaded.
     if source in FORMAL_LANGUAGES and not is_named_by_run:
         path = CORPORA / f"{source}.txt"
-        with convert_os_errors("write", path):
+        with convert_os_errors("write", path=path):
             CORPORA.mkdir(parents=True, exist_ok=True)
             write_atomically(path, training_text(source).encode())
         return _path(path, label=str(path), order=order, needs_regular=False)

@@ -138,7 +138,7 @@ class Vocab:
         # Of these the most frequent. lexsort sorts by its last key first: by falling count, then by
         # code point.
         most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
-        return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
+        return cls("char", characters=(UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
         """Return the alphabet with the other characters of a text at its end, by code point; all
@@ -163,7 +163,7 @@ class Vocab:
                 f" {MAX_VOCAB_SIZE:,}: give a larger {named('min_count')} than {min_count}, or"
                 f" leave out {named('extend_alphabet')}"
             )
-        return Vocab("char", (*self.characters, *map(chr, new.tolist())))
+        return Vocab("char", characters=(*self.characters, *map(chr, new.tolist())))
 
     @classmethod
     def of_bytes(cls) -> "Vocab":
