@@ -1,5 +1,6 @@
 """The command `charrnn`, also as `python -m charrnn`."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,8 +10,15 @@ def main() -> None:
     """Run the command line and exit with its exit code."""
     try:
         from charrnn.cli.app import run
+        from charrnn.errors import LOST_CONNECTION
 
         code = run(sys.argv[1:])
+        if code == LOST_CONNECTION:
+            # Threads of gloo still run: Python, taken down beside them, lets the C++ library end
+            # the process ("terminate called without an active exception").
+            with contextlib.suppress(OSError):  # its reader has gone
+                sys.stdout.flush()
+            os._exit(code)
         # Exiting takes a moment, in which Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:  # before the command started
