@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--key", default="G")
     parser.add_argument("--temp", type=float, default=0.7)
+    parser.add_argument("--top-p", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     known = [tune.strip("\n") for tune in arguments.text.read_text("utf-8").split("\n\n")]
@@ -64,7 +65,8 @@ def main() -> None:
 
         # A tune each, from its header to its END.
         prime = HEADER.format(key=arguments.key)
-        drawing = ("--temp", f"{arguments.temp}", "--seed", f"{arguments.seed}", "--length", "2000")
+        drawing = ("--temp", f"{arguments.temp}", "--top-p", f"{arguments.top_p}")
+        drawing += ("--seed", f"{arguments.seed}", "--length", "2000")
         how = ("--count", f"{arguments.count}", "--unique", "--json", "--prime", prime)
         found = output_of("sample", run, *drawing, *how)
         drawn = [json.loads(line) for line in found.splitlines()]
