@@ -93,6 +93,7 @@ ROWS = {
     ),
     "names-60s": Row(NAMES, 1, STATEFUL, 1.95, OF_NAMES, splits=(TEST_SPLIT,)),
     "seconds-to-1.874": Row(SHAKESPEARE, 0.025, WINDOWED, 4, target=1.874, splits=((),)),
+    "seconds-to-1.4697": Row(SHAKESPEARE, 0.33, WINDOWED, 20, target=1.4697, splits=((),)),
 }
 
 
