@@ -21,15 +21,15 @@ PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 297_000,
-    "tokens of the core": 177_000,
-    "tokens of the tests": 281_000,
+    "tokens": 296_000,
+    "tokens of the core": 176_000,
+    "tokens of the tests": 279_000,
     "tokens of scripts and styles": 22_000,
     "words of documentation": 40_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
     "lines of functions per blank line": 20,
-    "arguments per keyword": 4.9,
+    "arguments per keyword": 4.08,
     "conditional expressions per 1,000 lines": 20,
     "comprehensions per 1,000 lines": 30,
     "tuple assignments per 1,000 lines": 5,
