@@ -459,6 +459,8 @@ class Histories(RuleBasedStateMachine):
         codes = (0, 2, 3)
         if not whole_checkpoints(names["run"]) or not whole_checkpoints(names["other"]):
             codes += (4,)
+        elif "--plot" in words and RunReader(made.path).newest_state()[0].get("best_nats") is None:
+            codes += (4,)  # nothing is validated yet
         self.world.call(
             *words, codes=codes, writes=written, surroundings=surroundings, mishap=mishap
         )

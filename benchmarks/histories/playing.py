@@ -41,5 +41,7 @@ def _problem_of(machine: type[Rooms], settings: hypothesis.settings) -> str | No
     try:
         run_state_machine_as_test(machine, settings=settings)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        # One that does not happen again is in a group of one.
+        found = (error, *getattr(error, "exceptions", ()))
+        return "\n".join(f"{type(one).__name__}: {one}" for one in found)
     return None
