@@ -19,18 +19,21 @@ from charrnn.analyses.matching import load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import CellScore
 from charrnn.cells.targets import choose_targets
-from charrnn.cells.trace import trace_text
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
+from charrnn.model.reading import read_parts
 from charrnn.statistics.agreement import measure_score
+from charrnn.system.lazy import torch
 from charrnn.views.html_page import PagePart
 
-CHARS_OF_BIRTH = 16_384
-"""Characters of the scoring half that every checkpoint reads, at most."""
+SEGMENTS_OF_BIRTH = 32
+"""Segments of the scoring half that every checkpoint reads, at most."""
+CHARS_OF_BIRTH = 512
+"""Characters of each: as many as warm it up. Fewer and longer ones take more steps."""
 BEST = "best"
 """What stands for the cell that follows its detector best."""
 
@@ -99,17 +102,29 @@ def card_of(analysis: CellAnalysis, layer: int, unit: int) -> EvidenceCard | Non
 
 
 def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birth | None:
-    """Score the cell at every checkpoint, on a part of the scoring half."""
-    half = analysis.half
-    part = analysis.text.part(half, half + CHARS_OF_BIRTH)
-    labels = labels[half : half + len(part)]
+    """Score the cell at every checkpoint, on segments of the scoring half."""
+    ids = analysis.text.ids
+    begin = analysis.text.first + analysis.half
+    length = min(CHARS_OF_BIRTH, len(ids) - begin)
+    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
+    begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
     steps = []
     values = []
     for step, network in analysis.steps():
         steps.append(step)
-        cells = trace_text(network, part).cells
+        places = []
+        found = []
+        with torch.inference_mode():
+            for positions, (_, cells, _) in read_parts(
+                network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
+            ):
+                places.append(positions)
+                found.append(cells[:, :, score.layer, score.unit].numpy())
+        here = np.concatenate(places).ravel() - analysis.text.first
         values.append(
-            measure_score(cells[:, score.layer, score.unit], labels=labels, polarity=score.polarity)
+            measure_score(
+                np.concatenate(found).ravel(), labels=labels[here], polarity=score.polarity
+            )
         )
     if not steps:
         return None

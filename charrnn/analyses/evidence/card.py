@@ -46,6 +46,7 @@ from charrnn.cells.targets import MIN_TEXT, Target
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, check_length, named
 from charrnn.statistics.agreement import association_from_auc
+from charrnn.statistics.intervals import Float64Array
 from charrnn.system.lazy import Tensor, torch
 
 SEGMENT = 2_048
@@ -322,9 +323,9 @@ class Claim:
         return held
 
     def _clamped(
-        self, begins: Positions, clamps: Clamps
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Positions]:
-        """Return losses and outputs (C, S * T') under clamps, and the positions (S * T')."""
+        self, begins: Positions, clamps: Clamps, output: Output | None = None
+    ) -> tuple[Float64Array, Positions]:
+        """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
         found = read_clamped(
             self.analysis.network(),
             self.analysis.text,
@@ -332,17 +333,11 @@ class Claim:
             length=self.window,
             reading=self.reading,
             clamps=clamps,
-            output=self.output,
+            output=output,
         )
         skipped = self.running_in
         positions = begins[:, None] + np.arange(skipped, self.window)
-        losses, odds = found
-        num_conditions = len(losses)
-        return (
-            losses[..., skipped:].reshape(num_conditions, -1),
-            odds[..., skipped:].reshape(num_conditions, -1),
-            positions.ravel(),
-        )
+        return found[..., skipped:].reshape(len(found), -1), positions.ravel()
 
     def necessity(self) -> Necessity:
         """Hold the cell, other cells and random directions at their means."""
@@ -367,7 +362,7 @@ class Claim:
             held.append([divmod(other, analysis.num_units)])
         held += [[]] * NUM_OTHERS
         windows = self.windows[:NUM_WINDOWS_OF_RANK]
-        losses, _, positions = self._clamped(
+        losses, positions = self._clamped(
             windows, Clamps(self._held(*held), directions=directions, layer=layer)
         )
         rises = losses[1:] - losses[0]
@@ -408,7 +403,7 @@ class Claim:
         found = [divmod(cell, self.analysis.num_units) for cell in order[follows[order]].tolist()]
         return [self.cell, *(cell for cell in found if cell != self.cell)]
 
-    def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, NDArray[np.float64]]:
+    def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, Float64Array]:
         return Ends.of(
             self.analysis.network(),
             self.analysis.text,
@@ -423,7 +418,8 @@ class Claim:
         followers = self.followers()
         kept = [k for k in KEPT if k <= len(followers)]
         conditions = [followers[k:] for k in kept]
-        _, odds, positions = self._clamped(self.windows, Clamps(self._held([], *conditions)))
+        clamps = Clamps(self._held([], *conditions))
+        odds, positions = self._clamped(self.windows, clamps, self.output)
         chosen = self.shows[positions]
         positions = positions[chosen]
         effects = []
@@ -488,7 +484,7 @@ class Claim:
 
         # The thresholds, of the value and of the output after each character, are halfway between
         # the means of both sides on the choosing half.
-        def threshold(values: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[float, float]:
+        def threshold(values: Float64Array, where: NDArray[np.bool_]) -> tuple[float, float]:
             inside = _mean(values[where & (self.sides > 0)])
             outside = _mean(values[where & (self.sides < 0)])
             return (inside + outside) / 2, float(np.sign(inside - outside))
@@ -526,7 +522,7 @@ class Claim:
         )
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Float64Array) -> float:
     """Compute a mean, 0 of nothing: a part of a text may lack a side."""
     return float(values.sum() / max(1, len(values)))
 
@@ -536,9 +532,7 @@ def _partners(pairs: NDArray[np.int64]) -> Positions:
     return np.roll(np.arange(2 * len(pairs)), len(pairs))
 
 
-def _crosses(
-    before: NDArray[np.float64], after: NDArray[np.float64], partners: Positions
-) -> NDArray[np.bool_]:
+def _crosses(before: Float64Array, after: Float64Array, partners: Positions) -> NDArray[np.bool_]:
     """Return whether each output (R,) gets beyond the middle between it and that of its partner."""
     other = before[partners]
     return np.asarray((after - (before + other) / 2) * (other - before) > 0)

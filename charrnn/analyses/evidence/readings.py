@@ -9,7 +9,7 @@ Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -105,6 +105,7 @@ def read_freely(
             step, network.initial_state, ids=ids, begins=begins + first, num_chars=length
         )
         for positions, steps in read:
+            chosen = []
             for here, (before, of_output, of_cell, kept) in zip(
                 positions - first, steps, strict=True
             ):
@@ -112,9 +113,12 @@ def read_freely(
                 odds[here] = of_output.numpy()
                 for row in np.flatnonzero(is_wanted[here]).tolist():
                     states[int(here[row])] = before.map(partial(_row, row))
-                is_choosing = here < half
-                if is_choosing.any():
-                    moments.add([kept[is_choosing].flatten(1).numpy()])
+                chosen.append(kept[here < half].flatten(1))
+
+            # The products of a window at once: their matrix is larger than what a step adds.
+            memory = torch.cat(chosen)
+            if len(memory):
+                moments.add([memory.numpy()])
             advance(positions.size)
 
     # A memory that does not change has no deviation to be measured in.
@@ -187,11 +191,11 @@ def read_clamped(
     length: int,
     reading: FreeReading,
     clamps: Clamps,
-    output: Output,
-) -> tuple[Float64Array, Float64Array]:
+    output: Output | None = None,
+) -> Float64Array:
     """Read segments, which begin at `begins` (S,), under each of C conditions.
 
-    Returns the loss of the next character in nats and the output, both (C, S, T).
+    Returns the output (C, S, T), or the loss of the next character in nats if there is none.
     """
     num_conditions = len(clamps.held)
     positions = text.first + begins[:, None] + np.arange(length + 1)
@@ -203,22 +207,18 @@ def read_clamped(
         lambda part: part.repeat_interleave(num_conditions, dim=-2)
     )
     ops = clamps.ops(reading)
-    losses = []
-    odds = []
+    steps = []
     with task("ablating", total=ids[:-1].numel()) as advance:
         for chars, following in pairwise(ids):
             logits, state = network(chars[None], state, ops=ops)
-            losses.append(torch.nn.functional.cross_entropy(logits[0], following, reduction="none"))
-            odds.append(output.odds(logits[0]))
+            if output is None:
+                loss = torch.nn.functional.cross_entropy(logits[0], following, reduction="none")
+                steps.append(loss.double())
+            else:
+                steps.append(output.odds(logits[0]))
             advance(len(chars))
-
-    def by_condition(steps: Sequence[Tensor]) -> Float64Array:
-        found = torch.stack(list(steps)).double().numpy()
-        return np.ascontiguousarray(
-            found.reshape(length, len(begins), num_conditions).transpose(2, 1, 0)
-        )
-
-    return by_condition(losses), by_condition(odds)
+    found = torch.stack(steps).numpy().reshape(length, len(begins), num_conditions)
+    return np.ascontiguousarray(found.transpose(2, 1, 0))
 
 
 @dataclass(frozen=True, eq=False)
