@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from math import log2
 from pathlib import Path
 
 from charrnn.analyses.evidence.card import Claim
@@ -38,8 +39,10 @@ ROWS = 2**16
 """Rows of the table of n-grams."""
 NUM_ROWS, LENGTH = 32, 64
 """Batch rows of a step, and their characters."""
-MOST = 64
-"""Cells that are kept at most; more are drawn there."""
+MOST = 63
+"""More cells than are kept: all are needed, or none do."""
+LEAST_EFFECT = 0.5
+"""Nats by which a property moves the odds of the output, at least, to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -101,29 +104,32 @@ def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, objec
 
 
 def chart(rows: list[dict[str, object]]) -> str:
-    """Draw the k of every property and training over the steps, as an SVG picture."""
-    lines = defaultdict(list)
-    for row in rows:
-        number = row["num_carrying"]
-        # Where there is no effect, there is nothing to carry.
-        if row["is_significant"] and float(str(row["effect"])) > 0.5:
-            k = MOST if number is None else int(str(number))
-            lines[f"{row['detector']}, {row['name']}"].append((float(str(row["step"])), float(k)))
-    steps = [step for points in lines.values() for step, _ in points]
-    drawn = []
-    for index, (name, points) in enumerate(sorted(lines.items())):
-        drawn.append(Line(name, [sorted(points)], index))
-    first, last = min(steps), max(steps)
-    figure = LineChart(
-        "Cells that carry 90 % of a property's effect on the output (64: more, or none do)",
-        drawn,
-        (first, last),
-        "step of the training",
-        lambda most: [(step, f"{step:,.0f}") for step in (first, last)],
-        [(float(k), str(k)) for k in (0, 16, 32, 48, 64)],
-        "nothing was measured",
-    )
-    return to_svg([figure], "One cell or many")
+    """Draw for each property the k of every training over the steps, as an SVG picture."""
+    figures = []
+    for detector in (one for names in PROPERTIES.values() for one in names):
+        lines = defaultdict(list)
+        for row in rows:
+            # Where there is no effect, there is nothing to carry.
+            if row["detector"] == detector and float(str(row["effect"])) > LEAST_EFFECT:
+                number = row["num_carrying"]
+                k = MOST if number is None else int(str(number))
+                name = str(row["name"]).partition("-")[2]
+                lines[name].append((float(str(row["step"])), log2(1 + k)))
+        drawn = []
+        for index, (name, points) in enumerate(sorted(lines.items())):
+            drawn.append(Line(name, [sorted(points)], index))
+        steps = sorted({float(str(row["step"])) for row in rows})
+        figure = LineChart(
+            f"{detector}: cells that carry 90 % of the effect ({MOST}: more, or none do)",
+            drawn,
+            (steps[0], steps[-1]),
+            "step of the training",
+            lambda most, steps=steps: [(step, f"{step:,.0f}") for step in steps],
+            [(log2(1 + k), str(k)) for k in (0, 1, 3, 7, 15, 31, 63)],
+            "nothing was measured",
+        )
+        figures.append(figure)
+    return to_svg(figures, "One cell or many")
 
 
 def main() -> None:

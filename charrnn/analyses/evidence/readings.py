@@ -116,9 +116,7 @@ def read_freely(
                 chosen.append(kept[here < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than what a step adds.
-            memory = torch.cat(chosen)
-            if len(memory):
-                moments.add([memory.numpy()])
+            moments.add([torch.cat(chosen).numpy()])
             advance(positions.size)
 
     # A memory that does not change has no deviation to be measured in.
