@@ -641,7 +641,9 @@ class SameOptions:
 def load_others(subject: Subject[Any]) -> list[Model]:
     """Load the runs beside the first, which follow the same options."""
     options = subject.options
-    others = load_models(options.runs[1:], quiet=options.quiet)
+    others: list[Model] = []
+    if len(options.runs) > 1:  # No name would be the newest run.
+        others = load_models(options.runs[1:], quiet=options.quiet)
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
         if options.recompute:
