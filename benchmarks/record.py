@@ -242,6 +242,16 @@ def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def print_rows() -> None:
+    """Print the name, the budget and the goal of each row."""
+    for name, row in ROWS.items():
+        unit = "seconds" if row.target else row.field.replace("_", " ")
+        budget = f"{row.minutes:g} minutes"
+        if row.steps is not None:
+            budget = f"{row.steps} steps"
+        print(f"{name:20} {budget}, goal {row.goal:g} {unit}")
+
+
 def main() -> None:
     """Train the models of a row, print its lines, and write the record."""
     parser = argparse.ArgumentParser(
@@ -260,12 +270,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="the folder of an earlier record of this row")
     arguments = parser.parse_args()
     if arguments.list or arguments.row is None:
-        for name, row in ROWS.items():
-            unit = "seconds" if row.target else row.field.replace("_", " ")
-            budget = f"{row.minutes:g} minutes"
-            if row.steps is not None:
-                budget = f"{row.steps} steps"
-            print(f"{name:20} {budget}, goal {row.goal:g} {unit}")
+        print_rows()
         return
     row = ROWS[arguments.row]
     if arguments.minutes is not None:
