@@ -3,17 +3,36 @@
 //
 // `container.py` describes the file, `rows.py` how a row of a text is coded. Errors are the sentences of the command.
 
-const SIGNATURE = [0x89, 0x43, 0x52, 0x4e, 0x4e, 0x0d, 0x0a], FORMAT = 2;
-const MAX_ROWS = 64, LARGEST_ROW = 262147, LARGEST_MODEL = 1073741824;  // rows of a segment; bytes
-const SYMBOL_BITS = 30, ALL_KINDS = 1 << 16, ALL_BYTES = 1 << 8;  // of the sum of frequencies; sums of two kinds, of bytes
-const TOP = 1n << 56n, LARGEST = (1n << 64n) - 1n;  // an interval below TOP is enlarged by a byte
+const SIGNATURE = [0x89, 0x43, 0x52, 0x4e, 0x4e, 0x0d, 0x0a];
+const FORMAT = 2;
+// Rows of a segment, and bytes of a row and of an included model, at most.
+const MAX_ROWS = 64;
+const LARGEST_ROW = 262147;
+const LARGEST_MODEL = 1073741824;
+// Sums of the frequencies of all characters, of the two kinds of symbols, and of escaped bytes.
+const SYMBOL_BITS = 30;
+const ALL_SYMBOLS = 2 ** SYMBOL_BITS;
+const ALL_KINDS = 2 ** 16;
+const ALL_BYTES = 2 ** 8;
+// Kinds of symbols: a character of the alphabet, and an escaped byte, for everything else.
+const CHARACTER = 0;
+const ESCAPED = 1;
+// The first interval of the range coder; one below TOP is enlarged by a byte.
+const LARGEST = (1n << 64n) - 1n;
+const TOP = 1n << 56n;
 
-const CRC_OF_BYTE = Int32Array.from({length: 256}, (_, crc) => {
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >>> 1 ^ 0xedb88320 : crc >>> 1;
+const CRC_OF_BYTE = Int32Array.from({length: 256}, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) {
+    const lowest = crc & 1;
+    crc >>>= 1;
+    if (lowest) crc ^= 0xedb88320;
+  }
   return crc;
 });
 
-function crc32(data, before = 0) {  // `before`: that of what precedes
+// The CRC-32 of data, which goes on from that of what is before it.
+function crc32(data, before = 0) {
   let crc = ~before;
   for (let i = 0; i < data.length; i++) crc = CRC_OF_BYTE[(crc ^ data[i]) & 255] ^ crc >>> 8;
   return ~crc;
@@ -21,20 +40,29 @@ function crc32(data, before = 0) {  // `before`: that of what precedes
 
 const inWords = number => number.toLocaleString("en");
 
-// Reads the parts of a file, and remembers from where on a CRC-32 verifies them.
+// Reads the parts of a file.
 class Parts {
-  constructor(name, data) { [this.name, this.data, this.at, this.first] = [name, data, 0, 0]; }
-
-  damaged(problem) { return new Error(`${this.name} is damaged: ${problem}.`); }
-
-  take(size, what) {
-    if (this.at + size > this.data.length) throw this.damaged(`it ends in ${what}`);
-    this.at += size;
-    return this.data.subarray(this.at - size, this.at);
+  constructor(name, data) {
+    this.name = name;
+    this.data = data;
+    this.at = 0;
   }
 
+  damaged(problem) {
+    return new Error(`${this.name} is damaged: ${problem}.`);
+  }
+
+  take(size, what) {
+    const begin = this.at;
+    if (begin + size > this.data.length) throw this.damaged(`it ends in ${what}`);
+    this.at += size;
+    return this.data.subarray(begin, this.at);
+  }
+
+  // Numbers are LEB128: seven bits in a byte, the lowest first. Products, because a shift has 32 bits.
   number(what) {
-    for (let value = 0, factor = 1; factor < 2 ** 42; factor *= 128) {
+    let value = 0;
+    for (let factor = 1; factor < 2 ** 42; factor *= 128) {
       const [byte] = this.take(1, what);
       value += factor * (byte & 127);
       if (byte < 128) return value;
@@ -43,38 +71,54 @@ class Parts {
   }
 
   crc(what) {
-    const [a, b, c, d] = this.take(4, what);
-    return a | b << 8 | c << 16 | d << 24;
+    const [lowest, low, high, highest] = this.take(4, what);
+    return lowest | low << 8 | high << 16 | highest << 24;
   }
 
-  check(what, so = "") {
-    const computed = crc32(this.data.subarray(this.first, this.at));
+  // Verify what was taken from `begin` on by the CRC-32 that follows it.
+  check(begin, what, so = "") {
+    const computed = crc32(this.data.subarray(begin, this.at));
     if (this.crc(what) !== computed) throw this.damaged(`${what} has changed${so}`);
-    this.first = this.at;
   }
 
   // Read the beginning of a file, which must be of this model.
   readHeader(model) {
-    const {name, data} = this, what = "its header";
+    const {name, data} = this;
+    const what = "its header";
     if (SIGNATURE.some((byte, i) => data[i] !== byte)) throw new Error(`${name} was not written by charrnn compress.`);
     this.at = SIGNATURE.length;
-    const version = data[this.at];
-    if (this.at < data.length && version !== FORMAT) throw new Error(`${name} has version ${version} of the format, or is damaged: this page reads version ${FORMAT}.`);
-    const [, ...digest] = this.take(33, what), [bits] = this.take(1, what), size = this.number(what);
+    if (this.at < data.length && data[this.at] !== FORMAT) {
+      const version = `version ${data[this.at]} of the format`;
+      throw new Error(`${name} has ${version}, or is damaged: this page reads version ${FORMAT}.`);
+    }
+
+    // A model may be included; the page has its own. What is damaged is not called another model.
+    const [, ...digest] = this.take(33, what);
+    const [bits] = this.take(1, what);
+    const size = this.number(what);
     if (size > LARGEST_MODEL || bits !== SYMBOL_BITS) throw this.damaged(`${what} has changed`);
     this.take(size, "the model that it includes");
-    this.check(what);
+    this.check(0, what);
+
     const found = digest.map(byte => byte.toString(16).padStart(2, "0")).join("");
-    if (found !== model.digest) throw new Error(`${name} was compressed with another model than ${model.name}: its digest begins with ${found.slice(0, 12)}, that of ${model.name} with ${model.digest.slice(0, 12)}.`);
+    if (found !== model.digest) {
+      const digests = `begins with ${found.slice(0, 12)}, that of ${model.name} with ${model.digest.slice(0, 12)}`;
+      throw new Error(`${name} was compressed with another model than ${model.name}: its digest ${digests}.`);
+    }
   }
 
-  // Read the sizes of the rows of a segment and of their coded bytes, before a block; null at the end.
+  // Read the sizes of the rows of a segment and of their coded bytes, before a block; none at the end.
   readTable(block) {
-    const what = `the table before block ${inWords(block)}`, numRows = this.number(what);
-    if (!numRows) return null;
-    const sizes = Array.from({length: Math.min(numRows, MAX_ROWS + 1)}, () => [this.number(what), this.number(what)]);
-    this.check(what, ", and nothing after it can be restored");
-    if (numRows > MAX_ROWS || sizes.some(([size, numCoded]) => numCoded > size || size > LARGEST_ROW)) throw this.damaged(`${what} has sizes that charrnn does not write`);
+    const what = `the table before block ${inWords(block)}`;
+    const begin = this.at;
+    const numRows = this.number(what);
+    if (numRows === 0) return [];
+    // One row more than there can be shows that the number is wrong.
+    const sizes = [];
+    while (sizes.length < Math.min(numRows, MAX_ROWS + 1)) sizes.push([this.number(what), this.number(what)]);
+    this.check(begin, what, ", and nothing after it can be restored");
+    const isWrong = sizes.some(([size, numCoded]) => numCoded > size || size > LARGEST_ROW);
+    if (numRows > MAX_ROWS || isWrong) throw this.damaged(`${what} has sizes that charrnn does not write`);
     return sizes;
   }
 }
@@ -82,13 +126,21 @@ class Parts {
 // Reads intervals of integer frequencies from bytes, after whose end there are zeros.
 class RangeDecoder {
   constructor(data) {
-    [this.data, this.at, this.code, this.size, this.part] = [data, 0, 0n, LARGEST, 0n];
+    this.data = data;
+    this.at = 0;
+    this.code = 0n;
+    this.size = LARGEST;
+    this.part = 0n;
     while (this.at < 8) this.shift();
   }
 
-  shift() { this.code = BigInt.asUintN(64, this.code << 8n | BigInt(this.data[this.at++] || 0)); }
+  shift() {
+    const byte = this.data[this.at] || 0;
+    this.at++;
+    this.code = BigInt.asUintN(64, this.code << 8n | BigInt(byte));
+  }
 
-  // Which of the parts of the interval comes next.
+  // Which of the parts of the interval comes next. Damaged bytes may be beyond the last one.
   target(numParts) {
     this.part = this.size / BigInt(numParts);
     return Math.min(Number(this.code / this.part), numParts - 1);
@@ -97,87 +149,146 @@ class RangeDecoder {
   // Go on with the interval of `size` parts from `begin`, which contains the target.
   take(begin, size) {
     this.code -= this.part * BigInt(begin);
-    for (this.size = this.part * BigInt(size); this.size < TOP; this.size <<= 8n) this.shift();
+    this.size = this.part * BigInt(size);
+    while (this.size < TOP) {
+      this.size <<= 8n;
+      this.shift();
+    }
   }
 }
 
-// Set the frequencies (V,) of the next character: integers of at least 1, of sum 2^SYMBOL_BITS. Operations and order are those of rows.py.
+// Read the kind of the next symbol by how often each kind was there after the one before (Krichevsky & Trofimov 1981).
+function takeKind(decoder, counts) {
+  const [characters, escaped] = counts;
+  const expected = (2 * escaped + 1) * ALL_KINDS / (2 * (characters + escaped) + 2);
+  const share = Math.max(1, Math.floor(expected));
+  const kind = decoder.target(ALL_KINDS) < share ? ESCAPED : CHARACTER;
+  if (kind === ESCAPED) decoder.take(0, share);
+  else decoder.take(share, ALL_KINDS - share);
+  counts[kind]++;
+  return kind;
+}
+
+// Read the id of the next character by the frequencies (V,).
+function takeId(decoder, parts) {
+  const target = decoder.target(ALL_SYMBOLS);
+  let id = 0;
+  let begin = 0;
+  while (begin + parts[id] <= target) {
+    begin += parts[id];
+    id++;
+  }
+  decoder.take(begin, parts[id]);
+  return id;
+}
+
+// Set the frequencies (V,) of the next character: integers of at least 1, of sum ALL_SYMBOLS. Operations and their
+// order are those of rows.py.
 function countParts(logits, weights, parts) {
-  const size = logits.length, best = mostLikely(logits, []);
-  let total = 0, rest = 2 ** SYMBOL_BITS;
-  for (let id = 0; id < size; id++) total += weights[id] = exp(logits[id] - logits[best]) || 0;  // not a number: 0
-  const scale = (2 ** SYMBOL_BITS - size) / Math.max(total, 1);
-  for (let id = 0; id < size; id++) rest -= parts[id] = 1 + Math.floor(weights[id] * scale);
+  const size = logits.length;
+  const best = mostLikely(logits, []);
+  let total = 0;
+  for (let id = 0; id < size; id++) {
+    // What is not a number has no weight.
+    weights[id] = exp(logits[id] - logits[best]) || 0;
+    total += weights[id];
+  }
+
+  // What rounding down leaves over costs least at the most likely character.
+  const scale = (ALL_SYMBOLS - size) / Math.max(total, 1);
+  let rest = ALL_SYMBOLS;
+  for (let id = 0; id < size; id++) {
+    parts[id] = 1 + Math.floor(weights[id] * scale);
+    rest -= parts[id];
+  }
   parts[best] += rest;
 }
 
 // Decodes rows by a model.
 class RowDecoder {
   constructor(network, model) {
-    this.network = Object.assign(Object.create(network), {clamps: network.clamps.map(() => new Map())});  // the same without clamps
-    const encoder = new TextEncoder(), isByte = character => /^[\udc80-\udcff]$/.test(character);  // what is not UTF-8
-    const encode = character => isByte(character) ? [character.charCodeAt(0) & 255] : encoder.encode(character || "?");
-    this.bytes = model.characters.map((character, id) => model.alphabet === "byte" ? [id] : encode(character));
+    // The same network without clamps, which change what is generated only.
+    this.network = Object.create(network);
+    this.network.clamps = network.clamps.map(() => new Map());
+
+    // The bytes of each character: of the unknown symbol a question mark, and of a lone surrogate the byte that it
+    // stands for, which is not UTF-8.
+    const encoder = new TextEncoder();
+    const encode = character => {
+      if (/^[\udc80-\udcff]$/.test(character)) return [character.charCodeAt(0) & 255];
+      return encoder.encode(character || "?");
+    };
+    this.bytes = model.characters.map(encode);
+    if (model.alphabet === "byte") this.bytes = model.characters.map((_, id) => [id]);
     if (model.end_id !== null) this.bytes[model.end_id] = encode(model.separator);
-    [this.state, this.logits] = [network.initialState(), new Float32Array(network.vocabSize)];  // before a row
+
+    // The state and the logits before a row.
+    this.state = network.initialState();
+    this.logits = new Float32Array(network.vocabSize);
     this.network.step(model.start_id, this.state, this.logits);
   }
 
-  // Return the bytes of a row; yield how many coded bytes have been read, after each character.
-  *decode(coded, size) {
-    const {network, bytes} = this, state = this.state.slice(), logits = this.logits.slice();
-    const weights = new Float64Array(logits.length), parts = new Int32Array(logits.length);
-    const decoder = new RangeDecoder(coded), text = new Uint8Array(size + 4);  // a damaged row can end in the middle of a character
-    const counts = [[0, 0], [0, 0]];  // how often each of two kinds followed each of them
-    const kindAfter = context => {
-      const [zeros, ones] = counts[context], share = Math.max(1, Math.floor((2 * ones + 1) * ALL_KINDS / (2 * (zeros + ones) + 2)));
-      const kind = decoder.target(ALL_KINDS) < share ? 1 : 0;
-      counts[context][kind]++;
-      decoder.take(...kind ? [0, share] : [share, ALL_KINDS - share]);
-      return kind;
-    };
-    let last = 0, at = 0;
+  // Return the bytes of a row; yield how many bytes have been read after each symbol, of which `before` are those
+  // before the row.
+  *decode(coded, size, before) {
+    const state = this.state.slice();
+    const logits = this.logits.slice();
+    const weights = new Float64Array(logits.length);
+    const parts = new Int32Array(logits.length);
+    const decoder = new RangeDecoder(coded);
+    // A damaged row can end in the middle of a character, which has at most four bytes.
+    const text = new Uint8Array(size + 4);
+    // How often each kind followed a character, and an escaped byte.
+    const counts = [[0, 0], [0, 0]];
+    let kind = CHARACTER;
+    let at = 0;
     while (at < size) {
-      last = kindAfter(last);
-      if (last) {
-        const byte = text[at++] = decoder.target(ALL_BYTES);
-        decoder.take(byte, 1);
+      kind = takeKind(decoder, counts[kind]);
+      if (kind === ESCAPED) {
+        text[at] = decoder.target(ALL_BYTES);
+        decoder.take(text[at], 1);
+        at++;
       } else {
         countParts(logits, weights, parts);
-        const target = decoder.target(2 ** SYMBOL_BITS);
-        let id = 0, begin = 0;
-        for (; begin + parts[id] <= target; id++) begin += parts[id];
-        decoder.take(begin, parts[id]);
-        text.set(bytes[id], at);
-        at += bytes[id].length;
-        network.step(id, state, logits);
+        const id = takeId(decoder, parts);
+        text.set(this.bytes[id], at);
+        at += this.bytes[id].length;
+        this.network.step(id, state, logits);
       }
-      yield Math.min(decoder.at, coded.length);
+      yield before + Math.min(decoder.at, coded.length);
     }
     return text.subarray(0, size);
   }
 }
 
-// Return the text of a file as the bytes of its rows; yield how much of the file has been read, after each character.
+// Return the text of a file as the bytes of its rows; yield how much of the file has been read, after each symbol.
 // Throws an Error that names the first block that is damaged.
 function* decompress(network, model, name, data) {
-  const file = new Parts(name, data), rows = [];
+  const file = new Parts(name, data);
   file.readHeader(model);
   const decoder = new RowDecoder(network, model);
-  for (let begin = 0, sizes; (sizes = file.readTable(rows.length + 1)); file.first = file.at) {
+  const rows = [];
+  let begin = 0;
+  let sizes = file.readTable(1);
+  while (sizes.length > 0) {
     for (const [size, numCoded] of sizes) {
-      const block = `block ${inWords(rows.length + 1)}`, coded = file.take(numCoded, block), before = file.at - numCoded, crc = file.crc(block);
+      const block = `block ${inWords(rows.length + 1)}`;
+      const before = file.at;
+      const coded = file.take(numCoded, block);
+      const crc = file.crc(block);
+
+      // A row whose coded bytes would be more than its own is stored as it is. Its CRC-32 is of the text, too: coded
+      // bytes alone do not show that the model is another one.
       let row = coded;
-      if (numCoded < size) {
-        const steps = decoder.decode(coded, size);
-        let step;
-        while (!(step = steps.next()).done) yield before + step.value;
-        row = step.value;
+      if (numCoded < size) row = yield* decoder.decode(coded, size, before);
+      if (crc32(row, crc32(coded)) !== crc) {
+        const where = `(${inWords(size)} bytes from byte ${inWords(begin)})`;
+        throw file.damaged(`${block} ${where} is not the text that was compressed`);
       }
-      if (crc32(row, crc32(coded)) !== crc) throw file.damaged(`${block} (${inWords(size)} bytes from byte ${inWords(begin)}) is not the text that was compressed`);
       rows.push(row);
       begin += size;
     }
+    sizes = file.readTable(rows.length + 1);
   }
   if (file.at < data.length) throw file.damaged("something follows its end");
   return rows;
